@@ -1,0 +1,110 @@
+//! The trait [`BlobStore`]: where CSV files and their manifests are kept, and the names they have there.
+
+mod archive;
+mod key;
+mod local;
+mod manifest;
+mod memory;
+mod s3;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use std::fmt;
+
+use crate::error::Result;
+use crate::watermark::Timestamp;
+
+pub use archive::{Archived, archive, read_manifest, write_manifest};
+pub use key::{BlobKey, Folder, Layout};
+pub use local::LocalBlobs;
+pub use manifest::{Manifest, StoredForm};
+pub use memory::MemoryBlobs;
+pub use s3::{S3Blobs, S3Options};
+
+/// Bytes on their way. The end of the stream means that all were sent; anything else is an `Err`.
+pub type ByteStream = BoxStream<'static, Result<Bytes>>;
+
+/// Bytes that can be sent more than once, so that a failed transfer is repeated without asking the source again.
+pub trait Body: Send + Sync {
+    /// A stream of the bytes from the beginning.
+    fn open(&self) -> ByteStream;
+}
+
+impl Body for Bytes {
+    fn open(&self) -> ByteStream {
+        let bytes = self.clone();
+        Box::pin(futures_util::stream::once(async move { Ok(bytes) }))
+    }
+}
+
+/// An object as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobMeta {
+    /// Its key.
+    pub key: BlobKey,
+    /// Its size in bytes, as stored.
+    pub bytes: u64,
+    /// When it was last written, by the store's clock.
+    pub modified: Timestamp,
+}
+
+/// An object on its way out of the store.
+pub struct Blob {
+    /// Its size in bytes as the store announces it; a body of another length ends in an `Err`.
+    pub bytes: u64,
+    /// Its bytes.
+    pub body: ByteStream,
+}
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blob").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+/// Where CSV files and manifests are kept.
+///
+/// # Contract
+/// Keys are made by [`Layout`] and unique to a run, so two writers never meet on one key by design. The pipeline puts
+/// the CSV first and its manifest last; an object without a manifest does not exist for it. Calls for different keys
+/// run in parallel. Stores are not trusted: whatever is read back is hashed and compared with the manifest before it
+/// counts, whatever checksums the store offers. Transient failures are retried inside the store, with backoff; an error
+/// that comes out has outlived that.
+#[async_trait]
+pub trait BlobStore: fmt::Debug + Send + Sync {
+    /// The store's address without a trailing slash, such as `s3://bucket/prefix` or `file:///var/lib/dwh`; no secrets.
+    fn url(&self) -> &str;
+
+    /// Creates the object from the body and returns its size in bytes.
+    ///
+    /// All or nothing: it is visible once this returns, or not at all, also after a crash or when the future is
+    /// dropped; durable when this returns. An object that is there already with the same bytes counts as written.
+    ///
+    /// # Errors
+    /// The body's own error, unchanged, if it ended in one; `Exists` if the key holds other bytes; `Unreachable`,
+    /// `Auth`, `Permission`, `Busy`, `Disk`.
+    async fn put(&self, key: &BlobKey, body: &dyn Body) -> Result<u64>;
+
+    /// Opens the object.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    async fn get(&self, key: &BlobKey) -> Result<Blob>;
+
+    /// All objects whose key begins with `prefix`, in byte order of the keys, page by page.
+    /// Objects whose names are not keys of this library are passed over.
+    fn list(&self, prefix: &str) -> BoxStream<'_, Result<BlobMeta>>;
+
+    /// Makes `to` hold the bytes of `from`, inside the store where it can. An existing `to` is replaced.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no `from`.
+    async fn copy(&self, from: &BlobKey, to: &BlobKey) -> Result<()>;
+
+    /// Removes the object; one that is not there counts as removed.
+    ///
+    /// # Errors
+    /// `Permission`, `Unreachable`.
+    async fn delete(&self, key: &BlobKey) -> Result<()>;
+}

@@ -1,0 +1,5 @@
+//! LocalBlobs.
+
+/// Store.
+#[derive(Debug)]
+pub struct LocalBlobs {}

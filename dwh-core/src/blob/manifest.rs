@@ -1,0 +1,118 @@
+//! The manifest: everything that is known of a CSV, written beside it last. A CSV without one does not exist.
+
+use serde::{Deserialize, Serialize};
+
+use crate::blob::BlobKey;
+use crate::config::{Compression, Mode, OnConflict};
+use crate::error::{Error, ErrorKind, Result};
+use crate::run::RunId;
+use crate::schema::{Column, TableRef};
+use crate::source::{Snapshot, Sweep};
+use crate::watermark::{SafeBound, Timestamp, Window};
+
+/// How the CSV is stored, where that differs from the CSV itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredForm {
+    /// The compression.
+    pub compression: Compression,
+    /// Bytes as stored.
+    pub bytes: u64,
+    /// SHA-256 of the bytes as stored, lower-case hex.
+    pub sha256: String,
+}
+
+/// Everything that is known of a CSV: enough to check it, to load it again and to rebuild its table from nothing.
+///
+/// New fields may be added; a reader refuses a `format` that it does not know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this document; 1.
+    pub format: u32,
+    /// The project.
+    pub project: String,
+    /// The table's name in the configuration.
+    pub table: String,
+    /// The run that wrote it.
+    pub run_id: RunId,
+    /// `now()` of the target when that run began.
+    pub run_started_at: Timestamp,
+    /// How the table is moved.
+    pub mode: Mode,
+    /// The bronze table.
+    pub target: TableRef,
+    /// The CSV beside it.
+    pub csv: BlobKey,
+    /// The columns of the CSV, in order, with the exact types of the source.
+    pub columns: Vec<Column>,
+    /// The conflict key.
+    pub key: Vec<String>,
+    /// What happens to a row whose key is there already.
+    pub on_conflict: OnConflict,
+    /// The watermark column of the source.
+    pub watermark_column: Option<String>,
+    /// The statement that was copied out.
+    pub query: String,
+    /// The window, its `high` filled in; `None` for tables that are read whole.
+    pub window: Option<Window>,
+    /// The late-row sweep.
+    pub sweep: Sweep,
+    /// Rows below the window that the sweep delivered.
+    pub late_rows: u64,
+    /// The bound and what held it; `None` for tables that are read whole.
+    pub bound: Option<SafeBound>,
+    /// The run whose watermark this one continues.
+    pub previous_run_id: Option<RunId>,
+    /// The snapshot, with the source's identity; `None` for a CSV that did not come from a database.
+    pub snapshot: Option<Snapshot>,
+    /// Rows, without the header.
+    pub rows: u64,
+    /// Bytes of the CSV, uncompressed, with the header.
+    pub bytes: u64,
+    /// SHA-256 of the CSV, uncompressed, lower-case hex.
+    pub sha256: String,
+    /// How it is stored, if not as it is.
+    pub stored: Option<StoredForm>,
+    /// Version of the engine that wrote it.
+    pub engine_version: String,
+}
+
+impl Manifest {
+    /// The version of the document that this library writes.
+    pub const FORMAT: u32 = 1;
+
+    /// The document as indented JSON with a line end.
+    ///
+    /// # Errors
+    /// `Internal` if it cannot be written as JSON.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        let mut json = serde_json::to_vec_pretty(self).map_err(|error| {
+            Error::new(ErrorKind::Internal, "manifest cannot be written as JSON").with_source(error)
+        })?;
+        json.push(b'\n');
+        Ok(json)
+    }
+
+    /// A manifest from JSON that may have been tampered with.
+    ///
+    /// # Errors
+    /// `Data` if it is no manifest, or of a format this version does not know.
+    pub fn from_json(key: &BlobKey, json: &[u8]) -> Result<Self> {
+        let manifest: Self = serde_json::from_slice(json).map_err(|error| {
+            Error::new(ErrorKind::Data, format!("manifest `{key}` cannot be read")).with_source(error)
+        })?;
+        if manifest.format != Self::FORMAT {
+            return Err(Error::new(
+                ErrorKind::Data,
+                format!("manifest `{key}` has format {}, this version knows {}", manifest.format, Self::FORMAT),
+            )
+            .with_hint("load it with the version of dwh that wrote it, or a newer one"));
+        }
+        Ok(manifest)
+    }
+
+    /// Bytes and SHA-256 as they must come out of the store.
+    #[must_use]
+    pub fn stored_form(&self) -> (u64, &str) {
+        self.stored.as_ref().map_or((self.bytes, self.sha256.as_str()), |form| (form.bytes, form.sha256.as_str()))
+    }
+}

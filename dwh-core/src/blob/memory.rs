@@ -1,0 +1,5 @@
+//! MemoryBlobs.
+
+/// Store.
+#[derive(Debug)]
+pub struct MemoryBlobs {}

@@ -1,0 +1,254 @@
+//! What the user wrote in `dwh.toml`, checked; all problems at once. No network.
+
+mod environment;
+mod problems;
+mod read;
+mod secret;
+
+use globset::Glob;
+use jiff::tz::TimeZone;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::TableRef;
+use crate::watermark::{BoundMode, Micros};
+
+pub use environment::Environment;
+pub use read::json_schema;
+pub use secret::Secret;
+
+/// How a table is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// New rows by watermark, appended under a key.
+    Incremental,
+    /// The whole table, replaced in one transaction.
+    Snapshot,
+    /// The whole table, appended as a dated copy.
+    Scd,
+}
+
+impl Mode {
+    /// The word in the configuration and the run log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Incremental => "incremental",
+            Self::Snapshot => "snapshot",
+            Self::Scd => "scd",
+        }
+    }
+}
+
+/// What happens to a row whose key is in bronze already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnConflict {
+    /// The row in bronze stays.
+    #[default]
+    Nothing,
+    /// The newer row, by the watermark column, wins.
+    Update,
+}
+
+/// How geometry stands in the CSV.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GeometryForm {
+    /// Text with the SRID, written with 30 decimals: readable, exact for all but -0, infinities and the dimensions of empties.
+    #[default]
+    Ewkt,
+    /// Hex EWKB, as COPY writes it by itself: exact for every value, and faster.
+    Ewkb,
+}
+
+/// How CSV files are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// As they are.
+    #[default]
+    None,
+    /// gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+}
+
+impl Compression {
+    /// What is appended to `.csv`.
+    #[must_use]
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Gzip => ".gz",
+            Self::Zstd => ".zst",
+        }
+    }
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it came from, for messages.
+    pub path: PathBuf,
+    /// `[project]`.
+    pub project: Project,
+    /// `[source.NAME]`, by name.
+    pub sources: BTreeMap<String, SourceConfig>,
+    /// `[target]`.
+    pub target: TargetConfig,
+    /// `[blob]`.
+    pub blob: BlobConfig,
+    /// `[[table]]`, in the order of the file.
+    pub tables: Vec<TableConfig>,
+    /// The variables that the file, the drivers and the stores may use.
+    pub environment: Environment,
+}
+
+/// `[project]`.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// Blob prefix, and the stem of default role names.
+    pub name: String,
+    /// Zone in which CSV files are stamped.
+    pub zone: TimeZone,
+    /// How often the tables are meant to run; freshness is judged against twice this.
+    pub cadence: Micros,
+}
+
+/// `[source.NAME]`.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// Connection string.
+    pub url: Secret,
+    /// Connection string of the primary, when `url` is a standby: its activity decides the bound.
+    pub primary_url: Option<Secret>,
+    /// How long a read waits for a table's lock.
+    pub lock_timeout: Micros,
+    /// How long the fall-back waits for hidden transactions to end.
+    pub drain_timeout: Micros,
+    /// `schema.function` that a DBA installed to show activity without `pg_read_all_stats`.
+    pub activity_function: Option<TableRef>,
+}
+
+/// `[target]`.
+#[derive(Debug, Clone)]
+pub struct TargetConfig {
+    /// Connection string.
+    pub url: Secret,
+    /// Schema of the copied tables.
+    pub bronze_schema: String,
+    /// Schema of watermarks and run log.
+    pub control_schema: String,
+    /// Role that owns and writes both schemas.
+    pub owner_role: String,
+    /// Role that reads both.
+    pub reader_role: String,
+    /// Tables loaded at the same time; each uses two connections while it works.
+    pub connections: usize,
+    /// How long a load waits for a table's lock.
+    pub lock_timeout: Micros,
+}
+
+/// `[blob]`.
+#[derive(Debug, Clone)]
+pub struct BlobConfig {
+    /// `file:///path` or `s3://bucket[/prefix]`, without a trailing slash.
+    pub url: String,
+    /// How CSV files are stored.
+    pub compression: Compression,
+    /// Address of an S3 server that is not Amazon's.
+    pub endpoint: Option<String>,
+    /// Region; `us-east-1` if not said.
+    pub region: Option<String>,
+    /// `http://endpoint/bucket/key` instead of `http://bucket.endpoint/key`; on by default with an endpoint.
+    pub path_style: bool,
+    /// Section of the AWS credentials file.
+    pub profile: Option<String>,
+}
+
+/// `[[table]]`.
+#[derive(Debug, Clone)]
+pub struct TableConfig {
+    /// The watermark row, the blob folder and, unless `target` says otherwise, the bronze table.
+    pub name: String,
+    /// Which of the sources.
+    pub source: String,
+    /// The table at the source, if it is one.
+    pub relation: Option<TableRef>,
+    /// A query at the source instead.
+    pub query: Option<String>,
+    /// The bronze table.
+    pub target: TableRef,
+    /// How it is moved.
+    pub mode: Mode,
+    /// Column with the time of insertion into the source.
+    pub watermark: Option<String>,
+    /// Zone of a watermark column that has none: the zone of the writers' sessions.
+    pub watermark_zone: Option<TimeZone>,
+    /// The natural key.
+    pub key: Vec<String>,
+    /// What happens to a row whose key is there already.
+    pub on_conflict: OnConflict,
+    /// Columns that are left out.
+    pub exclude: Vec<String>,
+    /// How geometry stands in the CSV.
+    pub geometry: GeometryForm,
+    /// Largest slice of history in one CSV; zero: all in one.
+    pub window: Micros,
+    /// How far back the late-row sweep looks; zero: off.
+    pub late_window: Micros,
+    /// Whether a run reads beyond its bound.
+    pub bound: BoundMode,
+    /// A fixed lag instead of the safe bound; proves nothing.
+    pub fixed_lag: Option<Micros>,
+    /// Whether a snapshot of no rows may replace rows.
+    pub allow_empty: bool,
+    /// Bronze column = expression over the source row.
+    pub select: BTreeMap<String, String>,
+}
+
+impl Config {
+    /// The tables that match any of the globs, in the order of the file; all of them if there are no globs.
+    ///
+    /// # Errors
+    /// `Config` for a glob that cannot be read or matches nothing.
+    pub fn select(&self, globs: &[String]) -> Result<Vec<&TableConfig>> {
+        if globs.is_empty() {
+            return Ok(self.tables.iter().collect());
+        }
+        let mut chosen = vec![false; self.tables.len()];
+        for text in globs {
+            let glob = Glob::new(text)
+                .map_err(|error| Error::new(ErrorKind::Config, format!("`{text}` is no pattern")).with_source(error))?
+                .compile_matcher();
+            let hits: Vec<usize> = (0..self.tables.len())
+                .filter(|at| self.tables[*at].name == *text || glob.is_match(&self.tables[*at].name))
+                .collect();
+            if hits.is_empty() {
+                return Err(self.unknown_table(text));
+            }
+            hits.into_iter().for_each(|at| chosen[at] = true);
+        }
+        Ok(self.tables.iter().zip(chosen).filter_map(|(table, chosen)| chosen.then_some(table)).collect())
+    }
+
+    /// The table of exactly that name.
+    ///
+    /// # Errors
+    /// `Config`, naming those that there are.
+    pub fn table(&self, name: &str) -> Result<&TableConfig> {
+        self.tables.iter().find(|table| table.name == name).ok_or_else(|| self.unknown_table(name))
+    }
+
+    fn unknown_table(&self, text: &str) -> Error {
+        let names: Vec<&str> = self.tables.iter().map(|table| table.name.as_str()).collect();
+        Error::new(ErrorKind::Config, format!("no table in `{}` matches `{text}`", self.path.display()))
+            .with_hint(format!("the tables there are: {}", names.join(", ")))
+    }
+}

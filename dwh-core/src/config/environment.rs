@@ -1,0 +1,58 @@
+//! Variables: those of the process, and those of a `.env` file, which never override them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The variables that a configuration may use. Values never print.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The variables of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect())
+    }
+
+    /// The same with those of the `.env` file in `folder`, if there is one; existing variables win.
+    ///
+    /// # Errors
+    /// `Config` if the file is there and cannot be read.
+    pub fn with_dotenv(mut self, folder: &Path) -> Result<Self> {
+        let path = folder.join(".env");
+        if !path.exists() {
+            return Ok(self);
+        }
+        // The parser's own error quotes the line, which may hold a password: only its place in the tree is told.
+        let fail = || {
+            Error::new(ErrorKind::Config, format!("`{}` cannot be read", path.display()))
+                .with_hint("each line must be NAME=value; put values with blanks or `#` in single quotes")
+        };
+        for pair in dotenvy::from_path_iter(&path).map_err(|_| fail())? {
+            let (name, value) = pair.map_err(|_| fail())?;
+            self.0.entry(name).or_insert(value);
+        }
+        Ok(self)
+    }
+
+    /// The variable, if it is set and not empty.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Environment({} variables)", self.0.len())
+    }
+}

@@ -1,0 +1,286 @@
+//! What the verbs of a [`Pipeline`](crate::Pipeline) return: plain values, each with the JSON that programs rely on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Mode;
+use crate::error::Error;
+use crate::run::{RunId, RunState};
+use crate::sink::RunRecord;
+use crate::watermark::Timestamp;
+
+/// An error as JSON shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReport {
+    /// Stable word.
+    pub code: String,
+    /// One line, with the causes.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+    /// The exit code that it leads to; not part of the JSON.
+    #[serde(skip)]
+    pub exit_code: u8,
+}
+
+impl From<&Error> for ErrorReport {
+    fn from(error: &Error) -> Self {
+        Self {
+            code: error.code().to_owned(),
+            message: error.chain(),
+            hint: error.hint().to_owned(),
+            exit_code: error.exit_code(),
+        }
+    }
+}
+
+/// The window of a run as JSON shows it; `from` is exclusive and `null` for "from the first row on", `to` is inclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowReport {
+    /// Lower end, exclusive.
+    pub from: Option<Timestamp>,
+    /// Upper end, inclusive.
+    pub to: Option<Timestamp>,
+}
+
+/// How long the parts of a run took, in seconds. Parts overlap, so they add up to more than the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Seconds {
+    /// Bound, snapshot and COPY at the source.
+    pub extract: f64,
+    /// Into the blob store, manifest included.
+    pub upload: f64,
+    /// Into the staging table.
+    pub stage: f64,
+    /// Merge, accounting and commit.
+    pub commit: f64,
+    /// From `exports/` to `processed/`.
+    pub archive: f64,
+    /// All of it.
+    pub total: f64,
+}
+
+/// One run of one table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TableRun {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// Its number in the run log; `null` if it failed before it had one.
+    pub run_id: Option<RunId>,
+    /// Where it stands.
+    pub status: RunState,
+    /// How the table is moved.
+    pub mode: Mode,
+    /// The window; `null` for tables that are read whole.
+    pub window: Option<WindowReport>,
+    /// Where the watermark stands after it.
+    pub watermark: Option<Timestamp>,
+    /// Rows in the CSV.
+    pub rows_extracted: u64,
+    /// Rows inserted or updated.
+    pub rows_loaded: u64,
+    /// Rows that were there already, byte for byte.
+    pub rows_identical: u64,
+    /// Rows whose key was there with other values.
+    pub rows_different: u64,
+    /// Bytes of the CSV, uncompressed.
+    pub bytes: u64,
+    /// SHA-256 of the CSV, uncompressed.
+    pub sha256: Option<String>,
+    /// Address of the CSV.
+    pub csv_path: Option<String>,
+    /// How long it took.
+    pub seconds: Seconds,
+    /// What went wrong.
+    pub error: Option<ErrorReport>,
+}
+
+impl TableRun {
+    /// A run of which nothing is known yet.
+    #[must_use]
+    pub fn new(table: &str, mode: Mode) -> Self {
+        Self {
+            table: table.to_owned(),
+            run_id: None,
+            status: RunState::Extracting,
+            mode,
+            window: None,
+            watermark: None,
+            rows_extracted: 0,
+            rows_loaded: 0,
+            rows_identical: 0,
+            rows_different: 0,
+            bytes: 0,
+            sha256: None,
+            csv_path: None,
+            seconds: Seconds::default(),
+            error: None,
+        }
+    }
+}
+
+/// What `run` did, in the order in which runs ended.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RunReport {
+    /// One entry a run: a first load has many for one table.
+    pub runs: Vec<TableRun>,
+}
+
+impl RunReport {
+    /// 0 if every run went well; the one code of all that failed; 1 if they failed for different reasons.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let mut codes: Vec<u8> =
+            self.runs.iter().filter_map(|run| run.error.as_ref().map(|error| error.exit_code)).collect();
+        codes.dedup();
+        match codes.as_slice() {
+            [] => 0,
+            [code] => *code,
+            _ => 1,
+        }
+    }
+}
+
+/// What `load` takes, and exactly what `extract` prints: the manual's own JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadParams {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// Address of the CSV, or its key below the store's address.
+    pub csv_path: String,
+    /// The run to finish; a CSV made by hand gets a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// When that run began; where a hand-made CSV moves the watermark to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_started_at: Option<Timestamp>,
+}
+
+/// One table of `status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TableStatus {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// How it is moved.
+    pub mode: Mode,
+    /// The watermark; `null` before the first load.
+    pub watermark: Option<Timestamp>,
+    /// When it was last loaded.
+    pub last_loaded_at: Option<Timestamp>,
+    /// Seconds since then.
+    pub lag_seconds: Option<f64>,
+    /// Whether that is less than twice the cadence.
+    pub fresh: bool,
+    /// Runs that were loaded in the last 24 hours.
+    pub loads_last_24h: u64,
+    /// Runs that failed in the last 24 hours and were not loaded since.
+    pub failures_last_24h: u64,
+    /// The newest run, whatever became of it.
+    pub last_run: Option<RunRecord>,
+}
+
+/// What `status` says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// The project.
+    pub project: String,
+    /// The target's clock.
+    pub now: Timestamp,
+    /// How often the tables are meant to run, in seconds.
+    pub cadence_seconds: f64,
+    /// One entry a configured table.
+    pub tables: Vec<TableStatus>,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// As it should be.
+    Ok,
+    /// It works, but something may hurt later.
+    Warning,
+    /// A run would fail or lose its promises.
+    Failure,
+}
+
+/// One finding of `check`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// How bad.
+    pub severity: Severity,
+    /// What was looked at: `source tracksolid`, `target`, `blob`, ``table `trips` ``.
+    pub subject: String,
+    /// Stable word of the check, such as `connection`, `tls`, `watermark_index`.
+    pub check: String,
+    /// What was found, one line.
+    pub message: String,
+    /// What to do, to be pasted where it is SQL; `null` when all is well.
+    pub remedy: Option<String>,
+    /// The exit code that a failure leads to; not part of the JSON.
+    #[serde(skip)]
+    pub exit_code: u8,
+}
+
+/// What `check` found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CheckReport {
+    /// The findings, in the order in which they were looked at.
+    pub findings: Vec<Finding>,
+}
+
+impl CheckReport {
+    /// 0 without failures; the one code of all failures; 1 if they differ.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let mut codes: Vec<u8> =
+            self.findings.iter().filter(|f| f.severity == Severity::Failure).map(|f| f.exit_code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        match codes.as_slice() {
+            [] => 0,
+            [code] => *code,
+            _ => 1,
+        }
+    }
+}
+
+/// What one table's run would do: printed by `--dry-run`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanReport {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// How it is moved.
+    pub mode: Mode,
+    /// Where it is read.
+    pub source: String,
+    /// Where it goes.
+    pub target: String,
+    /// The next window.
+    pub window: Option<WindowReport>,
+    /// Where the watermark would move.
+    pub watermark: Option<Timestamp>,
+    /// What holds it.
+    pub bound: Option<String>,
+    /// The statement that would be copied out.
+    pub extract_sql: String,
+    /// The statements of the load transaction, in order.
+    pub load_sql: Vec<String>,
+    /// The folder of the CSV.
+    pub blob_prefix: String,
+    /// What would keep it from running.
+    pub error: Option<ErrorReport>,
+}
+
+/// What `migrate` did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MigrateReport {
+    /// Migrations applied now.
+    pub applied: Vec<String>,
+    /// Migrations that were there already.
+    pub present: Vec<String>,
+    /// Bronze tables created now.
+    pub tables_created: Vec<String>,
+    /// Bronze tables that were there already.
+    pub tables_present: Vec<String>,
+}

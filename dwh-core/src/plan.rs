@@ -1,0 +1,234 @@
+//! The plan of a table: everything decided before anything moves, and every SQL text of it.
+
+mod ddl;
+mod extract;
+mod load;
+
+use serde::Serialize;
+
+use crate::config::{Mode, OnConflict, TableConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::{Column, Drift, RelationKind, TableRef, TableSchema, drift};
+use crate::watermark::WatermarkKind;
+
+pub use ddl::{bronze_ddl, missing_extension_hint};
+pub use load::LoadPlan;
+
+/// The column that dates the copies of an scd table.
+pub const UPLOADED_AT: &str = "_uploaded_at";
+
+/// Session settings under which text means the same at both ends; set first thing on every connection.
+///
+/// Without them a CSV written under `DateStyle` 'SQL, DMY' and read under 'SQL, MDY' turns 3 February into 2 March.
+pub const SESSION_SETTINGS: &str = "set search_path = ''; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; \
+    set timezone = 'UTC'; set bytea_output = 'hex'; set extra_float_digits = 3; set lc_monetary = 'C'; \
+    set xmloption = 'content'; set row_security = off; set client_encoding = 'UTF8'; \
+    set standard_conforming_strings = on; set client_min_messages = 'warning'";
+
+/// One column of the CSV: what it is called in bronze, and the expression that delivers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlanColumn {
+    /// The column as bronze must have it.
+    #[serde(flatten)]
+    pub column: Column,
+    /// SQL over the source row (alias `t`).
+    pub expression: String,
+}
+
+/// Everything decided about one table before anything moves.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What the user wrote.
+    pub table: TableConfig,
+    /// What the source's catalog says.
+    pub source: TableSchema,
+    /// The columns of the CSV, in order.
+    pub columns: Vec<PlanColumn>,
+    /// What the watermark column is; `None` for tables that are read whole.
+    pub watermark: Option<WatermarkKind>,
+    /// Whether an index makes a range of the watermark column cheap.
+    pub watermark_indexed: bool,
+    /// Whether the watermark column may be NULL.
+    pub watermark_nullable: bool,
+}
+
+impl Plan {
+    /// The plan of `table` over what its source's catalog says.
+    ///
+    /// # Errors
+    /// `Contract` or `Config` if a configured column is missing, the watermark column cannot serve, or the key is not
+    /// there.
+    pub fn new(table: &TableConfig, source: TableSchema) -> Result<Self> {
+        let fail = |kind: ErrorKind, text: String, hint: String| {
+            Error::new(kind, format!("table `{}`: {text}", table.name)).with_hint(hint)
+        };
+        for name in &table.exclude {
+            if source.column(name).is_none() {
+                return Err(fail(
+                    ErrorKind::Config,
+                    format!("`exclude` names `{name}`, which is no column of {}", source.table),
+                    names_hint(&source),
+                ));
+            }
+        }
+        let columns = extract::columns(table, &source);
+        if columns.is_empty() {
+            return Err(fail(
+                ErrorKind::Config,
+                "no column is left to copy".into(),
+                "take some out of `exclude`".into(),
+            ));
+        }
+        for name in &table.key {
+            if !columns.iter().any(|column| column.column.name == *name) {
+                return Err(fail(
+                    ErrorKind::Config,
+                    format!("`key` names `{name}`, which is not among the copied columns"),
+                    names_hint(&source),
+                ));
+            }
+        }
+        let mut plan = Self {
+            table: table.clone(),
+            source,
+            columns,
+            watermark: None,
+            watermark_indexed: false,
+            watermark_nullable: false,
+        };
+        if table.mode == Mode::Incremental {
+            plan.set_watermark()?;
+        }
+        Ok(plan)
+    }
+
+    fn set_watermark(&mut self) -> Result<()> {
+        let name = self.watermark_column()?.to_owned();
+        let column = self.source.column(&name).ok_or_else(|| {
+            self.fail(ErrorKind::Config, format!("watermark column `{name}` is not in {}", self.source.table))
+                .with_hint(names_hint(&self.source))
+        })?;
+        self.watermark = Some(self.watermark_kind(column)?);
+        self.watermark_nullable = !column.not_null;
+        self.watermark_indexed = self.source.indexed.contains(&name);
+        Ok(())
+    }
+
+    /// The watermark column's name.
+    ///
+    /// # Errors
+    /// `Config` if none is configured.
+    pub fn watermark_column(&self) -> Result<&str> {
+        self.table.watermark.as_deref().ok_or_else(|| {
+            self.fail(ErrorKind::Config, "mode `incremental` needs a `watermark` column".to_owned())
+                .with_hint("name the column that holds the time of insertion into the source, such as `recorded_at`")
+        })
+    }
+
+    fn watermark_kind(&self, column: &Column) -> Result<WatermarkKind> {
+        let type_name = column.bare_type();
+        let precision = type_name
+            .split_once('(')
+            .and_then(|(_, rest)| rest.split_once(')'))
+            .and_then(|(digits, _)| digits.parse().ok())
+            .unwrap_or(6);
+        let zoned = |make: fn(jiff::tz::TimeZone, u8) -> WatermarkKind| {
+            self.table.watermark_zone.clone().map(|zone| make(zone, precision)).ok_or_else(|| {
+                self.fail(
+                    ErrorKind::Config,
+                    format!("watermark column `{}` is `{type_name}`, which has no time zone", column.name),
+                )
+                .with_hint("say `watermark_timezone = \"…\"`, the zone in which the writers' sessions run (`show timezone` there)")
+            })
+        };
+        match type_name {
+            t if t.starts_with("timestamp") && t.ends_with("with time zone") => {
+                Ok(WatermarkKind::TimestampTz { precision })
+            }
+            t if t.starts_with("timestamp") => zoned(|zone, precision| WatermarkKind::Timestamp { precision, zone }),
+            "date" => zoned(|zone, _| WatermarkKind::Date { zone }),
+            other => Err(self
+                .fail(ErrorKind::Config, format!("watermark column `{}` is `{other}`, not a time", column.name))
+                .with_hint("take a column of type timestamptz, timestamp or date, or use mode `snapshot`")),
+        }
+    }
+
+    fn fail(&self, kind: ErrorKind, text: String) -> Error {
+        Error::new(kind, format!("table `{}`: {text}", self.table.name))
+    }
+
+    /// The columns as bronze must have them.
+    #[must_use]
+    pub fn delivered(&self) -> Vec<Column> {
+        self.columns.iter().map(|column| column.column.clone()).collect()
+    }
+
+    /// Judges bronze against what will be delivered: columns, types, and the key behind `ON CONFLICT`.
+    ///
+    /// # Errors
+    /// `NotFound` if bronze has no such table; `Drift` with every difference and the statement that mends it;
+    /// `Contract` if no usable unique key backs the configured one.
+    pub fn check_bronze(&self, bronze: Option<&TableSchema>) -> Result<()> {
+        let Some(bronze) = bronze else {
+            return Err(self
+                .fail(ErrorKind::NotFound, format!("bronze has no table {}", self.table.target))
+                .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration"));
+        };
+        let found = drift(&self.delivered(), &bronze.columns);
+        if !found.is_empty() {
+            return Err(self.drift_error(&found, &bronze.table));
+        }
+        self.load(false).check_key(bronze)
+    }
+
+    fn drift_error(&self, found: &[Drift], bronze: &TableRef) -> Error {
+        let list: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let remedies: Vec<String> = found.iter().map(|drift| drift.remedy(bronze)).collect();
+        self.fail(ErrorKind::Drift, list.join("; ")).with_hint(format!(
+            "in the target: {}\nor map the column in `[table.select]`, or `exclude` it",
+            remedies.join(" ")
+        ))
+    }
+
+    /// Whether the late-row sweep can be done: rows have `xmin`, and it is switched on.
+    #[must_use]
+    pub fn can_sweep(&self) -> bool {
+        self.watermark.is_some() && self.table.late_window.0 > 0 && self.source.kind.has_xmin()
+    }
+
+    /// How the CSV of this plan is loaded. `replay`: the CSV may be older than what bronze holds.
+    #[must_use]
+    pub fn load(&self, replay: bool) -> LoadPlan {
+        LoadPlan {
+            table: self.table.name.clone(),
+            target: self.table.target.clone(),
+            mode: self.table.mode,
+            columns: self.delivered(),
+            key: self.table.key.clone(),
+            on_conflict: self.table.on_conflict,
+            watermark_column: self.table.watermark.clone(),
+            allow_empty: self.table.allow_empty,
+            replay,
+        }
+    }
+
+    /// Whether the source is read whole and cannot be locked or swept as a table.
+    #[must_use]
+    pub fn is_query(&self) -> bool {
+        self.source.kind == RelationKind::Query
+    }
+
+    /// Whether newer rows replace older ones.
+    #[must_use]
+    pub fn updates(&self) -> bool {
+        self.table.on_conflict == OnConflict::Update
+    }
+}
+
+fn names_hint(source: &TableSchema) -> String {
+    let names: Vec<&str> = source.columns.iter().map(|column| column.name.as_str()).collect();
+    format!("its columns are: {}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! The SQL that loads a CSV into bronze, and the check of the key behind it.
+
+use serde::Serialize;
+
+use crate::blob::Manifest;
+use crate::config::{Mode, OnConflict};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::UPLOADED_AT;
+use crate::schema::{Column, TableRef, TableSchema, quote_ident};
+
+/// The name of the staging table; temporary, so every session has its own.
+const STAGE: &str = "pg_temp.dwh_stage";
+
+/// How a CSV is loaded: the same whether it comes straight from an extract or from the blob store years later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LoadPlan {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// The bronze table.
+    pub target: TableRef,
+    /// How it is moved.
+    pub mode: Mode,
+    /// The columns of the CSV, in order.
+    pub columns: Vec<Column>,
+    /// The natural key.
+    pub key: Vec<String>,
+    /// What happens to a row whose key is there already.
+    pub on_conflict: OnConflict,
+    /// The column that says which row is newer.
+    pub watermark_column: Option<String>,
+    /// Whether a snapshot of no rows may replace rows.
+    pub allow_empty: bool,
+    /// Whether the CSV may be older than what bronze holds: then equal age does not win.
+    pub replay: bool,
+}
+
+impl LoadPlan {
+    /// The load of a CSV that only its manifest describes.
+    #[must_use]
+    pub fn from_manifest(manifest: &Manifest, replay: bool) -> Self {
+        Self {
+            table: manifest.table.clone(),
+            target: manifest.target.clone(),
+            mode: manifest.mode,
+            columns: manifest.columns.clone(),
+            key: manifest.key.clone(),
+            on_conflict: manifest.on_conflict,
+            watermark_column: manifest.watermark_column.clone(),
+            allow_empty: false,
+            replay,
+        }
+    }
+
+    /// The header line that the CSV must begin with, without its line end.
+    #[must_use]
+    pub fn header(&self) -> String {
+        self.columns.iter().map(|column| crate::dialect::field(&column.name)).collect::<Vec<_>>().join(",")
+    }
+
+    /// Refuses a key that `ON CONFLICT` could not use.
+    ///
+    /// # Errors
+    /// `Contract`, with the statement that makes the key.
+    pub fn check_key(&self, bronze: &TableSchema) -> Result<()> {
+        if self.mode != Mode::Incremental {
+            return Ok(());
+        }
+        let list = |names: &[String]| names.iter().map(|name| quote_ident(name)).collect::<Vec<_>>().join(", ");
+        let (why, hint) = match bronze.key_over(&self.key) {
+            Some(key) => match &key.unusable {
+                None => return Ok(()),
+                Some(reason) => (
+                    format!("unique index `{}` of {} cannot serve `ON CONFLICT`: {reason}", key.name, bronze.table),
+                    format!("in the target: create unique index on {} ({});", bronze.table.sql(), list(&self.key)),
+                ),
+            },
+            None => (
+                format!("{} has no PRIMARY KEY or UNIQUE over ({})", bronze.table, self.key.join(", ")),
+                format!("in the target: alter table {} add primary key ({});", bronze.table.sql(), list(&self.key)),
+            ),
+        };
+        Err(Error::new(ErrorKind::Contract, format!("table `{}`: {why}", self.table)).with_hint(hint))
+    }
+
+    fn names(&self, prefix: &str) -> String {
+        self.columns.iter().map(|c| format!("{prefix}{}", quote_ident(&c.name))).collect::<Vec<_>>().join(", ")
+    }
+
+    fn key_names(&self, prefix: &str) -> String {
+        self.key.iter().map(|name| format!("{prefix}{}", quote_ident(name))).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Creates the staging table with bronze's own types, and no constraints.
+    #[must_use]
+    pub fn create_stage(&self) -> String {
+        format!(
+            "create temporary table dwh_stage on commit drop as select {} from {} with no data",
+            self.names(""),
+            self.target.sql()
+        )
+    }
+
+    /// `COPY` into the staging table; the header was compared before.
+    #[must_use]
+    pub fn copy_in(&self) -> String {
+        format!("copy {STAGE} ({}) from stdin (format csv, header)", self.names(""))
+    }
+
+    /// Takes the bronze table against other writers for the length of the load transaction.
+    #[must_use]
+    pub fn lock(&self) -> String {
+        let mode = if self.mode == Mode::Snapshot { "access exclusive" } else { "share row exclusive" };
+        format!("lock table {} in {mode} mode", self.target.sql())
+    }
+
+    /// Empties bronze before a snapshot is put in.
+    #[must_use]
+    pub fn truncate(&self) -> String {
+        format!("truncate {}", self.target.sql())
+    }
+
+    /// Whether bronze has any row.
+    #[must_use]
+    pub fn any_row(&self) -> String {
+        format!("select exists (select from {})", self.target.sql())
+    }
+
+    /// Moves the staged rows into bronze.
+    #[must_use]
+    pub fn merge(&self) -> String {
+        let names = self.names("");
+        let mut sql = format!(
+            "insert into {} as b ({names}) overriding system value select {names} from {STAGE}",
+            self.target.sql()
+        );
+        if self.mode == Mode::Incremental {
+            sql.push_str(&format!(" on conflict ({}) ", self.key_names("")));
+            sql.push_str(&match self.on_conflict {
+                OnConflict::Nothing => "do nothing".to_owned(),
+                OnConflict::Update => self.do_update(),
+            });
+        }
+        sql
+    }
+
+    fn do_update(&self) -> String {
+        let others: Vec<&Column> = self.columns.iter().filter(|c| !self.key.contains(&c.name)).collect();
+        if others.is_empty() {
+            return "do nothing".to_owned();
+        }
+        let set: Vec<String> = others.iter().map(|c| format!("{0} = excluded.{0}", quote_ident(&c.name))).collect();
+        format!("do update set {} where {}", set.join(", "), self.wins("excluded", "b"))
+    }
+
+    /// The condition under which row `new` replaces row `old`: it is newer, and differs.
+    fn wins(&self, new: &str, old: &str) -> String {
+        let differs = format!(
+            "not (select (select n from (select {}) n) operator(pg_catalog.*=) (select o from (select {}) o))",
+            self.names(&format!("{new}.")),
+            self.names(&format!("{old}."))
+        );
+        match &self.watermark_column {
+            Some(column) if self.columns.iter().any(|c| c.name == *column) => {
+                let column = quote_ident(column);
+                let newer = if self.replay { ">" } else { ">=" };
+                format!("{new}.{column} {newer} {old}.{column} and {differs}")
+            }
+            _ => differs,
+        }
+    }
+
+    /// Counts the staged rows whose key is in bronze: identical, different and winning, different and not winning.
+    ///
+    /// Rows are compared by their binary image, which knows every type and every digit.
+    #[must_use]
+    pub fn classify(&self) -> String {
+        let on: Vec<String> = self.key.iter().map(|name| format!("s.{0} = b.{0}", quote_ident(name))).collect();
+        let wins = self.wins("s", "b");
+        let same = format!(
+            "(select (select n from (select {}) n) operator(pg_catalog.*=) (select o from (select {}) o))",
+            self.names("s."),
+            self.names("b.")
+        );
+        format!(
+            "select count(*) filter (where {same}), count(*) filter (where {wins}), \
+             count(*) filter (where not {same} and not ({wins})) from {STAGE} s join {} b on {}",
+            self.target.sql(),
+            on.join(" and ")
+        )
+    }
+
+    /// Counts the rows of the copy that an scd CSV holds, were it loaded before.
+    #[must_use]
+    pub fn count_copy(&self) -> String {
+        let column = quote_ident(UPLOADED_AT);
+        format!("select count(*) from {} where {column} in (select {column} from {STAGE})", self.target.sql())
+    }
+
+    /// Gathers statistics of the staging table, so that the merge is planned for its real size.
+    #[must_use]
+    pub fn analyze_stage(&self) -> String {
+        format!("analyze {STAGE}")
+    }
+}

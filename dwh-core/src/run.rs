@@ -1,0 +1,119 @@
+//! The states of a run, pure: which may follow which. The database repeats the list as a CHECK.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The number of a run: the identity column of `extract_runs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub i64);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a run stands.
+///
+/// `extracting → uploaded → loading → loaded`, and `failed` from each of the first three. A failed run whose CSV is
+/// complete (it has a manifest) may be loaded again: `failed → loading`, counted in `attempt`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Set when the run begins; the CSV may be partly written.
+    Extracting,
+    /// Set once the manifest stands beside the CSV.
+    Uploaded,
+    /// Set before the load transaction opens, so that it is visible while it works.
+    Loading,
+    /// Set inside the load transaction: rows, watermark and this word commit together.
+    Loaded,
+    /// Set when any of the first three went wrong; `error_message` says why.
+    Failed,
+}
+
+impl RunState {
+    /// Every state, in the order of the arrow.
+    pub const ALL: [Self; 5] = [Self::Extracting, Self::Uploaded, Self::Loading, Self::Loaded, Self::Failed];
+
+    /// The word in the column `status`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Extracting => "extracting",
+            Self::Uploaded => "uploaded",
+            Self::Loading => "loading",
+            Self::Loaded => "loaded",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The state of a word from the column `status`.
+    ///
+    /// # Errors
+    /// `Data` for any other word.
+    pub fn parse(word: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == word)
+            .ok_or_else(|| Error::new(ErrorKind::Data, format!("run log: `{word}` is no status")))
+    }
+
+    /// Whether `next` may follow.
+    #[must_use]
+    pub const fn may_become(self, next: Self) -> bool {
+        matches!(
+            (self, next),
+            (Self::Extracting, Self::Uploaded | Self::Failed)
+                | (Self::Uploaded, Self::Loading | Self::Failed)
+                | (Self::Loading, Self::Loaded | Self::Failed)
+                | (Self::Failed, Self::Loading)
+        )
+    }
+
+    /// Whether nothing more happens to the run by itself.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Loaded | Self::Failed)
+    }
+}
+
+impl fmt::Display for RunState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RunState::{self, Extracting, Failed, Loaded, Loading, Uploaded};
+
+    #[test]
+    fn transitions_are_exactly_these() {
+        let allowed = [
+            (Extracting, Uploaded),
+            (Extracting, Failed),
+            (Uploaded, Loading),
+            (Uploaded, Failed),
+            (Loading, Loaded),
+            (Loading, Failed),
+            (Failed, Loading),
+        ];
+        for from in RunState::ALL {
+            for to in RunState::ALL {
+                assert_eq!(from.may_become(to), allowed.contains(&(from, to)), "{from} -> {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_round_trip_and_others_are_refused() {
+        for state in RunState::ALL {
+            assert_eq!(RunState::parse(state.as_str()).expect("own word"), state);
+        }
+        assert!(RunState::parse("done").is_err());
+    }
+}

@@ -1,0 +1,310 @@
+//! What a catalog says of a table, and the difference between two catalogs. Pure.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A table by schema and name, both exactly as the catalog spells them (never quoted).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TableRef {
+    /// The schema.
+    pub schema: String,
+    /// The table, view or foreign table.
+    pub name: String,
+}
+
+impl TableRef {
+    /// A table by schema and name.
+    #[must_use]
+    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { schema: schema.into(), name: name.into() }
+    }
+
+    /// Schema and name quoted for SQL.
+    #[must_use]
+    pub fn sql(&self) -> String {
+        format!("{}.{}", quote_ident(&self.schema), quote_ident(&self.name))
+    }
+}
+
+impl fmt::Display for TableRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// An identifier as SQL writes it: always in double quotes, inner ones doubled.
+///
+/// ```
+/// assert_eq!(dwh_core::schema::quote_ident(r#"a"b"#), r#""a""b""#);
+/// ```
+#[must_use]
+pub fn quote_ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A string as an SQL literal; safe whatever `standard_conforming_strings` says.
+///
+/// ```
+/// assert_eq!(dwh_core::schema::quote_literal("it's"), "'it''s'");
+/// assert_eq!(dwh_core::schema::quote_literal(r"a\b"), r"E'a\\b'");
+/// ```
+#[must_use]
+pub fn quote_literal(text: &str) -> String {
+    let doubled = text.replace('\'', "''");
+    if text.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
+}
+
+/// What kind of relation the catalog calls it (`pg_class.relkind`, and TimescaleDB's own).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelationKind {
+    /// An ordinary table.
+    Table,
+    /// A partitioned table; read through the parent.
+    Partitioned,
+    /// A TimescaleDB hypertable; read through the parent.
+    Hypertable,
+    /// A view.
+    View,
+    /// A materialized view.
+    MaterializedView,
+    /// A foreign table.
+    Foreign,
+    /// Not a relation: the columns of a configured `query`.
+    Query,
+}
+
+impl RelationKind {
+    /// Whether rows have the system column `xmin`, which the late-row sweep needs.
+    #[must_use]
+    pub const fn has_xmin(self) -> bool {
+        matches!(self, Self::Table | Self::Partitioned | Self::Hypertable | Self::MaterializedView)
+    }
+
+    /// Whether `LOCK TABLE` accepts it.
+    #[must_use]
+    pub const fn can_lock(self) -> bool {
+        matches!(self, Self::Table | Self::Partitioned | Self::Hypertable | Self::View)
+    }
+}
+
+/// One column of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Name, as the catalog spells it.
+    pub name: String,
+    /// Exact type as `format_type` prints it with an empty `search_path`: `numeric(6,2)`, `public.geometry(Point,4326)`.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Whether it refuses NULL.
+    pub not_null: bool,
+    /// Whether the server computes it (`GENERATED ALWAYS AS`): left out of an extract.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub generated: bool,
+    /// Whether it is an identity column: overridden in a load.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub identity: bool,
+    /// Whether the type, or the base type of its domain, is PostGIS `geometry` or `geography`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub geometry: bool,
+    /// The default's expression, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+}
+
+impl Column {
+    /// The type without its schema and quotes: `geometry(Point,4326)` for `public.geometry(Point,4326)`.
+    ///
+    /// Extensions live in different schemas at the two ends; the rest of the name must agree.
+    #[must_use]
+    pub fn bare_type(&self) -> &str {
+        bare_type(&self.type_name)
+    }
+}
+
+/// A type's name without the schema before it.
+#[must_use]
+pub fn bare_type(type_name: &str) -> &str {
+    let head_end = type_name.find('(').unwrap_or(type_name.len());
+    let mut quoted = false;
+    let mut start = 0;
+    for (at, byte) in type_name.as_bytes()[..head_end].iter().enumerate() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'.' if !quoted => start = at + 1,
+            _ => {}
+        }
+    }
+    &type_name[start..]
+}
+
+/// A primary key or unique index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UniqueKey {
+    /// The index's name.
+    pub name: String,
+    /// Its columns, in order; empty when it is over expressions.
+    pub columns: Vec<String>,
+    /// Whether it is the primary key.
+    pub primary: bool,
+    /// Why `ON CONFLICT` cannot use it: deferrable, partial, over an expression, not valid; `None` when it can.
+    pub unusable: Option<String>,
+}
+
+/// What a catalog says of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableSchema {
+    /// Which table.
+    pub table: TableRef,
+    /// What kind of relation.
+    pub kind: RelationKind,
+    /// Its columns, in order, dropped ones left out.
+    pub columns: Vec<Column>,
+    /// Its primary key and unique indexes, the primary key first.
+    pub keys: Vec<UniqueKey>,
+    /// Columns that lead an index, so that a range or an order by them is cheap.
+    pub indexed: Vec<String>,
+    /// Rows as the planner estimates them; negative when never analyzed.
+    pub row_estimate: i64,
+}
+
+impl TableSchema {
+    /// The column of that name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The unique key over exactly these columns, in any order.
+    #[must_use]
+    pub fn key_over(&self, columns: &[String]) -> Option<&UniqueKey> {
+        let mut fits: Vec<&UniqueKey> = self
+            .keys
+            .iter()
+            .filter(|key| key.columns.len() == columns.len() && columns.iter().all(|name| key.columns.contains(name)))
+            .collect();
+        fits.sort_by_key(|key| key.unusable.is_some());
+        fits.first().copied()
+    }
+}
+
+/// One difference between the columns that an extract delivers and those that bronze has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "drift", rename_all = "snake_case")]
+pub enum Drift {
+    /// The source has it, bronze has not.
+    MissingInBronze {
+        /// The column.
+        column: String,
+        /// Its type at the source.
+        source_type: String,
+    },
+    /// Bronze has it, the source has not.
+    MissingInSource {
+        /// The column.
+        column: String,
+        /// Whether bronze refuses NULL there and has no default, so that no row could be loaded.
+        required: bool,
+    },
+    /// Both have it with different types.
+    Type {
+        /// The column.
+        column: String,
+        /// Its type at the source.
+        source_type: String,
+        /// Its type in bronze.
+        bronze_type: String,
+    },
+    /// The source allows NULL, bronze refuses it.
+    Nullability {
+        /// The column.
+        column: String,
+    },
+}
+
+impl Drift {
+    /// The column that differs.
+    #[must_use]
+    pub fn column(&self) -> &str {
+        match self {
+            Self::MissingInBronze { column, .. }
+            | Self::MissingInSource { column, .. }
+            | Self::Type { column, .. }
+            | Self::Nullability { column } => column,
+        }
+    }
+
+    /// The statement that would bring bronze in line.
+    #[must_use]
+    pub fn remedy(&self, bronze: &TableRef) -> String {
+        let table = bronze.sql();
+        match self {
+            Self::MissingInBronze { column, source_type } => {
+                format!("alter table {table} add column {} {source_type};", quote_ident(column))
+            }
+            Self::MissingInSource { column, required: true } => {
+                format!("alter table {table} alter column {} drop not null;", quote_ident(column))
+            }
+            Self::MissingInSource { column, required: false } => {
+                format!("alter table {table} drop column {};", quote_ident(column))
+            }
+            Self::Type { column, source_type, .. } => {
+                format!("alter table {table} alter column {} type {source_type};", quote_ident(column))
+            }
+            Self::Nullability { column } => {
+                format!("alter table {table} alter column {} drop not null;", quote_ident(column))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingInBronze { column, source_type } => {
+                write!(f, "column `{column}` ({source_type}) exists in the source but not in bronze")
+            }
+            Self::MissingInSource { column, .. } => {
+                write!(f, "column `{column}` exists in bronze but not in the source")
+            }
+            Self::Type { column, source_type, bronze_type } => {
+                write!(f, "column `{column}` is {source_type} in the source but {bronze_type} in bronze")
+            }
+            Self::Nullability { column } => {
+                write!(f, "column `{column}` may be NULL in the source but not in bronze")
+            }
+        }
+    }
+}
+
+/// The differences between what an extract delivers and what bronze has, in the order of the columns.
+///
+/// Types are compared without their schema. A bronze column that the source lacks counts only when bronze requires a
+/// value there: an extra nullable column does no harm.
+#[must_use]
+pub fn drift(delivered: &[Column], bronze: &[Column]) -> Vec<Drift> {
+    let mut found = Vec::new();
+    for column in delivered {
+        match bronze.iter().find(|other| other.name == column.name) {
+            None => found
+                .push(Drift::MissingInBronze { column: column.name.clone(), source_type: column.type_name.clone() }),
+            Some(other) if other.bare_type() != column.bare_type() => found.push(Drift::Type {
+                column: column.name.clone(),
+                source_type: column.type_name.clone(),
+                bronze_type: other.type_name.clone(),
+            }),
+            Some(other) if other.not_null && !column.not_null => {
+                found.push(Drift::Nullability { column: column.name.clone() });
+            }
+            Some(_) => {}
+        }
+    }
+    for column in bronze {
+        let delivered = delivered.iter().any(|other| other.name == column.name);
+        let required = column.not_null && column.default.is_none() && !column.generated && !column.identity;
+        if !delivered && required {
+            found.push(Drift::MissingInSource { column: column.name.clone(), required });
+        }
+    }
+    found
+}

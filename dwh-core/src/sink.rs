@@ -1,0 +1,276 @@
+//! The trait [`Sink`]: the warehouse, with the watermark and the run log that commit together with the rows.
+
+mod memory;
+mod postgres;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use crate::blob::ByteStream;
+use crate::config::Mode;
+use crate::error::Result;
+use crate::plan::LoadPlan;
+use crate::run::{RunId, RunState};
+use crate::schema::{TableRef, TableSchema};
+use crate::watermark::{SafeBound, Timestamp, Undrained, Window};
+
+pub use memory::MemorySink;
+pub use postgres::{PgSink, SinkOptions};
+
+/// The watermark row of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TableState {
+    /// `last_extracted_at` exactly as stored; the seed value means that nothing was extracted yet.
+    pub last_extracted_at: Option<Timestamp>,
+    /// When a run was last loaded.
+    pub last_loaded_at: Option<Timestamp>,
+    /// The run that set it.
+    pub last_run_id: Option<RunId>,
+    /// `xmin` of the snapshot that was loaded last.
+    pub snapshot_xmin: Option<u64>,
+    /// U of the run that was loaded last: rows up to here may be in bronze already.
+    pub read_high: Option<Timestamp>,
+    /// System identifier of the source it was read from.
+    pub system_identifier: Option<String>,
+    /// Timeline of that source.
+    pub timeline: Option<i64>,
+    /// The highest clock reading of the source so far.
+    pub source_clock: Option<Timestamp>,
+    /// What a drain could not prove yet.
+    pub undrained: Option<Undrained>,
+}
+
+impl TableState {
+    /// L: the stored watermark; the seed value and everything before it stand for "from the first row on".
+    #[must_use]
+    pub fn low(&self) -> Timestamp {
+        match self.last_extracted_at {
+            Some(at) if at > Timestamp::SEED => at,
+            _ => Timestamp::NEG_INFINITY,
+        }
+    }
+}
+
+/// A row of the run log, `extract_runs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Its number.
+    pub run_id: RunId,
+    /// The table's name in the configuration.
+    pub table_name: String,
+    /// `now()` of the target when it began.
+    pub run_started_at: Timestamp,
+    /// When it reached a final state.
+    pub run_finished_at: Option<Timestamp>,
+    /// Where it stands.
+    pub status: RunState,
+    /// Rows in the CSV.
+    pub rows_extracted: Option<i64>,
+    /// Rows inserted or updated in bronze.
+    pub rows_loaded: Option<i64>,
+    /// Rows that were there already, byte for byte.
+    pub rows_identical: Option<i64>,
+    /// Rows whose key was there with other values.
+    pub rows_different: Option<i64>,
+    /// Rows below the window that the sweep delivered.
+    pub rows_late: Option<i64>,
+    /// Address of the CSV.
+    pub csv_path: Option<String>,
+    /// What went wrong, one line.
+    pub error_message: Option<String>,
+    /// How the table is moved.
+    pub mode: Option<Mode>,
+    /// Lower end of the window, exclusive; `None`: from the first row on.
+    pub window_low: Option<Timestamp>,
+    /// Upper end of the window, inclusive.
+    pub window_high: Option<Timestamp>,
+    /// Where the watermark moves.
+    pub watermark: Option<Timestamp>,
+    /// The bound and what held it.
+    pub bound: Option<SafeBound>,
+    /// Bytes of the CSV, uncompressed.
+    pub bytes: Option<i64>,
+    /// SHA-256 of the CSV, uncompressed.
+    pub sha256: Option<String>,
+    /// 1 for the first load, one more for each that was tried again.
+    pub attempt: i32,
+    /// Machine and process that ran it.
+    pub host: Option<String>,
+    /// Version of the engine.
+    pub engine_version: Option<String>,
+}
+
+/// Which rows of the run log.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Only this run.
+    pub run_id: Option<RunId>,
+    /// Only of this table.
+    pub table: Option<String>,
+    /// Only in one of these states; empty: in any.
+    pub states: Vec<RunState>,
+    /// At most so many, the newest first; `None`: all.
+    pub limit: Option<u32>,
+}
+
+/// What is written into the run log outside the load transaction; each entry commits on its own.
+#[derive(Debug, Clone)]
+pub enum LogEntry {
+    /// A run begins: a new row, `extracting`.
+    Begin {
+        /// The table's name in the configuration.
+        table: String,
+        /// How the table is moved.
+        mode: Mode,
+    },
+    /// The manifest stands beside the CSV: `uploaded`.
+    Uploaded(Box<Upload>),
+    /// The load begins: `loading`; counts an attempt if it was tried before.
+    Loading {
+        /// The run.
+        run_id: RunId,
+    },
+    /// It went wrong: `failed`.
+    Failed {
+        /// The run.
+        run_id: RunId,
+        /// One line, without row values or secrets.
+        message: String,
+    },
+}
+
+/// What the run log learns when a CSV is complete.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// The run.
+    pub run_id: RunId,
+    /// Address of the CSV.
+    pub csv_path: String,
+    /// Rows in the CSV.
+    pub rows: u64,
+    /// Rows below the window that the sweep delivered.
+    pub late_rows: u64,
+    /// Bytes of the CSV, uncompressed.
+    pub bytes: u64,
+    /// SHA-256 of the CSV, uncompressed.
+    pub sha256: String,
+    /// The window.
+    pub window: Option<Window>,
+    /// The bound and what held it.
+    pub bound: Option<SafeBound>,
+}
+
+/// How the watermark row moves when a load commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advance {
+    /// The row as it was when the run began: it must still be so (compare and set).
+    pub expected: TableState,
+    /// The row as it becomes; `last_run_id` and `last_loaded_at` are set by the commit.
+    pub becomes: TableState,
+}
+
+/// What a load is committed with.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The run that becomes `loaded`.
+    pub run_id: RunId,
+    /// Rows that the manifest promises; anything else rolls back. `None` for a hand-made CSV without a manifest.
+    pub rows: Option<u64>,
+    /// How the watermark moves; `None` leaves it as it is (replay, back-fill).
+    pub advance: Option<Advance>,
+}
+
+/// What a load did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Accounting {
+    /// Rows staged.
+    pub staged: u64,
+    /// Rows inserted.
+    pub inserted: u64,
+    /// Rows updated, a part of `different`.
+    pub updated: u64,
+    /// Rows that were there already, byte for byte.
+    pub identical: u64,
+    /// Rows whose key was there with other values.
+    pub different: u64,
+}
+
+impl Accounting {
+    /// Whether every staged row is accounted for.
+    #[must_use]
+    pub const fn balances(&self) -> bool {
+        self.staged == self.inserted + self.identical + self.different
+    }
+}
+
+/// The warehouse.
+///
+/// # Contract
+/// For one run of one table the pipeline calls `lease` (held until the run ends), `log(Begin)`, and then, with the
+/// extract going on behind it, `stage`; `log(Uploaded)` and `log(Loading)` once the manifest is written; then
+/// [`Staged::commit`]. Different tables call in parallel on one value. A crash between any two calls leaves bronze and
+/// the watermark as they were; the run log tells how far it came.
+#[async_trait]
+pub trait Sink: fmt::Debug + Send + Sync {
+    /// What the catalog says of a bronze table; `None` if there is none.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Auth`, `Permission`.
+    async fn describe(&self, target: &TableRef) -> Result<Option<TableSchema>>;
+
+    /// Takes the table for one run, so that no second run of it works at the same time.
+    ///
+    /// # Errors
+    /// `Locked`, naming the holder, if another run has it and `wait` is false; `Contract` if the table has no
+    /// watermark row.
+    async fn lease(&self, table: &str, wait: bool) -> Result<Box<dyn Lease>>;
+
+    /// Rows of the run log, newest first.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing.
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>>;
+
+    /// Writes the entry, at once and for good, and returns the row as it is then.
+    ///
+    /// # Errors
+    /// `Contract` if the run is in a state from which the entry's cannot follow.
+    async fn log(&self, entry: LogEntry) -> Result<RunRecord>;
+
+    /// Opens the load transaction and puts the CSV into a staging area. Nothing is visible before the commit.
+    ///
+    /// # Errors
+    /// The stream's own error, unchanged, if it ended in one; `Data` if a value does not fit.
+    async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>>;
+}
+
+/// A table held for one run. Dropping it gives it free, and so does a crash.
+#[async_trait]
+pub trait Lease: Send + Sync {
+    /// The watermark row, read under the lease.
+    fn state(&self) -> &TableState;
+
+    /// Gives the table free.
+    ///
+    /// # Errors
+    /// If the connection that held it is gone: another run may have come in between.
+    async fn release(self: Box<Self>) -> Result<()>;
+}
+
+/// Rows that are staged in an open transaction. Dropping it rolls back.
+#[async_trait]
+pub trait Staged: Send {
+    /// Rows staged.
+    fn rows(&self) -> u64;
+
+    /// Moves the rows into bronze, accounts for each of them, moves the watermark by compare-and-set, marks the run
+    /// `loaded`, and commits all of it as one.
+    ///
+    /// When the answer to the commit is lost, the run log is read again: it was written in the same transaction, so it
+    /// is the proof.
+    ///
+    /// # Errors
+    /// `Data` if the counts do not add up; `Locked` if the watermark moved meanwhile; nothing has changed then.
+    async fn commit(self: Box<Self>, commit: Commit) -> Result<Accounting>;
+}

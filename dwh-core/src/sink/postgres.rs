@@ -1,0 +1,9 @@
+//! P.
+
+/// P.
+#[derive(Debug)]
+pub struct PgSink {}
+
+/// O.
+#[derive(Debug)]
+pub struct SinkOptions {}

@@ -1,0 +1,162 @@
+//! The trait [`Source`]: where rows are read from. PostgreSQL's is [`PgSource`].
+
+mod memory;
+mod postgres;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use crate::config::TableConfig;
+use crate::error::Result;
+use crate::plan::Plan;
+use crate::schema::TableSchema;
+use crate::watermark::{Micros, SafeBound, Timestamp, Undrained, Window};
+
+pub use memory::MemorySource;
+pub use postgres::{PgSource, SourceOptions};
+
+/// Which database a row came from; a change voids the late-row sweep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceIdentity {
+    /// `system_identifier` of the cluster, as text.
+    pub system_identifier: String,
+    /// Timeline of the cluster.
+    pub timeline: i64,
+    /// Database name.
+    pub database: String,
+    /// `server_version`, such as `15.18`.
+    pub server_version: String,
+    /// Whether it is a standby.
+    pub in_recovery: bool,
+}
+
+/// The snapshot in which rows were read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// u: `now()` of the source's read transaction.
+    pub taken_at: Timestamp,
+    /// `pg_snapshot_xmin`: every transaction below it had ended.
+    pub xmin: u64,
+    /// `pg_snapshot_xmax`: no transaction at or above it had begun.
+    pub xmax: u64,
+    /// The database.
+    #[serde(flatten)]
+    pub identity: SourceIdentity,
+}
+
+/// What the bound of a table is asked for with.
+#[derive(Debug, Clone)]
+pub struct BoundRequest<'a> {
+    /// The plan of the table.
+    pub plan: &'a Plan,
+    /// L, the stored watermark; `NEG_INFINITY` when nothing was extracted yet.
+    pub low: Timestamp,
+    /// `now()` of the target when the run began.
+    pub run_started_at: Timestamp,
+    /// What an earlier drain could not prove yet.
+    pub undrained: Option<&'a Undrained>,
+}
+
+/// Which rows below the watermark are read again, because they became visible late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "sweep", rename_all = "snake_case")]
+pub enum Sweep {
+    /// None.
+    Off,
+    /// Those whose row version was not visible in the last loaded snapshot.
+    Xmin {
+        /// `xmin` of the last loaded snapshot (64 bit).
+        since: u64,
+        /// How far back it looks, exclusive; `NEG_INFINITY`: through all history.
+        back_to: Timestamp,
+    },
+    /// All of them: the snapshots of two servers, or of a server before and after a restore, cannot be compared.
+    LookBack {
+        /// How far back it looks, exclusive.
+        back_to: Timestamp,
+    },
+}
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub struct ReadRequest<'a> {
+    /// The plan of the table.
+    pub plan: &'a Plan,
+    /// The window; `None` for snapshot and scd tables, which are read whole.
+    pub window: Option<Window>,
+    /// The late-row sweep below the window.
+    pub sweep: Sweep,
+    /// `now()` of the target when the run began; U is at most this, and `_uploaded_at` of scd tables is this.
+    pub run_started_at: Timestamp,
+}
+
+/// Where rows are read from.
+///
+/// # Contract
+/// The pipeline calls, for one run of one table and in this order: `describe` (drift is judged before anything moves),
+/// `earliest` (only for tables with a window), `bound` (only for incremental tables) and `read`. Runs of different
+/// tables call in parallel on one value. Nothing is ever written to the source, and nothing is left there: a dropped
+/// future or [`Reading`] ends its transaction.
+///
+/// The promise that everything stands on: a row that is committed before `read` takes its snapshot is in the snapshot,
+/// and no row at or below the watermark of `bound` can become visible after that snapshot. `bound` must therefore have
+/// finished before `read` begins.
+#[async_trait]
+pub trait Source: fmt::Debug + Send + Sync {
+    /// What the catalog says of the table: exact types, keys, kind.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such relation; `Permission` if the role may not read it; `Unreachable`, `Auth`.
+    async fn describe(&self, table: &TableConfig) -> Result<TableSchema>;
+
+    /// The smallest watermark value above `low`, or `None` if there is none.
+    ///
+    /// # Errors
+    /// `Data` if rows exist that no window could ever contain (watermark NULL or infinite).
+    async fn earliest(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>>;
+
+    /// The safe bound of this moment.
+    ///
+    /// # Errors
+    /// `Data` if the watermark lies in the future of the source's clock.
+    async fn bound(&self, request: BoundRequest<'_>) -> Result<SafeBound>;
+
+    /// Opens one read-only snapshot, lock first, and begins to send the rows.
+    ///
+    /// # Errors
+    /// `Drift` if the table changed since the plan was made.
+    async fn read(&self, request: ReadRequest<'_>) -> Result<Box<dyn Reading>>;
+}
+
+/// Rows on their way: CSV as PostgreSQL writes it, header first.
+#[async_trait]
+pub trait Reading: Send {
+    /// The snapshot in which everything is read.
+    fn snapshot(&self) -> &Snapshot;
+
+    /// U: the upper end of what is read, inclusive; `None` for tables that are read whole.
+    fn high(&self) -> Option<Timestamp>;
+
+    /// How many rows below the window the sweep found; they are among the rows.
+    fn late_rows(&self) -> u64;
+
+    /// The next piece, in any size; `None` once the server has said that all was sent.
+    ///
+    /// # Errors
+    /// Whatever ended the stream early: it never just stops.
+    async fn next(&mut self) -> Result<Option<Bytes>>;
+
+    /// Ends the transaction after the last piece.
+    ///
+    /// # Errors
+    /// If the transaction could not be ended in good order.
+    async fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// How far apart two clocks are, for the log: positive when the target is ahead.
+#[must_use]
+pub fn clock_skew(run_started_at: Timestamp, source_clock: Timestamp) -> Micros {
+    run_started_at.since(source_clock)
+}

@@ -1,0 +1,5 @@
+//! M.
+
+/// M.
+#[derive(Debug)]
+pub struct MemorySource {}

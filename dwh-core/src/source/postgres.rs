@@ -1,0 +1,9 @@
+//! P.
+
+/// P.
+#[derive(Debug)]
+pub struct PgSource {}
+
+/// O.
+#[derive(Debug)]
+pub struct SourceOptions {}
