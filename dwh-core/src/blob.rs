@@ -6,6 +6,7 @@ mod local;
 mod manifest;
 mod memory;
 mod s3;
+pub mod transform;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -107,4 +108,19 @@ pub trait BlobStore: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Permission`, `Unreachable`.
     async fn delete(&self, key: &BlobKey) -> Result<()>;
+}
+
+/// The store of a configuration. Connects to nothing yet.
+///
+/// # Errors
+/// `Config` if the address cannot be used.
+pub fn open(
+    config: &crate::config::BlobConfig,
+    environment: &crate::config::Environment,
+) -> Result<std::sync::Arc<dyn BlobStore>> {
+    if config.url.starts_with("s3://") {
+        Ok(std::sync::Arc::new(S3Blobs::new(config, environment)?))
+    } else {
+        Ok(std::sync::Arc::new(LocalBlobs::open(&config.url)?))
+    }
 }
