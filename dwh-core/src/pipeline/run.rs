@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::blob::archive;
+use crate::blob::{Manifest, archive};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::transfer::{Extracted, Goal, Slice, interrupted};
@@ -123,7 +123,7 @@ impl Pipeline {
             (Some(window), Some(bound)) => !window.is_last(bound.watermark),
             _ => false,
         };
-        self.record_upload(&slice, &extracted, run).await?;
+        self.record_upload(&slice, &extracted.manifest, extracted.stored, run).await?;
         if cancel.is_cancelled() {
             return Err(interrupted());
         }
@@ -224,10 +224,9 @@ impl Pipeline {
         }
     }
 
-    pub(super) async fn record_upload(&self, slice: &Slice, extracted: &Extracted, run: &mut TableRun) -> Result<()> {
-        let manifest = &extracted.manifest;
-        let csv_path = extracted.stored.then(|| self.address(&manifest.csv));
-        describe_manifest(run, extracted, csv_path.clone());
+    async fn record_upload(&self, slice: &Slice, manifest: &Manifest, stored: bool, run: &mut TableRun) -> Result<()> {
+        let csv_path = stored.then(|| self.address(&manifest.csv));
+        describe_manifest(run, manifest, csv_path.clone());
         run.status = RunState::Uploaded;
         let upload = Upload {
             run_id: slice.record.run_id,
@@ -320,7 +319,7 @@ impl Pipeline {
         let extracted = async {
             let slice = self.slice(&plan, lease.state(), &mut run, cancel).await?;
             let extracted = self.transfer(&slice, Goal::Blob, &mut run, cancel).await?;
-            self.record_upload(&slice, &extracted, &mut run).await?;
+            self.record_upload(&slice, &extracted.manifest, extracted.stored, &mut run).await?;
             Ok((slice.record, extracted))
         };
         match extracted.await {
@@ -347,8 +346,7 @@ impl Pipeline {
     }
 }
 
-fn describe_manifest(run: &mut TableRun, extracted: &Extracted, csv_path: Option<String>) {
-    let manifest = &extracted.manifest;
+fn describe_manifest(run: &mut TableRun, manifest: &Manifest, csv_path: Option<String>) {
     run.rows_extracted = manifest.rows;
     run.bytes = manifest.bytes;
     run.sha256 = Some(manifest.sha256.clone());
