@@ -1,1 +1,5 @@
 //! For tests.
+
+mod clusters;
+
+pub use clusters::{Clusters, Server, TestDb, assert_equal_tables};

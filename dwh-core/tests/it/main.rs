@@ -1,0 +1,3 @@
+//! One test binary: a module for each thing that is tested against real servers.
+
+mod clusters;
