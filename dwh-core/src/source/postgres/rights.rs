@@ -1,36 +1,44 @@
 //! What keeps a role from reading a table whole, each with the grant that helps.
 
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Client;
+use tokio_postgres::types::{ToSql, Type};
 
-use super::catalog::Found;
 use crate::config::{Mode, TableConfig};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
-use crate::schema::{TableRef, quote_ident};
+use crate::schema::{Column, TableRef, TableSchema, quote_ident};
+
+const RIGHTS: &str = "select pg_catalog.has_schema_privilege(n.oid, 'usage') as usage, \
+     pg_catalog.row_security_active(c.oid) as row_security, current_user::text as role, \
+     array(select a.attname::text from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 \
+     and not a.attisdropped and not pg_catalog.has_column_privilege(c.oid, a.attnum, 'select')) as unreadable \
+     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+     where n.nspname = $1 and c.relname = $2";
 
 /// Refuses a relation that the role cannot read, or of which row security would show it a part.
-pub(super) fn check(table: &TableConfig, relation: &TableRef, row: &Row, columns: &[Found]) -> Result<()> {
+pub(super) async fn check(client: &Client, table: &TableConfig, schema: &TableSchema) -> Result<()> {
+    let relation = &schema.table;
+    let names: [(&(dyn ToSql + Sync), Type); 2] = [(&relation.schema, Type::TEXT), (&relation.name, Type::TEXT)];
+    let row = client.query_typed_one(RIGHTS, &names).await.map_err(sort)?;
     let role: String = row.get("role");
     let to = quote_ident(&role);
     let fail = |text: String| Error::new(ErrorKind::Permission, format!("table `{}`: {text}", table.name));
-    let mut missing = Vec::new();
-    let mut grants = Vec::new();
+    let (mut missing, mut grants) = (Vec::new(), Vec::new());
     if !row.get::<_, bool>("usage") {
         missing.push(format!("usage of schema `{}`", relation.schema));
         grants.push(format!("grant usage on schema {} to {to};", quote_ident(&relation.schema)));
     }
-    if !row.get::<_, bool>("selectable") {
-        let needed = || columns.iter().filter(|found| is_read(table, found));
-        let unread: Vec<&Found> = needed().filter(|found| !found.readable).collect();
-        if unread.len() == needed().count() {
-            missing.push(format!("select on {relation}"));
-            grants.push(format!("grant select on {} to {to};", relation.sql()));
-        } else if !unread.is_empty() {
-            let names: Vec<&str> = unread.iter().map(|found| found.column.name.as_str()).collect();
-            let quoted: Vec<String> = names.iter().map(|name| quote_ident(name)).collect();
-            missing.push(format!("select on the columns `{}` of {relation}", names.join("`, `")));
-            grants.push(format!("grant select ({}) on {} to {to};", quoted.join(", "), relation.sql()));
-        }
+    let unreadable: Vec<String> = row.get("unreadable");
+    let needed = || schema.columns.iter().filter(|column| is_read(table, column));
+    let unread: Vec<&str> =
+        needed().map(|column| column.name.as_str()).filter(|name| unreadable.iter().any(|u| u == name)).collect();
+    if !unread.is_empty() && unreadable.len() == schema.columns.len() {
+        missing.push(format!("select on {relation}"));
+        grants.push(format!("grant select on {} to {to};", relation.sql()));
+    } else if !unread.is_empty() {
+        let quoted: Vec<String> = unread.iter().map(|name| quote_ident(name)).collect();
+        missing.push(format!("select on the columns `{}` of {relation}", unread.join("`, `")));
+        grants.push(format!("grant select ({}) on {} to {to};", quoted.join(", "), relation.sql()));
     }
     if !missing.is_empty() {
         return Err(fail(format!("role `{role}` lacks {}", missing.join(" and ")))
@@ -38,18 +46,17 @@ pub(super) fn check(table: &TableConfig, relation: &TableRef, row: &Row, columns
     }
     if row.get("row_security") {
         return Err(fail(format!("row security hides rows of {relation} from role `{role}`")).with_hint(format!(
-            "a part of a table is never copied as the whole: `alter role {to} bypassrls;`, or copy a `query` that \
-             asks for that part"
+            "a part of a table is never copied as the whole: `alter role {to} bypassrls;` in the source"
         )));
     }
     Ok(())
 }
 
-fn is_read(table: &TableConfig, found: &Found) -> bool {
-    let name = &found.column.name;
-    let watermark = table.mode == Mode::Incremental && table.watermark.as_ref() == Some(name);
+/// Whether the column's own value is read.
+fn is_read(table: &TableConfig, column: &Column) -> bool {
+    let watermark = table.mode == Mode::Incremental && table.watermark.as_ref() == Some(&column.name);
     let delivered =
-        !found.column.generated && !table.exclude.contains(name) && !table.select.contains_key(name.as_str());
+        !column.generated && !table.exclude.contains(&column.name) && !table.select.contains_key(&column.name);
     watermark || delivered
 }
 
