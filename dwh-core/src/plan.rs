@@ -12,6 +12,7 @@ use crate::schema::{Column, RelationKind, TableSchema};
 use crate::watermark::WatermarkKind;
 
 pub use ddl::{bronze_ddl, missing_extension_hint};
+pub(crate) use extract::from_sql;
 pub use load::LoadPlan;
 
 /// The column that dates the copies of an scd table.
