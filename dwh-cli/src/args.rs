@@ -1,5 +1,6 @@
 //! What a person may type: clap types only, nothing is looked up or decided here.
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use dwh_core::Timestamp;
@@ -18,7 +19,6 @@ use crate::exit;
         together with the watermark. A run that is cut off is finished by the next one.",
     after_help = exit::HELP,
     arg_required_else_help = true,
-    infer_subcommands = false,
     max_term_width = 100
 )]
 pub struct Cli {
@@ -36,6 +36,8 @@ pub struct Cli {
 pub struct Global {
     /// The configuration; a `.env` file beside it is read too
     #[arg(long, global = true, value_name = "FILE", env = "DWH_CONFIG", default_value = "dwh.toml")]
+    // Not the parser of paths: it refuses an empty DWH_CONFIG, which stands for none.
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from), hide_env_values = true)]
     pub config: PathBuf,
     /// Say more on stderr: -v what happens, -vv every step; never row values or secrets
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -54,20 +56,15 @@ pub struct Global {
 /// What stands on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
     Text,
-    /// For programs.
     Json,
 }
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal.
     Auto,
-    /// In files and pipes too.
     Always,
-    /// Nowhere.
     Never,
 }
 
@@ -118,7 +115,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   dwh extract trips | dwh load --params -
-  dwh load --params '{\"table\":\"trips\",\"csv_path\":\"file:///var/lib/dwh/fleet/exports/trips/261001.csv\",\"run_id\":7}'
+  dwh load --params '{\"table\":\"trips\",\"csv_path\":\"fleet/exports/trips/261001.csv\",\"run_id\":7}'
   dwh load --table trips --csv-path fleet/exports/trips/mended.csv --accept-unverified")]
     Load(LoadArgs),
     /// Show freshness, lag and failures of every table
@@ -142,7 +139,12 @@ Examples:
     /// Tell about the configuration file
     ///
     /// Needs no configuration file and no network.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  dwh config schema > dwh.schema.json"
+    )]
     Config(ConfigCommand),
     /// Print the completions of a shell
     ///

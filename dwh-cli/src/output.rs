@@ -130,7 +130,7 @@ impl Printer {
         self.error(&report);
         if self.format == Format::Json {
             // Nobody is left to tell if this fails too.
-            let _ = self.json(&json!({ "error": report }));
+            let _ = self.json(&Failure { error: &report });
         }
     }
 
@@ -182,9 +182,15 @@ impl Printer {
     }
 }
 
+/// The document of a command that failed before it had a report.
+#[derive(Serialize)]
+struct Failure<'a> {
+    error: &'a ErrorReport,
+}
+
 /// The document of a command line that could not be read: the parser has told people already.
 pub fn usage_json(error: &Error) {
-    let document = json!({ "error": ErrorReport::from(error) });
+    let document = serde_json::to_string(&Failure { error: &ErrorReport::from(error) }).unwrap_or_default();
     // Nobody is left to tell if this fails.
     let _ = writeln!(io::stdout().lock(), "{document}");
 }

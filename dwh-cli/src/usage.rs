@@ -23,9 +23,11 @@ pub fn explain(error: &clap::Error) -> Exit {
 fn as_error(error: &clap::Error) -> Error {
     let text = error.render().to_string();
     let line = match error.kind() {
-        Kind::DisplayHelpOnMissingArgumentOrSubcommand => "no command was given",
-        _ => text.lines().next().unwrap_or_default().trim_start_matches("error: "),
+        Kind::DisplayHelpOnMissingArgumentOrSubcommand => "no command was given".to_owned(),
+        // The first paragraph on one line; below it stand tips and usage.
+        _ => text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" "),
     };
+    let line = line.trim_start_matches("error: ");
     Error::new(ErrorKind::Config, line).with_hint("`dwh --help` and `dwh COMMAND --help` show what there is")
 }
 

@@ -26,7 +26,9 @@ fn page() -> io::Result<Vec<u8>> {
     main.render_synopsis_section(&mut page)?;
     main.render_description_section(&mut page)?;
     main.render_options_section(&mut page)?;
-    main.render_extra_section(&mut page)?;
+    let mut extra = Vec::new();
+    main.render_extra_section(&mut extra)?;
+    page.extend_from_slice(String::from_utf8_lossy(&extra).replace(".SH EXTRA", ".SH \"EXIT STATUS\"").as_bytes());
     verbs(&command, "dwh", &mut page)?;
     Ok(page)
 }
@@ -39,13 +41,15 @@ fn verbs(command: &Command, path: &str, page: &mut Vec<u8>) -> io::Result<()> {
             verbs(verb, &path, page)?;
             continue;
         }
-        let man = Man::new(verb.clone().bin_name(&path));
+        // The options of every command stand at the top of the page.
+        let own = verb.clone().bin_name(&path).mut_args(|arg| if arg.is_global_set() { arg.hide(true) } else { arg });
+        let man = Man::new(own);
         let mut section = Vec::new();
         man.render_synopsis_section(&mut section)?;
         man.render_description_section(&mut section)?;
         man.render_options_section(&mut section)?;
         man.render_extra_section(&mut section)?;
-        let section = String::from_utf8_lossy(&section).replace(".SH ", ".SS ");
+        let section = String::from_utf8_lossy(&section).replace(".SH EXTRA", ".SH EXAMPLES").replace(".SH ", ".SS ");
         page.extend_from_slice(format!(".SH \"{}\"\n{section}", path.to_uppercase()).as_bytes());
     }
     Ok(())

@@ -8,6 +8,11 @@ pub fn count(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
+/// `1 table`, `2 tables`.
+pub fn many(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
 /// `1.23 MB`, in powers of a thousand.
 pub fn bytes(number: u64) -> String {
     DecimalBytes(number).to_string()

@@ -175,6 +175,7 @@ impl Show for MigrateReport {
         for (word, names) in parts {
             names.iter().for_each(|name| text.push_str(&format!("{word:<13}  {name}\n")));
         }
-        text + &format!("{} migrations applied, {} tables created\n", self.applied.len(), self.tables_created.len())
+        let (applied, created) = (self.applied.len(), self.tables_created.len());
+        text + &format!("\n{} applied, {} created\n", human::many(applied, "migration"), human::many(created, "table"))
     }
 }

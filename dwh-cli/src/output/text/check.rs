@@ -2,16 +2,19 @@
 
 use dwh_core::pipeline::{CheckReport, Finding, Severity};
 
-use crate::output::{Paint, Show, printable};
+use crate::output::{Paint, Show, human, printable};
 
 impl Show for CheckReport {
     fn text(&self, paint: Paint) -> String {
         let mut text = String::new();
         self.findings.iter().for_each(|finding| line(&mut text, finding, paint));
         let count = |severity| self.findings.iter().filter(|finding| finding.severity == severity).count();
-        let counts = [(Severity::Ok, "ok"), (Severity::Warning, "warnings"), (Severity::Failure, "failures")];
-        let summary = counts.map(|(severity, word)| format!("{} {word}", count(severity))).join(", ");
-        text + &format!("\n{summary}\n")
+        text + &format!(
+            "\n{} ok, {}, {}\n",
+            count(Severity::Ok),
+            human::many(count(Severity::Warning), "warning"),
+            human::many(count(Severity::Failure), "failure")
+        )
     }
 }
 

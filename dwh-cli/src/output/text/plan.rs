@@ -20,7 +20,7 @@ impl Show for Plans {
 
 fn one(plan: &PlanReport, paint: Paint) -> String {
     let mut text = format!("table `{}`, {}\n", printable(&plan.table), plan.mode.as_str());
-    let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:<10} {}\n", printable(value)));
+    let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:<10}  {}\n", printable(value)));
     line("source", &plan.source);
     line("target", &plan.target);
     if let Some(window) = &plan.window {
