@@ -1,0 +1,13 @@
+//! `dwh check`.
+
+use dwh_core::Result;
+
+use super::Context;
+use crate::exit::Exit;
+
+/// Looks at everything a run depends on.
+pub async fn check(context: &Context) -> Result<Exit> {
+    let report = context.pipeline()?.check().await;
+    context.printer.show(&report)?;
+    Ok(Exit(report.exit_code()))
+}

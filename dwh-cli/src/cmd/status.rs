@@ -1,0 +1,13 @@
+//! `dwh status`.
+
+use dwh_core::Result;
+
+use super::Context;
+use crate::exit::Exit;
+
+/// Shows freshness, lag and failures.
+pub async fn status(context: &Context) -> Result<Exit> {
+    let report = context.pipeline()?.status().await?;
+    context.printer.show(&report)?;
+    Ok(Exit::DONE)
+}
