@@ -5,8 +5,10 @@ mod key;
 mod local;
 mod manifest;
 mod memory;
+mod probe;
 mod s3;
 pub mod transform;
+mod verify;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +23,7 @@ pub use key::{BlobKey, Folder, Layout};
 pub use local::LocalBlobs;
 pub use manifest::{Manifest, StoredForm};
 pub use memory::MemoryBlobs;
+pub use probe::probe;
 pub use s3::{S3Blobs, S3Options};
 
 /// Bytes on their way. The end of the stream means that all were sent; anything else is an `Err`.
