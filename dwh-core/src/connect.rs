@@ -117,12 +117,12 @@ impl Connector {
 
     fn build(name: &str, url: &Secret, environment: &Environment) -> Result<Self> {
         let settings = Settings::gather(url.expose(), environment)?;
+        let mut targets = target::targets(&settings)?;
         let user = settings.get("user").or_else(|| environment.get("USER")).ok_or_else(|| {
             Error::new(ErrorKind::Config, "the connection has no user")
                 .with_hint("put it before the `@`, or into `PGUSER`")
         })?;
         let database = settings.get("dbname").unwrap_or(user);
-        let mut targets = target::targets(&settings)?;
         let mode = SslMode::of(&settings, &targets)?;
         let mut password_from = settings.origin("password").unwrap_or_default().to_owned();
         match settings.get("password") {

@@ -21,14 +21,12 @@ pub fn sort(error: tokio_postgres::Error) -> Error {
     let cause = error.source().map(ToString::to_string);
     // The driver hides its kinds; its fixed words are all that tells them apart.
     match error.to_string().as_str() {
-        "authentication error" => Error::new(
-            ErrorKind::Auth,
-            match cause.as_deref() {
-                Some("password missing") => "the server asks for a password, and none is configured".to_owned(),
-                Some(cause) => format!("the login failed: {cause}"),
-                None => "the login failed".to_owned(),
-            },
-        ),
+        _ if cause.as_deref() == Some("password missing") => {
+            Error::new(ErrorKind::Auth, "the server asks for a password, and none is configured")
+        }
+        "authentication error" => {
+            Error::new(ErrorKind::Auth, format!("the login failed: {}", cause.unwrap_or_default()))
+        }
         // Its cause may quote the connection string.
         "invalid connection string" | "invalid configuration" => {
             Error::new(ErrorKind::Config, "the connection's settings cannot be used")
