@@ -1,3 +1,5 @@
 //! One test binary: a module for each thing that is tested against real servers.
 
 mod clusters;
+mod connect;
+mod connect_tls;
