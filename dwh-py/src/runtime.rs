@@ -1,5 +1,6 @@
 //! Runs the engine's futures for Python: without the GIL, safe after a fork, and open to Ctrl-C.
 
+use dwh_core::{Error, ErrorKind};
 use pyo3::prelude::*;
 use std::future::Future;
 use std::pin::pin;
@@ -52,6 +53,20 @@ where
     let runtime = RUNTIME.get(py, || Ok(Arc::new(Runtime::new().map_err(|error| error::internal(&error))?)))?;
     let ended = py.detach(|| runtime.block_on(watched(work)));
     ended?.map_err(|error| error::raise(py, &error))
+}
+
+/// The same for work that does not listen for the token: the first Ctrl-C drops it, which leaves nothing half done.
+pub fn block_on_or_drop<T, F>(py: Python<'_>, work: F) -> PyResult<T>
+where
+    T: Send,
+    F: Future<Output = dwh_core::Result<T>> + Send,
+{
+    block_on(py, |cancel| async move {
+        tokio::select! {
+            ended = work => ended,
+            () = cancel.cancelled() => Err(Error::new(ErrorKind::Interrupted, "the call was interrupted")),
+        }
+    })
 }
 
 async fn watched<T, F>(work: impl FnOnce(CancellationToken) -> F) -> PyResult<dwh_core::Result<T>>
