@@ -14,7 +14,8 @@ mod run;
 mod runs;
 mod status;
 
-use dwh_core::{Pipeline, Result};
+use dwh_core::{Error, ErrorKind, Pipeline, Result};
+use std::future::Future;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Command;
@@ -37,6 +38,14 @@ impl Context {
     /// The engine, telling the printer what happens.
     pub fn pipeline(&self) -> Result<Pipeline> {
         Ok(self.settings.pipeline()?.with_observer(self.printer.observer()))
+    }
+
+    /// Gives `work` up at the first Ctrl-C: for what does not listen for it itself, and leaves nothing half done.
+    pub async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            ended = work => ended,
+            () = self.cancel.cancelled() => Err(Error::new(ErrorKind::Interrupted, "the command was interrupted")),
+        }
     }
 }
 

@@ -50,3 +50,35 @@ impl Signals {
         tokio::signal::ctrl_c().await
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::twice;
+    use crate::args::Cli;
+    use crate::cmd::Context;
+    use crate::output::Printer;
+    use crate::settings::Settings;
+    use clap::Parser;
+    use std::process::Command;
+    use tokio_util::sync::CancellationToken;
+
+    fn interrupt() {
+        let sent = Command::new("kill").args(["-INT", &std::process::id().to_string()]).status();
+        assert!(sent.expect("kill").success());
+    }
+
+    #[tokio::test]
+    async fn the_first_cancels_and_the_second_ends() {
+        let cli = Cli::try_parse_from(["dwh", "-q", "status"]).expect("a command line");
+        let settings = Settings::resolve(&cli.global);
+        let context = Context { printer: Printer::new(&settings), settings, cancel: CancellationToken::new() };
+        let send = async {
+            interrupt();
+            context.cancel.cancelled().await;
+            interrupt();
+        };
+        // Polled in this order: listening before sending.
+        let (ended, ()) = tokio::join!(biased; twice(&context), send);
+        ended.expect("signals are heard");
+    }
+}

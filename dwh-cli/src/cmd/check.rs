@@ -7,7 +7,8 @@ use crate::exit::Exit;
 
 /// Looks at everything a run depends on.
 pub async fn check(context: &Context) -> Result<Exit> {
-    let report = context.pipeline()?.check().await;
+    let pipeline = context.pipeline()?;
+    let report = context.unless_cancelled(async { Ok(pipeline.check().await) }).await?;
     context.printer.show(&report)?;
     Ok(Exit(report.exit_code()))
 }

@@ -9,7 +9,7 @@ use crate::exit::Exit;
 /// Loads one CSV and archives it.
 pub async fn load(args: LoadArgs, context: &Context) -> Result<Exit> {
     let (wait, accept_unverified) = (args.wait, args.accept_unverified);
-    let params = params(args).await?;
+    let params = context.unless_cancelled(params(args)).await?;
     let run = context.pipeline()?.load(&params, wait, accept_unverified, &context.cancel).await?;
     context.printer.show(&run)?;
     context.printer.table_error(&run.table, run.error.as_ref());

@@ -10,9 +10,9 @@ use crate::exit::Exit;
 pub async fn migrate(args: &MigrateArgs, context: &Context) -> Result<Exit> {
     let pipeline = context.pipeline()?;
     if args.print_sql {
-        context.printer.sql(&pipeline.migration_sql().await?)?;
+        context.printer.sql(&context.unless_cancelled(pipeline.migration_sql()).await?)?;
     } else {
-        context.printer.show(&pipeline.migrate().await?)?;
+        context.printer.show(&context.unless_cancelled(pipeline.migrate()).await?)?;
     }
     Ok(Exit::DONE)
 }

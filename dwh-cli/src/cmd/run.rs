@@ -28,7 +28,7 @@ pub async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
 }
 
 async fn plan(tables: &[String], pipeline: &Pipeline, context: &Context) -> Result<Exit> {
-    let report = Plans { plans: pipeline.plan(tables).await? };
+    let report = Plans { plans: context.unless_cancelled(pipeline.plan(tables)).await? };
     context.printer.show(&report)?;
     for plan in &report.plans {
         context.printer.table_error(&plan.table, plan.error.as_ref());

@@ -16,6 +16,7 @@ pub async fn runs(args: RunsArgs, context: &Context) -> Result<Exit> {
     }
     let states = if args.failed { vec![RunState::Failed] } else { Vec::new() };
     let filter = RunFilter { run_id: None, table: args.table, states, limit: Some(args.limit) };
-    context.printer.show(&Runs { runs: pipeline.runs(&filter).await? })?;
+    let runs = context.unless_cancelled(pipeline.runs(&filter)).await?;
+    context.printer.show(&Runs { runs })?;
     Ok(Exit::DONE)
 }

@@ -7,7 +7,8 @@ use crate::exit::Exit;
 
 /// Shows freshness, lag and failures.
 pub async fn status(context: &Context) -> Result<Exit> {
-    let report = context.pipeline()?.status().await?;
+    let pipeline = context.pipeline()?;
+    let report = context.unless_cancelled(pipeline.status()).await?;
     context.printer.show(&report)?;
     Ok(Exit::DONE)
 }
