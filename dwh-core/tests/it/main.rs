@@ -1,0 +1,3 @@
+//! All integration tests of the library, in one binary: a line for each module.
+
+mod blob;
