@@ -159,6 +159,7 @@ fn variables_have_defaults_and_an_escape() {
     let with =
         |expression: &str| table(&format!("{PLAIN}[table.select]\nx = '{expression}'")).map(|t| t.select["x"].clone());
     assert_eq!(with("${NONE:-a b}").expect("default"), "a b");
+    assert_eq!(with("<${SOURCE:-never}>").expect("set"), "<postgresql://u:canary-s@db/x>");
     assert_eq!(with("$${SOURCE} $$ $1").expect("escape"), "${SOURCE} $$ $1");
     assert!(with("${SOURCE").expect_err("open").to_string().contains("has no `}`"));
     assert!(with("${a b}").expect_err("name").to_string().contains("no name of a variable"));

@@ -132,9 +132,10 @@ fn ewkb_is_read_whole_and_cut_anywhere_refused() {
         }
         assert!(Ewkt::from_ewkb(&format!("{hex}00")).is_err(), "{text} with a tail");
     }
+    let tin_of_polygon = "0110000000010000000103000000010000000100000000000000000000000000000000000000";
     let child_of_wrong_type = "0104000000010000000102000000010000000000000000000000000000000000F03F";
     let infinite = "0101000000000000000000F07F0000000000000040";
-    for hex in [child_of_wrong_type, infinite, "0163000000", "02", "zz", "0102000000FFFFFFFF"] {
+    for hex in [tin_of_polygon, child_of_wrong_type, infinite, "0163000000", "02", "zz", "0102000000FFFFFFFF"] {
         assert_eq!(Ewkt::from_ewkb(hex).expect_err(hex).kind(), ErrorKind::Data);
     }
 }
