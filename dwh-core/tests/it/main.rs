@@ -1,3 +1,4 @@
 //! One test binary: a module for each thing that is tested against real servers.
 
 mod clusters;
+mod migrations;
