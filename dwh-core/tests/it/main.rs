@@ -1,0 +1,4 @@
+//! Tests against real servers.
+
+mod safe_bound;
+mod source;
