@@ -2,3 +2,4 @@
 
 mod safe_bound;
 mod source;
+mod standby;

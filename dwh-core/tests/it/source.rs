@@ -390,5 +390,5 @@ async fn a_locked_table_and_a_killed_session_are_errors() {
         }
     };
     assert!(ended.is_some(), "a cut stream looked complete");
-    assert_eq!(source.earliest(&plan, Timestamp::NEG_INFINITY).await.expect("a new connection").is_some(), true);
+    assert!(source.earliest(&plan, Timestamp::NEG_INFINITY).await.expect("a new connection").is_some());
 }
