@@ -7,3 +7,6 @@ mod connect;
 mod connect_tls;
 mod layering;
 mod migrations;
+mod safe_bound;
+mod source;
+mod standby;
