@@ -2,3 +2,4 @@
 
 mod clusters;
 mod migrations;
+mod sink;
