@@ -201,3 +201,49 @@ async fn rows_are_compared_by_image_whatever_their_types() {
     assert_eq!(load_rows(&sink, &load, &[&row("")]).await.expect("null").updated, 1);
     assert_eq!(load_rows(&sink, &load, &[&row("")]).await.expect("null again").identical, 1);
 }
+
+/// Passes bytes on to `port`; once the client says `commit`, the answer is kept back and the connection cut.
+async fn deaf_to_commits(port: u16) -> u16 {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let at = listener.local_addr().expect("its number").port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("the server");
+            let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+                (client.into_split(), server.into_split());
+            let back = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+            tokio::spawn(async move {
+                let mut buffer = [0; 65536];
+                let mut staged = false;
+                while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
+                    staged |= buffer[..length].windows(9).any(|bytes| bytes == b"dwh_stage");
+                    let last = staged && buffer[..length].ends_with(b"commit\0");
+                    if last {
+                        back.abort();
+                    }
+                    to_server.write_all(&buffer[..length]).await.expect("passed on");
+                    if last {
+                        // Long enough for the server to commit, and nothing says when that is.
+                        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    at
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_to_the_commit_is_found_in_the_run_log() {
+    let (db, _) = warehouse("sink_lost").await;
+    let port = dwh_core::testing::Clusters::shared().target.port();
+    let deaf = deaf_to_commits(port).await;
+    let url = db.target_url_as("dwh_loader").replace(&format!(":{port}/"), &format!(":{deaf}/"));
+    let sink = PgSink::new(&target(&url), &Environment::default()).expect("a sink");
+    let load = contract_load(Mode::Incremental);
+    assert_eq!(load_rows(&sink, &load, &ROWS).await.expect("it was committed").inserted, 2);
+    assert_eq!(count(&db, "select count(*) from dwh_control.extract_runs where status = 'loaded'").await, 1);
+    assert_eq!(count(&db, "select count(*) from bronze.contract_incremental").await, 2);
+}
