@@ -8,5 +8,6 @@ mod connect_tls;
 mod layering;
 mod migrations;
 mod safe_bound;
+mod sink;
 mod source;
 mod standby;
