@@ -1,6 +1,7 @@
 //! The engine of dwh.
 
 pub mod blob;
+pub(crate) mod catalog;
 pub mod config;
 pub mod connect;
 pub mod control;
