@@ -147,7 +147,7 @@ impl World {
             }
             LogEntry::Uploaded(upload) => {
                 let run = self.transition(upload.run_id, RunState::Uploaded)?;
-                run.csv_path = Some(upload.csv_path.clone());
+                run.csv_path = upload.csv_path.clone();
                 run.rows_extracted = Some(upload.rows.cast_signed());
                 run.rows_late = Some(upload.late_rows.cast_signed());
                 run.bytes = Some(upload.bytes.cast_signed());
