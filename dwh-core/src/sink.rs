@@ -145,8 +145,8 @@ pub enum LogEntry {
 pub struct Upload {
     /// The run.
     pub run_id: RunId,
-    /// Address of the CSV.
-    pub csv_path: String,
+    /// Address of the CSV; `None` for a run that found nothing and wrote none.
+    pub csv_path: Option<String>,
     /// Rows in the CSV.
     pub rows: u64,
     /// Rows below the window that the sweep delivered.

@@ -15,7 +15,7 @@ use crate::schema::TableSchema;
 use crate::watermark::{Micros, SafeBound, Timestamp, Undrained, Window};
 
 pub use memory::MemorySource;
-pub use postgres::{PgSource, SourceOptions};
+pub use postgres::{PgSource, activity_function_sql};
 
 /// Which database a row came from; a change voids the late-row sweep.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,19 +2,20 @@
 
 use crate::config::{GeometryForm, Mode, TableConfig};
 use crate::plan::{Plan, PlanColumn, UPLOADED_AT};
-use crate::schema::{Column, RelationKind, TableSchema, quote_ident, quote_literal};
+use crate::schema::{Column, TableSchema, quote_ident, quote_literal};
 use crate::source::Sweep;
 use crate::watermark::{Timestamp, WatermarkKind};
 
 /// The columns of the CSV: those of the table that are not generated or excluded, with `select` applied, then the
-/// additional ones of `select`, then `_uploaded_at` for scd tables.
+/// additional ones of `select` (a source describes both with the types of their expressions), then `_uploaded_at` for
+/// scd tables.
 pub(super) fn columns(table: &TableConfig, source: &TableSchema) -> Vec<PlanColumn> {
     let mut columns: Vec<PlanColumn> = source
         .columns
         .iter()
         .filter(|column| !column.generated && !table.exclude.contains(&column.name))
         .map(|column| match table.select.get(&column.name) {
-            Some(expression) => PlanColumn { column: column.clone(), expression: format!("({expression})") },
+            Some(expression) => PlanColumn { column: column.clone(), expression: format!("({expression}\n)") },
             None => PlanColumn { column: column.clone(), expression: expression(column, table.geometry) },
         })
         .collect();
@@ -38,24 +39,28 @@ fn expression(column: &Column, form: GeometryForm) -> String {
     if !column.geometry || form == GeometryForm::Ewkb {
         return name;
     }
+    // The functions live in the schema of the type. A domain has a schema of its own that says nothing of theirs: it
+    // goes as hex, which bronze reads as well.
+    if !matches!(column.bare_type().split('(').next(), Some("geometry" | "geography")) {
+        return name;
+    }
     // 30 decimals, not the default 15, which moves 5 to 8 % of points; the text is never longer than it must be.
-    // The function lives in the extension's schema, which is the type's.
     let schema = column.type_name.rsplit_once('.').map(|(schema, _)| format!("{schema}.")).unwrap_or_default();
     format!("{schema}st_asewkt({name}, 30)")
 }
 
-impl Plan {
-    /// `FROM` of every read: the relation or the query, under the alias `t`.
-    fn from(&self) -> String {
-        match (&self.table.query, self.source.kind) {
-            (Some(query), _) => format!("({query}) as t"),
-            (None, RelationKind::Table | RelationKind::Partitioned | RelationKind::Hypertable) => {
-                format!("{} as t", self.source.table.sql())
-            }
-            (None, _) => format!("{} as t", self.source.table.sql()),
-        }
+/// `FROM` of every read: the relation or the query, under the alias `t`.
+///
+/// The line break ends a comment at the end of the query.
+pub(crate) fn from_sql(table: &TableConfig) -> String {
+    match (&table.query, &table.relation) {
+        (Some(query), _) => format!("({}\n) as t", query.trim().trim_end_matches(';')),
+        (None, Some(relation)) => format!("{} as t", relation.sql()),
+        (None, None) => format!("{} as t", quote_ident(&table.name)),
     }
+}
 
+impl Plan {
     /// `COPY` of the rows between `low` (exclusive) and `high` (inclusive), with the late ones below.
     ///
     /// An order is asked for only where an index gives it: a sort of history would fill the source's disk.
@@ -76,7 +81,7 @@ impl Plan {
                 format!("{expression} as {}", quote_ident(&column.column.name))
             })
             .collect();
-        let mut sql = format!("select {} from {}", list.join(", "), self.from());
+        let mut sql = format!("select {} from {}", list.join(", "), from_sql(&self.table));
         if let Some((column, kind)) = self.watermark_sql() {
             let conditions = range(&column, kind, low, high, sweep);
             if !conditions.is_empty() {
@@ -96,7 +101,7 @@ impl Plan {
     pub fn count_late(&self, low: Timestamp, sweep: Sweep) -> Option<String> {
         let (column, kind) = self.watermark_sql()?;
         let late = late(&column, kind, low, sweep)?;
-        Some(format!("select count(*) from {} where {late}", self.from()))
+        Some(format!("select count(*) from {} where {late}", from_sql(&self.table)))
     }
 
     /// The smallest watermark value above `low`, as `timestamptz`.
@@ -113,7 +118,7 @@ impl Plan {
         } else {
             format!("{column} > '-infinity'")
         };
-        Some(format!("select {value} from {} where {above}", self.from()))
+        Some(format!("select {value} from {} where {above}", from_sql(&self.table)))
     }
 
     /// Counts the rows that no window could contain: watermark NULL or plus infinity.
@@ -123,7 +128,7 @@ impl Plan {
         Some(format!(
             "select count(*) filter (where {column} is null), count(*) filter (where {column} = 'infinity') \
              from {} where {column} is null or {column} = 'infinity'",
-            self.from()
+            from_sql(&self.table)
         ))
     }
 
@@ -189,7 +194,19 @@ fn young(since: u64) -> String {
 
 /// A moment as a `timestamptz` literal.
 pub(super) fn instant(at: Timestamp) -> String {
-    format!("'{at}'::pg_catalog.timestamptz")
+    let text = at.to_string();
+    if at.is_finite() && at.in_zone(&jiff::tz::TimeZone::UTC).is_none() {
+        // After the year 9999.
+        return format!("('epoch'::pg_catalog.timestamptz + '{} microseconds'::pg_catalog.interval)", at.micros());
+    }
+    // PostgreSQL has no year 0 and no sign: 0000 is 1 BC, -000001 is 2 BC.
+    let before_christ = match text.strip_prefix('-').unwrap_or(&text).split_once('-') {
+        Some((year, rest)) if at.is_finite() && (text.starts_with('-') || year == "0000") => {
+            year.parse::<u32>().ok().map(|year| format!("{:04}-{rest} BC", year + 1))
+        }
+        _ => None,
+    };
+    format!("'{}'::pg_catalog.timestamptz", before_christ.unwrap_or(text))
 }
 
 fn zone_sql(zone: &jiff::tz::TimeZone) -> String {

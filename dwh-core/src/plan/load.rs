@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::blob::Manifest;
-use crate::config::{Mode, OnConflict};
+use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::UPLOADED_AT;
-use crate::schema::{Column, TableRef, TableSchema, quote_ident};
+use crate::schema::{Column, TableRef, TableSchema, drift, quote_ident};
 
 /// The name of the staging table; temporary, so every session has its own.
 const STAGE: &str = "pg_temp.dwh_stage";
@@ -55,6 +55,83 @@ impl LoadPlan {
     #[must_use]
     pub fn header(&self) -> String {
         self.columns.iter().map(|column| crate::dialect::field(&column.name)).collect::<Vec<_>>().join(",")
+    }
+
+    /// The statements of the load transaction, in order, for `--dry-run`.
+    #[must_use]
+    pub fn statements(&self) -> Vec<String> {
+        let mut list = vec![self.create_stage(), self.copy_in()];
+        if self.mode == Mode::Snapshot {
+            list.push(self.truncate());
+        }
+        list.push(self.merge());
+        list
+    }
+
+    /// Judges bronze against the columns of the CSV.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such table; `Drift` with every difference; `Contract` without a usable key.
+    pub fn check_columns(&self, bronze: Option<&TableSchema>) -> Result<()> {
+        let fail = |kind, text: String| Error::new(kind, format!("table `{}`: {text}", self.table));
+        let Some(bronze) = bronze else {
+            return Err(fail(ErrorKind::NotFound, format!("bronze has no table {}", self.target))
+                .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration"));
+        };
+        let found = drift(&self.columns, &bronze.columns);
+        if !found.is_empty() {
+            let list: Vec<String> = found.iter().map(ToString::to_string).collect();
+            let remedies: Vec<String> = found.iter().map(|drift| drift.remedy(&bronze.table)).collect();
+            return Err(fail(ErrorKind::Drift, list.join("; ")).with_hint(format!(
+                "in the target: {}\nor map the column in `[table.select]`, or `exclude` it",
+                remedies.join(" ")
+            )));
+        }
+        self.check_key(bronze)
+    }
+
+    /// The load of a CSV that a person made, whose header names `names`.
+    ///
+    /// # Errors
+    /// `Data` if the header names columns that bronze has not, or leaves out some that it requires.
+    pub fn by_hand(table: &TableConfig, bronze: &TableSchema, names: &[String]) -> Result<Self> {
+        let fail = |text: String| {
+            let there: Vec<&str> = bronze.columns.iter().map(|column| column.name.as_str()).collect();
+            Err(Error::new(ErrorKind::Data, text).with_hint(format!(
+                "the columns of {} are: {}",
+                bronze.table,
+                there.join(", ")
+            )))
+        };
+        let mut columns: Vec<Column> = Vec::new();
+        for name in names {
+            match bronze.column(name) {
+                None => return fail(format!("the header names `{name}`, which bronze has not")),
+                Some(column) if columns.contains(column) => return fail(format!("the header names `{name}` twice")),
+                Some(column) => columns.push(column.clone()),
+            }
+        }
+        let missing: Vec<&str> = bronze
+            .columns
+            .iter()
+            .filter(|c| c.not_null && c.default.is_none() && !c.identity && !c.generated && !columns.contains(c))
+            .map(|c| c.name.as_str())
+            .collect();
+        if !missing.is_empty() {
+            return fail(format!("the header lacks {}", missing.join(", ")));
+        }
+        let load = Self {
+            table: table.name.clone(),
+            target: table.target.clone(),
+            mode: table.mode,
+            columns,
+            key: table.key.clone(),
+            on_conflict: table.on_conflict,
+            watermark_column: table.watermark.clone(),
+            allow_empty: table.allow_empty,
+            replay: true,
+        };
+        load.check_key(bronze).map(|()| load)
     }
 
     /// Refuses a key that `ON CONFLICT` could not use.

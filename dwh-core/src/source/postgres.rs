@@ -1,9 +1,119 @@
-//! P.
+//! PostgreSQL as a source: catalog, activity, lock, snapshot, COPY.
 
-/// P.
-#[derive(Debug)]
-pub struct PgSource {}
+mod activity;
+mod bound;
+mod catalog;
+mod drain;
+mod identity;
+mod pool;
+mod read;
+mod rights;
+mod standby;
+mod time;
 
-/// O.
-#[derive(Debug)]
-pub struct SourceOptions {}
+use async_trait::async_trait;
+use std::fmt;
+
+use crate::config::{Environment, SourceConfig, TableConfig};
+use crate::connect::{Connector, sort};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Plan;
+use crate::schema::{RelationKind, TableRef, TableSchema, quote_ident};
+use crate::source::{BoundRequest, ReadRequest, Reading, Source};
+use crate::watermark::{Micros, SafeBound, Timestamp};
+
+use pool::Pool;
+use time::Instant;
+
+pub use activity::activity_function_sql;
+
+/// A PostgreSQL database to read from.
+///
+/// Needs `CONNECT`, `USAGE` on the schemas and `SELECT` on the tables, and never writes. With `pg_read_all_stats`, or
+/// the function of [`activity_function_sql`], the safe bound is exact; without, it waits for open transactions to end.
+pub struct PgSource {
+    name: String,
+    pool: Pool,
+    primary: Option<Pool>,
+    lock_timeout: Micros,
+    drain_timeout: Micros,
+    activity_function: Option<TableRef>,
+}
+
+impl fmt::Debug for PgSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PgSource").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl PgSource {
+    /// The source `name` of a configuration. Connects at first use.
+    ///
+    /// # Errors
+    /// `Config` for connection strings or TLS files that cannot be used.
+    pub fn new(name: &str, config: &SourceConfig, environment: &Environment) -> Result<Self> {
+        let primary = config
+            .primary_url
+            .as_ref()
+            .map(|url| Connector::new(&format!("{name} (primary)"), url, environment).map(Pool::new))
+            .transpose()?;
+        Ok(Self {
+            name: name.to_owned(),
+            pool: Pool::new(Connector::new(name, &config.url, environment)?),
+            primary,
+            lock_timeout: config.lock_timeout,
+            drain_timeout: config.drain_timeout,
+            activity_function: config.activity_function.clone(),
+        })
+    }
+}
+
+#[async_trait]
+impl Source for PgSource {
+    async fn describe(&self, table: &TableConfig) -> Result<TableSchema> {
+        let client = self.pool.take().await?;
+        let schema = catalog::describe(&client, table).await?;
+        if schema.kind == RelationKind::Query {
+            catalog::probe(&client, table).await?;
+        }
+        client.give_back();
+        Ok(schema)
+    }
+
+    async fn earliest(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
+        let (Some(count), Some(earliest)) = (plan.count_unreachable(), plan.earliest(low)) else { return Ok(None) };
+        let client = self.pool.take().await?;
+        let about = |error| sort(error).context(format!("table `{}`", plan.table.name));
+        let row = client.query_typed_one(&count, &[]).await.map_err(about)?;
+        refuse_unreachable(plan, row.get(0), row.get(1))?;
+        let row = client.query_typed_one(&earliest, &[]).await.map_err(about)?;
+        client.give_back();
+        Ok(row.get::<_, Option<Instant>>(0).map(|instant| instant.0))
+    }
+
+    async fn bound(&self, request: BoundRequest<'_>) -> Result<SafeBound> {
+        bound::bound(self, request).await
+    }
+
+    async fn read(&self, request: ReadRequest<'_>) -> Result<Box<dyn Reading>> {
+        read::read(self, request).await
+    }
+}
+
+fn refuse_unreachable(plan: &Plan, nulls: i64, infinities: i64) -> Result<()> {
+    if nulls == 0 && infinities == 0 {
+        return Ok(());
+    }
+    let column = plan.watermark_column()?;
+    let message = format!(
+        "table `{}`: watermark column `{column}` is NULL in {nulls} rows and infinity in {infinities}; no window \
+         would ever contain them",
+        plan.table.name
+    );
+    Err(Error::new(ErrorKind::Data, message).with_hint(format!(
+        "give these rows a time and make the column `not null default now()`, or copy the table with mode `snapshot` \
+         (`select * from {} where {} is null` shows them)",
+        plan.source.table.sql(),
+        quote_ident(column)
+    )))
+}

@@ -81,6 +81,9 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
+    /// The password of every role: one that must be quoted wherever it is written.
+    pub const PASSWORD: &str = PASSWORD;
+
     /// Makes a cluster and starts it on a free port.
     ///
     /// # Panics

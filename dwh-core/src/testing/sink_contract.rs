@@ -84,7 +84,7 @@ pub async fn loading(sink: &dyn Sink, load: &LoadPlan) -> RunId {
     let run_id = sink.log(begin).await.expect("begin").run_id;
     let upload = Upload {
         run_id,
-        csv_path: format!("memory://p/exports/{}/x.csv", load.table),
+        csv_path: Some(format!("memory://p/exports/{}/x.csv", load.table)),
         rows: 0,
         late_rows: 0,
         bytes: 1,

@@ -1,0 +1,110 @@
+//! What the catalog says of a configured table, as `[table.select]` reshapes it.
+
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::rights;
+use crate::config::TableConfig;
+use crate::connect::sort;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::from_sql;
+use crate::schema::{Column, RelationKind, TableRef, TableSchema, quote_ident};
+
+/// A domain over a domain over `geometry` is geometry too.
+const IS_GEOMETRY: &str = "exists (with recursive base as (\
+     select t.oid, t.typbasetype, t.typname from pg_catalog.pg_type t where t.oid = a.type \
+     union all select t.oid, t.typbasetype, t.typname from pg_catalog.pg_type t join base b on t.oid = b.typbasetype) \
+     select from base where typbasetype = 0 and typname in ('geometry', 'geography'))";
+
+/// What the catalog says of a configured table or query, with the types that `[table.select]` makes of its columns.
+pub(super) async fn describe(client: &Client, table: &TableConfig) -> Result<TableSchema> {
+    match (&table.relation, &table.query) {
+        (Some(relation), _) => describe_relation(client, table, relation).await,
+        (None, Some(_)) => describe_query(client, table).await,
+        (None, None) => Err(Error::new(
+            ErrorKind::Config,
+            format!("table `{}`: neither a relation nor a query is configured", table.name),
+        )),
+    }
+}
+
+async fn describe_relation(client: &Client, table: &TableConfig, relation: &TableRef) -> Result<TableSchema> {
+    let Some(mut schema) = crate::catalog::describe(client, relation).await? else {
+        return Err(rights::missing(client, table, relation).await?);
+    };
+    rights::check(client, table, &schema).await?;
+    apply_select(client, table, &mut schema).await?;
+    Ok(schema)
+}
+
+async fn describe_query(client: &Client, table: &TableConfig) -> Result<TableSchema> {
+    let mut schema = TableSchema {
+        table: TableRef::new("query", &table.name),
+        kind: RelationKind::Query,
+        columns: prepared_columns(client, table, "*", "`query`").await?,
+        keys: Vec::new(),
+        indexed: Vec::new(),
+        row_estimate: -1,
+    };
+    apply_select(client, table, &mut schema).await?;
+    Ok(schema)
+}
+
+/// Tries whether the role may run a configured query: only an execution checks rights; with `limit 0` it reads no row.
+/// On a connection in no transaction.
+pub(super) async fn probe(client: &Client, table: &TableConfig) -> Result<()> {
+    let sql = format!("begin read only; select from {} limit 0; rollback", from_sql(table));
+    client.batch_execute(&sql).await.map_err(|error| sort(error).context(format!("table `{}`", table.name)))
+}
+
+/// Puts the types of the `select` expressions over those of their columns, and their additional columns behind.
+async fn apply_select(client: &Client, table: &TableConfig, schema: &mut TableSchema) -> Result<()> {
+    if table.select.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> =
+        table.select.iter().map(|(name, expression)| format!("({expression}\n) as {}", quote_ident(name))).collect();
+    for column in prepared_columns(client, table, &list.join(", "), "`select`").await? {
+        match schema.columns.iter_mut().find(|other| other.name == column.name) {
+            Some(other) => *other = column,
+            None => schema.columns.push(column),
+        }
+    }
+    Ok(())
+}
+
+/// The columns of a select list over the table, from a statement that is prepared and never run.
+async fn prepared_columns(client: &Client, table: &TableConfig, list: &str, what: &str) -> Result<Vec<Column>> {
+    let sql = format!("select {list} from {} limit 0", from_sql(table));
+    let statement = client.prepare(&sql).await.map_err(|error| match error.as_db_error() {
+        Some(refusal) => Error::new(
+            ErrorKind::Config,
+            format!("table `{}`: {what} cannot be prepared: {}", table.name, refusal.message()),
+        )
+        .with_hint(
+            "write it so that it runs with an empty `search_path`: tables, and functions of extensions, with their \
+             schema",
+        ),
+        None => sort(error),
+    })?;
+    let types: Vec<u32> = statement.columns().iter().map(|column| column.type_().oid()).collect();
+    let modifiers: Vec<i32> = statement.columns().iter().map(tokio_postgres::Column::type_modifier).collect();
+    let sql = format!(
+        "select pg_catalog.format_type(a.type, a.modifier) as type_name, {IS_GEOMETRY} as geometry \
+         from pg_catalog.unnest($1, $2) with ordinality a(type, modifier, place) order by a.place"
+    );
+    let rows =
+        client.query_typed(&sql, &[(&types, Type::OID_ARRAY), (&modifiers, Type::INT4_ARRAY)]).await.map_err(sort)?;
+    let named = statement.columns().iter().zip(&rows);
+    Ok(named
+        .map(|(column, row)| Column {
+            name: column.name().to_owned(),
+            type_name: row.get("type_name"),
+            not_null: false,
+            generated: false,
+            identity: false,
+            geometry: row.get("geometry"),
+            default: None,
+        })
+        .collect())
+}
