@@ -1,0 +1,7 @@
+//! The built command against throwaway clusters, from end to end.
+
+mod foreign;
+mod names;
+mod relations;
+mod support;
+mod types;
