@@ -10,7 +10,7 @@ use memchr::{memchr, memchr2};
 use sha2::{Digest, Sha256};
 
 pub use diagnose::diagnose;
-pub use header::HeaderGate;
+pub use header::{HeaderGate, header_names};
 
 /// A value as a CSV field: quoted when `COPY … CSV` would quote it, so that it is read back as the same text.
 ///

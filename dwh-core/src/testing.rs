@@ -1,5 +1,11 @@
-//! For tests.
+//! For tests, ours and yours: conformance suites for the three traits, faults, throwaway servers.
 
+mod blob_contract;
 mod clusters;
+mod faulty;
+mod s3;
 
+pub use blob_contract::{blob_contract, blob_contract_with};
 pub use clusters::{Clusters, Server, TestDb, assert_equal_tables};
+pub use faulty::{Fault, Faulty};
+pub use s3::{S3Effect, S3Fault, S3Server};

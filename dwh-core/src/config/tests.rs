@@ -159,6 +159,7 @@ fn variables_have_defaults_and_an_escape() {
     let with =
         |expression: &str| table(&format!("{PLAIN}[table.select]\nx = '{expression}'")).map(|t| t.select["x"].clone());
     assert_eq!(with("${NONE:-a b}").expect("default"), "a b");
+    assert_eq!(with("<${SOURCE:-never}>").expect("set"), "<postgresql://u:canary-s@db/x>");
     assert_eq!(with("$${SOURCE} $$ $1").expect("escape"), "${SOURCE} $$ $1");
     assert!(with("${SOURCE").expect_err("open").to_string().contains("has no `}`"));
     assert!(with("${a b}").expect_err("name").to_string().contains("no name of a variable"));
@@ -255,16 +256,18 @@ fn load_reads_dotenv_beside_the_file() {
 #[test]
 fn the_schema_describes_every_key() {
     let schema = json_schema();
-    println!("{schema:#}");
-    let table = &schema["$defs"]["RawTable"];
-    assert_eq!(table["properties"].as_object().expect("keys").len(), 18);
+    let table = &schema["$defs"]["Table"];
     assert_eq!(table["additionalProperties"], false);
     assert_eq!(table["properties"]["window"]["default"], "1d");
-    for section in ["RawProject", "RawSource", "RawTarget", "RawBlob", "RawTable"] {
-        for (key, value) in schema["$defs"][section]["properties"].as_object().expect("keys") {
-            assert!(value["description"].is_string(), "{section}.{key} has no description");
-        }
-    }
+    assert_eq!(schema["required"], serde_json::json!(["project", "source", "target", "blob"]));
+    let top = &schema["properties"];
+    let sections = [&top["project"], &schema["$defs"]["Source"], &top["target"], &top["blob"], table];
+    let counts = sections.map(|section| {
+        let keys = section["properties"].as_object().expect("keys");
+        assert!(keys.values().all(|key| key["description"].is_string()), "no description: {section}");
+        keys.len()
+    });
+    assert_eq!(counts, [3, 5, 7, 6, 18]);
 }
 
 proptest! {

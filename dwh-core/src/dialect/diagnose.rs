@@ -90,8 +90,9 @@ impl Scan {
             let column = error.valid_up_to() + 1;
             return Err(wrong(self.number, &format!("byte {column} is not UTF-8"), "convert it: `iconv -t UTF-8`"));
         }
-        let body = line.strip_suffix(b"\n").unwrap_or(line);
-        let bare = body.strip_suffix(b"\r").unwrap_or(body);
+        let body = line.strip_suffix(b"\n");
+        let crlf = body.is_some_and(|body| body.ends_with(b"\r"));
+        let bare = body.map_or(line, |body| &body[..body.len() - usize::from(crlf)]);
         if !self.quoted {
             self.start = self.number;
             if bare == b"\\." {
@@ -112,7 +113,7 @@ impl Scan {
                 _ => {}
             }
         }
-        if self.quoted { Ok(()) } else { self.record_end(line.ends_with(b"\n"), bare.len() < body.len()) }
+        if self.quoted { Ok(()) } else { self.record_end(body.is_some(), crlf) }
     }
 
     fn record_end(&mut self, ended: bool, crlf: bool) -> Result<()> {

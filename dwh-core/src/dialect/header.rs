@@ -71,22 +71,47 @@ impl HeaderGate {
 
     fn check(&mut self) -> Result<()> {
         let line = std::mem::take(&mut self.seen);
-        let line = line.strip_suffix(b"\r").unwrap_or(&line);
-        if line.starts_with(b"\xef\xbb\xbf") {
-            return Err(refuse("the file begins with a byte order mark (BOM)".to_owned())
-                .with_hint("save it as UTF-8 without BOM; from a shell: `sed -i '1s/^\\xEF\\xBB\\xBF//' FILE`"));
-        }
         if self.quoted {
             return Err(refuse("a quote is not closed".to_owned()));
         }
-        let text = std::str::from_utf8(line).map_err(|_| refuse("it is not UTF-8".to_owned()))?;
-        let found = fields(text);
+        let found = names(&line)?;
         if found != self.expected {
             return Err(refuse(difference(&self.expected, &found)));
         }
         self.passed = true;
         Ok(())
     }
+}
+
+/// The names in the header line at the start of `bytes`, which may go on behind it.
+///
+/// # Errors
+/// `Data` if there is no whole header line, or none that can be read.
+pub fn header_names(bytes: &[u8]) -> Result<Vec<String>> {
+    if bytes.is_empty() {
+        return Err(refuse("the file is empty".to_owned()));
+    }
+    let mut quoted = false;
+    let end = bytes.iter().position(|byte| {
+        quoted ^= *byte == b'"';
+        *byte == b'\n' && !quoted
+    });
+    match end {
+        Some(end) => names(&bytes[..end]),
+        None if quoted => Err(refuse("a quote is not closed".to_owned())),
+        None if bytes.len() > MAX_HEADER_BYTES => Err(refuse("no line end in the first MiB".to_owned())),
+        None => names(bytes),
+    }
+}
+
+/// The names of a header line without its LF.
+fn names(line: &[u8]) -> Result<Vec<String>> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.starts_with(b"\xef\xbb\xbf") {
+        return Err(refuse("the file begins with a byte order mark (BOM)".to_owned())
+            .with_hint("save it as UTF-8 without BOM; from a shell: `sed -i '1s/^\\xEF\\xBB\\xBF//' FILE`"));
+    }
+    std::str::from_utf8(line).map(fields).map_err(|_| refuse("it is not UTF-8".to_owned()))
 }
 
 fn refuse(why: String) -> Error {

@@ -143,6 +143,7 @@ fn every_fault_of_a_file_is_found_with_its_line() {
         (b"1,2\n\\.\n3,4\n", "line 3 of the CSV: a line with `\\.` alone"),
         (b"1,2\r\n", "line 2 of the CSV: another kind of line end"),
         (b"1,2\rx\n", "line 2 of the CSV: a carriage return"),
+        (b"1,2\n3,4\r", "line 3 of the CSV: a carriage return"),
     ] {
         let error = diagnose([b"a,b\n", body].concat().as_slice(), &columns).expect_err(words);
         assert_eq!(error.kind(), ErrorKind::Data);

@@ -46,7 +46,7 @@ impl Reader<'_> {
         Ok(if self.little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
     }
 
-    /// One geometry; `parent` decides which types may stand here and whether the name is written.
+    /// One geometry; `parent` decides whether the name is written.
     fn geometry(&mut self, parent: Option<GeometryType>, depth: usize) -> Result<()> {
         if depth > MAX_DEPTH {
             return Err(wrong("EWKB: more than 64 levels"));
@@ -80,9 +80,7 @@ impl Reader<'_> {
             Some(Content::Parts(parts)) => parts,
             _ => &[],
         };
-        if !parts.is_empty() && !parts.contains(kind) {
-            return Err(wrong(format!("EWKB: a {name} where it cannot be")));
-        }
+        // Whether this type may stand here is seen when the text is checked.
         if parts.first() != Some(kind) {
             self.out.push_str(name);
             self.out.push_str(tag);

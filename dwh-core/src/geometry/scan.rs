@@ -120,7 +120,9 @@ impl<'a> Scanner<'a> {
             }
             Content::Coordinates => self.coordinates().map(drop),
             Content::Rings => self.list(|scanner| {
-                if !scanner.is_empty()? && !scanner.coordinates()? {
+                if scanner.is_empty()? {
+                    scanner.loses = Some("an empty ring");
+                } else if !scanner.coordinates()? {
                     scanner.loses = Some("a ring that is not closed");
                 }
                 Ok(())
@@ -131,18 +133,15 @@ impl<'a> Scanner<'a> {
 
     fn part(&mut self, kind: GeometryType, parts: &[GeometryType], depth: usize) -> Result<()> {
         let start = self.peek();
-        let named = start.is_some_and(|byte| byte.is_ascii_alphabetic() && !byte.eq_ignore_ascii_case(&b'e'));
+        if !parts.is_empty() && matches!(start, Some(b'E' | b'e')) {
+            self.loses = Some("an empty part");
+            return self.is_empty().map(drop);
+        }
         match parts {
             [] => self.geometry(depth + 1).map(drop),
             // `MULTIPOINT(1 2,3 4)`
-            _ if kind == GeometryType::MultiPoint && start != Some(b'(') && !self.is_empty()? => {
-                self.coordinate().map(drop)
-            }
-            [GeometryType::Point] if start != Some(b'(') => {
-                self.loses = Some("an empty point");
-                Ok(())
-            }
-            [_, _, ..] if named => {
+            [GeometryType::Point] if start != Some(b'(') => self.coordinate().map(drop),
+            [_, _, ..] if start.is_some_and(|byte| byte.is_ascii_alphabetic()) => {
                 let found = self.geometry(depth + 1)?;
                 if parts.contains(&found) { Ok(()) } else { self.fail(&format!("another type in {}", kind.name())) }
             }

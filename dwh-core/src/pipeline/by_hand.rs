@@ -146,14 +146,14 @@ struct Counted(Arc<Mutex<Option<Totals>>>);
 impl Counted {
     fn follow(&self, bytes: ByteStream) -> ByteStream {
         let result = Arc::clone(&self.0);
-        stream::try_unfold((bytes, Tally::new(), result), |(mut bytes, mut tally, result)| async move {
+        stream::try_unfold((bytes, Tally::default(), result), |(mut bytes, mut tally, result)| async move {
             match bytes.try_next().await? {
                 Some(piece) => {
                     tally.push(&piece);
                     Ok(Some((piece, (bytes, tally, result))))
                 }
                 None => {
-                    *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(tally.finish()?);
+                    *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(tally.totals());
                     Ok::<_, Error>(None)
                 }
             }

@@ -121,7 +121,7 @@ impl Pipeline {
             reading,
             writer,
             spool,
-            tally: Tally::new(),
+            tally: Tally::default(),
             ended: false,
             stop: CancellationToken::new(),
             cancel: cancel.clone(),
@@ -314,7 +314,10 @@ impl Extract {
             late_rows: self.reading.late_rows(),
         };
         self.reading.finish().await?;
-        let totals = self.tally.finish()?;
+        if !self.tally.is_complete() {
+            return Err(Error::new(ErrorKind::Data, "the server's COPY ended in the middle of a row"));
+        }
+        let totals = self.tally.totals();
         self.writer.finish().await?;
         Ok((ended, totals))
     }

@@ -1,5 +1,7 @@
-//! One test binary: a module for each thing that is tested against real servers.
+//! All integration tests of the library in one binary, so that its clusters start once: a line for each module.
 
+mod blob;
 mod clusters;
 mod connect;
 mod connect_tls;
+mod layering;

@@ -50,6 +50,7 @@ pub(super) struct RawProject {
 /// A source database.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Source")]
 pub(super) struct RawSource {
     /// Connection string, as a rule `${DWH_SOURCE_URL}`.
     #[schemars(required)]
@@ -116,6 +117,7 @@ pub(super) struct RawBlob {
 /// A table.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Table")]
 pub(super) struct RawTable {
     /// The watermark row, the blob folder and, unless `target` says otherwise, the bronze table.
     #[schemars(required)]
