@@ -143,9 +143,13 @@ impl Printer {
         self.told(&text);
     }
 
-    /// The error of one table, if it has one; the table is named.
-    pub fn table_error(&self, table: &str, error: Option<&ErrorReport>) {
-        if let Some(error) = error {
+    /// The errors of tables, each named, with a blank line between them.
+    pub fn table_errors<'a>(&self, tables: impl IntoIterator<Item = (&'a String, &'a Option<ErrorReport>)>) {
+        let failed = tables.into_iter().filter_map(|(table, error)| Some((table, error.as_ref()?)));
+        for (at, (table, error)) in failed.enumerate() {
+            if at > 0 {
+                self.told("\n");
+            }
             self.error(&ErrorReport { message: progress::about(table, &error.message), ..error.clone() });
         }
     }

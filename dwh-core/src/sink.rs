@@ -16,7 +16,7 @@ use crate::schema::{TableRef, TableSchema};
 use crate::watermark::{SafeBound, Timestamp, Undrained, Window};
 
 pub use memory::MemorySink;
-pub use postgres::{PgSink, SinkOptions};
+pub use postgres::PgSink;
 
 /// The watermark row of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -33,5 +33,5 @@ fn params_of(params: &Bound<'_, PyAny>) -> PyResult<dwh_core::LoadParams> {
         let error = Error::new(ErrorKind::Config, "`params` is not what `extract` returns").with_source(cause);
         error::raise(params.py(), &error.with_hint("pass what `extract` returned, or its `to_dict()`"))
     };
-    serde_json::from_str(&convert::to_json(params)?).map_err(refused)
+    serde_json::from_str(&convert::from_python(params)?).map_err(refused)
 }

@@ -1,10 +1,10 @@
 //! What the verbs return: objects whose attributes are the keys of the JSON that the command prints.
 
-use pyo3::exceptions::PyAttributeError;
+use pyo3::exceptions::{PyAttributeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyType};
 
-use crate::convert::to_python;
+use crate::convert::{to_json, to_python};
 
 macro_rules! reports {
     ($($name:ident of $value:ty, $doc:literal;)*) => {$(
@@ -14,6 +14,16 @@ macro_rules! reports {
 
         #[pymethods]
         impl $name {
+            /// From the JSON that the command prints; pickles are made of it.
+            #[new]
+            fn new(json: &str) -> PyResult<Self> {
+                serde_json::from_str(json).map(Self).map_err(|error| PyValueError::new_err(error.to_string()))
+            }
+
+            fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyType>, (String,))> {
+                Ok((slf.get_type(), (to_json(&slf.get().0)?,)))
+            }
+
             /// Plain dicts, lists, strings and numbers, as JSON has them.
             fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
                 to_python(py, &self.0)

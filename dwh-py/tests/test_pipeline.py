@@ -2,6 +2,10 @@
 
 import ast
 import os
+import pickle
+import signal
+import socket
+import threading
 from pathlib import Path
 
 import dwh
@@ -87,6 +91,36 @@ def test_a_forked_child_works_like_its_parent(config: Path) -> None:
     _, status = os.waitpid(child, 0)
     assert os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
     assert unreachable()
+
+
+def test_ctrl_c_ends_a_call_that_waits(config: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        config.write_text(config.read_text().replace("127.0.0.1:1", address))
+        pipeline = dwh.Pipeline(config)
+
+        accepted = []
+
+        def interrupt() -> None:
+            accepted.append(silent.accept())  # kept open: a closed connection would be an answer
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.status()
+
+
+def test_reports_and_exceptions_survive_a_pickle() -> None:
+    params = dwh.LoadParams('{"table": "trips", "csv_path": "x.csv", "run_id": 7}')
+    assert params.to_dict() == {"table": "trips", "csv_path": "x.csv", "run_id": 7}
+    assert (params.table, params.run_id) == ("trips", 7)
+    assert pickle.loads(pickle.dumps(params)) == params
+    with pytest.raises(AttributeError, match="`nothing`"):
+        params.nothing  # type: ignore[attr-defined]
+    with pytest.raises(dwh.ConfigError) as caught:
+        dwh.Pipeline("/nowhere/dwh.toml")
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (type(copy), copy.code, copy.hint) == (dwh.ConfigError, "config", caught.value.hint)
 
 
 def test_the_stub_names_what_the_module_has() -> None:

@@ -12,7 +12,7 @@ pub async fn load(args: LoadArgs, context: &Context) -> Result<Exit> {
     let params = context.unless_cancelled(params(args)).await?;
     let run = context.pipeline()?.load(&params, wait, accept_unverified, &context.cancel).await?;
     context.printer.show(&run)?;
-    context.printer.table_error(&run.table, run.error.as_ref());
+    context.printer.table_errors([(&run.table, &run.error)]);
     Ok(Exit::of(&run.error))
 }
 

@@ -21,17 +21,13 @@ pub async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
     };
     let report = pipeline.run(&request, &context.cancel).await?;
     context.printer.show(&report)?;
-    for run in &report.runs {
-        context.printer.table_error(&run.table, run.error.as_ref());
-    }
+    context.printer.table_errors(report.runs.iter().map(|run| (&run.table, &run.error)));
     Ok(Exit(report.exit_code()))
 }
 
 async fn plan(tables: &[String], pipeline: &Pipeline, context: &Context) -> Result<Exit> {
     let report = Plans { plans: context.unless_cancelled(pipeline.plan(tables)).await? };
     context.printer.show(&report)?;
-    for plan in &report.plans {
-        context.printer.table_error(&plan.table, plan.error.as_ref());
-    }
+    context.printer.table_errors(report.plans.iter().map(|plan| (&plan.table, &plan.error)));
     Ok(Exit::of(report.plans.iter().filter_map(|plan| plan.error.as_ref())))
 }

@@ -112,10 +112,10 @@ pub fn about(table: &str, message: &str) -> String {
 
 fn finished(run: &TableRun) -> String {
     let number = run.run_id.map_or_else(String::new, |id| format!(" {id}"));
+    let word = if run.error.is_some() { "FAILED" } else { run.status.as_str() };
     format!(
-        "table `{}`: run{number} {}, {} rows extracted, {} loaded, {}, {}",
+        "table `{}`: run{number} {word}, {} rows extracted, {} loaded, {}, {}",
         run.table,
-        run.status,
         human::count(run.rows_extracted),
         human::count(run.rows_loaded),
         human::bytes(run.bytes),
@@ -125,13 +125,23 @@ fn finished(run: &TableRun) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ProgressStyle, about, amounts};
+    use super::{ProgressStyle, TableRun, about, amounts, finished};
+    use dwh_core::config::Mode;
+    use dwh_core::pipeline::ErrorReport;
+    use dwh_core::{Error, ErrorKind};
     use std::time::Duration;
 
     #[test]
     fn amounts_and_template() {
         assert_eq!(amounts(1200, 3_400_000, Duration::from_secs(2)), "1,200 rows, 3.40 MB, 600 rows/s");
         assert!(ProgressStyle::with_template("{spinner} {prefix}  {msg}").is_ok());
+    }
+
+    #[test]
+    fn a_failed_run_says_so_wherever_it_stood() {
+        let error = ErrorReport::from(&Error::new(ErrorKind::Drift, "gone"));
+        let run = TableRun { error: Some(error), ..TableRun::new("trips", Mode::Snapshot) };
+        assert_eq!(finished(&run), "table `trips`: run FAILED, 0 rows extracted, 0 loaded, 0 B, 0.0 s");
     }
 
     #[test]

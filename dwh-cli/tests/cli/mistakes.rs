@@ -126,7 +126,7 @@ fn a_reader_that_goes_away_is_no_error() {
 fn an_interrupt_ends_what_waits() {
     let dir = tempdir().expect("a folder");
     // Waits for stdin, which never ends, so that only the signals can end it.
-    let child = command(dir.path(), &["load", "--params", "-"])
+    let mut child = command(dir.path(), &["load", "--params", "-"])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -143,8 +143,11 @@ fn an_interrupt_ends_what_waits() {
         std::thread::yield_now();
     }
     interrupt();
+    // Kept open: its end would be an answer.
+    let stdin = child.stdin.take();
     let output = child.wait_with_output().expect("it ends");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
+    drop(stdin);
     assert!(stderr.starts_with("stopping…") && stderr.contains("dwh: the command was interrupted"), "{stderr}");
 }

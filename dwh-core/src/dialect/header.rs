@@ -111,35 +111,15 @@ fn names(line: &[u8]) -> Result<Vec<String>> {
         return Err(refuse("the file begins with a byte order mark (BOM)".to_owned())
             .with_hint("save it as UTF-8 without BOM; from a shell: `sed -i '1s/^\\xEF\\xBB\\xBF//' FILE`"));
     }
-    std::str::from_utf8(line).map(fields).map_err(|_| refuse("it is not UTF-8".to_owned()))
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line);
+    let record = reader.records().next().transpose().map_err(|_| refuse("it is not UTF-8".to_owned()))?;
+    Ok(record.map(|record| record.iter().map(str::to_owned).collect()).unwrap_or_default())
 }
 
 fn refuse(why: String) -> Error {
     Error::new(ErrorKind::Data, format!("header of the CSV, line 1: {why}")).with_hint(
         "the first line must name the bronze columns in order, as `COPY … WITH (FORMAT csv, HEADER)` writes it",
     )
-}
-
-/// The fields of one record, unquoted.
-fn fields(record: &str) -> Vec<String> {
-    let mut fields = vec![String::new()];
-    let mut quoted = false;
-    let mut chars = record.chars().peekable();
-    while let Some(char) = chars.next() {
-        match char {
-            '"' if quoted && chars.next_if_eq(&'"').is_some() => push(&mut fields, '"'),
-            '"' => quoted = !quoted,
-            ',' if !quoted => fields.push(String::new()),
-            other => push(&mut fields, other),
-        }
-    }
-    fields
-}
-
-fn push(fields: &mut [String], char: char) {
-    if let Some(last) = fields.last_mut() {
-        last.push(char);
-    }
 }
 
 /// What is wrong with `found`, in words.

@@ -179,13 +179,6 @@ impl LoadPlan {
         format!("copy {STAGE} ({}) from stdin (format csv, header)", self.names(""))
     }
 
-    /// Takes the bronze table against other writers for the length of the load transaction.
-    #[must_use]
-    pub fn lock(&self) -> String {
-        let mode = if self.mode == Mode::Snapshot { "access exclusive" } else { "share row exclusive" };
-        format!("lock table {} in {mode} mode", self.target.sql())
-    }
-
     /// Empties bronze before a snapshot is put in.
     #[must_use]
     pub fn truncate(&self) -> String {
@@ -225,41 +218,56 @@ impl LoadPlan {
         format!("do update set {} where {}", set.join(", "), self.wins("excluded", "b"))
     }
 
-    /// The condition under which row `new` replaces row `old`: it is newer, and differs.
+    /// Whether two rows are the same by their binary image, which knows every type and every digit.
+    fn same(&self, new: &str, old: &str) -> String {
+        // The cast keeps the parser from taking it for a comparison column by column, which has no image.
+        let row = |alias: &str| format!("row({})::pg_catalog.record", self.names(&format!("{alias}.")));
+        format!("({} operator(pg_catalog.*=) {})", row(new), row(old))
+    }
+
+    /// The condition under which row `new` replaces row `old`: it is newer, and differs. Never NULL.
     fn wins(&self, new: &str, old: &str) -> String {
-        let differs = format!(
-            "not (select (select n from (select {}) n) operator(pg_catalog.*=) (select o from (select {}) o))",
-            self.names(&format!("{new}.")),
-            self.names(&format!("{old}."))
-        );
+        let differs = format!("not {}", self.same(new, old));
         match &self.watermark_column {
             Some(column) if self.columns.iter().any(|c| c.name == *column) => {
                 let column = quote_ident(column);
                 let newer = if self.replay { ">" } else { ">=" };
-                format!("{new}.{column} {newer} {old}.{column} and {differs}")
+                format!("coalesce({new}.{column} {newer} {old}.{column}, {old}.{column} is null) and {differs}")
             }
+            // Nothing tells which one is newer: what came last wins, and that is never a replay.
+            _ if self.replay => "false".to_owned(),
             _ => differs,
         }
     }
 
     /// Counts the staged rows whose key is in bronze: identical, different and winning, different and not winning.
-    ///
-    /// Rows are compared by their binary image, which knows every type and every digit.
     #[must_use]
     pub fn classify(&self) -> String {
-        let on: Vec<String> = self.key.iter().map(|name| format!("s.{0} = b.{0}", quote_ident(name))).collect();
-        let wins = self.wins("s", "b");
-        let same = format!(
-            "(select (select n from (select {}) n) operator(pg_catalog.*=) (select o from (select {}) o))",
-            self.names("s."),
-            self.names("b.")
-        );
+        let on: Vec<String> = self.key.iter().map(|name| self.key_equals(name)).collect();
+        let (same, wins) = (self.same("s", "b"), self.wins("s", "b"));
         format!(
             "select count(*) filter (where {same}), count(*) filter (where {wins}), \
              count(*) filter (where not {same} and not ({wins})) from {STAGE} s join {} b on {}",
             self.target.sql(),
             on.join(" and ")
         )
+    }
+
+    /// `=` where it can: a key of a unique index with `nulls not distinct` may hold NULLs.
+    fn key_equals(&self, name: &str) -> String {
+        let column = quote_ident(name);
+        if self.columns.iter().any(|c| c.name == *name && c.not_null) {
+            format!("s.{column} = b.{column}")
+        } else {
+            format!("(s.{column} = b.{column} or (s.{column} is null and b.{column} is null))")
+        }
+    }
+
+    /// Counts the keys that the CSV holds more than once.
+    #[must_use]
+    pub fn count_doubled(&self) -> String {
+        let key = self.key_names("");
+        format!("select count(*) from (select from {STAGE} group by {key} having count(*) > 1) d")
     }
 
     /// Counts the rows of the copy that an scd CSV holds, were it loaded before.

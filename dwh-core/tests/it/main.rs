@@ -5,3 +5,4 @@ mod clusters;
 mod connect;
 mod connect_tls;
 mod layering;
+mod migrations;

@@ -34,6 +34,9 @@ class RunInterruptedError(DwhError): ...
 class InternalError(DwhError): ...
 
 class _Report:
+    def __init__(self, json: str) -> None:
+        """From the JSON that the command prints. Reports can be pickled and compared."""
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers, as the command's JSON has them."""
 
