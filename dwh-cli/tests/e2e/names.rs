@@ -23,7 +23,7 @@ async fn canaries(db: &TestDb) {
             client.batch_execute(&sql).await.expect("canary");
         }
     }
-    db.tgt("alter schema bronze owner to dwh_owner").await;
+    db.tgt("alter schema bronze owner to dwh_owner; alter table bronze.x owner to dwh_owner").await;
 }
 
 async fn alive(db: &TestDb) {
@@ -101,7 +101,10 @@ async fn hostile_names_of_the_target_s_schemas() {
             })
             .collect();
         let schemas = format!("[target]\nbronze_schema = {}\ncontrol_schema = {}", quoted(&bronze), quoted(&control));
-        let project = Project::new(&db, &tables).config_with("[target]", &schemas);
+        // A project for each: with a new control schema, run ids begin at 1 again.
+        let project_name = format!("name = {}", quoted(&bronze));
+        let project =
+            Project::new(&db, &tables).config_with("[target]", &schemas).config_with("name = \"test\"", &project_name);
         project.ok(&["migrate"]);
         for _ in 0..2 {
             project.ok(&["run"]);
