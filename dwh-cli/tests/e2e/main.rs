@@ -1,4 +1,4 @@
-//! The built command against throwaway clusters, from end to end.
+//! The command from end to end, against throwaway clusters, in one binary so that they start once.
 
 mod crash;
 mod first_minutes;

@@ -1,6 +1,7 @@
 //! All integration tests of the library in one binary, so that its clusters start once: a line for each module.
 
 mod blob;
+mod check;
 mod clusters;
 mod connect;
 mod connect_tls;
