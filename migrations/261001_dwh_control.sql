@@ -136,7 +136,7 @@ alter table "dwh_control".extract_runs
     add constraint extract_runs_status check (status in ('extracting', 'uploaded', 'loading', 'loaded', 'failed')) not valid,
     add constraint extract_runs_finished check ((run_finished_at is not null) = (status in ('loaded', 'failed'))) not valid,
     add constraint extract_runs_failed check (status <> 'failed' or error_message is not null) not valid,
-    add constraint extract_runs_uploaded check (status <> 'uploaded' or (csv_path is not null and rows_extracted is not null)) not valid,
+    add constraint extract_runs_uploaded check (status <> 'uploaded' or rows_extracted = 0 or (csv_path is not null and rows_extracted is not null)) not valid,
     add constraint extract_runs_loaded check (status <> 'loaded' or engine_version is null
         or (rows_loaded is not null and rows_extracted = rows_inserted + rows_identical + rows_different)) not valid,
     add constraint extract_runs_values check (mode in ('incremental', 'snapshot', 'scd') and window_low <= window_high
