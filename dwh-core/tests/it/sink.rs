@@ -3,10 +3,11 @@
 use dwh_core::config::{Environment, Mode, OnConflict};
 use dwh_core::migrate::migrate;
 use dwh_core::plan::LoadPlan;
+use dwh_core::schema::{RelationKind, TableSchema};
 use dwh_core::sink::{Accounting, Commit, LogEntry, RunFilter, Sink};
 use dwh_core::testing::TestDb;
 use dwh_core::testing::sink_contract::{contract_load, csv, load_rows, loading, sink_contract};
-use dwh_core::{ErrorKind, PgSink};
+use dwh_core::{ErrorKind, MemorySink, PgSink};
 
 use crate::migrations::{plan, target};
 
@@ -32,6 +33,24 @@ const ROWS: [&str; 2] = ["1,a,2026-01-01 00:00:00+00", "2,b,2026-01-01 00:00:00+
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_keeps_the_contract() {
     let (_db, sink) = warehouse("sink_contract").await;
+    sink_contract(&sink).await;
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract() {
+    let sink = MemorySink::new();
+    for mode in [Mode::Incremental, Mode::Snapshot, Mode::Scd] {
+        let load = contract_load(mode);
+        let schema = TableSchema {
+            table: load.target.clone(),
+            kind: RelationKind::Table,
+            columns: load.columns.clone(),
+            keys: Vec::new(),
+            indexed: Vec::new(),
+            row_estimate: -1,
+        };
+        sink.add_table(&load.table, schema);
+    }
     sink_contract(&sink).await;
 }
 
