@@ -15,7 +15,8 @@ async fn app(test: &str, sql: &str) -> TestDb {
 
 /// Migrates, runs twice with rows added in between, and compares after each run.
 async fn follows(db: &TestDb, relation: &str, more_rows: &str, columns: &str) {
-    let (whole, incremental) = (table("whole", relation, "snapshot", ""), table("inc", relation, "incremental", INCREMENTAL));
+    let (whole, incremental) =
+        (table("whole", relation, "snapshot", ""), table("inc", relation, "incremental", INCREMENTAL));
     let project = Project::new(db, &(whole + &incremental));
     project.ok(&["migrate"]);
     project.ok(&["run"]);
@@ -280,8 +281,10 @@ async fn key_refused(test: &str, key: &str, reason: &str) {
 async fn keys_that_on_conflict_cannot_use() {
     key_refused("key_deferrable", "alter table bronze.t add unique (id) deferrable", "deferrable").await;
     key_refused("key_partial", "create unique index on bronze.t (id) where v is not null", "partial").await;
-    key_refused("key_expression", "create unique index on bronze.t ((id + 0))", "no PRIMARY KEY or UNIQUE over (id)").await;
-    key_refused("key_exclusion", "alter table bronze.t add exclude (id with =)", "no PRIMARY KEY or UNIQUE over (id)").await;
+    key_refused("key_expression", "create unique index on bronze.t ((id + 0))", "no PRIMARY KEY or UNIQUE over (id)")
+        .await;
+    key_refused("key_exclusion", "alter table bronze.t add exclude (id with =)", "no PRIMARY KEY or UNIQUE over (id)")
+        .await;
     key_refused("key_wider", "create unique index on bronze.t (id, v)", "no PRIMARY KEY or UNIQUE over (id)").await;
     key_refused("key_none", "select 1", "no PRIMARY KEY or UNIQUE over (id)").await;
 }
@@ -333,8 +336,14 @@ async fn keys_that_are_equal_only_without_case() {
 
 #[tokio::test]
 async fn no_rows_at_all() {
-    let db = app("no_rows", "create table app.t (id int primary key, at timestamptz not null default now()); create index on app.t (at)").await;
-    let tables = table("inc", "app.t", "incremental", INCREMENTAL) + &table("whole", "app.t", "snapshot", "") + &table("dated", "app.t", "scd", "");
+    let db = app(
+        "no_rows",
+        "create table app.t (id int primary key, at timestamptz not null default now()); create index on app.t (at)",
+    )
+    .await;
+    let tables = table("inc", "app.t", "incremental", INCREMENTAL)
+        + &table("whole", "app.t", "snapshot", "")
+        + &table("dated", "app.t", "scd", "");
     let project = Project::new(&db, &tables);
     project.ok(&["migrate"]);
     for _ in 0..2 {
