@@ -2,6 +2,10 @@
 
 mod crash;
 mod first_minutes;
+mod foreign;
 mod hostile;
 mod modes;
+mod names;
+mod relations;
 mod support;
+mod types;
