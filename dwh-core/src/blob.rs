@@ -5,7 +5,10 @@ mod key;
 mod local;
 mod manifest;
 mod memory;
+mod probe;
 mod s3;
+pub mod transform;
+mod verify;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,6 +23,7 @@ pub use key::{BlobKey, Folder, Layout};
 pub use local::LocalBlobs;
 pub use manifest::{Manifest, StoredForm};
 pub use memory::MemoryBlobs;
+pub use probe::probe;
 pub use s3::{S3Blobs, S3Options};
 
 /// Bytes on their way. The end of the stream means that all were sent; anything else is an `Err`.
@@ -107,4 +111,19 @@ pub trait BlobStore: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Permission`, `Unreachable`.
     async fn delete(&self, key: &BlobKey) -> Result<()>;
+}
+
+/// The store of a configuration. Connects to nothing yet.
+///
+/// # Errors
+/// `Config` if the address cannot be used.
+pub fn open(
+    config: &crate::config::BlobConfig,
+    environment: &crate::config::Environment,
+) -> Result<std::sync::Arc<dyn BlobStore>> {
+    if config.url.starts_with("s3://") {
+        Ok(std::sync::Arc::new(S3Blobs::new(config, environment)?))
+    } else {
+        Ok(std::sync::Arc::new(LocalBlobs::open(&config.url)?))
+    }
 }

@@ -252,3 +252,7 @@ impl Config {
             .with_hint(format!("the tables there are: {}", names.join(", ")))
     }
 }
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;

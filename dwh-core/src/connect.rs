@@ -1,33 +1,347 @@
-//! Connections to PostgreSQL.
+//! Connections to PostgreSQL, with libpq's settings and TLS by rustls.
+//!
+//! # Settings
+//! A connection is a `postgresql://` URL or a `key=value` string. What it does not say comes from a service
+//! (`service`, `PGSERVICE`), then from the variables `PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE`, `PGPASSWORD`,
+//! `PGPASSFILE`, `PGSSLMODE`, `PGSSLROOTCERT`, `PGSSLCERT`, `PGSSLKEY`, `PGOPTIONS`, `PGAPPNAME`,
+//! `PGCONNECT_TIMEOUT`, `PGCHANNELBINDING` and `PGTARGETSESSIONATTRS` of the [`Environment`], and a password at last
+//! from `~/.pgpass`. Several hosts are tried in their order, the next one only if the one before was unreachable.
+//!
+//! # TLS
+//! Without `sslmode`, a server on this machine is spoken to in the clear, and any other one under `verify-full`.
+//! `allow` and `prefer` are refused: they give way to anyone who says that there is no TLS.
+//!
+//! # PgBouncer
+//! In transaction mode a `set` does not stay with the session: what depends on [`SESSION_SETTINGS`] must repeat them
+//! with `set local` in its transaction.
+
+mod errors;
+mod parse;
+mod passfile;
+mod settings;
+mod target;
+mod timestamp;
+mod tls;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio_postgres::config::{ChannelBinding, SslMode as DriverSslMode, SslNegotiation, TargetSessionAttrs};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{CancelToken, Client, NoTls, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::{Environment, Secret};
 use crate::error::{Error, ErrorKind, Result};
+use crate::plan::SESSION_SETTINGS;
+use settings::Settings;
+use target::Target;
 
-/// How to connect to one server: libpq's settings, understood in full, and TLS by rustls.
-#[derive(Debug, Clone)]
-pub struct Connector {}
+pub use errors::{kind_of, sort, sort_named};
 
-impl Connector {
-    /// The connector of a connection string.
-    ///
-    /// # Errors
-    /// `Config`.
-    pub fn new(name: &str, url: &Secret, environment: &Environment) -> Result<Self> {
-        let _ = (name, url, environment);
-        Ok(Self {})
+/// Timeouts that a server may set for a role, and that would end a long COPY; set beside [`SESSION_SETTINGS`].
+pub const SESSION_TIMEOUTS: &str = "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0";
+
+/// What is verified of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SslMode {
+    /// No TLS.
+    Disable,
+    /// TLS with whoever answers.
+    Require,
+    /// TLS with a server whose certificate comes from a trusted CA.
+    VerifyCa,
+    /// The same, and the certificate is for the host that was asked for.
+    VerifyFull,
+}
+
+impl SslMode {
+    /// The word in a connection string.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
     }
 
-    /// Connects and pins the session settings.
-    ///
-    /// # Errors
-    /// `Unreachable`, `Auth`, `Busy`.
-    pub async fn connect(&self) -> Result<tokio_postgres::Client> {
-        Err(Error::new(ErrorKind::Internal, "later"))
+    fn of(settings: &Settings, targets: &[Target]) -> Result<Self> {
+        let modes = [Self::Disable, Self::Require, Self::VerifyCa, Self::VerifyFull];
+        if let Some(weak @ ("allow" | "prefer")) = settings.get("sslmode") {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("`sslmode={weak}` goes on without TLS when anyone on the way says that there is none"),
+            )
+            .with_hint("say `sslmode=verify-full`, or `sslmode=disable` on a network that you trust"));
+        }
+        Ok(match settings.word("sslmode", &modes.map(|mode| (mode.as_str(), mode)))? {
+            // As libpq does: whoever names a CA wants it to be looked at.
+            Some(Self::Require) if settings.get("sslrootcert").is_some() => Self::VerifyCa,
+            Some(mode) => mode,
+            None if targets.iter().all(Target::is_local) => Self::Disable,
+            None => Self::VerifyFull,
+        })
     }
 }
 
-/// Sorts a driver's error into ours; row values that the server put into it are left out.
-#[must_use]
-pub fn sort(error: tokio_postgres::Error) -> Error {
-    Error::new(ErrorKind::Internal, "later").with_source(error)
+/// How to connect to one server: libpq's settings, understood in full, and TLS by rustls.
+#[derive(Clone)]
+pub struct Connector {
+    name: String,
+    targets: Vec<Target>,
+    base: tokio_postgres::Config,
+    mode: SslMode,
+    tls: Option<MakeRustlsConnect>,
+    timeout: Option<Duration>,
+    password_from: String,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connector({}: {})", self.name, self.summary())
+    }
+}
+
+impl Connector {
+    /// The connector of a connection string. `name` goes before every error, such as ``source `fleet` ``.
+    ///
+    /// Reads the files that the settings name, and connects to nothing.
+    ///
+    /// # Errors
+    /// `Config` for settings that cannot be used; no error holds a piece of the string that could be a password.
+    pub fn new(name: &str, url: &Secret, environment: &Environment) -> Result<Self> {
+        Self::build(name, url, environment).map_err(|error| error.context(name))
+    }
+
+    fn build(name: &str, url: &Secret, environment: &Environment) -> Result<Self> {
+        let settings = Settings::gather(url.expose(), environment)?;
+        let mut targets = target::targets(&settings)?;
+        let user = settings.get("user").or_else(|| environment.get("USER")).ok_or_else(|| {
+            Error::new(ErrorKind::Config, "the connection has no user")
+                .with_hint("put it before the `@`, or into `PGUSER`")
+        })?;
+        let database = settings.get("dbname").unwrap_or(user);
+        let mode = SslMode::of(&settings, &targets)?;
+        let mut password_from = settings.origin("password").unwrap_or_default().to_owned();
+        match settings.get("password") {
+            Some(password) => targets.iter_mut().for_each(|target| target.password = Some(Secret::new(password))),
+            None => {
+                if let Some(path) = settings.path("passfile").or_else(|| settings.in_home(".pgpass")) {
+                    target::from_passfile(&path, &mut targets, user, database)?;
+                    password_from = format!("passfile `{}`", path.display());
+                }
+            }
+        }
+        let tls = match mode {
+            SslMode::Disable => None,
+            _ => Some(tls::connector(mode, &settings, environment)?),
+        };
+        let timeout = match settings.number("connect_timeout")?.unwrap_or(10) {
+            seconds @ 1.. => Some(Duration::from_secs(seconds.max(2).unsigned_abs())),
+            _ => None,
+        };
+        let base = base(&settings, user, database)?;
+        Ok(Self { name: name.to_owned(), targets, base, mode, tls, timeout, password_from })
+    }
+
+    /// Connects and pins the session settings. The connection is closed when the client is dropped.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Auth`, `Busy`, `NotFound` for a database that is not there. Credentials that a server refused
+    /// are not tried again.
+    pub async fn connect(&self) -> Result<Client> {
+        let mut last = None;
+        for target in &self.targets {
+            match self.connect_target(target).await {
+                Err(error) if matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Busy) => last = Some(error),
+                done => return done,
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::new(ErrorKind::Config, format!("{}: no host", self.name))))
+    }
+
+    async fn connect_target(&self, target: &Target) -> Result<Client> {
+        let limit = self.timeout.unwrap_or(Duration::MAX);
+        let silent = || {
+            let seconds = limit.as_secs();
+            Error::new(
+                ErrorKind::Unreachable,
+                format!("{}: {} does not answer within {seconds} s", self.name, target.place()),
+            )
+            .with_hint("check host and port, and that no firewall is in between; `connect_timeout` sets the limit")
+        };
+        let addresses = match (target.is_socket(), target.address) {
+            (true, _) => vec![None],
+            (false, Some(address)) => vec![Some(address)],
+            (false, None) => {
+                let found = tokio::net::lookup_host((target.host.as_str(), target.port));
+                let found = tokio::time::timeout(limit, found).await.map_err(|_| silent())?;
+                found.map_err(|_| self.unknown_host(target))?.map(|found: SocketAddr| Some(found.ip())).collect()
+            }
+        };
+        let mut last = self.unknown_host(target);
+        for address in addresses {
+            match tokio::time::timeout(limit, self.connect_address(target, address)).await {
+                Err(_) => last = silent(),
+                Ok(Err(error)) if error.kind() == ErrorKind::Unreachable => last = error,
+                Ok(done) => return done,
+            }
+        }
+        Err(last)
+    }
+
+    fn unknown_host(&self, target: &Target) -> Error {
+        Error::new(ErrorKind::Unreachable, format!("{}: the host name `{}` is not known", self.name, target.host))
+            .with_hint("check the name, and that this machine's name service answers")
+    }
+
+    async fn connect_address(&self, target: &Target, address: Option<IpAddr>) -> Result<Client> {
+        let mut config = self.base.clone();
+        config.port(target.port);
+        match address {
+            Some(address) => config.host(&target.host).hostaddr(address),
+            None => config.host_path(&target.host),
+        };
+        if let Some(password) = &target.password {
+            config.password(password.expose());
+        }
+        let client = match &self.tls {
+            Some(tls) if !target.is_socket() => self.open(config.ssl_mode(DriverSslMode::Require), tls.clone()).await,
+            // Nobody can listen in on a Unix socket, and PostgreSQL has no TLS there.
+            _ => self.open(config.ssl_mode(DriverSslMode::Disable), NoTls).await,
+        };
+        let client = client.map_err(|error| self.refused(target, error))?;
+        let settings = format!("{SESSION_SETTINGS}; {SESSION_TIMEOUTS}");
+        client.batch_execute(&settings).await.map_err(|error| sort_named(&self.name, error))?;
+        Ok(client)
+    }
+
+    async fn open<T>(&self, config: &tokio_postgres::Config, tls: T) -> Result<Client, tokio_postgres::Error>
+    where
+        T: MakeTlsConnect<Socket>,
+        T::Stream: Send + 'static,
+    {
+        let (client, connection) = config.connect(tls).await?;
+        let name = self.name.clone();
+        tokio::spawn(async move {
+            match connection.await {
+                Ok(()) => tracing::debug!(name, "connection closed"),
+                Err(error) => tracing::debug!(name, error = %sort(error), "connection ended"),
+            }
+        });
+        Ok(client)
+    }
+
+    /// Asks the server to cancel what the session of this token is doing. It may be over already.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Auth`: the server was not told.
+    pub async fn cancel(&self, token: &CancelToken) -> Result<()> {
+        let over_socket = self.targets.iter().any(Target::is_socket);
+        let told = async {
+            match &self.tls {
+                Some(tls) if !over_socket => token.cancel_query(tls.clone()).await,
+                _ => token.cancel_query(NoTls).await,
+            }
+        };
+        match tokio::time::timeout(self.timeout.unwrap_or(Duration::MAX), told).await {
+            Ok(told) => told.map_err(|error| sort_named(&self.name, error)),
+            Err(_) => Err(Error::new(ErrorKind::Unreachable, format!("{}: the server does not answer", self.name))),
+        }
+    }
+
+    /// Where it connects to and as whom, without secrets: `host:port/database as user`.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let places: Vec<String> = self.targets.iter().map(Target::place).collect();
+        format!("{}/{} as {}", places.join(","), self.database(), self.user())
+    }
+
+    /// What is verified of the server.
+    #[must_use]
+    pub const fn sslmode(&self) -> SslMode {
+        self.mode
+    }
+
+    /// Whether every place where the server may be is on this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.targets.iter().all(Target::is_local)
+    }
+
+    /// The user that it connects as.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        self.base.get_user().unwrap_or_default()
+    }
+
+    /// The database that it connects to.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        self.base.get_dbname().unwrap_or_default()
+    }
+
+    /// Why there is no connection, in a sentence, with a hint that helps.
+    fn refused(&self, target: &Target, error: tokio_postgres::Error) -> Error {
+        errors::at_connect(
+            error,
+            &errors::Attempt {
+                place: target.place(),
+                port: target.port,
+                host: &target.host,
+                user: self.user(),
+                database: self.database(),
+                password_from: &self.password_from,
+            },
+        )
+        .context(&self.name)
+    }
+}
+
+/// The settings that are the same wherever the server is.
+fn base(settings: &Settings, user: &str, database: &str) -> Result<tokio_postgres::Config> {
+    let mut base = tokio_postgres::Config::new();
+    base.user(user).dbname(database);
+    let name = settings.get("application_name").or_else(|| settings.get("fallback_application_name"));
+    base.application_name(name.unwrap_or("dwh"));
+    if let Some(options) = settings.get("options") {
+        base.options(options);
+    }
+    let seconds = |name: &str, default: u64| -> Result<Duration> {
+        let found =
+            settings.number(name)?.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+        Ok(Duration::from_secs(found.unwrap_or(default)))
+    };
+    // A peer that vanished is noticed after two minutes; the system's own default is two hours.
+    base.keepalives(settings.number("keepalives")? != Some(0))
+        .keepalives_idle(seconds("keepalives_idle", 60)?)
+        .keepalives_interval(seconds("keepalives_interval", 10)?)
+        .keepalives_retries(settings.number("keepalives_count")?.and_then(|n| u32::try_from(n).ok()).unwrap_or(6));
+    if let Some(limit) = settings.number("tcp_user_timeout")?.and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0)
+    {
+        base.tcp_user_timeout(Duration::from_millis(limit));
+    }
+    let bindings = [
+        ("disable", ChannelBinding::Disable),
+        ("prefer", ChannelBinding::Prefer),
+        ("require", ChannelBinding::Require),
+    ];
+    if let Some(binding) = settings.word("channel_binding", &bindings)? {
+        base.channel_binding(binding);
+    }
+    let sessions = [
+        ("any", TargetSessionAttrs::Any),
+        ("read-write", TargetSessionAttrs::ReadWrite),
+        ("read-only", TargetSessionAttrs::ReadOnly),
+    ];
+    if let Some(session) = settings.word("target_session_attrs", &sessions)? {
+        base.target_session_attrs(session);
+    }
+    let ways = [("postgres", SslNegotiation::Postgres), ("direct", SslNegotiation::Direct)];
+    if let Some(way) = settings.word("sslnegotiation", &ways)? {
+        base.ssl_negotiation(way);
+    }
+    Ok(base)
 }

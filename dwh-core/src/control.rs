@@ -1,1 +1,371 @@
-//! Control.
+//! Watermark and run log in the target: functions over an open transaction, so that they cannot commit on their own.
+
+use gethostname::gethostname;
+use tokio_postgres::types::{Json, ToSql, Type};
+use tokio_postgres::{GenericClient, Row};
+
+use crate::config::Mode;
+use crate::connect::sort;
+use crate::error::{Error, ErrorKind, Result};
+use crate::run::{RunId, RunState};
+use crate::schema::quote_ident;
+use crate::sink::{Accounting, Advance, RunFilter, RunRecord, TableState, Upload};
+use crate::watermark::{SafeBound, Timestamp, Undrained};
+
+const RUN: &str = "run_id, table_name, run_started_at, run_finished_at, status, rows_extracted, rows_loaded, \
+     rows_identical, rows_different, rows_late, csv_path, error_message, mode, window_low, window_high, watermark, \
+     bound, bytes, sha256, attempt, host, engine_version";
+
+const STATE: &str = "last_extracted_at, last_loaded_at, last_run_id, snapshot_xmin, read_high, \
+     source_system_identifier, source_timeline, source_clock, undrained";
+
+type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
+
+/// The control schema of a target.
+#[derive(Debug, Clone)]
+pub(crate) struct Control {
+    schema: String,
+    host: String,
+}
+
+impl Control {
+    /// The control schema of that name.
+    pub(crate) fn new(schema: &str) -> Self {
+        let host = format!("{} pid {}", gethostname().to_string_lossy(), std::process::id());
+        Self { schema: schema.to_owned(), host }
+    }
+
+    /// Name of the schema.
+    pub(crate) fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    fn watermarks(&self) -> String {
+        format!("{}.extract_watermarks", quote_ident(&self.schema))
+    }
+
+    fn log(&self) -> String {
+        format!("{}.extract_runs", quote_ident(&self.schema))
+    }
+
+    async fn ask(&self, client: &impl GenericClient, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        client.query_typed(sql, params).await.map_err(|error| self.sort(error))
+    }
+
+    fn sort(&self, error: tokio_postgres::Error) -> Error {
+        match error.code().map(tokio_postgres::error::SqlState::code) {
+            Some("3F000" | "42P01") => {
+                Error::new(ErrorKind::Contract, format!("target: no control schema `{}`", self.schema))
+                    .with_hint("run `dwh migrate`; it makes the control schema")
+            }
+            Some("42703") => Error::new(
+                ErrorKind::Contract,
+                format!("target: control schema `{}` is of an older version", self.schema),
+            )
+            .with_hint("run `dwh migrate`; it brings the control schema up to date"),
+            _ => sort(error),
+        }
+    }
+
+    /// The watermark row, as it is.
+    ///
+    /// # Errors
+    /// `Contract` if there is none; `Data` if its watermark is NULL.
+    pub(crate) async fn state(&self, client: &impl GenericClient, table: &str) -> Result<TableState> {
+        let sql = format!("select {STATE} from {} where table_name = $1", self.watermarks());
+        let rows = self.ask(client, &sql, &[(&table, Type::TEXT)]).await?;
+        let state = rows.first().map(table_state).transpose()?.ok_or_else(|| no_row(table))?;
+        if state.last_extracted_at.is_none() {
+            return Err(Error::new(ErrorKind::Data, format!("table `{table}`: the watermark is NULL")).with_hint(format!(
+                "in the target: update {} set last_extracted_at = '2000-01-01T00:00:00Z' where table_name = {};\nthe next \
+                 run reads everything again, rows that are there already are not doubled",
+                self.watermarks(),
+                crate::schema::quote_literal(table)
+            )));
+        }
+        Ok(state)
+    }
+
+    /// Writes down for people who works on the table.
+    pub(crate) async fn take(&self, client: &impl GenericClient, table: &str) -> Result<()> {
+        let sql = format!(
+            "update {} set lease_holder = $2, lease_since = pg_catalog.clock_timestamp() where table_name = $1",
+            self.watermarks()
+        );
+        self.ask(client, &sql, &[(&table, Type::TEXT), (&self.host, Type::TEXT)]).await.map(drop)
+    }
+
+    /// Takes that back, unless somebody else has written since.
+    pub(crate) async fn give(&self, client: &impl GenericClient, table: &str) -> Result<()> {
+        let sql = format!(
+            "update {} set lease_holder = null, lease_since = null where table_name = $1 and lease_holder = $2",
+            self.watermarks()
+        );
+        self.ask(client, &sql, &[(&table, Type::TEXT), (&self.host, Type::TEXT)]).await.map(drop)
+    }
+
+    /// Who works on the table, and since when, as far as is written.
+    pub(crate) async fn holder(&self, client: &impl GenericClient, table: &str) -> Result<Option<(String, Timestamp)>> {
+        let sql = format!(
+            "select lease_holder, lease_since from {} where table_name = $1 and lease_holder is not null \
+             and lease_since is not null",
+            self.watermarks()
+        );
+        let rows = self.ask(client, &sql, &[(&table, Type::TEXT)]).await?;
+        Ok(rows.first().map(|row| (row.get(0), row.get(1))))
+    }
+
+    /// Holds the watermark row until the transaction ends, without changing it: loads of one table come one by one.
+    pub(crate) async fn hold(&self, client: &impl GenericClient, table: &str) -> Result<()> {
+        let sql = format!("select from {} where table_name = $1 for update", self.watermarks());
+        let rows = self.ask(client, &sql, &[(&table, Type::TEXT)]).await?;
+        rows.first().map(drop).ok_or_else(|| no_row(table))
+    }
+
+    /// Moves the watermark if it is where the run found it, and holds the row until the transaction ends.
+    ///
+    /// # Errors
+    /// `Locked` if it moved meanwhile.
+    pub(crate) async fn advance(
+        &self,
+        client: &impl GenericClient,
+        table: &str,
+        run_id: RunId,
+        advance: &Advance,
+    ) -> Result<()> {
+        let (from, to) = (&advance.expected, &advance.becomes);
+        let sql = format!(
+            "update {} set last_extracted_at = coalesce($4, last_extracted_at), \
+             last_loaded_at = pg_catalog.clock_timestamp(), last_run_id = $5, snapshot_xmin = $6, read_high = $7, \
+             source_system_identifier = $8, source_timeline = $9, source_clock = $10, undrained = $11 \
+             where table_name = $1 and last_extracted_at is not distinct from $2 and last_run_id is not distinct from $3 \
+             returning last_run_id",
+            self.watermarks()
+        );
+        let xmin = to.snapshot_xmin.map(u64::cast_signed);
+        let (old_run, new_run) = (from.last_run_id.map(|id| id.0), run_id.0);
+        let undrained = to.undrained.as_ref().map(Json);
+        let rows = self
+            .ask(
+                client,
+                &sql,
+                &[
+                    (&table, Type::TEXT),
+                    (&from.last_extracted_at, Type::TIMESTAMPTZ),
+                    (&old_run, Type::INT8),
+                    (&to.last_extracted_at, Type::TIMESTAMPTZ),
+                    (&new_run, Type::INT8),
+                    (&xmin, Type::INT8),
+                    (&to.read_high, Type::TIMESTAMPTZ),
+                    (&to.system_identifier, Type::TEXT),
+                    (&to.timeline, Type::INT8),
+                    (&to.source_clock, Type::TIMESTAMPTZ),
+                    (&undrained, Type::JSONB),
+                ],
+            )
+            .await?;
+        if !rows.is_empty() {
+            return Ok(());
+        }
+        let by = match self.state(client, table).await?.last_run_id {
+            Some(run) => format!("run {run}"),
+            None => "by hand".to_owned(),
+        };
+        Err(Error::new(ErrorKind::Locked, format!("table `{table}`: the watermark moved meanwhile ({by})"))
+            .with_hint("nothing was loaded by this run; run it again, it goes on from the new watermark"))
+    }
+
+    /// A new row of the run log, `extracting`.
+    pub(crate) async fn begin(&self, client: &impl GenericClient, table: &str, mode: Mode) -> Result<RunRecord> {
+        let sql = format!(
+            "insert into {} (table_name, status, mode, host, engine_version) values ($1, 'extracting', $2, $3, $4) \
+             returning {RUN}",
+            self.log()
+        );
+        let (mode, version) = (mode.as_str(), env!("CARGO_PKG_VERSION"));
+        let params: Params<'_> =
+            &[(&table, Type::TEXT), (&mode, Type::TEXT), (&self.host, Type::TEXT), (&version, Type::TEXT)];
+        let rows = self.ask(client, &sql, params).await?;
+        rows.first().map_or_else(|| Err(Error::new(ErrorKind::Internal, "run log: no row came back")), run_record)
+    }
+
+    /// Moves a run to `next` if it may go there, setting what `set` says; `$1` and `$2` are taken.
+    async fn transition(
+        &self,
+        client: &impl GenericClient,
+        run_id: RunId,
+        next: RunState,
+        set: &str,
+        more: Params<'_>,
+    ) -> Result<RunRecord> {
+        let before: Vec<&str> =
+            RunState::ALL.into_iter().filter(|state| state.may_become(next)).map(RunState::as_str).collect();
+        let sql = format!(
+            "update {} set status = '{next}', {set} where run_id = $1 and status = any ($2) returning {RUN}",
+            self.log()
+        );
+        let mut params: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&run_id.0, Type::INT8), (&before, Type::TEXT_ARRAY)];
+        params.extend_from_slice(more);
+        if let Some(row) = self.ask(client, &sql, &params).await?.first() {
+            return run_record(row);
+        }
+        let filter = RunFilter { run_id: Some(run_id), ..RunFilter::default() };
+        match self.runs(client, &filter).await?.first() {
+            Some(run) => Err(Error::new(
+                ErrorKind::Contract,
+                format!("run {run_id} of table `{}` is `{}`, it cannot become `{next}`", run.table_name, run.status),
+            )
+            .with_hint("another process works on this run; `dwh runs` shows where it stands")),
+            None => Err(Error::new(ErrorKind::NotFound, format!("run {run_id} is not in the run log"))
+                .with_hint("`dwh runs` lists the runs there are")),
+        }
+    }
+
+    /// The CSV is complete.
+    pub(crate) async fn uploaded(&self, client: &impl GenericClient, upload: &Upload) -> Result<RunRecord> {
+        let set = "csv_path = $3, rows_extracted = $4, rows_late = $5, bytes = $6, sha256 = $7, window_low = $8, \
+             window_high = $9, watermark = $10, bound = $11";
+        let low = upload.window.map(|window| window.low).filter(|low| low.is_finite());
+        let high = upload.window.and_then(|window| window.high);
+        let watermark = upload.window.map(|window| window.watermark);
+        let more: Params<'_> = &[
+            (&upload.csv_path, Type::TEXT),
+            (&upload.rows.cast_signed(), Type::INT8),
+            (&upload.late_rows.cast_signed(), Type::INT8),
+            (&upload.bytes.cast_signed(), Type::INT8),
+            (&upload.sha256, Type::TEXT),
+            (&low, Type::TIMESTAMPTZ),
+            (&high, Type::TIMESTAMPTZ),
+            (&watermark, Type::TIMESTAMPTZ),
+            (&upload.bound.as_ref().map(Json), Type::JSONB),
+        ];
+        self.transition(client, upload.run_id, RunState::Uploaded, set, more).await
+    }
+
+    /// The load begins, once more if it failed before.
+    pub(crate) async fn loading(&self, client: &impl GenericClient, run_id: RunId) -> Result<RunRecord> {
+        let set =
+            "attempt = attempt + (status = 'failed')::int, run_finished_at = null, error_message = null, host = $3";
+        self.transition(client, run_id, RunState::Loading, set, &[(&self.host, Type::TEXT)]).await
+    }
+
+    /// It went wrong.
+    pub(crate) async fn failed(&self, client: &impl GenericClient, run_id: RunId, why: &str) -> Result<RunRecord> {
+        let set = "run_finished_at = pg_catalog.clock_timestamp(), error_message = $3";
+        self.transition(client, run_id, RunState::Failed, set, &[(&why, Type::TEXT)]).await
+    }
+
+    /// Rows and watermark are about to be committed with this word.
+    pub(crate) async fn loaded(
+        &self,
+        client: &impl GenericClient,
+        run_id: RunId,
+        counts: &Accounting,
+    ) -> Result<RunRecord> {
+        let set = "run_finished_at = pg_catalog.clock_timestamp(), rows_extracted = $3, rows_loaded = $4, \
+             rows_inserted = $5, rows_identical = $6, rows_different = $7";
+        let more: Params<'_> = &[
+            (&counts.staged.cast_signed(), Type::INT8),
+            (&(counts.inserted + counts.updated).cast_signed(), Type::INT8),
+            (&counts.inserted.cast_signed(), Type::INT8),
+            (&counts.identical.cast_signed(), Type::INT8),
+            (&counts.different.cast_signed(), Type::INT8),
+        ];
+        let run = self.transition(client, run_id, RunState::Loaded, set, more).await?;
+        let sql = format!(
+            "update {} set rows_loaded_last_run = $2 where table_name = $1 and last_run_id = $3",
+            self.watermarks()
+        );
+        let params: Params<'_> =
+            &[(&run.table_name, Type::TEXT), (&run.rows_loaded, Type::INT8), (&run_id.0, Type::INT8)];
+        self.ask(client, &sql, params).await?;
+        Ok(run)
+    }
+
+    /// Where a run stands, once whoever works on it has committed or not.
+    pub(crate) async fn proof(&self, client: &impl GenericClient, run_id: RunId) -> Result<Option<RunState>> {
+        let sql = format!("select status from {} where run_id = $1 for update", self.log());
+        let rows = self.ask(client, &sql, &[(&run_id.0, Type::INT8)]).await?;
+        rows.first().map(|row| RunState::parse(row.get(0))).transpose()
+    }
+
+    /// Rows of the run log, newest first.
+    pub(crate) async fn runs(&self, client: &impl GenericClient, filter: &RunFilter) -> Result<Vec<RunRecord>> {
+        let sql = format!(
+            "select {RUN} from {} where ($1::bigint is null or run_id = $1) and ($2::text is null or table_name = $2) \
+             and ($3::text[] = '{{}}' or status = any ($3)) order by run_id desc limit $4",
+            self.log()
+        );
+        let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
+        let params: Params<'_> = &[
+            (&filter.run_id.map(|id| id.0), Type::INT8),
+            (&filter.table, Type::TEXT),
+            (&states, Type::TEXT_ARRAY),
+            (&filter.limit.map(i64::from), Type::INT8),
+        ];
+        self.ask(client, &sql, params).await?.iter().map(run_record).collect()
+    }
+}
+
+fn no_row(table: &str) -> Error {
+    Error::new(ErrorKind::Contract, format!("table `{table}` has no row in `extract_watermarks`"))
+        .with_hint("run `dwh migrate`; it makes one for each table of the configuration")
+}
+
+/// A value of a row, or an error that names the column: the row may have been written by other programs.
+fn value<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, column: &str) -> Result<T> {
+    row.try_get(column).map_err(|error| {
+        Error::new(ErrorKind::Data, format!("control schema: column `{column}` cannot be read")).with_source(error)
+    })
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &Row, column: &str) -> Result<Option<T>> {
+    Ok(value::<Option<Json<T>>>(row, column)?.map(|Json(inner)| inner))
+}
+
+fn table_state(row: &Row) -> Result<TableState> {
+    Ok(TableState {
+        last_extracted_at: value(row, "last_extracted_at")?,
+        last_loaded_at: value(row, "last_loaded_at")?,
+        last_run_id: value::<Option<i64>>(row, "last_run_id")?.map(RunId),
+        snapshot_xmin: value::<Option<i64>>(row, "snapshot_xmin")?.map(i64::cast_unsigned),
+        read_high: value(row, "read_high")?,
+        system_identifier: value(row, "source_system_identifier")?,
+        timeline: value(row, "source_timeline")?,
+        source_clock: value(row, "source_clock")?,
+        undrained: json::<Undrained>(row, "undrained")?,
+    })
+}
+
+fn run_record(row: &Row) -> Result<RunRecord> {
+    let mode = match value::<Option<&str>>(row, "mode")? {
+        Some("incremental") => Some(Mode::Incremental),
+        Some("snapshot") => Some(Mode::Snapshot),
+        Some("scd") => Some(Mode::Scd),
+        _ => None,
+    };
+    Ok(RunRecord {
+        run_id: RunId(value(row, "run_id")?),
+        table_name: value(row, "table_name")?,
+        run_started_at: value(row, "run_started_at")?,
+        run_finished_at: value(row, "run_finished_at")?,
+        status: RunState::parse(value(row, "status")?)?,
+        rows_extracted: value(row, "rows_extracted")?,
+        rows_loaded: value(row, "rows_loaded")?,
+        rows_identical: value(row, "rows_identical")?,
+        rows_different: value(row, "rows_different")?,
+        rows_late: value(row, "rows_late")?,
+        csv_path: value(row, "csv_path")?,
+        error_message: value(row, "error_message")?,
+        mode,
+        window_low: value(row, "window_low")?,
+        window_high: value(row, "window_high")?,
+        watermark: value(row, "watermark")?,
+        bound: json::<SafeBound>(row, "bound")?,
+        bytes: value(row, "bytes")?,
+        sha256: value(row, "sha256")?,
+        attempt: value(row, "attempt")?,
+        host: value(row, "host")?,
+        engine_version: value(row, "engine_version")?,
+    })
+}

@@ -4,7 +4,7 @@ pub mod blob;
 pub(crate) mod catalog;
 pub mod config;
 pub mod connect;
-pub mod control;
+mod control;
 pub mod dialect;
 mod error;
 pub mod geometry;

@@ -1,18 +1,25 @@
 //! The pipeline: the only place that knows source, blob store and sink together.
 
+mod by_hand;
+mod check;
+mod inspect;
+mod load;
+mod recover;
 mod report;
+mod run;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
-use crate::blob::{BlobStore, Layout};
-use crate::config::Config;
-use crate::error::Result;
+use crate::blob::{BlobKey, BlobStore, Layout};
+use crate::config::{Config, TableConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Plan;
 use crate::run::RunId;
-use crate::sink::{RunFilter, RunRecord, Sink};
-use crate::source::Source;
+use crate::sink::{PgSink, Sink};
+use crate::source::{PgSource, Source};
 
 pub use report::{
     CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity,
@@ -87,6 +94,7 @@ pub struct Pipeline {
     sink: Arc<dyn Sink>,
     layout: Layout,
     observer: Observer,
+    allow_empty: bool,
 }
 
 impl fmt::Debug for Pipeline {
@@ -101,8 +109,14 @@ impl Pipeline {
     /// # Errors
     /// `Config` for connection strings, TLS files or store addresses that cannot be used.
     pub fn from_config(config: Config) -> Result<Self> {
-        let _ = config;
-        panic!("later")
+        let environment = &config.environment;
+        let blobs = crate::blob::open(&config.blob, environment)?;
+        let sink: Arc<dyn Sink> = Arc::new(PgSink::new(&config.target, environment)?);
+        let mut sources: BTreeMap<String, Arc<dyn Source>> = BTreeMap::new();
+        for (name, source) in &config.sources {
+            sources.insert(name.clone(), Arc::new(PgSource::new(name, source, environment)?));
+        }
+        Ok(Self::new(config, sources, blobs, sink))
     }
 
     /// A pipeline built by hand from any source, store and sink.
@@ -114,7 +128,7 @@ impl Pipeline {
         sink: Arc<dyn Sink>,
     ) -> Self {
         let layout = Layout { project: config.project.name.clone(), zone: config.project.zone.clone() };
-        Self { config: Arc::new(config), sources, blobs, sink, layout, observer: Arc::new(|_| {}) }
+        Self { config: Arc::new(config), sources, blobs, sink, layout, observer: Arc::new(|_| {}), allow_empty: false }
     }
 
     /// The same pipeline, telling `observer` what happens.
@@ -130,82 +144,27 @@ impl Pipeline {
         &self.config
     }
 
-    /// What the next run of each matching table would do; nothing is moved or written.
-    ///
-    /// # Errors
-    /// `Config` if no table matches. What keeps a single table from running stands in its report.
-    pub async fn plan(&self, tables: &[String]) -> Result<Vec<PlanReport>> {
-        let _ = tables;
-        panic!("later")
+    fn source(&self, table: &TableConfig) -> Result<&Arc<dyn Source>> {
+        self.sources.get(&table.source).ok_or_else(|| {
+            Error::new(ErrorKind::Config, format!("table `{}`: there is no source `{}`", table.name, table.source))
+                .with_hint("add `[source.NAME]`, or name one that is there")
+        })
     }
 
-    /// The whole run for the tables that match: recover, extract, load, archive.
-    ///
-    /// # Errors
-    /// `Config` if no table matches. What went wrong with a single table stands in its report and stops no other.
-    pub async fn run(&self, request: &RunRequest, cancel: &CancellationToken) -> Result<RunReport> {
-        let _ = (request, cancel);
-        panic!("later")
+    /// The plan of a table, judged against both catalogs: nothing moves before this is right.
+    async fn plan_table(&self, table: &TableConfig) -> Result<Plan> {
+        let source = self.source(table)?;
+        let (schema, bronze) = futures_util::try_join!(source.describe(table), self.sink.describe(&table.target))?;
+        let plan = Plan::new(table, schema)?;
+        plan.check_bronze(bronze.as_ref())?;
+        Ok(plan)
     }
 
-    /// Extracts the next window of one table and stops when its manifest is written.
-    ///
-    /// # Errors
-    /// Any kind; nothing was loaded then.
-    pub async fn extract(&self, table: &str, wait: bool, cancel: &CancellationToken) -> Result<LoadParams> {
-        let _ = (table, wait, cancel);
-        panic!("later")
+    fn address(&self, key: &BlobKey) -> String {
+        format!("{}/{key}", self.blobs.url())
     }
 
-    /// Loads one CSV and archives it. A CSV that is loaded already counts as done.
-    ///
-    /// # Errors
-    /// Any kind; bronze and watermark are as they were then.
-    pub async fn load(
-        &self,
-        params: &LoadParams,
-        wait: bool,
-        accept_unverified: bool,
-        cancel: &CancellationToken,
-    ) -> Result<TableRun> {
-        let _ = (params, wait, accept_unverified, cancel);
-        panic!("later")
-    }
-
-    /// Freshness, lag and failures of every configured table.
-    ///
-    /// # Errors
-    /// `Contract` if the control schema is missing; `Unreachable`, `Auth`.
-    pub async fn status(&self) -> Result<StatusReport> {
-        panic!("later")
-    }
-
-    /// Rows of the run log, newest first.
-    ///
-    /// # Errors
-    /// `Contract` if the control schema is missing; `Unreachable`, `Auth`.
-    pub async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
-        self.sink.runs(filter).await
-    }
-
-    /// Looks at everything a run depends on, each thing on its own.
-    pub async fn check(&self) -> CheckReport {
-        panic!("later")
-    }
-
-    /// Creates control schema, roles, views and bronze tables, or asserts them.
-    ///
-    /// # Errors
-    /// `Contract` with the list of what is missing and the SQL that makes it.
-    pub async fn migrate(&self) -> Result<MigrateReport> {
-        panic!("later")
-    }
-
-    /// The SQL that [`Pipeline::migrate`] would run, for a DBA to read and apply.
-    ///
-    /// # Errors
-    /// If a source cannot be asked for its tables.
-    pub async fn migration_sql(&self) -> Result<String> {
-        panic!("later")
+    fn warn(&self, table: &str, message: &str) {
+        (self.observer)(&Event::Warning { table: table.to_owned(), message: message.to_owned() });
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::schema::{Column, Drift, RelationKind, TableRef, TableSchema, drift};
+use crate::schema::{Column, RelationKind, TableSchema};
 use crate::watermark::WatermarkKind;
 
 pub use ddl::{bronze_ddl, missing_extension_hint};
@@ -170,25 +170,7 @@ impl Plan {
     /// `NotFound` if bronze has no such table; `Drift` with every difference and the statement that mends it;
     /// `Contract` if no usable unique key backs the configured one.
     pub fn check_bronze(&self, bronze: Option<&TableSchema>) -> Result<()> {
-        let Some(bronze) = bronze else {
-            return Err(self
-                .fail(ErrorKind::NotFound, format!("bronze has no table {}", self.table.target))
-                .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration"));
-        };
-        let found = drift(&self.delivered(), &bronze.columns);
-        if !found.is_empty() {
-            return Err(self.drift_error(&found, &bronze.table));
-        }
-        self.load(false).check_key(bronze)
-    }
-
-    fn drift_error(&self, found: &[Drift], bronze: &TableRef) -> Error {
-        let list: Vec<String> = found.iter().map(ToString::to_string).collect();
-        let remedies: Vec<String> = found.iter().map(|drift| drift.remedy(bronze)).collect();
-        self.fail(ErrorKind::Drift, list.join("; ")).with_hint(format!(
-            "in the target: {}\nor map the column in `[table.select]`, or `exclude` it",
-            remedies.join(" ")
-        ))
+        self.load(false).check_columns(bronze)
     }
 
     /// Whether the late-row sweep can be done: rows have `xmin`, and it is switched on.

@@ -16,7 +16,7 @@ use crate::schema::{TableRef, TableSchema};
 use crate::watermark::{SafeBound, Timestamp, Undrained, Window};
 
 pub use memory::MemorySink;
-pub use postgres::{PgSink, SinkOptions};
+pub use postgres::PgSink;
 
 /// The watermark row of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -145,8 +145,8 @@ pub enum LogEntry {
 pub struct Upload {
     /// The run.
     pub run_id: RunId,
-    /// Address of the CSV.
-    pub csv_path: String,
+    /// Address of the CSV; `None` for a run that found nothing and wrote none.
+    pub csv_path: Option<String>,
     /// Rows in the CSV.
     pub rows: u64,
     /// Rows below the window that the sweep delivered.

@@ -58,6 +58,12 @@ impl Timestamp {
         if self.is_finite() { self.0 - PG_EPOCH_US } else { self.0 }
     }
 
+    /// This machine's clock, for what is only shown to people: no decision rests on it.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(jiff::Timestamp::now().as_microsecond())
+    }
+
     /// Whether it is neither of the infinities.
     #[must_use]
     pub const fn is_finite(self) -> bool {

@@ -1,7 +1,14 @@
 //! Manifests in and out, and the move from `exports/` to `processed/`.
 
-use crate::blob::{BlobKey, BlobStore, Layout, Manifest};
-use crate::error::Result;
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+
+use crate::blob::verify::Fingerprint;
+use crate::blob::{BlobKey, BlobStore, Folder, Layout, Manifest};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Above this a manifest is refused unread: a table of 1,600 columns needs a tenth of it.
+const MANIFEST_MAX_BYTES: u64 = 4 << 20;
 
 /// A CSV that was moved to `processed/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,29 +17,142 @@ pub struct Archived {
     pub csv: BlobKey,
 }
 
-/// Moves CSV and manifest.
+/// Moves the CSV and its manifest from `exports/` to `processed/`; to be called only once the run is `loaded`.
+///
+/// May be called again at any time: whatever a crash left behind, the next call finishes. The steps, and what is there
+/// when the process dies after each:
+///
+/// | step                                                  | in `exports/`   | in `processed/` | the next call             |
+/// |-------------------------------------------------------|-----------------|-----------------|---------------------------|
+/// | 1. copy the CSV                                       | CSV, manifest   | CSV             | does not copy, goes on    |
+/// | 2. read the copy in full: length and SHA-256          | CSV, manifest   | CSV             | reads it again            |
+/// | 3. copy the manifest, read it back                    | CSV, manifest   | CSV, manifest   | reads both, goes on       |
+/// | 4. delete the CSV                                     | manifest        | CSV, manifest   | reads both, deletes       |
+/// | 5. delete the manifest                                | nothing         | CSV, manifest   | reads both, nothing to do |
+///
+/// The manifest in `exports/` goes last because it is the note that says what is left to do. The other way round, a
+/// crash would leave a CSV without one, which does not exist for anybody and would lie there for ever. In `processed/`
+/// it comes last, so that a copy which was not verified is no archive yet. At each moment one verified pair exists.
 ///
 /// # Errors
-/// `Data`.
+/// `Data` if `processed/` holds other bytes, or the CSV is in neither folder: nothing is deleted then, the message
+/// names both. Whatever the store answers.
 pub async fn archive(store: &dyn BlobStore, layout: &Layout, manifest: &Manifest) -> Result<Archived> {
-    let _ = (store, layout, manifest);
-    panic!("later")
+    let from = layout.moved(&manifest.csv, Folder::Exports)?;
+    let to = layout.moved(&manifest.csv, Folder::Processed)?;
+    place_csv(store, manifest, &from, &to).await?;
+    place_manifest(store, manifest, &from, &to).await?;
+    store.delete(&from).await?;
+    store.delete(&from.manifest()).await?;
+    Ok(Archived { csv: to })
 }
 
-/// Reads the manifest beside a CSV; `None` if there is none.
+/// Steps 1 and 2.
+async fn place_csv(store: &dyn BlobStore, manifest: &Manifest, from: &BlobKey, to: &BlobKey) -> Result<()> {
+    let there = match Fingerprint::of_blob(store, to).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            store.copy(from, to).await.map_err(|error| lost(error, from, to))?;
+            Fingerprint::of_blob(store, to).await?
+        }
+        other => other?,
+    };
+    let (bytes, sha256) = manifest.stored_form();
+    if (there.bytes, there.sha256.as_str()) == (bytes, sha256) {
+        return Ok(());
+    }
+    Err(refused(from, to, &format!("holds {} bytes that are not those of the manifest ({bytes})", there.bytes)))
+}
+
+/// Step 3. The document is copied as it is, so that fields of a newer version are kept.
+async fn place_manifest(store: &dyn BlobStore, manifest: &Manifest, from: &BlobKey, to: &BlobKey) -> Result<()> {
+    if read_manifest(store, to).await?.is_none() {
+        match store.copy(&from.manifest(), &to.manifest()).await {
+            // A CSV that was loaded without one gets the manifest under which it was loaded.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                store.put(&to.manifest(), &Bytes::from(manifest.to_json()?)).await?;
+            }
+            other => other?,
+        }
+    }
+    if read_manifest(store, to).await?.as_ref() == Some(manifest) {
+        return Ok(());
+    }
+    Err(refused(&from.manifest(), &to.manifest(), "is not the manifest of this CSV"))
+}
+
+fn lost(error: Error, from: &BlobKey, to: &BlobKey) -> Error {
+    if error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    Error::new(ErrorKind::Data, format!("blob `{from}` is gone, and there is no `{to}`"))
+        .with_hint("the rows are loaded; restore the CSV from a backup of the store, or `dwh replay` cannot use it")
+        .with_source(error)
+}
+
+fn refused(from: &BlobKey, to: &BlobKey, what: &str) -> Error {
+    Error::new(ErrorKind::Data, format!("blob `{to}` {what}; `{from}` was not deleted"))
+        .with_hint(format!("the rows are loaded; compare the two, move `{to}` away, then run it again"))
+}
+
+/// Reads the manifest beside a CSV, in either folder; `None` if there is none.
 ///
 /// # Errors
-/// `Data`.
+/// `Data` if it is no manifest, or one of another CSV; whatever the store answers.
 pub async fn read_manifest(store: &dyn BlobStore, csv: &BlobKey) -> Result<Option<Manifest>> {
-    let _ = (store, csv);
-    panic!("later")
+    let key = csv.manifest();
+    let mut blob = match store.get(&key).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    if blob.bytes > MANIFEST_MAX_BYTES {
+        return Err(Error::new(ErrorKind::Data, format!("manifest `{key}` has {} bytes, too many", blob.bytes)));
+    }
+    let mut json = Vec::new();
+    while let Some(piece) = blob.body.try_next().await? {
+        json.extend_from_slice(&piece);
+    }
+    let manifest = Manifest::from_json(&key, &json)?;
+    if same_file(&manifest.csv, csv) {
+        Ok(Some(manifest))
+    } else {
+        Err(Error::new(ErrorKind::Data, format!("manifest `{key}` is that of `{}`", manifest.csv)))
+    }
 }
 
-/// Writes the manifest.
+/// Whether both name one file, but for the folder: a manifest keeps the name that the CSV had in `exports/`.
+fn same_file(a: &BlobKey, b: &BlobKey) -> bool {
+    let folder = |segment: &str| [Folder::Exports, Folder::Processed].iter().any(|folder| folder.as_str() == segment);
+    let (a, b): (Vec<&str>, Vec<&str>) = (a.as_str().split('/').collect(), b.as_str().split('/').collect());
+    // <project>/<folder>/<table>/<file>: only the second segment may differ.
+    let differs = |(at, (a, b)): (usize, (&&str, &&str))| a != b && !(at == 1 && folder(a) && folder(b));
+    a.len() == b.len() && !a.iter().zip(&b).enumerate().any(differs)
+}
+
+/// Writes the manifest beside its CSV. From then on the CSV exists.
+///
+/// Durable when it returns; may be called again with the same manifest.
 ///
 /// # Errors
-/// `Exists`.
+/// `Exists` if there is another one; whatever the store answers.
 pub async fn write_manifest(store: &dyn BlobStore, manifest: &Manifest) -> Result<()> {
-    let _ = (store, manifest);
-    panic!("later")
+    store.put(&manifest.csv.manifest(), &Bytes::from(manifest.to_json()?)).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_folder_may_differ() {
+        let key = |text| BlobKey::parse(text).expect("key");
+        let csv = key("fleet/exports/trips/1.csv");
+        assert!(same_file(&csv, &csv));
+        assert!(same_file(&csv, &key("fleet/processed/trips/1.csv")));
+        for other in
+            ["fleet/other/trips/1.csv", "fleet/exports/trips/2.csv", "exports/fleet/trips/1.csv", "fleet/exports"]
+        {
+            assert!(!same_file(&csv, &key(other)), "{other}");
+        }
+    }
 }

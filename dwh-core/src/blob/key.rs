@@ -120,10 +120,15 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// The prefix of everything of the project, ending in a slash.
+    pub(crate) fn project_prefix(&self) -> String {
+        format!("{}/", segment(&self.project))
+    }
+
     /// The prefix of a folder's tables, ending in a slash.
     #[must_use]
     pub fn folder(&self, folder: Folder) -> String {
-        format!("{}/{}/", segment(&self.project), folder.as_str())
+        format!("{}{}/", self.project_prefix(), folder.as_str())
     }
 
     /// The prefix of a table in a folder, ending in a slash.

@@ -1,9 +1,181 @@
-//! S3Blobs.
+//! [`S3Blobs`]: objects in a bucket of any server that speaks S3. The only place that knows rust-s3.
 
-/// Store.
-#[derive(Debug)]
-pub struct S3Blobs {}
+mod client;
+mod credentials;
+mod download;
+mod errors;
+mod options;
+mod upload;
 
-/// Options.
-#[derive(Debug, Clone)]
-pub struct S3Options {}
+use async_trait::async_trait;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::blob::verify::same_or_exists;
+use crate::blob::{Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream};
+use crate::config::{BlobConfig, Environment};
+use crate::error::{Error, ErrorKind, Result};
+use crate::retry::retry;
+use client::Client;
+use errors::refusal;
+
+pub use options::S3Options;
+
+/// Objects in a bucket.
+///
+/// Nothing is sent before the first call; keys are looked up then and renewed before they expire. Every request is
+/// tried up to five times if the server is busy or does not answer. Objects above 8 MiB are sent in parts, two at a
+/// time, so an upload needs about 40 MiB of memory whatever its size. An upload that fails or is dropped is aborted; a
+/// killed process leaves invisible parts behind, for which the bucket should have a lifecycle rule
+/// `AbortIncompleteMultipartUpload`.
+///
+/// An object that is there is never replaced by [`BlobStore::put`]: it is looked for first, since some servers ignore
+/// `If-None-Match`, and that header closes the gap on those that know it.
+#[derive(Clone)]
+pub struct S3Blobs {
+    client: Arc<Client>,
+}
+
+impl S3Blobs {
+    /// The bucket that `config` names, with what the environment adds: `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`,
+    /// `AWS_REGION`, `AWS_DEFAULT_REGION`, `AWS_PROFILE` and the access key.
+    ///
+    /// # Errors
+    /// `Config` for an address that is not `s3://bucket[/prefix]`, or an endpoint without `http://` or `https://`.
+    pub fn new(config: &BlobConfig, environment: &Environment) -> Result<Self> {
+        // One setting for the whole process: rust-s3's own retries, of reads only, would multiply with ours.
+        s3::set_retries(0);
+        let options = S3Options::resolve(config, environment)?;
+        Ok(Self { client: Arc::new(Client::new(options, environment.clone())) })
+    }
+
+    /// What it was opened with.
+    #[must_use]
+    pub fn options(&self) -> &S3Options {
+        &self.client.options
+    }
+
+    fn object(&self, key: &BlobKey) -> String {
+        format!("{}{key}", self.client.options.prefix)
+    }
+
+    /// The existing object as a stream, if there is one.
+    async fn existing(&self, object: &str) -> Result<Option<ByteStream>> {
+        match download::open(&self.client, object).await {
+            Ok(blob) => Ok(Some(blob.body)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn page(&self, prefix: &str, token: Option<String>) -> Result<(Vec<BlobMeta>, Option<String>)> {
+        let (client, from) = (&self.client, format!("{}{prefix}", self.client.options.prefix));
+        let (page, _) = retry("list objects", || async {
+            let bucket = client.bucket().await?;
+            let page = bucket.list_page(from.clone(), None, token.clone(), None, Some(1000));
+            client.within(client::SHORT, &from, page).await
+        })
+        .await?;
+        if page.is_truncated && page.next_continuation_token.is_none() {
+            return Err(Error::new(ErrorKind::Data, format!("list of `{}` ends half-way", self.url()))
+                .with_hint("the server does not say how to go on; dwh needs ListObjectsV2"));
+        }
+        let metas = page.contents.into_iter().filter_map(|object| {
+            let key = BlobKey::parse(object.key.strip_prefix(&self.client.options.prefix)?).ok()?;
+            Some((key, object.size, object.last_modified))
+        });
+        let metas = metas.map(|(key, bytes, modified)| Ok(BlobMeta { key, bytes, modified: modified.parse()? }));
+        Ok((metas.collect::<Result<_>>()?, page.next_continuation_token.filter(|_| page.is_truncated)))
+    }
+
+    /// For objects above the 5 GB that a server copies by itself: through this machine, part by part.
+    async fn copy_through(&self, from: &str, to: &str) -> Result<()> {
+        let source = download::open(&self.client, from).await?;
+        upload::put(&self.client, to, source.body, false).await.map(|_| ()).map_err(|failed| failed.error)
+    }
+}
+
+impl fmt::Debug for S3Blobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "S3Blobs({})", self.url())
+    }
+}
+
+/// Whether an object is not there; a missing bucket is another matter.
+fn is_missing(error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound && refusal(error).is_none_or(|refusal| refusal.code != "NoSuchBucket")
+}
+
+#[async_trait]
+impl BlobStore for S3Blobs {
+    fn url(&self) -> &str {
+        &self.client.options.url
+    }
+
+    async fn put(&self, key: &BlobKey, body: &dyn Body) -> Result<u64> {
+        let object = self.object(key);
+        let address = self.client.options.address(&object);
+        if self.client.exists(&object).await?
+            && let Some(existing) = self.existing(&object).await?
+        {
+            return same_or_exists(&address, existing, body).await;
+        }
+        let failed = match upload::put(&self.client, &object, body.open(), true).await {
+            Ok(bytes) => return Ok(bytes),
+            Err(failed) if !failed.maybe_stored => return Err(failed.error),
+            Err(failed) => failed.error,
+        };
+        // The answer was lost, or it said that the object is there: what the bucket holds decides.
+        match self.existing(&object).await {
+            Ok(Some(existing)) => same_or_exists(&address, existing, body).await,
+            Ok(None) | Err(_) => Err(failed),
+        }
+    }
+
+    async fn get(&self, key: &BlobKey) -> Result<Blob> {
+        download::open(&self.client, &self.object(key)).await
+    }
+
+    fn list(&self, prefix: &str) -> BoxStream<'_, Result<BlobMeta>> {
+        let start = Some((prefix.to_owned(), None));
+        let pages = stream::try_unfold(start, move |state| async move {
+            let Some((prefix, token)) = state else { return Ok::<_, Error>(None) };
+            let (page, next) = self.page(&prefix, token).await?;
+            Ok(Some((stream::iter(page).map(Ok), next.map(|token| (prefix, Some(token))))))
+        });
+        Box::pin(pages.try_flatten())
+    }
+
+    async fn copy(&self, from: &BlobKey, to: &BlobKey) -> Result<()> {
+        let (source, target) = (self.object(from), self.object(to));
+        let client = &self.client;
+        // rust-s3 puts the source into a header as it is.
+        let encoded = s3::signing::uri_encode(&source, false);
+        let copied = retry("copy object", || async {
+            let bucket = client.bucket().await?;
+            // It answers 200 as soon as it begins and tells an error in the body: rust-s3 looks for that.
+            client.within(client::LONG, &source, bucket.copy_object_internal(&encoded, &target)).await
+        })
+        .await;
+        match copied {
+            Err(error) if refusal(&error).is_some_and(|r| r.code == "InvalidRequest" || r.status == 501) => {
+                self.copy_through(&source, &target).await
+            }
+            other => other.map(|_| ()),
+        }
+    }
+
+    async fn delete(&self, key: &BlobKey) -> Result<()> {
+        let (client, object) = (&self.client, self.object(key));
+        let deleted = retry("delete object", || async {
+            let bucket = client.bucket().await?;
+            client.within(client::SHORT, &object, bucket.delete_object(&object)).await
+        });
+        match deleted.await {
+            Err(error) if is_missing(&error) => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+}

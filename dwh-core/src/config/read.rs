@@ -1,7 +1,229 @@
-//! Reading `dwh.toml`.
+//! Reading `dwh.toml`: spans, variables, schema, then the rules; every problem is reported, not only the first.
 
-/// The JSON Schema of the file.
+mod raw;
+mod section;
+mod table;
+mod value;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use toml::de::{DeTable, DeValue};
+
+use super::problems::{Problems, did_you_mean};
+use super::{BlobConfig, Config, Environment, Project, Secret, SourceConfig, TargetConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::watermark::Micros;
+use raw::{RawBlob, RawConfig, RawProject, RawSource, RawTable, RawTarget};
+use section::{Reader, Section};
+
+const SECTIONS: [&str; 5] = ["project", "source", "target", "blob", "table"];
+const TIMEOUT: Micros = Micros::seconds(30);
+
+/// The JSON Schema of the file, with a description of every key; editors complete and check the file with it.
 #[must_use]
 pub fn json_schema() -> serde_json::Value {
-    serde_json::Value::Null
+    schemars::schema_for!(RawConfig).to_value()
+}
+
+impl Config {
+    /// The configuration in the file at `path`, with the variables of `environment` and of a `.env` file beside it.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no file, `Config` listing everything that is wrong with it. No message holds
+    /// an address of a service, or a refused value that came from a variable.
+    pub fn load(path: &Path, environment: Environment) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, path, environment.with_dotenv(folder)?)
+    }
+
+    /// The configuration in `text`; `path` is used in messages only.
+    ///
+    /// ```
+    /// use dwh_core::config::{Config, Environment};
+    /// let text = r#"
+    ///     [project]
+    ///     name = "fleet"
+    ///     [source.main]
+    ///     url = "${SOURCE}"
+    ///     [target]
+    ///     url = "${TARGET:-postgresql://warehouse/dwh}"
+    ///     [blob]
+    ///     url = "file:///var/lib/dwh"
+    ///     [[table]]
+    ///     name = "trips"
+    ///     relation = "public.trips"
+    ///     mode = "snapshot"
+    /// "#;
+    /// let environment = Environment::from_iter([("SOURCE", "postgresql://db/fleet")]);
+    /// let config = Config::parse(text, "dwh.toml".as_ref(), environment)?;
+    /// assert_eq!(config.tables[0].target.to_string(), "bronze.trips");
+    /// # Ok::<(), dwh_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Config` listing everything that is wrong, as `file:line: key: message`.
+    pub fn parse(text: &str, path: &Path, environment: Environment) -> Result<Self> {
+        let problems = Problems::new(path, text);
+        let document = DeTable::parse(text).map_err(|error| syntax(path, text, &problems, &error))?;
+        let config = build(document.get_ref(), Reader { problems: &problems, environment: &environment }, path);
+        problems.into_result()?;
+        Ok(Self { environment, ..config })
+    }
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    let missing = error.kind() == std::io::ErrorKind::NotFound;
+    let kind = if missing { ErrorKind::NotFound } else { ErrorKind::Config };
+    let what = if missing { "does not exist" } else { "cannot be read" };
+    Error::new(kind, format!("configuration `{}` {what}", path.display()))
+        .with_hint("name the file with `--config` or `DWH_CONFIG`; `dwh init` writes one")
+        .with_source(error)
+}
+
+/// The TOML itself is broken. Only the parser's message is shown: its `Display` quotes the line, which may be secret.
+fn syntax(path: &Path, text: &str, problems: &Problems<'_>, error: &toml::de::Error) -> Error {
+    let at = error.span().map_or(0, |span| span.start.min(text.len()));
+    let before = text.get(problems.line_start(at)..at).unwrap_or_default();
+    let place = format!("{}:{}:{}", path.display(), problems.line(at), before.chars().count() + 1);
+    Error::new(ErrorKind::Config, format!("`{}`: 1 problem\n  {place}: no TOML: {}", path.display(), error.message()))
+        .with_hint("texts stand in quotes, sections in brackets; `dwh config schema` prints every key")
+}
+
+fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
+    for key in document.keys().filter(|key| !SECTIONS.contains(&key.get_ref().as_ref())) {
+        let near = did_you_mean(key.get_ref(), SECTIONS);
+        reader.problems.add(reader.problems.line(key.span().start), key.get_ref(), &format!("unknown key{near}"));
+    }
+    let sources = sources(document, reader);
+    let target = target(&single(document, reader, "target"));
+    let tables = table::tables(&table_sections(document, reader), &sources, &target.bronze_schema);
+    Config {
+        path: path.to_owned(),
+        project: project(&single(document, reader, "project")),
+        sources,
+        target,
+        blob: blob(&single(document, reader, "blob")),
+        tables,
+        environment: Environment::default(),
+    }
+}
+
+/// A section that stands once; reported if it is missing or no section.
+fn single<'a, T>(document: &DeTable<'_>, reader: Reader<'a>, name: &str) -> Section<'a, T>
+where
+    T: for<'de> serde::Deserialize<'de> + schemars::JsonSchema + Default,
+{
+    match document.get_key_value(name) {
+        Some((key, value)) => {
+            let line = reader.problems.line(key.span().start);
+            if let DeValue::Table(table) = value.get_ref() {
+                return Section::read(reader, name, line, table);
+            }
+            reader.problems.add(line, name, &format!("must be a section `[{name}]`"));
+        }
+        None => reader.problems.add(1, name, &format!("section `[{name}]` is missing")),
+    }
+    Section::empty(reader, name)
+}
+
+fn table_sections<'a>(document: &DeTable<'_>, reader: Reader<'a>) -> Vec<Section<'a, RawTable>> {
+    let Some((key, value)) = document.get_key_value("table") else { return Vec::new() };
+    let read = |item: &toml::Spanned<DeValue<'_>>| {
+        let table = item.get_ref().as_table()?;
+        Some(Section::read(reader, "table", reader.problems.line(item.span().start), table))
+    };
+    let sections = value.get_ref().as_array().and_then(|items| items.iter().map(read).collect());
+    sections.unwrap_or_else(|| {
+        reader.problems.add(
+            reader.problems.line(key.span().start),
+            "table",
+            "must be written `[[table]]`, once a table",
+        );
+        Vec::new()
+    })
+}
+
+fn project(section: &Section<'_, RawProject>) -> Project {
+    let raw = &section.raw;
+    Project {
+        name: section.checked("name", raw.name.as_deref(), value::label).unwrap_or_default(),
+        zone: section.checked("timezone", raw.timezone.as_deref(), value::zone).unwrap_or(jiff::tz::TimeZone::UTC),
+        cadence: section
+            .checked("cadence", raw.cadence.as_deref(), value::positive_duration)
+            .unwrap_or(Micros::seconds(3 * 3600)),
+    }
+}
+
+fn sources(document: &DeTable<'_>, reader: Reader<'_>) -> BTreeMap<String, SourceConfig> {
+    let Some((key, value)) = document.get_key_value("source") else {
+        reader.problems.add(1, "source", "section `[source.NAME]` is missing; give the source a name of your own");
+        return BTreeMap::new();
+    };
+    let line = reader.problems.line(key.span().start);
+    let wrong = || reader.problems.add(line, "source", "must be sections `[source.NAME]`, NAME being one of your own");
+    let Some(named) = value.get_ref().as_table().filter(|named| !named.is_empty()) else {
+        wrong();
+        return BTreeMap::new();
+    };
+    // `[source]` with the keys right in it: one sentence, not one for each key.
+    if !named.values().all(|value| value.get_ref().is_table()) {
+        wrong();
+    }
+    let mut sources = BTreeMap::new();
+    for (name, value) in named {
+        let Some(table) = value.get_ref().as_table() else { continue };
+        let (line, path) = (reader.problems.line(name.span().start), format!("source.{}", name.get_ref()));
+        if let Err(message) = value::label(name.get_ref()) {
+            reader.problems.add(line, &path.escape_debug().to_string(), &format!("the name {message}"));
+        }
+        sources.insert(name.get_ref().to_string(), source(&Section::read(reader, &path, line, table)));
+    }
+    sources
+}
+
+fn source(section: &Section<'_, RawSource>) -> SourceConfig {
+    let raw = &section.raw;
+    let secret = |key, text: &Option<String>| section.checked(key, text.as_deref(), value::filled).map(Secret::new);
+    let timeout = |key, text: &Option<String>| section.checked(key, text.as_deref(), value::duration);
+    SourceConfig {
+        url: secret("url", &raw.url).unwrap_or_else(|| Secret::new("")),
+        primary_url: secret("primary_url", &raw.primary_url),
+        lock_timeout: timeout("lock_timeout", &raw.lock_timeout).unwrap_or(TIMEOUT),
+        drain_timeout: timeout("drain_timeout", &raw.drain_timeout).unwrap_or(TIMEOUT),
+        activity_function: section.checked("activity_function", raw.activity_function.as_deref(), value::relation),
+    }
+}
+
+fn target(section: &Section<'_, RawTarget>) -> TargetConfig {
+    let raw = &section.raw;
+    let name = |key, text: &Option<String>, default: &str| {
+        section.checked(key, text.as_deref(), value::identifier).unwrap_or_else(|| default.to_owned())
+    };
+    let connections = raw.connections.unwrap_or(4);
+    if !(1..=100).contains(&connections) {
+        section.problem("connections", "must be from 1 to 100");
+    }
+    TargetConfig {
+        url: Secret::new(section.checked("url", raw.url.as_deref(), value::filled).unwrap_or_default()),
+        bronze_schema: name("bronze_schema", &raw.bronze_schema, "bronze"),
+        control_schema: name("control_schema", &raw.control_schema, "dwh_control"),
+        owner_role: name("owner_role", &raw.owner_role, "dwh_owner"),
+        reader_role: name("reader_role", &raw.reader_role, "grafana_ro"),
+        connections: usize::try_from(connections).unwrap_or(1),
+        lock_timeout: section.checked("lock_timeout", raw.lock_timeout.as_deref(), value::duration).unwrap_or(TIMEOUT),
+    }
+}
+
+fn blob(section: &Section<'_, RawBlob>) -> BlobConfig {
+    let raw = &section.raw;
+    let endpoint = section.checked("endpoint", raw.endpoint.as_deref(), value::endpoint);
+    BlobConfig {
+        url: section.checked("url", raw.url.as_deref(), value::blob_url).unwrap_or_default(),
+        compression: raw.compression.unwrap_or_default(),
+        path_style: raw.path_style.unwrap_or(endpoint.is_some()),
+        endpoint,
+        region: section.checked("region", raw.region.as_deref(), value::filled),
+        profile: section.checked("profile", raw.profile.as_deref(), value::filled),
+    }
 }

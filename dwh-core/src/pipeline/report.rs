@@ -8,6 +8,8 @@ use crate::run::{RunId, RunState};
 use crate::sink::RunRecord;
 use crate::watermark::Timestamp;
 
+pub use crate::migrate::MigrateReport;
+
 /// An error as JSON shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorReport {
@@ -270,17 +272,4 @@ pub struct PlanReport {
     pub blob_prefix: String,
     /// What would keep it from running.
     pub error: Option<ErrorReport>,
-}
-
-/// What `migrate` did.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct MigrateReport {
-    /// Migrations applied now.
-    pub applied: Vec<String>,
-    /// Migrations that were there already.
-    pub present: Vec<String>,
-    /// Bronze tables created now.
-    pub tables_created: Vec<String>,
-    /// Bronze tables that were there already.
-    pub tables_present: Vec<String>,
 }

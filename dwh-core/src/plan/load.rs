@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::blob::Manifest;
-use crate::config::{Mode, OnConflict};
+use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::UPLOADED_AT;
-use crate::schema::{Column, TableRef, TableSchema, quote_ident};
+use crate::schema::{Column, TableRef, TableSchema, drift, quote_ident};
 
 /// The name of the staging table; temporary, so every session has its own.
 const STAGE: &str = "pg_temp.dwh_stage";
@@ -55,6 +55,83 @@ impl LoadPlan {
     #[must_use]
     pub fn header(&self) -> String {
         self.columns.iter().map(|column| crate::dialect::field(&column.name)).collect::<Vec<_>>().join(",")
+    }
+
+    /// The statements of the load transaction, in order, for `--dry-run`.
+    #[must_use]
+    pub fn statements(&self) -> Vec<String> {
+        let mut list = vec![self.create_stage(), self.copy_in()];
+        if self.mode == Mode::Snapshot {
+            list.push(self.truncate());
+        }
+        list.push(self.merge());
+        list
+    }
+
+    /// Judges bronze against the columns of the CSV.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such table; `Drift` with every difference; `Contract` without a usable key.
+    pub fn check_columns(&self, bronze: Option<&TableSchema>) -> Result<()> {
+        let fail = |kind, text: String| Error::new(kind, format!("table `{}`: {text}", self.table));
+        let Some(bronze) = bronze else {
+            return Err(fail(ErrorKind::NotFound, format!("bronze has no table {}", self.target))
+                .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration"));
+        };
+        let found = drift(&self.columns, &bronze.columns);
+        if !found.is_empty() {
+            let list: Vec<String> = found.iter().map(ToString::to_string).collect();
+            let remedies: Vec<String> = found.iter().map(|drift| drift.remedy(&bronze.table)).collect();
+            return Err(fail(ErrorKind::Drift, list.join("; ")).with_hint(format!(
+                "in the target: {}\nor map the column in `[table.select]`, or `exclude` it",
+                remedies.join(" ")
+            )));
+        }
+        self.check_key(bronze)
+    }
+
+    /// The load of a CSV that a person made, whose header names `names`.
+    ///
+    /// # Errors
+    /// `Data` if the header names columns that bronze has not, or leaves out some that it requires.
+    pub fn by_hand(table: &TableConfig, bronze: &TableSchema, names: &[String]) -> Result<Self> {
+        let fail = |text: String| {
+            let there: Vec<&str> = bronze.columns.iter().map(|column| column.name.as_str()).collect();
+            Err(Error::new(ErrorKind::Data, text).with_hint(format!(
+                "the columns of {} are: {}",
+                bronze.table,
+                there.join(", ")
+            )))
+        };
+        let mut columns: Vec<Column> = Vec::new();
+        for name in names {
+            match bronze.column(name) {
+                None => return fail(format!("the header names `{name}`, which bronze has not")),
+                Some(column) if columns.contains(column) => return fail(format!("the header names `{name}` twice")),
+                Some(column) => columns.push(column.clone()),
+            }
+        }
+        let missing: Vec<&str> = bronze
+            .columns
+            .iter()
+            .filter(|c| c.not_null && c.default.is_none() && !c.identity && !c.generated && !columns.contains(c))
+            .map(|c| c.name.as_str())
+            .collect();
+        if !missing.is_empty() {
+            return fail(format!("the header lacks {}", missing.join(", ")));
+        }
+        let load = Self {
+            table: table.name.clone(),
+            target: table.target.clone(),
+            mode: table.mode,
+            columns,
+            key: table.key.clone(),
+            on_conflict: table.on_conflict,
+            watermark_column: table.watermark.clone(),
+            allow_empty: table.allow_empty,
+            replay: true,
+        };
+        load.check_key(bronze).map(|()| load)
     }
 
     /// Refuses a key that `ON CONFLICT` could not use.
@@ -106,13 +183,6 @@ impl LoadPlan {
         format!("copy {STAGE} ({}) from stdin (format csv, header)", self.names(""))
     }
 
-    /// Takes the bronze table against other writers for the length of the load transaction.
-    #[must_use]
-    pub fn lock(&self) -> String {
-        let mode = if self.mode == Mode::Snapshot { "access exclusive" } else { "share row exclusive" };
-        format!("lock table {} in {mode} mode", self.target.sql())
-    }
-
     /// Empties bronze before a snapshot is put in.
     #[must_use]
     pub fn truncate(&self) -> String {
@@ -152,41 +222,56 @@ impl LoadPlan {
         format!("do update set {} where {}", set.join(", "), self.wins("excluded", "b"))
     }
 
-    /// The condition under which row `new` replaces row `old`: it is newer, and differs.
+    /// Whether two rows are the same by their binary image, which knows every type and every digit.
+    fn same(&self, new: &str, old: &str) -> String {
+        // The cast keeps the parser from taking it for a comparison column by column, which has no image.
+        let row = |alias: &str| format!("row({})::pg_catalog.record", self.names(&format!("{alias}.")));
+        format!("({} operator(pg_catalog.*=) {})", row(new), row(old))
+    }
+
+    /// The condition under which row `new` replaces row `old`: it is newer, and differs. Never NULL.
     fn wins(&self, new: &str, old: &str) -> String {
-        let differs = format!(
-            "not (select (select n from (select {}) n) operator(pg_catalog.*=) (select o from (select {}) o))",
-            self.names(&format!("{new}.")),
-            self.names(&format!("{old}."))
-        );
+        let differs = format!("not {}", self.same(new, old));
         match &self.watermark_column {
             Some(column) if self.columns.iter().any(|c| c.name == *column) => {
                 let column = quote_ident(column);
                 let newer = if self.replay { ">" } else { ">=" };
-                format!("{new}.{column} {newer} {old}.{column} and {differs}")
+                format!("coalesce({new}.{column} {newer} {old}.{column}, {old}.{column} is null) and {differs}")
             }
+            // Nothing tells which one is newer: what came last wins, and that is never a replay.
+            _ if self.replay => "false".to_owned(),
             _ => differs,
         }
     }
 
     /// Counts the staged rows whose key is in bronze: identical, different and winning, different and not winning.
-    ///
-    /// Rows are compared by their binary image, which knows every type and every digit.
     #[must_use]
     pub fn classify(&self) -> String {
-        let on: Vec<String> = self.key.iter().map(|name| format!("s.{0} = b.{0}", quote_ident(name))).collect();
-        let wins = self.wins("s", "b");
-        let same = format!(
-            "(select (select n from (select {}) n) operator(pg_catalog.*=) (select o from (select {}) o))",
-            self.names("s."),
-            self.names("b.")
-        );
+        let on: Vec<String> = self.key.iter().map(|name| self.key_equals(name)).collect();
+        let (same, wins) = (self.same("s", "b"), self.wins("s", "b"));
         format!(
             "select count(*) filter (where {same}), count(*) filter (where {wins}), \
              count(*) filter (where not {same} and not ({wins})) from {STAGE} s join {} b on {}",
             self.target.sql(),
             on.join(" and ")
         )
+    }
+
+    /// `=` where it can: a key of a unique index with `nulls not distinct` may hold NULLs.
+    fn key_equals(&self, name: &str) -> String {
+        let column = quote_ident(name);
+        if self.columns.iter().any(|c| c.name == *name && c.not_null) {
+            format!("s.{column} = b.{column}")
+        } else {
+            format!("(s.{column} = b.{column} or (s.{column} is null and b.{column} is null))")
+        }
+    }
+
+    /// Counts the keys that the CSV holds more than once.
+    #[must_use]
+    pub fn count_doubled(&self) -> String {
+        let key = self.key_names("");
+        format!("select count(*) from (select from {STAGE} group by {key} having count(*) > 1) d")
     }
 
     /// Counts the rows of the copy that an scd CSV holds, were it loaded before.

@@ -1,9 +1,104 @@
-//! P.
+//! [`PgSink`]: the warehouse in PostgreSQL.
 
-/// P.
-#[derive(Debug)]
-pub struct PgSink {}
+mod lease;
+mod merge;
+mod pool;
+mod stage;
 
-/// O.
-#[derive(Debug)]
-pub struct SinkOptions {}
+use async_trait::async_trait;
+use deadpool::managed::Pool;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+use crate::blob::ByteStream;
+use crate::catalog;
+use crate::config::{Environment, TargetConfig};
+use crate::connect::Connector;
+use crate::control::Control;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::LoadPlan;
+use crate::schema::{TableRef, TableSchema};
+use crate::sink::{Lease, LogEntry, RunFilter, RunRecord, Sink, Staged};
+use crate::watermark::Micros;
+
+use lease::PgLease;
+use pool::{Manager, Tx};
+use stage::PgStaged;
+
+/// A PostgreSQL warehouse. Cheap to clone; clones share their connections.
+///
+/// At most `connections` tables are loaded at the same time, each in a transaction on a connection of its own; one more
+/// connection writes the run log. A lease has its own connection besides, so that waiting for a table never takes one
+/// from a load.
+#[derive(Debug, Clone)]
+pub struct PgSink {
+    connector: Connector,
+    pool: Pool<Manager>,
+    loads: Arc<Semaphore>,
+    control: Control,
+    lock_timeout: Micros,
+}
+
+impl PgSink {
+    /// The warehouse of a configuration. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// `Config` if the connection string cannot be used.
+    pub fn new(config: &TargetConfig, environment: &Environment) -> Result<Self> {
+        let connector = Connector::new("target", &config.url, environment)?;
+        let loads = config.connections.max(1);
+        let pool = Pool::builder(Manager(connector.clone()))
+            .max_size(loads + 1)
+            .build()
+            .map_err(|error| Error::new(ErrorKind::Internal, "target: no connection pool").with_source(error))?;
+        Ok(Self {
+            connector,
+            pool,
+            loads: Arc::new(Semaphore::new(loads)),
+            control: Control::new(&config.control_schema),
+            lock_timeout: config.lock_timeout,
+        })
+    }
+
+    async fn begin(&self) -> Result<Tx> {
+        Tx::begin(&self.pool, self.lock_timeout).await
+    }
+}
+
+#[async_trait]
+impl Sink for PgSink {
+    async fn describe(&self, target: &TableRef) -> Result<Option<TableSchema>> {
+        let tx = self.begin().await?;
+        let schema = catalog::describe(tx.client()?, target).await?;
+        tx.commit().await?;
+        Ok(schema)
+    }
+
+    async fn lease(&self, table: &str, wait: bool) -> Result<Box<dyn Lease>> {
+        Ok(Box::new(PgLease::take(self, table, wait).await?))
+    }
+
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
+        let tx = self.begin().await?;
+        let runs = self.control.runs(tx.client()?, filter).await?;
+        tx.commit().await?;
+        Ok(runs)
+    }
+
+    async fn log(&self, entry: LogEntry) -> Result<RunRecord> {
+        let tx = self.begin().await?;
+        let client = tx.client()?;
+        let run = match &entry {
+            LogEntry::Begin { table, mode } => self.control.begin(client, table, *mode).await?,
+            LogEntry::Uploaded(upload) => self.control.uploaded(client, upload).await?,
+            LogEntry::Loading { run_id } => self.control.loading(client, *run_id).await?,
+            LogEntry::Failed { run_id, message } => self.control.failed(client, *run_id, message).await?,
+        };
+        tx.commit().await?;
+        Ok(run)
+    }
+
+    async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
+        Ok(Box::new(PgStaged::fill(self, load, csv).await?))
+    }
+}

@@ -1,5 +1,12 @@
-//! Tests against real servers.
+//! All integration tests of the library in one binary, so that its clusters start once: a line for each module.
 
+mod blob;
+mod check;
+mod clusters;
+mod connect;
+mod connect_tls;
+mod layering;
+mod migrations;
 mod safe_bound;
 mod source;
 mod standby;

@@ -1,0 +1,41 @@
+# Every target installs what it needs first. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fmt bench docs
+SHELL := /bin/bash
+
+# tests, demo and benchmarks find the S3 server here
+export DWH_TEST_WEED := $(CURDIR)/.venv/bin/weed
+ROWS ?= 1000000
+PYTHON := $(CURDIR)/.venv/bin/python
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+setup: ## install what is missing: PostgreSQL with PostGIS, Python tools in .venv
+	@scripts/setup.sh
+
+demo: setup ## the main job end to end on throwaway servers (BLOB=s3, KEEP=1, PROFILE=debug)
+	@examples/demo/demo.sh
+
+check: setup ## format, lints and docs, without the tests
+	cargo fmt --all --check
+	cargo clippy -q --workspace --all-targets --features dwh-core/testing -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc -q --no-deps -p dwh-core
+
+test: check ## everything that CI runs: check, Rust tests, Python tests
+	cargo test -q --workspace --exclude dwh-py --features dwh-core/testing
+	rm -rf target/wheels
+	.venv/bin/maturin build -q --manifest-path dwh-py/Cargo.toml --compatibility linux --out target/wheels
+	$(PYTHON) -m pip install -q --disable-pip-version-check --no-index --no-deps --force-reinstall target/wheels/*.whl
+	$(PYTHON) -m pytest -q dwh-py/tests
+
+fmt: ## format the Rust code
+	cargo fmt --all
+
+bench: setup ## dwh against the load by hand, in turn (ROWS=1000000)
+	cargo build -q --release -p dwh-cli
+	python3 benches/end_to_end.py --rows $(ROWS)
+	cargo run -q --release -p dwh-benches
+
+docs: ## the library's reference in target/doc
+	cargo doc --no-deps -p dwh-core

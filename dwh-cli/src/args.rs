@@ -1,0 +1,269 @@
+//! What a person may type: clap types only, nothing is looked up or decided here.
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use dwh_core::Timestamp;
+use std::path::PathBuf;
+
+use crate::exit;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dwh",
+    version,
+    about = "Copies PostgreSQL tables into a warehouse: no row lost, none twice",
+    long_about = "Copies PostgreSQL tables into a warehouse: no row lost, none twice.\n\n\
+        Each run reads a window of new rows, keeps it as a CSV in a blob store, and loads it in one transaction \
+        together with the watermark. A run that is cut off is finished by the next one.",
+    after_help = exit::HELP,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The verb.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The configuration; a `.env` file beside it is read too
+    #[arg(long, global = true, value_name = "FILE", env = "DWH_CONFIG", default_value = "dwh.toml")]
+    // Not the parser of paths: it refuses an empty DWH_CONFIG, which stands for none.
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from), hide_env_values = true)]
+    pub config: PathBuf,
+    /// Say more on stderr: -v what happens, -vv every step; never row values or secrets
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say nothing on stderr but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// What stands on stdout: a text for people, or one JSON document
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+    /// Colours; `auto` means on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+}
+
+/// What stands on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// The verbs. The first line of each is its one-line help; `after_help` holds its examples.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Look at everything a run depends on, and say how to mend it
+    ///
+    /// Every connection, TLS, roles, privileges, keys, watermark columns, drift, clocks, the blob store and free
+    /// space are looked at on their own. Nothing is written. Each failure comes with its remedy.
+    #[command(after_help = "\
+Examples:
+  dwh check
+  dwh check --output json | jq '.findings[] | select(.severity == \"failure\")'")]
+    Check,
+    /// Create control schema, roles, views and bronze tables, or assert them
+    ///
+    /// May be called as often as you like: what is there already is checked and left alone. With `--print-sql` nothing
+    /// is written; the SQL goes to a DBA instead.
+    #[command(after_help = "\
+Examples:
+  dwh migrate
+  dwh migrate --print-sql > for-the-dba.sql")]
+    Migrate(MigrateArgs),
+    /// Extract, load and archive the tables that match
+    ///
+    /// Finishes first what an earlier run left. A table that fails stops no other; the exit code tells why it failed,
+    /// or 1 if tables failed for different reasons.
+    #[command(after_help = "\
+Examples:
+  dwh run                       every table
+  dwh run trips 'position_*'    the tables that match
+  dwh run --dry-run             what would be done, with its SQL
+  dwh run --jobs 2 --wait       two tables at a time; wait where another run holds one")]
+    Run(RunArgs),
+    /// Extract the next window of one table, and print what `load` takes
+    ///
+    /// Stops once the CSV and its manifest are in the blob store. Prints one line of JSON, in either output format.
+    #[command(after_help = "\
+Examples:
+  dwh extract trips
+  dwh extract trips | dwh load --params -")]
+    Extract(ExtractArgs),
+    /// Load one CSV from the blob store, and archive it
+    ///
+    /// A CSV that is loaded already counts as done. A CSV made by hand has no manifest and loads with
+    /// `--accept-unverified` only; the watermark moves to its `--run-started-at`.
+    #[command(after_help = "\
+Examples:
+  dwh extract trips | dwh load --params -
+  dwh load --params '{\"table\":\"trips\",\"csv_path\":\"fleet/exports/trips/261001.csv\",\"run_id\":7}'
+  dwh load --table trips --csv-path fleet/exports/trips/mended.csv --accept-unverified")]
+    Load(LoadArgs),
+    /// Show freshness, lag and failures of every table
+    ///
+    /// A table is fresh if its last load is younger than twice the cadence, STALE if it is older, and `never` before
+    /// its first load.
+    #[command(after_help = "\
+Examples:
+  dwh status
+  dwh status --output json | jq '.tables[] | select(.fresh | not) | .table'")]
+    Status,
+    /// Show the run log, newest first
+    ///
+    /// One line a run, with its window, its rows and what went wrong.
+    #[command(after_help = "\
+Examples:
+  dwh runs
+  dwh runs --table trips --failed
+  dwh runs --limit 1 --output json")]
+    Runs(RunsArgs),
+    /// Tell about the configuration file
+    ///
+    /// Needs no configuration file and no network.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  dwh config schema > dwh.schema.json"
+    )]
+    Config(ConfigCommand),
+    /// Print the completions of a shell
+    ///
+    /// Needs no configuration file and no network.
+    #[command(after_help = "\
+Examples:
+  dwh completions bash > /etc/bash_completion.d/dwh
+  dwh completions zsh > ~/.zfunc/_dwh
+  dwh completions fish > ~/.config/fish/completions/dwh.fish")]
+    Completions(CompletionsArgs),
+    /// Print the man page
+    ///
+    /// Needs no configuration file and no network.
+    #[command(after_help = "\
+Examples:
+  dwh man | man -l -
+  dwh man > /usr/local/share/man/man1/dwh.1")]
+    Man,
+}
+
+/// `dwh config …`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the JSON Schema of `dwh.toml`, for editors
+    ///
+    /// Put `#:schema ./dwh.schema.json` in the first line of `dwh.toml`, and the editor completes and checks it.
+    #[command(after_help = "\
+Examples:
+  dwh config schema > dwh.schema.json")]
+    Schema,
+}
+
+/// `dwh migrate`.
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    /// Print the SQL and write nothing
+    #[arg(long)]
+    pub print_sql: bool,
+}
+
+/// `dwh run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Names of tables, or patterns such as 'trip*'; none: all tables
+    #[arg(value_name = "GLOB")]
+    pub tables: Vec<String>,
+    /// Tables at the same time [default: `connections` of the target]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Wait for a table that another run holds, instead of failing with code 5
+    #[arg(long)]
+    pub wait: bool,
+    /// Print what would be done, with its SQL, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Let a snapshot of no rows replace the rows that are there
+    #[arg(long)]
+    pub allow_empty: bool,
+}
+
+/// `dwh extract`.
+#[derive(Debug, Args)]
+pub struct ExtractArgs {
+    /// Name of the table in the configuration
+    #[arg(value_name = "TABLE")]
+    pub table: String,
+    /// Wait if another run holds the table, instead of failing with code 5
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `dwh load`.
+#[derive(Debug, Args)]
+pub struct LoadArgs {
+    /// What `dwh extract` printed; `-` reads it from stdin
+    #[arg(long, value_name = "JSON|-", conflicts_with_all = ["table", "csv_path", "run_id", "run_started_at"])]
+    pub params: Option<String>,
+    /// Name of the table in the configuration
+    #[arg(long, value_name = "TABLE", required_unless_present = "params")]
+    pub table: Option<String>,
+    /// Address of the CSV, or its key below the address of the store
+    #[arg(long, value_name = "PATH", required_unless_present = "params")]
+    pub csv_path: Option<String>,
+    /// The run to finish; a CSV made by hand gets a new one
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub run_id: Option<i64>,
+    /// When that run began; where the watermark moves for a CSV made by hand
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub run_started_at: Option<Timestamp>,
+    /// Load a CSV without a manifest, whose rows and bytes nobody vouches for
+    #[arg(long)]
+    pub accept_unverified: bool,
+    /// Wait if another run holds the table, instead of failing with code 5
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `dwh runs`.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// Only runs of this table
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Only runs that failed
+    #[arg(long)]
+    pub failed: bool,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+/// `dwh completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: Shell,
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|error: dwh_core::Error| format!("{}; {}", error.chain(), error.hint()))
+}

@@ -1,0 +1,66 @@
+//! The verbs, a file each: arguments → one call of the engine → print.
+//!
+//! A new verb is a variant of [`Command`], a file here, a line in [`dispatch`], and a [`Show`](crate::output::Show) for
+//! its report.
+
+mod check;
+mod completions;
+mod config;
+mod extract;
+mod load;
+mod man;
+mod migrate;
+mod run;
+mod runs;
+mod status;
+
+use dwh_core::{Error, ErrorKind, Pipeline, Result};
+use std::future::Future;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Command;
+use crate::exit::Exit;
+use crate::output::Printer;
+use crate::settings::Settings;
+
+/// What every verb works with.
+#[derive(Debug)]
+pub struct Context {
+    /// The resolved options.
+    pub settings: Settings,
+    /// Where it prints.
+    pub printer: Printer,
+    /// Cancelled by the first Ctrl-C.
+    pub cancel: CancellationToken,
+}
+
+impl Context {
+    /// The engine, telling the printer what happens.
+    pub fn pipeline(&self) -> Result<Pipeline> {
+        Ok(self.settings.pipeline()?.with_observer(self.printer.observer()))
+    }
+
+    /// Gives `work` up at the first Ctrl-C: for what does not listen for it itself, and leaves nothing half done.
+    pub async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            ended = work => ended,
+            () = self.cancel.cancelled() => Err(Error::new(ErrorKind::Interrupted, "the command was interrupted")),
+        }
+    }
+}
+
+/// Runs the verb.
+pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
+    match command {
+        Command::Check => check::check(context).await,
+        Command::Migrate(args) => migrate::migrate(&args, context).await,
+        Command::Run(args) => run::run(args, context).await,
+        Command::Extract(args) => extract::extract(&args, context).await,
+        Command::Load(args) => load::load(args, context).await,
+        Command::Status => status::status(context).await,
+        Command::Runs(args) => runs::runs(args, context).await,
+        Command::Config(args) => config::config(&args, context),
+        Command::Completions(args) => completions::completions(&args, context),
+        Command::Man => man::man(context),
+    }
+}

@@ -1,0 +1,46 @@
+//! `dwh load`.
+
+use dwh_core::{Error, ErrorKind, LoadParams, Result, RunId};
+
+use super::Context;
+use crate::args::LoadArgs;
+use crate::exit::Exit;
+
+/// Loads one CSV and archives it.
+pub async fn load(args: LoadArgs, context: &Context) -> Result<Exit> {
+    let (wait, accept_unverified) = (args.wait, args.accept_unverified);
+    let params = context.unless_cancelled(params(args)).await?;
+    let run = context.pipeline()?.load(&params, wait, accept_unverified, &context.cancel).await?;
+    context.printer.show(&run)?;
+    context.printer.table_errors([(&run.table, &run.error)]);
+    Ok(Exit::of(&run.error))
+}
+
+async fn params(args: LoadArgs) -> Result<LoadParams> {
+    let json = match args.params {
+        Some(dash) if dash == "-" => stdin().await?,
+        Some(json) => json,
+        None => {
+            return Ok(LoadParams {
+                // The parser refuses a call that lacks either.
+                table: args.table.unwrap_or_default(),
+                csv_path: args.csv_path.unwrap_or_default(),
+                run_id: args.run_id.map(RunId),
+                run_started_at: args.run_started_at,
+            });
+        }
+    };
+    serde_json::from_str(&json).map_err(|error| refused("is not what `dwh extract` prints").with_source(error))
+}
+
+/// All of stdin, read aside so that Ctrl-C still works.
+async fn stdin() -> Result<String> {
+    let read = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()));
+    let text = read.await.map_err(|error| refused("was not read").with_source(error))?;
+    text.map_err(|error| refused("cannot be read from stdin").with_source(error))
+}
+
+fn refused(what: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("`--params` {what}"))
+        .with_hint("pass the line that `dwh extract` prints: {\"table\":…,\"csv_path\":…,\"run_id\":…}")
+}

@@ -1,0 +1,33 @@
+//! `dwh run`.
+
+use dwh_core::{Pipeline, Result, RunRequest};
+
+use super::Context;
+use crate::args::RunArgs;
+use crate::exit::Exit;
+use crate::output::Plans;
+
+/// Extracts, loads and archives, or tells what that would do.
+pub async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
+    let pipeline = context.pipeline()?;
+    if args.dry_run {
+        return plan(&args.tables, &pipeline, context).await;
+    }
+    let request = RunRequest {
+        tables: args.tables,
+        jobs: args.jobs.map(usize::from),
+        wait: args.wait,
+        allow_empty: args.allow_empty,
+    };
+    let report = pipeline.run(&request, &context.cancel).await?;
+    context.printer.show(&report)?;
+    context.printer.table_errors(report.runs.iter().map(|run| (&run.table, &run.error)));
+    Ok(Exit(report.exit_code()))
+}
+
+async fn plan(tables: &[String], pipeline: &Pipeline, context: &Context) -> Result<Exit> {
+    let report = Plans { plans: context.unless_cancelled(pipeline.plan(tables)).await? };
+    context.printer.show(&report)?;
+    context.printer.table_errors(report.plans.iter().map(|plan| (&plan.table, &plan.error)));
+    Ok(Exit::of(report.plans.iter().filter_map(|plan| plan.error.as_ref())))
+}

@@ -1,0 +1,229 @@
+//! The only module that prints: data on stdout, everything else on stderr.
+
+mod human;
+mod progress;
+mod table;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use clap::builder::styling::{AnsiColor, Style};
+use dwh_core::pipeline::{ErrorReport, Event, Observer};
+use dwh_core::{Error, ErrorKind};
+use indicatif::MultiProgress;
+use serde::Serialize;
+use serde_json::json;
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::sync::Arc;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::args::Format;
+use crate::settings::Settings;
+use progress::Progress;
+
+pub use text::{Plans, Runs};
+
+/// A report that can be shown to people as well as to programs (its JSON).
+pub trait Show: Serialize {
+    /// The text for people, lines that end with a newline.
+    fn text(&self, paint: Paint) -> String;
+}
+
+/// Colours text, or leaves it as it is. A text never depends on its colour.
+#[derive(Debug, Clone, Copy)]
+pub struct Paint(pub bool);
+
+impl Paint {
+    fn wrap(self, style: Style, text: &str) -> String {
+        if self.0 { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+
+    /// What went wrong.
+    pub fn bad(self, text: &str) -> String {
+        self.wrap(AnsiColor::Red.on_default().bold(), text)
+    }
+
+    /// What may go wrong.
+    pub fn warn(self, text: &str) -> String {
+        self.wrap(AnsiColor::Yellow.on_default(), text)
+    }
+
+    /// What is well.
+    pub fn good(self, text: &str) -> String {
+        self.wrap(AnsiColor::Green.on_default(), text)
+    }
+}
+
+/// Prints; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Printer {
+    format: Format,
+    stdout: Paint,
+    stderr: Paint,
+    quiet: bool,
+    bars: Option<MultiProgress>,
+}
+
+impl Printer {
+    /// A printer of these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            format: settings.format,
+            stdout: Paint(settings.color_stdout),
+            stderr: Paint(settings.color_stderr),
+            quiet: settings.is_quiet(),
+            bars: settings.bars.then(MultiProgress::new),
+        }
+    }
+
+    /// Sends the log of this engine, and of nothing below it (drivers log values), to stderr.
+    pub fn log(&self, settings: &Settings) {
+        let targets = Targets::new().with_target("dwh", settings.level).with_target("dwh_core", settings.level);
+        let lines = tracing_subscriber::fmt::layer().with_ansi(self.stderr.0).with_writer(Stderr(self.clone()));
+        tracing_subscriber::registry().with(targets).with(lines).init();
+    }
+
+    /// Prints a report: its text, or its JSON on one line.
+    pub fn show(&self, report: &impl Show) -> Result<(), Error> {
+        match self.format {
+            Format::Text => self.raw(report.text(self.stdout).as_bytes()),
+            Format::Json => self.json(report),
+        }
+    }
+
+    /// Prints a value as JSON on one line, whatever the format: orchestrators read the last line of stdout.
+    pub fn json(&self, value: &impl Serialize) -> Result<(), Error> {
+        let mut line = serde_json::to_string(value)
+            .map_err(|error| Error::new(ErrorKind::Internal, "stdout: no JSON").with_source(error))?;
+        line.push('\n');
+        self.raw(line.as_bytes())
+    }
+
+    /// Prints SQL: as it is, or as `{"sql": …}`.
+    pub fn sql(&self, sql: &str) -> Result<(), Error> {
+        match self.format {
+            Format::Text => self.raw(format!("{}\n", sql.trim_end()).as_bytes()),
+            Format::Json => self.json(&json!({ "sql": sql })),
+        }
+    }
+
+    /// Prints bytes. A reader that has gone away has seen enough: no error.
+    pub fn raw(&self, bytes: &[u8]) -> Result<(), Error> {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Error::new(ErrorKind::Disk, "stdout: cannot be written")
+                    .with_hint("free some space where the output goes")
+                    .with_source(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An error that ended the command before it had a report.
+    pub fn fail(&self, error: &Error) {
+        let report = ErrorReport::from(error);
+        self.error(&report);
+        if self.format == Format::Json {
+            // Nobody is left to tell if this fails too.
+            let _ = self.json(&Failure { error: &report });
+        }
+    }
+
+    /// An error, on stderr: message, blank line, hint.
+    pub fn error(&self, error: &ErrorReport) {
+        let mut text = format!("{} {}\n", self.stderr.bad("dwh:"), printable(&error.message));
+        if !error.hint.is_empty() {
+            text.push_str(&format!("\n{} {}\n", self.stderr.warn("hint:"), printable(&error.hint)));
+        }
+        self.told(&text);
+    }
+
+    /// The errors of tables, each named, with a blank line between them.
+    pub fn table_errors<'a>(&self, tables: impl IntoIterator<Item = (&'a String, &'a Option<ErrorReport>)>) {
+        let failed = tables.into_iter().filter_map(|(table, error)| Some((table, error.as_ref()?)));
+        for (at, (table, error)) in failed.enumerate() {
+            if at > 0 {
+                self.told("\n");
+            }
+            self.error(&ErrorReport { message: progress::about(table, &error.message), ..error.clone() });
+        }
+    }
+
+    /// A remark, on stderr, unless only errors are told.
+    pub fn note(&self, line: &str) {
+        if !self.quiet {
+            self.told(&format!("{}\n", printable(line)));
+        }
+    }
+
+    /// A warning, on stderr, unless only errors are told.
+    pub fn warning(&self, line: &str) {
+        if !self.quiet {
+            self.told(&format!("{} {}\n", self.stderr.warn("warning:"), printable(line)));
+        }
+    }
+
+    /// Tells what a run does: bars on a terminal, a line for each finished run elsewhere.
+    pub fn observer(&self) -> Observer {
+        let progress = Progress::new(self.clone());
+        Arc::new(move |event: &Event| progress.tell(event))
+    }
+
+    /// A stderr that is closed or full leaves nobody to tell.
+    fn told(&self, text: &str) {
+        let print = || {
+            let _ = io::stderr().lock().write_all(text.as_bytes());
+        };
+        match &self.bars {
+            Some(bars) => bars.suspend(print),
+            None => print(),
+        }
+    }
+}
+
+/// The document of a command that failed before it had a report.
+#[derive(Serialize)]
+struct Failure<'a> {
+    error: &'a ErrorReport,
+}
+
+/// The document of a command line that could not be read: the parser has told people already.
+pub fn usage_json(error: &Error) {
+    let document = serde_json::to_string(&Failure { error: &ErrorReport::from(error) }).unwrap_or_default();
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(io::stdout().lock(), "{document}");
+}
+
+/// Text without control characters: what a server says must not steer the terminal.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let bad = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if text.contains(bad) { text.replace(bad, "\u{fffd}").into() } else { text.into() }
+}
+
+/// Where log lines go: between the bars.
+#[derive(Debug, Clone)]
+struct Stderr(Printer);
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.told(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! Numbers as people read them.
+
+use dwh_core::Timestamp;
+use indicatif::{DecimalBytes, HumanCount};
+
+/// `1,234,567`.
+pub fn count(number: u64) -> String {
+    HumanCount(number).to_string()
+}
+
+/// `1 table`, `2 tables`.
+pub fn many(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// `1.23 MB`, in powers of a thousand.
+pub fn bytes(number: u64) -> String {
+    DecimalBytes(number).to_string()
+}
+
+/// `0.4 s`, `3 min 12 s`, `2 h 5 min`, `3 d 4 h`.
+pub fn seconds(seconds: f64) -> String {
+    if seconds < 0.0 {
+        return format!("-{}", self::seconds(-seconds));
+    }
+    if seconds < 59.95 {
+        return format!("{seconds:.1} s");
+    }
+    // A float beyond u64 saturates, which no clock reaches.
+    let whole = seconds.round() as u64;
+    let (minutes, hours, days) = (whole / 60, whole / 3600, whole / 86_400);
+    match (days, hours) {
+        (0, 0) => format!("{minutes} min {} s", whole % 60),
+        (0, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+/// The moment, without a fraction that is all zeros; `-` for none.
+pub fn moment(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "-".to_owned(), |at| at.to_string().replace(".000000Z", "Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, count, moment, seconds};
+
+    #[test]
+    fn spans_change_their_unit_where_they_should() {
+        let spans = [0.0, 0.04, 59.94, 59.95, 61.0, 3599.0, 3600.0, 86_399.0, 86_400.0, 400_000.0, -5.0];
+        assert_eq!(
+            spans.map(seconds),
+            [
+                "0.0 s",
+                "0.0 s",
+                "59.9 s",
+                "1 min 0 s",
+                "1 min 1 s",
+                "59 min 59 s",
+                "1 h 0 min",
+                "23 h 59 min",
+                "1 d 0 h",
+                "4 d 15 h",
+                "-5.0 s"
+            ]
+        );
+    }
+
+    #[test]
+    fn counts_bytes_and_moments() {
+        assert_eq!(
+            (count(1_234_567), bytes(0), bytes(1_234_567)),
+            ("1,234,567".into(), "0 B".into(), "1.23 MB".into())
+        );
+        let at = |text: &str| moment(Some(text.parse().expect("a moment")));
+        assert_eq!(at("2026-10-01T03:00:00+03"), "2026-10-01T00:00:00Z");
+        assert_eq!(at("2026-10-01T00:00:00.000001Z"), "2026-10-01T00:00:00.000001Z");
+        assert_eq!(moment(None), "-");
+    }
+}

@@ -1,0 +1,152 @@
+//! What a run tells while it works: a bar for each table on a terminal, else a line for each finished run.
+
+use dwh_core::pipeline::{Event, TableRun};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Printer, human};
+
+/// The bars of the tables that are worked on.
+pub struct Progress {
+    printer: Printer,
+    tables: Mutex<HashMap<String, Bar>>,
+}
+
+struct Bar {
+    bar: ProgressBar,
+    began: Instant,
+    // Of the runs before the one that is under way.
+    rows_before: u64,
+    bytes_before: u64,
+    rows: u64,
+    bytes: u64,
+}
+
+impl Progress {
+    /// No table yet.
+    pub fn new(printer: Printer) -> Self {
+        Self { printer, tables: Mutex::default() }
+    }
+
+    /// Tells one event.
+    pub fn tell(&self, event: &Event) {
+        match event {
+            Event::Warning { table, message } => self.printer.warning(&about(table, message)),
+            Event::RunFinished(run) if self.printer.bars.is_none() => self.printer.note(&finished(run)),
+            _ => {}
+        }
+        if let Some(bars) = &self.printer.bars {
+            self.draw(bars, event);
+        }
+    }
+
+    fn draw(&self, bars: &MultiProgress, event: &Event) {
+        match event {
+            Event::TableStarted { table } => {
+                self.tables().insert(table.clone(), Bar::new(bars, table));
+            }
+            Event::Extracted { table, rows, bytes } => {
+                if let Some(bar) = self.tables().get_mut(table) {
+                    (bar.rows, bar.bytes) = (*rows, *bytes);
+                    bar.refresh();
+                }
+            }
+            Event::RunFinished(run) => {
+                if let Some(bar) = self.tables().get_mut(&run.table) {
+                    bar.next_run(run);
+                }
+            }
+            Event::TableFinished { table } => {
+                if let Some(bar) = self.tables().remove(table) {
+                    bar.bar.finish_and_clear();
+                    bars.remove(&bar.bar);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A panic elsewhere leaves the bars as they are: still good to draw.
+    fn tables(&self) -> MutexGuard<'_, HashMap<String, Bar>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bar {
+    fn new(bars: &MultiProgress, table: &str) -> Self {
+        let bar = bars.add(ProgressBar::new_spinner());
+        bar.set_style(ProgressStyle::with_template("{spinner} {prefix}  {msg}").unwrap_or_else(|_| {
+            // The template is a literal that a test renders; the default is as good.
+            ProgressStyle::default_spinner()
+        }));
+        bar.set_prefix(super::printable(table).into_owned());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self { bar, began: Instant::now(), rows_before: 0, bytes_before: 0, rows: 0, bytes: 0 }
+    }
+
+    fn next_run(&mut self, run: &TableRun) {
+        self.rows_before += run.rows_extracted;
+        self.bytes_before += run.bytes;
+        (self.rows, self.bytes) = (0, 0);
+        self.refresh();
+    }
+
+    fn refresh(&self) {
+        let (rows, bytes) = (self.rows_before + self.rows, self.bytes_before + self.bytes);
+        self.bar.set_message(amounts(rows, bytes, self.began.elapsed()));
+    }
+}
+
+/// `1,200 rows, 3.4 MB, 600 rows/s`.
+fn amounts(rows: u64, bytes: u64, took: Duration) -> String {
+    let per_second = rows as f64 / took.as_secs_f64().max(0.001);
+    format!("{} rows, {}, {} rows/s", human::count(rows), human::bytes(bytes), human::count(per_second as u64))
+}
+
+/// The table's name before a line that does not say it.
+pub fn about(table: &str, message: &str) -> String {
+    if message.contains(&format!("`{table}`")) { message.to_owned() } else { format!("table `{table}`: {message}") }
+}
+
+fn finished(run: &TableRun) -> String {
+    let number = run.run_id.map_or_else(String::new, |id| format!(" {id}"));
+    let word = if run.error.is_some() { "FAILED" } else { run.status.as_str() };
+    format!(
+        "table `{}`: run{number} {word}, {} rows extracted, {} loaded, {}, {}",
+        run.table,
+        human::count(run.rows_extracted),
+        human::count(run.rows_loaded),
+        human::bytes(run.bytes),
+        human::seconds(run.seconds.total)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ProgressStyle, TableRun, about, amounts, finished};
+    use dwh_core::config::Mode;
+    use dwh_core::pipeline::ErrorReport;
+    use dwh_core::{Error, ErrorKind};
+    use std::time::Duration;
+
+    #[test]
+    fn amounts_and_template() {
+        assert_eq!(amounts(1200, 3_400_000, Duration::from_secs(2)), "1,200 rows, 3.40 MB, 600 rows/s");
+        assert!(ProgressStyle::with_template("{spinner} {prefix}  {msg}").is_ok());
+    }
+
+    #[test]
+    fn a_failed_run_says_so_wherever_it_stood() {
+        let error = ErrorReport::from(&Error::new(ErrorKind::Drift, "gone"));
+        let run = TableRun { error: Some(error), ..TableRun::new("trips", Mode::Snapshot) };
+        assert_eq!(finished(&run), "table `trips`: run FAILED, 0 rows extracted, 0 loaded, 0 B, 0.0 s");
+    }
+
+    #[test]
+    fn the_table_is_named_once() {
+        assert_eq!(about("trips", "gone"), "table `trips`: gone");
+        assert_eq!(about("trips", "table `trips`: gone"), "table `trips`: gone");
+    }
+}

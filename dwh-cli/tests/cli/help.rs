@@ -1,0 +1,70 @@
+use crate::command::{dwh, transcript};
+use crate::snapshot::assert_snapshot;
+use tempfile::tempdir;
+
+/// Every command line that does something; `every_command_is_listed` keeps it complete.
+const COMMANDS: [&str; 10] =
+    ["check", "migrate", "run", "extract", "load", "status", "runs", "config schema", "completions", "man"];
+
+fn stdout(args: &[&str]) -> String {
+    let dir = tempdir().expect("a folder");
+    let output = dwh(dir.path(), args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn help_of_every_command() {
+    let dir = tempdir().expect("a folder");
+    for line in ["", "config"].iter().chain(&COMMANDS) {
+        let args: Vec<&str> = line.split_whitespace().chain(["--help"]).collect();
+        let name = format!("help {line}").trim().replace(' ', "_");
+        assert_snapshot(&name, &transcript(dir.path(), &args));
+    }
+}
+
+#[test]
+fn every_command_is_listed_explained_and_shown_by_example() {
+    let top = stdout(&["--help"]);
+    let listed: Vec<&str> = top
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .map_while(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    let known: Vec<&str> = COMMANDS.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(listed, known);
+    for line in COMMANDS {
+        let args: Vec<&str> = line.split(' ').chain(["--help"]).collect();
+        let help = stdout(&args);
+        assert!(help.contains("Examples:\n  dwh "), "{line}: no examples");
+        assert!(help.lines().nth(2).is_some_and(|third| !third.starts_with("Usage:")), "{line}: no longer help");
+    }
+}
+
+#[test]
+fn exit_codes_are_in_the_help() {
+    let help = stdout(&["--help"]);
+    let codes = help.split_once("Exit codes:").expect("the heading").1;
+    for kind in dwh_core::ErrorKind::ALL {
+        assert!(codes.contains(&format!("\n  {}  ", kind.row().exit_code)), "{kind:?}");
+    }
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = stdout(&["completions", shell]);
+        assert!(script.contains("migrate") && script.contains("accept-unverified"), "{shell}");
+    }
+}
+
+#[test]
+fn man_page_has_a_section_for_every_command() {
+    let page = stdout(&["man"]);
+    assert!(page.contains("Exit codes"), "no exit codes");
+    for line in COMMANDS {
+        assert!(page.contains(&format!(".SH \"DWH {}\"", line.to_uppercase())), "{line}");
+    }
+}

@@ -1,0 +1,10 @@
+//! The command as people and programs meet it: exit code, stdout and stderr.
+
+/// The command, started in a folder.
+mod command;
+/// `--help` of every command, completions, man page.
+mod help;
+/// Command lines and configurations that cannot work.
+mod mistakes;
+/// Texts compared with files.
+mod snapshot;

@@ -1,0 +1,7 @@
+//! The command from end to end, against throwaway clusters, in one binary so that they start once.
+
+mod crash;
+mod first_minutes;
+mod hostile;
+mod modes;
+mod support;

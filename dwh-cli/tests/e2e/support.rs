@@ -1,0 +1,186 @@
+//! A project in a folder of its own, and the command run in it.
+
+use dwh_core::testing::TestDb;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+/// A folder with a `dwh.toml`.
+pub struct Project {
+    folder: TempDir,
+    toml: String,
+    environment: Vec<(String, String)>,
+}
+
+impl Project {
+    /// A project over both databases, with the tables given.
+    pub fn new(db: &TestDb, tables_toml: &str) -> Self {
+        Self::written(db.config(tables_toml), Vec::new())
+    }
+
+    fn written(toml: String, environment: Vec<(String, String)>) -> Self {
+        let folder = tempfile::Builder::new().prefix("dwh-project-").tempdir().expect("temporary folder");
+        fs::write(folder.path().join("dwh.toml"), &toml).expect("dwh.toml");
+        Self { folder, toml, environment }
+    }
+
+    /// The same project in another folder, with `from` in its configuration replaced.
+    pub fn config_with(&self, from: &str, to: &str) -> Self {
+        assert!(self.toml.contains(from), "the configuration has no {from}");
+        Self::written(self.toml.replacen(from, to, 1), self.environment.clone())
+    }
+
+    /// The same project with one more variable in the environment of its commands.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dwh"));
+        command.current_dir(self.folder()).args(args).env_clear().stdin(Stdio::null());
+        for name in ["PATH", "HOME", "TMPDIR"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs `dwh ARGS` and waits for its end.
+    pub fn dwh(&self, args: &[&str]) -> Output {
+        let output = self.command(args).output().expect("dwh starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Output {
+            args: args.join(" "),
+            // A signal leaves no code.
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+
+    /// Starts `dwh ARGS` and goes on; what it says is thrown away.
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("dwh starts")
+    }
+
+    /// Runs `dwh ARGS`, which must end well.
+    pub fn ok(&self, args: &[&str]) -> Output {
+        let output = self.dwh(args);
+        assert_eq!(output.code, 0, "{}", output.all());
+        output
+    }
+
+    /// Runs `dwh ARGS --output json`, which must end well, and returns what it printed.
+    pub fn json(&self, args: &[&str]) -> Value {
+        self.ok(&[args, &["--output", "json"]].concat()).json()
+    }
+
+    /// Runs `dwh ARGS --output json`, which must end with `code`, and returns what it printed.
+    pub fn fails(&self, code: i32, args: &[&str]) -> Output {
+        let output = self.dwh(&[args, &["--output", "json"]].concat());
+        assert_eq!(output.code, code, "{}", output.all());
+        output
+    }
+}
+
+/// What a command said and how it ended.
+#[derive(Debug)]
+pub struct Output {
+    args: String,
+    /// Exit code; -1 after a signal.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Output {
+    /// All of it, for messages of tests.
+    pub fn all(&self) -> String {
+        format!("$ dwh {}\nexit code {}\n--- stdout\n{}--- stderr\n{}", self.args, self.code, self.stdout, self.stderr)
+    }
+
+    /// Standard output as the one JSON document that it is.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}\n{}", self.all()))
+    }
+
+    /// The run of a table that failed last.
+    pub fn failure(&self, table: &str) -> Failure {
+        let report = self.json();
+        let runs = report["runs"].as_array().unwrap_or_else(|| panic!("no runs\n{}", self.all()));
+        let run = runs.iter().rfind(|run| run["table"] == table && run["error"].is_object());
+        let error = &run.unwrap_or_else(|| panic!("no failed run of `{table}`\n{}", self.all()))["error"];
+        let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
+        Failure { code: text("code"), message: text("message"), hint: text("hint") }
+    }
+}
+
+/// The error of a run.
+#[derive(Debug)]
+pub struct Failure {
+    /// Stable word.
+    pub code: String,
+    /// One line.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl Failure {
+    /// Asserts that the message has all of these words and that there is a hint.
+    pub fn names(&self, words: &[&str]) {
+        for word in words {
+            assert!(self.message.contains(word), "`{word}` is not in {self:?}");
+        }
+        assert!(!self.hint.is_empty(), "{self:?}");
+    }
+}
+
+/// The sum of a count over all runs of a table in the report of `run`.
+pub fn total(report: &Value, table: &str, count: &str) -> u64 {
+    let runs = report["runs"].as_array().expect("runs");
+    let of_table: Vec<&Value> = runs.iter().filter(|run| run["table"] == table).collect();
+    assert!(!of_table.is_empty(), "no run of `{table}` in {report:#}");
+    of_table.iter().map(|run| run[count].as_u64().expect(count)).sum()
+}
+
+/// A table of the configuration; `more` is added to its lines as it stands.
+pub fn table(name: &str, relation: &str, mode: &str, more: &str) -> String {
+    let (name, relation) = (quoted(name), quoted(relation));
+    format!("[[table]]\nname = {name}\nrelation = {relation}\nmode = \"{mode}\"\n{more}\n")
+}
+
+/// A string as TOML writes it: JSON's way is one of TOML's.
+pub fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// A number from the target.
+pub async fn number(db: &TestDb, sql: &str) -> i64 {
+    db.target().query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+}
+
+/// All files below a folder.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    entries
+        .flatten()
+        .flat_map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { vec![entry.path()] })
+        .collect()
+}
+
+/// Opens a schema at the source to the role that reads it, now and for tables that come later.
+pub const READABLE: &str = "grant usage on schema app to app_ro;
+    alter default privileges in schema app grant select on tables to app_ro;";

@@ -1,0 +1,152 @@
+//! One bucket with its keys, and the time that each request may take.
+
+use http::HeaderMap;
+use http::header::{HeaderValue, IF_NONE_MATCH};
+use s3::command::Command;
+use s3::creds::Credentials;
+use s3::error::S3Error;
+use s3::request::Request;
+use s3::request::tokio_backend::ReqwestRequest;
+use s3::{Bucket, Region};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::errors::{refusal, sorted, unreachable};
+use super::{S3Options, credentials};
+use crate::config::Environment;
+use crate::error::{Error, ErrorKind, Result};
+use crate::retry::retry;
+
+/// For requests without a body, until the answer begins.
+pub(super) const SHORT: Duration = Duration::from_secs(60);
+/// For requests that let the server work on a whole object.
+pub(super) const LONG: Duration = Duration::from_secs(600);
+/// Slower than this, an upload counts as dead.
+const SLOWEST_BYTES_PER_SECOND: u64 = 32 << 10;
+/// Keys are renewed this long before they expire.
+const RENEW_BEFORE_SECONDS: i64 = 300;
+
+/// For a request with a body of this size.
+pub(super) fn sending(bytes: usize) -> Duration {
+    SHORT + Duration::from_secs(bytes as u64 / SLOWEST_BYTES_PER_SECOND)
+}
+
+pub(super) struct Client {
+    pub(super) options: S3Options,
+    environment: Environment,
+    bucket: Mutex<Option<Opened>>,
+    conditional: AtomicBool,
+}
+
+#[derive(Clone)]
+struct Opened {
+    bucket: Arc<Bucket>,
+    expires: Option<i64>,
+}
+
+impl Opened {
+    fn lasts(&self, seconds: i64) -> bool {
+        self.expires.is_none_or(|at| jiff::Timestamp::now().as_second() + seconds < at)
+    }
+}
+
+impl Client {
+    pub(super) fn new(options: S3Options, environment: Environment) -> Self {
+        Self { options, environment, bucket: Mutex::new(None), conditional: AtomicBool::new(true) }
+    }
+
+    /// The bucket with keys that are good for a while.
+    pub(super) async fn bucket(&self) -> Result<Arc<Bucket>> {
+        let mut current = self.bucket.lock().await;
+        if let Some(opened) = current.as_ref().filter(|opened| opened.lasts(RENEW_BEFORE_SECONDS)) {
+            return Ok(Arc::clone(&opened.bucket));
+        }
+        match (self.open(current.clone()).await, &*current) {
+            (Ok(opened), _) => Ok(Arc::clone(&current.insert(opened).bucket)),
+            (Err(error), Some(old)) if old.lasts(0) => {
+                tracing::warn!(%error, "access key for S3 could not be renewed yet");
+                Ok(Arc::clone(&old.bucket))
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    async fn open(&self, old: Option<Opened>) -> Result<Opened> {
+        let (options, environment) = (self.options.clone(), self.environment.clone());
+        let work = move || {
+            let found = credentials::find(&environment, options.profile.as_deref())?;
+            let expires = found.expiration.map(|at| at.unix_timestamp());
+            let bucket = connect(&options, found, old).map_err(|error| sorted(&options, "", error))?;
+            Ok(Opened { bucket: Arc::new(bucket), expires })
+        };
+        let stopped =
+            |error| Error::new(ErrorKind::Interrupted, "search for an access key was stopped").with_source(error);
+        tokio::task::spawn_blocking(work).await.map_err(stopped)?
+    }
+
+    /// The request's outcome, sorted; `Unreachable` if it takes longer than `limit`.
+    pub(super) async fn within<T>(
+        &self,
+        limit: Duration,
+        object: &str,
+        request: impl Future<Output = Result<T, S3Error>>,
+    ) -> Result<T> {
+        match timeout(limit, request).await {
+            Ok(outcome) => outcome.map_err(|error| sorted(&self.options, object, error)),
+            Err(_) => Err(unreachable(&self.options, &format!("did not answer within {} s", limit.as_secs()))),
+        }
+    }
+
+    /// Whether the object is there, as far as the server tells: a key that may write but not look gets no answer.
+    pub(super) async fn exists(&self, object: &str) -> Result<bool> {
+        let head = retry("look for object", || async {
+            let bucket = self.bucket().await?;
+            let head = async { ReqwestRequest::new(&bucket, object, Command::HeadObject).await?.response().await };
+            self.within(SHORT, object, head).await
+        });
+        match head.await {
+            Ok(_) => Ok(true),
+            // HEAD says no without a reason; the request that follows gets one.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::Internal) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// With `create`: `If-None-Match: *`, unless the server is known to refuse that header. Those that ignore it
+    /// cannot be told from those that obey.
+    pub(super) fn condition(&self, create: bool) -> HeaderMap {
+        let wanted = create && self.conditional.load(Ordering::Relaxed);
+        wanted.then(|| (IF_NONE_MATCH, HeaderValue::from_static("*"))).into_iter().collect()
+    }
+
+    /// The outcome of a request with a condition: if the server has no such thing, the next try goes without.
+    pub(super) fn noted(&self, error: Error) -> Error {
+        let unknown = refusal(&error).is_some_and(|refusal| refusal.status == 501);
+        if unknown && self.conditional.swap(false, Ordering::Relaxed) {
+            return Error::new(ErrorKind::Busy, "S3 server does not know `If-None-Match`").with_source(error);
+        }
+        error
+    }
+}
+
+fn connect(options: &S3Options, found: Credentials, old: Option<Opened>) -> Result<Bucket, S3Error> {
+    if let Some(old) = old {
+        let mut bucket = Bucket::clone(&old.bucket);
+        bucket.set_credentials(found);
+        return Ok(bucket);
+    }
+    let region = Region::Custom { region: options.region.clone(), endpoint: options.endpoint.clone() };
+    let mut bucket = *Bucket::new(&options.bucket, region, found)?;
+    if options.path_style {
+        bucket.set_path_style();
+    }
+    // The library's limit would cover the whole body, however slowly it is read on purpose.
+    bucket.set_request_timeout(None);
+    Ok(bucket)
+}

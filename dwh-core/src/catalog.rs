@@ -1,0 +1,214 @@
+//! What a PostgreSQL catalog says of a table, the same for source and target.
+//!
+//! Statements are unnamed, so that they pass through a pooler that changes the server between transactions.
+
+use tokio_postgres::GenericClient;
+use tokio_postgres::types::Type;
+
+use crate::connect::sort;
+use crate::error::Result;
+use crate::schema::{Column, RelationKind, TableRef, TableSchema, UniqueKey};
+
+const RELATION: &str = "select c.oid, c.relkind::text, pg_catalog.to_regclass('_timescaledb_catalog.hypertable') is not null \
+     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+     where n.nspname = $1 and c.relname = $2";
+
+const IS_HYPERTABLE: &str = "select exists (select from _timescaledb_catalog.hypertable \
+     where schema_name = $1 and table_name = $2)";
+
+/// Partitions and chunks carry the rows; a parent that was never analyzed says -1, which must not be added.
+const ROW_ESTIMATE: &str = "with recursive family(oid) as ( \
+         select $1 union select i.inhrelid from pg_catalog.pg_inherits i join family f on f.oid = i.inhparent) \
+     select coalesce(sum(c.reltuples) filter (where c.reltuples >= 0 and c.relkind <> 'p'), -1)::bigint \
+     from family f join pg_catalog.pg_class c on c.oid = f.oid";
+
+/// A domain is followed to its base type; `not null` of any domain on the way counts.
+const COLUMNS: &str = "select a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
+         a.attnotnull or base.not_null, a.attgenerated <> '', a.attidentity <> '', \
+         base.name in ('geometry', 'geography'), \
+         case when a.attgenerated = '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end \
+     from pg_catalog.pg_attribute a \
+     left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum \
+     cross join lateral ( \
+         with recursive chain(oid, kind, base, not_null) as ( \
+             select t.oid, t.typtype, t.typbasetype, t.typnotnull from pg_catalog.pg_type t where t.oid = a.atttypid \
+             union all \
+             select t.oid, t.typtype, t.typbasetype, t.typnotnull from pg_catalog.pg_type t \
+             join chain on chain.kind = 'd' and t.oid = chain.base) \
+         select (select t.typname::text from chain join pg_catalog.pg_type t using (oid) where chain.kind <> 'd') as name, \
+             (select coalesce(bool_or(chain.not_null), false) from chain) as not_null) base \
+     where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum";
+
+/// `to_jsonb`, because `indnullsnotdistinct` is not in every version.
+const KEYS: &str = "select c.relname::text, i.indisprimary, i.indimmediate, i.indisvalid, i.indpred is not null, \
+         0 = any (k.numbers), \
+         array(select a.attname::text from pg_catalog.unnest(k.numbers) with ordinality u(number, place) \
+             join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = u.number order by u.place), \
+         (select min(a.attname::text) from pg_catalog.pg_attribute a \
+             where a.attrelid = i.indrelid and a.attnum = any (k.numbers) and not a.attnotnull \
+             and not coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false)) \
+     from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid \
+     cross join lateral (select (i.indkey::int2[])[0:i.indnkeyatts - 1] as numbers) k \
+     where i.indrelid = $1 and i.indisunique order by not i.indisprimary, c.relname";
+
+const LEADING: &str = "select distinct a.attname::text from pg_catalog.pg_index i \
+     join pg_catalog.pg_class c on c.oid = i.indexrelid join pg_catalog.pg_am m on m.oid = c.relam \
+     join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0] \
+     where i.indrelid = $1 and i.indisvalid and i.indpred is null and m.amname = 'btree' order by 1";
+
+/// The catalog's view of a table; `None` if there is no relation of that name that rows could be read from.
+///
+/// Types are spelled out in full only under an empty `search_path`, which the caller's session or transaction has.
+pub(crate) async fn describe(client: &impl GenericClient, table: &TableRef) -> Result<Option<TableSchema>> {
+    let names: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+        [(&table.schema, Type::TEXT), (&table.name, Type::TEXT)];
+    let Some(relation) = client.query_typed_opt(RELATION, &names).await.map_err(sort)? else { return Ok(None) };
+    let oid: u32 = relation.get(0);
+    let kind = match relation.get::<_, &str>(1) {
+        "r" if relation.get(2) && client.query_typed_one(IS_HYPERTABLE, &names).await.map_err(sort)?.get(0) => {
+            RelationKind::Hypertable
+        }
+        "r" => RelationKind::Table,
+        "p" => RelationKind::Partitioned,
+        "v" => RelationKind::View,
+        "m" => RelationKind::MaterializedView,
+        "f" => RelationKind::Foreign,
+        _ => return Ok(None),
+    };
+    let rows = async |sql: &str| client.query_typed(sql, &[(&oid, Type::OID)]).await.map_err(sort);
+    Ok(Some(TableSchema {
+        table: table.clone(),
+        kind,
+        columns: rows(COLUMNS).await?.iter().map(column).collect(),
+        keys: rows(KEYS).await?.iter().map(unique_key).collect(),
+        indexed: rows(LEADING).await?.iter().map(|row| row.get(0)).collect(),
+        row_estimate: rows(ROW_ESTIMATE).await?.first().map_or(-1, |row| row.get(0)),
+    }))
+}
+
+fn column(row: &tokio_postgres::Row) -> Column {
+    Column {
+        name: row.get(0),
+        type_name: row.get(1),
+        not_null: row.get(2),
+        generated: row.get(3),
+        identity: row.get(4),
+        geometry: row.get(5),
+        default: row.get(6),
+    }
+}
+
+fn unique_key(row: &tokio_postgres::Row) -> UniqueKey {
+    let expression: bool = row.get(5);
+    let nullable: Option<String> = row.get(7);
+    let unusable = if !row.get::<_, bool>(3) {
+        Some("it is not valid".to_owned())
+    } else if !row.get::<_, bool>(2) {
+        Some("it is deferrable".to_owned())
+    } else if row.get(4) {
+        Some("it is partial".to_owned())
+    } else if expression {
+        Some("it is over an expression".to_owned())
+    } else {
+        nullable.map(|column| format!("column `{column}` may be NULL, and NULLs never conflict"))
+    };
+    let columns = if expression { Vec::new() } else { row.get(6) };
+    UniqueKey { name: row.get(0), columns, primary: row.get(1), unusable }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::{TableRef, describe};
+    use crate::schema::{RelationKind, TableSchema};
+    use crate::testing::TestDb;
+
+    async fn seen(db: &TestDb, name: &str) -> Option<TableSchema> {
+        let client = db.another_source().await;
+        client.batch_execute("set search_path = ''").await.expect("search_path");
+        describe(&client, &TableRef::new("public", name)).await.expect("described")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn columns_are_told_exactly() {
+        let db = TestDb::new("catalog_columns").await;
+        db.src(
+            "create domain place as geometry(Point, 4326) not null; create domain place2 as place;
+             create table t (id bigint generated always as identity, gone int, n numeric(6,2) not null default 1,
+                 twice numeric generated always as (n * 2) stored, g geometry(PointZ, 4326), d place2,
+                 ts timestamp(3) without time zone, c \"char\", v varchar(20)[])",
+        )
+        .await;
+        db.src("alter table t drop column gone").await;
+        let table = seen(&db, "t").await.expect("is there");
+        let told: Vec<String> = table
+            .columns
+            .iter()
+            .map(|c| {
+                let flags = [(c.not_null, "!"), (c.generated, "="), (c.identity, "#"), (c.geometry, "@")];
+                let flags: String = flags.iter().filter(|(on, _)| *on).map(|(_, flag)| *flag).collect();
+                format!("{} {}{flags}{}", c.name, c.type_name, c.default.clone().unwrap_or_default())
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "id bigint!#",
+                "n numeric(6,2)!1",
+                "twice numeric=",
+                "g public.geometry(PointZ,4326)@",
+                "d public.place2!@",
+                "ts timestamp(3) without time zone",
+                "c \"char\"",
+                "v character varying(20)[]",
+            ]
+        );
+        assert_eq!((table.kind, table.row_estimate), (RelationKind::Table, -1));
+        assert!(seen(&db, "nothing").await.is_none());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn keys_say_why_they_cannot_serve() {
+        let db = TestDb::new("catalog_keys").await;
+        db.src(
+            "create table t (a int not null, b int not null, c int, d text not null, primary key (b, a));
+             create unique index t_null on t (c); create unique index t_null_ok on t (c) nulls not distinct;
+             create unique index t_part on t (a) where b > 0; create unique index t_expr on t (lower(d));
+             create unique index t_incl on t (d) include (c);
+             alter table t add constraint t_defer unique (a, d) deferrable;
+             create index on t using brin (a)",
+        )
+        .await;
+        let table = seen(&db, "t").await.expect("is there");
+        let told: Vec<String> = table
+            .keys
+            .iter()
+            .map(|k| format!("{}({}): {}", k.name, k.columns.join(","), k.unusable.as_deref().unwrap_or("ok")))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "t_pkey(b,a): ok",
+                "t_defer(a,d): it is deferrable",
+                "t_expr(): it is over an expression",
+                "t_incl(d): ok",
+                "t_null(c): column `c` may be NULL, and NULLs never conflict",
+                "t_null_ok(c): ok",
+                "t_part(a): it is partial",
+            ]
+        );
+        assert_eq!(table.indexed, ["a", "b", "c", "d"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rows_of_partitions_are_counted_once() {
+        let db = TestDb::new("catalog_parts").await;
+        db.src(
+            "create table p (a int) partition by range (a); create table p1 partition of p for values from (0) to (9);
+             insert into p select 1 from generate_series(1, 100); analyze p; create view v as select * from p",
+        )
+        .await;
+        let table = seen(&db, "p").await.expect("is there");
+        assert_eq!((table.kind, table.row_estimate), (RelationKind::Partitioned, 100));
+        assert_eq!(seen(&db, "v").await.expect("is there").kind, RelationKind::View);
+    }
+}

@@ -1,0 +1,166 @@
+//! The file as it is written: every key optional, so that all that is missing can be told at once.
+//!
+//! These structs are the JSON Schema; allowed and required keys are taken from it.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+use crate::config::{Compression, GeometryForm, Mode, OnConflict};
+use crate::watermark::BoundMode;
+
+/// Configuration of dwh. `${NAME}` and `${NAME:-default}` in any text stand for variables of the environment or of
+/// `.env` beside the file; `$${` writes `${`. Lengths of time: `90s`, `30m`, `6h`, `1d`, `2w`, `0`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "dwh.toml")]
+#[allow(dead_code, reason = "only its schema is used: each section is read on its own, to find all problems")]
+pub(super) struct RawConfig {
+    /// The project.
+    #[schemars(required)]
+    pub project: Option<RawProject>,
+    /// The source databases, by a name of your own: `[source.NAME]`.
+    #[schemars(required)]
+    pub source: Option<BTreeMap<String, RawSource>>,
+    /// The warehouse.
+    #[schemars(required)]
+    pub target: Option<RawTarget>,
+    /// The object store.
+    #[schemars(required)]
+    pub blob: Option<RawBlob>,
+    /// The tables, each under a `[[table]]` of its own.
+    pub table: Option<Vec<RawTable>>,
+}
+
+/// The project.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawProject {
+    /// First folder of every blob.
+    #[schemars(required)]
+    pub name: Option<String>,
+    /// IANA name of the zone in which CSV files are stamped.
+    #[schemars(extend("default" = "UTC"))]
+    pub timezone: Option<String>,
+    /// How often the tables are meant to run; freshness is judged against twice this.
+    #[schemars(extend("default" = "3h"))]
+    pub cadence: Option<String>,
+}
+
+/// A source database.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Source")]
+pub(super) struct RawSource {
+    /// Connection string, as a rule `${DWH_SOURCE_URL}`.
+    #[schemars(required)]
+    pub url: Option<String>,
+    /// Connection string of the primary when `url` is a standby: its activity decides the bound.
+    pub primary_url: Option<String>,
+    /// How long a read waits for a table's lock.
+    #[schemars(extend("default" = "30s"))]
+    pub lock_timeout: Option<String>,
+    /// How long a run waits for transactions that it may not see.
+    #[schemars(extend("default" = "30s"))]
+    pub drain_timeout: Option<String>,
+    /// `schema.function` that shows activity to a role without `pg_read_all_stats`.
+    pub activity_function: Option<String>,
+}
+
+/// The warehouse.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTarget {
+    /// Connection string, as a rule `${DWH_TARGET_URL}`.
+    #[schemars(required)]
+    pub url: Option<String>,
+    /// Schema of the copied tables.
+    #[schemars(extend("default" = "bronze"))]
+    pub bronze_schema: Option<String>,
+    /// Schema of watermarks and run log.
+    #[schemars(extend("default" = "dwh_control"))]
+    pub control_schema: Option<String>,
+    /// Role that owns and writes both schemas.
+    #[schemars(extend("default" = "dwh_owner"))]
+    pub owner_role: Option<String>,
+    /// Role that reads both.
+    #[schemars(extend("default" = "grafana_ro"))]
+    pub reader_role: Option<String>,
+    /// Tables loaded at the same time; each uses two connections while it works.
+    #[schemars(range(min = 1, max = 100), extend("default" = 4))]
+    pub connections: Option<i64>,
+    /// How long a load waits for a table's lock.
+    #[schemars(extend("default" = "30s"))]
+    pub lock_timeout: Option<String>,
+}
+
+/// The object store.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBlob {
+    /// `file:///folder` or `s3://bucket[/prefix]`; access keys come from the environment.
+    #[schemars(required)]
+    pub url: Option<String>,
+    /// How CSV files are stored.
+    #[schemars(extend("default" = "none"))]
+    pub compression: Option<Compression>,
+    /// Address of an S3 server that is not Amazon's: `https://host:port`.
+    pub endpoint: Option<String>,
+    /// Region; `us-east-1` if not said.
+    pub region: Option<String>,
+    /// `http://endpoint/bucket/key` instead of `http://bucket.endpoint/key`; on by default with an endpoint.
+    pub path_style: Option<bool>,
+    /// Section of the AWS credentials file.
+    pub profile: Option<String>,
+}
+
+/// A table.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Table")]
+pub(super) struct RawTable {
+    /// The watermark row, the blob folder and, unless `target` says otherwise, the bronze table.
+    #[schemars(required)]
+    pub name: Option<String>,
+    /// Which of the sources; may be left out when there is one.
+    pub source: Option<String>,
+    /// The table at the source, `schema.table`; parts with dots in double quotes. Either this or `query`.
+    pub relation: Option<String>,
+    /// A query at the source, without `;`. Either this or `relation`.
+    pub query: Option<String>,
+    /// The bronze table, `schema.table` or just `table`.
+    pub target: Option<String>,
+    /// How it is moved.
+    #[schemars(required)]
+    pub mode: Option<Mode>,
+    /// Column with the time of insertion into the source database, never device time.
+    pub watermark: Option<String>,
+    /// IANA name of the writers' zone, for a watermark column without one.
+    pub watermark_timezone: Option<String>,
+    /// The natural key, unique in the target.
+    pub key: Option<Vec<String>>,
+    /// What happens to a row whose key is in bronze already.
+    #[schemars(extend("default" = "nothing"))]
+    pub on_conflict: Option<OnConflict>,
+    /// Columns that are left out.
+    pub exclude: Option<Vec<String>>,
+    /// How geometry stands in the CSV.
+    #[schemars(extend("default" = "ewkt"))]
+    pub geometry: Option<GeometryForm>,
+    /// Largest slice of history in one CSV; `0`: all in one.
+    #[schemars(extend("default" = "1d"))]
+    pub window: Option<String>,
+    /// How far back the late-row sweep looks; `0` turns it off.
+    #[schemars(extend("default" = "24h"))]
+    pub late_window: Option<String>,
+    /// Whether a run reads beyond its bound.
+    #[schemars(extend("default" = "overlap"))]
+    pub bound: Option<BoundMode>,
+    /// A fixed lag instead of the safe bound; proves nothing.
+    pub fixed_lag: Option<String>,
+    /// Whether a snapshot of no rows may replace rows.
+    #[schemars(extend("default" = false))]
+    pub allow_empty: Option<bool>,
+    /// Bronze column = expression over the source row.
+    pub select: Option<BTreeMap<String, String>>,
+}

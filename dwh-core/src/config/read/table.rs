@@ -1,0 +1,138 @@
+//! The rules of `[[table]]`.
+
+use std::collections::BTreeMap;
+
+use super::raw::RawTable;
+use super::section::Section;
+use super::value;
+use crate::config::problems::did_you_mean;
+use crate::config::{Mode, OnConflict, SourceConfig, TableConfig};
+use crate::schema::TableRef;
+use crate::watermark::Micros;
+
+const DAY: Micros = Micros::seconds(86_400);
+
+type Sources = BTreeMap<String, SourceConfig>;
+
+/// The tables, and what is wrong between them: no two of a name, no two into the same bronze table.
+pub(super) fn tables(sections: &[Section<'_, RawTable>], sources: &Sources, bronze: &str) -> Vec<TableConfig> {
+    let tables: Vec<TableConfig> = sections.iter().map(|section| table(section, sources, bronze)).collect();
+    for (at, (section, own)) in sections.iter().zip(&tables).enumerate() {
+        let first = |same: fn(&TableConfig, &TableConfig) -> bool| {
+            tables[..at].iter().position(|other| !other.name.is_empty() && same(own, other))
+        };
+        if let Some(other) = first(|a, b| a.name == b.name) {
+            let line = sections[other].line();
+            section.problem("name", &format!("the table of line {line} has this name already"));
+        } else if let Some(other) = first(|a, b| a.target == b.target) {
+            let line = sections[other].line();
+            section.problem("target", &format!("the table of line {line} is loaded into the same bronze table"));
+        }
+    }
+    tables
+}
+
+fn table(section: &Section<'_, RawTable>, sources: &Sources, bronze: &str) -> TableConfig {
+    let raw = &section.raw;
+    let name = section.checked("name", raw.name.as_deref(), value::label).unwrap_or_default();
+    let length = |key, text: &Option<String>| section.checked(key, text.as_deref(), value::duration);
+    let table = TableConfig {
+        source: source(section, sources),
+        relation: section.checked("relation", raw.relation.as_deref(), value::relation),
+        query: section.checked("query", raw.query.as_deref(), value::query),
+        target: target(section, &name, bronze),
+        name,
+        mode: raw.mode.unwrap_or(Mode::Snapshot),
+        watermark: section.checked("watermark", raw.watermark.as_deref(), value::identifier),
+        watermark_zone: section.checked("watermark_timezone", raw.watermark_timezone.as_deref(), value::zone),
+        key: columns(section, "key", raw.key.as_deref()),
+        on_conflict: raw.on_conflict.unwrap_or_default(),
+        exclude: columns(section, "exclude", raw.exclude.as_deref()),
+        geometry: raw.geometry.unwrap_or_default(),
+        window: length("window", &raw.window).unwrap_or(DAY),
+        late_window: length("late_window", &raw.late_window).unwrap_or(DAY),
+        bound: raw.bound.unwrap_or_default(),
+        fixed_lag: length("fixed_lag", &raw.fixed_lag),
+        allow_empty: raw.allow_empty.unwrap_or_default(),
+        select: select(section),
+    };
+    agree(section, &table);
+    table
+}
+
+/// What one key demands of another.
+fn agree(section: &Section<'_, RawTable>, table: &TableConfig) {
+    match (section.has("relation"), section.has("query")) {
+        (false, false) => section.problem("relation", "is missing; write `relation = \"schema.table\"` or `query`"),
+        (true, true) => section.problem("query", "stands beside `relation`; keep one of them"),
+        _ => {}
+    }
+    if section.raw.mode == Some(Mode::Incremental) {
+        if !section.has("watermark") {
+            section.problem("watermark", "is missing, and mode `incremental` needs it");
+        }
+        if table.key.is_empty() && !section.refused("key") {
+            section.problem("key", "is missing or empty, and mode `incremental` needs it");
+        }
+    } else if section.raw.mode.is_some() && table.on_conflict == OnConflict::Update {
+        section.problem("on_conflict", "`update` is only for mode `incremental`");
+    }
+    for column in table.key.iter().chain(&table.watermark).filter(|column| table.exclude.contains(column)) {
+        section.problem("exclude", &format!("leaves out `{column}`, which `key` or `watermark` needs"));
+    }
+}
+
+fn source(section: &Section<'_, RawTable>, sources: &Sources) -> String {
+    let known = || sources.keys().map(String::as_str);
+    match (&section.raw.source, sources.len()) {
+        (Some(name), _) if sources.contains_key(name) => name.clone(),
+        // Without any source that was reported already.
+        (Some(name), 1..) => {
+            let _refused = section.checked("source", Some(name), |name| {
+                Err::<(), _>(format!("is none of the sources{}", did_you_mean(name, known())))
+            });
+            String::new()
+        }
+        (None, 2..) if !section.has("source") => {
+            let names: Vec<&str> = known().collect();
+            section.problem("source", &format!("is missing; there are several: {}", names.join(", ")));
+            String::new()
+        }
+        _ => known().next().unwrap_or_default().to_owned(),
+    }
+}
+
+fn target(section: &Section<'_, RawTable>, name: &str, bronze: &str) -> TableRef {
+    if section.has("target") {
+        let found = section.checked("target", section.raw.target.as_deref(), |text| value::relation_in(bronze, text));
+        // A name of its own, so that it clashes with no other table's target.
+        return found.unwrap_or_else(|| TableRef::new(bronze, format!("line {}", section.line())));
+    }
+    if !name.is_empty() && value::identifier(name).is_err() {
+        section.problem("name", "is longer than 63 bytes, so the bronze table needs a name of its own in `target`");
+    }
+    TableRef::new(bronze, name)
+}
+
+fn columns(section: &Section<'_, RawTable>, key: &str, names: Option<&[String]>) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for name in names.unwrap_or_default() {
+        let Some(column) = section.checked(key, Some(name), value::identifier) else { continue };
+        if found.contains(&column) {
+            section.problem(key, &format!("names `{column}` twice"));
+        }
+        found.push(column);
+    }
+    found
+}
+
+fn select(section: &Section<'_, RawTable>) -> BTreeMap<String, String> {
+    let select = section.raw.select.clone().unwrap_or_default();
+    for (column, expression) in &select {
+        section.checked("select", Some(column), value::identifier);
+        if expression.trim().is_empty() {
+            section.problem("select", &format!("column `{column}` has no expression"));
+        }
+    }
+    select
+}

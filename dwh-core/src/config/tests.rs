@@ -1,0 +1,279 @@
+//! The whole file, its defaults, and every problem with its line.
+
+use proptest::prelude::*;
+use std::path::Path;
+
+use super::*;
+
+const HEAD: &str = r#"[project]
+name = "fleet"
+[source.main]
+url = "${SOURCE}"
+[target]
+url = "${TARGET}"
+[blob]
+url = "file:///var/lib/dwh/"
+"#;
+/// Line of the first `[[table]]` that is appended to `HEAD`.
+const TABLE: usize = 9;
+
+fn environment() -> Environment {
+    Environment::from_iter([("SOURCE", "postgresql://u:canary-s@db/x"), ("TARGET", "postgresql://u:canary-t@dw/x")])
+}
+
+fn parse(text: &str) -> Result<Config> {
+    Config::parse(text, Path::new("dwh.toml"), environment())
+}
+
+fn table(lines: &str) -> Result<TableConfig> {
+    parse(&format!("{HEAD}[[table]]\n{lines}")).map(|mut config| config.tables.remove(0))
+}
+
+/// The problems, without the file's name.
+fn problems(text: &str) -> Vec<String> {
+    let error = parse(text).expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let text = error.to_string();
+    assert!(!text.contains("canary") && !format!("{error:?}").contains("canary"), "secret in: {text}");
+    let lines: Vec<String> =
+        text.lines().skip(1).map(|line| line.trim_start().trim_start_matches("dwh.toml:").to_owned()).collect();
+    let count = if lines.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", lines.len()) };
+    assert_eq!(text.lines().next(), Some(format!("`dwh.toml`: {count}").as_str()));
+    lines
+}
+
+/// The one problem that a table with these lines has.
+fn problem(lines: &str) -> String {
+    let found = problems(&format!("{HEAD}[[table]]\n{lines}"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0].clone()
+}
+
+const PLAIN: &str = "name = \"trips\"\nrelation = \"public.trips\"\nmode = \"snapshot\"\n";
+const INCREMENTAL: &str = "name = \"t\"\nrelation = \"s.t\"\nmode = \"incremental\"\n";
+
+#[test]
+fn defaults_are_those_of_the_reference() {
+    let config = parse(&format!("{HEAD}[[table]]\n{PLAIN}")).expect("good");
+    assert_eq!(config.project.zone.iana_name(), Some("UTC"));
+    assert_eq!(config.project.cadence, Micros::seconds(3 * 3600));
+    let source = &config.sources["main"];
+    assert_eq!(source.url.expose(), "postgresql://u:canary-s@db/x");
+    assert_eq!((source.lock_timeout, source.drain_timeout), (Micros::seconds(30), Micros::seconds(30)));
+    let target = &config.target;
+    let names = [&target.bronze_schema, &target.control_schema, &target.owner_role, &target.reader_role];
+    assert_eq!(names, ["bronze", "dwh_control", "dwh_owner", "grafana_ro"]);
+    assert_eq!((target.connections, target.lock_timeout), (4, Micros::seconds(30)));
+    assert_eq!((config.blob.url.as_str(), config.blob.path_style), ("file:///var/lib/dwh", false));
+    let table = &config.tables[0];
+    assert_eq!((table.source.as_str(), table.target.clone()), ("main", TableRef::new("bronze", "trips")));
+    assert_eq!((table.window, table.late_window), (Micros::seconds(86_400), Micros::seconds(86_400)));
+    assert_eq!((table.geometry, table.bound), (GeometryForm::Ewkt, BoundMode::Overlap));
+    assert_eq!((table.on_conflict, table.allow_empty), (OnConflict::Nothing, false));
+}
+
+#[test]
+fn every_key_of_a_table_arrives() {
+    let table = table(
+        r#"
+name = "positions"
+relation = '"My Schema"."a.b""c"'
+target = "raw.positions"
+mode = "incremental"
+watermark = "recorded_at"
+watermark_timezone = "Africa/Nairobi"
+key = ["imei", "gps_time"]
+on_conflict = "update"
+exclude = ["debug"]
+geometry = "ewkb"
+window = "6h"
+late_window = "0"
+bound = "hold"
+fixed_lag = "90s"
+allow_empty = true
+[table.select]
+distance_m = "distance_km * 1000"
+"#,
+    )
+    .expect("good");
+    assert_eq!(table.relation, Some(TableRef::new("My Schema", "a.b\"c")));
+    assert_eq!(table.target, TableRef::new("raw", "positions"));
+    assert_eq!(table.watermark_zone.expect("zone").iana_name(), Some("Africa/Nairobi"));
+    assert_eq!((table.mode, table.on_conflict), (Mode::Incremental, OnConflict::Update));
+    assert_eq!((table.window, table.late_window), (Micros::seconds(21_600), Micros::ZERO));
+    assert_eq!(table.fixed_lag, Some(Micros::seconds(90)));
+    assert_eq!((table.bound, table.geometry, table.allow_empty), (BoundMode::Hold, GeometryForm::Ewkb, true));
+    assert_eq!((table.key, table.exclude), (vec!["imei".into(), "gps_time".into()], vec!["debug".into()]));
+    assert_eq!(table.select["distance_m"], "distance_km * 1000");
+}
+
+#[test]
+fn all_problems_are_told_at_once_in_the_order_of_the_file() {
+    let found = problems(
+        "[project]\nnaem = \"x\"\ntimezone = \"Mars/Base\"\n[source.main]\nurl = \"${NOT_SET}\"\nlock_timeout = 5\n\
+         [target]\nconnections = 0\n[blob]\nurl = \"ftp://u:canary@host/x\"\n[[tabel]]\n[[table]]\nmode = \"increment\"\n\
+         key = [\"a\", 5]\nwindow = \"-1h\"\n",
+    );
+    assert_eq!(
+        found,
+        [
+            "1: project.name: is missing",
+            "2: project.naem: unknown key; did you mean `name`?",
+            "3: project.timezone: `Mars/Base` is no time zone; write an IANA name such as `Africa/Nairobi` or `UTC`",
+            "5: source.main.url: variable `NOT_SET` is not set; set it in the environment or in `.env` beside the file",
+            "6: source.main.lock_timeout: expected a string, found integer",
+            "7: target.url: is missing",
+            "8: target.connections: must be from 1 to 100",
+            "10: blob.url: the value is no address of a store; write `file:///folder` or `s3://bucket[/prefix]`",
+            "11: tabel: unknown key; did you mean `table`?",
+            "12: table.name: is missing",
+            "12: table.relation: is missing; write `relation = \"schema.table\"` or `query`",
+            "13: table.mode: `increment` is not allowed, write one of `incremental`, `snapshot`, `scd`; \
+             did you mean `incremental`?",
+            "14: table.key: expected a string, found integer",
+            "15: table.window: `-1h` is negative",
+        ]
+    );
+}
+
+#[test]
+fn an_empty_file_names_every_section() {
+    assert_eq!(problems("").len(), 4);
+    assert!(
+        problems("[source]\nurl = \"canary\"\n")
+            .contains(&"1: source: must be sections `[source.NAME]`, NAME being one of your own".to_owned())
+    );
+    assert!(problems(&format!("{HEAD}[table]\nname = \"x\"\n"))[0].contains("must be written `[[table]]`"));
+}
+
+#[test]
+fn broken_toml_is_one_problem_with_line_and_column_and_without_the_line() {
+    let found = problems("[source.main]\nurl = \"canary\" x\n");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("2:16: no TOML: "), "{}", found[0]);
+    assert!(problems("[project]\nname = \"a\"\nname = \"b\"\n")[0].starts_with("3:1: no TOML: duplicate key"));
+}
+
+#[test]
+fn variables_have_defaults_and_an_escape() {
+    let with =
+        |expression: &str| table(&format!("{PLAIN}[table.select]\nx = '{expression}'")).map(|t| t.select["x"].clone());
+    assert_eq!(with("${NONE:-a b}").expect("default"), "a b");
+    assert_eq!(with("<${SOURCE:-never}>").expect("set"), "<postgresql://u:canary-s@db/x>");
+    assert_eq!(with("$${SOURCE} $$ $1").expect("escape"), "${SOURCE} $$ $1");
+    assert!(with("${SOURCE").expect_err("open").to_string().contains("has no `}`"));
+    assert!(with("${a b}").expect_err("name").to_string().contains("no name of a variable"));
+    // A value that came from a variable is not shown when it is refused.
+    assert_eq!(problem(&format!("{PLAIN}window = \"${{SOURCE}}\"")).split("the value").count(), 2);
+    assert_eq!(problem(&format!("{PLAIN}bound = \"${{SOURCE}}\"")).split("the value").count(), 2);
+}
+
+#[test]
+fn the_rules_between_keys_are_held() {
+    let refused = |lines: &str, word: &str| {
+        let found = problem(lines);
+        assert!(found.contains(word), "{word} not in: {found}");
+    };
+    refused(&format!("{INCREMENTAL}key = [\"id\"]"), "table.watermark: is missing");
+    refused(&format!("{INCREMENTAL}watermark = \"at\""), "table.key: is missing");
+    refused(&format!("{INCREMENTAL}watermark = \"at\"\nkey = []"), "table.key: is missing");
+    refused(&format!("{INCREMENTAL}watermark = \"at\"\nkey = [\"a\", \"a\"]"), "names `a` twice");
+    refused(&format!("{INCREMENTAL}watermark = \"at\"\nkey = [\"a\"]\nexclude = [\"at\"]"), "leaves out `at`");
+    refused(&format!("{PLAIN}on_conflict = \"update\""), "only for mode `incremental`");
+    refused(&format!("{PLAIN}query = \"select 1\""), "stands beside `relation`");
+    refused(&format!("{PLAIN}source = \"mian\""), "did you mean `main`?");
+    refused(&format!("{PLAIN}[[table]]\n{PLAIN}"), "the table of line 9 has this name already");
+    let other = PLAIN.replace("\"trips\"", "\"other\"");
+    refused(&format!("{PLAIN}[[table]]\n{other}target = 'bronze.\"trips\"'"), "into the same bronze table");
+    refused(&format!("{PLAIN}allow_empty = \"yes\""), "expected a boolean");
+    let line = problem(&format!("{INCREMENTAL}watermark = \"at\""));
+    assert!(line.starts_with(&format!("{TABLE}: ")), "{line}");
+}
+
+#[test]
+fn a_table_names_its_source_when_there_are_several() {
+    let two = HEAD.replace("[target]", "[source.other]\nurl = \"x\"\n[target]");
+    assert!(problems(&format!("{two}[[table]]\n{PLAIN}"))[0].contains("there are several: main, other"));
+    let config = parse(&format!("{two}[[table]]\n{PLAIN}source = \"other\"")).expect("named");
+    assert_eq!(config.tables[0].source, "other");
+}
+
+#[test]
+fn queries_hold_one_statement() {
+    let query = |text: &str| table(&format!("name = \"q\"\nmode = \"scd\"\nquery = '''{text}'''")).map(|t| t.query);
+    assert_eq!(query(" select 1 ;\n").expect("one").as_deref(), Some("select 1"));
+    for text in ["select 1; drop table x", "select 1;;", ";", ""] {
+        assert!(query(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn relations_are_taken_as_they_are_written() {
+    let relation = |text: &str| table(&PLAIN.replace("\"public.trips\"", &format!("'{text}'"))).map(|t| t.relation);
+    assert_eq!(relation("Public.Ärger 🐘").expect("plain"), Some(TableRef::new("Public", "Ärger 🐘")));
+    let long = "x".repeat(64);
+    for text in ["trips", "a.b.c", ".b", "a.", "\"a.b", "\"a\"b.c", "a\"b.c", "\"\".b", &format!("a.{long}")] {
+        assert!(relation(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn lengths_of_time_and_addresses() {
+    let window = |text: &str| table(&format!("{PLAIN}window = \"{text}\"")).map(|t| t.window.0 / 1_000_000);
+    for (text, seconds) in [("0", 0), ("0s", 0), ("90s", 90), ("30m", 1800), ("1d", 86_400), ("1000d", 86_400_000)] {
+        assert_eq!(window(text).expect(text), seconds);
+    }
+    assert_eq!(window("2w").expect("weeks"), 14 * 86_400);
+    for text in ["", "1", "1y", "1mo", "-1s", "1s ago", "soon", "99999999d"] {
+        assert!(window(text).is_err(), "{text}");
+    }
+    let blob = |text: &str| parse(&HEAD.replace("file:///var/lib/dwh/", text)).map(|config| config.blob.url);
+    assert_eq!(blob("s3://bucket/a/b/").expect("s3"), "s3://bucket/a/b");
+    for text in ["/var", "file://var", "file:///", "file:///a/../b", "s3://", "s3://k:s@b", "s3://b//c", "s3://b/../c"]
+    {
+        assert!(blob(text).is_err(), "{text}");
+    }
+    let s3 = parse(&format!("{HEAD}endpoint = \"http://127.0.0.1:9000/\"")).expect("endpoint").blob;
+    assert_eq!((s3.endpoint.as_deref(), s3.path_style), (Some("http://127.0.0.1:9000"), true));
+    assert!(problems(&format!("{HEAD}endpoint = \"http://k:canary@host\""))[0].contains("the value is no address"));
+}
+
+#[test]
+fn load_reads_dotenv_beside_the_file() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("dwh.toml");
+    let missing = Config::load(&path, environment()).expect_err("missing");
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    std::fs::write(&path, HEAD).expect("written");
+    std::fs::write(folder.path().join(".env"), "TARGET=postgresql://dotenv/x\nSOURCE=never").expect("written");
+    let environment = Environment::from_iter([("SOURCE", "kept")]);
+    let config = Config::load(&path, environment).expect("good");
+    assert_eq!(config.target.url.expose(), "postgresql://dotenv/x");
+    assert_eq!(config.sources["main"].url.expose(), "kept");
+    assert!(!format!("{config:?}").contains("dotenv"));
+}
+
+#[test]
+fn the_schema_describes_every_key() {
+    let schema = json_schema();
+    let table = &schema["$defs"]["Table"];
+    assert_eq!(table["additionalProperties"], false);
+    assert_eq!(table["properties"]["window"]["default"], "1d");
+    assert_eq!(schema["required"], serde_json::json!(["project", "source", "target", "blob"]));
+    let top = &schema["properties"];
+    let sections = [&top["project"], &schema["$defs"]["Source"], &top["target"], &top["blob"], table];
+    let counts = sections.map(|section| {
+        let keys = section["properties"].as_object().expect("keys");
+        assert!(keys.values().all(|key| key["description"].is_string()), "no description: {section}");
+        keys.len()
+    });
+    assert_eq!(counts, [3, 5, 7, 6, 18]);
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(tail in "[\\[\\]a-z=\"'${}\n .:;0-9ä]{0,60}") {
+        let _ = parse(&format!("{HEAD}[[table]]\n{PLAIN}{tail}"));
+        let _ = parse(&tail);
+    }
+}

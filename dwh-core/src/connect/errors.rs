@@ -1,0 +1,273 @@
+//! The driver's errors, sorted into ours. Row values, which servers put into many of them, are left out.
+
+use std::error::Error as StdError;
+use std::io;
+use tokio_postgres::error::DbError;
+
+use crate::error::{Error, ErrorKind};
+
+/// Sorts a driver's error into ours.
+///
+/// The message is the server's primary message with its SQLSTATE, and the place in a CSV if it has one. Details, hints,
+/// contexts and quoted input values of the server are left out: they hold row values.
+#[must_use]
+pub fn sort(error: tokio_postgres::Error) -> Error {
+    if let Some(error) = error.as_db_error() {
+        return sort_db(error);
+    }
+    if let Some(text) = tls_cause(&error) {
+        return Error::new(ErrorKind::Auth, text);
+    }
+    let cause = error.source().map(ToString::to_string);
+    // The driver hides its kinds; its fixed words are all that tells them apart.
+    match error.to_string().as_str() {
+        _ if cause.as_deref() == Some("password missing") => {
+            Error::new(ErrorKind::Auth, "the server asks for a password, and none is configured")
+        }
+        "authentication error" => {
+            Error::new(ErrorKind::Auth, format!("the login failed: {}", cause.unwrap_or_default()))
+        }
+        // Its cause may quote the connection string.
+        "invalid connection string" | "invalid configuration" => {
+            Error::new(ErrorKind::Config, "the connection's settings cannot be used")
+        }
+        "connection closed" => Error::new(ErrorKind::Unreachable, "the server closed the connection"),
+        _ if has_io(&error) => Error::new(
+            ErrorKind::Unreachable,
+            format!("the connection broke: {}", cause.unwrap_or_else(|| error.to_string())),
+        ),
+        "timeout waiting for server" => Error::new(ErrorKind::Unreachable, "the server does not answer in time"),
+        _ => {
+            Error::new(ErrorKind::Internal, "the driver and the server do not understand each other").with_source(error)
+        }
+    }
+}
+
+/// The same with the object before it, such as ``source `fleet` ``.
+#[must_use]
+pub fn sort_named(name: &str, error: tokio_postgres::Error) -> Error {
+    sort(error).context(name)
+}
+
+/// What was tried when a connection failed.
+pub(super) struct Attempt<'a> {
+    pub(super) place: String,
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+    pub(super) user: &'a str,
+    pub(super) database: &'a str,
+    /// Where the password came from; empty if there is none.
+    pub(super) password_from: &'a str,
+}
+
+/// Why there is no connection, in a sentence, with a hint that helps.
+pub(super) fn at_connect(error: tokio_postgres::Error, attempt: &Attempt<'_>) -> Error {
+    let Attempt { place, host, port, user, database, password_from } = attempt;
+    let code = error.as_db_error().map(|error| error.code().code().to_owned());
+    match code.as_deref() {
+        Some("28P01") => {
+            let hint = match *password_from {
+                "" => "no password is configured: put one into the URL, `PGPASSWORD` or a passfile".to_owned(),
+                from => format!("the password came from {from}: correct it there, or see whether the role has expired"),
+            };
+            return Error::new(ErrorKind::Auth, format!("{place} refuses the password of user `{user}`"))
+                .with_hint(hint);
+        }
+        Some("3D000") => {
+            return Error::new(ErrorKind::NotFound, format!("{place} has no database `{database}`"))
+                .with_hint(format!("`psql -h {host} -p {port} -U {user} -l` lists its databases"));
+        }
+        Some("28000") => {
+            return sort(error).with_hint(
+                "the server's pg_hba.conf decides who may come from where, and whether without TLS; \
+                 ask its administrator for a line, or set `sslmode`",
+            );
+        }
+        Some(_) => return sort(error),
+        None => {}
+    }
+    let io_kind = causes(&error).find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    match io_kind {
+        Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
+            Error::new(ErrorKind::Unreachable, format!("nothing answers at {place}")).with_hint(format!(
+                "`pg_isready -h {host} -p {port}` tells whether PostgreSQL is up; check host and port"
+            ))
+        }
+        Some(io::ErrorKind::TimedOut) => Error::new(ErrorKind::Unreachable, format!("{place} does not answer in time"))
+            .with_hint("check host and port, and that no firewall is in between"),
+        Some(io::ErrorKind::PermissionDenied) => {
+            let why = causes(&error).last().map(ToString::to_string).unwrap_or_default();
+            Error::new(ErrorKind::Unreachable, format!("{place}: {why}"))
+                .with_hint("another host may serve: list several, or leave `target_session_attrs` out")
+        }
+        _ => {
+            let sorted = sort(error);
+            let hint = tls_hint(&sorted.to_string());
+            let sorted = sorted.context(place);
+            match hint {
+                Some(hint) => sorted.with_hint(hint),
+                None => sorted,
+            }
+        }
+    }
+}
+
+fn tls_hint(message: &str) -> Option<&'static str> {
+    [
+        (NO_TLS, "switch it on with `ssl = on` in its postgresql.conf; on a network that you trust, `sslmode=disable` goes without"),
+        ("a CA that is not trusted", "name the CA's certificate with `sslrootcert=/path/ca.pem`; if you did, someone else may be answering"),
+        ("names no host", "have it made again with the host as subjectAltName, or say `sslmode=verify-ca`"),
+        ("is for ", "connect by a name that the certificate has, or have it made again with this one"),
+        ("has expired", "have the server's certificate renewed"),
+        ("not valid yet", "compare this machine's clock with the server's"),
+        ("asks for a password", "put it into the URL, `PGPASSWORD` or a passfile"),
+    ]
+    .into_iter()
+    .find_map(|(words, hint)| message.contains(words).then_some(hint))
+}
+
+/// What class of thing an SQLSTATE stands for.
+#[must_use]
+pub fn kind_of(sqlstate: &str) -> ErrorKind {
+    match sqlstate {
+        "25006" | "42501" => ErrorKind::Permission,
+        "28000" | "28P01" => ErrorKind::Auth,
+        "3D000" | "3F000" | "42703" | "42704" | "42883" | "42P01" => ErrorKind::NotFound,
+        "42601" => ErrorKind::Config,
+        "53100" => ErrorKind::Disk,
+        // Out of shared memory is a setting, but the same call goes through when fewer tables are locked.
+        "40001" | "40P01" | "55006" | "55P03" | "57014" | "57P03" => ErrorKind::Busy,
+        "25P03" | "25P04" | "57P01" | "57P02" | "57P05" => ErrorKind::Unreachable,
+        "23505" | "55000" | "P0001" => ErrorKind::Contract,
+        _ => match sqlstate.get(..2) {
+            Some("08") => ErrorKind::Unreachable,
+            Some("22" | "23" | "54") => ErrorKind::Data,
+            Some("42") => ErrorKind::Contract,
+            Some("53") => ErrorKind::Busy,
+            _ => ErrorKind::Internal,
+        },
+    }
+}
+
+fn sort_db(error: &DbError) -> Error {
+    let code = error.code().code();
+    let place = csv_place(error.where_()).map(|place| format!(" at {place}")).unwrap_or_default();
+    let message = format!("{}{place} (SQLSTATE {code})", without_values(code, error.message()));
+    let sorted = Error::new(kind_of(code), message);
+    match code {
+        "53100" => sorted.with_hint("the server's disk is full: free some space there, then run it again"),
+        "53300" => {
+            sorted.with_hint("all connections of the server are taken: run it again later, or lower `connections`")
+        }
+        "25006" => sorted.with_hint(
+            "the session is read-only: connect to the primary, as a role without `default_transaction_read_only`",
+        ),
+        "23505" => sorted.with_hint("a unique index of the bronze table other than the configured key refuses a row"),
+        _ => sorted,
+    }
+}
+
+/// The message without the input values that the server quotes in it.
+fn without_values(code: &str, message: &str) -> String {
+    if !matches!(code, "22003" | "22007" | "22008" | "22023" | "22P02" | "22P03") {
+        return message.to_owned();
+    }
+    match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => format!("{}\"…\"{}", &message[..first], &message[last + 1..]),
+        _ => message.to_owned(),
+    }
+}
+
+/// `line 3, column note` of a context such as `COPY t, line 3, column note: "value"`.
+fn csv_place(context: Option<&str>) -> Option<String> {
+    let line = context?.lines().find(|line| line.starts_with("COPY "))?;
+    let place = line.split(": \"").next()?;
+    place.find("line ").map(|at| place[at..].to_owned())
+}
+
+fn has_io(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).any(|cause| cause.is::<io::Error>())
+}
+
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    })
+}
+
+/// Why TLS failed, if that is what failed.
+fn tls_cause(error: &tokio_postgres::Error) -> Option<String> {
+    let found = causes(error).find_map(|cause| {
+        cause
+            .downcast_ref::<rustls::Error>()
+            .or_else(|| cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>())
+    });
+    if let Some(found) = found {
+        return Some(tls_text(found));
+    }
+    (error.to_string() == "error performing TLS handshake").then(|| {
+        match causes(error).nth(1).map(ToString::to_string).as_deref() {
+            Some("server does not support TLS") => NO_TLS.to_owned(),
+            Some(cause) => format!("the TLS handshake failed: {cause}"),
+            None => "the TLS handshake failed".to_owned(),
+        }
+    })
+}
+
+/// What is said of a server without TLS.
+pub(super) const NO_TLS: &str = "the server does not offer TLS";
+
+fn tls_text(error: &rustls::Error) -> String {
+    use rustls::CertificateError as Bad;
+    let rustls::Error::InvalidCertificate(bad) = error else {
+        return match error {
+            rustls::Error::AlertReceived(alert) => format!("the server broke off the TLS handshake: {alert:?}"),
+            rustls::Error::PeerIncompatible(_) => {
+                "the server offers no TLS version and cipher that are safe".to_owned()
+            }
+            other => format!("the TLS handshake failed: {other}"),
+        };
+    };
+    match bad {
+        Bad::Expired | Bad::ExpiredContext { .. } => "the server's certificate has expired".to_owned(),
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => "the server's certificate is not valid yet".to_owned(),
+        Bad::UnknownIssuer => "the server's certificate is from a CA that is not trusted".to_owned(),
+        Bad::NotValidForNameContext { expected, presented } if presented.is_empty() => {
+            format!("the server's certificate names no host, and so not `{}`", expected.to_str())
+        }
+        Bad::NotValidForNameContext { expected, presented } => {
+            format!("the server's certificate is for {}, not for `{}`", presented.join(", "), expected.to_str())
+        }
+        Bad::NotValidForName => "the server's certificate is for another host".to_owned(),
+        Bad::Revoked => "the server's certificate was revoked".to_owned(),
+        other => format!("the server's certificate cannot be accepted: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{csv_place, without_values};
+
+    #[test]
+    fn values_are_cut_out_of_messages_and_contexts() {
+        assert_eq!(
+            without_values("22P02", r#"invalid input syntax for type integer: "can"ary""#),
+            r#"invalid input syntax for type integer: "…""#
+        );
+        assert_eq!(
+            without_values("22003", r#"value "77" is out of range for type integer"#),
+            r#"value "…" is out of range for type integer"#
+        );
+        assert_eq!(without_values("42P01", r#"relation "a" does not exist"#), r#"relation "a" does not exist"#);
+        assert_eq!(csv_place(Some("COPY t, line 3, column note: \"canary\"")).as_deref(), Some("line 3, column note"));
+        assert_eq!(csv_place(Some("COPY t, line 3: \"canary,1\"")).as_deref(), Some("line 3"));
+        assert_eq!(
+            csv_place(Some("JSON data, line 1: canary\nCOPY t, line 2, column j: \"canary\"")).as_deref(),
+            Some("line 2, column j")
+        );
+        assert_eq!(csv_place(Some("SQL function \"f\" statement 1")), None);
+    }
+}

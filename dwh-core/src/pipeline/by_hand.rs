@@ -1,0 +1,171 @@
+//! A CSV that a person made: its header says which columns it has, and bronze says the rest.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+use crate::blob::transform::decode;
+use crate::blob::{BlobKey, ByteStream, Folder};
+use crate::config::{Compression, TableConfig};
+use crate::dialect::{Tally, Totals, diagnose, header_names};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::{Pipeline, TableRun};
+use crate::plan::LoadPlan;
+use crate::run::RunState;
+use crate::sink::{Advance, LogEntry, RunRecord, TableState, Upload};
+use crate::watermark::Timestamp;
+
+/// The longest header that is read.
+const HEADER_BYTES: usize = 1 << 20;
+
+impl Pipeline {
+    /// Loads a CSV without a manifest. A run is begun for it, unless it has one.
+    pub(super) async fn load_by_hand(
+        &self,
+        table: &TableConfig,
+        state: &mut TableState,
+        csv: &BlobKey,
+        record: Option<RunRecord>,
+        run_started_at: Option<Timestamp>,
+        run: &mut TableRun,
+    ) -> Result<()> {
+        let bronze = self.sink.describe(&table.target).await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("bronze has no table {}", table.target))
+                .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration")
+        })?;
+        let names = first_record(self.plain(csv).await?).await.map_err(|error| error.context(format!("`{csv}`")))?;
+        let load = LoadPlan::by_hand(table, &bronze, &names)?;
+        let record = match record {
+            Some(record) => record,
+            None => self.sink.log(LogEntry::Begin { table: table.name.clone(), mode: table.mode }).await?,
+        };
+        run.run_id = Some(record.run_id);
+        run.csv_path = Some(self.address(csv));
+        let tally = Counted::default();
+        let staged = match self.sink.stage(&load, tally.follow(self.plain(csv).await?)).await {
+            Ok(staged) => staged,
+            Err(error) if error.kind() == ErrorKind::Data => return Err(self.diagnose(csv, names, error).await),
+            Err(error) => return Err(error),
+        };
+        let totals = tally.totals()?;
+        self.log_by_hand(&record, &totals, run).await?;
+        // The manual's own rule for a file made by hand: the watermark moves to where its run says, and never back.
+        let advance = run_started_at.filter(|at| *at > state.low()).map(|at| Advance {
+            expected: state.clone(),
+            becomes: TableState { last_extracted_at: Some(at), snapshot_xmin: None, ..state.clone() },
+        });
+        self.commit(staged, record.run_id, totals.rows, advance, run).await?;
+        let moved = self.archive_by_hand(csv).await?;
+        run.csv_path = Some(self.address(&moved));
+        Ok(())
+    }
+
+    async fn log_by_hand(&self, record: &RunRecord, totals: &Totals, run: &mut TableRun) -> Result<()> {
+        run.rows_extracted = totals.rows;
+        run.bytes = totals.bytes;
+        run.sha256 = Some(totals.sha256.clone());
+        if record.status == RunState::Extracting {
+            let upload = Upload {
+                run_id: record.run_id,
+                csv_path: run.csv_path.clone(),
+                rows: totals.rows,
+                late_rows: 0,
+                bytes: totals.bytes,
+                sha256: totals.sha256.clone(),
+                window: None,
+                bound: None,
+            };
+            self.sink.log(LogEntry::Uploaded(Box::new(upload))).await?;
+        }
+        self.sink.log(LogEntry::Loading { run_id: record.run_id }).await?;
+        run.status = RunState::Loading;
+        Ok(())
+    }
+
+    /// The CSV's bytes, unpacked.
+    async fn plain(&self, csv: &BlobKey) -> Result<ByteStream> {
+        Ok(decode(self.blobs.get(csv).await?.body, compression_of(csv)))
+    }
+
+    /// Moves a CSV that has no manifest: the copy is compared with the original by hash before that is deleted.
+    async fn archive_by_hand(&self, csv: &BlobKey) -> Result<BlobKey> {
+        let to = self.layout.moved(csv, Folder::Processed)?;
+        if to == *csv {
+            return Ok(to);
+        }
+        self.blobs.copy(csv, &to).await?;
+        if self.hash(csv).await? != self.hash(&to).await? {
+            return Err(Error::new(ErrorKind::Data, format!("`{to}` is not a copy of `{csv}`; both stay")));
+        }
+        self.blobs.delete(csv).await?;
+        Ok(to)
+    }
+
+    async fn hash(&self, key: &BlobKey) -> Result<String> {
+        let tally = Counted::default();
+        let mut bytes = tally.follow(self.plain(key).await?);
+        while bytes.try_next().await?.is_some() {}
+        Ok(tally.totals()?.sha256)
+    }
+
+    /// A better error for a file that a person made, where reading it once more finds the place.
+    async fn diagnose(&self, csv: &BlobKey, names: Vec<String>, error: Error) -> Error {
+        let Ok(plain) = self.plain(csv).await else { return error };
+        let reader = SyncIoBridge::new(StreamReader::new(plain.map_err(std::io::Error::other)));
+        match tokio::task::spawn_blocking(move || diagnose(reader, &names)).await {
+            Ok(Err(found)) => found.context(format!("`{csv}`")),
+            Ok(Ok(())) | Err(_) => error,
+        }
+    }
+}
+
+fn compression_of(csv: &BlobKey) -> Compression {
+    [Compression::Gzip, Compression::Zstd]
+        .into_iter()
+        .find(|how| csv.as_str().ends_with(how.suffix()))
+        .unwrap_or_default()
+}
+
+/// The names in the header line of a CSV.
+async fn first_record(mut plain: ByteStream) -> Result<Vec<String>> {
+    let mut start = Vec::new();
+    while start.len() < HEADER_BYTES {
+        let Some(piece) = plain.try_next().await? else { break };
+        start.extend_from_slice(&piece);
+        if start.contains(&b'\n') {
+            break;
+        }
+    }
+    header_names(&start)
+}
+
+/// Counts and hashes a stream as it passes.
+#[derive(Debug, Clone, Default)]
+struct Counted(Arc<Mutex<Option<Totals>>>);
+
+impl Counted {
+    fn follow(&self, bytes: ByteStream) -> ByteStream {
+        let result = Arc::clone(&self.0);
+        stream::try_unfold((bytes, Tally::default(), result), |(mut bytes, mut tally, result)| async move {
+            match bytes.try_next().await? {
+                Some(piece) => {
+                    tally.push(&piece);
+                    Ok(Some((piece, (bytes, tally, result))))
+                }
+                None => {
+                    *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(tally.totals());
+                    Ok::<_, Error>(None)
+                }
+            }
+        })
+        .boxed()
+    }
+
+    fn totals(&self) -> Result<Totals> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "the CSV was not read to its end"))
+    }
+}

@@ -1,0 +1,173 @@
+//! The verbs that only look: `plan` (the dry run), `status`, `runs`, and `migrate` with its SQL.
+
+use crate::config::{Mode, TableConfig};
+use crate::error::Result;
+use crate::migrate;
+use crate::pipeline::run::finite;
+use crate::pipeline::{MigrateReport, Pipeline, PlanReport, StatusReport, TableStatus, WindowReport};
+use crate::plan::Plan;
+use crate::run::RunState;
+use crate::sink::{RunFilter, RunRecord};
+use crate::source::{BoundRequest, Sweep};
+use crate::watermark::{BoundMode, Micros, Timestamp, Window, next_window};
+
+/// How many runs of a table `status` looks back at most; more than a run a minute for a day.
+const STATUS_RUNS: u32 = 2_000;
+
+impl Pipeline {
+    /// What the next run of each matching table would do; nothing is moved or written.
+    ///
+    /// # Errors
+    /// `Config` if no table matches. What keeps a single table from running stands in its report.
+    pub async fn plan(&self, tables: &[String]) -> Result<Vec<PlanReport>> {
+        let mut reports = Vec::new();
+        for table in self.config.select(tables)? {
+            let mut report = self.empty_plan(table);
+            if let Err(error) = self.fill_plan(table, &mut report).await {
+                report.error = Some((&super::run::named(error, &table.name)).into());
+            }
+            reports.push(report);
+        }
+        Ok(reports)
+    }
+
+    fn empty_plan(&self, table: &TableConfig) -> PlanReport {
+        let relation = table.relation.as_ref().map_or_else(|| "query".to_owned(), ToString::to_string);
+        PlanReport {
+            table: table.name.clone(),
+            mode: table.mode,
+            source: format!("{}: {relation}", table.source),
+            target: table.target.to_string(),
+            window: None,
+            watermark: None,
+            bound: None,
+            extract_sql: String::new(),
+            load_sql: Vec::new(),
+            blob_prefix: format!(
+                "{}/{}",
+                self.blobs.url(),
+                self.layout.prefix(crate::blob::Folder::Exports, &table.name)
+            ),
+            error: None,
+        }
+    }
+
+    async fn fill_plan(&self, table: &TableConfig, report: &mut PlanReport) -> Result<()> {
+        let plan = self.plan_table(table).await?;
+        let load = plan.load(false);
+        report.load_sql = load.statements();
+        let now = Timestamp::now();
+        let whole = (Timestamp::NEG_INFINITY, Timestamp::INFINITY, Sweep::Off);
+        let (low, high, sweep) = match table.mode {
+            Mode::Incremental => self.fill_window(&plan, now, report).await?,
+            Mode::Snapshot | Mode::Scd => whole,
+        };
+        report.extract_sql = plan.copy_out(low, high, sweep, now);
+        Ok(())
+    }
+
+    async fn fill_window(
+        &self,
+        plan: &Plan,
+        now: Timestamp,
+        report: &mut PlanReport,
+    ) -> Result<(Timestamp, Timestamp, Sweep)> {
+        let lease = self.sink.lease(&plan.table.name, false).await?;
+        let state = lease.state().clone();
+        lease.release().await?;
+        let source = self.source(&plan.table)?;
+        let low = state.low();
+        let request = BoundRequest { plan, low, run_started_at: now, undrained: state.undrained.as_ref() };
+        let bound = source.bound(request).await?;
+        let window = if plan.table.window.0 > 0 {
+            let earliest = source.earliest(plan, low).await?;
+            next_window(low, earliest, bound.watermark, plan.table.window, plan.table.bound)
+        } else {
+            let high = (plan.table.bound == BoundMode::Hold).then_some(bound.watermark);
+            Window { low, high, watermark: bound.watermark }
+        };
+        let high = window.high.unwrap_or(now);
+        report.window = Some(WindowReport { from: finite(low), to: Some(high) });
+        report.watermark = finite(window.watermark);
+        report.bound = Some(bound.rule.to_string());
+        Ok((low, high, self.sweep(plan, &state, &bound)))
+    }
+
+    /// Freshness, lag and failures of every configured table.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing; `Unreachable`, `Auth`.
+    pub async fn status(&self) -> Result<StatusReport> {
+        let now = Timestamp::now();
+        let cadence = self.config.project.cadence;
+        let mut tables = Vec::new();
+        for table in &self.config.tables {
+            let recent =
+                RunFilter { table: Some(table.name.clone()), limit: Some(STATUS_RUNS), ..RunFilter::default() };
+            let runs = self.sink.runs(&recent).await?;
+            tables.push(table_status(table, &runs, now, cadence));
+        }
+        Ok(StatusReport {
+            project: self.config.project.name.clone(),
+            now,
+            cadence_seconds: cadence.as_seconds(),
+            tables,
+        })
+    }
+
+    /// Rows of the run log, newest first.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing; `Unreachable`, `Auth`.
+    pub async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
+        self.sink.runs(filter).await
+    }
+
+    /// Creates control schema, roles, views and bronze tables, or asserts them.
+    ///
+    /// # Errors
+    /// `Contract` with the list of what is missing and the SQL that makes it.
+    pub async fn migrate(&self) -> Result<MigrateReport> {
+        let plans = self.source_plans().await?;
+        migrate::migrate(&self.config.target, &self.config.environment, &plans).await
+    }
+
+    /// The SQL that [`Pipeline::migrate`] would run, for a DBA to read and apply.
+    ///
+    /// # Errors
+    /// If a source cannot be asked for its tables.
+    pub async fn migration_sql(&self) -> Result<String> {
+        let plans = self.source_plans().await?;
+        Ok(migrate::print_sql(&self.config.target, &plans))
+    }
+
+    /// The plans of all tables as the sources have them, whatever bronze has.
+    async fn source_plans(&self) -> Result<Vec<Plan>> {
+        let mut plans = Vec::new();
+        for table in &self.config.tables {
+            let schema = self.source(table)?.describe(table).await;
+            plans.push(Plan::new(table, schema.map_err(|error| super::run::named(error, &table.name))?)?);
+        }
+        Ok(plans)
+    }
+}
+
+/// The status of a table from its newest runs, newest first.
+fn table_status(table: &TableConfig, runs: &[RunRecord], now: Timestamp, cadence: Micros) -> TableStatus {
+    let day = now.minus(Micros::seconds(24 * 3600));
+    let loaded = runs.iter().find(|run| run.status == RunState::Loaded);
+    let last_loaded_at = loaded.and_then(|run| run.run_finished_at);
+    let lag = last_loaded_at.map(|at| now.since(at));
+    let count = |state| runs.iter().filter(|run| run.status == state && run.run_started_at > day).count() as u64;
+    TableStatus {
+        table: table.name.clone(),
+        mode: table.mode,
+        watermark: loaded.and_then(|run| run.watermark),
+        last_loaded_at,
+        lag_seconds: lag.map(Micros::as_seconds),
+        fresh: lag.is_some_and(|lag| lag.0 < cadence.0.saturating_mul(2)),
+        loads_last_24h: count(RunState::Loaded),
+        failures_last_24h: count(RunState::Failed),
+        last_run: runs.first().cloned(),
+    }
+}

@@ -1,0 +1,254 @@
+//! `load`: a CSV out of the blob store into bronze, whether an extract or a person put it there.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::blob::transform::{decode, verified};
+use crate::blob::{BlobKey, ByteStream, Folder, Manifest, archive, read_manifest};
+use crate::config::{Mode, TableConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::run::{failed, finite, named};
+use crate::pipeline::transfer::interrupted;
+use crate::pipeline::{Event, LoadParams, Pipeline, TableRun, WindowReport};
+use crate::plan::LoadPlan;
+use crate::run::{RunId, RunState};
+use crate::sink::{Advance, LogEntry, RunFilter, RunRecord, TableState, Upload};
+use crate::watermark::{BoundRule, Timestamp};
+
+impl Pipeline {
+    /// Loads one CSV and archives it. A CSV that is loaded already counts as done.
+    ///
+    /// # Errors
+    /// Any kind; bronze and watermark are as they were then.
+    pub async fn load(
+        &self,
+        params: &LoadParams,
+        wait: bool,
+        accept_unverified: bool,
+        cancel: &CancellationToken,
+    ) -> Result<TableRun> {
+        let table = self.config.table(&params.table)?;
+        let csv = self.layout.resolve(self.blobs.url(), &table.name, &params.csv_path)?;
+        let lease = self.sink.lease(&table.name, wait).await?;
+        let mut state = lease.state().clone();
+        let mut run = TableRun::new(&table.name, table.mode);
+        let done = self.load_csv(table, params, &csv, &mut state, accept_unverified, &mut run, cancel).await;
+        let error = done.err().map(|error| named(error, &table.name));
+        if let Some(error) = &error {
+            self.log_failure(&mut run, error).await;
+            run = failed(run, error);
+        }
+        (self.observer)(&Event::RunFinished(Box::new(run.clone())));
+        match error {
+            Some(error) => Err(error),
+            None => lease.release().await.map(|()| run),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // each is a different thing, and a struct of them would have this one user
+    async fn load_csv(
+        &self,
+        table: &TableConfig,
+        params: &LoadParams,
+        csv: &BlobKey,
+        state: &mut TableState,
+        accept_unverified: bool,
+        run: &mut TableRun,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let record = match params.run_id {
+            Some(run_id) => Some(self.record(table, run_id).await?),
+            None => None,
+        };
+        if let Some(record) = record.as_ref().filter(|record| record.status == RunState::Loaded) {
+            return self.finish_loaded(csv, record, run).await;
+        }
+        match (read_manifest(self.blobs.as_ref(), csv).await?, record) {
+            (Some(manifest), record) => {
+                let record = match record {
+                    Some(record) if record.run_id != manifest.run_id => return Err(other_run(csv, &manifest, &record)),
+                    Some(record) => record,
+                    None => self.record(table, manifest.run_id).await?,
+                };
+                if record.status == RunState::Loaded {
+                    return self.finish_loaded(csv, &record, run).await;
+                }
+                run.run_id = Some(record.run_id);
+                run.status = record.status;
+                self.load_manifest(table, state, &manifest, &record, run, cancel).await
+            }
+            (None, _) if !accept_unverified => Err(Error::new(
+                ErrorKind::Data,
+                format!("`{csv}` has no manifest: either its upload never finished, or a person made it"),
+            )
+            .with_hint("run `dwh run` to read its rows anew; load a file made by hand with `--accept-unverified`")),
+            (None, record) => self.load_by_hand(table, state, csv, record, params.run_started_at, run).await,
+        }
+    }
+
+    /// A run that is loaded already: what is left to do is the move.
+    async fn finish_loaded(&self, csv: &BlobKey, record: &RunRecord, run: &mut TableRun) -> Result<()> {
+        let count = |number: Option<i64>| u64::try_from(number.unwrap_or(0)).unwrap_or(0);
+        run.run_id = Some(record.run_id);
+        run.status = RunState::Loaded;
+        run.rows_extracted = count(record.rows_extracted);
+        run.rows_loaded = count(record.rows_loaded);
+        run.rows_identical = count(record.rows_identical);
+        run.rows_different = count(record.rows_different);
+        run.bytes = count(record.bytes);
+        run.sha256.clone_from(&record.sha256);
+        run.watermark = record.watermark;
+        if let Some(manifest) = read_manifest(self.blobs.as_ref(), csv).await? {
+            archive(self.blobs.as_ref(), &self.layout, &manifest).await?;
+        }
+        run.csv_path = Some(self.address(&self.layout.moved(csv, Folder::Processed)?));
+        Ok(())
+    }
+
+    async fn record(&self, table: &TableConfig, run_id: RunId) -> Result<RunRecord> {
+        let filter = RunFilter { run_id: Some(run_id), ..RunFilter::default() };
+        self.sink.runs(&filter).await?.pop().filter(|record| record.table_name == table.name).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("the run log has no run {run_id} of this table"))
+                .with_hint("`dwh runs` lists the runs; leave `run_id` out for a file made by hand")
+        })
+    }
+
+    /// Loads a complete CSV under the lease, in the place that the chain of windows gives it.
+    pub(super) async fn load_manifest(
+        &self,
+        table: &TableConfig,
+        state: &mut TableState,
+        manifest: &Manifest,
+        record: &RunRecord,
+        run: &mut TableRun,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        check_manifest(table, manifest, record)?;
+        self.enter_loading(manifest, record).await?;
+        run.status = RunState::Loading;
+        run.rows_extracted = manifest.rows;
+        run.bytes = manifest.bytes;
+        run.sha256 = Some(manifest.sha256.clone());
+        run.csv_path = Some(self.address(&manifest.csv));
+        run.window = manifest.window.map(|w| WindowReport { from: finite(w.low), to: w.high });
+        let becomes = follows(state, manifest);
+        if becomes.is_none() && manifest.mode != Mode::Incremental {
+            return Err(Error::new(
+                ErrorKind::Data,
+                format!("`{}` is older than the copy that bronze holds", manifest.csv),
+            )
+            .with_hint("it is left as it is; move it to `processed/` by hand if it is not needed"));
+        }
+        let mut load = LoadPlan::from_manifest(manifest, becomes.is_none());
+        load.target.clone_from(&table.target);
+        load.allow_empty = table.allow_empty || self.allow_empty;
+        let bronze = self.sink.describe(&load.target).await?;
+        load.check_columns(bronze.as_ref())?;
+        let csv = self.open_csv(manifest).await?;
+        let staged = tokio::select! {
+            staged = self.sink.stage(&load, csv) => staged?,
+            () = cancel.cancelled() => return Err(interrupted()),
+        };
+        let advance = becomes.clone().map(|becomes| Advance { expected: state.clone(), becomes });
+        self.commit(staged, record.run_id, manifest.rows, advance, run).await?;
+        if let Some(becomes) = becomes {
+            *state = TableState { last_run_id: Some(record.run_id), ..becomes };
+        }
+        let moved = archive(self.blobs.as_ref(), &self.layout, manifest).await?;
+        run.csv_path = Some(self.address(&moved.csv));
+        Ok(())
+    }
+
+    /// Brings the run log to `loading` from wherever the run stopped.
+    async fn enter_loading(&self, manifest: &Manifest, record: &RunRecord) -> Result<()> {
+        let run_id = record.run_id;
+        match record.status {
+            // The manifest is the proof that the upload was complete, though the log was not told.
+            RunState::Extracting => {
+                let upload = Upload {
+                    run_id,
+                    csv_path: Some(self.address(&manifest.csv)),
+                    rows: manifest.rows,
+                    late_rows: manifest.late_rows,
+                    bytes: manifest.bytes,
+                    sha256: manifest.sha256.clone(),
+                    window: manifest.window,
+                    bound: manifest.bound.clone(),
+                };
+                self.sink.log(LogEntry::Uploaded(Box::new(upload))).await?;
+            }
+            RunState::Loading => {
+                let message = "the process ended before the load was committed".to_owned();
+                self.sink.log(LogEntry::Failed { run_id, message }).await?;
+            }
+            RunState::Uploaded | RunState::Failed | RunState::Loaded => {}
+        }
+        self.sink.log(LogEntry::Loading { run_id }).await.map(drop)
+    }
+
+    /// The CSV of a manifest, unpacked, ending in an error unless every byte is the one that was written.
+    async fn open_csv(&self, manifest: &Manifest) -> Result<ByteStream> {
+        let blob = self.blobs.get(&manifest.csv).await?;
+        let name = manifest.csv.to_string();
+        let Some(form) = &manifest.stored else {
+            return Ok(verified(blob.body, name, manifest.bytes, manifest.sha256.clone()));
+        };
+        let stored = verified(blob.body, name.clone(), form.bytes, form.sha256.clone());
+        Ok(verified(decode(stored, form.compression), name, manifest.bytes, manifest.sha256.clone()))
+    }
+}
+
+/// Where the watermark row stands once this CSV is loaded on top of `state`; `None` when the CSV is older than that.
+///
+/// Everything at or below the stored watermark is in bronze. The CSV holds everything above its own lower end, as its
+/// snapshot saw it. So it continues the chain when its window begins at or below the stored watermark and ends at or
+/// above it, and its snapshot is no older than the one that was loaded last.
+fn follows(state: &TableState, manifest: &Manifest) -> Option<TableState> {
+    if state.last_run_id.is_some_and(|last| last > manifest.run_id) {
+        return None;
+    }
+    let (low, watermark, high) = match manifest.window {
+        Some(window) => (window.low, window.watermark, window.high),
+        None => (Timestamp::NEG_INFINITY, manifest.run_started_at, None),
+    };
+    if low > state.low() || (watermark.is_finite() && watermark < state.low()) {
+        return None;
+    }
+    let snapshot = manifest.snapshot.as_ref();
+    let undrained = match manifest.bound.as_ref().map(|bound| &bound.rule) {
+        Some(BoundRule::NotDrained(open)) => Some(open.clone()),
+        _ => None,
+    };
+    Some(TableState {
+        last_extracted_at: if watermark.is_finite() { Some(watermark) } else { state.last_extracted_at },
+        snapshot_xmin: snapshot.map(|snapshot| snapshot.xmin),
+        read_high: high,
+        system_identifier: snapshot.map(|snapshot| snapshot.identity.system_identifier.clone()),
+        timeline: snapshot.map(|snapshot| snapshot.identity.timeline),
+        source_clock: state.source_clock.max(manifest.bound.as_ref().map(|bound| bound.source_clock)),
+        undrained,
+        ..state.clone()
+    })
+}
+
+/// A manifest comes from outside: it must be about this table, and the run log's word goes before its own.
+fn check_manifest(table: &TableConfig, manifest: &Manifest, record: &RunRecord) -> Result<()> {
+    let differs = |what: &str| {
+        Err(Error::new(ErrorKind::Data, format!("manifest of `{}`: its {what} is not what the run log says", manifest.csv))
+            .with_hint("the file was changed or replaced; nothing was loaded. Put the right one back, or remove both files and run again"))
+    };
+    if manifest.table != table.name {
+        return differs("table");
+    }
+    if record.sha256.as_ref().is_some_and(|sha256| *sha256 != manifest.sha256) {
+        return differs("sha256");
+    }
+    if record.rows_extracted.is_some_and(|rows| u64::try_from(rows) != Ok(manifest.rows)) {
+        return differs("number of rows");
+    }
+    Ok(())
+}
+
+fn other_run(csv: &BlobKey, manifest: &Manifest, record: &RunRecord) -> Error {
+    Error::new(ErrorKind::Data, format!("`{csv}` belongs to run {}, not to run {}", manifest.run_id, record.run_id))
+        .with_hint("pass on exactly the JSON that `dwh extract` printed")
+}

@@ -1,0 +1,382 @@
+//! `run` and `extract`: the windows of a table, each an ordinary run with its own CSV and commit.
+
+use futures_util::StreamExt;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::blob::{Manifest, archive};
+use crate::config::{Mode, TableConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::transfer::{Extracted, Goal, Slice, interrupted};
+use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun, WindowReport};
+use crate::plan::Plan;
+use crate::run::{RunId, RunState};
+use crate::sink::{Accounting, Advance, Commit, LogEntry, RunRecord, Staged, TableState, Upload};
+use crate::source::{BoundRequest, Sweep};
+use crate::watermark::{BoundMode, BoundRule, SafeBound, Timestamp, Window, next_window};
+
+impl Pipeline {
+    /// The whole run for the tables that match: recover, extract, load, archive.
+    ///
+    /// # Errors
+    /// `Config` if no table matches. What went wrong with a single table stands in its report and stops no other.
+    pub async fn run(&self, request: &RunRequest, cancel: &CancellationToken) -> Result<RunReport> {
+        let tables: Vec<TableConfig> = self.config.select(&request.tables)?.into_iter().cloned().collect();
+        let jobs = request.jobs.unwrap_or(self.config.target.connections).max(1);
+        let mut this = self.clone();
+        this.allow_empty = request.allow_empty;
+        let mut work = futures_util::stream::iter(tables)
+            .map(|table| {
+                let (this, cancel, wait) = (this.clone(), cancel.clone(), request.wait);
+                let name = table.name.clone();
+                let mode = table.mode;
+                let task =
+                    AbortOnDropHandle::new(tokio::spawn(async move { this.run_table(&table, wait, &cancel).await }));
+                async move {
+                    task.await.unwrap_or_else(|stopped| {
+                        let error = Error::new(ErrorKind::Internal, format!("table `{name}`: its run stopped"));
+                        vec![failed(TableRun::new(&name, mode), &error.with_source(stopped))]
+                    })
+                }
+            })
+            .buffer_unordered(jobs);
+        let mut report = RunReport::default();
+        while let Some(runs) = work.next().await {
+            report.runs.extend(runs);
+        }
+        Ok(report)
+    }
+
+    /// All runs of one table until it is up to date; the last one failed if anything did.
+    async fn run_table(&self, table: &TableConfig, wait: bool, cancel: &CancellationToken) -> Vec<TableRun> {
+        (self.observer)(&Event::TableStarted { table: table.name.clone() });
+        let mut runs = Vec::new();
+        if let Err(error) = self.run_windows(table, wait, cancel, &mut runs).await {
+            // An error that belongs to a run is in its report already.
+            if !runs.last().is_some_and(|run: &TableRun| run.error.is_some()) {
+                let run = failed(TableRun::new(&table.name, table.mode), &named(error, &table.name));
+                (self.observer)(&Event::RunFinished(Box::new(run.clone())));
+                runs.push(run);
+            }
+        }
+        (self.observer)(&Event::TableFinished { table: table.name.clone() });
+        runs
+    }
+
+    async fn run_windows(
+        &self,
+        table: &TableConfig,
+        wait: bool,
+        cancel: &CancellationToken,
+        runs: &mut Vec<TableRun>,
+    ) -> Result<()> {
+        if cancel.is_cancelled() {
+            return Err(interrupted());
+        }
+        let lease = self.sink.lease(&table.name, wait).await?;
+        let mut state = lease.state().clone();
+        self.recover_table(table, &mut state, runs, cancel).await?;
+        let plan = Arc::new(self.plan_table(table).await?);
+        loop {
+            let (run, more) = self.run_once(&plan, &mut state, cancel).await;
+            let error = run.error.is_some();
+            (self.observer)(&Event::RunFinished(Box::new(run.clone())));
+            runs.push(run);
+            if error {
+                return Err(Error::new(ErrorKind::Internal, "its report tells"));
+            }
+            if !more {
+                return lease.release().await;
+            }
+        }
+    }
+
+    /// One run. The second value says whether further windows follow.
+    async fn run_once(&self, plan: &Arc<Plan>, state: &mut TableState, cancel: &CancellationToken) -> (TableRun, bool) {
+        let started = Instant::now();
+        let table = &plan.table;
+        let mut run = TableRun::new(&table.name, table.mode);
+        let more = match self.run_steps(plan, state, &mut run, cancel).await {
+            Ok(more) => more,
+            Err(error) => {
+                let error = named(error, &table.name);
+                self.log_failure(&mut run, &error).await;
+                run = failed(run, &error);
+                false
+            }
+        };
+        run.seconds.total = started.elapsed().as_secs_f64();
+        (run, more)
+    }
+
+    async fn run_steps(
+        &self,
+        plan: &Arc<Plan>,
+        state: &mut TableState,
+        run: &mut TableRun,
+        cancel: &CancellationToken,
+    ) -> Result<bool> {
+        let slice = self.slice(plan, state, run, cancel).await?;
+        let extracted = self.transfer(&slice, Goal::BlobAndStage, run, cancel).await?;
+        let more = match (slice.window, &slice.bound) {
+            (Some(window), Some(bound)) => !window.is_last(bound.watermark),
+            _ => false,
+        };
+        self.record_upload(&slice, &extracted.manifest, extracted.stored, run).await?;
+        if cancel.is_cancelled() {
+            return Err(interrupted());
+        }
+        self.commit_run(slice, extracted, state, run).await?;
+        Ok(more)
+    }
+
+    /// Begins a run in the log and decides what it reads.
+    pub(super) async fn slice(
+        &self,
+        plan: &Arc<Plan>,
+        state: &TableState,
+        run: &mut TableRun,
+        cancel: &CancellationToken,
+    ) -> Result<Slice> {
+        let table = &plan.table;
+        let record = self.sink.log(LogEntry::Begin { table: table.name.clone(), mode: table.mode }).await?;
+        run.run_id = Some(record.run_id);
+        let mut slice = Slice {
+            plan: Arc::clone(plan),
+            state: state.clone(),
+            record,
+            bound: None,
+            window: None,
+            sweep: Sweep::Off,
+        };
+        if table.mode == Mode::Incremental {
+            tokio::select! {
+                done = self.set_window(&mut slice) => done?,
+                () = cancel.cancelled() => return Err(interrupted()),
+            }
+            let window = slice.window.unwrap_or(Window { low: state.low(), high: None, watermark: state.low() });
+            run.window = Some(WindowReport { from: finite(window.low), to: window.high });
+        }
+        let bound = slice.bound.as_ref().map(|bound| bound.rule.to_string());
+        (self.observer)(&Event::RunStarted { table: table.name.clone(), run_id: slice.record.run_id, bound });
+        Ok(slice)
+    }
+
+    async fn set_window(&self, slice: &mut Slice) -> Result<()> {
+        let table = &slice.plan.table;
+        let source = self.source(table)?;
+        let low = slice.state.low();
+        let request = BoundRequest {
+            plan: &slice.plan,
+            low,
+            run_started_at: slice.record.run_started_at,
+            undrained: slice.state.undrained.as_ref(),
+        };
+        let bound = source.bound(request).await?;
+        self.tell_bound(table, &bound);
+        let limit = bound.watermark;
+        slice.window = Some(if table.window.0 > 0 {
+            let earliest = source.earliest(&slice.plan, low).await?;
+            next_window(low, earliest, limit, table.window, table.bound)
+        } else {
+            let high = (table.bound == BoundMode::Hold).then_some(limit);
+            Window { low, high, watermark: limit }
+        });
+        slice.sweep = self.sweep(&slice.plan, &slice.state, &bound);
+        slice.bound = Some(bound);
+        Ok(())
+    }
+
+    fn tell_bound(&self, table: &TableConfig, bound: &SafeBound) {
+        if let BoundRule::PreparedTransaction(prepared) = &bound.rule {
+            self.warn(
+                &table.name,
+                &format!(
+                    "prepared transaction `{}` (since {}) holds the watermark; rows flow on. End it with COMMIT PREPARED or ROLLBACK PREPARED",
+                    prepared.gid, prepared.prepared_at
+                ),
+            );
+        }
+        if !bound.rule.is_proven() {
+            self.warn(
+                &table.name,
+                "`fixed_lag` proves nothing: rows that commit later than the lag are found by the sweep only",
+            );
+        }
+    }
+
+    /// Which rows below the watermark are read again.
+    pub(super) fn sweep(&self, plan: &Plan, state: &TableState, bound: &SafeBound) -> Sweep {
+        let low = state.low();
+        if !low.is_finite() || plan.table.late_window.0 == 0 {
+            return Sweep::Off;
+        }
+        let clock_went_back = state.source_clock.is_some_and(|highest| bound.source_clock < highest);
+        let back_to = if clock_went_back {
+            self.warn(
+                &plan.table.name,
+                "the source's clock went back since the last run: the sweep looks through all history",
+            );
+            Timestamp::NEG_INFINITY
+        } else {
+            low.minus(plan.table.late_window)
+        };
+        match state.snapshot_xmin {
+            Some(since) if plan.can_sweep() => Sweep::Xmin { since, back_to },
+            // Without transaction numbers only a changed clock justifies reading rows again.
+            Some(_) if !clock_went_back => Sweep::Off,
+            _ => Sweep::LookBack { back_to },
+        }
+    }
+
+    async fn record_upload(&self, slice: &Slice, manifest: &Manifest, stored: bool, run: &mut TableRun) -> Result<()> {
+        let csv_path = stored.then(|| self.address(&manifest.csv));
+        describe_manifest(run, manifest, csv_path.clone());
+        run.status = RunState::Uploaded;
+        let upload = Upload {
+            run_id: slice.record.run_id,
+            csv_path,
+            rows: manifest.rows,
+            late_rows: manifest.late_rows,
+            bytes: manifest.bytes,
+            sha256: manifest.sha256.clone(),
+            window: manifest.window,
+            bound: manifest.bound.clone(),
+        };
+        self.sink.log(LogEntry::Uploaded(Box::new(upload))).await.map(drop)
+    }
+
+    async fn commit_run(
+        &self,
+        slice: Slice,
+        extracted: Extracted,
+        state: &mut TableState,
+        run: &mut TableRun,
+    ) -> Result<()> {
+        let run_id = slice.record.run_id;
+        self.sink.log(LogEntry::Loading { run_id }).await?;
+        run.status = RunState::Loading;
+        let staged = match extracted.staged {
+            Some(staged) => staged?,
+            None => self.sink.stage(&slice.plan.load(false), self.header_only(&slice.plan)).await?,
+        };
+        let advance = Advance { expected: slice.state, becomes: extracted.becomes.clone() };
+        let rows = extracted.manifest.rows;
+        self.commit(staged, run_id, rows, Some(advance), run).await?;
+        *state = TableState { last_run_id: Some(run_id), ..extracted.becomes };
+        if extracted.stored {
+            let started = Instant::now();
+            let moved = archive(self.blobs.as_ref(), &self.layout, &extracted.manifest).await?;
+            run.csv_path = Some(self.address(&moved.csv));
+            run.seconds.archive = started.elapsed().as_secs_f64();
+        }
+        Ok(())
+    }
+
+    /// Commits staged rows and puts the counts into the report.
+    pub(super) async fn commit(
+        &self,
+        staged: Box<dyn Staged>,
+        run_id: RunId,
+        rows: impl Into<Option<u64>>,
+        advance: Option<Advance>,
+        run: &mut TableRun,
+    ) -> Result<Accounting> {
+        let started = Instant::now();
+        let watermark = advance.as_ref().and_then(|advance| advance.becomes.last_extracted_at);
+        let done = staged.commit(Commit { run_id, rows: rows.into(), advance }).await?;
+        run.seconds.commit = started.elapsed().as_secs_f64();
+        run.status = RunState::Loaded;
+        run.rows_loaded = done.inserted + done.updated;
+        run.rows_identical = done.identical;
+        run.rows_different = done.different;
+        run.watermark = watermark.or(run.watermark);
+        Ok(done)
+    }
+
+    /// A CSV without rows, for a run that found nothing: the watermark moves through the same transaction as ever.
+    fn header_only(&self, plan: &Plan) -> crate::blob::ByteStream {
+        use crate::blob::Body;
+        bytes::Bytes::from(format!("{}\n", plan.load(false).header())).open()
+    }
+
+    /// Writes into the run log that a run failed, if it has one and did not get as far as `loaded`.
+    pub(super) async fn log_failure(&self, run: &mut TableRun, error: &Error) {
+        let Some(run_id) = run.run_id.filter(|_| run.status != RunState::Loaded) else { return };
+        let entry = LogEntry::Failed { run_id, message: error.chain() };
+        match self.sink.log(entry).await {
+            Ok(_) => run.status = RunState::Failed,
+            // The target is away: the next run finds the row and judges it by what stands in the blob store.
+            Err(unlogged) => {
+                tracing::warn!(table = run.table, %run_id, error = %unlogged.chain(), "run log cannot be written")
+            }
+        }
+    }
+
+    /// Extracts the next window of one table and stops when its manifest is written.
+    ///
+    /// # Errors
+    /// Any kind; nothing was loaded then.
+    pub async fn extract(&self, table: &str, wait: bool, cancel: &CancellationToken) -> Result<LoadParams> {
+        let table = self.config.table(table)?;
+        let lease = self.sink.lease(&table.name, wait).await?;
+        self.fail_dead_extracts(table).await?;
+        let plan = Arc::new(self.plan_table(table).await?);
+        let mut run = TableRun::new(&table.name, table.mode);
+        let extracted = async {
+            let slice = self.slice(&plan, lease.state(), &mut run, cancel).await?;
+            let extracted = self.transfer(&slice, Goal::Blob, &mut run, cancel).await?;
+            self.record_upload(&slice, &extracted.manifest, extracted.stored, &mut run).await?;
+            Ok((slice.record, extracted))
+        };
+        match extracted.await {
+            Ok((record, extracted)) => {
+                (self.observer)(&Event::RunFinished(Box::new(run)));
+                lease.release().await?;
+                Ok(self.load_params(&record, &extracted))
+            }
+            Err(error) => {
+                let error = named(error, &table.name);
+                self.log_failure(&mut run, &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    fn load_params(&self, record: &RunRecord, extracted: &Extracted) -> LoadParams {
+        LoadParams {
+            table: record.table_name.clone(),
+            csv_path: self.address(&extracted.manifest.csv),
+            run_id: Some(record.run_id),
+            run_started_at: Some(record.run_started_at),
+        }
+    }
+}
+
+fn describe_manifest(run: &mut TableRun, manifest: &Manifest, csv_path: Option<String>) {
+    run.rows_extracted = manifest.rows;
+    run.bytes = manifest.bytes;
+    run.sha256 = Some(manifest.sha256.clone());
+    run.csv_path = csv_path;
+    run.window = manifest.window.map(|window| WindowReport { from: finite(window.low), to: window.high });
+}
+
+pub(super) fn finite(at: Timestamp) -> Option<Timestamp> {
+    at.is_finite().then_some(at)
+}
+
+pub(super) fn failed(mut run: TableRun, error: &Error) -> TableRun {
+    if run.status != RunState::Loaded {
+        run.status = RunState::Failed;
+    }
+    run.error = Some(error.into());
+    run
+}
+
+/// The error with its table named, if it does not say so already.
+pub(super) fn named(error: Error, table: &str) -> Error {
+    let name = format!("table `{table}`");
+    if error.to_string().contains(&name) { error } else { error.context(name) }
+}

@@ -1,0 +1,359 @@
+//! One CSV on its way: read from the source through the spool into the blob store and, at the same time, into the
+//! sink's staging area.
+
+use std::sync::Arc;
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::blob::transform::Encoded;
+use crate::blob::{BlobKey, BlobStore, Body, Manifest, StoredForm, write_manifest};
+use crate::config::Mode;
+use crate::dialect::Tally;
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::{Event, Pipeline, TableRun};
+use crate::plan::Plan;
+use crate::sink::{RunRecord, Staged, TableState};
+use crate::source::{Reading, Snapshot, Sweep};
+use crate::spool::{Spool, SpoolWriter, spool};
+use crate::watermark::{BoundRule, SafeBound, Timestamp, Window};
+
+/// How many bytes pass between two progress events.
+const PROGRESS_BYTES: u64 = 1 << 20;
+
+/// What one run reads: decided before anything is read.
+#[derive(Debug, Clone)]
+pub(super) struct Slice {
+    pub plan: Arc<Plan>,
+    pub state: TableState,
+    pub record: RunRecord,
+    pub bound: Option<SafeBound>,
+    pub window: Option<Window>,
+    pub sweep: Sweep,
+}
+
+/// What an extract leaves: a CSV whose manifest is written, and its rows staged where that was asked for.
+pub(super) struct Extracted {
+    pub manifest: Manifest,
+    pub becomes: TableState,
+    /// The staged rows, or what went wrong with them: that never stops the extract.
+    pub staged: Option<Result<Box<dyn Staged>>>,
+    /// Whether there is a CSV: a run of `dwh run` that found nothing new writes none.
+    pub stored: bool,
+}
+
+/// What the caller wants of an extract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Blob only, always with a CSV: the load is a step of its own.
+    Blob,
+    /// Blob and staging at the same time; no CSV where there are no rows.
+    BlobAndStage,
+}
+
+impl Pipeline {
+    /// Reads one slice. When this returns, the source transaction is over and the manifest stands beside the CSV.
+    pub(super) async fn transfer(
+        &self,
+        slice: &Slice,
+        goal: Goal,
+        run: &mut TableRun,
+        cancel: &CancellationToken,
+    ) -> Result<Extracted> {
+        let started = Instant::now();
+        let mut extract = self.open(slice, run, cancel).await?;
+        let first_rows = extract.until_first_row().await?;
+        let skip = !first_rows && goal == Goal::BlobAndStage && slice.plan.table.mode == Mode::Incremental;
+        let key = self.key(slice);
+        if skip {
+            let (reading, totals) = extract.end().await?;
+            run.seconds.extract = started.elapsed().as_secs_f64();
+            let manifest = self.manifest(slice, &key, &reading, totals, None);
+            return Ok(Extracted { becomes: becomes(slice, &reading), manifest, staged: None, stored: false });
+        }
+        let body = Arc::new(Encoded::new(extract.spool.clone(), self.config.blob.compression));
+        let stage = (goal == Goal::BlobAndStage).then(|| self.spawn_stage(slice, &extract.spool));
+        let upload = self.spawn_upload(key.clone(), Arc::clone(&body), extract.stop.clone());
+        let read = extract.pump(&self.observer).await;
+        let (reading, totals) = match (read, upload.await.map_err(stopped)?) {
+            // A reader that only echoes the writer's failure is not the cause.
+            (Err(error), Err(echo)) if echo.kind() == ErrorKind::Interrupted => return Err(error),
+            (_, Err(cause)) => return Err(cause),
+            (Err(error), Ok(_)) => return Err(error),
+            (Ok((read, seconds)), Ok(uploaded)) => {
+                run.seconds.extract = seconds;
+                run.seconds.upload = uploaded;
+                read
+            }
+        };
+        let stored =
+            body.sent().map(|(bytes, sha256)| StoredForm { compression: self.config.blob.compression, bytes, sha256 });
+        let manifest = self.manifest(slice, &key, &reading, totals, stored);
+        write_manifest(self.blobs.as_ref(), &manifest).await?;
+        let staged = match stage {
+            Some(stage) => Some(tokio::select! {
+                done = stage => done.map_err(stopped)?.map(|(staged, seconds)| {
+                    run.seconds.stage = seconds;
+                    staged
+                }),
+                () = cancel.cancelled() => Err(interrupted()),
+            }),
+            None => None,
+        };
+        Ok(Extracted { becomes: becomes(slice, &reading), manifest, staged, stored: true })
+    }
+
+    async fn open(&self, slice: &Slice, run: &mut TableRun, cancel: &CancellationToken) -> Result<Extract> {
+        let (writer, spool) = spool(&std::env::temp_dir())?;
+        let reading = tokio::select! {
+            reading = self.read(slice) => reading?,
+            () = cancel.cancelled() => return Err(interrupted()),
+        };
+        if let (Some(window), Some(report)) = (slice.window, run.window.as_mut()) {
+            report.to = reading.high().or(window.high);
+        }
+        Ok(Extract {
+            table: slice.plan.table.name.clone(),
+            header: slice.plan.load(false).header().len() as u64,
+            reading,
+            writer,
+            spool,
+            tally: Tally::default(),
+            ended: false,
+            stop: CancellationToken::new(),
+            cancel: cancel.clone(),
+            started: Instant::now(),
+        })
+    }
+
+    /// Opens the read; when the source turns out to be another server, or an older state of it, than the one the
+    /// watermark came from, the sweep by transaction number means nothing and everything of the late window is read.
+    async fn read(&self, slice: &Slice) -> Result<Box<dyn Reading>> {
+        let source = self.source(&slice.plan.table)?;
+        let request = |sweep| crate::source::ReadRequest {
+            plan: &slice.plan,
+            window: slice.window,
+            sweep,
+            run_started_at: slice.record.run_started_at,
+        };
+        let reading = source.read(request(slice.sweep)).await?;
+        let Sweep::Xmin { since, back_to } = slice.sweep else { return Ok(reading) };
+        if same_history(&slice.state, reading.snapshot(), since) {
+            return Ok(reading);
+        }
+        drop(reading);
+        self.warn(
+            &slice.plan.table.name,
+            "the source is another server, or was restored, since the last run: all rows of `late_window` are read again",
+        );
+        source.read(request(Sweep::LookBack { back_to })).await
+    }
+
+    fn key(&self, slice: &Slice) -> BlobKey {
+        self.layout.csv(
+            &slice.plan.table.name,
+            slice.record.run_id,
+            slice.record.run_started_at,
+            self.config.blob.compression.suffix(),
+        )
+    }
+
+    fn spawn_stage(&self, slice: &Slice, spool: &Spool) -> AbortOnDropHandle<Result<(Box<dyn Staged>, f64)>> {
+        let (sink, mut load, csv) = (Arc::clone(&self.sink), slice.plan.load(false), spool.open());
+        load.allow_empty |= self.allow_empty;
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let started = Instant::now();
+            let staged = sink.stage(&load, csv).await?;
+            Ok((staged, started.elapsed().as_secs_f64()))
+        }))
+    }
+
+    fn spawn_upload(
+        &self,
+        key: BlobKey,
+        body: Arc<Encoded<Spool>>,
+        stop: CancellationToken,
+    ) -> AbortOnDropHandle<Result<f64>> {
+        let blobs: Arc<dyn BlobStore> = Arc::clone(&self.blobs);
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let started = Instant::now();
+            let put = blobs.put(&key, body.as_ref()).await;
+            if put.is_err() {
+                stop.cancel();
+            }
+            put.map(|_| started.elapsed().as_secs_f64())
+        }))
+    }
+
+    fn manifest(
+        &self,
+        slice: &Slice,
+        key: &BlobKey,
+        reading: &Ended,
+        totals: crate::dialect::Totals,
+        stored: Option<StoredForm>,
+    ) -> Manifest {
+        let table = &slice.plan.table;
+        Manifest {
+            format: Manifest::FORMAT,
+            project: self.config.project.name.clone(),
+            table: table.name.clone(),
+            run_id: slice.record.run_id,
+            run_started_at: slice.record.run_started_at,
+            mode: table.mode,
+            target: table.target.clone(),
+            csv: key.clone(),
+            columns: slice.plan.delivered(),
+            key: table.key.clone(),
+            on_conflict: table.on_conflict,
+            watermark_column: table.watermark.clone(),
+            query: slice.query(reading),
+            window: slice.window.map(|window| Window { high: reading.high, ..window }),
+            sweep: slice.sweep,
+            late_rows: reading.late_rows,
+            bound: slice.bound.clone(),
+            previous_run_id: slice.state.last_run_id,
+            snapshot: Some(reading.snapshot.clone()),
+            rows: totals.rows,
+            bytes: totals.bytes,
+            sha256: totals.sha256,
+            stored,
+            engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+impl Slice {
+    fn query(&self, reading: &Ended) -> String {
+        let low = self.window.map_or(Timestamp::NEG_INFINITY, |window| window.low);
+        let high = reading.high.unwrap_or(Timestamp::INFINITY);
+        self.plan.select(low, high, self.sweep, self.record.run_started_at)
+    }
+}
+
+/// An extract on its way.
+struct Extract {
+    table: String,
+    /// Bytes of the header line; more than that means rows.
+    header: u64,
+    reading: Box<dyn Reading>,
+    writer: SpoolWriter,
+    spool: Spool,
+    tally: Tally,
+    ended: bool,
+    /// Cancelled when the upload failed: there is no use in reading on.
+    stop: CancellationToken,
+    cancel: CancellationToken,
+    started: Instant,
+}
+
+/// What is known of a read that came to its end.
+struct Ended {
+    snapshot: Snapshot,
+    high: Option<Timestamp>,
+    late_rows: u64,
+}
+
+impl Extract {
+    /// Reads until there is a row, or the end; says whether there is a row.
+    async fn until_first_row(&mut self) -> Result<bool> {
+        while !self.ended && self.tally.rows() == 0 && self.tally.bytes() <= self.header + 2 {
+            self.step().await?;
+        }
+        Ok(!self.ended || self.tally.rows() > 0)
+    }
+
+    async fn step(&mut self) -> Result<()> {
+        let piece = tokio::select! {
+            piece = self.reading.next() => piece?,
+            () = self.stop.cancelled() => return Err(interrupted()),
+            () = self.cancel.cancelled() => return Err(interrupted()),
+        };
+        match piece {
+            Some(piece) => {
+                self.tally.push(&piece);
+                self.writer.write(&piece).await
+            }
+            None => {
+                self.ended = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads to the end. An error drops the writer, which breaks the stream of every reader.
+    async fn pump(mut self, observer: &super::Observer) -> Result<((Ended, crate::dialect::Totals), f64)> {
+        let mut told = 0;
+        while !self.ended {
+            self.step().await?;
+            if self.tally.bytes() - told >= PROGRESS_BYTES {
+                told = self.tally.bytes();
+                self.tell(observer);
+            }
+        }
+        self.tell(observer);
+        let started = self.started;
+        Ok((self.end().await?, started.elapsed().as_secs_f64()))
+    }
+
+    fn tell(&self, observer: &super::Observer) {
+        observer(&Event::Extracted { table: self.table.clone(), rows: self.tally.rows(), bytes: self.tally.bytes() });
+    }
+
+    async fn end(self) -> Result<(Ended, crate::dialect::Totals)> {
+        let ended = Ended {
+            snapshot: self.reading.snapshot().clone(),
+            high: self.reading.high(),
+            late_rows: self.reading.late_rows(),
+        };
+        self.reading.finish().await?;
+        if !self.tally.is_complete() {
+            return Err(Error::new(ErrorKind::Data, "the server's COPY ended in the middle of a row"));
+        }
+        let totals = self.tally.totals();
+        self.writer.finish().await?;
+        Ok((ended, totals))
+    }
+}
+
+/// The watermark row as it becomes when this slice is loaded.
+fn becomes(slice: &Slice, reading: &Ended) -> TableState {
+    let watermark = match (&slice.bound, slice.window) {
+        (Some(_), Some(window)) => window.watermark,
+        _ => slice.record.run_started_at,
+    };
+    let undrained = match slice.bound.as_ref().map(|bound| &bound.rule) {
+        Some(BoundRule::NotDrained(open)) => Some(open.clone()),
+        _ => None,
+    };
+    let clock = slice.bound.as_ref().map(|bound| bound.source_clock);
+    TableState {
+        // A bound that is held at "nothing yet" leaves the column as it was.
+        last_extracted_at: if watermark.is_finite() { Some(watermark) } else { slice.state.last_extracted_at },
+        snapshot_xmin: Some(reading.snapshot.xmin),
+        read_high: reading.high,
+        system_identifier: Some(reading.snapshot.identity.system_identifier.clone()),
+        timeline: Some(reading.snapshot.identity.timeline),
+        source_clock: slice.state.source_clock.max(clock),
+        undrained,
+        ..slice.state.clone()
+    }
+}
+
+/// Whether transaction numbers of `state` can be compared with those of `snapshot`.
+fn same_history(state: &TableState, snapshot: &Snapshot, since: u64) -> bool {
+    state.system_identifier.as_deref() == Some(snapshot.identity.system_identifier.as_str())
+        && state.timeline == Some(snapshot.identity.timeline)
+        && snapshot.xmax >= since
+        // Half the number space: beyond it an age means nothing.
+        && snapshot.xmax - since < (1 << 31)
+}
+
+pub(super) fn interrupted() -> Error {
+    Error::new(ErrorKind::Interrupted, "stopped on request")
+}
+
+/// A task of ours that ended without a result.
+fn stopped(error: tokio::task::JoinError) -> Error {
+    Error::new(ErrorKind::Internal, "a part of the run stopped").with_source(error)
+}

@@ -1,0 +1,195 @@
+//! From the staging table into bronze, with an account of every row.
+
+use tokio_postgres::Client;
+
+use super::PgSink;
+use crate::config::{Mode, OnConflict};
+use crate::connect::sort;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::LoadPlan;
+use crate::sink::{Accounting, Commit};
+
+/// Does everything of a load but the commit.
+///
+/// The watermark row comes first: it holds off every other load of the table, so bronze needs no lock of its own, and
+/// a run that lost the race ends before it has done any work.
+pub(super) async fn merge(
+    sink: &PgSink,
+    load: &LoadPlan,
+    client: &Client,
+    staged: u64,
+    commit: &Commit,
+) -> Result<Accounting> {
+    if let Some(promised) = commit.rows.filter(|promised| *promised != staged) {
+        return Err(Error::new(
+            ErrorKind::Data,
+            format!("table `{}`: the manifest promises {promised} rows, the CSV has {staged}", load.table),
+        ));
+    }
+    match &commit.advance {
+        Some(advance) => sink.control.advance(client, &load.table, commit.run_id, advance).await?,
+        None => sink.control.hold(client, &load.table).await?,
+    }
+    let work = Merge { load, client, staged };
+    let counts = match (load.mode, load.on_conflict) {
+        (Mode::Incremental, OnConflict::Nothing) => work.append().await?,
+        (Mode::Incremental, OnConflict::Update) => work.upsert().await?,
+        (Mode::Snapshot, _) => work.replace().await?,
+        (Mode::Scd, _) => work.date().await?,
+    };
+    sink.control.loaded(client, commit.run_id, &counts).await?;
+    Ok(counts)
+}
+
+/// A driver's error with the table's name, and with what to do about a lock.
+pub(super) fn named(load: &LoadPlan, error: tokio_postgres::Error) -> Error {
+    let locked = error.code().is_some_and(|code| code.code() == "55P03");
+    let error = sort(error).context(format!("table `{}`, bronze {}", load.table, load.target));
+    if locked {
+        error.with_hint(
+            "another session holds a lock on the bronze table; run it again, or raise `lock_timeout` in `[target]`",
+        )
+    } else {
+        error
+    }
+}
+
+struct Merge<'a> {
+    load: &'a LoadPlan,
+    client: &'a Client,
+    staged: u64,
+}
+
+/// Staged rows whose key is in bronze.
+struct Known {
+    same: u64,
+    wins: u64,
+    loses: u64,
+}
+
+impl Merge<'_> {
+    async fn execute(&self, sql: &str) -> Result<u64> {
+        self.client.execute_typed(sql, &[]).await.map_err(|error| named(self.load, error))
+    }
+
+    async fn counts(&self, sql: &str) -> Result<Vec<u64>> {
+        let row = self.client.query_typed_one(sql, &[]).await.map_err(|error| named(self.load, error))?;
+        Ok((0..row.len()).map(|at| row.get::<_, i64>(at).cast_unsigned()).collect())
+    }
+
+    /// New rows are inserted; only if some were not new is it worth a look at what the others are.
+    async fn append(&self) -> Result<Accounting> {
+        let inserted = self.execute(&self.load.merge()).await?;
+        let mut counts = self.account(inserted);
+        if inserted < self.staged {
+            let known = self.classify().await?;
+            // The join finds the rows that were just inserted as well.
+            counts.identical = known.same.checked_sub(inserted).ok_or_else(|| self.unbalanced(&counts))?;
+            counts.different = known.wins + known.loses;
+        }
+        self.balanced(counts)
+    }
+
+    /// Bronze is compared before it changes; the update must then touch exactly the rows that were announced.
+    async fn upsert(&self) -> Result<Accounting> {
+        if self.staged == 0 {
+            return Ok(self.account(0));
+        }
+        let known = self.classify().await?;
+        let new = self.staged.checked_sub(known.same + known.wins + known.loses);
+        let new = new.ok_or_else(|| self.unbalanced(&self.account(0)))?;
+        let touched = self.execute(&self.load.merge()).await?;
+        let counts = Accounting {
+            inserted: touched.saturating_sub(known.wins),
+            updated: known.wins,
+            identical: known.same,
+            different: known.wins + known.loses,
+            ..self.account(0)
+        };
+        if touched == new + known.wins { self.balanced(counts) } else { Err(self.unbalanced(&counts)) }
+    }
+
+    /// Replaced in place: views and grants stay, and readers see the old rows until the commit.
+    async fn replace(&self) -> Result<Accounting> {
+        if self.staged == 0 && !self.load.allow_empty {
+            let row = self.client.query_typed_one(&self.load.any_row(), &[]).await;
+            if row.map_err(|error| named(self.load, error))?.get(0) {
+                return Err(Error::new(
+                    ErrorKind::Data,
+                    format!(
+                        "table `{}`: a snapshot of no rows would replace the rows of {}",
+                        self.load.table, self.load.target
+                    ),
+                )
+                .with_hint(
+                    "if the source is meant to be empty, call with `--allow-empty` or set `allow_empty = true`",
+                ));
+            }
+        }
+        self.execute(&self.load.truncate()).await?;
+        let inserted = self.execute(&self.load.merge()).await?;
+        self.balanced(self.account(inserted))
+    }
+
+    /// Appended, unless this very copy is there already.
+    async fn date(&self) -> Result<Accounting> {
+        let there = self.counts(&self.load.count_copy()).await?;
+        match there.first().copied().unwrap_or_default() {
+            0 => {
+                let inserted = self.execute(&self.load.merge()).await?;
+                self.balanced(self.account(inserted))
+            }
+            count if count == self.staged => Ok(Accounting { identical: count, ..self.account(0) }),
+            count => Err(Error::new(
+                ErrorKind::Data,
+                format!(
+                    "table `{}`: {count} rows of this copy are in {}, the CSV has {}",
+                    self.load.table, self.load.target, self.staged
+                ),
+            )
+            .with_hint("delete the rows with this `_uploaded_at` from bronze, then load it again")),
+        }
+    }
+
+    async fn classify(&self) -> Result<Known> {
+        self.execute(&self.load.analyze_stage()).await?;
+        if let [doubled, ..] = self.counts(&self.load.count_doubled()).await?[..]
+            && doubled > 0
+        {
+            return Err(Error::new(
+                ErrorKind::Data,
+                format!("table `{}`: the CSV has {doubled} keys more than once", self.load.table),
+            )
+            .with_hint(format!(
+                "({}) does not tell the rows of the source apart: correct `key`, or mend the source",
+                self.load.key.join(", ")
+            )));
+        }
+        match self.counts(&self.load.classify()).await?[..] {
+            [same, wins, loses] => Ok(Known { same, wins, loses }),
+            _ => Err(Error::new(ErrorKind::Internal, "the comparison with bronze gave no three counts")),
+        }
+    }
+
+    fn account(&self, inserted: u64) -> Accounting {
+        Accounting { staged: self.staged, inserted, ..Accounting::default() }
+    }
+
+    fn balanced(&self, counts: Accounting) -> Result<Accounting> {
+        if counts.balances() { Ok(counts) } else { Err(self.unbalanced(&counts)) }
+    }
+
+    fn unbalanced(&self, counts: &Accounting) -> Error {
+        Error::new(
+            ErrorKind::Data,
+            format!(
+                "table `{}`: row accounting: {} rows staged, but {} inserted, {} identical and {} different in {}",
+                self.load.table, counts.staged, counts.inserted, counts.identical, counts.different, self.load.target
+            ),
+        )
+        .with_hint(format!(
+            "nothing was changed; look for a trigger, a rule or row level security on {} that drops or changes rows",
+            self.load.target
+        ))
+    }
+}

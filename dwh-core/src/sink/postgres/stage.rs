@@ -1,0 +1,122 @@
+//! Staging: a CSV on its way into a temporary table of the load transaction.
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::PgSink;
+use super::merge;
+use super::pool::Tx;
+use crate::blob::ByteStream;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::LoadPlan;
+use crate::retry::retry;
+use crate::run::{RunId, RunState};
+use crate::sink::{Accounting, Commit, Staged};
+
+/// Bytes that are gathered before they are sent: the driver flushes with every piece.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Rows in a temporary table of an open transaction.
+pub(super) struct PgStaged {
+    sink: PgSink,
+    load: LoadPlan,
+    tx: Tx,
+    rows: u64,
+    _one_of_the_loads: OwnedSemaphorePermit,
+}
+
+impl PgStaged {
+    pub(super) async fn fill(sink: &PgSink, load: &LoadPlan, csv: ByteStream) -> Result<Self> {
+        let permit = sink
+            .loads
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|error| Error::new(ErrorKind::Internal, "target: the sink is closed").with_source(error))?;
+        let tx = sink.begin().await?;
+        tx.client()?.batch_execute(&load.create_stage()).await.map_err(|error| merge::named(load, error))?;
+        let rows = copy(&tx, load, csv).await?;
+        Ok(Self { sink: sink.clone(), load: load.clone(), tx, rows, _one_of_the_loads: permit })
+    }
+}
+
+/// Sends the CSV and returns the server's count of rows. An error leaves the transaction to be rolled back.
+async fn copy(tx: &Tx, load: &LoadPlan, csv: ByteStream) -> Result<u64> {
+    let failed = |error| merge::named(load, error);
+    let mut csv = check_header(load, csv).await?;
+    let mut sink = Box::pin(tx.client()?.copy_in::<_, Bytes>(&load.copy_in()).await.map_err(failed)?);
+    let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+    while let Some(piece) = csv.next().await {
+        // On the way out of here the COPY is called off.
+        chunk.extend_from_slice(&piece?);
+        if chunk.len() >= CHUNK_BYTES {
+            let full = std::mem::replace(&mut chunk, BytesMut::with_capacity(CHUNK_BYTES)).freeze();
+            if sink.feed(full).await.is_err() {
+                // The server has said why; it is told at the end.
+                chunk.clear();
+                break;
+            }
+        }
+    }
+    if !chunk.is_empty() {
+        // As above.
+        drop(sink.feed(chunk.freeze()).await);
+    }
+    sink.as_mut().finish().await.map_err(failed)
+}
+
+/// Reads as far as the first line and compares it with the header that the load expects; the line is passed on.
+async fn check_header(load: &LoadPlan, mut csv: ByteStream) -> Result<ByteStream> {
+    let header = load.header();
+    let mut head = BytesMut::new();
+    while head.len() < header.len() + 2 {
+        match csv.next().await {
+            Some(piece) => head.extend_from_slice(&piece?),
+            None => break,
+        }
+    }
+    let rest = head.strip_prefix(header.as_bytes());
+    if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"\n") || rest.starts_with(b"\r\n")) {
+        return Err(Error::new(
+            ErrorKind::Data,
+            format!("table `{}`: the CSV does not begin with the header `{header}`", load.table),
+        )
+        .with_hint("the CSV was written for other columns; extract again, or correct the file's first line"));
+    }
+    Ok(futures_util::stream::once(async move { Ok(head.freeze()) }).chain(csv).boxed())
+}
+
+#[async_trait]
+impl Staged for PgStaged {
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    async fn commit(self: Box<Self>, commit: Commit) -> Result<Accounting> {
+        let Self { sink, load, tx, rows, _one_of_the_loads } = *self;
+        let counts = merge::merge(&sink, &load, tx.client()?, rows, &commit).await?;
+        match tx.commit().await {
+            Ok(()) => Ok(counts),
+            Err(error) if error.kind() == ErrorKind::Unreachable => prove(&sink, commit.run_id, error)
+                .await
+                .map(|()| counts)
+                .map_err(|error| error.context(format!("table `{}`", load.table))),
+            Err(error) => Err(error.context(format!("table `{}`", load.table))),
+        }
+    }
+}
+
+/// The answer to a commit was lost: the run log, written in the same transaction, says what became of it.
+async fn prove(sink: &PgSink, run_id: RunId, lost: Error) -> Result<()> {
+    let state = retry("reading what became of a commit", || async {
+        let tx = sink.begin().await?;
+        // Waits for the lost session, which may still be at it.
+        let state = sink.control.proof(tx.client()?, run_id).await?;
+        tx.commit().await?;
+        Ok(state)
+    })
+    .await?;
+    if state == Some(RunState::Loaded) { Ok(()) } else { Err(lost) }
+}

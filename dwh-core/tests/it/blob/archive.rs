@@ -1,0 +1,1 @@
+//! The move from `exports/` to `processed/`.

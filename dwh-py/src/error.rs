@@ -1,0 +1,71 @@
+//! Exceptions: a class for each kind of error below `DwhError`, with `code` and `hint`.
+
+use dwh_core::ErrorKind;
+use dwh_core::pipeline::ErrorReport;
+use pyo3::create_exception;
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+create_exception!(dwh, DwhError, PyException, "What went wrong; the base of all others.");
+
+macro_rules! kinds {
+    ($($kind:ident => $class:ident, $doc:literal;)*) => {
+        $(create_exception!(dwh, $class, DwhError, $doc);)*
+
+        /// Adds every exception to the module.
+        pub fn add_classes(module: &Bound<'_, PyModule>) -> PyResult<()> {
+            let py = module.py();
+            module.add("DwhError", py.get_type::<DwhError>())?;
+            $(module.add(stringify!($class), py.get_type::<$class>())?;)*
+            Ok(())
+        }
+
+        /// The class of an error's code; the base for codes that this module does not know.
+        fn class<'py>(py: Python<'py>, code: &str) -> Bound<'py, PyType> {
+            $(if code == ErrorKind::$kind.row().code {
+                return py.get_type::<$class>();
+            })*
+            py.get_type::<DwhError>()
+        }
+    };
+}
+
+kinds! {
+    Config => ConfigError, "The configuration or the arguments are wrong; nothing was tried.";
+    NotFound => NotFoundError, "A table, schema, role, column or file that was named is not there.";
+    Unreachable => UnreachableError, "A service does not answer, or stopped answering.";
+    Auth => AuthError, "A service refuses the credentials or the TLS.";
+    Permission => PermissionDeniedError, "The role or key lacks a right.";
+    Drift => DriftError, "Source and bronze no longer have the same columns and types.";
+    Contract => ContractError, "A contract with the target does not hold.";
+    Data => DataError, "Data is not what was promised.";
+    Locked => LockedError, "Another run holds the table.";
+    Busy => BusyError, "A service is overloaded; the same call may go through later.";
+    Exists => ExistsError, "The blob exists already, with other bytes.";
+    Disk => DiskError, "A disk is full or not writable.";
+    Interrupted => RunInterruptedError, "The run was asked to stop.";
+    Internal => InternalError, "None of the others.";
+}
+
+/// The exception of an error.
+pub fn raise(py: Python<'_>, error: &dwh_core::Error) -> PyErr {
+    raise_report(py, &ErrorReport::from(error))
+}
+
+/// The exception of an error that stands in a report. Its text ends with the hint: often all that a log shows.
+pub fn raise_report(py: Python<'_>, error: &ErrorReport) -> PyErr {
+    let text = format!("{}\n\nhint: {}", error.message, error.hint);
+    let filled = class(py, &error.code).call1((text,)).and_then(|exception| {
+        exception.setattr("code", &error.code)?;
+        exception.setattr("message", &error.message)?;
+        exception.setattr("hint", &error.hint)?;
+        Ok(exception)
+    });
+    filled.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// The exception of a defect of ours.
+pub fn internal(error: &dyn std::fmt::Display) -> PyErr {
+    InternalError::new_err(error.to_string())
+}

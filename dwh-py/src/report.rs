@@ -1,0 +1,58 @@
+//! What the verbs return: objects whose attributes are the keys of the JSON that the command prints.
+
+use pyo3::exceptions::{PyAttributeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyType};
+
+use crate::convert::{to_json, to_python};
+
+macro_rules! reports {
+    ($($name:ident of $value:ty, $doc:literal;)*) => {$(
+        #[doc = $doc]
+        #[pyclass(frozen, module = "dwh")]
+        pub struct $name(pub $value);
+
+        #[pymethods]
+        impl $name {
+            /// From the JSON that the command prints; pickles are made of it.
+            #[new]
+            fn new(json: &str) -> PyResult<Self> {
+                serde_json::from_str(json).map(Self).map_err(|error| PyValueError::new_err(error.to_string()))
+            }
+
+            fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyType>, (String,))> {
+                Ok((slf.get_type(), (to_json(&slf.get().0)?,)))
+            }
+
+            /// Plain dicts, lists, strings and numbers, as JSON has them.
+            fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                to_python(py, &self.0)
+            }
+
+            /// Only asked for what is no attribute of the class.
+            fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+                let dict = to_python(py, &self.0)?.cast_into::<PyDict>()?;
+                let unknown = || PyAttributeError::new_err(format!("{} has no `{name}`", stringify!($name)));
+                dict.get_item(name)?.ok_or_else(unknown)
+            }
+
+            fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+                Ok(format!("{}({})", stringify!($name), to_python(py, &self.0)?.repr()?))
+            }
+
+            fn __eq__(&self, other: &Self) -> bool {
+                self.0 == other.0
+            }
+        }
+    )*};
+}
+
+reports! {
+    CheckReport of dwh_core::pipeline::CheckReport, "What `check` found.";
+    LoadParams of dwh_core::LoadParams, "What `load` takes, and `extract` returns.";
+    MigrateReport of dwh_core::pipeline::MigrateReport, "What `migrate` did.";
+    PlanReport of dwh_core::pipeline::PlanReport, "What the next run of a table would do.";
+    RunReport of dwh_core::RunReport, "What `run` did.";
+    StatusReport of dwh_core::pipeline::StatusReport, "Freshness, lag and failures.";
+    TableRun of dwh_core::pipeline::TableRun, "One run of one table.";
+}

@@ -1,0 +1,92 @@
+//! Runs the engine's futures for Python: without the GIL, safe after a fork, and open to Ctrl-C.
+
+use dwh_core::{Error, ErrorKind};
+use pyo3::prelude::*;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::error;
+
+/// A value that belongs to the process that made it.
+///
+/// A forked child has the memory of its parent, but neither its threads nor sole use of its sockets. It makes a value
+/// of its own and forgets the old one: dropping it would wait for threads that are not there, and would unregister
+/// sockets that the parent still uses.
+///
+/// The GIL is held whenever the lock is, so that no fork by Python can happen in between.
+pub struct PerProcess<T>(Mutex<Option<(u32, T)>>);
+
+impl<T: Clone> PerProcess<T> {
+    /// Nothing made yet.
+    pub const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// This process's value, made at its first use.
+    pub fn get(&self, _py: Python<'_>, make: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = std::process::id();
+        if let Some((process, value)) = &*slot
+            && *process == here
+        {
+            return Ok(value.clone());
+        }
+        let value = make()?;
+        std::mem::forget(slot.replace((here, value.clone())));
+        Ok(value)
+    }
+}
+
+static RUNTIME: PerProcess<Arc<Runtime>> = PerProcess::new();
+
+/// Runs `work` to its end without the GIL. The first Ctrl-C cancels the token and waits for the work to stop, the
+/// second drops it; both end in Python's own `KeyboardInterrupt`.
+pub fn block_on<T, F>(py: Python<'_>, work: impl FnOnce(CancellationToken) -> F + Send) -> PyResult<T>
+where
+    T: Send,
+    F: Future<Output = dwh_core::Result<T>>,
+{
+    let runtime = RUNTIME.get(py, || Ok(Arc::new(Runtime::new().map_err(|error| error::internal(&error))?)))?;
+    let ended = py.detach(|| runtime.block_on(watched(work)));
+    ended?.map_err(|error| error::raise(py, &error))
+}
+
+/// The same for work that does not listen for the token: the first Ctrl-C drops it, which leaves nothing half done.
+pub fn block_on_or_drop<T, F>(py: Python<'_>, work: F) -> PyResult<T>
+where
+    T: Send,
+    F: Future<Output = dwh_core::Result<T>> + Send,
+{
+    block_on(py, |cancel| async move {
+        tokio::select! {
+            ended = work => ended,
+            () = cancel.cancelled() => Err(Error::new(ErrorKind::Interrupted, "the call was interrupted")),
+        }
+    })
+}
+
+async fn watched<T, F>(work: impl FnOnce(CancellationToken) -> F) -> PyResult<dwh_core::Result<T>>
+where
+    F: Future<Output = dwh_core::Result<T>>,
+{
+    let cancel = CancellationToken::new();
+    let mut work = pin!(work(cancel.clone()));
+    let mut interrupted = None;
+    loop {
+        tokio::select! {
+            ended = &mut work => return interrupted.map_or(Ok(ended), Err),
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+        if let Err(signal) = Python::attach(|py| py.check_signals()) {
+            if interrupted.is_some() {
+                return Err(signal);
+            }
+            cancel.cancel();
+            interrupted = Some(signal);
+        }
+    }
+}

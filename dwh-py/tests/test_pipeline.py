@@ -1,0 +1,135 @@
+"""What needs no server: configuration, arguments, exceptions, stubs."""
+
+import ast
+import os
+import pickle
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import dwh
+import pytest
+
+CONFIG = """
+[project]
+name = "fleet"
+
+[source.main]
+url = "postgresql://reader:hunter2@127.0.0.1:1/fleet"
+
+[target]
+url = "postgresql://writer:hunter2@127.0.0.1:1/warehouse"
+
+[blob]
+url = "{blob}"
+
+[[table]]
+name = "trips"
+relation = "public.trips"
+mode = "incremental"
+watermark = "recorded_at"
+key = ["id"]
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "dwh.toml"
+    path.write_text(CONFIG.format(blob=(tmp_path / "blobs").as_uri()))
+    return path
+
+
+def test_missing_configuration(tmp_path: Path) -> None:
+    with pytest.raises(dwh.ConfigError) as caught:
+        dwh.Pipeline(tmp_path / "none.toml")
+    error = caught.value
+    assert isinstance(error, dwh.DwhError)
+    assert error.code == "config"
+    assert "none.toml" in error.message
+    assert error.hint and str(error) == f"{error.message}\n\nhint: {error.hint}"
+
+
+def test_the_pipeline_shows_no_secret(config: Path) -> None:
+    assert "hunter2" not in repr(dwh.Pipeline(config))
+    assert str(config) in repr(dwh.Pipeline(str(config)))
+
+
+def test_an_unknown_table_is_a_config_error(config: Path) -> None:
+    with pytest.raises(dwh.ConfigError, match="`tripz`"):
+        dwh.Pipeline(config).run(["tripz"])
+
+
+@pytest.mark.parametrize("params", [{}, {"table": "trips"}, {"table": "trips", "csv_path": "x", "rows": 1}, None, 3])
+def test_load_refuses_what_extract_never_returns(config: Path, params: object) -> None:
+    with pytest.raises(dwh.ConfigError, match="`params`"):
+        dwh.Pipeline(config).load(params)  # type: ignore[arg-type]
+
+
+def test_a_dead_source_is_unreachable_and_stops_nothing_else(config: Path) -> None:
+    with pytest.raises(dwh.UnreachableError) as caught:
+        dwh.Pipeline(config).extract("trips")
+    assert caught.value.code == "unreachable"
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_works_like_its_parent(config: Path) -> None:
+    pipeline = dwh.Pipeline(config)
+
+    def unreachable() -> bool:
+        try:
+            pipeline.extract("trips")
+        except dwh.UnreachableError:
+            return True
+        return False
+
+    assert unreachable()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if unreachable() else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+    assert unreachable()
+
+
+def test_ctrl_c_ends_a_call_that_waits(config: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        config.write_text(config.read_text().replace("127.0.0.1:1", address))
+        pipeline = dwh.Pipeline(config)
+
+        accepted = []
+
+        def interrupt() -> None:
+            accepted.append(silent.accept())  # kept open: a closed connection would be an answer
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.status()
+
+
+def test_reports_and_exceptions_survive_a_pickle() -> None:
+    params = dwh.LoadParams('{"table": "trips", "csv_path": "x.csv", "run_id": 7}')
+    assert params.to_dict() == {"table": "trips", "csv_path": "x.csv", "run_id": 7}
+    assert (params.table, params.run_id) == ("trips", 7)
+    assert pickle.loads(pickle.dumps(params)) == params
+    with pytest.raises(AttributeError, match="`nothing`"):
+        params.nothing  # type: ignore[attr-defined]
+    with pytest.raises(dwh.ConfigError) as caught:
+        dwh.Pipeline("/nowhere/dwh.toml")
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (type(copy), copy.code, copy.hint) == (dwh.ConfigError, "config", caught.value.hint)
+
+
+def test_the_stub_names_what_the_module_has() -> None:
+    stub = Path(dwh.__file__).with_name("_dwh.pyi")
+    classes = {node.name: node for node in ast.parse(stub.read_text()).body if isinstance(node, ast.ClassDef)}
+    public = {name for name in classes if not name.startswith("_")}
+    assert public == set(dwh.__all__) - {"__version__"}
+    verbs = {node.name for node in classes["Pipeline"].body if isinstance(node, ast.FunctionDef)} - {"__init__"}
+    assert verbs == {name for name in vars(dwh.Pipeline) if not name.startswith("_")}
+    for name, node in classes.items():
+        if any(isinstance(base, ast.Name) and base.id == "DwhError" for base in node.bases):
+            assert issubclass(getattr(dwh, name), dwh.DwhError)

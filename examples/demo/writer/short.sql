@@ -1,0 +1,2 @@
+\set device random(1, 60)
+insert into fleet.position_history (imei, gps_time, geom, speed_kmh, heading, ignition, address, raw) values ('8640000' || lpad(:device::text, 8, '0'), clock_timestamp() - random() * interval '90 seconds', st_setsrid(st_makepoint(36.8 + random() / 7, -1.3 + random() / 7), 4326), (random() * 120)::numeric(6, 2), (random() * 359)::smallint, true, 'on the road', '{"live": true}') on conflict do nothing;

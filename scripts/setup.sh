@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Installs what is missing on this machine, and nothing that is there: PostgreSQL with PostGIS, Python with venv, a C
+# compiler (by apt-get, as root or with sudo), and the Python tools of scripts/requirements.txt in .venv.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() { echo "setup: $1" >&2; exit 1; }
+say() { echo "setup: $1" >&2; }
+
+apt() { # PACKAGE...
+  command -v apt-get > /dev/null || fail "install by hand, this machine has no apt-get: $*"
+  local sudo=()
+  if [ "$(id -u)" != 0 ]; then
+    sudo=(sudo -n)
+    "${sudo[@]}" true 2> /dev/null || fail "run it as root, or as root call: apt-get install $*"
+  fi
+  say "installing $*"
+  if [ -z "${updated:-}" ]; then "${sudo[@]}" apt-get -qq update; updated=1; fi
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Options::=--force-confold \
+    install --no-install-recommends "$@" > /dev/null
+}
+
+postgres() {
+  if scripts/postgres.sh bin > /dev/null 2>&1; then return; fi
+  apt ca-certificates postgresql-common
+  # Debian starts a server on port 5432 with the package; the project starts its own where it needs one
+  local conf=/etc/postgresql-common/createcluster.conf
+  if [ "$(id -u)" = 0 ] && [ -e "$conf" ] && ! ls /etc/postgresql/*/main > /dev/null 2>&1; then
+    sed -i -E 's/^#? *create_main_cluster *=.*/create_main_cluster = false/' "$conf"
+  fi
+  local newest
+  newest=$(apt-cache search --names-only '^postgresql-[0-9]+-postgis-3$' | sed -E 's/^postgresql-([0-9]+)-.*/\1/' | sort -n | tail -1)
+  [ -n "$newest" ] || fail "no package of PostGIS was found; install PostgreSQL >= 12 with PostGIS by hand"
+  apt "postgresql-$newest" "postgresql-$newest-postgis-3"
+  scripts/postgres.sh bin > /dev/null
+}
+
+python() {
+  if ! python3 -c 'import ensurepip, venv' 2> /dev/null; then apt python3 python3-venv; fi
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "Python 3.10 or newer is needed, this is $(python3 --version)"
+  if cmp -s scripts/requirements.txt .venv/installed.txt; then return; fi
+  say "installing the Python tools into .venv"
+  [ -x .venv/bin/pip ] || python3 -m venv .venv
+  .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: -r scripts/requirements.txt
+  cp scripts/requirements.txt .venv/installed.txt
+}
+
+rust() {
+  command -v cargo > /dev/null || fail "cargo is missing: install Rust from https://rustup.rs"
+  local wanted found
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  found=$(cargo --version | cut -d' ' -f2)
+  [ "$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -1)" = "$wanted" ] ||
+    fail "Rust $wanted or newer is needed, this is $found: rustup update stable"
+  command -v cc > /dev/null || apt build-essential
+}
+
+rust
+postgres
+python
