@@ -1,6 +1,7 @@
 //! The pipeline: the only place that knows source, blob store and sink together.
 
 mod by_hand;
+mod init;
 mod inspect;
 mod load;
 mod recover;
@@ -20,6 +21,7 @@ use crate::run::RunId;
 use crate::sink::{PgSink, Sink};
 use crate::source::{PgSource, Source};
 
+pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use report::{
     CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity,
     StatusReport, TableRun, TableStatus, WindowReport,
