@@ -7,6 +7,7 @@ mod load;
 mod recover;
 mod report;
 mod run;
+mod schedule;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub use report::{
     CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity,
     StatusReport, TableRun, TableStatus, WindowReport,
 };
+pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
 
 /// What happens during a run, for progress bars and logs.
 #[derive(Debug, Clone, PartialEq)]

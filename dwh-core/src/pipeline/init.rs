@@ -76,10 +76,7 @@ pub async fn init(request: &InitRequest, environment: &Environment) -> Result<In
     if !request.dry_run {
         files.refuse_existing()?;
     }
-    let env = files::env(&[
-        ("DWH_SOURCE_URL", request.source.expose()),
-        ("DWH_TARGET_URL", request.target.expose()),
-    ])?;
+    let env = files::env(&[("DWH_SOURCE_URL", request.source.expose()), ("DWH_TARGET_URL", request.target.expose())])?;
     let target = Connector::new("target", &request.target, environment)?;
     let survey = Survey::open("source", &request.source, environment).await?;
     let server = survey.server().await?;

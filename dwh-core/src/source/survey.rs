@@ -12,9 +12,7 @@ use crate::connect::{Connector, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{RelationKind, TableRef, TableSchema, quote_ident};
 
-pub(crate) use facts::{
-    Counters, ForeignType, Reach, Relation, Rows, ServerFacts, TableFacts, Trigger, grouped,
-};
+pub(crate) use facts::{Counters, ForeignType, Reach, Relation, Rows, ServerFacts, TableFacts, Trigger, grouped};
 
 /// Where counting a table that was never analyzed stops.
 const COUNTED: u64 = 100_000;
@@ -86,10 +84,7 @@ impl Survey {
             return Ok(Rows::About(rows));
         }
         let limit = COUNTED + 1;
-        let sql = format!(
-            "select count(*) as rows from (select from {} limit {limit}) as counted",
-            schema.table.sql()
-        );
+        let sql = format!("select count(*) as rows from (select from {} limit {limit}) as counted", schema.table.sql());
         let Some(row) = self.look(&sql).await? else { return Ok(Rows::Unknown) };
         let rows = u64::try_from(row.get::<_, i64>("rows")).unwrap_or_default();
         Ok(if rows > COUNTED { Rows::MoreThan(COUNTED) } else { Rows::Exactly(rows) })
@@ -98,9 +93,8 @@ impl Survey {
     /// Looks at the values of a time column.
     pub(crate) async fn reach(&self, schema: &TableSchema, column: &str) -> Result<Reach> {
         let (table, name) = (schema.table.sql(), quote_ident(column));
-        let sql = format!(
-            "select exists (select from {table} where {name} is null or {name} = 'infinity') as unreachable"
-        );
+        let sql =
+            format!("select exists (select from {table} where {name} is null or {name} = 'infinity') as unreachable");
         let unreachable = self.look(&sql).await?.map(|row| row.get("unreachable"));
         let mut reach = Reach { unreachable, age_days: None };
         if schema.indexed.iter().any(|indexed| indexed == column) {

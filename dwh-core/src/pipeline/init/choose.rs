@@ -158,7 +158,8 @@ fn fill(choice: &mut Choice, known: &Known<'_>, key: &UniqueKey, candidate: &Can
     }
     if known.facts.subscribed {
         choice.doubts.push(
-            "logical replication writes this table with the publisher's times: better copy from the publisher".to_owned(),
+            "logical replication writes this table with the publisher's times: better copy from the publisher"
+                .to_owned(),
         );
     }
     choice.window = window(known, &candidate.column);
@@ -181,7 +182,9 @@ fn doubt_watermark(choice: &mut Choice, known: &Known<'_>, candidate: &Candidate
         choice.doubts.push(format!("no trigger moves {name}: every UPDATE must set it, or its change is not copied"));
     }
     match known.reach.get(&candidate.column).and_then(|reach| reach.unreachable) {
-        None => choice.doubts.push(format!("looking for NULL and infinity in {name} took too long; a run refuses them")),
+        None => {
+            choice.doubts.push(format!("looking for NULL and infinity in {name} took too long; a run refuses them"))
+        }
         Some(_) if !candidate.not_null => choice.doubts.push(format!(
             "{name} may be NULL, and a run refuses such rows; `alter table {table} alter column {name} set not null;`"
         )),

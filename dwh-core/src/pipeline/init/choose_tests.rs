@@ -53,12 +53,7 @@ fn column(name: &str, type_name: &str, not_null: bool, default: Option<&str>) ->
 }
 
 fn key(name: &str, columns: &[&str], primary: bool) -> UniqueKey {
-    UniqueKey {
-        name: name.into(),
-        columns: columns.iter().map(ToString::to_string).collect(),
-        primary,
-        unusable: None,
-    }
+    UniqueKey { name: name.into(), columns: columns.iter().map(ToString::to_string).collect(), primary, unusable: None }
 }
 
 fn with(columns: &str, change: impl FnOnce(&mut TableFacts)) -> TableFacts {
@@ -136,12 +131,18 @@ fn the_matrix() {
         (with("recorded_at tz!=#", |f| f.schema.keys.clear()), "snapshot"),
         (with("recorded_at tz!=#", |f| f.schema.keys[0].unusable = Some("it is partial".into())), "snapshot"),
         (with("recorded_at tz!=#, code text", |f| f.schema.keys = vec![key("c", &["code"], false)]), "snapshot"),
-        (with("recorded_at tz!=#, code text!", |f| f.schema.keys = vec![key("c", &["code"], false)]), "incremental recorded_at"),
+        (
+            with("recorded_at tz!=#, code text!", |f| f.schema.keys = vec![key("c", &["code"], false)]),
+            "incremental recorded_at",
+        ),
         // Updates.
         (with("recorded_at tz!=#", updated(9_000)), "incremental recorded_at ?updates"),
         (with("recorded_at tz!=#", updated(9_001)), "snapshot"),
         (with("created_at tz!=#, updated_at tz!=#", updated(500_000)), "incremental updated_at update ?kept"),
-        (with("created_at tz!=#, updated_at tz!", updated(500_000)), "incremental updated_at update ?stamp ?kept ?index"),
+        (
+            with("created_at tz!=#, updated_at tz!", updated(500_000)),
+            "incremental updated_at update ?stamp ?kept ?index",
+        ),
         (table("created_at tz!=#, updated_at tz!=#"), "incremental updated_at update ?kept"),
         (table("created_at tz!=#, updated_at tz"), "incremental created_at"),
         // Deletes.
@@ -165,7 +166,13 @@ fn the_matrix() {
         (table("created_on date!=#"), "incremental created_on ?zone"),
         (table("created_at bigint!#"), "snapshot"),
         // Other kinds.
-        (with("time tz!=#", |f| { f.schema.kind = RelationKind::Hypertable; f.rows = Rows::Exactly(5); }), "incremental time ?reported"),
+        (
+            with("time tz!=#", |f| {
+                f.schema.kind = RelationKind::Hypertable;
+                f.rows = Rows::Exactly(5);
+            }),
+            "incremental time ?reported",
+        ),
         (with("recorded_at tz!=#", |f| f.subscribed = true), "incremental recorded_at ?publisher"),
         (with("recorded_at tz!=#", |f| f.counters = Counters::default()), "incremental recorded_at ?quiet"),
     ];
@@ -194,7 +201,7 @@ fn a_trigger_is_believed_before_a_default() {
 
 #[test]
 fn a_column_with_rows_that_no_window_holds_gives_way() {
-    let facts = table("updated_at tz=#, created_at tz!=#");
+    let facts = table("updated_at tz=#, created_at tz=#");
     let mut reach = all_fine(&facts);
     reach.insert("updated_at".into(), Reach { unreachable: Some(true), age_days: None });
     reach.insert("created_at".into(), Reach { unreachable: None, age_days: None });
@@ -228,7 +235,9 @@ fn a_key_that_is_copied_as_text_is_no_key() {
 #[test]
 fn windows_grow_where_days_are_thin() {
     let facts = table("recorded_at tz!=#");
-    for (age, window) in [(None, None), (Some(0), None), (Some(3), None), (Some(9), Some("7d")), (Some(900), Some("30d"))] {
+    for (age, window) in
+        [(None, None), (Some(0), None), (Some(3), None), (Some(9), Some("7d")), (Some(900), Some("30d"))]
+    {
         let mut reach = all_fine(&facts);
         reach.insert("recorded_at".into(), Reach { unreachable: Some(false), age_days: age });
         let choice = choose(&Known { facts: &facts, server: &server(), reach: &reach, cast: &BTreeSet::new() });

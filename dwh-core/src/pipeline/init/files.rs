@@ -84,7 +84,9 @@ fn create(path: &Path, text: &str, private: bool) -> std::io::Result<()> {
 
 /// The text of `.env`, which reads back as exactly these values.
 pub(super) fn env(values: &[(&str, &str)]) -> Result<String> {
-    let mut text = String::from("# The addresses of `dwh.toml` beside this file, passwords and all: keep it out of version control.\n");
+    let mut text = String::from(
+        "# The addresses of `dwh.toml` beside this file, passwords and all: keep it out of version control.\n",
+    );
     for (name, value) in values {
         // Between single quotes nothing is special, but there is no way to write one.
         let quoted = if value.contains('\'') {
@@ -95,7 +97,10 @@ pub(super) fn env(values: &[(&str, &str)]) -> Result<String> {
         };
         text.push_str(&format!("{name}={quoted}\n"));
     }
-    let back: Option<Environment> = dotenvy::from_read_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>().ok().map(|pairs| pairs.into_iter().collect());
+    let back: Option<Environment> = dotenvy::from_read_iter(text.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .ok()
+        .map(|pairs| pairs.into_iter().collect());
     let same = back.is_some_and(|back| values.iter().all(|(name, value)| back.get(name) == Some(value)));
     if same {
         Ok(text)

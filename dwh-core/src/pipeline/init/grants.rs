@@ -72,7 +72,10 @@ fn target(roles: &Roles<'_>, tables: &[Taken]) -> String {
     );
     let extensions: BTreeSet<&str> = tables.iter().flat_map(|taken| &taken.extensions).map(String::as_str).collect();
     for name in extensions {
-        text.push_str(&format!("create extension if not exists {};  -- the copied columns need its types\n", quote_ident(name)));
+        text.push_str(&format!(
+            "create extension if not exists {};  -- the copied columns need its types\n",
+            quote_ident(name)
+        ));
     }
     text.push_str("-- `dwh migrate` makes the rest: both schemas, the tables, and what the reader may read.\n");
     text

@@ -166,9 +166,8 @@ impl<'a> Look<'a> {
 /// What keeps a relation from being copied.
 fn why_not(relation: &Relation, role: &str) -> Option<LeftOut> {
     let table = &relation.table;
-    let left_out = |reason: String, remedy: Option<String>| {
-        Some(LeftOut { relation: table.to_string(), reason, remedy })
-    };
+    let left_out =
+        |reason: String, remedy: Option<String>| Some(LeftOut { relation: table.to_string(), reason, remedy });
     let other = match relation.kind {
         RelationKind::View => "a view",
         RelationKind::MaterializedView => "a materialized view",

@@ -65,10 +65,13 @@ pub(super) fn names(tables: &[TableRef]) -> Vec<String> {
                 return table.name.clone();
             }
             let wish = label(&format!("{}_{}", table.schema, table.name));
-            let name = (1..)
-                .map(|number| if number == 1 { cut(&wish, LONGEST) } else { format!("{}_{number}", cut(&wish, LONGEST - 5)) })
-                .find(|name| !taken.contains(name))
-                .unwrap_or(wish);
+            let name =
+                (1..)
+                    .map(|number| {
+                        if number == 1 { cut(&wish, LONGEST) } else { format!("{}_{number}", cut(&wish, LONGEST - 5)) }
+                    })
+                    .find(|name| !taken.contains(name))
+                    .unwrap_or(wish);
             taken.insert(name.clone());
             name
         })
@@ -103,7 +106,12 @@ mod tests {
         let chosen = |include: &[&str], exclude: &[&str]| {
             let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
             let hits = select(&all, &texts(include), &texts(exclude)).expect("patterns");
-            all.iter().zip(hits).filter(|(_, hit)| *hit).map(|(table, _)| table.to_string()).collect::<Vec<_>>().join(" ")
+            all.iter()
+                .zip(hits)
+                .filter(|(_, hit)| *hit)
+                .map(|(table, _)| table.to_string())
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         assert_eq!(chosen(&[], &["audit.*"]), "app.trips app.trips_old app.users");
         assert_eq!(chosen(&["app.trips*", "audit.log"], &["*_old"]), "app.trips audit.log");

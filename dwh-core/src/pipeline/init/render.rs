@@ -30,7 +30,10 @@ pub(super) fn header(request: &InitRequest, project: &str, environment: &Environ
                 // An address may carry a password.
                 Some((name, value)) if !value.contains('@') => text.push_str(&comment(
                     "",
-                    &format!("{key} = {}  # as `{name}` says now; without this line it is asked each time", quoted(value)),
+                    &format!(
+                        "{key} = {}  # as `{name}` says now; without this line it is asked each time",
+                        quoted(value)
+                    ),
                 )),
                 _ => text.push_str(&format!("# {key} = \"…\"  # or `{}` in the environment\n", names[1])),
             }
@@ -155,7 +158,9 @@ mod tests {
 
     #[test]
     fn names_come_back_as_they_were() {
-        for name in ["trips", "Trips", "a.b", "a\"b", "a'b", "${HOME}", "$${x}", "a\nb", "日本 語", "a\\b", "#no", "'''"] {
+        for name in
+            ["trips", "Trips", "a.b", "a\"b", "a'b", "${HOME}", "$${x}", "a\nb", "日本 語", "a\\b", "#no", "'''"]
+        {
             let text = format!(
                 "[project]\nname = \"p\"\n[source.main]\nurl = \"x\"\n[target]\nurl = \"x\"\n[blob]\nurl = \"file:///b\"\n\
                  [[table]]\nname = \"t\"\nmode = \"snapshot\"\nrelation = {}\n{}",

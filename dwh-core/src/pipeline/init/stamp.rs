@@ -16,7 +16,16 @@ const NOW: [&str; 7] = [
 
 /// Words of a column that a database fills when it takes a row.
 const TAKEN: [&str; 11] = [
-    "created", "inserted", "recorded", "ingested", "received", "loaded", "stored", "added", "saved", "registered",
+    "created",
+    "inserted",
+    "recorded",
+    "ingested",
+    "received",
+    "loaded",
+    "stored",
+    "added",
+    "saved",
+    "registered",
     "imported",
 ];
 
@@ -25,8 +34,22 @@ const CHANGED: [&str; 5] = ["updated", "modified", "changed", "update", "mtime"]
 
 /// Words of a column that a device or a person fills: such a time says nothing of when the row came.
 const REPORTED: [&str; 16] = [
-    "gps", "event", "device", "timestamp", "time", "ts", "date", "reported", "occurred", "observed", "measured",
-    "start", "end", "happened", "sensor", "datetime",
+    "gps",
+    "event",
+    "device",
+    "timestamp",
+    "time",
+    "ts",
+    "date",
+    "reported",
+    "occurred",
+    "observed",
+    "measured",
+    "start",
+    "end",
+    "happened",
+    "sensor",
+    "datetime",
 ];
 
 /// How far a column can be believed to be the time of insertion, the least first.
@@ -67,12 +90,10 @@ pub(super) struct Candidate {
 
 /// The candidates of a table, the best first. `changing`: rows were seen to change, so a column that moves comes first.
 pub(super) fn candidates(facts: &TableFacts, changing: bool) -> Vec<Candidate> {
-    let mut found: Vec<Candidate> =
-        facts.schema.columns.iter().filter_map(|column| candidate(facts, column)).collect();
+    let mut found: Vec<Candidate> = facts.schema.columns.iter().filter_map(|column| candidate(facts, column)).collect();
     // A stable sort, so that the table's own order decides last.
-    found.sort_by_key(|c| {
-        std::cmp::Reverse((changing && c.moves, c.trust, 2 - c.form, c.not_null, c.moves, c.indexed))
-    });
+    found
+        .sort_by_key(|c| std::cmp::Reverse((changing && c.moves, c.trust, 2 - c.form, c.not_null, c.moves, c.indexed)));
     found
 }
 
@@ -87,9 +108,8 @@ fn candidate(facts: &TableFacts, column: &Column) -> Option<Candidate> {
         return None;
     }
     let default = column.default.as_deref().map(str::to_lowercase).unwrap_or_default();
-    let stamps = |on: fn(&Trigger) -> bool| {
-        facts.triggers.iter().find(|trigger| on(trigger) && sets_now(trigger, &column.name))
-    };
+    let stamps =
+        |on: fn(&Trigger) -> bool| facts.triggers.iter().find(|trigger| on(trigger) && sets_now(trigger, &column.name));
     let (inserts, updates) = (stamps(|trigger| trigger.insert), stamps(|trigger| trigger.update));
     let by_default = NOW.iter().any(|call| default.contains(call));
     let words = words(&column.name);
