@@ -1,6 +1,7 @@
 //! The pipeline: the only place that knows source, blob store and sink together.
 
 mod by_hand;
+mod check;
 mod init;
 mod inspect;
 mod load;

@@ -93,7 +93,7 @@ select zoo.fill('zoo.everything', '{vbits}', array['', '0', repeat('10', 35), nu
 select zoo.fill('zoo.everything', '{js}', array['{"a":1, "a" : 2 , "b":[ ] }', '"\u0000"', E' {"x" :\n1}', 'null', '1e400', '"\ud83d\udc18"', null]);
 select zoo.fill('zoo.everything', '{jb}', array['{"a":1.0000,"b":null}', '"\u00e9 \" \\ \n"', 'null', '1e400', '[]', '{"":"","a b":[1,{"c":-0}]}', null]);
 select zoo.fill('zoo.everything', '{x}', array['<a b="c">t &amp; u</a>', '<!-- c --><a/>', 'just text', '',
-    '<?xml version="1.0"?><a>é</a>', E'<a>\n\\.\n</a>', null]);
+    '<?xml version="1.1"?><a>é</a>', E'<a>\n\\.\n</a>', null]);
 select zoo.fill('zoo.everything', '{tsv}', array['''a b'':1A,2B ''c''''d'':3 e', '', null]);
 select zoo.fill('zoo.everything', '{tsq}', array['''a'' & !''b'':*', '''x'' <2> ''y'' | ''z'':AB', '']);
 select zoo.fill('zoo.everything', '{jp}', array['$."a"[*]?(@ > 1)', 'strict $']);

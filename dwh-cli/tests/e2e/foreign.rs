@@ -7,7 +7,8 @@ use std::process::Command;
 
 /// A program of the PostgreSQL that the tests run on.
 async fn program(db: &TestDb, name: &str) -> PathBuf {
-    let row = db.source().query_one("select setting from pg_config where name = 'BINDIR'", &[]).await.expect("pg_config");
+    let row =
+        db.source().query_one("select setting from pg_config where name = 'BINDIR'", &[]).await.expect("pg_config");
     Path::new(row.get::<_, &str>(0)).join(name)
 }
 
@@ -46,7 +47,8 @@ async fn pgbench() {
     execute(Command::new(&pgbench).args(["-i", "-s", "1", "-q"]).arg(db.source_url()));
     execute(Command::new(&pgbench).args(["-n", "-c", "4", "-t", "50"]).arg(db.source_url()));
     let names = ["accounts", "branches", "history", "tellers"];
-    let toml: String = names.iter().map(|name| table(name, &format!("public.pgbench_{name}"), "snapshot", "")).collect();
+    let toml: String =
+        names.iter().map(|name| table(name, &format!("public.pgbench_{name}"), "snapshot", "")).collect();
     let tables: Vec<(String, String)> =
         names.iter().map(|name| (format!("pgbench_{name}"), (*name).to_owned())).collect();
     goes_through(&db, &Project::new(&db, &toml), &tables).await;
@@ -84,7 +86,8 @@ async fn natural_earth_and_new_york() {
     goes_through(&db, &project, &tables).await;
     assert_eq!(number(&db, "select count(*) from bronze.countries_seen").await, 177);
     assert_eq!(number(&db, "select count(*) from bronze.boroughs_whole").await, 5);
-    let srid = "select count(*) from bronze.boroughs_seen where public.st_srid(geom) = 2263 and public.st_isvalid(geom)";
+    let srid =
+        "select count(*) from bronze.boroughs_seen where public.st_srid(geom) = 2263 and public.st_isvalid(geom)";
     assert_eq!(number(&db, srid).await, 5, "geometry arrives as geometry");
     db.src("insert into earth.cities (name, geom) select name, geom from earth.cities where gid = 1").await;
     let report = project.json(&["run", "cities_seen", "countries_seen"]);

@@ -1,7 +1,14 @@
-//! The built command against throwaway clusters, from end to end.
+//! The command from end to end, against throwaway clusters, in one binary so that they start once.
 
+mod crash;
+mod first_minutes;
 mod foreign;
+<<<<<<< HEAD
 mod init;
+=======
+mod hostile;
+mod modes;
+>>>>>>> main
 mod names;
 mod relations;
 mod support;

@@ -6,10 +6,21 @@ use dwh_core::testing::{TestDb, assert_equal_tables};
 
 /// Each stands once as schema, table, key, watermark and another column.
 fn names() -> Vec<String> {
-    let mut names: Vec<String> =
-        ["select", "Ärger 🐘", "a\"b", "x y", "UPPER", "\"; drop table x;--", "'; drop table x;--", "a.b", "$1", "a\\b", "100%"]
-            .map(str::to_owned)
-            .into();
+    let mut names: Vec<String> = [
+        "select",
+        "Ärger 🐘",
+        "a\"b",
+        "x y",
+        "UPPER",
+        "\"; drop table x;--",
+        "'; drop table x;--",
+        "a.b",
+        "$1",
+        "a\\b",
+        "100%",
+    ]
+    .map(str::to_owned)
+    .into();
     names.push("é".repeat(31) + "e");
     names.push("\"".repeat(63));
     names
@@ -23,7 +34,7 @@ async fn canaries(db: &TestDb) {
             client.batch_execute(&sql).await.expect("canary");
         }
     }
-    db.tgt("alter schema bronze owner to dwh_owner").await;
+    db.tgt("alter schema bronze owner to dwh_owner; alter table bronze.x owner to dwh_owner").await;
 }
 
 async fn alive(db: &TestDb) {
@@ -93,7 +104,11 @@ async fn hostile_names_of_the_target_s_schemas() {
     canaries(&db).await;
     let names = names();
     fill(&db, &names).await;
-    for (bronze, control) in [(names[1].clone(), names[5].clone()), (names[5].clone(), names[12].clone()), (names[11].clone(), names[2].clone())] {
+    for (bronze, control) in [
+        (names[1].clone(), names[5].clone()),
+        (names[5].clone(), names[12].clone()),
+        (names[11].clone(), names[2].clone()),
+    ] {
         let tables: String = (0..names.len())
             .map(|at| {
                 let (relation, _) = parts(&names, at);
@@ -101,7 +116,10 @@ async fn hostile_names_of_the_target_s_schemas() {
             })
             .collect();
         let schemas = format!("[target]\nbronze_schema = {}\ncontrol_schema = {}", quoted(&bronze), quoted(&control));
-        let project = Project::new(&db, &tables).config_with("[target]", &schemas);
+        // A project for each: with a new control schema, run ids begin at 1 again.
+        let project_name = format!("name = {}", quoted(&bronze));
+        let project =
+            Project::new(&db, &tables).config_with("[target]", &schemas).config_with("name = \"test\"", &project_name);
         project.ok(&["migrate"]);
         for _ in 0..2 {
             project.ok(&["run"]);
@@ -112,7 +130,8 @@ async fn hostile_names_of_the_target_s_schemas() {
             }
         }
         assert_eq!(number(&db, &format!("select count(*) from {}.extract_runs", quote_ident(&control))).await, 26);
-        db.tgt(&format!("drop schema {} cascade; drop schema {} cascade", quote_ident(&bronze), quote_ident(&control))).await;
+        db.tgt(&format!("drop schema {} cascade; drop schema {} cascade", quote_ident(&bronze), quote_ident(&control)))
+            .await;
     }
     alive(&db).await;
 }
@@ -121,7 +140,10 @@ async fn hostile_names_of_the_target_s_schemas() {
 async fn hostile_configured_names_stay_below_the_prefix() {
     let db = TestDb::new("names_blobs").await;
     db.src("create table public.t (id int primary key); insert into t values (1), (2)").await;
-    let names = ["../../up", "a/b", "/etc", "100%", "%2e%2e", "..a", "a\\b", "x y", "🐘", "-rf", "~", "a:b", "*", "a.csv", "A", "a"];
+    let names = [
+        "../../up", "a/b", "/etc", "100%", "%2e%2e", "..a", "a\\b", "x y", "🐘", "-rf", "~", "a:b", "*", "a.csv", "A",
+        "a",
+    ];
     let tables: String = names
         .iter()
         .enumerate()

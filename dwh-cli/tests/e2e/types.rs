@@ -17,7 +17,7 @@ const ODD_SETTINGS: [&str; 7] = [
     "standard_conforming_strings = off",
 ];
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Odd {
     Source,
     Target,

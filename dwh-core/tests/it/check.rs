@@ -1,0 +1,298 @@
+//! `check` on set-ups that are broken in one way each, and its remedies applied.
+
+use dwh_core::pipeline::{CheckReport, Finding, Severity};
+use dwh_core::testing::TestDb;
+use dwh_core::{Config, Pipeline};
+
+const TABLE: &str = "[[table]]\nname = \"trips\"\nrelation = \"app.trips\"\nmode = \"incremental\"\nwatermark = \"recorded_at\"\nkey = [\"id\"]\n";
+
+fn pipeline(text: &str) -> Pipeline {
+    let config =
+        Config::parse(text, "dwh.toml".as_ref(), [("HOME", "/nowhere")].into_iter().collect()).expect("configuration");
+    Pipeline::from_config(config).expect("pipeline")
+}
+
+/// A source with one good table, and a target that was migrated for it.
+async fn sound(name: &str) -> TestDb {
+    let db = TestDb::new(name).await;
+    db.src(
+        "create schema app; create table app.trips (id bigint primary key, note text, \
+         recorded_at timestamptz not null default now()); create index on app.trips (recorded_at)",
+    )
+    .await;
+    pipeline(&db.config(TABLE)).migrate().await.expect("migrate");
+    db
+}
+
+async fn check(db: &TestDb) -> CheckReport {
+    pipeline(&db.config(TABLE)).check().await
+}
+
+fn problems(report: &CheckReport) -> Vec<&Finding> {
+    report.findings.iter().filter(|finding| finding.severity != Severity::Ok).collect()
+}
+
+#[tokio::test]
+async fn a_sound_set_up_has_nothing_to_mend() {
+    let db = sound("check_sound").await;
+    let report = check(&db).await;
+    assert!(problems(&report).is_empty(), "{:#?}", problems(&report));
+    assert_eq!(report.exit_code(), 0);
+    for (subject, word) in [
+        ("target", "connection"),
+        ("target", "login"),
+        ("target", "role"),
+        ("target", "reader"),
+        ("target", "control_schema"),
+        ("source app", "connection"),
+        ("source app", "tls"),
+        ("source app", "version"),
+        ("source app", "read_only"),
+        ("source app", "activity"),
+        ("source app", "clock"),
+        ("table `trips`", "source"),
+        ("table `trips`", "watermark"),
+        ("table `trips`", "source_key"),
+        ("table `trips`", "bronze"),
+        ("blob", "write"),
+    ] {
+        assert!(
+            report.findings.iter().any(|finding| finding.subject == subject && finding.check == word),
+            "{subject}: {word} was not looked at"
+        );
+    }
+    let left: Vec<_> = walk(db.blobs());
+    assert!(left.is_empty(), "the probe left {left:?}");
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("folder").map(|entry| entry.expect("entry").path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+/// What breaks the source, what breaks the target, and the one finding that tells: severity, subject, check, words.
+type Case = (&'static str, &'static str, Severity, &'static str, &'static str, &'static str);
+
+const CASES: [Case; 17] = [
+    ("grant insert on app.trips to app_ro", "", Severity::Failure, "source app", "read_only", "may write to app.trips"),
+    (
+        "grant update (note) on app.trips to app_ro",
+        "",
+        Severity::Failure,
+        "source app",
+        "read_only",
+        "may write to app.trips",
+    ),
+    ("revoke select on app.trips from app_ro", "", Severity::Failure, "table `trips`", "source", "lacks select"),
+    (
+        "alter table app.trips alter recorded_at drop not null; alter table app.trips add check (recorded_at is not null)",
+        "alter table bronze.trips alter recorded_at drop not null",
+        Severity::Warning,
+        "table `trips`",
+        "watermark_null",
+        "`recorded_at` may be NULL",
+    ),
+    (
+        "drop index app.trips_recorded_at_idx",
+        "",
+        Severity::Warning,
+        "table `trips`",
+        "watermark_index",
+        "no index leads with `recorded_at`",
+    ),
+    (
+        "alter table app.trips alter recorded_at drop default",
+        "",
+        Severity::Warning,
+        "table `trips`",
+        "watermark_default",
+        "no `default now()`",
+    ),
+    (
+        "alter table app.trips alter recorded_at type timestamptz(3)",
+        "alter table bronze.trips alter recorded_at type timestamptz(3)",
+        Severity::Warning,
+        "table `trips`",
+        "watermark_precision",
+        "rounded",
+    ),
+    (
+        "alter table app.trips drop constraint trips_pkey; create index on app.trips (id)",
+        "",
+        Severity::Warning,
+        "table `trips`",
+        "source_key",
+        "does not keep (id) unique",
+    ),
+    ("alter table app.trips add speed int", "", Severity::Failure, "table `trips`", "drift", "`speed`"),
+    (
+        "",
+        "alter table bronze.trips drop constraint trips_pkey",
+        Severity::Failure,
+        "table `trips`",
+        "key",
+        "no PRIMARY KEY or UNIQUE",
+    ),
+    ("", "drop table bronze.trips", Severity::Failure, "table `trips`", "bronze", "bronze has no table"),
+    (
+        "",
+        "grant insert on bronze.trips to grafana_ro",
+        Severity::Failure,
+        "target",
+        "reader",
+        "may write to bronze.trips",
+    ),
+    (
+        "",
+        "delete from dwh_control.schema_migrations where name like '%views%'",
+        Severity::Failure,
+        "target",
+        "control_schema",
+        "observability_views",
+    ),
+    (
+        "",
+        "delete from dwh_control.extract_watermarks",
+        Severity::Failure,
+        "table `trips`",
+        "watermark_row",
+        "no watermark row",
+    ),
+    (
+        "",
+        "alter table bronze.trips enable row level security, force row level security",
+        Severity::Failure,
+        "table `trips`",
+        "row_security",
+        "would hide rows",
+    ),
+    (
+        "",
+        "create function f() returns trigger language plpgsql as 'begin return null; end'; \
+          create trigger dropper before insert on bronze.trips for each row execute function f()",
+        Severity::Warning,
+        "table `trips`",
+        "trigger",
+        "`dropper`",
+    ),
+    (
+        "",
+        "alter table bronze.trips owner to postgres; revoke all on bronze.trips from dwh_owner",
+        Severity::Failure,
+        "table `trips`",
+        "rights",
+        "may not load bronze.trips",
+    ),
+];
+
+#[tokio::test]
+async fn each_flaw_is_found_alone_and_its_remedy_mends_it() {
+    for (source, target, severity, subject, word, words) in CASES {
+        let db = sound("check_flaw").await;
+        db.src(source).await;
+        db.tgt(target).await;
+        let report = check(&db).await;
+        let found = problems(&report);
+        assert_eq!(found.len(), 1, "{source}{target}: {found:#?}");
+        let finding = found[0];
+        assert_eq!(
+            (finding.severity, finding.subject.as_str(), finding.check.as_str()),
+            (severity, subject, word),
+            "{finding:?}"
+        );
+        assert!(finding.message.contains(words), "{finding:?}");
+        assert_eq!(report.exit_code() != 0, severity == Severity::Failure, "{finding:?}");
+
+        let remedy = finding.remedy.as_deref().expect("remedy");
+        apply(&db, remedy).await;
+        let report = check(&db).await;
+        assert!(problems(&report).is_empty(), "`{remedy}` does not mend it: {:#?}", problems(&report));
+    }
+}
+
+/// Does what a remedy says, as an administrator.
+async fn apply(db: &TestDb, remedy: &str) {
+    // What comes after the statements is another way to mend it.
+    let first = remedy.split("\nor ").next().expect("text");
+    match (first.strip_prefix("in the source: "), first.strip_prefix("in the target: ")) {
+        (Some(sql), _) => {
+            for statement in sql.split_inclusive(';') {
+                db.src(statement).await;
+            }
+        }
+        (_, Some(sql)) => db.tgt(sql).await,
+        _ => {
+            assert!(remedy.contains("dwh migrate"), "{remedy}");
+            pipeline(&db.config(TABLE)).migrate().await.expect("migrate");
+        }
+    }
+}
+
+#[tokio::test]
+async fn roles_with_too_many_or_too_few_rights_are_told() {
+    let db = sound("check_roles").await;
+    db.src("create role check_blind login password 'x'; grant usage on schema app to check_blind; grant select on app.trips to check_blind").await;
+    db.tgt("create role check_stranger login password 'x'").await;
+    let text = db.config(TABLE).replace("app_ro:", "check_blind:").replace("dwh_loader:", "check_stranger:");
+    db.src("alter role check_blind password 'it''s 50% @ /home'").await;
+    db.tgt("alter role check_stranger password 'it''s 50% @ /home'").await;
+    let report = pipeline(&text).check().await;
+    let tell = |subject: &str, word: &str| -> Finding {
+        report
+            .findings
+            .iter()
+            .find(|f| f.subject == subject && f.check == word && f.severity != Severity::Ok)
+            .unwrap_or_else(|| panic!("{subject} {word}: {report:#?}"))
+            .clone()
+    };
+    assert_eq!(
+        tell("target", "login").remedy.as_deref(),
+        Some("in the target: grant \"dwh_owner\" to \"check_stranger\";")
+    );
+    let blind = tell("source app", "activity");
+    assert_eq!(blind.severity, Severity::Warning);
+    assert_eq!(blind.remedy.as_deref(), Some("in the source: grant pg_read_all_stats to \"check_blind\";"));
+
+    let function = text.replace("[source.app]\n", "[source.app]\nactivity_function = \"app.activity\"\n");
+    let report = pipeline(&function).check().await;
+    let found = report.findings.iter().find(|f| f.check == "activity").expect("activity");
+    assert_eq!(found.severity, Severity::Failure);
+    db.src(found.remedy.as_deref().expect("remedy").trim_start_matches("in the source: ")).await;
+    let report = pipeline(&function).check().await;
+    assert_eq!(
+        report.findings.iter().find(|f| f.check == "activity").expect("activity").severity,
+        Severity::Ok,
+        "{report:#?}"
+    );
+
+    let all_powerful = db.config(TABLE).replace("app_ro:", "postgres:").replace("dwh_loader:", "postgres:");
+    let report = pipeline(&all_powerful).check().await;
+    let powers: Vec<_> = problems(&report).iter().map(|f| (f.subject.clone(), f.check.clone())).collect();
+    assert_eq!(powers, [("target".into(), "login".into()), ("source app".into(), "read_only".into())]);
+    db.src("drop owned by check_blind; drop role check_blind").await;
+    db.tgt("drop role check_stranger").await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_is_told_and_the_rest_is_looked_at_all_the_same() {
+    let db = sound("check_unreachable").await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("port").local_addr().expect("address").port();
+    let source = db.source_url_as("app_ro");
+    let down =
+        source.replace(&format!(":{}/", dwh_core::testing::Clusters::shared().source.port()), &format!(":{free}/"));
+    let report = pipeline(&db.config(TABLE).replace(&source, &down)).check().await;
+    let found = problems(&report);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(found[0].message, format!("nothing answers at 127.0.0.1:{free}"));
+    assert_eq!((found[0].subject.as_str(), report.exit_code()), ("source app", 3));
+    assert!(report.findings.iter().any(|f| f.subject == "target" && f.check == "control_schema"));
+
+    let wrong = db
+        .config(TABLE)
+        .replace(&db.target_url_as("dwh_loader"), &db.target_url_as("dwh_loader").replace("50", "hunter2canary"));
+    let report = pipeline(&wrong).check().await;
+    let found = problems(&report);
+    assert!(found[0].message.contains("refuses the password of user `dwh_loader`"), "{found:#?}");
+    assert!(report.findings.iter().any(|f| f.subject == "table `trips`" && f.check == "watermark"));
+    assert!(!format!("{report:?}").contains("canary"));
+}
