@@ -27,7 +27,7 @@ const TABLES: &str = "
     create trigger touch before insert or update on app.trips for each row execute function app.touch();
     insert into app.trips (state, km) select 'planned', i from generate_series(1, 11000) i;
 
-    create table app.local_log (id int primary key, note text, logged_at timestamp not null default now(), created_at timestamp not null default now());
+    create table app.local_log (id int primary key, note text, logged_at timestamp not null default now());
     insert into app.local_log select i, 'x' from generate_series(1, 10500) i;
 
     create table app.devices (imei text primary key, name text);
@@ -146,7 +146,7 @@ async fn what_it_writes_runs_as_it_is() {
         ),
         (
             "local_log",
-            &["watermark = \"created_at\"", "watermark_timezone = \"UTC\"", "doubtful", "no index leads with"],
+            &["watermark = \"logged_at\"", "watermark_timezone = \"UTC\"", "doubtful", "no index leads with"],
         ),
         ("devices", &["mode = \"snapshot\"", "3 rows"]),
         ("empty", &["mode = \"snapshot\"", "doubtful: there are no rows yet"]),

@@ -3,12 +3,9 @@
 mod crash;
 mod first_minutes;
 mod foreign;
-<<<<<<< HEAD
-mod init;
-=======
 mod hostile;
+mod init;
 mod modes;
->>>>>>> main
 mod names;
 mod relations;
 mod support;
