@@ -52,6 +52,7 @@ const TABLES: &str = "
     create table app.secrets (id int primary key, password text);
     create table audit.trips (id int primary key, what text); insert into audit.trips values (1, 'x');
     create table closed.books (id int primary key);
+    revoke all on schema closed from app_ro; revoke all on closed.books from app_ro;
     create view app.v_trips as select id from app.trips;
     analyze; update app.trips set state = 'done' where id <= 200; delete from app.trips where id = 11000;
     select pg_stat_force_next_flush();";
@@ -140,7 +141,7 @@ async fn what_it_writes_runs_as_it_is() {
                 "trigger function `touch`",
                 "on_conflict = \"update\"",
                 "left out: m",
-                "1 deletes",
+                "1 delete seen",
                 "200 updates",
             ],
         ),

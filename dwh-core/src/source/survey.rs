@@ -12,7 +12,9 @@ use crate::connect::{Connector, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{RelationKind, TableRef, TableSchema, quote_ident};
 
-pub(crate) use facts::{Counters, ForeignType, Reach, Relation, Rows, ServerFacts, TableFacts, Trigger, grouped};
+pub(crate) use facts::{
+    Counters, ForeignType, Reach, Relation, Rows, ServerFacts, TableFacts, Trigger, counted, grouped,
+};
 
 /// Where counting a table that was never analyzed stops.
 const COUNTED: u64 = 100_000;

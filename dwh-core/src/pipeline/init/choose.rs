@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::stamp::{Candidate, Trust, candidates};
 use crate::config::{Mode, OnConflict};
 use crate::schema::{RelationKind, UniqueKey, quote_ident};
-use crate::source::survey::{Reach, ServerFacts, TableFacts, grouped};
+use crate::source::survey::{Reach, ServerFacts, TableFacts, counted, grouped};
 
 /// Below this, copying the whole table each time is the simpler thing.
 const SMALL: u64 = 10_000;
@@ -76,6 +76,9 @@ pub(super) fn choose(known: &Known<'_>) -> Choice {
     let key = usable_key(known);
     let watermark = usable_watermark(known, &mut doubts);
     let (mode, reason) = match (key, &watermark) {
+        _ if !needs_a_look(facts) => {
+            (Mode::Snapshot, format!("fewer than {} rows are copied whole", grouped(SMALL)))
+        }
         (None, _) => (Mode::Snapshot, no_key(known)),
         (Some(_), None) => (Mode::Snapshot, "no column says when the database took a row".to_owned()),
         (Some(_), Some(candidate)) => weigh(facts, candidate),
@@ -87,7 +90,7 @@ pub(super) fn choose(known: &Known<'_>) -> Choice {
         key_reason: String::new(),
         on_conflict: OnConflict::Nothing,
         window: None,
-        reasons: vec![counted(known), format!("{}: {reason}", mode.as_str())],
+        reasons: vec![seen(known), format!("{}: {reason}", mode.as_str())],
         doubts: Vec::new(),
     };
     match (mode, key, watermark) {
@@ -115,15 +118,12 @@ fn is_common(count: u64, facts: &TableFacts) -> bool {
 }
 
 fn weigh(facts: &TableFacts, candidate: &Candidate) -> (Mode, String) {
-    let rows = facts.rows.at_least();
     let history = facts.schema.kind == RelationKind::Hypertable;
     let counters = facts.counters;
-    if rows < SMALL && !history {
-        (Mode::Snapshot, format!("fewer than {} rows are copied whole", grouped(SMALL)))
-    } else if is_common(counters.deleted, facts) && !history {
-        (Mode::Snapshot, format!("{} deletes were seen, and no watermark sees a delete", grouped(counters.deleted)))
+    if is_common(counters.deleted, facts) && !history {
+        (Mode::Snapshot, format!("{} seen, and no watermark sees a delete", counted(counters.deleted, "delete")))
     } else if is_common(counters.updated, facts) && !candidate.moves {
-        (Mode::Snapshot, format!("{} updates were seen, and no column moves with them", grouped(counters.updated)))
+        (Mode::Snapshot, format!("{} seen, and no column moves with them", counted(counters.updated, "update")))
     } else if history {
         (Mode::Incremental, "a hypertable is history".to_owned())
     } else if candidate.moves {
@@ -146,14 +146,14 @@ fn fill(choice: &mut Choice, known: &Known<'_>, key: &UniqueKey, candidate: &Can
     doubt_watermark(choice, known, candidate);
     if counters.updated > 0 && !candidate.moves {
         choice.doubts.push(format!(
-            "{} updates were seen, and no column moves with them: bronze keeps the rows as they were first",
-            grouped(counters.updated)
+            "{} seen, and no column moves with them: bronze keeps the rows as they were first",
+            counted(counters.updated, "update")
         ));
     }
     if counters.deleted > 0 {
         choice.doubts.push(format!(
-            "{} deletes were seen: such rows stay in bronze; take mode \"snapshot\" if they must go",
-            grouped(counters.deleted)
+            "{} seen: such rows stay in bronze; take mode \"snapshot\" if they must go",
+            counted(counters.deleted, "delete")
         ));
     }
     if known.facts.subscribed {
@@ -281,15 +281,15 @@ fn window(known: &Known<'_>, column: &str) -> Option<(&'static str, String)> {
     }
 }
 
-fn counted(known: &Known<'_>) -> String {
+fn seen(known: &Known<'_>) -> String {
     let counters = known.facts.counters;
     let since = known.server.counted_since.as_ref().map(|day| format!(" since {day}")).unwrap_or_default();
     format!(
-        "{}; seen{since}: {} inserts, {} updates, {} deletes",
+        "{}; seen{since}: {}, {}, {}",
         known.facts.rows,
-        grouped(counters.inserted),
-        grouped(counters.updated),
-        grouped(counters.deleted)
+        counted(counters.inserted, "insert"),
+        counted(counters.updated, "update"),
+        counted(counters.deleted, "delete")
     )
 }
 

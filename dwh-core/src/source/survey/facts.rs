@@ -67,13 +67,17 @@ impl Rows {
 impl fmt::Display for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exactly(1) => f.write_str("1 row"),
-            Self::Exactly(rows) => write!(f, "{} rows", grouped(*rows)),
-            Self::About(rows) => write!(f, "about {} rows", grouped(*rows)),
-            Self::MoreThan(rows) => write!(f, "more than {} rows", grouped(*rows)),
+            Self::Exactly(rows) => f.write_str(&counted(*rows, "row")),
+            Self::About(rows) => write!(f, "about {}", counted(*rows, "row")),
+            Self::MoreThan(rows) => write!(f, "more than {}", counted(*rows, "row")),
             Self::Unknown => f.write_str("nobody knows how many rows"),
         }
     }
+}
+
+/// `1 row`, `12,345 rows`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// A number with its thousands set apart.
