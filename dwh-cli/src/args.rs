@@ -155,7 +155,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   dwh schedule cron
-  dwh schedule cron --hours 5-23 | crontab -
+  (crontab -l; dwh schedule cron --hours 5-23) | crontab -
   dwh schedule systemd --output json | jq -r '.files[] | .path'")]
     Schedule(ScheduleArgs),
     /// Tell about the configuration file
