@@ -3,8 +3,7 @@
 use crate::config::{GeometryForm, Mode, TableConfig};
 use crate::plan::{Plan, PlanColumn, UPLOADED_AT};
 use crate::schema::{Column, TableSchema, quote_ident, quote_literal};
-use crate::source::Sweep;
-use crate::watermark::{Timestamp, WatermarkKind};
+use crate::watermark::{Sweep, Timestamp, WatermarkKind};
 
 /// The columns of the CSV: those of the table that are not generated or excluded, with `select` applied, then the
 /// additional ones of `select` (a source describes both with the types of their expressions), then `_uploaded_at` for
