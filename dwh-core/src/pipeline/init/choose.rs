@@ -76,9 +76,7 @@ pub(super) fn choose(known: &Known<'_>) -> Choice {
     let key = usable_key(known);
     let watermark = usable_watermark(known, &mut doubts);
     let (mode, reason) = match (key, &watermark) {
-        _ if !needs_a_look(facts) => {
-            (Mode::Snapshot, format!("fewer than {} rows are copied whole", grouped(SMALL)))
-        }
+        _ if !needs_a_look(facts) => (Mode::Snapshot, format!("fewer than {} rows are copied whole", grouped(SMALL))),
         (None, _) => (Mode::Snapshot, no_key(known)),
         (Some(_), None) => (Mode::Snapshot, "no column says when the database took a row".to_owned()),
         (Some(_), Some(candidate)) => weigh(facts, candidate),
