@@ -6,6 +6,7 @@ mod foreign;
 mod hostile;
 mod modes;
 mod names;
+mod pgbouncer;
 mod relations;
 mod support;
 mod types;
