@@ -7,6 +7,7 @@ mod hostile;
 mod init;
 mod modes;
 mod names;
+mod pgbouncer;
 mod relations;
 mod support;
 mod types;
