@@ -1,5 +1,6 @@
 //! The pipeline: the only place that knows source, blob store and sink together.
 
+mod backfill;
 mod by_hand;
 mod check;
 mod inspect;
@@ -21,6 +22,7 @@ use crate::run::RunId;
 use crate::sink::{PgSink, Sink};
 use crate::source::{PgSource, Source};
 
+pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
 pub use report::{
     CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity,
     StatusReport, TableRun, TableStatus, WindowReport,
