@@ -9,6 +9,7 @@ mod recover;
 mod report;
 mod run;
 mod transfer;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +28,7 @@ pub use report::{
     CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity,
     StatusReport, TableRun, TableStatus, WindowReport,
 };
+pub use verify::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport, VerifyRequest};
 
 /// What happens during a run, for progress bars and logs.
 #[derive(Debug, Clone, PartialEq)]

@@ -102,7 +102,8 @@ impl Pipeline {
         let cadence = self.config.project.cadence;
         let mut tables = Vec::new();
         for table in &self.config.tables {
-            let recent = RunFilter { table: Some(table.name.clone()), limit: Some(STATUS_RUNS), ..RunFilter::default() };
+            let recent =
+                RunFilter { table: Some(table.name.clone()), limit: Some(STATUS_RUNS), ..RunFilter::default() };
             let runs = self.sink.runs(&recent).await?;
             tables.push(table_status(table, &runs, now, cadence));
         }

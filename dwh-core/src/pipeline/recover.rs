@@ -51,7 +51,10 @@ impl Pipeline {
                 }
                 None => self.warn(
                     &table.name,
-                    &format!("`{}` belongs to run {run_id}, which the run log does not know: it stays where it is", manifest.csv),
+                    &format!(
+                        "`{}` belongs to run {run_id}, which the run log does not know: it stays where it is",
+                        manifest.csv
+                    ),
                 ),
             }
         }
@@ -105,7 +108,9 @@ impl Pipeline {
     async fn fail_dead(&self, record: &RunRecord) -> Result<()> {
         let message = match record.status {
             RunState::Extracting => "the process ended before the CSV was complete; its rows are read anew",
-            _ => "the process ended before the load was committed, and its CSV is not in `exports/`; its rows are read anew",
+            _ => {
+                "the process ended before the load was committed, and its CSV is not in `exports/`; its rows are read anew"
+            }
         };
         self.sink.log(LogEntry::Failed { run_id: record.run_id, message: message.to_owned() }).await.map(drop)
     }

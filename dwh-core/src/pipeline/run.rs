@@ -32,7 +32,8 @@ impl Pipeline {
                 let (this, cancel, wait) = (this.clone(), cancel.clone(), request.wait);
                 let name = table.name.clone();
                 let mode = table.mode;
-                let task = AbortOnDropHandle::new(tokio::spawn(async move { this.run_table(&table, wait, &cancel).await }));
+                let task =
+                    AbortOnDropHandle::new(tokio::spawn(async move { this.run_table(&table, wait, &cancel).await }));
                 async move {
                     task.await.unwrap_or_else(|stopped| {
                         let error = Error::new(ErrorKind::Internal, format!("table `{name}`: its run stopped"));
@@ -223,7 +224,10 @@ impl Pipeline {
             );
         }
         if !bound.rule.is_proven() {
-            self.warn(&table.name, "`fixed_lag` proves nothing: rows that commit later than the lag are found by the sweep only");
+            self.warn(
+                &table.name,
+                "`fixed_lag` proves nothing: rows that commit later than the lag are found by the sweep only",
+            );
         }
     }
 
@@ -235,7 +239,10 @@ impl Pipeline {
         }
         let clock_went_back = state.source_clock.is_some_and(|highest| bound.source_clock < highest);
         let back_to = if clock_went_back {
-            self.warn(&plan.table.name, "the source's clock went back since the last run: the sweep looks through all history");
+            self.warn(
+                &plan.table.name,
+                "the source's clock went back since the last run: the sweep looks through all history",
+            );
             Timestamp::NEG_INFINITY
         } else {
             low.minus(plan.table.late_window)
@@ -331,7 +338,9 @@ impl Pipeline {
         match self.sink.log(entry).await {
             Ok(_) => run.status = RunState::Failed,
             // The target is away: the next run finds the row and judges it by what stands in the blob store.
-            Err(unlogged) => tracing::warn!(table = run.table, %run_id, error = %unlogged.chain(), "run log cannot be written"),
+            Err(unlogged) => {
+                tracing::warn!(table = run.table, %run_id, error = %unlogged.chain(), "run log cannot be written")
+            }
         }
     }
 

@@ -88,11 +88,8 @@ impl Pipeline {
                 read
             }
         };
-        let stored = body.sent().map(|(bytes, sha256)| StoredForm {
-            compression: self.config.blob.compression,
-            bytes,
-            sha256,
-        });
+        let stored =
+            body.sent().map(|(bytes, sha256)| StoredForm { compression: self.config.blob.compression, bytes, sha256 });
         let manifest = self.manifest(slice, &key, &reading, totals, stored);
         write_manifest(self.blobs.as_ref(), &manifest).await?;
         let staged = match stage {
@@ -308,11 +305,7 @@ impl Extract {
     }
 
     fn tell(&self, observer: &super::Observer) {
-        observer(&Event::Extracted {
-            table: self.table.clone(),
-            rows: self.tally.rows(),
-            bytes: self.tally.bytes(),
-        });
+        observer(&Event::Extracted { table: self.table.clone(), rows: self.tally.rows(), bytes: self.tally.bytes() });
     }
 
     async fn end(self) -> Result<(Ended, crate::dialect::Totals)> {

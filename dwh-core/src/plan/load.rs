@@ -97,7 +97,11 @@ impl LoadPlan {
     pub fn by_hand(table: &TableConfig, bronze: &TableSchema, names: &[String]) -> Result<Self> {
         let fail = |text: String| {
             let there: Vec<&str> = bronze.columns.iter().map(|column| column.name.as_str()).collect();
-            Err(Error::new(ErrorKind::Data, text).with_hint(format!("the columns of {} are: {}", bronze.table, there.join(", "))))
+            Err(Error::new(ErrorKind::Data, text).with_hint(format!(
+                "the columns of {} are: {}",
+                bronze.table,
+                there.join(", ")
+            )))
         };
         let mut columns: Vec<Column> = Vec::new();
         for name in names {

@@ -69,7 +69,20 @@ fn the_drivers_stay_in_their_rooms() {
     let rooms: &[(&str, &[&str])] = &[
         ("s3::", &["blob/s3", "testing"]),
         ("deadpool_postgres", &["sink"]),
-        ("tokio_postgres", &["source", "sink", "connect", "control", "catalog", "migrate", "pipeline/check", "testing"]),
+        (
+            "tokio_postgres",
+            &[
+                "source",
+                "sink",
+                "connect",
+                "control",
+                "catalog",
+                "migrate",
+                "pipeline/check",
+                "pipeline/verify",
+                "testing",
+            ],
+        ),
     ];
     for file in files {
         let relative = file.strip_prefix(&root).expect("below src").to_string_lossy().into_owned();
