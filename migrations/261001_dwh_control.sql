@@ -137,7 +137,8 @@ alter table "dwh_control".extract_runs
     add constraint extract_runs_status check (status in ('extracting', 'uploaded', 'loading', 'loaded', 'failed')) not valid,
     add constraint extract_runs_finished check ((run_finished_at is not null) = (status in ('loaded', 'failed'))) not valid,
     add constraint extract_runs_failed check (status <> 'failed' or error_message is not null) not valid,
-    add constraint extract_runs_uploaded check (status <> 'uploaded' or (csv_path is not null and rows_extracted is not null)) not valid,
+    add constraint extract_runs_uploaded check (status <> 'uploaded'
+        or (rows_extracted is not null and (csv_path is not null or rows_extracted = 0))) not valid,
     add constraint extract_runs_loaded check (status <> 'loaded' or engine_version is null
         or (rows_loaded is not null and rows_extracted = rows_inserted + rows_identical + rows_different)) not valid,
     add constraint extract_runs_values check (mode in ('incremental', 'snapshot', 'scd') and window_low <= window_high
@@ -151,7 +152,7 @@ comment on column "dwh_control".extract_runs.status is
     'extracting: the CSV may be partly written; uploaded: it is complete; loading: the load began; loaded: rows and watermark are committed; failed: see error_message';
 comment on column "dwh_control".extract_runs.rows_extracted is 'Rows in the CSV';
 comment on column "dwh_control".extract_runs.rows_loaded is 'Rows inserted or updated in bronze';
-comment on column "dwh_control".extract_runs.csv_path is 'Address of the CSV when it was written; once loaded it lies under processed/';
+comment on column "dwh_control".extract_runs.csv_path is 'Address of the CSV when it was written, null when there was no row; once loaded it lies under processed/';
 comment on column "dwh_control".extract_runs.error_message is 'What went wrong, one line';
 comment on column "dwh_control".extract_runs.kind is
     'run: the next window; backfill, reseed: rows below the watermark, read again; replay: a CSV, loaded again. Only a run moves the watermark';

@@ -15,7 +15,7 @@ use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{TableRef, TableSchema};
 use crate::watermark::{SafeBound, Timestamp, Undrained, Window};
 
-pub use memory::MemorySink;
+pub use memory::{MemoryRow, MemorySink};
 pub use postgres::PgSink;
 
 /// The watermark row of a table.

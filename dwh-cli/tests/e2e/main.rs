@@ -1,7 +1,9 @@
 //! The command from end to end, against throwaway clusters, in one binary so that they start once.
 
+mod backfill;
 mod crash;
 mod first_minutes;
 mod hostile;
 mod modes;
 mod support;
+mod verify;

@@ -1,5 +1,274 @@
-//! M.
+//! [`MemorySink`]: a warehouse in memory, for tests and examples.
 
-/// M.
-#[derive(Debug)]
-pub struct MemorySink {}
+mod rows;
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
+
+use crate::blob::ByteStream;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::LoadPlan;
+use crate::run::{RunId, RunKind, RunState};
+use crate::schema::{TableRef, TableSchema};
+use crate::sink::{Accounting, Commit, Lease, LogEntry, RunFilter, RunRecord, Sink, Staged, TableState};
+use crate::watermark::Timestamp;
+
+/// A row: the text of each column, in the order of the table; `None` is NULL.
+pub type MemoryRow = Vec<Option<String>>;
+
+#[derive(Debug, Clone)]
+struct Table {
+    schema: TableSchema,
+    rows: Vec<MemoryRow>,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    tables: BTreeMap<TableRef, Table>,
+    states: BTreeMap<String, TableState>,
+    leases: BTreeMap<String, Arc<Gate<()>>>,
+    runs: Vec<RunRecord>,
+}
+
+/// A warehouse in memory. Values are kept as the text of the CSV; integers are checked, other types are not.
+/// Clones share the same tables.
+#[derive(Clone, Default)]
+pub struct MemorySink(Arc<Mutex<World>>);
+
+impl fmt::Debug for MemorySink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemorySink({} tables)", self.world().tables.len())
+    }
+}
+
+impl MemorySink {
+    /// An empty warehouse.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an empty bronze table and the seeded watermark row of `name`.
+    pub fn add_table(&self, name: &str, schema: TableSchema) {
+        let mut world = self.world();
+        let seeded = TableState { last_extracted_at: Some(Timestamp::SEED), ..TableState::default() };
+        world.states.entry(name.to_owned()).or_insert(seeded);
+        world.tables.insert(schema.table.clone(), Table { schema, rows: Vec::new() });
+    }
+
+    /// The rows of a bronze table, in the order in which they came; none if there is no such table.
+    #[must_use]
+    pub fn rows(&self, table: &TableRef) -> Vec<MemoryRow> {
+        self.world().tables.get(table).map(|table| table.rows.clone()).unwrap_or_default()
+    }
+
+    /// A panic of another thread leaves nothing half-done here: changes are made on a copy.
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
+}
+
+impl World {
+    fn state(&self, table: &str) -> Result<&TableState> {
+        self.states.get(table).ok_or_else(|| {
+            Error::new(ErrorKind::Contract, format!("table `{table}` has no watermark row"))
+                .with_hint("add it with `MemorySink::add_table`")
+        })
+    }
+
+    fn table(&self, target: &TableRef) -> Result<&Table> {
+        self.tables
+            .get(target)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no bronze table {target}")))
+    }
+
+    fn transition(&mut self, run_id: RunId, next: RunState) -> Result<&mut RunRecord> {
+        let run = self.runs.iter_mut().find(|run| run.run_id == run_id);
+        let run = run.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("run {run_id} is not in the run log")))?;
+        if !run.status.may_become(next) {
+            let message =
+                format!("run {run_id} of table `{}` is `{}`, it cannot become `{next}`", run.table_name, run.status);
+            return Err(Error::new(ErrorKind::Contract, message));
+        }
+        if run.status == RunState::Failed {
+            run.attempt += 1;
+        }
+        run.status = next;
+        run.run_finished_at = next.is_final().then(now);
+        run.error_message = None;
+        Ok(run)
+    }
+
+    fn begin(&mut self, table: &str, mode: crate::config::Mode, kind: RunKind) -> RunRecord {
+        let run = RunRecord {
+            run_id: RunId(i64::try_from(self.runs.len()).unwrap_or(i64::MAX).saturating_add(1)),
+            table_name: table.to_owned(),
+            kind,
+            run_started_at: now(),
+            run_finished_at: None,
+            status: RunState::Extracting,
+            rows_extracted: None,
+            rows_loaded: None,
+            rows_identical: None,
+            rows_different: None,
+            rows_late: None,
+            csv_path: None,
+            error_message: None,
+            mode: Some(mode),
+            window_low: None,
+            window_high: None,
+            watermark: None,
+            bound: None,
+            bytes: None,
+            sha256: None,
+            attempt: 1,
+            host: Some(format!("memory pid {}", std::process::id())),
+            engine_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        };
+        self.runs.push(run.clone());
+        run
+    }
+
+    fn write(&mut self, entry: &LogEntry) -> Result<RunRecord> {
+        let run = match entry {
+            LogEntry::Begin { table, mode, kind } => return Ok(self.begin(table, *mode, *kind)),
+            LogEntry::Loading { run_id } => self.transition(*run_id, RunState::Loading)?,
+            LogEntry::Failed { run_id, message } => {
+                let run = self.transition(*run_id, RunState::Failed)?;
+                run.error_message = Some(message.clone());
+                run
+            }
+            LogEntry::Uploaded(upload) => {
+                let run = self.transition(upload.run_id, RunState::Uploaded)?;
+                run.csv_path.clone_from(&upload.csv_path);
+                run.rows_extracted = Some(upload.rows.cast_signed());
+                run.rows_late = Some(upload.late_rows.cast_signed());
+                run.bytes = Some(upload.bytes.cast_signed());
+                run.sha256 = Some(upload.sha256.clone());
+                run.window_low = upload.window.map(|window| window.low).filter(|low| low.is_finite());
+                run.window_high = upload.window.and_then(|window| window.high);
+                run.watermark = upload.window.map(|window| window.watermark);
+                run.bound.clone_from(&upload.bound);
+                run
+            }
+        };
+        Ok(run.clone())
+    }
+
+    /// Everything of a commit; what fails has changed nothing.
+    fn commit(&mut self, load: &LoadPlan, staged: &[MemoryRow], commit: &Commit) -> Result<Accounting> {
+        if let Some(promised) = commit.rows.filter(|promised| *promised != staged.len() as u64) {
+            return Err(Error::new(
+                ErrorKind::Data,
+                format!("table `{}`: the manifest promises {promised} rows, the CSV has {}", load.table, staged.len()),
+            ));
+        }
+        let current = self.state(&load.table)?.clone();
+        if let Some(advance) = &commit.advance
+            && (advance.expected.last_extracted_at, advance.expected.last_run_id)
+                != (current.last_extracted_at, current.last_run_id)
+        {
+            let by = current.last_run_id.map_or_else(|| "by hand".to_owned(), |run| format!("run {run}"));
+            let message = format!("table `{}`: the watermark moved meanwhile ({by})", load.table);
+            return Err(Error::new(ErrorKind::Locked, message));
+        }
+        let mut table = self.table(&load.target)?.clone();
+        let counts = rows::merge(load, &table.schema.columns, &mut table.rows, staged)?;
+        let run = self.transition(commit.run_id, RunState::Loaded)?;
+        run.rows_extracted = Some(counts.staged.cast_signed());
+        run.rows_loaded = Some((counts.inserted + counts.updated).cast_signed());
+        run.rows_identical = Some(counts.identical.cast_signed());
+        run.rows_different = Some(counts.different.cast_signed());
+        self.tables.insert(load.target.clone(), table);
+        if let Some(advance) = &commit.advance {
+            let becomes =
+                TableState { last_run_id: Some(commit.run_id), last_loaded_at: Some(now()), ..advance.becomes.clone() };
+            self.states.insert(load.table.clone(), becomes);
+        }
+        Ok(counts)
+    }
+}
+
+#[async_trait]
+impl Sink for MemorySink {
+    async fn describe(&self, target: &TableRef) -> Result<Option<TableSchema>> {
+        Ok(self.world().tables.get(target).map(|table| table.schema.clone()))
+    }
+
+    async fn lease(&self, table: &str, wait: bool) -> Result<Box<dyn Lease>> {
+        let gate = self.world().leases.entry(table.to_owned()).or_default().clone();
+        let held = if wait {
+            gate.lock_owned().await
+        } else {
+            gate.try_lock_owned().map_err(|_| {
+                let message = format!("table `{table}`: another run holds it: memory pid {}", std::process::id());
+                Error::new(ErrorKind::Locked, message)
+            })?
+        };
+        let state = self.world().state(table)?.clone();
+        Ok(Box::new(MemoryLease { state, _held: held }))
+    }
+
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
+        let wanted = |run: &&RunRecord| {
+            filter.run_id.is_none_or(|id| run.run_id == id)
+                && filter.table.as_ref().is_none_or(|table| run.table_name == *table)
+                && filter.kind.is_none_or(|kind| run.kind == kind)
+                && (filter.states.is_empty() || filter.states.contains(&run.status))
+        };
+        let limit = filter.limit.map_or(usize::MAX, |limit| limit as usize);
+        Ok(self.world().runs.iter().rev().filter(wanted).take(limit).cloned().collect())
+    }
+
+    async fn log(&self, entry: LogEntry) -> Result<RunRecord> {
+        self.world().write(&entry)
+    }
+
+    async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
+        let columns = self.world().table(&load.target)?.schema.columns.clone();
+        let csv: Vec<u8> = csv.map_ok(|piece| piece.to_vec()).try_concat().await?;
+        let rows = rows::read(load, &columns, &csv)?;
+        Ok(Box::new(MemoryStaged { sink: self.clone(), load: load.clone(), rows }))
+    }
+}
+
+struct MemoryLease {
+    state: TableState,
+    _held: OwnedMutexGuard<()>,
+}
+
+#[async_trait]
+impl Lease for MemoryLease {
+    fn state(&self) -> &TableState {
+        &self.state
+    }
+
+    async fn release(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+struct MemoryStaged {
+    sink: MemorySink,
+    load: LoadPlan,
+    rows: Vec<MemoryRow>,
+}
+
+#[async_trait]
+impl Staged for MemoryStaged {
+    fn rows(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
+    async fn commit(self: Box<Self>, commit: Commit) -> Result<Accounting> {
+        self.sink.world().commit(&self.load, &self.rows, &commit)
+    }
+}

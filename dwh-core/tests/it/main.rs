@@ -1,9 +1,15 @@
 //! All integration tests of the library in one binary, so that its clusters start once: a line for each module.
 
 mod blob;
+mod catalog;
 mod check;
 mod clusters;
 mod connect;
 mod connect_tls;
 mod layering;
 mod migrations;
+mod safe_bound;
+mod sink;
+mod sink;
+mod source;
+mod standby;

@@ -40,6 +40,8 @@ impl PgLease {
             tokio::time::sleep(AGAIN).await;
         }
         let state = sink.control.state(&client, table).await?;
+        // The portal of the last query would keep its snapshot for as long as the transaction is open.
+        client.batch_execute("close all").await.map_err(sort)?;
         let note = sink.begin().await?;
         sink.control.take(note.client()?, table).await?;
         note.commit().await?;

@@ -9,6 +9,7 @@ use super::PgSink;
 use super::merge;
 use super::pool::Tx;
 use crate::blob::ByteStream;
+use crate::dialect::HeaderGate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::retry::retry;
@@ -43,14 +44,17 @@ impl PgStaged {
 }
 
 /// Sends the CSV and returns the server's count of rows. An error leaves the transaction to be rolled back.
-async fn copy(tx: &Tx, load: &LoadPlan, csv: ByteStream) -> Result<u64> {
+async fn copy(tx: &Tx, load: &LoadPlan, mut csv: ByteStream) -> Result<u64> {
     let failed = |error| merge::named(load, error);
-    let mut csv = check_header(load, csv).await?;
+    let wrong_header = |error: Error| error.context(format!("table `{}`", load.table));
+    let mut gate = HeaderGate::new(load.columns.iter().map(|column| column.name.as_str()));
     let mut sink = Box::pin(tx.client()?.copy_in::<_, Bytes>(&load.copy_in()).await.map_err(failed)?);
     let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
     while let Some(piece) = csv.next().await {
         // On the way out of here the COPY is called off.
-        chunk.extend_from_slice(&piece?);
+        let piece = piece?;
+        gate.push(&piece).map_err(wrong_header)?;
+        chunk.extend_from_slice(&piece);
         if chunk.len() >= CHUNK_BYTES {
             let full = std::mem::replace(&mut chunk, BytesMut::with_capacity(CHUNK_BYTES)).freeze();
             if sink.feed(full).await.is_err() {
@@ -60,32 +64,12 @@ async fn copy(tx: &Tx, load: &LoadPlan, csv: ByteStream) -> Result<u64> {
             }
         }
     }
+    gate.finish().map_err(wrong_header)?;
     if !chunk.is_empty() {
         // As above.
         drop(sink.feed(chunk.freeze()).await);
     }
     sink.as_mut().finish().await.map_err(failed)
-}
-
-/// Reads as far as the first line and compares it with the header that the load expects; the line is passed on.
-async fn check_header(load: &LoadPlan, mut csv: ByteStream) -> Result<ByteStream> {
-    let header = load.header();
-    let mut head = BytesMut::new();
-    while head.len() < header.len() + 2 {
-        match csv.next().await {
-            Some(piece) => head.extend_from_slice(&piece?),
-            None => break,
-        }
-    }
-    let rest = head.strip_prefix(header.as_bytes());
-    if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"\n") || rest.starts_with(b"\r\n")) {
-        return Err(Error::new(
-            ErrorKind::Data,
-            format!("table `{}`: the CSV does not begin with the header `{header}`", load.table),
-        )
-        .with_hint("the CSV was written for other columns; extract again, or correct the file's first line"));
-    }
-    Ok(futures_util::stream::once(async move { Ok(head.freeze()) }).chain(csv).boxed())
 }
 
 #[async_trait]

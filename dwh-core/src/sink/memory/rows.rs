@@ -1,0 +1,151 @@
+//! Rows in memory: read from a CSV, and merged into a table.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::MemoryRow;
+use crate::config::{Mode, OnConflict};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{LoadPlan, UPLOADED_AT};
+use crate::schema::Column;
+use crate::sink::Accounting;
+use crate::watermark::Timestamp;
+
+fn data(load: &LoadPlan, text: String) -> Error {
+    Error::new(ErrorKind::Data, format!("table `{}`: {text}", load.table))
+}
+
+/// The rows of a CSV in the order of the table's columns; a column that the CSV lacks is NULL.
+pub(super) fn read(load: &LoadPlan, columns: &[Column], csv: &[u8]) -> Result<Vec<MemoryRow>> {
+    let text =
+        std::str::from_utf8(csv).map_err(|error| data(load, "the CSV is not UTF-8".into()).with_source(error))?;
+    let header = load.header();
+    let body = text
+        .strip_prefix(header.as_str())
+        .and_then(|rest| if rest.is_empty() { Some(rest) } else { rest.strip_prefix('\n') })
+        .ok_or_else(|| data(load, format!("the CSV does not begin with the header `{header}`")))?;
+    let mut rows = Vec::new();
+    for (number, fields) in split(body).into_iter().enumerate() {
+        if fields.len() != load.columns.len() {
+            return Err(data(load, format!("row {} of the CSV has {} fields", number + 1, fields.len())));
+        }
+        let mut by_name: BTreeMap<&str, Option<String>> = BTreeMap::new();
+        for (column, field) in load.columns.iter().zip(fields) {
+            let whole = matches!(column.bare_type(), "bigint" | "integer" | "smallint");
+            if field.as_ref().is_some_and(|value| whole && value.parse::<i64>().is_err()) {
+                return Err(data(load, format!("column `{}`: not a whole number in row {}", column.name, number + 1)));
+            }
+            by_name.insert(&column.name, field);
+        }
+        rows.push(columns.iter().map(|column| by_name.remove(column.name.as_str()).flatten()).collect());
+    }
+    Ok(rows)
+}
+
+/// The fields of each line: unquoted and empty is NULL, quoted and empty is the empty string.
+fn split(text: &str) -> Vec<MemoryRow> {
+    let (mut rows, mut row, mut field) = (Vec::new(), Vec::new(), String::new());
+    let (mut quoted, mut was_quoted) = (false, false);
+    let mut chars = text.chars().peekable();
+    while let Some(char) = chars.next() {
+        match char {
+            '"' if quoted && chars.peek() == Some(&'"') => field.extend(chars.next()),
+            '"' => {
+                quoted = !quoted;
+                was_quoted = true;
+            }
+            ',' | '\n' if !quoted => {
+                let value = std::mem::take(&mut field);
+                row.push((was_quoted || !value.is_empty()).then_some(value));
+                was_quoted = false;
+                if char == '\n' {
+                    rows.push(std::mem::take(&mut row));
+                }
+            }
+            other => field.push(other),
+        }
+    }
+    if was_quoted || !field.is_empty() || !row.is_empty() {
+        // The last line may lack its end.
+        row.push((was_quoted || !field.is_empty()).then_some(field));
+        rows.push(row);
+    }
+    rows
+}
+
+/// Moves staged rows into a table and accounts for each.
+pub(super) fn merge(
+    load: &LoadPlan,
+    columns: &[Column],
+    rows: &mut Vec<MemoryRow>,
+    staged: &[MemoryRow],
+) -> Result<Accounting> {
+    let mut counts = Accounting { staged: staged.len() as u64, ..Accounting::default() };
+    match load.mode {
+        Mode::Snapshot => {
+            if staged.is_empty() && !rows.is_empty() && !load.allow_empty {
+                return Err(data(load, "a snapshot of no rows would replace rows".into()));
+            }
+            *rows = staged.to_vec();
+            counts.inserted = counts.staged;
+        }
+        Mode::Scd => {
+            let at = place(load, columns, UPLOADED_AT)?;
+            let copies: BTreeSet<_> = staged.iter().map(|row| &row[at]).collect();
+            match rows.iter().filter(|row| copies.contains(&row[at])).count() {
+                0 => {
+                    rows.extend_from_slice(staged);
+                    counts.inserted = counts.staged;
+                }
+                there if there == staged.len() => counts.identical = counts.staged,
+                there => return Err(data(load, format!("{there} rows of this copy are there already"))),
+            }
+        }
+        Mode::Incremental => counts = keyed(load, columns, rows, staged)?,
+    }
+    Ok(counts)
+}
+
+fn keyed(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, staged: &[MemoryRow]) -> Result<Accounting> {
+    let mut counts = Accounting { staged: staged.len() as u64, ..Accounting::default() };
+    let key: Vec<usize> = load.key.iter().map(|name| place(load, columns, name)).collect::<Result<_>>()?;
+    let age = load.watermark_column.as_deref().map(|name| place(load, columns, name)).transpose()?;
+    let of = |row: &MemoryRow| -> MemoryRow { key.iter().map(|at| row[*at].clone()).collect() };
+    let mut places: BTreeMap<MemoryRow, usize> = rows.iter().enumerate().map(|(at, row)| (of(row), at)).collect();
+    let mut seen = BTreeSet::new();
+    for row in staged {
+        if !seen.insert(of(row)) {
+            return Err(data(load, "the CSV has a key more than once".into()));
+        }
+        let Some(at) = places.get(&of(row)).copied() else {
+            places.insert(of(row), rows.len());
+            rows.push(row.clone());
+            counts.inserted += 1;
+            continue;
+        };
+        if rows[at] == *row {
+            counts.identical += 1;
+            continue;
+        }
+        counts.different += 1;
+        if load.on_conflict == OnConflict::Update && newer(load, age, row, &rows[at]) {
+            rows[at].clone_from(row);
+            counts.updated += 1;
+        }
+    }
+    Ok(counts)
+}
+
+/// Whether `new` replaces `old`: it is later, or of equal age and not replayed.
+fn newer(load: &LoadPlan, age: Option<usize>, new: &MemoryRow, old: &MemoryRow) -> bool {
+    let Some(at) = age else { return !load.replay };
+    let moment = |row: &MemoryRow| row[at].as_deref().and_then(|text| text.parse::<Timestamp>().ok());
+    let (new, old) = (moment(new), moment(old));
+    if load.replay { new > old } else { new >= old }
+}
+
+fn place(load: &LoadPlan, columns: &[Column], name: &str) -> Result<usize> {
+    columns
+        .iter()
+        .position(|column| column.name == name)
+        .ok_or_else(|| data(load, format!("bronze has no column `{name}`")))
+}

@@ -1,0 +1,310 @@
+//! The conformance suite of [`Sink`]: what the pipeline relies on, for any implementation.
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+
+use crate::blob::ByteStream;
+use crate::config::{Mode, OnConflict};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{LoadPlan, UPLOADED_AT};
+use crate::run::{RunId, RunKind, RunState};
+use crate::schema::{Column, TableRef};
+use crate::sink::{Accounting, Advance, Commit, LogEntry, RunFilter, Sink, TableState, Upload};
+use crate::watermark::Timestamp;
+
+/// The load that the suite uses: table `contract_<mode>` in schema `bronze` with `id bigint`, `note text`,
+/// `recorded_at timestamptz`, key `(id)` where the mode has one, and `_uploaded_at timestamptz` where it is scd.
+#[must_use]
+pub fn contract_load(mode: Mode) -> LoadPlan {
+    let column = |name: &str, type_name: &str, not_null| Column {
+        name: name.to_owned(),
+        type_name: type_name.to_owned(),
+        not_null,
+        generated: false,
+        identity: false,
+        geometry: false,
+        default: None,
+    };
+    let mut columns = vec![
+        column("id", "bigint", true),
+        column("note", "text", false),
+        column("recorded_at", "timestamp with time zone", true),
+    ];
+    if mode == Mode::Scd {
+        columns.push(column(UPLOADED_AT, "timestamp with time zone", true));
+    }
+    let table = format!("contract_{}", mode.as_str());
+    LoadPlan {
+        target: TableRef::new("bronze", &table),
+        table,
+        mode,
+        columns,
+        key: if mode == Mode::Incremental { vec!["id".to_owned()] } else { Vec::new() },
+        on_conflict: OnConflict::Nothing,
+        watermark_column: (mode == Mode::Incremental).then(|| "recorded_at".to_owned()),
+        allow_empty: false,
+        replay: false,
+    }
+}
+
+/// Asserts the whole contract. `sink` has the three tables of [`contract_load`], empty, each with a watermark row as
+/// seeded, and no table `contract_unknown`.
+///
+/// # Panics
+/// If the sink breaks a promise.
+pub async fn sink_contract(sink: &dyn Sink) {
+    leases(sink).await;
+    run_log(sink).await;
+    loads_account_for_every_row(sink).await;
+    failures_change_nothing(sink).await;
+    the_watermark_moves_once(sink).await;
+    newer_wins(sink).await;
+    snapshots_replace(sink).await;
+    copies_are_dated(sink).await;
+}
+
+/// A CSV of these lines under the load's header, in pieces that break wherever it hurts.
+pub fn csv(load: &LoadPlan, rows: &[&str]) -> ByteStream {
+    let mut text = load.header();
+    for row in rows {
+        text.push('\n');
+        text.push_str(row);
+    }
+    text.push('\n');
+    let pieces: Vec<Result<Bytes>> = text.as_bytes().chunks(7).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    stream::iter(pieces).boxed()
+}
+
+/// A run of the load's table that stands at `loading`.
+///
+/// # Panics
+/// If the run log refuses it.
+pub async fn loading(sink: &dyn Sink, load: &LoadPlan) -> RunId {
+    let begin = LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind: RunKind::Run };
+    let run_id = sink.log(begin).await.expect("begin").run_id;
+    let upload = Upload {
+        run_id,
+        csv_path: Some(format!("memory://p/exports/{}/x.csv", load.table)),
+        rows: 0,
+        late_rows: 0,
+        bytes: 1,
+        sha256: "0".repeat(64),
+        window: None,
+        bound: None,
+    };
+    sink.log(LogEntry::Uploaded(Box::new(upload))).await.expect("uploaded");
+    sink.log(LogEntry::Loading { run_id }).await.expect("loading");
+    run_id
+}
+
+/// Loads the rows in a run of their own, without moving the watermark; a failed run is failed in the log.
+///
+/// # Errors
+/// Whatever the load ended in.
+pub async fn load_rows(sink: &dyn Sink, load: &LoadPlan, rows: &[&str]) -> Result<Accounting> {
+    let run_id = loading(sink, load).await;
+    let commit = Commit { run_id, rows: Some(rows.len() as u64), advance: None };
+    let loaded = match sink.stage(load, csv(load, rows)).await {
+        Ok(staged) => staged.commit(commit).await,
+        Err(error) => Err(error),
+    };
+    if loaded.is_err() {
+        sink.log(LogEntry::Failed { run_id, message: "it went wrong".to_owned() }).await.expect("failed");
+    }
+    loaded
+}
+
+async fn state(sink: &dyn Sink, table: &str) -> TableState {
+    let lease = sink.lease(table, true).await.expect("lease");
+    let state = lease.state().clone();
+    lease.release().await.expect("release");
+    state
+}
+
+fn kind<T>(result: Result<T>) -> ErrorKind {
+    result.err().map(|error| error.kind()).expect("an error")
+}
+
+const fn counted(staged: u64, inserted: u64, updated: u64, identical: u64, different: u64) -> Accounting {
+    Accounting { staged, inserted, updated, identical, different }
+}
+
+async fn leases(sink: &dyn Sink) {
+    let table = contract_load(Mode::Incremental).table;
+    let lease = sink.lease(&table, false).await.expect("free at first");
+    assert_eq!(lease.state().last_extracted_at, Some(Timestamp::SEED));
+    assert_eq!(lease.state().low(), Timestamp::NEG_INFINITY);
+    let refused = sink.lease(&table, false).await.err().expect("held");
+    assert_eq!(refused.kind(), ErrorKind::Locked);
+    assert!(refused.to_string().contains(&format!("table `{table}`: another run holds it: ")), "{refused}");
+    let other = sink.lease(&contract_load(Mode::Scd).table, false).await.expect("another table is free");
+    other.release().await.expect("release");
+    // Who waits gets it once it is free.
+    let (waited, ()) = tokio::join!(sink.lease(&table, true), async {
+        tokio::task::yield_now().await;
+        lease.release().await.expect("release");
+    });
+    drop(waited.expect("free again"));
+    // A dropped lease frees the table, though it may take the server a moment.
+    sink.lease(&table, true).await.expect("free after a drop").release().await.expect("release");
+    assert_eq!(kind(sink.lease("contract_unknown", false).await), ErrorKind::Contract);
+}
+
+async fn run_log(sink: &dyn Sink) {
+    let load = contract_load(Mode::Incremental);
+    let begun = sink
+        .log(LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind: RunKind::Run })
+        .await
+        .expect("begin");
+    assert_eq!((begun.status, begun.attempt, begun.mode), (RunState::Extracting, 1, Some(Mode::Incremental)));
+    assert!(begun.run_finished_at.is_none() && begun.host.is_some() && begun.engine_version.is_some());
+    let run_id = begun.run_id;
+    // Not before it is uploaded, and not without a run.
+    assert_eq!(kind(sink.log(LogEntry::Loading { run_id }).await), ErrorKind::Contract);
+    assert_eq!(kind(sink.log(LogEntry::Loading { run_id: RunId(i64::MAX) }).await), ErrorKind::NotFound);
+    let failed = LogEntry::Failed { run_id, message: "the source went away".to_owned() };
+    let failed = sink.log(failed).await.expect("failed");
+    assert_eq!(failed.error_message.as_deref(), Some("the source went away"));
+    assert!(failed.run_finished_at.is_some());
+    // A failed run may be loaded again; that counts.
+    let again = sink.log(LogEntry::Loading { run_id }).await.expect("again");
+    assert_eq!((again.status, again.attempt, again.run_finished_at), (RunState::Loading, 2, None));
+    let message = "no".to_owned();
+    sink.log(LogEntry::Failed { run_id, message }).await.expect("failed again");
+    let second = loading(sink, &load).await;
+    let of_table = RunFilter { table: Some(load.table.clone()), ..RunFilter::default() };
+    let replays = RunFilter { kind: Some(RunKind::Replay), ..of_table.clone() };
+    assert!(sink.runs(&replays).await.expect("runs").is_empty(), "a filter by kind");
+    let ids: Vec<RunId> = sink.runs(&of_table).await.expect("runs").iter().map(|run| run.run_id).collect();
+    assert_eq!(ids, [second, run_id], "newest first");
+    let failed = RunFilter { states: vec![RunState::Failed], limit: Some(1), ..of_table };
+    assert_eq!(sink.runs(&failed).await.expect("runs")[0].run_id, run_id);
+    let message = "given up".to_owned();
+    sink.log(LogEntry::Failed { run_id: second, message }).await.expect("failed");
+}
+
+async fn loads_account_for_every_row(sink: &dyn Sink) {
+    let load = contract_load(Mode::Incremental);
+    let rows = ["1,a,2026-01-01 00:00:00+00", "2,,2026-01-01 00:00:00+00", "3,\"x,\"\"\ny\",2026-01-01 00:00:00+00"];
+    assert_eq!(load_rows(sink, &load, &rows).await.expect("new"), counted(3, 3, 0, 0, 0));
+    assert_eq!(load_rows(sink, &load, &rows).await.expect("again"), counted(3, 0, 0, 3, 0));
+    // NULL and the empty string are two values; row 2 differs now.
+    let more = ["4,b,2026-01-02 00:00:00+00", "2,\"\",2026-01-01 00:00:00+00", rows[0]];
+    assert_eq!(load_rows(sink, &load, &more).await.expect("mixed"), counted(3, 1, 0, 1, 1));
+    // The row that was there first has stayed.
+    assert_eq!(load_rows(sink, &load, &rows[1..2]).await.expect("kept"), counted(1, 0, 0, 1, 0));
+    assert_eq!(load_rows(sink, &load, &[]).await.expect("empty"), counted(0, 0, 0, 0, 0));
+    let filter = RunFilter { table: Some(load.table.clone()), limit: Some(3), ..RunFilter::default() };
+    let run = &sink.runs(&filter).await.expect("runs")[2];
+    assert_eq!(
+        (run.status, run.rows_extracted, run.rows_loaded, run.rows_identical, run.rows_different),
+        (RunState::Loaded, Some(3), Some(1), Some(1), Some(1))
+    );
+    assert!(run.run_finished_at.is_some());
+}
+
+async fn failures_change_nothing(sink: &dyn Sink) {
+    let load = contract_load(Mode::Incremental);
+    let row = ["9,new,2026-01-03 00:00:00+00"];
+    // The stream's own error comes out as it is.
+    let broken = csv(&load, &row).chain(stream::iter([Err(Error::new(ErrorKind::Disk, "spool broke"))])).boxed();
+    let error = sink.stage(&load, broken).await.err().expect("broken");
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Disk, "spool broke"));
+    let other_header = stream::iter([Ok(Bytes::from_static(b"id,recorded_at,note\n"))]).boxed();
+    assert_eq!(kind(sink.stage(&load, other_header).await), ErrorKind::Data);
+    assert_eq!(kind(load_rows(sink, &load, &["x,new,2026-01-03 00:00:00+00"]).await), ErrorKind::Data);
+    assert_eq!(kind(load_rows(sink, &load, &["9,new"]).await), ErrorKind::Data);
+    let doubled = ["9,one,2026-01-03 00:00:00+00", "9,two,2026-01-03 00:00:00+00"];
+    assert_eq!(kind(load_rows(sink, &load, &doubled).await), ErrorKind::Data);
+    // Another number of rows than the manifest says.
+    let run_id = loading(sink, &load).await;
+    let staged = sink.stage(&load, csv(&load, &row)).await.expect("staged");
+    assert_eq!(staged.rows(), 1);
+    assert_eq!(kind(staged.commit(Commit { run_id, rows: Some(2), advance: None }).await), ErrorKind::Data);
+    // Not committed.
+    drop(sink.stage(&load, csv(&load, &row)).await.expect("staged"));
+    // The run is not at `loading`.
+    sink.log(LogEntry::Failed { run_id, message: "stopped".to_owned() }).await.expect("failed");
+    let staged = sink.stage(&load, csv(&load, &row)).await.expect("staged");
+    assert_eq!(kind(staged.commit(Commit { run_id, rows: Some(1), advance: None }).await), ErrorKind::Contract);
+    assert_eq!(load_rows(sink, &load, &row).await.expect("still new"), counted(1, 1, 0, 0, 0));
+}
+
+async fn the_watermark_moves_once(sink: &dyn Sink) {
+    let load = contract_load(Mode::Incremental);
+    let expected = state(sink, &load.table).await;
+    assert_eq!(expected.last_extracted_at, Some(Timestamp::SEED), "no load so far moved it");
+    let at: Timestamp = "2026-01-04T00:00:00.123456Z".parse().expect("a moment");
+    let becomes = TableState {
+        last_extracted_at: Some(at),
+        snapshot_xmin: Some(7_000_000_000),
+        read_high: Some(at),
+        system_identifier: Some("7".to_owned()),
+        timeline: Some(1),
+        source_clock: Some(at),
+        ..TableState::default()
+    };
+    let advance = Some(Advance { expected, becomes: becomes.clone() });
+    let (first, second) = (loading(sink, &load).await, loading(sink, &load).await);
+    let one = sink.stage(&load, csv(&load, &["10,a,2026-01-04 00:00:00+00"])).await.expect("staged");
+    let two = sink.stage(&load, csv(&load, &["11,a,2026-01-04 00:00:00+00"])).await.expect("staged beside");
+    one.commit(Commit { run_id: first, rows: Some(1), advance: advance.clone() }).await.expect("first");
+    let error = two.commit(Commit { run_id: second, rows: Some(1), advance }).await.expect_err("moved meanwhile");
+    assert_eq!(error.kind(), ErrorKind::Locked);
+    assert!(error.to_string().contains(&format!("run {first}")), "{error}");
+    let now = state(sink, &load.table).await;
+    assert!(now.last_loaded_at.is_some());
+    assert_eq!(now, TableState { last_run_id: Some(first), last_loaded_at: now.last_loaded_at, ..becomes });
+    let filter = |id| RunFilter { run_id: Some(id), ..RunFilter::default() };
+    assert_eq!(sink.runs(&filter(first)).await.expect("runs")[0].status, RunState::Loaded);
+    assert_eq!(sink.runs(&filter(second)).await.expect("runs")[0].status, RunState::Loading);
+    sink.log(LogEntry::Failed { run_id: second, message: "lost the race".to_owned() }).await.expect("failed");
+    assert_eq!(
+        load_rows(sink, &load, &["11,a,2026-01-04 00:00:00+00"]).await.expect("was not loaded"),
+        counted(1, 1, 0, 0, 0)
+    );
+}
+
+async fn newer_wins(sink: &dyn Sink) {
+    let load = LoadPlan { on_conflict: OnConflict::Update, ..contract_load(Mode::Incremental) };
+    let old = ["20,old,2026-02-01 00:00:00+00", "21,same,2026-02-01 00:00:00+00"];
+    let new = ["20,new,2026-02-02 00:00:00+00", "21,same,2026-02-01 00:00:00+00", "22,more,2026-02-02 00:00:00+00"];
+    assert_eq!(load_rows(sink, &load, &old).await.expect("old"), counted(2, 2, 0, 0, 0));
+    assert_eq!(load_rows(sink, &load, &new).await.expect("new"), counted(3, 1, 1, 1, 1));
+    // The older CSV once more, after the newer: nothing goes back.
+    let replay = LoadPlan { replay: true, ..load.clone() };
+    for load in [&load, &replay] {
+        assert_eq!(load_rows(sink, load, &old).await.expect("replayed"), counted(2, 0, 0, 1, 1));
+    }
+    assert_eq!(load_rows(sink, &load, &new).await.expect("as it was"), counted(3, 0, 0, 3, 0));
+    // Of equal age: what comes from the source now wins, what is replayed does not.
+    let equal = ["20,equal,2026-02-02 00:00:00+00"];
+    assert_eq!(load_rows(sink, &replay, &equal).await.expect("replayed"), counted(1, 0, 0, 0, 1));
+    assert_eq!(load_rows(sink, &load, &equal).await.expect("equal"), counted(1, 0, 1, 0, 1));
+    let doubled = ["23,a,2026-02-03 00:00:00+00", "23,b,2026-02-03 00:00:00+00"];
+    assert_eq!(kind(load_rows(sink, &load, &doubled).await), ErrorKind::Data);
+}
+
+async fn snapshots_replace(sink: &dyn Sink) {
+    let load = contract_load(Mode::Snapshot);
+    let rows = ["1,a,2026-01-01 00:00:00+00", "1,a,2026-01-01 00:00:00+00"];
+    assert_eq!(load_rows(sink, &load, &[]).await.expect("empty over empty"), counted(0, 0, 0, 0, 0));
+    assert_eq!(load_rows(sink, &load, &rows).await.expect("first"), counted(2, 2, 0, 0, 0));
+    assert_eq!(load_rows(sink, &load, &rows[..1]).await.expect("second"), counted(1, 1, 0, 0, 0));
+    let refused = load_rows(sink, &load, &[]).await.expect_err("would replace rows by none");
+    assert_eq!(refused.kind(), ErrorKind::Data);
+    let told = LoadPlan { allow_empty: true, ..load };
+    assert_eq!(load_rows(sink, &told, &[]).await.expect("told to"), counted(0, 0, 0, 0, 0));
+}
+
+async fn copies_are_dated(sink: &dyn Sink) {
+    let load = contract_load(Mode::Scd);
+    let first =
+        ["1,a,2026-01-01 00:00:00+00,2026-03-01 00:00:00+00", "2,b,2026-01-01 00:00:00+00,2026-03-01 00:00:00+00"];
+    let second = ["1,a,2026-01-01 00:00:00+00,2026-03-02 00:00:00+00"];
+    assert_eq!(load_rows(sink, &load, &first).await.expect("first"), counted(2, 2, 0, 0, 0));
+    assert_eq!(load_rows(sink, &load, &first).await.expect("the same copy"), counted(2, 0, 0, 2, 0));
+    assert_eq!(load_rows(sink, &load, &second).await.expect("second"), counted(1, 1, 0, 0, 0));
+    assert_eq!(kind(load_rows(sink, &load, &first[..1]).await), ErrorKind::Data);
+    assert_eq!(load_rows(sink, &load, &[]).await.expect("nothing"), counted(0, 0, 0, 0, 0));
+}

@@ -1,0 +1,268 @@
+//! The warehouse in PostgreSQL: its contract, and what only a real server can do to it.
+
+use dwh_core::config::{Environment, Mode, OnConflict};
+use dwh_core::migrate::migrate;
+use dwh_core::plan::LoadPlan;
+use dwh_core::schema::{RelationKind, TableSchema};
+use dwh_core::sink::{Accounting, Commit, LogEntry, RunFilter, Sink};
+use dwh_core::testing::TestDb;
+use dwh_core::testing::sink_contract::{contract_load, csv, load_rows, loading, sink_contract};
+use dwh_core::{ErrorKind, MemorySink, PgSink};
+
+use crate::migrations::{plan, target};
+
+/// A migrated warehouse with the tables of the contract, and a sink as its loader.
+async fn warehouse(test: &str) -> (TestDb, PgSink) {
+    let db = TestDb::new(test).await;
+    let plans: Vec<_> = [Mode::Incremental, Mode::Snapshot, Mode::Scd]
+        .into_iter()
+        .map(|mode| plan(&format!("contract_{}", mode.as_str()), mode, &[]))
+        .collect();
+    let target = target(&db.target_url_as("dwh_loader"));
+    migrate(&target, &Environment::default(), &plans).await.expect("migrated");
+    let sink = PgSink::new(&target, &Environment::default()).expect("a sink");
+    (db, sink)
+}
+
+async fn count(db: &TestDb, sql: &str) -> i64 {
+    db.target().query_one(sql, &[]).await.expect(sql).get(0)
+}
+
+const ROWS: [&str; 2] = ["1,a,2026-01-01 00:00:00+00", "2,b,2026-01-01 00:00:00+00"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_keeps_the_contract() {
+    let (_db, sink) = warehouse("sink_contract").await;
+    sink_contract(&sink).await;
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract() {
+    let sink = MemorySink::new();
+    for mode in [Mode::Incremental, Mode::Snapshot, Mode::Scd] {
+        let load = contract_load(mode);
+        let schema = TableSchema {
+            table: load.target.clone(),
+            kind: RelationKind::Table,
+            columns: load.columns.clone(),
+            keys: Vec::new(),
+            indexed: Vec::new(),
+            row_estimate: -1,
+        };
+        sink.add_table(&load.table, schema);
+    }
+    sink_contract(&sink).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_control_schema_migrate_is_named() {
+    let db = TestDb::new("sink_no_control").await;
+    let sink = PgSink::new(&target(&db.target_url()), &Environment::default()).expect("a sink");
+    let error = sink.lease("trips", false).await.err().expect("nothing is there");
+    assert_eq!(error.kind(), ErrorKind::Contract);
+    assert!(error.to_string().contains("no control schema `dwh_control`") && error.hint().contains("dwh migrate"));
+    assert_eq!(sink.runs(&RunFilter::default()).await.expect_err("nor runs").kind(), ErrorKind::Contract);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_the_target_drops_fail_the_load() {
+    let (db, sink) = warehouse("sink_accounting").await;
+    let nothing = contract_load(Mode::Incremental);
+    let update = LoadPlan { on_conflict: OnConflict::Update, ..nothing.clone() };
+    db.tgt("create function drops() returns trigger language plpgsql as 'begin return null; end'").await;
+    for load in [nothing, update, contract_load(Mode::Snapshot), contract_load(Mode::Scd)] {
+        let table = load.target.sql();
+        let rows =
+            ROWS.map(|row| if load.mode == Mode::Scd { format!("{row},2026-03-01 00:00:00+00") } else { row.into() });
+        db.tgt(&format!(
+            "create trigger t before insert on {table} for each row when (new.id > 1) execute function drops()"
+        ))
+        .await;
+        let error = load_rows(&sink, &load, &[&rows[0], &rows[1]]).await.expect_err("a row went missing");
+        assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+        assert!(error.to_string().contains("row accounting: 2 rows staged, but 1 inserted"), "{error}");
+        assert_eq!(count(&db, &format!("select count(*) from {table}")).await, 0, "nothing has changed");
+        db.tgt(&format!("drop trigger t on {table}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sinks_race_and_one_wins() {
+    let (db, sink) = warehouse("sink_race").await;
+    let load = contract_load(Mode::Incremental);
+    let lease = sink.lease(&load.table, false).await.expect("lease");
+    let becomes = dwh_core::sink::TableState {
+        last_extracted_at: Some("2026-01-01T00:00:00Z".parse().expect("a moment")),
+        ..lease.state().clone()
+    };
+    let advance = Some(dwh_core::sink::Advance { expected: lease.state().clone(), becomes });
+    let mut commits = Vec::new();
+    for row in ROWS {
+        let run_id = loading(&sink, &load).await;
+        let staged = sink.stage(&load, csv(&load, &[row])).await.expect("staged");
+        commits.push(staged.commit(Commit { run_id, rows: Some(1), advance: advance.clone() }));
+    }
+    let (two, one) = (commits.pop().expect("two"), commits.pop().expect("one"));
+    let (one, two) = tokio::join!(one, two);
+    assert_eq!([one.is_ok(), two.is_ok()].iter().filter(|won| **won).count(), 1);
+    let lost = one.err().or(two.err()).expect("one lost");
+    assert_eq!(lost.kind(), ErrorKind::Locked, "{lost}");
+    assert_eq!(count(&db, "select count(*) from bronze.contract_incremental").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watermark_that_was_changed_by_hand_is_seen() {
+    let (db, sink) = warehouse("sink_by_hand").await;
+    let load = contract_load(Mode::Incremental);
+    let lease = sink.lease(&load.table, false).await.expect("lease");
+    let expected = lease.state().clone();
+    let run_id = loading(&sink, &load).await;
+    let staged = sink.stage(&load, csv(&load, &ROWS)).await.expect("staged");
+    db.tgt("update dwh_control.extract_watermarks set last_extracted_at = '2025-01-01' where table_name = 'contract_incremental'").await;
+    let advance = Some(dwh_core::sink::Advance { becomes: expected.clone(), expected });
+    let error = staged.commit(Commit { run_id, rows: Some(2), advance }).await.expect_err("moved");
+    assert_eq!(error.kind(), ErrorKind::Locked);
+    assert!(error.to_string().contains("by hand"), "{error}");
+    lease.release().await.expect("release");
+    db.tgt("alter table dwh_control.extract_watermarks alter column last_extracted_at drop not null; update dwh_control.extract_watermarks set last_extracted_at = null").await;
+    assert_eq!(sink.lease(&load.table, false).await.err().map(|error| error.kind()), Some(ErrorKind::Data));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_others_lock_is_busy_by_name() {
+    let (db, sink) = warehouse("sink_busy").await;
+    let load = contract_load(Mode::Snapshot);
+    db.tgt("begin; lock table bronze.contract_snapshot in share mode").await;
+    let error = load_rows(&sink, &load, &ROWS).await.expect_err("locked");
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    assert!(error.to_string().contains("bronze.contract_snapshot"), "{error}");
+    db.tgt("rollback").await;
+    load_rows(&sink, &load, &ROWS).await.expect("free again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_and_writers_are_not_held_up_by_an_incremental_load() {
+    let (db, sink) = warehouse("sink_no_lock").await;
+    let load = contract_load(Mode::Incremental);
+    // A reader with an open snapshot and a writer with an open row.
+    db.tgt("begin; insert into bronze.contract_incremental values (7, 'x', '2026-01-01'); select * from bronze.contract_incremental").await;
+    assert_eq!(load_rows(&sink, &load, &ROWS).await.expect("beside them").inserted, 2);
+    db.tgt("commit").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_keeps_views_and_grants() {
+    let (db, sink) = warehouse("sink_views").await;
+    let load = contract_load(Mode::Snapshot);
+    db.tgt("create view public.v as select count(*) from bronze.contract_snapshot; create role seen_by_none; grant select on bronze.contract_snapshot to seen_by_none").await;
+    load_rows(&sink, &load, &ROWS).await.expect("first");
+    load_rows(&sink, &load, &ROWS[..1]).await.expect("second");
+    assert_eq!(count(&db, "select * from public.v").await, 1);
+    let kept = "select has_table_privilege('seen_by_none', 'bronze.contract_snapshot', 'select')::int::bigint";
+    assert_eq!(count(&db, kept).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_server_session_leaves_nothing_and_frees_the_table() {
+    let (db, sink) = warehouse("sink_dead").await;
+    let load = contract_load(Mode::Incremental);
+    let lease = sink.lease(&load.table, false).await.expect("lease");
+    let run_id = loading(&sink, &load).await;
+    let staged = sink.stage(&load, csv(&load, &ROWS)).await.expect("staged");
+    db.tgt("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'dwh_loader' and datname = current_database()").await;
+    let error = staged.commit(Commit { run_id, rows: Some(2), advance: None }).await.expect_err("gone");
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    assert!(lease.release().await.is_err(), "the lease was lost");
+    sink.lease(&load.table, true).await.expect("free").release().await.expect("release");
+    sink.log(LogEntry::Failed { run_id, message: "gone".into() }).await.expect("failed");
+    assert_eq!(load_rows(&sink, &load, &ROWS).await.expect("as if nothing had been").inserted, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_lease_keeps_no_vacuum_waiting() {
+    let (db, sink) = warehouse("sink_vacuum").await;
+    let lease = sink.lease("contract_incremental", false).await.expect("lease");
+    let held = "select count(*) from pg_stat_activity where usename = 'dwh_loader' and datname = current_database() and (backend_xmin is not null or backend_xid is not null)";
+    assert_eq!(count(&db, held).await, 0);
+    lease.release().await.expect("release");
+    let written =
+        "select count(*) from dwh_control.extract_watermarks where lease_holder is not null or lease_since is not null";
+    assert_eq!(count(&db, written).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_loads_than_connections_wait_for_each_other() {
+    let (db, sink) = warehouse("sink_many").await;
+    let load = contract_load(Mode::Incremental);
+    let rows: Vec<String> = (0..8).map(|id| format!("{id},a,2026-01-01 00:00:00+00")).collect();
+    let loads = rows.iter().map(|row| {
+        let (sink, load) = (&sink, &load);
+        async move { load_rows(sink, load, &[row]).await.expect("loaded") }
+    });
+    let counts: Vec<Accounting> = futures_util::future::join_all(loads).await;
+    assert_eq!(counts.iter().map(|count| count.inserted).sum::<u64>(), 8);
+    assert_eq!(count(&db, "select count(*) from dwh_control.extract_runs where status = 'loaded'").await, 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_compared_by_image_whatever_their_types() {
+    let (db, sink) = warehouse("sink_image").await;
+    db.tgt("set role dwh_owner; alter table bronze.contract_incremental add n numeric, add g public.geometry, add j json, add p point; reset role").await;
+    let mut load = LoadPlan { on_conflict: OnConflict::Update, ..contract_load(Mode::Incremental) };
+    for (name, type_name) in [("n", "numeric"), ("g", "public.geometry"), ("j", "json"), ("p", "point")] {
+        load.columns.push(crate::migrations::column(name, type_name, false));
+    }
+    // json and point have no `=`; 1.0 and 1.00 are equal and yet not the same.
+    let row = |n: &str| format!("1,a,2026-01-01 00:00:00+00,{n},SRID=4326;POINT(1 2),\"{{\"\"a\"\": 1}}\",\"(1,2)\"");
+    assert_eq!(load_rows(&sink, &load, &[&row("1.0")]).await.expect("new").inserted, 1);
+    assert_eq!(load_rows(&sink, &load, &[&row("1.0")]).await.expect("same").identical, 1);
+    assert_eq!(load_rows(&sink, &load, &[&row("1.00")]).await.expect("differs").updated, 1);
+    assert_eq!(load_rows(&sink, &load, &[&row("")]).await.expect("null").updated, 1);
+    assert_eq!(load_rows(&sink, &load, &[&row("")]).await.expect("null again").identical, 1);
+}
+
+/// Passes bytes on to `port`; once the client says `commit`, the answer is kept back and the connection cut.
+async fn deaf_to_commits(port: u16) -> u16 {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let at = listener.local_addr().expect("its number").port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("the server");
+            let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+                (client.into_split(), server.into_split());
+            let back = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+            tokio::spawn(async move {
+                let mut buffer = [0; 65536];
+                let mut staged = false;
+                while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
+                    staged |= buffer[..length].windows(9).any(|bytes| bytes == b"dwh_stage");
+                    let last = staged && buffer[..length].ends_with(b"commit\0");
+                    if last {
+                        back.abort();
+                    }
+                    to_server.write_all(&buffer[..length]).await.expect("passed on");
+                    if last {
+                        // Long enough for the server to commit, and nothing says when that is.
+                        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    at
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_to_the_commit_is_found_in_the_run_log() {
+    let (db, _) = warehouse("sink_lost").await;
+    let port = dwh_core::testing::Clusters::shared().target.port();
+    let deaf = deaf_to_commits(port).await;
+    let url = db.target_url_as("dwh_loader").replace(&format!(":{port}/"), &format!(":{deaf}/"));
+    let sink = PgSink::new(&target(&url), &Environment::default()).expect("a sink");
+    let load = contract_load(Mode::Incremental);
+    assert_eq!(load_rows(&sink, &load, &ROWS).await.expect("it was committed").inserted, 2);
+    assert_eq!(count(&db, "select count(*) from dwh_control.extract_runs where status = 'loaded'").await, 1);
+    assert_eq!(count(&db, "select count(*) from bronze.contract_incremental").await, 2);
+}
