@@ -88,12 +88,11 @@ async fn every_kind_of_value_that_differs_is_found() {
         "update bronze.events set note = null where note = ''",
         "update bronze.events set note = '' where id = 5",
         "update bronze.events set at = st_setsrid(st_makepoint(st_x(at) + 1e-13, st_y(at)), 4326) where id = 9",
-        "update bronze.events set km = km::text || '0' || '' where false",
         "update bronze.events set recorded_at = recorded_at + interval '1 microsecond' where id = 11",
         "update bronze.events set recorded_at = recorded_at + interval '3 days' where id = 12",
     ];
     let mut expected = 0;
-    for change in changes.iter().filter(|change| !change.ends_with("false")) {
+    for change in changes {
         db.tgt(&change.replace("st_", "public.st_")).await;
         expected += 1;
         assert_eq!(counts(one(&project.fails(4, &["verify"]).json())), [0, 0, expected, 0], "{change}");
@@ -111,7 +110,7 @@ async fn every_kind_of_value_that_differs_is_found() {
     assert!(part("30") < part("60") && part("60") < 501);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn clean_while_a_writer_inserts_and_updates() {
     let config = CONFIG.replace("window = \"1d\"", "window = \"1d\"\non_conflict = \"update\"");
     let (db, project) = project("verify_writer", EVENTS, &config).await;
