@@ -3,7 +3,14 @@
 mod backfill;
 mod crash;
 mod first_minutes;
+mod foreign;
 mod hostile;
 mod modes;
+mod names;
+mod relations;
 mod support;
+<<<<<<< HEAD
 mod verify;
+=======
+mod types;
+>>>>>>> main

@@ -212,3 +212,36 @@ async fn files_are_read_and_compared() {
     }
     assert_eq!(counts(one(&report)), [0; 4]);
 }
+
+const PINGS: &str = "create table app.\"Pings\" (
+        \"I'd\" text, \"select\" int, at timestamp(3) not null default now(), unique nulls not distinct (\"I'd\", \"select\"));
+    insert into app.\"Pings\" select 'a\"b' || i, nullif(i, 7), timestamp '2026-09-01' + i * interval '1 ms'
+        from generate_series(1, 6000) i;";
+
+const PINGS_CONFIG: &str = r#"
+[[table]]
+name = "pings"
+relation = "app.Pings"
+mode = "incremental"
+watermark = "at"
+watermark_timezone = "America/New_York"
+key = ["I'd", "select"]
+window = "0"
+"#;
+
+#[tokio::test]
+async fn many_rows_of_one_window_under_odd_names() {
+    let (db, project) = project("verify_many", PINGS, PINGS_CONFIG).await;
+    let clean = project.json(&["verify"]);
+    assert_eq!((counts(one(&clean)), &one(&clean)["windows"]), ([0; 4], &json!(1)), "{clean:#}");
+    // More than is fetched or looked up at once, on both sides; keys with NULLs, and keys that moved to another day.
+    db.tgt(
+        "delete from bronze.pings where \"select\" % 3 = 0 or \"select\" is null;
+         update bronze.pings set \"I'd\" = 'other' || \"I'd\" where \"select\" % 3 = 1;
+         update bronze.pings set at = at + interval '2 days' where \"select\" between 1 and 3000 and \"select\" % 3 = 2",
+    )
+    .await;
+    let report = project.fails(4, &["verify", "--limit", "0"]).json();
+    assert_eq!(counts(one(&report)), [2000 + 1 + 1999, 1999, 1000, 0]);
+    assert_eq!(one(&report)["keys"], json!([]));
+}

@@ -20,9 +20,7 @@ pub fn bronze_ddl(plan: &Plan) -> String {
         .collect();
     if plan.table.mode == Mode::Incremental {
         let key: Vec<String> = plan.table.key.iter().map(|name| quote_ident(name)).collect();
-        let nullable = plan.columns.iter().any(|c| plan.table.key.contains(&c.column.name) && !c.column.not_null);
-        let kind = if nullable { "unique" } else { "primary key" };
-        lines.push(format!("    {kind} ({})", key.join(", ")));
+        lines.push(format!("    primary key ({})", key.join(", ")));
     }
     format!("create table if not exists {} (\n{}\n);", plan.table.target.sql(), lines.join(",\n"))
 }
