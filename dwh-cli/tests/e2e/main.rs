@@ -9,8 +9,5 @@ mod modes;
 mod names;
 mod relations;
 mod support;
-<<<<<<< HEAD
-mod verify;
-=======
 mod types;
->>>>>>> main
+mod verify;

@@ -5,12 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::blob::BlobKey;
 use crate::config::{Compression, Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
-<<<<<<< HEAD
-use crate::run::{RunId, RunKind};
-=======
 use crate::plan::LoadPlan;
-use crate::run::RunId;
->>>>>>> main
+use crate::run::{RunId, RunKind};
 use crate::schema::{Column, TableRef};
 use crate::source::{Snapshot, Sweep};
 use crate::watermark::{SafeBound, Timestamp, Window};
