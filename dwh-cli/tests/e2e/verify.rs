@@ -231,7 +231,16 @@ window = "0"
 
 #[tokio::test]
 async fn many_rows_of_one_window_under_odd_names() {
-    let (db, project) = project("verify_many", PINGS, PINGS_CONFIG).await;
+    let db = TestDb::new("verify_many").await;
+    db.src(&format!("{SCHEMA}{PINGS}")).await;
+    let project = Project::new(&db, PINGS_CONFIG);
+    project.ok(&["migrate"]);
+    db.tgt(
+        "alter table bronze.pings drop constraint pings_pkey, alter \"select\" drop not null, alter \"I'd\" drop not null,
+             add unique nulls not distinct (\"I'd\", \"select\")",
+    )
+    .await;
+    project.ok(&["run"]);
     let clean = project.json(&["verify"]);
     assert_eq!((counts(one(&clean)), &one(&clean)["windows"]), ([0; 4], &json!(1)), "{clean:#}");
     // More than is fetched or looked up at once, on both sides; keys with NULLs, and keys that moved to another day.
