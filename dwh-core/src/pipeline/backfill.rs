@@ -225,7 +225,7 @@ impl Pipeline {
         if !report.dry_run
             && let Err(error) = self.recover_table(work.table, &mut state, &mut report.runs, cancel).await
             // A load that failed is in the report.
-            && !report.runs.last().is_some_and(|run| run.error.is_some())
+            && report.runs.last().is_none_or(|run| run.error.is_none())
         {
             return Err(error);
         }
