@@ -8,12 +8,14 @@ mod check;
 mod completions;
 mod config;
 mod extract;
+mod init;
 mod load;
 mod man;
 mod migrate;
 mod reseed;
 mod run;
 mod runs;
+mod schedule;
 mod status;
 mod verify;
 
@@ -55,6 +57,7 @@ impl Context {
 /// Runs the verb.
 pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
     match command {
+        Command::Init(args) => init::init(args, context).await,
         Command::Check => check::check(context).await,
         Command::Migrate(args) => migrate::migrate(&args, context).await,
         Command::Run(args) => run::run(args, context).await,
@@ -65,6 +68,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Verify(args) => verify::verify(args, context).await,
         Command::Backfill(args) => backfill::backfill(args, context).await,
         Command::Reseed(args) => reseed::reseed(args, context).await,
+        Command::Schedule(args) => schedule::schedule(&args, context),
         Command::Config(args) => config::config(&args, context),
         Command::Completions(args) => completions::completions(&args, context),
         Command::Man => man::man(context),

@@ -3,11 +3,13 @@
 mod backfill;
 mod by_hand;
 mod check;
+mod init;
 mod inspect;
 mod load;
 mod recover;
 mod report;
 mod run;
+mod schedule;
 mod transfer;
 mod verify;
 
@@ -24,10 +26,12 @@ use crate::sink::{PgSink, Sink};
 use crate::source::{PgSource, Source};
 
 pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
+pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use report::{
     CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity,
     StatusReport, TableRun, TableStatus, WindowReport,
 };
+pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
 pub use verify::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport, VerifyRequest};
 
 /// What happens during a run, for progress bars and logs.

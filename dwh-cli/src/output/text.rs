@@ -2,7 +2,9 @@
 
 mod backfill;
 mod check;
+mod init;
 mod plan;
+mod schedule;
 mod verify;
 
 use dwh_core::pipeline::{MigrateReport, RunReport, StatusReport, TableRun, TableStatus};

@@ -3,7 +3,8 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 15] = [
+    "init",
     "check",
     "migrate",
     "run",
@@ -14,6 +15,7 @@ const COMMANDS: [&str; 13] = [
     "verify",
     "backfill",
     "reseed",
+    "schedule",
     "config schema",
     "completions",
     "man",
