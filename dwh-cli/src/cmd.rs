@@ -3,6 +3,7 @@
 //! A new verb is a variant of [`Command`], a file here, a line in [`dispatch`], and a [`Show`](crate::output::Show) for
 //! its report.
 
+mod backfill;
 mod check;
 mod completions;
 mod config;
@@ -11,10 +12,12 @@ mod init;
 mod load;
 mod man;
 mod migrate;
+mod reseed;
 mod run;
 mod runs;
 mod schedule;
 mod status;
+mod verify;
 
 use dwh_core::{Error, ErrorKind, Pipeline, Result};
 use std::future::Future;
@@ -62,6 +65,9 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Load(args) => load::load(args, context).await,
         Command::Status => status::status(context).await,
         Command::Runs(args) => runs::runs(args, context).await,
+        Command::Verify(args) => verify::verify(args, context).await,
+        Command::Backfill(args) => backfill::backfill(args, context).await,
+        Command::Reseed(args) => reseed::reseed(args, context).await,
         Command::Schedule(args) => schedule::schedule(&args, context),
         Command::Config(args) => config::config(&args, context),
         Command::Completions(args) => completions::completions(&args, context),

@@ -1,5 +1,6 @@
 //! The pipeline: the only place that knows source, blob store and sink together.
 
+mod backfill;
 mod by_hand;
 mod check;
 mod init;
@@ -10,6 +11,7 @@ mod report;
 mod run;
 mod schedule;
 mod transfer;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,12 +25,14 @@ use crate::run::RunId;
 use crate::sink::{PgSink, Sink};
 use crate::source::{PgSource, Source};
 
+pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
 pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use report::{
     CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity,
     StatusReport, TableRun, TableStatus, WindowReport,
 };
 pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
+pub use verify::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport, VerifyRequest};
 
 /// What happens during a run, for progress bars and logs.
 #[derive(Debug, Clone, PartialEq)]

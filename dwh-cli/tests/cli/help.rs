@@ -3,7 +3,7 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 15] = [
     "init",
     "check",
     "migrate",
@@ -12,6 +12,9 @@ const COMMANDS: [&str; 12] = [
     "load",
     "status",
     "runs",
+    "verify",
+    "backfill",
+    "reseed",
     "schedule",
     "config schema",
     "completions",

@@ -1,5 +1,6 @@
 //! The command from end to end, against throwaway clusters, in one binary so that they start once.
 
+mod backfill;
 mod crash;
 mod first_minutes;
 mod foreign;
@@ -11,3 +12,4 @@ mod pgbouncer;
 mod relations;
 mod support;
 mod types;
+mod verify;
