@@ -50,6 +50,8 @@ async fn local_lists_no_unfinished_file() {
     let table = folder.path().join("made/on/demand/fleet/exports/trips");
     std::fs::write(table.join("~abc.part"), b"half").expect("write");
     assert_eq!(keys(&store, "").await, [csv.as_str()]);
+    let folder = store.get(&key("fleet/exports/trips")).await.expect_err("a folder is no object");
+    assert_eq!(folder.kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test]
@@ -77,11 +79,10 @@ fn local_takes_absolute_paths_only() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_called_that() {
-    // Linux has a file that is always full; a folder on it there is not, so the store is one level down from a file.
+async fn local_names_the_path_that_fails() {
     let (folder, _) = local();
     std::fs::write(folder.path().join("file"), b"").expect("write");
     let store = LocalBlobs::open(&format!("file://{}/file", folder.path().display())).expect("store");
-    let error = store.put(&key("a/b.csv"), &Bytes::from_static(b"x")).await.expect_err("no folder");
-    assert!(error.to_string().contains("file"), "{error}");
+    let error = store.put(&key("a/b.csv"), &Bytes::from_static(b"x")).await.expect_err("a file is no folder");
+    assert!(error.to_string().contains("/file"), "{error}");
 }
