@@ -50,6 +50,11 @@ async fn archived(store: &dyn BlobStore) {
 
 /// What a reader may rely on at every moment: a whole CSV with a manifest beside it in one of the folders.
 async fn never_lost(store: &dyn BlobStore) {
+    let left = keys(store, "").await;
+    for csv in [FROM, TO].map(key) {
+        let alone = left.contains(&csv.to_string()) && !left.contains(&csv.manifest().to_string());
+        assert!(!alone || csv == key(TO), "a CSV without its manifest is nobody's: {left:?}");
+    }
     for csv in [FROM, TO].map(key) {
         if read_manifest(store, &csv).await.expect("manifest").is_some() && store.get(&csv).await.is_ok() {
             assert_eq!(bytes(store, &csv).await, CSV);

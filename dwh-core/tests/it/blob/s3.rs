@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
-use super::{key, keys};
+use super::{key, keys, taken_meanwhile};
 
 /// One SeaweedFS for all tests; each has a prefix of its own.
 async fn seaweedfs() -> &'static S3Server {
@@ -41,6 +41,15 @@ async fn s3s_fs_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn seaweedfs_keeps_the_contract() {
     blob_contract(&seaweedfs().await.store("deep/er")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_taken_meanwhile_is_kept() {
+    let server = S3Server::start_in_process().await;
+    for store in [server.store("taken"), seaweedfs().await.store("taken")] {
+        taken_meanwhile(store.clone(), "small.csv", 1).await;
+        taken_meanwhile(store, "large.csv", 20).await;
+    }
 }
 
 #[tokio::test]
@@ -97,6 +106,25 @@ async fn nobody_listening_is_unreachable() {
     let error = store.put(&key("a.csv"), &Bytes::from_static(b"1")).await.expect_err("put");
     assert_eq!(error.kind(), ErrorKind::Unreachable);
     assert_eq!(error.to_string(), format!("S3 server `http://127.0.0.1:{port}` cannot be reached"));
+}
+
+#[tokio::test]
+async fn a_server_without_tls_behind_https_is_auth() {
+    let server = S3Server::start_in_process().await;
+    let mut config = server.config("");
+    config.endpoint = Some(server.endpoint.replace("http://", "https://"));
+    let store = S3Blobs::new(&config, &server.environment()).expect("store");
+    let error = store.put(&key("a.csv"), &Bytes::from_static(b"1")).await.expect_err("put");
+    assert_eq!(error.kind(), ErrorKind::Auth, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_conflict_is_tried_again() {
+    let server = S3Server::start_in_process().await;
+    let store = server.store("");
+    server.inject(fault("PUT", "", 1, S3Effect::Answer(409, "ConditionalRequestConflict")));
+    store.put(&key("a.csv"), &Bytes::from_static(b"1")).await.expect("put");
+    assert_eq!(server.pending(), 0);
 }
 
 fn fault(method: &'static str, matching: &'static str, times: usize, effect: S3Effect) -> S3Fault {
@@ -170,8 +198,7 @@ async fn a_broken_download_goes_on_where_it_stopped() {
     let server = S3Server::start_in_process().await;
     let store = server.store("");
     store.put(&key("a.csv"), &large()).await.expect("put");
-    server.inject(fault("GET", "a.csv", 1, S3Effect::CutBody(0)));
-    server.inject(fault("GET", "a.csv", 2, S3Effect::CutBody(5_000_000)));
+    server.inject(fault("GET", "a.csv", 3, S3Effect::CutBody(5_000_000)));
     assert!(read(&store, "a.csv").await.expect("resumed") == large());
     assert_eq!(server.pending(), 0);
     server.inject(fault("GET", "a.csv", 100, S3Effect::CutBody(1000)));
