@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::schema::TableSchema;
 use crate::watermark::{Micros, SafeBound, Timestamp, Undrained, Window};
 
-pub use memory::MemorySource;
+pub use memory::{MemorySource, MemoryTransaction};
 pub use postgres::{PgSource, activity_function_sql};
 
 /// Which database a row came from; a change voids the late-row sweep.

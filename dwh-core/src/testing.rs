@@ -5,8 +5,10 @@ mod clusters;
 mod faulty;
 mod s3;
 pub mod sink_contract;
+mod source_contract;
 
 pub use blob_contract::{blob_contract, blob_contract_with};
 pub use clusters::{Clusters, Server, TestDb, assert_equal_tables};
 pub use faulty::{Fault, Faulty};
 pub use s3::{S3Effect, S3Fault, S3Server};
+pub use source_contract::{OpenRow, SourceUnderTest, events_table, source_contract};

@@ -288,7 +288,7 @@ pub struct Undrained {
 pub enum BoundRule {
     /// Nobody was writing: the bound is the moment of the reading.
     Quiet,
-    /// Nobody was writing, and the target's clock is behind the source's: the bound is the run's start.
+    /// Nobody was writing: the bound is the start of the run, by the target's clock.
     TargetClock,
     /// A transaction has been open since then.
     OpenTransaction(Holder),
@@ -333,7 +333,7 @@ impl fmt::Display for BoundRule {
         };
         match self {
             Self::Quiet => f.write_str("quiet"),
-            Self::TargetClock => f.write_str("quiet, the target's clock is behind"),
+            Self::TargetClock => f.write_str("quiet, up to the start of the run"),
             Self::OpenTransaction(holder) => held(f, "open transaction", holder),
             Self::ActiveStatement(holder) => held(f, "active statement", holder),
             Self::Unpublished(holder) => held(f, "session in between", holder),

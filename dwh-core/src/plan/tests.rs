@@ -1,1 +1,191 @@
+//! The SQL that reads the source, as text; that a server takes it is tested against one.
 
+use super::*;
+use crate::config::GeometryForm;
+use crate::source::Sweep;
+use crate::watermark::{BoundMode, Micros, Timestamp};
+use std::collections::BTreeMap;
+
+fn column(name: &str, type_name: &str) -> Column {
+    Column {
+        name: name.to_owned(),
+        type_name: type_name.to_owned(),
+        not_null: true,
+        generated: false,
+        identity: false,
+        geometry: false,
+        default: None,
+    }
+}
+
+fn table() -> TableConfig {
+    TableConfig {
+        name: "trips".to_owned(),
+        source: "app".to_owned(),
+        relation: Some(TableRef::new("public", "Trips")),
+        query: None,
+        target: TableRef::new("bronze", "trips"),
+        mode: Mode::Incremental,
+        watermark: Some("at".to_owned()),
+        watermark_zone: None,
+        key: vec!["id".to_owned()],
+        on_conflict: OnConflict::Nothing,
+        exclude: Vec::new(),
+        geometry: GeometryForm::Ewkt,
+        window: Micros::ZERO,
+        late_window: Micros::ZERO,
+        bound: BoundMode::Overlap,
+        fixed_lag: None,
+        allow_empty: false,
+        select: BTreeMap::new(),
+    }
+}
+
+fn schema(columns: Vec<Column>) -> TableSchema {
+    TableSchema {
+        table: TableRef::new("public", "Trips"),
+        kind: RelationKind::Table,
+        columns,
+        keys: Vec::new(),
+        indexed: vec!["at".to_owned()],
+        row_estimate: -1,
+    }
+}
+
+fn plan(table: &TableConfig, at: &str) -> Plan {
+    Plan::new(table, schema(vec![column("id", "bigint"), column("at", at)])).expect("a plan")
+}
+
+fn time(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+fn condition(plan: &Plan, low: &str, high: &str, sweep: Sweep) -> String {
+    let sql = plan.select(time(low), time(high), sweep, Timestamp::SEED);
+    let sql = sql.replace("pg_catalog.", "").replace("::timestamptz", "");
+    sql.split_once(" where ").map(|(_, rest)| rest.replace(" order by t.\"at\"", "")).unwrap_or_default()
+}
+
+const LOW: &str = "2026-01-01T00:00:00Z";
+const HIGH: &str = "2026-02-01T00:00:00.000001Z";
+
+#[test]
+fn a_window_is_open_below_and_closed_above() {
+    let plan = plan(&table(), "timestamp with time zone");
+    let (low, high) = ("t.\"at\" > '2026-01-01T00:00:00.000000Z'", "t.\"at\" <= '2026-02-01T00:00:00.000001Z'");
+    assert_eq!(condition(&plan, LOW, HIGH, Sweep::Off), format!("{high} and {low}"));
+    assert_eq!(condition(&plan, "-infinity", HIGH, Sweep::Off), high, "not even -infinity is left out");
+    assert_eq!(condition(&plan, LOW, "infinity", Sweep::Off), low);
+    assert_eq!(condition(&plan, "-infinity", "infinity", Sweep::Off), "");
+    assert!(
+        plan.copy_out(time(LOW), time(HIGH), Sweep::Off, Timestamp::SEED)
+            .starts_with("copy (select t.\"id\" as \"id\", t.\"at\" as \"at\" from \"public\".\"Trips\" as t where ")
+    );
+}
+
+#[test]
+fn an_order_is_asked_for_only_where_an_index_gives_it() {
+    let mut plan = plan(&table(), "timestamp with time zone");
+    let select = |plan: &Plan| plan.select(time(LOW), time(HIGH), Sweep::Off, Timestamp::SEED);
+    assert!(select(&plan).ends_with(" order by t.\"at\""));
+    plan.watermark_indexed = false;
+    assert!(!select(&plan).contains("order by"));
+}
+
+#[test]
+fn the_sweep_takes_young_rows_below_the_window() {
+    let plan = plan(&table(), "timestamp with time zone");
+    let back_to = time("2025-12-31T00:00:00Z");
+    // 2^32 + 7: the row's own number has only the lower half.
+    let swept = condition(&plan, LOW, HIGH, Sweep::Xmin { since: (1 << 32) + 7, back_to });
+    assert_eq!(
+        swept,
+        "t.\"at\" <= '2026-02-01T00:00:00.000001Z' and t.\"at\" > '2025-12-31T00:00:00.000000Z' and \
+         (t.\"at\" > '2026-01-01T00:00:00.000000Z' or age(t.xmin) <= age('7'::xid))"
+    );
+    let special = condition(&plan, LOW, HIGH, Sweep::Xmin { since: 1 << 32, back_to });
+    assert!(special.ends_with("age('3'::xid))"), "{special}");
+    let look_back = condition(&plan, LOW, HIGH, Sweep::LookBack { back_to });
+    assert!(look_back.ends_with("and t.\"at\" > '2025-12-31T00:00:00.000000Z'"), "{look_back}");
+    let all = Sweep::LookBack { back_to: Timestamp::NEG_INFINITY };
+    assert!(!condition(&plan, LOW, HIGH, all).contains('>'));
+    assert_eq!(plan.count_late(time(LOW), Sweep::Off), None);
+    assert_eq!(plan.count_late(Timestamp::NEG_INFINITY, all), None, "nothing lies below nothing");
+    let late = plan.count_late(time(LOW), all).expect("sql");
+    assert!(late.ends_with("where t.\"at\" <= '2026-01-01T00:00:00.000000Z'::pg_catalog.timestamptz"), "{late}");
+}
+
+#[test]
+fn a_column_without_zone_is_compared_in_its_own_type() {
+    let mut table = table();
+    table.watermark_zone = Some(jiff::tz::TimeZone::get("Europe/Berlin").expect("a zone"));
+    for type_name in ["timestamp without time zone", "timestamp(3) without time zone", "date"] {
+        let sql = condition(&plan(&table, type_name), LOW, "infinity", Sweep::Off);
+        assert_eq!(sql, "t.\"at\" > ('2026-01-01T00:00:00.000000Z' at time zone 'Europe/Berlin')", "{type_name}");
+    }
+}
+
+#[test]
+fn moments_are_written_as_postgresql_reads_them() {
+    for (text, expected) in [
+        ("2026-01-01T00:00:00.000001Z", "'2026-01-01T00:00:00.000001Z'"),
+        ("0001-01-01T00:00:00Z", "'0001-01-01T00:00:00.000000Z'"),
+        ("0000-12-31T00:00:00Z", "'0001-12-31T00:00:00.000000Z BC'"),
+        ("-000043-03-13T00:00:00Z", "'0044-03-13T00:00:00.000000Z BC'"),
+        ("-infinity", "'-infinity'"),
+        ("infinity", "'infinity'"),
+    ] {
+        assert_eq!(extract::instant(time(text)), format!("{expected}::pg_catalog.timestamptz"), "{text}");
+    }
+    let far = Timestamp::from_micros(400_000_000_000_000_000);
+    assert!(extract::instant(far).starts_with("('epoch'::pg_catalog.timestamptz + '400000000000000000 microseconds'"));
+}
+
+#[test]
+fn columns_are_delivered_as_configured() {
+    let mut table = table();
+    table.exclude = vec!["gone".to_owned()];
+    table.select.insert("km".to_owned(), "metres / 1000 -- per trip".to_owned());
+    let geometry = |name: &str, type_name: &str| Column { geometry: true, ..column(name, type_name) };
+    let columns = vec![
+        column("id", "bigint"),
+        column("at", "timestamp with time zone"),
+        column("gone", "text"),
+        Column { generated: true, ..column("computed", "text") },
+        geometry("g", "public.geometry(Point,4326)"),
+        geometry("h", "\"post.gis\".geography"),
+        geometry("d", "gis.spot"),
+        column("km", "numeric"),
+    ];
+    let told = |table: &TableConfig| -> Vec<String> {
+        let plan = Plan::new(table, schema(columns.clone())).expect("a plan");
+        plan.columns.iter().map(|column| column.expression.clone()).collect()
+    };
+    assert_eq!(
+        told(&table),
+        [
+            "t.\"id\"",
+            "t.\"at\"",
+            "public.st_asewkt(t.\"g\", 30)",
+            "\"post.gis\".st_asewkt(t.\"h\", 30)",
+            "t.\"d\"",
+            "(metres / 1000 -- per trip\n)",
+        ]
+    );
+    table.geometry = GeometryForm::Ewkb;
+    assert_eq!(told(&table)[2..4], ["t.\"g\"", "t.\"h\""]);
+    (table.mode, table.watermark) = (Mode::Scd, None);
+    let plan = Plan::new(&table, schema(columns.clone())).expect("a plan");
+    let sql = plan.select(Timestamp::NEG_INFINITY, Timestamp::INFINITY, Sweep::Off, time(LOW));
+    assert!(sql.contains("'2026-01-01T00:00:00.000000Z'::pg_catalog.timestamptz as \"_uploaded_at\""), "{sql}");
+    assert!(!sql.contains("where"));
+}
+
+#[test]
+fn a_query_may_end_in_a_comment_or_a_semicolon() {
+    let mut table = table();
+    (table.relation, table.query) = (None, Some("select 1 -- one".to_owned()));
+    assert_eq!(from_sql(&table), "(select 1 -- one\n) as t");
+    table.query = Some(" select 1; ".to_owned());
+    assert_eq!(from_sql(&table), "(select 1\n) as t");
+}

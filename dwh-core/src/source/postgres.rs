@@ -55,11 +55,11 @@ impl PgSource {
         let primary = config
             .primary_url
             .as_ref()
-            .map(|url| Connector::new(&format!("{name} (primary)"), url, environment).map(Pool::new))
+            .map(|url| Connector::new(&format!("primary of source `{name}`"), url, environment).map(Pool::new))
             .transpose()?;
         Ok(Self {
             name: name.to_owned(),
-            pool: Pool::new(Connector::new(name, &config.url, environment)?),
+            pool: Pool::new(Connector::new(&format!("source `{name}`"), &config.url, environment)?),
             primary,
             lock_timeout: config.lock_timeout,
             drain_timeout: config.drain_timeout,

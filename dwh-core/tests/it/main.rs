@@ -8,4 +8,7 @@ mod connect;
 mod connect_tls;
 mod layering;
 mod migrations;
+mod safe_bound;
 mod sink;
+mod source;
+mod standby;

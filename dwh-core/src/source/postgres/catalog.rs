@@ -87,11 +87,12 @@ async fn prepared_columns(client: &Client, table: &TableConfig, list: &str, what
         ),
         None => sort(error),
     })?;
+    // The form of `unnest` with two arrays exists only without its schema.
     let types: Vec<u32> = statement.columns().iter().map(|column| column.type_().oid()).collect();
     let modifiers: Vec<i32> = statement.columns().iter().map(tokio_postgres::Column::type_modifier).collect();
     let sql = format!(
         "select pg_catalog.format_type(a.type, a.modifier) as type_name, {IS_GEOMETRY} as geometry \
-         from pg_catalog.unnest($1, $2) with ordinality a(type, modifier, place) order by a.place"
+         from unnest($1, $2) with ordinality a(type, modifier, place) order by a.place"
     );
     let rows =
         client.query_typed(&sql, &[(&types, Type::OID_ARRAY), (&modifiers, Type::INT4_ARRAY)]).await.map_err(sort)?;

@@ -1,0 +1,394 @@
+//! The source: the contract, and what only PostgreSQL has.
+
+use async_trait::async_trait;
+use dwh_core::config::{Environment, SourceConfig, TableConfig};
+use dwh_core::schema::{Column, RelationKind, TableRef, TableSchema};
+use dwh_core::source::{MemoryTransaction, ReadRequest, Sweep};
+use dwh_core::testing::{OpenRow, SourceUnderTest, TestDb, events_table, source_contract};
+use dwh_core::watermark::{Micros, Window};
+use dwh_core::{ErrorKind, MemorySource, PgSource, Plan, Secret, Source, Timestamp};
+use tokio_postgres::Client;
+
+pub fn events() -> TableConfig {
+    events_table(TableRef::new("public", "events"))
+}
+
+pub const EVENTS: &str =
+    "create table events (id bigint primary key, note text, recorded_at timestamptz not null default now())";
+
+/// The source of a test's database, as `role`.
+pub fn pg(db: &TestDb, role: &str, change: impl FnOnce(&mut SourceConfig)) -> PgSource {
+    let mut config = SourceConfig {
+        url: Secret::new(db.source_url_as(role)),
+        primary_url: None,
+        lock_timeout: Micros::seconds(20),
+        drain_timeout: Micros::seconds(20),
+        activity_function: None,
+    };
+    change(&mut config);
+    PgSource::new("app", &config, &Environment::default()).expect("a source")
+}
+
+pub async fn clock(client: &Client) -> Timestamp {
+    let row =
+        client.query_one("select (extract(epoch from clock_timestamp()) * 1000000)::int8", &[]).await.expect("clock");
+    Timestamp::from_micros(row.get(0))
+}
+
+struct Postgres {
+    db: TestDb,
+    source: PgSource,
+}
+
+#[async_trait]
+impl SourceUnderTest for Postgres {
+    fn source(&self) -> &dyn Source {
+        &self.source
+    }
+
+    fn table(&self) -> TableConfig {
+        events()
+    }
+
+    async fn insert(&self, id: i64, note: Option<&str>) {
+        self.db.source().execute("insert into events values ($1, $2)", &[&id, &note]).await.expect("insert");
+    }
+
+    async fn begin(&self, id: i64, note: Option<&str>) -> Box<dyn OpenRow> {
+        let client = self.db.another_source().await;
+        client.batch_execute("begin").await.expect("begin");
+        client.execute("insert into events values ($1, $2)", &[&id, &note]).await.expect("insert");
+        Box::new(Open(client))
+    }
+
+    async fn now(&self) -> Timestamp {
+        clock(self.db.source()).await
+    }
+}
+
+struct Open(Client);
+
+#[async_trait]
+impl OpenRow for Open {
+    async fn commit(self: Box<Self>) {
+        self.0.batch_execute("commit").await.expect("commit");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_keeps_the_contract() {
+    let db = TestDb::new("source_contract").await;
+    db.src(EVENTS).await;
+    let source = pg(&db, "app_ro", |_| {});
+    source_contract(&Postgres { db, source }).await;
+}
+
+struct Memory(MemorySource);
+
+impl Memory {
+    fn line(id: i64, note: Option<&str>, at: Timestamp) -> String {
+        let note = note.map(|note| match note.contains(['"', ',', '\n']) || note.is_empty() {
+            true => format!("\"{}\"", note.replace('"', "\"\"")),
+            false => note.to_owned(),
+        });
+        format!("{id},{},{at}", note.unwrap_or_default())
+    }
+}
+
+#[async_trait]
+impl SourceUnderTest for Memory {
+    fn source(&self) -> &dyn Source {
+        &self.0
+    }
+
+    fn table(&self) -> TableConfig {
+        events()
+    }
+
+    async fn insert(&self, id: i64, note: Option<&str>) {
+        let at = self.0.advance(Micros(10));
+        self.0.insert(&TableRef::new("public", "events"), &Self::line(id, note, at), at);
+    }
+
+    async fn begin(&self, id: i64, note: Option<&str>) -> Box<dyn OpenRow> {
+        let at = self.0.advance(Micros(10));
+        let open = self.0.begin();
+        open.insert(&TableRef::new("public", "events"), &Self::line(id, note, at));
+        Box::new(OpenMemory(open))
+    }
+
+    async fn now(&self) -> Timestamp {
+        self.0.advance(Micros(10))
+    }
+}
+
+struct OpenMemory(MemoryTransaction);
+
+#[async_trait]
+impl OpenRow for OpenMemory {
+    async fn commit(self: Box<Self>) {
+        self.0.commit();
+    }
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract() {
+    let column = |name: &str, type_name: &str, not_null| Column {
+        name: name.to_owned(),
+        type_name: type_name.to_owned(),
+        not_null,
+        generated: false,
+        identity: false,
+        geometry: false,
+        default: None,
+    };
+    let source = MemorySource::new(Timestamp::SEED);
+    source.create(TableSchema {
+        table: TableRef::new("public", "events"),
+        kind: RelationKind::Table,
+        columns: vec![
+            column("id", "bigint", true),
+            column("note", "text", false),
+            column("recorded_at", "timestamp with time zone", true),
+        ],
+        keys: vec![],
+        indexed: vec![],
+        row_estimate: -1,
+    });
+    source_contract(&Memory(source)).await;
+}
+
+/// What a read delivers, and the plan behind it.
+async fn read(source: &PgSource, table: &TableConfig, low: &str, high: &str, sweep: Sweep) -> (Plan, String, u64) {
+    let schema = source.describe(table).await.expect("described");
+    let plan = Plan::new(table, schema).expect("a plan");
+    let (low, high): (Timestamp, Timestamp) = (low.parse().expect("low"), high.parse().expect("high"));
+    let window = plan.watermark.as_ref().map(|_| Window { low, high: Some(high), watermark: high });
+    let request = ReadRequest { plan: &plan, window, sweep, run_started_at: high };
+    let mut reading = source.read(request).await.expect("a reading");
+    let late = reading.late_rows();
+    let mut text = Vec::new();
+    while let Some(piece) = reading.next().await.expect("a piece") {
+        text.extend_from_slice(&piece);
+    }
+    reading.finish().await.expect("finished");
+    (plan, String::from_utf8(text).expect("UTF-8"), late)
+}
+
+fn rows(text: &str) -> Vec<&str> {
+    text.lines().skip(1).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_watermark_column_is_read_exactly() {
+    let db = TestDb::new("watermark_kinds").await;
+    db.src(
+        "create table events (id bigint primary key, a timestamptz, b timestamptz(3), c timestamp, d date);
+         create index on events (a); create index on events (c); create index on events (d);
+         insert into events select n, t, t, t at time zone 'Europe/Berlin', (t at time zone 'Europe/Berlin')::date from (values
+           (1, '2026-10-01T00:00:00.000001Z'::timestamptz), (2, '2026-10-01T00:00:00.000002Z'),
+           (3, '2026-10-01T00:00:00.5Z'), (4, '2026-10-02T00:00:00Z'), (5, '-infinity'), (6, '0044-03-15 BC'),
+           (7, '1970-01-01T00:00:00Z'), (8, '0001-01-01T00:00:00Z'), (9, '12000-01-01T00:00:00Z')) v(n, t)",
+    )
+    .await;
+    let source = pg(&db, "app_ro", |_| {});
+    let berlin = jiff_zone("Europe/Berlin");
+    for column in ["a", "b", "c", "d"] {
+        let mut table = events();
+        table.watermark = Some(column.to_owned());
+        table.watermark_zone = Some(berlin.clone());
+        table.exclude = ["a", "b", "c", "d"].iter().filter(|c| **c != column).map(|c| (*c).to_owned()).collect();
+        let ids = async |low: &str, high: &str, sweep: Sweep| {
+            let (_, text, late) = read(&source, &table, low, high, sweep).await;
+            let mut ids: Vec<i64> =
+                rows(&text).iter().map(|r| r.split(',').next().expect("id").parse().expect("id")).collect();
+            ids.sort_unstable();
+            (ids, late)
+        };
+        let all = ids("-infinity", "infinity", Sweep::Off).await;
+        assert_eq!(all.0, [1, 2, 3, 4, 5, 6, 7, 8, 9], "{column}");
+        if column == "a" {
+            let (low, high) = ("2026-10-01T00:00:00.000001Z", "2026-10-01T00:00:00.5Z");
+            assert_eq!(
+                ids(low, high, Sweep::Off).await.0,
+                [2, 3],
+                "exclusive below, inclusive above, to the microsecond"
+            );
+        }
+        if column == "c" {
+            assert_eq!(ids("2026-10-01T00:00:00.000002Z", "2026-10-02T00:00:00Z", Sweep::Off).await.0, [3, 4]);
+        }
+        let schema = source.describe(&table).await.expect("described");
+        let plan = Plan::new(&table, schema).expect("a plan");
+        assert_eq!(plan.watermark_indexed, column != "b");
+        let first = source.earliest(&plan, Timestamp::NEG_INFINITY).await.expect("earliest").expect("a row");
+        assert!(first.to_string().starts_with("-000043-03-1"), "{column}: {first}");
+        // 44 BC and the year 1 as ends of a window.
+        let ancient = ids(&first.to_string(), "0001-06-01T00:00:00Z", Sweep::Off).await.0;
+        let expected = if column == "a" { vec![8] } else { vec![6, 8] };
+        assert!(ancient.ends_with(&[8]) && (ancient == expected || ancient == [8]), "{column}: {ancient:?}");
+        let far = source.earliest(&plan, "2027-01-01T00:00:00Z".parse().expect("time")).await.expect("e").expect("far");
+        let sql = plan.select(far.minus(Micros(1)), far, Sweep::Off, far);
+        let found = db.source().query(&sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        assert_eq!(found.len(), 1, "{column}: {sql}");
+        let back_to = "2026-09-01T00:00:00Z".parse().expect("time");
+        let late = ids("2026-10-03T00:00:00Z", "2026-10-04T00:00:00Z", Sweep::LookBack { back_to }).await;
+        assert_eq!(late, (vec![1, 2, 3, 4], 4), "{column}");
+        let late = ids("2026-10-03T00:00:00Z", "2026-10-04T00:00:00Z", Sweep::Xmin { since: 3, back_to }).await;
+        assert_eq!(late.1, 4, "{column}");
+    }
+}
+
+fn jiff_zone(name: &str) -> jiff::tz::TimeZone {
+    jiff::tz::TimeZone::get(name).expect("a zone")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_no_window_contains_are_refused() {
+    let db = TestDb::new("unreachable").await;
+    db.src("create table events (id bigint primary key, note text, recorded_at timestamptz)").await;
+    let source = pg(&db, "app_ro", |_| {});
+    let plan = Plan::new(&events(), source.describe(&events()).await.expect("described")).expect("plan");
+    assert_eq!(source.earliest(&plan, Timestamp::NEG_INFINITY).await.expect("none"), None);
+    db.src("insert into events values (1, '', null), (2, '', null), (3, '', 'infinity')").await;
+    let error = source.earliest(&plan, Timestamp::NEG_INFINITY).await.expect_err("unreachable");
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.to_string().contains("NULL in 2 rows and infinity in 1"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expressions_queries_and_odd_names_are_described() {
+    let db = TestDb::new("described").await;
+    db.src(
+        r#"create schema "a ""b"; create schema gis; create domain gis.spot as public.geometry(Point, 4326);
+           create table "a ""b"."select" (id int primary key, km numeric(6,2), at timestamptz not null default now(),
+             "x y" public.geometry(Point, 4326), d gis.spot, twice numeric generated always as (km * 2) stored);
+           insert into "a ""b"."select" values (1, 1.5, '2026-01-01Z', 'SRID=4326;POINT(1 2)', 'SRID=4326;POINT(0.1 0.2)'),
+             (2, null, '2026-01-02Z', null, null);
+           grant usage on schema gis to app_ro;
+           create view v as select id, km::numeric(8,3) as km from "a ""b"."select";
+           create materialized view m as select 1 as one"#,
+    )
+    .await;
+    let source = pg(&db, "app_ro", |_| {});
+    let mut table = events_table(TableRef::new("a \"b", "select"));
+    table.watermark = Some("at".to_owned());
+    table.select.insert("km".to_owned(), "km * 1000 -- metres".to_owned());
+    table.select.insert("twice".to_owned(), "twice::numeric(9,1)".to_owned());
+    table.select.insert("extra".to_owned(), "public.st_x(\"x y\")::int".to_owned());
+    let (plan, text, _) = read(&source, &table, "-infinity", "infinity", Sweep::Off).await;
+    let told: Vec<String> = plan.delivered().iter().map(|c| format!("{} {}", c.name, c.type_name)).collect();
+    let expected = [
+        "id integer",
+        "km numeric",
+        "at timestamp with time zone",
+        "x y public.geometry(Point,4326)",
+        "d gis.spot",
+        "twice numeric(9,1)",
+        "extra integer",
+    ];
+    assert_eq!(told, expected);
+    let mut lines = rows(&text);
+    lines.sort_unstable();
+    assert_eq!(lines[1], "2,,2026-01-02 00:00:00+00,,,,");
+    assert!(lines[0].starts_with("1,1500.00,2026-01-01 00:00:00+00,SRID=4326;POINT(1 2),0101000020E6"), "{text}");
+    assert!(lines[0].ends_with(",3.0,1"), "{text}");
+
+    let mut query = events();
+    (query.relation, query.watermark, query.mode) = (None, None, dwh_core::config::Mode::Snapshot);
+    query.query =
+        Some("select v.id, v.km, g.\"x y\" from public.v join \"a \"\"b\".\"select\" g using (id); -- all".to_owned());
+    query.query = query.query.map(|q| q.replace("; -- all", " -- all"));
+    let (plan, text, _) = read(&source, &query, "-infinity", "infinity", Sweep::Off).await;
+    let told: Vec<String> = plan.delivered().iter().map(|c| c.type_name.clone()).collect();
+    assert_eq!(told, ["integer", "numeric(8,3)", "public.geometry(Point,4326)"]);
+    assert_eq!((plan.source.kind, rows(&text).len()), (RelationKind::Query, 2));
+    query.query = Some("select * from nowhere".to_owned());
+    let error = source.describe(&query).await.expect_err("no such table");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("nowhere"), "{error}");
+
+    let mut matview = events_table(TableRef::new("public", "m"));
+    (matview.watermark, matview.mode, matview.key) = (None, dwh_core::config::Mode::Snapshot, vec!["one".to_owned()]);
+    db.src("grant select on m to app_ro").await;
+    assert_eq!(rows(&read(&source, &matview, "-infinity", "infinity", Sweep::Off).await.1), ["1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_tables_and_rights_are_named() {
+    let db = TestDb::new("rights").await;
+    db.src(EVENTS).await;
+    let source = pg(&db, "app_ro", |_| {});
+    let error = source.describe(&events_table(TableRef::new("public", "event"))).await.expect_err("missing");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.hint().contains("`public.events`"), "{}", error.hint());
+    let refusal = async || {
+        let error = source.describe(&events()).await.expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::Permission);
+        format!("{error} {}", error.hint())
+    };
+    db.src("revoke all on events from app_ro; grant select (id, recorded_at) on events to app_ro").await;
+    assert!(refusal().await.contains(r#"grant select ("note") on "public"."events" to "app_ro""#));
+    // The columns that are left are read: the lock that needs more is taken another way.
+    db.src("insert into events values (1, 'x', '2026-01-01Z')").await;
+    let mut table = events();
+    table.exclude = vec!["note".to_owned()];
+    let back_to = Timestamp::NEG_INFINITY;
+    let (_, text, late) =
+        read(&source, &table, "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z", Sweep::Xmin { since: 3, back_to }).await;
+    assert_eq!((rows(&text).len(), late), (1, 1), "without a right to xmin the look-back is read whole");
+    db.src("revoke all on events from app_ro").await;
+    assert!(refusal().await.contains(r#"grant select on "public"."events" to "app_ro""#));
+    db.src("create schema app; alter table events set schema app; revoke usage on schema app from app_ro").await;
+    let moved = events_table(TableRef::new("app", "events"));
+    let error = source.describe(&moved).await.expect_err("refused");
+    assert!(error.hint().contains(r#"grant usage on schema "app" to "app_ro"; grant select on"#), "{}", error.hint());
+    db.src(
+        "grant usage on schema app to app_ro; grant select on app.events to app_ro;
+            alter table app.events enable row level security; create policy p on app.events using (id > 1)",
+    )
+    .await;
+    let error = source.describe(&moved).await.expect_err("row security");
+    assert_eq!(error.kind(), ErrorKind::Permission);
+    assert!(error.to_string().contains("row security"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_changed_since_the_plan_is_drift() {
+    let db = TestDb::new("drift_at_read").await;
+    db.src(EVENTS).await;
+    let source = pg(&db, "app_ro", |_| {});
+    let plan = Plan::new(&events(), source.describe(&events()).await.expect("described")).expect("plan");
+    db.src("alter table events alter id type int").await;
+    let request = ReadRequest { plan: &plan, window: None, sweep: Sweep::Off, run_started_at: Timestamp::SEED };
+    let error = source.read(request).await.map(drop).expect_err("drift");
+    assert_eq!(error.kind(), ErrorKind::Drift);
+    assert!(error.to_string().contains("`id` integer"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_table_and_a_killed_session_are_errors() {
+    let db = TestDb::new("locked").await;
+    db.src(EVENTS).await;
+    db.src("insert into events select n, repeat('x', 1000) from generate_series(1, 50000) n").await;
+    let source = pg(&db, "app_ro", |config| config.lock_timeout = Micros(200_000));
+    let plan = Plan::new(&events(), source.describe(&events()).await.expect("described")).expect("plan");
+    let request = || ReadRequest { plan: &plan, window: None, sweep: Sweep::Off, run_started_at: Timestamp::SEED };
+    db.src("begin; lock table events").await;
+    let error = source.read(request()).await.map(drop).expect_err("locked");
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    db.src("rollback").await;
+    let mut reading = source.read(request()).await.expect("reading");
+    reading.next().await.expect("piece").expect("rows");
+    db.src("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app_ro' and datname = current_database()")
+        .await;
+    let ended = loop {
+        match reading.next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    assert!(ended.is_some(), "a cut stream looked complete");
+    assert!(source.earliest(&plan, Timestamp::NEG_INFINITY).await.expect("a new connection").is_some());
+}

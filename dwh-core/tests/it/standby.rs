@@ -1,0 +1,120 @@
+//! A standby as the source.
+
+use dwh_core::config::{Environment, SourceConfig};
+use dwh_core::source::{BoundRequest, ReadRequest, Sweep};
+use dwh_core::testing::Server;
+use dwh_core::watermark::{BoundRule, Micros, SafeBound, Window};
+use dwh_core::{ErrorKind, PgSource, Plan, Secret, Source, Timestamp};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::source::{EVENTS, events};
+
+/// A copy of a server that follows it, half a second behind.
+struct Standby {
+    folder: PathBuf,
+    port: u16,
+}
+
+/// Where PostgreSQL's programs are, as a user that it accepts.
+fn program(name: &str) -> Command {
+    let mut command = Command::new("sh");
+    let script = "bin=$(pg_config --bindir 2>/dev/null || ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1); \
+                  [ -x \"$bin/$0\" ] || bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1); \
+                  if [ \"$(id -u)\" = 0 ]; then exec setpriv --reuid=postgres --regid=postgres --init-groups \"$bin/$0\" \"$@\"; \
+                  else exec \"$bin/$0\" \"$@\"; fi";
+    command.args(["-c", script, name]).current_dir("/");
+    command
+}
+
+impl Standby {
+    fn of(primary: &Server) -> Self {
+        let folder = primary.folder().join("standby");
+        let copied = program("pg_basebackup")
+            .args(["-R", "-X", "stream", "-c", "fast", "-D"])
+            .arg(&folder)
+            .args(["-d", &primary.url("postgres", "postgres")])
+            .output()
+            .expect("pg_basebackup starts");
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("port").port();
+        let settings = format!(
+            "-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off \
+             -c max_prepared_transactions=20 -c max_connections=200 -c recovery_min_apply_delay=500ms -c timezone=UTC"
+        );
+        let log = folder.join("log");
+        let started = program("pg_ctl")
+            .args([Path::new("-D"), &folder, Path::new("-l"), &log])
+            .args(["-o", &settings, "-w", "-t", "60", "start"])
+            .status()
+            .expect("pg_ctl starts");
+        assert!(started.success(), "{}", std::fs::read_to_string(log).unwrap_or_default());
+        Self { folder, port }
+    }
+}
+
+impl Drop for Standby {
+    fn drop(&mut self) {
+        drop(program("pg_ctl").arg("-D").arg(&self.folder).args(["-m", "immediate", "-w", "stop"]).output());
+    }
+}
+
+fn source(url: &str, primary_url: Option<&str>, late_window: Micros) -> (PgSource, dwh_core::TableConfig) {
+    let config = SourceConfig {
+        url: Secret::new(url),
+        primary_url: primary_url.map(Secret::new),
+        lock_timeout: Micros::seconds(10),
+        drain_timeout: Micros::seconds(20),
+        activity_function: None,
+    };
+    let mut table = events();
+    table.late_window = late_window;
+    (PgSource::new("app", &config, &Environment::default()).expect("a source"), table)
+}
+
+async fn bound(source: &PgSource, plan: &Plan) -> dwh_core::Result<SafeBound> {
+    let run_started_at = "2100-01-01T00:00:00Z".parse().expect("time");
+    source.bound(BoundRequest { plan, low: Timestamp::SEED, run_started_at, undrained: None }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_is_read_behind_its_primarys_bound() {
+    let primary = Server::start("primary");
+    primary.psql("postgres", EVENTS);
+    let standby = Standby::of(&primary);
+    let here = primary.url("postgres", "postgres");
+    let there = here.replace(&format!(":{}/", primary.port()), &format!(":{}/", standby.port));
+    let day = Micros::seconds(86_400);
+    let (follower, table) = source(&there, Some(&here), day);
+    let plan = Plan::new(&table, follower.describe(&table).await.expect("described")).expect("a plan");
+
+    // Committed on the primary, half a second before the standby shows it.
+    primary.psql("postgres", "insert into events values (1, 'x')");
+    let proved = bound(&follower, &plan).await.expect("a bound");
+    assert!(proved.rule.is_proven());
+    let window = Window { low: Timestamp::SEED, high: None, watermark: proved.watermark };
+    let request =
+        ReadRequest { plan: &plan, window: Some(window), sweep: Sweep::Off, run_started_at: Timestamp::INFINITY };
+    let mut reading = follower.read(request).await.expect("a reading");
+    assert!(reading.snapshot().identity.in_recovery);
+    let piece = reading.next().await.expect("a piece").expect("rows");
+    assert!(String::from_utf8_lossy(&piece).contains("\n1,x,"), "a row below the bound is not in the snapshot");
+    assert!(reading.next().await.expect("the end").is_none());
+    reading.finish().await.expect("finished");
+
+    // A writer of the primary holds the bound; the standby alone does not know it.
+    let (writer, connection) = tokio_postgres::connect(&here, tokio_postgres::NoTls).await.expect("connected");
+    tokio::spawn(connection);
+    writer.batch_execute("begin; insert into events values (2)").await.expect("insert");
+    let held = bound(&follower, &plan).await.expect("a bound");
+    assert!(matches!(held.rule, BoundRule::OpenTransaction(_)), "{}", held.rule);
+
+    let (alone, _) = source(&there, None, day);
+    let swept = bound(&alone, &plan).await.expect("a bound");
+    assert_eq!((swept.rule, swept.watermark), (BoundRule::SweepOnly, Timestamp::SEED));
+    let (blind, table) = source(&there, None, Micros::ZERO);
+    let plan = Plan::new(&table, blind.describe(&table).await.expect("described")).expect("a plan");
+    assert_eq!(bound(&blind, &plan).await.expect_err("unproved").kind(), ErrorKind::Config);
+    let (itself, _) = source(&there, Some(&there), day);
+    assert_eq!(bound(&itself, &plan).await.expect_err("no primary").kind(), ErrorKind::Config);
+}
