@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing on this machine, and nothing that is there: PostgreSQL with PostGIS, PgBouncer, Python with
-# venv, a C compiler (by apt-get, as root or with sudo), and the Python tools of scripts/requirements.txt in .venv.
+# Installs what is missing on this machine, and nothing that is there: PostgreSQL with PostGIS, Python with venv, a C
+# compiler (by apt-get, as root or with sudo), and the Python tools of scripts/requirements.txt in .venv.
+# `setup.sh tests` also installs what only the tests need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -66,7 +67,14 @@ rust() {
   command -v cc > /dev/null || apt build-essential
 }
 
+# what only the tests need: shapefiles to read, a pooler to go through, public data sets
+tests() {
+  command -v shp2pgsql > /dev/null || apt postgis
+  pgbouncer
+  dwh-cli/tests/data/fetch.sh "$DWH_TEST_DATA"
+}
+
 rust
 postgres
-pgbouncer
 python
+if [ "${1:-}" = tests ]; then tests; fi

@@ -7,11 +7,13 @@ mod check;
 mod completions;
 mod config;
 mod extract;
+mod init;
 mod load;
 mod man;
 mod migrate;
 mod run;
 mod runs;
+mod schedule;
 mod status;
 
 use dwh_core::{Error, ErrorKind, Pipeline, Result};
@@ -52,6 +54,7 @@ impl Context {
 /// Runs the verb.
 pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
     match command {
+        Command::Init(args) => init::init(args, context).await,
         Command::Check => check::check(context).await,
         Command::Migrate(args) => migrate::migrate(&args, context).await,
         Command::Run(args) => run::run(args, context).await,
@@ -59,6 +62,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Load(args) => load::load(args, context).await,
         Command::Status => status::status(context).await,
         Command::Runs(args) => runs::runs(args, context).await,
+        Command::Schedule(args) => schedule::schedule(&args, context),
         Command::Config(args) => config::config(&args, context),
         Command::Completions(args) => completions::completions(&args, context),
         Command::Man => man::man(context),

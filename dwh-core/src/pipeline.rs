@@ -2,11 +2,13 @@
 
 mod by_hand;
 mod check;
+mod init;
 mod inspect;
 mod load;
 mod recover;
 mod report;
 mod run;
+mod schedule;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -21,10 +23,12 @@ use crate::run::RunId;
 use crate::sink::{PgSink, Sink};
 use crate::source::{PgSource, Source};
 
+pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use report::{
     CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity,
     StatusReport, TableRun, TableStatus, WindowReport,
 };
+pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
 
 /// What happens during a run, for progress bars and logs.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,6 +2,7 @@
 
 mod memory;
 mod postgres;
+pub(crate) mod survey;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -1,7 +1,9 @@
 //! The reports as people read them.
 
 mod check;
+mod init;
 mod plan;
+mod schedule;
 
 use dwh_core::pipeline::{MigrateReport, RunReport, StatusReport, TableRun, TableStatus};
 use dwh_core::sink::RunRecord;

@@ -4,6 +4,7 @@ mod crash;
 mod first_minutes;
 mod foreign;
 mod hostile;
+mod init;
 mod modes;
 mod names;
 mod pgbouncer;

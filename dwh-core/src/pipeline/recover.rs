@@ -80,9 +80,10 @@ impl Pipeline {
         }
         // The CSV of an interrupted move may be gone while its manifest is still here.
         for key in keys.iter().filter(|key| key.is_manifest()) {
-            if !keys.iter().any(|csv| csv.is_csv() && csv.manifest() == *key)
-                && let Some(manifest) = read_manifest(self.blobs.as_ref(), key).await?
-            {
+            let alone = !keys.iter().any(|csv| csv.is_csv() && csv.manifest() == *key);
+            // Whatever its compression: the manifest's own name is all that this key is asked for.
+            let csv = BlobKey::parse(&key.as_str().replace(".manifest.json", ".csv"))?;
+            if alone && let Some(manifest) = read_manifest(self.blobs.as_ref(), &csv).await? {
                 found.complete.insert(manifest.run_id, manifest);
             }
         }
