@@ -180,7 +180,7 @@ async fn make_tables(
 ) -> Result<()> {
     let transaction = begin(client, target).await?;
     transaction.batch_execute(&schemas(target, plans)).await.map_err(refused)?;
-    transaction.batch_execute(&as_owner(target)).await.map_err(refused)?;
+    transaction.batch_execute(&as_owner(target, plans)).await.map_err(refused)?;
     let there = "select exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
                  where n.nspname = $1 and c.relname = $2)";
     for plan in plans {
@@ -237,13 +237,22 @@ fn schemas(target: &TargetConfig, plans: &[Plan]) -> String {
         .collect()
 }
 
-/// Tables are made by the role that owns them; types are looked up where extensions live.
-fn as_owner(target: &TargetConfig) -> String {
+/// Tables are made by the role that owns them; types are looked up where extensions live, in bronze, and in schemas that
+/// are called as those of the source's own types.
+fn as_owner(target: &TargetConfig, plans: &[Plan]) -> String {
+    let mut schemas = BTreeSet::from([quote_literal(&target.bronze_schema), quote_literal("public")]);
+    for planned in plans.iter().flat_map(|plan| &plan.columns) {
+        let column = &planned.column;
+        let schema = column.type_name.strip_suffix(column.bare_type()).unwrap_or_default().trim_end_matches('.');
+        let name =
+            schema.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(|name| name.replace("\"\"", "\""));
+        schemas.insert(quote_literal(name.as_deref().unwrap_or(schema)));
+    }
     format!(
         "select pg_catalog.set_config('search_path', (select pg_catalog.string_agg(distinct pg_catalog.quote_ident(n.nspname), ', ')\n    \
-         from pg_catalog.pg_namespace n where n.nspname in ('public', {}) or n.oid in (select extnamespace from pg_catalog.pg_extension)), true);\n\
+         from pg_catalog.pg_namespace n where n.nspname in ({}) or n.oid in (select extnamespace from pg_catalog.pg_extension)), true);\n\
          set local role {};\n",
-        quote_literal(&target.bronze_schema),
+        schemas.into_iter().collect::<Vec<_>>().join(", "),
         quote_ident(&target.owner_role)
     )
 }
@@ -299,7 +308,7 @@ pub fn print_sql(target: &TargetConfig, plans: &[Plan]) -> String {
     for migration in render(target) {
         sql.push_str(&format!("\n-- {}\n{}{}\n", migration.name, migration.sql, record(target, &migration)));
     }
-    sql.push_str(&format!("\n-- Bronze tables\n{}{}", schemas(target, plans), as_owner(target)));
+    sql.push_str(&format!("\n-- Bronze tables\n{}{}", schemas(target, plans), as_owner(target, plans)));
     for plan in plans {
         sql.push_str(&bronze_ddl(plan));
         sql.push('\n');
