@@ -21,6 +21,7 @@ use crate::run::RunId;
 use crate::sink::{PgSink, Sink};
 use crate::source::{PgSource, Source};
 
+pub use recover::{Outcome, RecoverFinding, RecoverReport, Remedy, TableError, Trouble};
 pub use report::{
     CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity,
     StatusReport, TableRun, TableStatus, WindowReport,
