@@ -1,5 +1,5 @@
 -- The benchmark's table and its rows: position_rows(lo, hi) is a pure function of the row's number, so a slice can be
--- appended later and every machine has the same data. About 290 bytes of CSV a row.
+-- appended later and every machine has the same data. About 300 bytes of CSV a row.
 create extension if not exists postgis;
 create schema bench;
 create table bench.position_history (

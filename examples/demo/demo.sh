@@ -58,6 +58,8 @@ psql_as() { # PORT DATABASE ARGS...
 source_sql() { psql_as "$source_port" fleet "$@"; }
 target_sql() { psql_as "$target_port" warehouse "$@"; }
 run_dwh() { printf '   $ dwh %s\n' "$*"; "$dwh" --config "$work/dwh.toml" "$@"; }
+# a line a run as it ends (stderr), without the table of all runs that follows on stdout
+watch_run() { printf '   $ dwh run\n'; "$dwh" --config "$work/dwh.toml" run > /dev/null; }
 secret() { head -c 24 /dev/urandom | base64 | tr -d '/+=\n'; }
 
 build() {
@@ -158,16 +160,18 @@ compare_all() {
   compare drivers "driver_id, name, licence, imei, since" "where _uploaded_at = (select max(_uploaded_at) from bronze.drivers)"
 }
 
+csv_count() { find "$1" -name '*.csv' | wc -l; }
+
 show_blobs() {
   if [ "$BLOB" = s3 ]; then
     target_sql -Atc "select '   ' || table_name || ': ' || count(*) || ' CSV, ' || pg_size_pretty(sum(bytes)) || ', the last ' || (array_agg(csv_path order by run_id desc))[1] from dwh_control.extract_runs where status = 'loaded' group by table_name order by 1"
     return
   fi
-  local folder files
-  for folder in "$work"/blobs/fleet/*/*/; do
-    files=$(find "$folder" -name '*.csv' | wc -l)
-    printf '   %-42s %4d CSV, each with its manifest, %s\n' "${folder#"$work/blobs/"}" "$files" "$(du -sh "$folder" | cut -f1)"
+  local folder
+  for folder in "$work"/blobs/fleet/processed/*/; do
+    printf '   %-40s %4d CSV and manifests, %s\n' "${folder#"$work/blobs/"}" "$(csv_count "$folder")" "$(du -sh "$folder" | cut -f1)"
   done
+  printf '   %-40s %4d CSV: extracted and not yet loaded\n' fleet/exports/ "$(csv_count "$work/blobs/fleet/exports")"
 }
 
 heading "Build dwh ($PROFILE)"
@@ -188,19 +192,19 @@ heading "Pre-flight: every connection, right, key and watermark looked at"
 run_dwh check
 
 heading "First run: 30 days of history in windows of one day"
-run_dwh run
+watch_run
 
 heading "More happens in the fleet"
 change_fleet
 
 heading "Second run: only what is new"
-run_dwh run
+watch_run
 run_dwh status
 
 heading "The writer stops; third run"
 stop_writer
 wait_until "select count(*) = 0 from pg_stat_activity where usename = 'fleet_app'" "the writer's sessions do not end"
-run_dwh run
+watch_run
 
 heading "What landed"
 compare_all
