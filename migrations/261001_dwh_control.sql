@@ -124,7 +124,8 @@ alter table "dwh_control".extract_runs
     add column if not exists attempt integer not null default 1,
     add column if not exists host text,
     add column if not exists engine_version text,
-    add column if not exists _task_instance text;
+    add column if not exists _task_instance text,
+    add column if not exists kind text not null default 'run' check (kind in ('run', 'backfill', 'reseed', 'replay'));
 -- Not valid: rows of the manual's own workflows, written before, are left as they are.
 alter table "dwh_control".extract_runs
     drop constraint if exists extract_runs_status,
@@ -153,10 +154,12 @@ comment on column "dwh_control".extract_runs.rows_extracted is 'Rows in the CSV'
 comment on column "dwh_control".extract_runs.rows_loaded is 'Rows inserted or updated in bronze';
 comment on column "dwh_control".extract_runs.csv_path is 'Address of the CSV when it was written, null when there was no row; once loaded it lies under processed/';
 comment on column "dwh_control".extract_runs.error_message is 'What went wrong, one line';
+comment on column "dwh_control".extract_runs.kind is
+    'run: the next window; backfill, reseed: rows below the watermark, read again; replay: a CSV, loaded again. Only a run moves the watermark';
 comment on column "dwh_control".extract_runs.mode is 'incremental, snapshot or scd';
 comment on column "dwh_control".extract_runs.window_low is 'Lower end of what was read, exclusive; null: from the first row on';
 comment on column "dwh_control".extract_runs.window_high is 'Upper end of what was read, inclusive';
-comment on column "dwh_control".extract_runs.watermark is 'Where last_extracted_at moves when it is loaded';
+comment on column "dwh_control".extract_runs.watermark is 'Where last_extracted_at moves when it is loaded; of a backfill or reseed, which never moves it, the end of the whole range';
 comment on column "dwh_control".extract_runs.bound is 'What held the watermark back: the rule, and the session or transaction';
 comment on column "dwh_control".extract_runs.bytes is 'Bytes of the CSV, uncompressed';
 comment on column "dwh_control".extract_runs.sha256 is 'SHA-256 of the CSV, uncompressed';

@@ -8,7 +8,7 @@ select table_name,
     now() - max(run_finished_at) as lag,
     count(*) filter (where run_started_at > now() - interval '24 hours') as loads_last_24h
 from "dwh_control".extract_runs
-where status = 'loaded'
+where status = 'loaded' and kind = 'run' -- a backfill makes no table fresh
 group by table_name;
 comment on view "dwh_control".v_table_freshness is 'How long ago each table was last loaded; alert when lag exceeds twice the cadence';
 comment on column "dwh_control".v_table_freshness.table_name is 'Name of the table in dwh.toml';

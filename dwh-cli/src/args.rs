@@ -136,6 +136,35 @@ Examples:
   dwh runs --table trips --failed
   dwh runs --limit 1 --output json")]
     Runs(RunsArgs),
+    /// Compare source and bronze, and name the keys that differ
+    ///
+    /// Counts and content hashes per window, computed inside the servers, up to the watermark; rows that are still on
+    /// their way are no difference. Windows that differ are looked through key by key. Ends with code 4 if anything
+    /// differs.
+    #[command(after_help = "\
+Examples:
+  dwh verify
+  dwh verify trips --since 2026-10-01T00:00:00Z
+  dwh verify --sample 5 --blobs
+  dwh verify trips --output json | jq '.tables[].keys'")]
+    Verify(VerifyArgs),
+    /// Read a range of history again, up to the watermark
+    ///
+    /// Rows that bronze lacks are inserted; the watermark stays, and scheduled runs go on between two windows. Each
+    /// window is a run with its own CSV. A call that was cut off goes on where it stood when it is made again.
+    #[command(after_help = "\
+Examples:
+  dwh backfill trips --from 2026-09-01T00:00:00Z --to 2026-09-30T23:59:59Z
+  dwh backfill trips --from 2026-09-01T00:00:00Z --dry-run")]
+    Backfill(BackfillArgs),
+    /// Read all history of a table again, up to the watermark
+    ///
+    /// As `backfill` does, from the first row on. A snapshot table is replaced, as by `run`.
+    #[command(after_help = "\
+Examples:
+  dwh reseed trips
+  dwh reseed trips --dry-run")]
+    Reseed(ReseedArgs),
     /// Tell about the configuration file
     ///
     /// Needs no configuration file and no network.
@@ -254,6 +283,68 @@ pub struct RunsArgs {
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
+}
+
+/// `dwh verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Names of tables, or patterns such as 'trip*'; none: all tables
+    #[arg(value_name = "GLOB")]
+    pub tables: Vec<String>,
+    /// Compare only so many of a hundred windows, the same ones each time
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub sample: u8,
+    /// Compare only rows after this moment
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<Timestamp>,
+    /// Name at most so many keys, and problems of files, for each table
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: u32,
+    /// Read the files in `processed/` too: bytes, hashes, rows, and windows without a gap
+    #[arg(long)]
+    pub blobs: bool,
+}
+
+/// `dwh backfill`.
+#[derive(Debug, Args)]
+pub struct BackfillArgs {
+    /// Name of the table in the configuration
+    #[arg(value_name = "TABLE")]
+    pub table: String,
+    /// The first moment to read again
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Timestamp,
+    /// The last moment to read again [default: the watermark]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub to: Option<Timestamp>,
+    /// Options shared with `reseed`.
+    #[command(flatten)]
+    pub again: AgainArgs,
+}
+
+/// `dwh reseed`.
+#[derive(Debug, Args)]
+pub struct ReseedArgs {
+    /// Name of the table in the configuration
+    #[arg(value_name = "TABLE")]
+    pub table: String,
+    /// Options shared with `backfill`.
+    #[command(flatten)]
+    pub again: AgainArgs,
+}
+
+/// Options of `backfill` and `reseed`.
+#[derive(Debug, Args)]
+pub struct AgainArgs {
+    /// Wait where another run holds the table, instead of failing with code 5
+    #[arg(long)]
+    pub wait: bool,
+    /// Begin anew, though an earlier call of the same range was cut off half-way
+    #[arg(long)]
+    pub restart: bool,
+    /// Print the windows that would be read, and read none
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `dwh completions`.

@@ -3,6 +3,7 @@
 //! A new verb is a variant of [`Command`], a file here, a line in [`dispatch`], and a [`Show`](crate::output::Show) for
 //! its report.
 
+mod backfill;
 mod check;
 mod completions;
 mod config;
@@ -10,9 +11,11 @@ mod extract;
 mod load;
 mod man;
 mod migrate;
+mod reseed;
 mod run;
 mod runs;
 mod status;
+mod verify;
 
 use dwh_core::{Error, ErrorKind, Pipeline, Result};
 use std::future::Future;
@@ -59,6 +62,9 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Load(args) => load::load(args, context).await,
         Command::Status => status::status(context).await,
         Command::Runs(args) => runs::runs(args, context).await,
+        Command::Verify(args) => verify::verify(args, context).await,
+        Command::Backfill(args) => backfill::backfill(args, context).await,
+        Command::Reseed(args) => reseed::reseed(args, context).await,
         Command::Config(args) => config::config(&args, context),
         Command::Completions(args) => completions::completions(&args, context),
         Command::Man => man::man(context),

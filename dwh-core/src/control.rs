@@ -7,14 +7,14 @@ use tokio_postgres::{GenericClient, Row};
 use crate::config::Mode;
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
-use crate::run::{RunId, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::schema::quote_ident;
 use crate::sink::{Accounting, Advance, RunFilter, RunRecord, TableState, Upload};
 use crate::watermark::{SafeBound, Timestamp, Undrained};
 
 const RUN: &str = "run_id, table_name, run_started_at, run_finished_at, status, rows_extracted, rows_loaded, \
      rows_identical, rows_different, rows_late, csv_path, error_message, mode, window_low, window_high, watermark, \
-     bound, bytes, sha256, attempt, host, engine_version";
+     bound, bytes, sha256, attempt, host, engine_version, kind";
 
 const STATE: &str = "last_extracted_at, last_loaded_at, last_run_id, snapshot_xmin, read_high, \
      source_system_identifier, source_timeline, source_clock, undrained";
@@ -176,15 +176,26 @@ impl Control {
     }
 
     /// A new row of the run log, `extracting`.
-    pub(crate) async fn begin(&self, client: &impl GenericClient, table: &str, mode: Mode) -> Result<RunRecord> {
+    pub(crate) async fn begin(
+        &self,
+        client: &impl GenericClient,
+        table: &str,
+        mode: Mode,
+        kind: RunKind,
+    ) -> Result<RunRecord> {
         let sql = format!(
-            "insert into {} (table_name, status, mode, host, engine_version) values ($1, 'extracting', $2, $3, $4) \
-             returning {RUN}",
+            "insert into {} (table_name, status, mode, host, engine_version, kind) \
+             values ($1, 'extracting', $2, $3, $4, $5) returning {RUN}",
             self.log()
         );
         let (mode, version) = (mode.as_str(), env!("CARGO_PKG_VERSION"));
-        let params: Params<'_> =
-            &[(&table, Type::TEXT), (&mode, Type::TEXT), (&self.host, Type::TEXT), (&version, Type::TEXT)];
+        let params: Params<'_> = &[
+            (&table, Type::TEXT),
+            (&mode, Type::TEXT),
+            (&self.host, Type::TEXT),
+            (&version, Type::TEXT),
+            (&kind.as_str(), Type::TEXT),
+        ];
         let rows = self.ask(client, &sql, params).await?;
         rows.first().map_or_else(|| Err(Error::new(ErrorKind::Internal, "run log: no row came back")), run_record)
     }
@@ -293,7 +304,8 @@ impl Control {
     pub(crate) async fn runs(&self, client: &impl GenericClient, filter: &RunFilter) -> Result<Vec<RunRecord>> {
         let sql = format!(
             "select {RUN} from {} where ($1::bigint is null or run_id = $1) and ($2::text is null or table_name = $2) \
-             and ($3::text[] = '{{}}' or status = any ($3)) order by run_id desc limit $4",
+             and ($3::text[] = '{{}}' or status = any ($3)) and ($5::text is null or kind = $5) \
+             order by run_id desc limit $4",
             self.log()
         );
         let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
@@ -302,6 +314,7 @@ impl Control {
             (&filter.table, Type::TEXT),
             (&states, Type::TEXT_ARRAY),
             (&filter.limit.map(i64::from), Type::INT8),
+            (&filter.kind.map(RunKind::as_str), Type::TEXT),
         ];
         self.ask(client, &sql, params).await?.iter().map(run_record).collect()
     }
@@ -347,6 +360,7 @@ fn run_record(row: &Row) -> Result<RunRecord> {
     Ok(RunRecord {
         run_id: RunId(value(row, "run_id")?),
         table_name: value(row, "table_name")?,
+        kind: RunKind::parse(value(row, "kind")?)?,
         run_started_at: value(row, "run_started_at")?,
         run_finished_at: value(row, "run_finished_at")?,
         status: RunState::parse(value(row, "status")?)?,

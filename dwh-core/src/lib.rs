@@ -26,7 +26,7 @@ pub use config::{Config, Secret, TableConfig};
 pub use error::{Error, ErrorKind, KindRow, Result};
 pub use pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest};
 pub use plan::Plan;
-pub use run::{RunId, RunState};
+pub use run::{RunId, RunKind, RunState};
 pub use sink::{MemorySink, PgSink, Sink};
 pub use source::{MemorySource, PgSource, Source};
 pub use watermark::{SafeBound, Timestamp, Window};

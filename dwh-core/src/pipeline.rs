@@ -1,5 +1,6 @@
 //! The pipeline: the only place that knows source, blob store and sink together.
 
+mod backfill;
 mod by_hand;
 mod check;
 mod inspect;
@@ -8,6 +9,7 @@ mod recover;
 mod report;
 mod run;
 mod transfer;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,11 +23,13 @@ use crate::run::RunId;
 use crate::sink::{PgSink, Sink};
 use crate::source::{PgSource, Source};
 
+pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
 pub use recover::{Outcome, RecoverFinding, RecoverReport, Remedy, TableError, Trouble};
 pub use report::{
     CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity,
     StatusReport, TableRun, TableStatus, WindowReport,
 };
+pub use verify::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport, VerifyRequest};
 
 /// What happens during a run, for progress bars and logs.
 #[derive(Debug, Clone, PartialEq)]

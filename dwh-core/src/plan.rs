@@ -1,5 +1,6 @@
 //! The plan of a table: everything decided before anything moves, and every SQL text of it.
 
+mod compare;
 mod ddl;
 mod extract;
 mod load;
@@ -11,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{Column, RelationKind, TableSchema};
 use crate::watermark::WatermarkKind;
 
+pub(crate) use compare::{Compared, Cut, End, NO_BUCKET, bucket_span};
 pub use ddl::{bronze_ddl, missing_extension_hint};
 pub(crate) use extract::from_sql;
 pub use load::LoadPlan;

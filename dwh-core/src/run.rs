@@ -16,6 +16,60 @@ impl fmt::Display for RunId {
     }
 }
 
+/// What a run was made for. Only an ordinary one moves the watermark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunKind {
+    /// The next window of the table.
+    #[default]
+    Run,
+    /// A range below the watermark, read again.
+    Backfill,
+    /// All history below the watermark, read again.
+    Reseed,
+    /// A CSV that was loaded before, loaded again.
+    Replay,
+}
+
+impl RunKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Run, Self::Backfill, Self::Reseed, Self::Replay];
+
+    /// The word in the column `kind`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Backfill => "backfill",
+            Self::Reseed => "reseed",
+            Self::Replay => "replay",
+        }
+    }
+
+    /// The kind of a word from the column `kind`.
+    ///
+    /// # Errors
+    /// `Data` for any other word.
+    pub fn parse(word: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+            .ok_or_else(|| Error::new(ErrorKind::Data, format!("run log: `{word}` is no kind of run")))
+    }
+
+    /// Whether its load moves the watermark; if not, its rows may be older than what bronze holds.
+    #[must_use]
+    pub const fn moves_watermark(self) -> bool {
+        matches!(self, Self::Run)
+    }
+}
+
+impl fmt::Display for RunKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Where a run stands.
 ///
 /// `extracting → uploaded → loading → loaded`, and `failed` from each of the first three. A failed run whose CSV is
@@ -89,6 +143,7 @@ impl fmt::Display for RunState {
 
 #[cfg(test)]
 mod tests {
+    use super::RunKind;
     use super::RunState::{self, Extracting, Failed, Loaded, Loading, Uploaded};
 
     #[test]
@@ -115,5 +170,9 @@ mod tests {
             assert_eq!(RunState::parse(state.as_str()).expect("own word"), state);
         }
         assert!(RunState::parse("done").is_err());
+        for kind in RunKind::ALL {
+            assert_eq!(RunKind::parse(kind.as_str()).expect("own word"), kind);
+        }
+        assert!(RunKind::parse("").is_err());
     }
 }

@@ -11,7 +11,7 @@ use crate::blob::ByteStream;
 use crate::config::Mode;
 use crate::error::Result;
 use crate::plan::LoadPlan;
-use crate::run::{RunId, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{TableRef, TableSchema};
 use crate::watermark::{SafeBound, Timestamp, Undrained, Window};
 
@@ -59,6 +59,9 @@ pub struct RunRecord {
     pub run_id: RunId,
     /// The table's name in the configuration.
     pub table_name: String,
+    /// What it was made for.
+    #[serde(default)]
+    pub kind: RunKind,
     /// `now()` of the target when it began.
     pub run_started_at: Timestamp,
     /// When it reached a final state.
@@ -85,7 +88,7 @@ pub struct RunRecord {
     pub window_low: Option<Timestamp>,
     /// Upper end of the window, inclusive.
     pub window_high: Option<Timestamp>,
-    /// Where the watermark moves.
+    /// Where the watermark moves; for a backfill or reseed, the end of the range that it is a part of.
     pub watermark: Option<Timestamp>,
     /// The bound and what held it.
     pub bound: Option<SafeBound>,
@@ -108,6 +111,8 @@ pub struct RunFilter {
     pub run_id: Option<RunId>,
     /// Only of this table.
     pub table: Option<String>,
+    /// Only of this kind.
+    pub kind: Option<RunKind>,
     /// Only in one of these states; empty: in any.
     pub states: Vec<RunState>,
     /// At most so many, the newest first; `None`: all.
@@ -123,6 +128,8 @@ pub enum LogEntry {
         table: String,
         /// How the table is moved.
         mode: Mode,
+        /// What the run is made for.
+        kind: RunKind,
     },
     /// The manifest stands beside the CSV: `uploaded`.
     Uploaded(Box<Upload>),

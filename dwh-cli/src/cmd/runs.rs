@@ -15,7 +15,7 @@ pub async fn runs(args: RunsArgs, context: &Context) -> Result<Exit> {
         pipeline.config().table(table)?;
     }
     let states = if args.failed { vec![RunState::Failed] } else { Vec::new() };
-    let filter = RunFilter { run_id: None, table: args.table, states, limit: Some(args.limit) };
+    let filter = RunFilter { table: args.table, states, limit: Some(args.limit), ..RunFilter::default() };
     let runs = context.unless_cancelled(pipeline.runs(&filter)).await?;
     context.printer.show(&Runs { runs })?;
     Ok(Exit::DONE)

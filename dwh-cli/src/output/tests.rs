@@ -4,7 +4,7 @@ use dwh_core::pipeline::{
     TableStatus, WindowReport,
 };
 use dwh_core::sink::RunRecord;
-use dwh_core::{Error, ErrorKind, RunId, RunState, Timestamp};
+use dwh_core::{Error, ErrorKind, RunId, RunKind, RunState, Timestamp};
 
 use super::{Paint, Plans, Runs, Show};
 use snapshot::assert_snapshot;
@@ -43,6 +43,7 @@ fn record(run_id: i64, status: RunState) -> RunRecord {
     RunRecord {
         run_id: RunId(run_id),
         table_name: "trips".into(),
+        kind: RunKind::Run,
         run_started_at: at("2026-10-01T03:00:00Z"),
         run_finished_at: status.is_final().then(|| at("2026-10-01T03:00:02.5Z")),
         status,

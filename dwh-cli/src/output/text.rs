@@ -1,11 +1,13 @@
 //! The reports as people read them.
 
+mod backfill;
 mod check;
 mod plan;
+mod verify;
 
 use dwh_core::pipeline::{MigrateReport, RunReport, StatusReport, TableRun, TableStatus};
 use dwh_core::sink::RunRecord;
-use dwh_core::{RunState, Timestamp};
+use dwh_core::{RunKind, RunState, Timestamp};
 use serde::Serialize;
 
 use super::table::{Table, Tone, plain};
@@ -140,7 +142,7 @@ impl Show for Runs {
             table.row([
                 plain(run.run_id.to_string()),
                 plain(&run.table_name),
-                plain(run.mode.map_or("-", |mode| mode.as_str())),
+                plain(what(run)),
                 plain(human::moment(Some(run.run_started_at))),
                 plain(took(run.run_started_at, run.run_finished_at)),
                 state(run.status, false),
@@ -152,6 +154,14 @@ impl Show for Runs {
             ]);
         }
         table.text()
+    }
+}
+
+/// How the table is moved, or what else the run was made for.
+fn what(run: &RunRecord) -> &'static str {
+    match run.kind {
+        RunKind::Run => run.mode.map_or("-", |mode| mode.as_str()),
+        other => other.as_str(),
     }
 }
 

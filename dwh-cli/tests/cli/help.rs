@@ -3,8 +3,21 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 10] =
-    ["check", "migrate", "run", "extract", "load", "status", "runs", "config schema", "completions", "man"];
+const COMMANDS: [&str; 13] = [
+    "check",
+    "migrate",
+    "run",
+    "extract",
+    "load",
+    "status",
+    "runs",
+    "verify",
+    "backfill",
+    "reseed",
+    "config schema",
+    "completions",
+    "man",
+];
 
 fn stdout(args: &[&str]) -> String {
     let dir = tempdir().expect("a folder");

@@ -147,7 +147,8 @@ async fn moved_and_not_deleted() {
     }
     assert_whole(&db, &project).await;
     // Only the manifest was left behind.
-    let manifest = files(&db, "processed").into_iter().find(|file| file.to_string_lossy().ends_with("json")).expect("it");
+    let manifest =
+        files(&db, "processed").into_iter().find(|file| file.to_string_lossy().ends_with("json")).expect("it");
     fs::copy(&manifest, back_to_exports(&db, &manifest)).expect("copied back");
     assert_whole(&db, &project).await;
 }

@@ -159,6 +159,8 @@ async fn typo_in_the_file() {
 async fn missing_file_and_variable() {
     let (_db, project) = fleet("missing_file").await;
     assert_error(&project.dwh(&["--config", "nowhere.toml", "run"]), 2, &["nowhere.toml"], &["--config"]);
-    let unset = project.config_with("[project]", "[project]\ncadence = \"${DWH_TEST_UNSET}\"").config_with("cadence = \"3h\"\n", "");
+    let unset = project
+        .config_with("[project]", "[project]\ncadence = \"${DWH_TEST_UNSET}\"")
+        .config_with("cadence = \"3h\"\n", "");
     assert_error(&unset.dwh(&["run"]), 2, &["DWH_TEST_UNSET"], &[]);
 }

@@ -84,7 +84,10 @@ const WRITERS: &[(&str, &[&str])] = &[
             "commit",
         ],
     ),
-    ("late first write", &["begin", "select pg_sleep(0.7)", "insert into app.events (writer) values ('late')", "commit"]),
+    (
+        "late first write",
+        &["begin", "select pg_sleep(0.7)", "insert into app.events (writer) values ('late')", "commit"],
+    ),
     ("aborted", &["begin", "insert into app.events (writer) values ('aborted')", "rollback"]),
 ];
 
@@ -109,7 +112,8 @@ struct PlainWindow {
 impl PlainWindow {
     async fn step(&mut self, db: &TestDb) {
         let now: String = db.target().query_one("select now()::text", &[]).await.expect("clock").get(0);
-        let window = format!("select id from app.events where recorded_at > '{}' and recorded_at <= '{now}'", self.last);
+        let window =
+            format!("select id from app.events where recorded_at > '{}' and recorded_at <= '{now}'", self.last);
         self.seen.extend(ids(db.source(), &window).await);
         self.last = now;
     }
@@ -142,7 +146,11 @@ async fn a_hundred_runs_under_hostile_writers_lose_nothing() {
     let source = ids(db.source(), "select id from app.events order by id").await;
     let bronze = ids(db.target(), "select id from bronze.events order by id").await;
     let lost = source.iter().filter(|id| !control.seen.contains(id)).count();
-    assert!(lost > 0, "the plain window lost none of {} rows: the writers are too tame to prove anything", source.len());
+    assert!(
+        lost > 0,
+        "the plain window lost none of {} rows: the writers are too tame to prove anything",
+        source.len()
+    );
     assert_eq!(bronze, source, "every row once");
 
     let loaded: i64 = db

@@ -74,10 +74,15 @@ async fn a_killed_first_load_loses_one_window_at_most() {
     first.kill().expect("kill -9");
     first.wait().expect("dead");
     let before = number(&db, loaded).await;
-    let kept = number(&db, "select coalesce(sum(rows_loaded), 0)::bigint from dwh_control.extract_runs where status = 'loaded'").await;
+    let kept = number(
+        &db,
+        "select coalesce(sum(rows_loaded), 0)::bigint from dwh_control.extract_runs where status = 'loaded'",
+    )
+    .await;
     project.ok(&["run"]);
     assert!(number(&db, loaded).await > before);
-    let total = number(&db, "select sum(rows_loaded)::bigint from dwh_control.extract_runs where status = 'loaded'").await;
+    let total =
+        number(&db, "select sum(rows_loaded)::bigint from dwh_control.extract_runs where status = 'loaded'").await;
     assert_eq!(total, 5002, "{kept} rows were loaded before the kill, and none of them again");
     assert_equal_tables(&db, "select * from fleet.pings", "select * from bronze.pings").await;
 }

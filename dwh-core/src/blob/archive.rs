@@ -149,7 +149,8 @@ mod tests {
         let csv = key("fleet/exports/trips/1.csv");
         assert!(same_file(&csv, &csv));
         assert!(same_file(&csv, &key("fleet/processed/trips/1.csv")));
-        for other in ["fleet/other/trips/1.csv", "fleet/exports/trips/2.csv", "exports/fleet/trips/1.csv", "fleet/exports"]
+        for other in
+            ["fleet/other/trips/1.csv", "fleet/exports/trips/2.csv", "exports/fleet/trips/1.csv", "fleet/exports"]
         {
             assert!(!same_file(&csv, &key(other)), "{other}");
         }

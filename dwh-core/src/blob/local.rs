@@ -56,8 +56,11 @@ impl LocalBlobs {
         let path = url.strip_prefix("file://").filter(|path| path.starts_with('/'));
         let decoded = path.and_then(|path| percent_encoding::percent_decode_str(path).decode_utf8().ok());
         let Some(path) = decoded else {
-            return Err(Error::new(ErrorKind::Config, format!("blob store `{url}` is not `file:///` and an absolute path"))
-                .with_hint("write `file:///var/lib/dwh`, with three slashes"));
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("blob store `{url}` is not `file:///` and an absolute path"),
+            )
+            .with_hint("write `file:///var/lib/dwh`, with three slashes"));
         };
         Ok(Self { url: url.trim_end_matches('/').to_owned(), root: PathBuf::from(path.as_ref()) })
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::blob::BlobKey;
 use crate::config::{Compression, Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::run::RunId;
+use crate::run::{RunId, RunKind};
 use crate::schema::{Column, TableRef};
 use crate::source::{Snapshot, Sweep};
 use crate::watermark::{SafeBound, Timestamp, Window};
@@ -36,6 +36,9 @@ pub struct Manifest {
     pub run_id: RunId,
     /// `now()` of the target when that run began.
     pub run_started_at: Timestamp,
+    /// What the run was made for: only an ordinary one continues the chain of windows.
+    #[serde(default)]
+    pub kind: RunKind,
     /// How the table is moved.
     pub mode: Mode,
     /// The bronze table.

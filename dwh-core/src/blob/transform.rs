@@ -102,10 +102,7 @@ pub fn verified(stored: ByteStream, what: String, bytes: u64, sha256: String) ->
 }
 
 /// The stream, with `judge` called on its size and hash before it ends.
-fn observed(
-    bytes: ByteStream,
-    judge: impl FnOnce(u64, String) -> Result<()> + Send + 'static,
-) -> ByteStream {
+fn observed(bytes: ByteStream, judge: impl FnOnce(u64, String) -> Result<()> + Send + 'static) -> ByteStream {
     let state = Some((bytes, 0_u64, Sha256::new(), judge));
     stream::try_unfold(state, |state| async move {
         let Some((mut bytes, mut count, mut hash, judge)) = state else { return Ok(None) };

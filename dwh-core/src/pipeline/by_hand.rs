@@ -11,7 +11,7 @@ use crate::dialect::{Tally, Totals, diagnose, header_names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{Pipeline, TableRun};
 use crate::plan::LoadPlan;
-use crate::run::RunState;
+use crate::run::{RunKind, RunState};
 use crate::sink::{Advance, LogEntry, RunRecord, TableState, Upload};
 use crate::watermark::Timestamp;
 
@@ -37,7 +37,10 @@ impl Pipeline {
         let load = LoadPlan::by_hand(table, &bronze, &names)?;
         let record = match record {
             Some(record) => record,
-            None => self.sink.log(LogEntry::Begin { table: table.name.clone(), mode: table.mode }).await?,
+            None => {
+                let (table, mode) = (table.name.clone(), table.mode);
+                self.sink.log(LogEntry::Begin { table, mode, kind: RunKind::Run }).await?
+            }
         };
         run.run_id = Some(record.run_id);
         run.csv_path = Some(self.address(csv));

@@ -102,7 +102,8 @@ impl Pipeline {
         let cadence = self.config.project.cadence;
         let mut tables = Vec::new();
         for table in &self.config.tables {
-            let recent = RunFilter { table: Some(table.name.clone()), limit: Some(STATUS_RUNS), ..RunFilter::default() };
+            let recent =
+                RunFilter { table: Some(table.name.clone()), limit: Some(STATUS_RUNS), ..RunFilter::default() };
             let runs = self.sink.runs(&recent).await?;
             tables.push(table_status(table, &runs, now, cadence));
         }
@@ -154,10 +155,12 @@ impl Pipeline {
 /// The status of a table from its newest runs, newest first.
 fn table_status(table: &TableConfig, runs: &[RunRecord], now: Timestamp, cadence: Micros) -> TableStatus {
     let day = now.minus(Micros::seconds(24 * 3600));
-    let loaded = runs.iter().find(|run| run.status == RunState::Loaded);
+    // A backfill brings nothing new: it makes no table fresh.
+    let is_load = |run: &&RunRecord| run.status == RunState::Loaded && run.kind.moves_watermark();
+    let loaded = runs.iter().find(is_load);
     let last_loaded_at = loaded.and_then(|run| run.run_finished_at);
     let lag = last_loaded_at.map(|at| now.since(at));
-    let count = |state| runs.iter().filter(|run| run.status == state && run.run_started_at > day).count() as u64;
+    let recent = || runs.iter().filter(|run| run.run_started_at > day);
     TableStatus {
         table: table.name.clone(),
         mode: table.mode,
@@ -165,8 +168,8 @@ fn table_status(table: &TableConfig, runs: &[RunRecord], now: Timestamp, cadence
         last_loaded_at,
         lag_seconds: lag.map(Micros::as_seconds),
         fresh: lag.is_some_and(|lag| lag.0 < cadence.0.saturating_mul(2)),
-        loads_last_24h: count(RunState::Loaded),
-        failures_last_24h: count(RunState::Failed),
+        loads_last_24h: recent().filter(is_load).count() as u64,
+        failures_last_24h: recent().filter(|run| run.status == RunState::Failed).count() as u64,
         last_run: runs.first().cloned(),
     }
 }

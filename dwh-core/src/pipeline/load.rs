@@ -197,13 +197,14 @@ impl Pipeline {
     }
 }
 
-/// Where the watermark row stands once this CSV is loaded on top of `state`; `None` when the CSV is older than that.
+/// Where the watermark row stands once this CSV is loaded on top of `state`; `None` when the CSV is older than that,
+/// or is a part of a backfill, which leaves the watermark as it is.
 ///
 /// Everything at or below the stored watermark is in bronze. The CSV holds everything above its own lower end, as its
 /// snapshot saw it. So it continues the chain when its window begins at or below the stored watermark and ends at or
 /// above it, and its snapshot is no older than the one that was loaded last.
 fn follows(state: &TableState, manifest: &Manifest) -> Option<TableState> {
-    if state.last_run_id.is_some_and(|last| last > manifest.run_id) {
+    if !manifest.kind.moves_watermark() || state.last_run_id.is_some_and(|last| last > manifest.run_id) {
         return None;
     }
     let (low, watermark, high) = match manifest.window {

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::transfer::{Extracted, Goal, Slice, interrupted};
 use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun, WindowReport};
 use crate::plan::Plan;
-use crate::run::{RunId, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{Accounting, Advance, Commit, LogEntry, RunRecord, Staged, TableState, Upload};
 use crate::source::{BoundRequest, Sweep};
 use crate::watermark::{BoundMode, BoundRule, SafeBound, Timestamp, Window, next_window};
@@ -32,7 +32,8 @@ impl Pipeline {
                 let (this, cancel, wait) = (this.clone(), cancel.clone(), request.wait);
                 let name = table.name.clone();
                 let mode = table.mode;
-                let task = AbortOnDropHandle::new(tokio::spawn(async move { this.run_table(&table, wait, &cancel).await }));
+                let task =
+                    AbortOnDropHandle::new(tokio::spawn(async move { this.run_table(&table, wait, &cancel).await }));
                 async move {
                     task.await.unwrap_or_else(|stopped| {
                         let error = Error::new(ErrorKind::Internal, format!("table `{name}`: its run stopped"));
@@ -49,7 +50,7 @@ impl Pipeline {
     }
 
     /// All runs of one table until it is up to date; the last one failed if anything did.
-    async fn run_table(&self, table: &TableConfig, wait: bool, cancel: &CancellationToken) -> Vec<TableRun> {
+    pub(super) async fn run_table(&self, table: &TableConfig, wait: bool, cancel: &CancellationToken) -> Vec<TableRun> {
         (self.observer)(&Event::TableStarted { table: table.name.clone() });
         let mut runs = Vec::new();
         if let Err(error) = self.run_windows(table, wait, cancel, &mut runs).await {
@@ -118,17 +119,28 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<bool> {
         let slice = self.slice(plan, state, run, cancel).await?;
-        let extracted = self.transfer(&slice, Goal::BlobAndStage, run, cancel).await?;
         let more = match (slice.window, &slice.bound) {
             (Some(window), Some(bound)) => !window.is_last(bound.watermark),
             _ => false,
         };
+        self.run_slice(slice, state, run, cancel).await?;
+        Ok(more)
+    }
+
+    /// Extracts, loads and archives what was decided.
+    pub(super) async fn run_slice(
+        &self,
+        slice: Slice,
+        state: &mut TableState,
+        run: &mut TableRun,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let extracted = self.transfer(&slice, Goal::BlobAndStage, run, cancel).await?;
         self.record_upload(&slice, &extracted.manifest, extracted.stored, run).await?;
         if cancel.is_cancelled() {
             return Err(interrupted());
         }
-        self.commit_run(slice, extracted, state, run).await?;
-        Ok(more)
+        self.commit_run(slice, extracted, state, run).await
     }
 
     /// Begins a run in the log and decides what it reads.
@@ -140,16 +152,7 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<Slice> {
         let table = &plan.table;
-        let record = self.sink.log(LogEntry::Begin { table: table.name.clone(), mode: table.mode }).await?;
-        run.run_id = Some(record.run_id);
-        let mut slice = Slice {
-            plan: Arc::clone(plan),
-            state: state.clone(),
-            record,
-            bound: None,
-            window: None,
-            sweep: Sweep::Off,
-        };
+        let mut slice = self.begin(plan, state, RunKind::Run, run).await?;
         if table.mode == Mode::Incremental {
             tokio::select! {
                 done = self.set_window(&mut slice) => done?,
@@ -161,6 +164,28 @@ impl Pipeline {
         let bound = slice.bound.as_ref().map(|bound| bound.rule.to_string());
         (self.observer)(&Event::RunStarted { table: table.name.clone(), run_id: slice.record.run_id, bound });
         Ok(slice)
+    }
+
+    /// A new run in the log, of which it is not decided yet what it reads.
+    pub(super) async fn begin(
+        &self,
+        plan: &Arc<Plan>,
+        state: &TableState,
+        kind: RunKind,
+        run: &mut TableRun,
+    ) -> Result<Slice> {
+        let (table, mode) = (plan.table.name.clone(), plan.table.mode);
+        let record = self.sink.log(LogEntry::Begin { table, mode, kind }).await?;
+        run.run_id = Some(record.run_id);
+        Ok(Slice {
+            kind,
+            plan: Arc::clone(plan),
+            state: state.clone(),
+            record,
+            bound: None,
+            window: None,
+            sweep: Sweep::Off,
+        })
     }
 
     async fn set_window(&self, slice: &mut Slice) -> Result<()> {
@@ -199,7 +224,10 @@ impl Pipeline {
             );
         }
         if !bound.rule.is_proven() {
-            self.warn(&table.name, "`fixed_lag` proves nothing: rows that commit later than the lag are found by the sweep only");
+            self.warn(
+                &table.name,
+                "`fixed_lag` proves nothing: rows that commit later than the lag are found by the sweep only",
+            );
         }
     }
 
@@ -211,7 +239,10 @@ impl Pipeline {
         }
         let clock_went_back = state.source_clock.is_some_and(|highest| bound.source_clock < highest);
         let back_to = if clock_went_back {
-            self.warn(&plan.table.name, "the source's clock went back since the last run: the sweep looks through all history");
+            self.warn(
+                &plan.table.name,
+                "the source's clock went back since the last run: the sweep looks through all history",
+            );
             Timestamp::NEG_INFINITY
         } else {
             low.minus(plan.table.late_window)
@@ -253,12 +284,17 @@ impl Pipeline {
         run.status = RunState::Loading;
         let staged = match extracted.staged {
             Some(staged) => staged?,
-            None => self.sink.stage(&slice.plan.load(false), self.header_only(&slice.plan)).await?,
+            None => self.sink.stage(&slice.load(), self.header_only(&slice.plan)).await?,
         };
-        let advance = Advance { expected: slice.state, becomes: extracted.becomes.clone() };
         let rows = extracted.manifest.rows;
-        self.commit(staged, run_id, rows, Some(advance), run).await?;
-        *state = TableState { last_run_id: Some(run_id), ..extracted.becomes };
+        if slice.kind.moves_watermark() {
+            let advance = Advance { expected: slice.state, becomes: extracted.becomes.clone() };
+            self.commit(staged, run_id, rows, Some(advance), run).await?;
+            *state = TableState { last_run_id: Some(run_id), ..extracted.becomes };
+        } else {
+            run.watermark = finite(state.low());
+            self.commit(staged, run_id, rows, None, run).await?;
+        }
         if extracted.stored {
             let started = Instant::now();
             let moved = archive(self.blobs.as_ref(), &self.layout, &extracted.manifest).await?;
@@ -302,7 +338,9 @@ impl Pipeline {
         match self.sink.log(entry).await {
             Ok(_) => run.status = RunState::Failed,
             // The target is away: the next run finds the row and judges it by what stands in the blob store.
-            Err(unlogged) => tracing::warn!(table = run.table, %run_id, error = %unlogged.chain(), "run log cannot be written"),
+            Err(unlogged) => {
+                tracing::warn!(table = run.table, %run_id, error = %unlogged.chain(), "run log cannot be written")
+            }
         }
     }
 

@@ -12,7 +12,8 @@ use crate::config::Mode;
 use crate::dialect::Tally;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{Event, Pipeline, TableRun};
-use crate::plan::Plan;
+use crate::plan::{LoadPlan, Plan};
+use crate::run::RunKind;
 use crate::sink::{RunRecord, Staged, TableState};
 use crate::source::{Reading, Snapshot, Sweep};
 use crate::spool::{Spool, SpoolWriter, spool};
@@ -24,6 +25,7 @@ const PROGRESS_BYTES: u64 = 1 << 20;
 /// What one run reads: decided before anything is read.
 #[derive(Debug, Clone)]
 pub(super) struct Slice {
+    pub kind: RunKind,
     pub plan: Arc<Plan>,
     pub state: TableState,
     pub record: RunRecord,
@@ -86,11 +88,8 @@ impl Pipeline {
                 read
             }
         };
-        let stored = body.sent().map(|(bytes, sha256)| StoredForm {
-            compression: self.config.blob.compression,
-            bytes,
-            sha256,
-        });
+        let stored =
+            body.sent().map(|(bytes, sha256)| StoredForm { compression: self.config.blob.compression, bytes, sha256 });
         let manifest = self.manifest(slice, &key, &reading, totals, stored);
         write_manifest(self.blobs.as_ref(), &manifest).await?;
         let staged = match stage {
@@ -162,7 +161,7 @@ impl Pipeline {
     }
 
     fn spawn_stage(&self, slice: &Slice, spool: &Spool) -> AbortOnDropHandle<Result<(Box<dyn Staged>, f64)>> {
-        let (sink, mut load, csv) = (Arc::clone(&self.sink), slice.plan.load(false), spool.open());
+        let (sink, mut load, csv) = (Arc::clone(&self.sink), slice.load(), spool.open());
         load.allow_empty |= self.allow_empty;
         AbortOnDropHandle::new(tokio::spawn(async move {
             let started = Instant::now();
@@ -203,6 +202,7 @@ impl Pipeline {
             table: table.name.clone(),
             run_id: slice.record.run_id,
             run_started_at: slice.record.run_started_at,
+            kind: slice.kind,
             mode: table.mode,
             target: table.target.clone(),
             csv: key.clone(),
@@ -215,7 +215,7 @@ impl Pipeline {
             sweep: slice.sweep,
             late_rows: reading.late_rows,
             bound: slice.bound.clone(),
-            previous_run_id: slice.state.last_run_id,
+            previous_run_id: slice.state.last_run_id.filter(|_| slice.kind.moves_watermark()),
             snapshot: Some(reading.snapshot.clone()),
             rows: totals.rows,
             bytes: totals.bytes,
@@ -227,6 +227,11 @@ impl Pipeline {
 }
 
 impl Slice {
+    /// How it is loaded: what is read again may be older than what bronze holds.
+    pub(super) fn load(&self) -> LoadPlan {
+        self.plan.load(!self.kind.moves_watermark())
+    }
+
     fn query(&self, reading: &Ended) -> String {
         let low = self.window.map_or(Timestamp::NEG_INFINITY, |window| window.low);
         let high = reading.high.unwrap_or(Timestamp::INFINITY);
@@ -300,11 +305,7 @@ impl Extract {
     }
 
     fn tell(&self, observer: &super::Observer) {
-        observer(&Event::Extracted {
-            table: self.table.clone(),
-            rows: self.tally.rows(),
-            bytes: self.tally.bytes(),
-        });
+        observer(&Event::Extracted { table: self.table.clone(), rows: self.tally.rows(), bytes: self.tally.bytes() });
     }
 
     async fn end(self) -> Result<(Ended, crate::dialect::Totals)> {

@@ -186,7 +186,7 @@ fn late(column: &str, kind: &WatermarkKind, low: Timestamp, sweep: Sweep) -> Opt
 ///
 /// Both ages are taken from the same counter in the same transaction, so it cancels out; an age counted from the
 /// snapshot's own `xmax` would miss rows when transactions began between the two.
-fn young(since: u64) -> String {
+pub(super) fn young(since: u64) -> String {
     // The three lowest numbers are no ordinary transactions.
     let low_half = (since & 0xffff_ffff).max(3);
     format!("pg_catalog.age(t.xmin) <= pg_catalog.age('{low_half}'::pg_catalog.xid)")
@@ -214,7 +214,7 @@ fn zone_sql(zone: &jiff::tz::TimeZone) -> String {
 }
 
 /// A moment in the watermark column's own type, so that an index on the bare column serves.
-fn bound(kind: &WatermarkKind, at: Timestamp) -> String {
+pub(super) fn bound(kind: &WatermarkKind, at: Timestamp) -> String {
     match kind.zone() {
         None => instant(at),
         Some(zone) => format!("({} at time zone {})", instant(at), zone_sql(zone)),

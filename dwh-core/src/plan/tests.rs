@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::GeometryForm;
+use crate::schema::TableRef;
 use crate::source::Sweep;
 use crate::watermark::{BoundMode, Micros, Timestamp};
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
 use crate::blob::ByteStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
-use crate::run::{RunId, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{TableRef, TableSchema};
 use crate::sink::{Accounting, Commit, Lease, LogEntry, RunFilter, RunRecord, Sink, Staged, TableState};
 use crate::watermark::Timestamp;
@@ -107,10 +107,11 @@ impl World {
         Ok(run)
     }
 
-    fn begin(&mut self, table: &str, mode: crate::config::Mode) -> RunRecord {
+    fn begin(&mut self, table: &str, mode: crate::config::Mode, kind: RunKind) -> RunRecord {
         let run = RunRecord {
             run_id: RunId(i64::try_from(self.runs.len()).unwrap_or(i64::MAX).saturating_add(1)),
             table_name: table.to_owned(),
+            kind,
             run_started_at: now(),
             run_finished_at: None,
             status: RunState::Extracting,
@@ -138,7 +139,7 @@ impl World {
 
     fn write(&mut self, entry: &LogEntry) -> Result<RunRecord> {
         let run = match entry {
-            LogEntry::Begin { table, mode } => return Ok(self.begin(table, *mode)),
+            LogEntry::Begin { table, mode, kind } => return Ok(self.begin(table, *mode, *kind)),
             LogEntry::Loading { run_id } => self.transition(*run_id, RunState::Loading)?,
             LogEntry::Failed { run_id, message } => {
                 let run = self.transition(*run_id, RunState::Failed)?;
@@ -220,6 +221,7 @@ impl Sink for MemorySink {
         let wanted = |run: &&RunRecord| {
             filter.run_id.is_none_or(|id| run.run_id == id)
                 && filter.table.as_ref().is_none_or(|table| run.table_name == *table)
+                && filter.kind.is_none_or(|kind| run.kind == kind)
                 && (filter.states.is_empty() || filter.states.contains(&run.status))
         };
         let limit = filter.limit.map_or(usize::MAX, |limit| limit as usize);

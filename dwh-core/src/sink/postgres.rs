@@ -89,7 +89,7 @@ impl Sink for PgSink {
         let tx = self.begin().await?;
         let client = tx.client()?;
         let run = match &entry {
-            LogEntry::Begin { table, mode } => self.control.begin(client, table, *mode).await?,
+            LogEntry::Begin { table, mode, kind } => self.control.begin(client, table, *mode, *kind).await?,
             LogEntry::Uploaded(upload) => self.control.uploaded(client, upload).await?,
             LogEntry::Loading { run_id } => self.control.loading(client, *run_id).await?,
             LogEntry::Failed { run_id, message } => self.control.failed(client, *run_id, message).await?,

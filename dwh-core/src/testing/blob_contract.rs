@@ -74,7 +74,10 @@ async fn created_once(store: &dyn BlobStore) {
 
 /// Bytes in which a lost, doubled or swapped piece shows.
 fn pattern(bytes: usize) -> Bytes {
-    (0..bytes.div_ceil(8) as u64).flat_map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15)).to_le_bytes()).take(bytes).collect()
+    (0..bytes.div_ceil(8) as u64)
+        .flat_map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15)).to_le_bytes())
+        .take(bytes)
+        .collect()
 }
 
 async fn sizes(store: &dyn BlobStore) {
@@ -102,7 +105,9 @@ impl<F: Fn() -> ByteStream + Send + Sync> Body for Pieces<F> {
 async fn broken_bodies(store: &dyn BlobStore) {
     for pieces in [0, 1, 20] {
         let key = key(&format!("broken/{pieces}.csv"));
-        let broken = || -> ByteStream { Box::pin(stream::once(async { Err(Error::new(ErrorKind::Drift, "the source's own")) })) };
+        let broken = || -> ByteStream {
+            Box::pin(stream::once(async { Err(Error::new(ErrorKind::Drift, "the source's own")) }))
+        };
         let error = store.put(&key, &Pieces(pieces, broken)).await.expect_err("a broken body");
         assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Drift, "the source's own"));
         absent(store, &key).await;
@@ -188,7 +193,8 @@ async fn odd_keys(store: &dyn BlobStore) {
         store.put(&key, &body).await.expect(name);
         assert_eq!(read(store, &key).await, body);
     }
-    let mut all: Vec<String> = names.iter().map(|name| key(&format!("odd/{name}/20260424_1400_EAT_7.csv.gz")).to_string()).collect();
+    let mut all: Vec<String> =
+        names.iter().map(|name| key(&format!("odd/{name}/20260424_1400_EAT_7.csv.gz")).to_string()).collect();
     all.sort();
     assert_eq!(listed(store, "contract/odd/").await, all, "every odd key is listed, as it was written, in byte order");
 }

@@ -40,9 +40,14 @@ pub struct S3Server {
 
 #[derive(Debug)]
 enum Running {
-    InProcess { accepting: JoinHandle<()>, _folder: TempDir },
+    InProcess {
+        accepting: JoinHandle<()>,
+        _folder: TempDir,
+    },
     /// Its supervisor ends it as soon as the pipe to it closes, so also when this process is killed.
-    Supervised { supervisor: Child },
+    Supervised {
+        supervisor: Child,
+    },
 }
 
 impl Drop for Running {
@@ -109,7 +114,8 @@ impl S3Server {
     /// # Panics
     /// If `DWH_TEST_WEED` does not name its program, or it does not start.
     pub async fn start_seaweedfs() -> Self {
-        let weed = std::env::var_os("DWH_TEST_WEED").expect("DWH_TEST_WEED is not set: run `make test`, which installs SeaweedFS and names it there");
+        let weed = std::env::var_os("DWH_TEST_WEED")
+            .expect("DWH_TEST_WEED is not set: run `make test`, which installs SeaweedFS and names it there");
         let ports: [u16; 5] = std::array::from_fn(|_| free_port());
         // Without a folder of its own it would write logs into the temporary folder. The script waits for the end of
         // its input, which is the end of this process or of this value, then ends the server and cleans up.
@@ -121,7 +127,13 @@ impl S3Server {
             .args(["-c", script, "sh"])
             .arg(weed)
             .args(["-logtostderr=true", "mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-bucket=bronze"])
-            .args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false", "-master.telemetry=false"])
+            .args([
+                "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
+                "-webdav=false",
+                "-admin.ui=false",
+                "-master.telemetry=false",
+            ])
             .args([format!("-s3.port={s3}"), format!("-master.port={master}"), format!("-admin.port={admin}")])
             .args([format!("-filer.port={filer}"), format!("-volume.port={volume}")])
             .envs([("AWS_ACCESS_KEY_ID", "dwh-test"), ("AWS_SECRET_ACCESS_KEY", "dwh-secret")])

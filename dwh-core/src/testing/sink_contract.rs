@@ -7,7 +7,7 @@ use crate::blob::ByteStream;
 use crate::config::{Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, UPLOADED_AT};
-use crate::run::{RunId, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, TableRef};
 use crate::sink::{Accounting, Advance, Commit, LogEntry, RunFilter, Sink, TableState, Upload};
 use crate::watermark::Timestamp;
@@ -80,7 +80,7 @@ pub fn csv(load: &LoadPlan, rows: &[&str]) -> ByteStream {
 /// # Panics
 /// If the run log refuses it.
 pub async fn loading(sink: &dyn Sink, load: &LoadPlan) -> RunId {
-    let begin = LogEntry::Begin { table: load.table.clone(), mode: load.mode };
+    let begin = LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind: RunKind::Run };
     let run_id = sink.log(begin).await.expect("begin").run_id;
     let upload = Upload {
         run_id,
@@ -152,7 +152,10 @@ async fn leases(sink: &dyn Sink) {
 
 async fn run_log(sink: &dyn Sink) {
     let load = contract_load(Mode::Incremental);
-    let begun = sink.log(LogEntry::Begin { table: load.table.clone(), mode: load.mode }).await.expect("begin");
+    let begun = sink
+        .log(LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind: RunKind::Run })
+        .await
+        .expect("begin");
     assert_eq!((begun.status, begun.attempt, begun.mode), (RunState::Extracting, 1, Some(Mode::Incremental)));
     assert!(begun.run_finished_at.is_none() && begun.host.is_some() && begun.engine_version.is_some());
     let run_id = begun.run_id;
@@ -170,6 +173,8 @@ async fn run_log(sink: &dyn Sink) {
     sink.log(LogEntry::Failed { run_id, message }).await.expect("failed again");
     let second = loading(sink, &load).await;
     let of_table = RunFilter { table: Some(load.table.clone()), ..RunFilter::default() };
+    let replays = RunFilter { kind: Some(RunKind::Replay), ..of_table.clone() };
+    assert!(sink.runs(&replays).await.expect("runs").is_empty(), "a filter by kind");
     let ids: Vec<RunId> = sink.runs(&of_table).await.expect("runs").iter().map(|run| run.run_id).collect();
     assert_eq!(ids, [second, run_id], "newest first");
     let failed = RunFilter { states: vec![RunState::Failed], limit: Some(1), ..of_table };

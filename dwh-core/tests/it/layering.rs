@@ -71,7 +71,17 @@ fn the_drivers_stay_in_their_rooms() {
         ("deadpool", &["sink"]),
         (
             "tokio_postgres",
-            &["source", "sink", "connect", "control", "catalog", "migrate", "pipeline/check", "testing"],
+            &[
+                "source",
+                "sink",
+                "connect",
+                "control",
+                "catalog",
+                "migrate",
+                "pipeline/check",
+                "pipeline/verify",
+                "testing",
+            ],
         ),
     ];
     for file in files {

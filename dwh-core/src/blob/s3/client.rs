@@ -83,7 +83,8 @@ impl Client {
             let bucket = connect(&options, found, old).map_err(|error| sorted(&options, "", error))?;
             Ok(Opened { bucket: Arc::new(bucket), expires })
         };
-        let stopped = |error| Error::new(ErrorKind::Interrupted, "search for an access key was stopped").with_source(error);
+        let stopped =
+            |error| Error::new(ErrorKind::Interrupted, "search for an access key was stopped").with_source(error);
         tokio::task::spawn_blocking(work).await.map_err(stopped)?
     }
 

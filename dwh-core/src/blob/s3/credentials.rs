@@ -12,8 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Reads files and may ask services of the cloud: blocking. What these answer is not repeated in errors, as it may hold
 /// tokens.
 pub(super) fn find(environment: &Environment, profile: Option<&str>) -> Result<Credentials> {
-    if let (Some(key), Some(secret)) =
-        (environment.get("AWS_ACCESS_KEY_ID"), environment.get("AWS_SECRET_ACCESS_KEY"))
+    if let (Some(key), Some(secret)) = (environment.get("AWS_ACCESS_KEY_ID"), environment.get("AWS_SECRET_ACCESS_KEY"))
     {
         return given(key, secret, environment.get("AWS_SESSION_TOKEN"));
     }

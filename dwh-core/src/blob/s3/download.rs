@@ -42,8 +42,11 @@ pub(super) async fn open(client: &Arc<Client>, object: &str) -> Result<Blob> {
     })
     .await?;
     let Some(total) = response.content_length() else {
-        return Err(Error::new(ErrorKind::Data, format!("blob `{}` came without a length", client.options.address(object)))
-            .with_hint("something between here and the server strips the header Content-Length"));
+        return Err(Error::new(
+            ErrorKind::Data,
+            format!("blob `{}` came without a length", client.options.address(object)),
+        )
+        .with_hint("something between here and the server strips the header Content-Length"));
     };
     let etag = response.headers().get(ETAG).cloned();
     let (client, object) = (Arc::clone(client), object.to_owned());
@@ -74,7 +77,10 @@ impl Download {
     async fn resume(&mut self) -> Result<()> {
         let (at, total) = (self.at, self.total);
         if self.resumes == RESUMES {
-            return Err(unreachable(&self.client.options, &format!("broke off after {at} of {total} bytes, each time")));
+            return Err(unreachable(
+                &self.client.options,
+                &format!("broke off after {at} of {total} bytes, each time"),
+            ));
         }
         self.resumes += 1;
         tracing::warn!(object = self.object, at, total, "download broke off, taking it up again");
@@ -85,7 +91,10 @@ impl Download {
         let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok()).unwrap_or_default();
         let same = response.headers().get(ETAG) == self.etag.as_ref();
         if response.status() != StatusCode::PARTIAL_CONTENT || range != format!("bytes {at}-{}/{total}", total - 1) {
-            return Err(unreachable(&self.client.options, &format!("broke off after {at} of {total} bytes, and cannot go on")));
+            return Err(unreachable(
+                &self.client.options,
+                &format!("broke off after {at} of {total} bytes, and cannot go on"),
+            ));
         }
         if !same {
             return Err(self.changed("was replaced while it was read"));

@@ -44,11 +44,20 @@ fn refused(options: &S3Options, object: &str, status: u16, body: &str) -> Error 
     let error = match (status, code.as_str()) {
         (_, "NoSuchBucket") => Error::new(ErrorKind::NotFound, format!("bucket `{bucket}` does not exist"))
             .with_hint(format!("create the bucket at `{}`, or correct `[blob] url`", options.endpoint)),
-        (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" | "InvalidClientTokenId")
+        (
+            _,
+            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" | "InvalidClientTokenId",
+        )
         | (401, _) => Error::new(ErrorKind::Auth, format!("bucket `{bucket}`: the access key is not accepted"))
             .with_hint("check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN or the profile"),
         (_, "RequestTimeTooSkewed" | "RequestExpired") => clock(bucket, body),
-        (_, "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException")
+        (
+            _,
+            "PermanentRedirect"
+            | "TemporaryRedirect"
+            | "AuthorizationHeaderMalformed"
+            | "IllegalLocationConstraintException",
+        )
         | (301 | 307, _) => region(options, body),
         (403, _) | (_, "AccessDenied") => {
             Error::new(ErrorKind::Permission, format!("blob `{address}`: access is denied")).with_hint(format!(

@@ -206,8 +206,8 @@ fn gaps<'a>(records: impl Iterator<Item = &'a RunRecord>) -> Vec<Found> {
     let loaded = records.filter(|record| record.status == RunState::Loaded && record.mode == Some(Mode::Incremental));
     let mut windows: Vec<(Timestamp, Timestamp, RunId)> = loaded
         .filter_map(|record| {
-            // What was read above the watermark is read again, so it counts only where no watermark was set.
-            let end = record.watermark.or(record.window_high)?;
+            // What an ordinary run read above its watermark is read again, so it counts up to there; the others set none.
+            let end = if record.kind.moves_watermark() { record.watermark } else { record.window_high }?;
             Some((record.window_low.unwrap_or(Timestamp::NEG_INFINITY), end, record.run_id))
         })
         .collect();
@@ -248,7 +248,7 @@ fn watermark(scene: &Scene, whole: &Whole) -> Option<Found> {
             "the run log was changed by hand; `dwh verify` tells whether bronze is complete",
         ));
     }
-    let put = record.watermark.filter(|put| put.is_finite())?;
+    let put = record.watermark.filter(|_| record.kind.moves_watermark()).filter(|put| put.is_finite())?;
     match at.cmp(&put) {
         std::cmp::Ordering::Equal => None,
         std::cmp::Ordering::Less => Some(of(

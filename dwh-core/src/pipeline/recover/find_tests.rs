@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::OnConflict;
+use crate::run::RunKind;
 use crate::schema::TableRef;
 use crate::source::Sweep;
 use RunState::{Extracting, Failed, Loaded, Loading, Uploaded};
@@ -19,6 +20,7 @@ fn manifest(run_id: i64) -> Manifest {
         table: "trips".into(),
         run_id: RunId(run_id),
         run_started_at: at(run_id),
+        kind: RunKind::Run,
         mode: Mode::Incremental,
         target: TableRef::new("bronze", "trips"),
         csv: key(run_id),
@@ -45,6 +47,7 @@ fn record(run_id: i64, status: RunState) -> RunRecord {
     RunRecord {
         run_id: RunId(run_id),
         table_name: "trips".into(),
+        kind: RunKind::Run,
         run_started_at: at(run_id),
         run_finished_at: None,
         status,
@@ -199,6 +202,10 @@ fn windows_that_leave_something_out() {
     assert_eq!(of(&failed), 1);
     // A later run that read the stretch again fills it.
     assert_eq!(of(&[chain[0].clone(), chain[2].clone(), window(4, Some(1), 2)]), 0);
+    // A backfill is told by its window alone: its `watermark` is the end of the range that it is a part of.
+    let backfill = RunRecord { kind: RunKind::Backfill, window_high: Some(at(2)), ..window(4, Some(1), 9) };
+    assert_eq!(of(&[chain[0].clone(), chain[2].clone(), backfill.clone()]), 0);
+    assert_eq!(of(&[chain[0].clone(), window(5, Some(8), 9), backfill]), 1);
     assert_eq!(of(&[window(1, None, 1), window(2, Some(0), 1), window(3, Some(1), 3)]), 0, "windows may overlap");
 }
 

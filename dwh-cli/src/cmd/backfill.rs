@@ -1,0 +1,28 @@
+//! `dwh backfill`.
+
+use dwh_core::Result;
+use dwh_core::pipeline::{BackfillReport, BackfillRequest};
+
+use super::Context;
+use crate::args::BackfillArgs;
+use crate::exit::Exit;
+
+/// Reads a range of history again.
+pub async fn backfill(args: BackfillArgs, context: &Context) -> Result<Exit> {
+    let request = BackfillRequest {
+        table: args.table,
+        from: args.from,
+        to: args.to,
+        wait: args.again.wait,
+        restart: args.again.restart,
+        dry_run: args.again.dry_run,
+    };
+    show(&context.pipeline()?.backfill(&request, &context.cancel).await?, context)
+}
+
+/// Prints what a backfill or reseed did.
+pub fn show(report: &BackfillReport, context: &Context) -> Result<Exit> {
+    context.printer.show(report)?;
+    context.printer.table_errors(report.runs.iter().map(|run| (&run.table, &run.error)));
+    Ok(Exit(report.exit_code()))
+}

@@ -1,0 +1,19 @@
+//! `dwh reseed`.
+
+use dwh_core::Result;
+use dwh_core::pipeline::ReseedRequest;
+
+use super::{Context, backfill};
+use crate::args::ReseedArgs;
+use crate::exit::Exit;
+
+/// Reads all history of a table again.
+pub async fn reseed(args: ReseedArgs, context: &Context) -> Result<Exit> {
+    let request = ReseedRequest {
+        table: args.table,
+        wait: args.again.wait,
+        restart: args.again.restart,
+        dry_run: args.again.dry_run,
+    };
+    backfill::show(&context.pipeline()?.reseed(&request, &context.cancel).await?, context)
+}

@@ -1,0 +1,24 @@
+//! `dwh verify`.
+
+use dwh_core::Result;
+use dwh_core::pipeline::VerifyRequest;
+
+use super::Context;
+use crate::args::VerifyArgs;
+use crate::exit::Exit;
+
+/// Compares source and bronze.
+pub async fn verify(args: VerifyArgs, context: &Context) -> Result<Exit> {
+    let request = VerifyRequest {
+        tables: args.tables,
+        since: args.since,
+        sample_percent: args.sample,
+        limit: args.limit as usize,
+        blobs: args.blobs,
+    };
+    let pipeline = context.pipeline()?;
+    let report = context.unless_cancelled(pipeline.verify(&request)).await?;
+    context.printer.show(&report)?;
+    context.printer.table_errors(report.tables.iter().map(|table| (&table.table, &table.error)));
+    Ok(Exit(report.exit_code()))
+}

@@ -1,0 +1,35 @@
+//! What `backfill` and `reseed` did, or would do.
+
+use dwh_core::pipeline::{BackfillReport, WindowReport};
+
+use super::{plain, runs_table};
+use crate::output::table::Table;
+use crate::output::{Paint, Show, human};
+
+impl Show for BackfillReport {
+    fn text(&self, paint: Paint) -> String {
+        let mut text = String::new();
+        if let Some(range) = &self.range {
+            let to = human::moment(range.to);
+            text.push_str(&format!("{} of `{}`, after {} up to {to}\n", self.kind, self.table, from(range)));
+        }
+        if self.windows_skipped > 0 {
+            let skipped = human::many(usize::try_from(self.windows_skipped).unwrap_or(usize::MAX), "window");
+            text.push_str(&format!("goes on where an earlier call was cut off: {skipped} loaded before\n"));
+        }
+        if self.dry_run {
+            let mut table = Table::new(&[">window", "after", "up to"], paint);
+            for (at, window) in self.windows.iter().enumerate() {
+                table.row([plain((at + 1).to_string()), plain(from(window)), plain(human::moment(window.to))]);
+            }
+            text.push_str(&format!("\n{}", table.text()));
+        } else if !self.runs.is_empty() {
+            text.push_str(&format!("\n{}", runs_table(&self.runs, paint)));
+        }
+        text
+    }
+}
+
+fn from(window: &WindowReport) -> String {
+    window.from.map_or_else(|| "the beginning".to_owned(), |at| human::moment(Some(at)))
+}

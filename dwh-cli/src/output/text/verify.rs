@@ -1,0 +1,103 @@
+//! What `verify` found: a line a table, then the keys that differ.
+
+use dwh_core::pipeline::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport};
+
+use super::{Tone, plain};
+use crate::output::table::Table;
+use crate::output::{Paint, Show, human, printable};
+
+impl Show for VerifyReport {
+    fn text(&self, paint: Paint) -> String {
+        let columns = [
+            "table",
+            "mode",
+            "up to",
+            ">windows",
+            ">source",
+            ">bronze",
+            ">missing",
+            ">extra",
+            ">different",
+            ">in flight",
+            ">time",
+            "result",
+        ];
+        let mut table = Table::new(&columns, paint);
+        for found in &self.tables {
+            table.row([
+                plain(&found.table),
+                plain(found.mode.as_str()),
+                plain(human::moment(found.range.map_or(found.loaded_at, |range| range.to))),
+                plain(human::count(found.windows)),
+                plain(human::count(found.rows_source)),
+                plain(human::count(found.rows_bronze)),
+                bad(found.missing),
+                bad(found.extra),
+                bad(found.different),
+                plain(human::count(found.in_flight)),
+                plain(human::seconds(found.seconds)),
+                result(found),
+            ]);
+        }
+        let mut text = table.text();
+        self.tables.iter().for_each(|found| details(&mut text, found));
+        text
+    }
+}
+
+fn bad(count: u64) -> (String, Tone) {
+    (human::count(count), if count > 0 { Tone::Bad } else { Tone::Plain })
+}
+
+fn result(found: &TableVerify) -> (String, Tone) {
+    let problems = found.blobs.as_ref().map_or(0, |blobs| blobs.problems_total);
+    match found.differences() {
+        _ if found.error.is_some() => ("FAILED".to_owned(), Tone::Bad),
+        0 if problems > 0 => ("FILES DAMAGED".to_owned(), Tone::Bad),
+        0 if found.loaded_at.is_none() => ("never loaded".to_owned(), Tone::Warn),
+        0 => ("equal".to_owned(), Tone::Good),
+        _ => ("DIFFERENT".to_owned(), Tone::Bad),
+    }
+}
+
+fn details(text: &mut String, found: &TableVerify) {
+    if found.differences() > 0 {
+        text.push_str(&format!("\n{}\n", printable(&found.table)));
+        found.keys.iter().for_each(|key| text.push_str(&format!("  {}\n", printable(&line(key)))));
+        let more = found.differences().saturating_sub(found.keys.len() as u64);
+        if more > 0 {
+            text.push_str(&format!("  and {} more; `--limit` names them\n", human::count(more)));
+        }
+        if let (None, Some(at)) = (found.range, found.loaded_at) {
+            let at = human::moment(Some(at));
+            text.push_str(&format!("  loaded at {at}: rows deleted at the source since then are extra\n"));
+        }
+    }
+    if let Some(blobs) = &found.blobs {
+        files(text, found, blobs);
+    }
+}
+
+fn line(found: &KeyDifference) -> String {
+    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "NULL".to_owned()).replace('\n', " ");
+    let key: Vec<String> = found.key.iter().map(|(column, text)| format!("{column}={}", value(text))).collect();
+    let meaning = match found.difference {
+        Difference::Missing => "missing in bronze",
+        Difference::Extra => "only in bronze",
+        Difference::Different => "other values",
+    };
+    format!("{:<9}  {}  ({meaning})", found.difference.as_str(), key.join(" "))
+}
+
+fn files(text: &mut String, found: &TableVerify, blobs: &BlobsReport) {
+    let by_hand = if blobs.by_hand > 0 { format!(", {} made by hand", blobs.by_hand) } else { String::new() };
+    text.push_str(&format!(
+        "\n{}: {} in processed/ with {} rows in {}{by_hand}; {}\n",
+        printable(&found.table),
+        human::many(usize::try_from(blobs.files).unwrap_or(usize::MAX), "file"),
+        human::count(blobs.rows),
+        human::bytes(blobs.bytes),
+        human::many(usize::try_from(blobs.problems_total).unwrap_or(usize::MAX), "problem")
+    ));
+    blobs.problems.iter().for_each(|problem| text.push_str(&format!("  {}\n", printable(problem))));
+}

@@ -1,0 +1,371 @@
+//! `backfill` and `reseed`: history below the watermark, read again in windows, each a run of its own that leaves the
+//! watermark where it is. The table is free between two windows, so scheduled runs go on.
+
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Mode, TableConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::run::{failed, finite, named};
+use crate::pipeline::transfer::interrupted;
+use crate::pipeline::{Event, Pipeline, RunReport, TableRun, WindowReport};
+use crate::plan::Plan;
+use crate::run::{RunKind, RunState};
+use crate::sink::{RunFilter, RunRecord, TableState};
+use crate::watermark::{Micros, Timestamp, Window};
+
+/// What `backfill` is asked for.
+#[derive(Debug, Clone)]
+pub struct BackfillRequest {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// The first moment that is read again.
+    pub from: Timestamp,
+    /// The last moment that is read again; `None`: the watermark.
+    pub to: Option<Timestamp>,
+    /// Wait where another run holds the table, instead of failing with `Locked`.
+    pub wait: bool,
+    /// Read everything, though an earlier call that was cut off got part of the way.
+    pub restart: bool,
+    /// Only tell what would be read.
+    pub dry_run: bool,
+}
+
+/// What `reseed` is asked for.
+#[derive(Debug, Clone)]
+pub struct ReseedRequest {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// Wait where another run holds the table, instead of failing with `Locked`.
+    pub wait: bool,
+    /// Read everything, though an earlier call that was cut off got part of the way.
+    pub restart: bool,
+    /// Only tell what would be read.
+    pub dry_run: bool,
+}
+
+/// What `backfill` or `reseed` did, or would do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackfillReport {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// `backfill` or `reseed`; `run` for the reseed of a table that is read whole.
+    pub kind: RunKind,
+    /// Whether nothing was done.
+    pub dry_run: bool,
+    /// The range; `from` is exclusive and `null` for "from the first row on", `to` is inclusive. `null` for a table that
+    /// is read whole.
+    pub range: Option<WindowReport>,
+    /// Windows that an earlier call of the same range had loaded before it was cut off.
+    pub windows_skipped: u64,
+    /// The windows that are left, for a dry run; otherwise empty.
+    pub windows: Vec<WindowReport>,
+    /// What was done, in order: what an earlier run had left, then a run for each window.
+    pub runs: Vec<TableRun>,
+}
+
+impl BackfillReport {
+    /// 0 if every run went well; otherwise the code of the one that did not.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        RunReport { runs: self.runs.clone() }.exit_code()
+    }
+}
+
+/// A range on its way through its windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Range {
+    kind: RunKind,
+    /// Exclusive.
+    low: Timestamp,
+    /// Inclusive; never above the watermark.
+    end: Timestamp,
+    /// Length of a window; zero: all in one.
+    window: Micros,
+}
+
+impl Range {
+    /// Where the window that begins at `low` ends. Ends lie on a grid that depends on the range alone, so that a second
+    /// call cuts at the same places; stretches without a row, up to `earliest`, cost no window.
+    fn next(&self, earliest: Option<Timestamp>) -> Timestamp {
+        let Some(first) = earliest.filter(|first| *first < self.end && self.window.0 > 0) else { return self.end };
+        let origin = if self.low.is_finite() { self.low } else { Timestamp::SEED };
+        let cell = -origin.since(first).0.div_euclid(self.window.0);
+        origin.plus(Micros(cell.saturating_mul(self.window.0))).min(self.end)
+    }
+
+    /// How far an earlier call of this range came, and in how many windows: from the run log, newest first. A call that
+    /// came to the end is over; what came before it belongs to others.
+    fn resume(&self, runs: &[RunRecord]) -> (Timestamp, u64) {
+        let of_range = runs.iter().filter(|run| run.watermark == Some(self.end));
+        let unfinished: Vec<&RunRecord> = of_range.take_while(|run| run.window_high != Some(self.end)).collect();
+        let (mut at, mut windows) = (self.low, 0);
+        while let Some(high) = unfinished.iter().find(|run| low_of(run) == at).and_then(|run| run.window_high) {
+            if high <= at {
+                break;
+            }
+            (at, windows) = (high, windows + 1);
+        }
+        (at, windows)
+    }
+
+    fn report(&self) -> WindowReport {
+        WindowReport { from: finite(self.low), to: Some(self.end) }
+    }
+}
+
+/// The end of the range with the same beginning that an earlier call did not finish. The watermark has moved since, but
+/// what lies above the end was loaded by ordinary runs meanwhile.
+fn unfinished_end(low: Timestamp, limit: Timestamp, runs: &[RunRecord]) -> Option<Timestamp> {
+    let first = runs.iter().position(|run| low_of(run) == low)?;
+    let end = runs[first].watermark?;
+    let finished = runs[..=first].iter().any(|run| run.watermark == Some(end) && run.window_high == Some(end));
+    (!finished && end <= limit).then_some(end)
+}
+
+fn low_of(run: &RunRecord) -> Timestamp {
+    run.window_low.unwrap_or(Timestamp::NEG_INFINITY)
+}
+
+impl Pipeline {
+    /// Reads a range of history again: rows that bronze lacks are inserted, rows that it has are judged as in any load.
+    ///
+    /// The watermark stays. Each window is a run with its own CSV, manifest and commit; a call that was cut off goes on
+    /// where it stood when it is made again with the same range.
+    ///
+    /// # Errors
+    /// `Config` for a table without windows or a range above the watermark. What went wrong with a window stands in its
+    /// report.
+    pub async fn backfill(&self, request: &BackfillRequest, cancel: &CancellationToken) -> Result<BackfillReport> {
+        let table = self.config.table(&request.table)?;
+        if table.mode != Mode::Incremental {
+            return Err(whole(table));
+        }
+        // The first moment itself is read as well.
+        let low = request.from.minus(Micros(1));
+        let work = Work { table, kind: RunKind::Backfill, low, to: request.to, wait: request.wait };
+        self.read_again(work, request.restart, request.dry_run, cancel).await
+    }
+
+    /// Reads all history up to the watermark again, as [`Pipeline::backfill`] does; a snapshot table is run.
+    ///
+    /// # Errors
+    /// As [`Pipeline::backfill`]; `Config` for an scd table, whose history is not at the source.
+    pub async fn reseed(&self, request: &ReseedRequest, cancel: &CancellationToken) -> Result<BackfillReport> {
+        let table = self.config.table(&request.table)?;
+        match table.mode {
+            Mode::Incremental => {
+                let low = Timestamp::NEG_INFINITY;
+                let work = Work { table, kind: RunKind::Reseed, low, to: None, wait: request.wait };
+                self.read_again(work, request.restart, request.dry_run, cancel).await
+            }
+            Mode::Snapshot => {
+                let mut report = empty(table, RunKind::Run, request.dry_run);
+                if !request.dry_run {
+                    report.runs = self.run_table(table, request.wait, cancel).await;
+                }
+                Ok(report)
+            }
+            Mode::Scd => Err(whole(table)),
+        }
+    }
+
+    async fn read_again(
+        &self,
+        work: Work<'_>,
+        restart: bool,
+        dry_run: bool,
+        cancel: &CancellationToken,
+    ) -> Result<BackfillReport> {
+        let table = work.table;
+        let mut report = empty(table, work.kind, dry_run);
+        (self.observer)(&Event::TableStarted { table: table.name.clone() });
+        let limit = self.settle_table(&work, &mut report, cancel).await.map_err(|error| named(error, &table.name))?;
+        if report.runs.iter().all(|run| run.error.is_none()) {
+            let log = RunFilter {
+                table: Some(table.name.clone()),
+                kind: Some(work.kind),
+                states: vec![RunState::Loaded],
+                ..RunFilter::default()
+            };
+            let mut log = self.sink.runs(&log).await?;
+            if restart {
+                log.clear();
+            }
+            let range = work.range(limit, &log)?;
+            let (at, windows) = range.resume(&log);
+            report.range = Some(range.report());
+            report.windows_skipped = windows;
+            let done = match dry_run {
+                true => self.list_windows(table, &range, at, &mut report).await,
+                false => self.load_windows(&work, &range, at, &mut report, cancel).await,
+            };
+            if let Err(error) = done {
+                let run = failed(TableRun::new(&table.name, table.mode), &named(error, &table.name));
+                (self.observer)(&Event::RunFinished(Box::new(run.clone())));
+                report.runs.push(run);
+            }
+        }
+        (self.observer)(&Event::TableFinished { table: table.name.clone() });
+        Ok(report)
+    }
+
+    /// Puts in order what an earlier run left, so that the run log tells how far it came; returns the watermark.
+    async fn settle_table(
+        &self,
+        work: &Work<'_>,
+        report: &mut BackfillReport,
+        cancel: &CancellationToken,
+    ) -> Result<Timestamp> {
+        let lease = self.sink.lease(&work.table.name, work.wait).await?;
+        let mut state = lease.state().clone();
+        if !report.dry_run
+            && let Err(error) = self.recover_table(work.table, &mut state, &mut report.runs, cancel).await
+            // A load that failed is in the report.
+            && !report.runs.last().is_some_and(|run| run.error.is_some())
+        {
+            return Err(error);
+        }
+        lease.release().await?;
+        Ok(state.low())
+    }
+
+    async fn list_windows(
+        &self,
+        table: &TableConfig,
+        range: &Range,
+        mut at: Timestamp,
+        report: &mut BackfillReport,
+    ) -> Result<()> {
+        let plan = self.plan_table(table).await?;
+        while at < range.end {
+            let high = range.next(self.source(table)?.earliest(&plan, at).await?);
+            report.windows.push(WindowReport { from: finite(at), to: Some(high) });
+            at = high;
+        }
+        Ok(())
+    }
+
+    /// Window by window, up to the first one that fails. An error that belongs to a window is in its report.
+    async fn load_windows(
+        &self,
+        work: &Work<'_>,
+        range: &Range,
+        mut at: Timestamp,
+        report: &mut BackfillReport,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        while at < range.end {
+            if cancel.is_cancelled() {
+                return Err(interrupted());
+            }
+            let lease = self.sink.lease(&work.table.name, work.wait).await?;
+            let plan = Arc::new(self.plan_table(work.table).await?);
+            let high = range.next(self.source(work.table)?.earliest(&plan, at).await?);
+            let window = Window { low: at, high: Some(high), watermark: range.end };
+            let run = self.load_window(&plan, range.kind, window, lease.state(), cancel).await;
+            let ok = run.error.is_none();
+            (self.observer)(&Event::RunFinished(Box::new(run.clone())));
+            report.runs.push(run);
+            if !ok {
+                return Ok(());
+            }
+            lease.release().await?;
+            at = high;
+        }
+        Ok(())
+    }
+
+    async fn load_window(
+        &self,
+        plan: &Arc<Plan>,
+        kind: RunKind,
+        window: Window,
+        state: &TableState,
+        cancel: &CancellationToken,
+    ) -> TableRun {
+        let started = Instant::now();
+        let table = &plan.table;
+        let mut run = TableRun::new(&table.name, table.mode);
+        run.window = Some(WindowReport { from: finite(window.low), to: window.high });
+        let mut state = state.clone();
+        let done = async {
+            let mut slice = self.begin(plan, &state, kind, &mut run).await?;
+            slice.window = Some(window);
+            let run_id = slice.record.run_id;
+            (self.observer)(&Event::RunStarted { table: table.name.clone(), run_id, bound: None });
+            self.run_slice(slice, &mut state, &mut run, cancel).await
+        };
+        if let Err(error) = done.await {
+            let error = named(error, &table.name);
+            self.log_failure(&mut run, &error).await;
+            run = failed(run, &error);
+        }
+        run.seconds.total = started.elapsed().as_secs_f64();
+        run
+    }
+}
+
+/// What is read again.
+struct Work<'a> {
+    table: &'a TableConfig,
+    kind: RunKind,
+    /// Exclusive.
+    low: Timestamp,
+    to: Option<Timestamp>,
+    wait: bool,
+}
+
+impl Work<'_> {
+    /// The range below the watermark `limit`; one that an earlier call did not finish keeps its end.
+    fn range(&self, limit: Timestamp, log: &[RunRecord]) -> Result<Range> {
+        let fail = |text: String, hint: &str| {
+            Err(Error::new(ErrorKind::Config, format!("table `{}`: {text}", self.table.name)).with_hint(hint))
+        };
+        if !limit.is_finite() {
+            return fail("nothing was loaded yet".to_owned(), "`dwh run` loads all history, in the same windows");
+        }
+        if self.low >= limit {
+            return fail(
+                format!("the range begins at or after the watermark, {limit}"),
+                "what lies after the watermark is read by `dwh run`",
+            );
+        }
+        let end = match self.to {
+            Some(to) if to <= self.low => {
+                return fail(format!("the range ends at {to}, before it begins"), "give `--to` a time after `--from`");
+            }
+            Some(to) if to <= limit => to,
+            _ => unfinished_end(self.low, limit, log).unwrap_or(limit),
+        };
+        Ok(Range { kind: self.kind, low: self.low, end, window: self.table.window })
+    }
+}
+
+fn empty(table: &TableConfig, kind: RunKind, dry_run: bool) -> BackfillReport {
+    BackfillReport {
+        table: table.name.clone(),
+        kind,
+        dry_run,
+        range: None,
+        windows_skipped: 0,
+        windows: Vec::new(),
+        runs: Vec::new(),
+    }
+}
+
+fn whole(table: &TableConfig) -> Error {
+    let hint = match table.mode {
+        Mode::Snapshot => "`dwh run` replaces all its rows by those of the source",
+        _ => "`dwh run` appends a copy of today; copies of the past are kept in `processed/` alone",
+    };
+    let mode = table.mode.as_str();
+    Error::new(ErrorKind::Config, format!("table `{}`: mode `{mode}` has no windows to read again", table.name))
+        .with_hint(hint)
+}
+
+#[cfg(test)]
+#[path = "backfill/tests.rs"]
+mod tests;

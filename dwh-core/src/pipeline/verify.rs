@@ -1,0 +1,293 @@
+//! `verify`: source against bronze, by counts and hashes per window, and key by key where those differ.
+//!
+//! Both sides are read in one snapshot each, bronze first, and cut at the watermark that was read before both: every row
+//! at or below it that will ever be visible at the source was visible when bronze was loaded. Nothing is written.
+
+mod blobs;
+mod drill;
+mod end;
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use crate::config::{Mode, TableConfig};
+use crate::connect::Connector;
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::run::{finite, named};
+use crate::pipeline::{ErrorReport, Pipeline, WindowReport};
+use crate::plan::{Compared, Cut, End, Plan};
+use crate::schema::TableSchema;
+use crate::sink::TableState;
+use crate::watermark::Timestamp;
+
+pub use blobs::BlobsReport;
+use drill::Drill;
+use end::{Session, Sum};
+
+/// What `verify` is asked for.
+#[derive(Debug, Clone)]
+pub struct VerifyRequest {
+    /// Globs over table names; empty: all tables.
+    pub tables: Vec<String>,
+    /// Only rows after this moment, in tables with a watermark.
+    pub since: Option<Timestamp>,
+    /// Only so many of a hundred windows, the same ones each time.
+    pub sample_percent: u8,
+    /// How many keys, and how many problems of files, are named for each table.
+    pub limit: usize,
+    /// Read the files in `processed/` too.
+    pub blobs: bool,
+}
+
+impl Default for VerifyRequest {
+    fn default() -> Self {
+        Self { tables: Vec::new(), since: None, sample_percent: 100, limit: 20, blobs: false }
+    }
+}
+
+/// How a row differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Difference {
+    /// The source has it, bronze has not.
+    Missing,
+    /// Bronze has it, the source has not.
+    Extra,
+    /// Both have the key, with other values.
+    Different,
+}
+
+impl Difference {
+    /// The word in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Extra => "extra",
+            Self::Different => "different",
+        }
+    }
+}
+
+/// A row that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyDifference {
+    /// How.
+    pub difference: Difference,
+    /// Its key by column, as text; `row_md5` alone for a table without a key.
+    pub key: BTreeMap<String, Option<String>>,
+    /// The window that it was found in, `to` exclusive; `null` for a table that is compared whole.
+    pub window: Option<WindowReport>,
+}
+
+/// One table of `verify`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TableVerify {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// How it is moved.
+    pub mode: Mode,
+    /// What was compared; `null` for a table that is compared whole, or was never loaded.
+    pub range: Option<WindowReport>,
+    /// When bronze was last loaded: what was deleted at the source since then is found as extra.
+    pub loaded_at: Option<Timestamp>,
+    /// Windows that hold rows at either end.
+    pub windows: u64,
+    /// Windows whose counts or hashes differ, rows in flight included.
+    pub windows_differing: u64,
+    /// Rows compared at the source.
+    pub rows_source: u64,
+    /// Rows compared in bronze.
+    pub rows_bronze: u64,
+    /// Rows that the source has and bronze has not.
+    pub missing: u64,
+    /// Rows that bronze has and the source has not.
+    pub extra: u64,
+    /// Rows with other values.
+    pub different: u64,
+    /// Rows that changed at the source since they were loaded; the next run brings them, so they are no difference.
+    pub in_flight: u64,
+    /// The first keys that differ, as many as were asked for.
+    pub keys: Vec<KeyDifference>,
+    /// What the files in `processed/` are like, if that was asked for.
+    pub blobs: Option<BlobsReport>,
+    /// How long it took.
+    pub seconds: f64,
+    /// What kept it from being compared.
+    pub error: Option<ErrorReport>,
+}
+
+impl TableVerify {
+    /// Rows that differ.
+    #[must_use]
+    pub const fn differences(&self) -> u64 {
+        self.missing + self.extra + self.different
+    }
+
+    fn new(table: &TableConfig) -> Self {
+        Self {
+            table: table.name.clone(),
+            mode: table.mode,
+            range: None,
+            loaded_at: None,
+            windows: 0,
+            windows_differing: 0,
+            rows_source: 0,
+            rows_bronze: 0,
+            missing: 0,
+            extra: 0,
+            different: 0,
+            in_flight: 0,
+            keys: Vec::new(),
+            blobs: None,
+            seconds: 0.0,
+            error: None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        let found = self.differences() > 0 || self.blobs.as_ref().is_some_and(|blobs| blobs.problems_total > 0);
+        match &self.error {
+            Some(error) => error.exit_code,
+            None if found => ErrorKind::Data.row().exit_code,
+            None => 0,
+        }
+    }
+}
+
+/// What `verify` found.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// One entry a table.
+    pub tables: Vec<TableVerify>,
+}
+
+impl VerifyReport {
+    /// 0 if all is equal; 4 if anything differs; 1 if tables could not be compared for different reasons.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let codes: BTreeSet<u8> = self.tables.iter().map(TableVerify::exit_code).filter(|code| *code > 0).collect();
+        match codes.into_iter().collect::<Vec<u8>>()[..] {
+            [] => 0,
+            [code] => code,
+            _ => 1,
+        }
+    }
+}
+
+impl Pipeline {
+    /// Compares source and bronze up to the watermark, for the tables that match.
+    ///
+    /// Rows that are still on their way are no difference. Nothing is locked against a run.
+    ///
+    /// # Errors
+    /// `Config` if no table matches. What kept a single table from being compared stands in its report.
+    pub async fn verify(&self, request: &VerifyRequest) -> Result<VerifyReport> {
+        let mut report = VerifyReport::default();
+        for table in self.config.select(&request.tables)? {
+            let started = Instant::now();
+            let mut found = TableVerify::new(table);
+            let done = async {
+                self.compare(table, request, &mut found).await?;
+                if request.blobs {
+                    found.blobs = Some(self.verify_blobs(table, request.limit).await?);
+                }
+                Ok(())
+            };
+            if let Err(error) = done.await {
+                found.error = Some((&named(error, &table.name)).into());
+            }
+            found.seconds = started.elapsed().as_secs_f64();
+            report.tables.push(found);
+        }
+        Ok(report)
+    }
+
+    async fn compare(&self, table: &TableConfig, request: &VerifyRequest, found: &mut TableVerify) -> Result<()> {
+        let plan = self.plan_table(table).await?;
+        let bronze = self.sink.describe(&table.target).await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("bronze has no table {}", table.target))
+                .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration")
+        })?;
+        let (source, target) = self.sessions(table).await?;
+        // Before both snapshots: what is loaded meanwhile lies above it.
+        let state = target.state(&self.config.target.control_schema).await?;
+        found.loaded_at = state.last_loaded_at;
+        if state.low() == Timestamp::NEG_INFINITY {
+            return Ok(());
+        }
+        let key = key_of(&plan);
+        let cut = (table.mode == Mode::Incremental).then(|| Cut {
+            low: request.since.unwrap_or(Timestamp::NEG_INFINITY),
+            high: state.low(),
+            sample_percent: request.sample_percent,
+        });
+        found.range = cut.map(|cut| WindowReport { from: finite(cut.low), to: Some(cut.high) });
+        let pair = Pair { plan: &plan, bronze: &bronze, key: &key, cut, source, target };
+        pair.compare(self, &state, request.limit, found).await
+    }
+
+    async fn sessions(&self, table: &TableConfig) -> Result<(Session, Session)> {
+        let environment = &self.config.environment;
+        let source = self.config.sources.get(&table.source).ok_or_else(|| {
+            Error::new(ErrorKind::Config, format!("there is no source `{}`", table.source))
+                .with_hint("add `[source.NAME]`, or name one that is there")
+        })?;
+        let source = Connector::new(&table.source, &source.url, environment)?;
+        let target = Connector::new("target", &self.config.target.url, environment)?;
+        futures_util::try_join!(Session::open(&source, &table.name), Session::open(&target, &table.name))
+    }
+}
+
+/// What tells the rows apart: the configured key, or one of the source's own; empty if there is none.
+fn key_of(plan: &Plan) -> Vec<String> {
+    if !plan.table.key.is_empty() {
+        return plan.table.key.clone();
+    }
+    let copied = |name: &String| plan.columns.iter().any(|column| column.column.name == *name);
+    let usable = plan.source.keys.iter().find(|key| key.unusable.is_none() && key.columns.iter().all(copied));
+    usable.map(|key| key.columns.clone()).unwrap_or_default()
+}
+
+/// Both ends of a table.
+struct Pair<'a> {
+    plan: &'a Plan,
+    bronze: &'a TableSchema,
+    key: &'a [String],
+    cut: Option<Cut>,
+    source: Session,
+    target: Session,
+}
+
+impl Pair<'_> {
+    async fn compare(
+        self,
+        pipeline: &Pipeline,
+        state: &TableState,
+        limit: usize,
+        found: &mut TableVerify,
+    ) -> Result<()> {
+        let (plan, config) = (self.plan, pipeline.config());
+        let in_bronze = Compared::new(End::Bronze, plan, self.bronze, self.key, self.cut, None)?;
+        let lock = Compared::new(End::Source, plan, self.bronze, self.key, self.cut, None)?.lock();
+        // Bronze first: a row that left its window at the source in between is found above the watermark there.
+        self.target.begin(in_bronze.lock(), config.target.lock_timeout).await?;
+        let patience = config.sources.get(&plan.table.source).map_or(config.target.lock_timeout, |s| s.lock_timeout);
+        self.source.begin(lock, patience).await?;
+        let since = self.source.comparable_since(plan, state).await?;
+        let at_source = Compared::new(End::Source, plan, self.bronze, self.key, self.cut, since)?;
+        let (ours, theirs) = futures_util::try_join!(self.source.buckets(&at_source), self.target.buckets(&in_bronze))?;
+        let buckets: BTreeSet<i64> = ours.keys().chain(theirs.keys()).copied().collect();
+        let total = |sums: &BTreeMap<i64, Sum>| sums.values().map(|sum| sum.rows).sum();
+        (found.rows_source, found.rows_bronze) = (total(&ours), total(&theirs));
+        found.windows = buckets.len() as u64;
+        let mut drill = Drill { pair: &self, at_source: &at_source, in_bronze: &in_bronze, limit, found };
+        for bucket in buckets.into_iter().filter(|bucket| ours.get(bucket) != theirs.get(bucket)) {
+            drill.found.windows_differing += 1;
+            drill.bucket(bucket).await?;
+        }
+        self.source.end().await?;
+        self.target.end().await
+    }
+}

@@ -1,0 +1,173 @@
+//! The files of a table in `processed/`: read whole and compared with their manifests, the run log, and one another.
+
+use futures_util::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::blob::transform::{decode, verified};
+use crate::blob::{BlobKey, Folder, Manifest, read_manifest};
+use crate::config::{Compression, Mode, TableConfig};
+use crate::dialect::Tally;
+use crate::error::{ErrorKind, Result};
+use crate::pipeline::Pipeline;
+use crate::run::{RunId, RunState};
+use crate::sink::{RunFilter, RunRecord};
+use crate::watermark::Timestamp;
+
+/// What the files in `processed/` are like.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BlobsReport {
+    /// Files with a manifest.
+    pub files: u64,
+    /// Their bytes, as stored.
+    pub bytes: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// CSV files without a manifest that people made: nothing vouches for them.
+    pub by_hand: u64,
+    /// Problems in all.
+    pub problems_total: u64,
+    /// The first of them, as many as were asked for.
+    pub problems: Vec<String>,
+    #[serde(skip)]
+    limit: usize,
+}
+
+impl BlobsReport {
+    fn problem(&mut self, text: String) {
+        self.problems_total += 1;
+        if self.problems.len() < self.limit {
+            self.problems.push(text);
+        }
+    }
+}
+
+impl Pipeline {
+    /// Reads every file of a table in `processed/`.
+    pub(super) async fn verify_blobs(&self, table: &TableConfig, limit: usize) -> Result<BlobsReport> {
+        let mut report = BlobsReport { limit, ..BlobsReport::default() };
+        let filter =
+            RunFilter { table: Some(table.name.clone()), states: vec![RunState::Loaded], ..RunFilter::default() };
+        let log: BTreeMap<RunId, RunRecord> =
+            self.sink.runs(&filter).await?.into_iter().map(|run| (run.run_id, run)).collect();
+        let prefix = self.layout.prefix(Folder::Processed, &table.name);
+        let keys: Vec<BlobKey> = self.blobs.list(&prefix).map_ok(|meta| meta.key).try_collect().await?;
+        let mut manifests = BTreeMap::new();
+        for csv in keys.iter().filter(|key| key.is_csv()) {
+            match read_manifest(self.blobs.as_ref(), csv).await {
+                Ok(Some(manifest)) => drop(manifests.insert(manifest.run_id, manifest)),
+                Ok(None) if log.values().any(|run| self.is_file_of(table, run, csv)) => {
+                    report.problem(format!("`{csv}` has lost its manifest"));
+                }
+                Ok(None) => report.by_hand += 1,
+                Err(error) if error.kind() == ErrorKind::Data => report.problem(error.chain()),
+                Err(error) => return Err(error),
+            }
+        }
+        for key in keys.iter().filter(|key| key.is_manifest()) {
+            if !keys.iter().any(|csv| csv.is_csv() && csv.manifest() == *key) {
+                report.problem(format!("`{key}` has lost its CSV"));
+            }
+        }
+        for manifest in manifests.values() {
+            self.read_file(manifest, &mut report).await?;
+            compare_with_log(manifest, log.get(&manifest.run_id), &mut report);
+        }
+        self.missing_files(table, &manifests, &log, &mut report);
+        if table.mode == Mode::Incremental {
+            gaps(&manifests, &log, &mut report);
+        }
+        Ok(report)
+    }
+
+    /// Whether the CSV is the one that this run wrote, by its name.
+    fn is_file_of(&self, table: &TableConfig, run: &RunRecord, key: &BlobKey) -> bool {
+        [Compression::None, Compression::Gzip, Compression::Zstd].iter().any(|how| {
+            let name = self.layout.csv(&table.name, run.run_id, run.run_started_at, how.suffix());
+            name.file_name() == key.file_name()
+        })
+    }
+
+    /// Bytes and hash as stored and unpacked, and the rows.
+    async fn read_file(&self, manifest: &Manifest, report: &mut BlobsReport) -> Result<()> {
+        let csv = self.layout.moved(&manifest.csv, Folder::Processed)?;
+        let (bytes, sha256) = manifest.stored_form();
+        let mut tally = Tally::default();
+        let read = async {
+            let blob = self.blobs.get(&csv).await?;
+            let stored = verified(blob.body, csv.to_string(), bytes, sha256.to_owned());
+            let how = manifest.stored.as_ref().map_or(Compression::None, |form| form.compression);
+            let mut plain = decode(stored, how);
+            while let Some(piece) = plain.try_next().await? {
+                tally.push(&piece);
+            }
+            Ok::<_, crate::Error>(())
+        };
+        match read.await {
+            Ok(()) => {
+                let totals = tally.totals();
+                if (totals.rows, totals.bytes, &totals.sha256) != (manifest.rows, manifest.bytes, &manifest.sha256) {
+                    report.problem(format!(
+                        "`{csv}` has {} rows in {} bytes, its manifest promises {} in {}",
+                        totals.rows, totals.bytes, manifest.rows, manifest.bytes
+                    ));
+                }
+                report.files += 1;
+                report.bytes += bytes;
+                report.rows += totals.rows;
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Data) => {
+                report.problem(error.chain())
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Runs that wrote a file which is not there. Those older than every file there is were pruned.
+    fn missing_files(
+        &self,
+        table: &TableConfig,
+        manifests: &BTreeMap<RunId, Manifest>,
+        log: &BTreeMap<RunId, RunRecord>,
+        report: &mut BlobsReport,
+    ) {
+        let oldest = manifests.keys().next().copied().unwrap_or(RunId(0));
+        for run in log.values().filter(|run| run.run_id > oldest && !manifests.contains_key(&run.run_id)) {
+            let name = run.csv_path.as_deref().and_then(|path| BlobKey::parse(path.rsplit('/').next()?).ok());
+            if let Some(name) = name.filter(|name| self.is_file_of(table, run, name)) {
+                report.problem(format!("run {}: `{name}` is not in `processed/`, or has no manifest", run.run_id));
+            }
+        }
+    }
+}
+
+fn compare_with_log(manifest: &Manifest, run: Option<&RunRecord>, report: &mut BlobsReport) {
+    // Rows of the run log may be dropped after some time.
+    let Some(run) = run else { return };
+    let rows = run.rows_extracted.and_then(|rows| u64::try_from(rows).ok());
+    if rows.is_some_and(|rows| rows != manifest.rows) {
+        let rows = rows.unwrap_or_default();
+        report.problem(format!("run {}: the run log has {rows} rows, the manifest {}", run.run_id, manifest.rows));
+    }
+    if run.sha256.as_ref().is_some_and(|sha256| *sha256 != manifest.sha256) {
+        report.problem(format!("run {}: the run log has another sha256 than the manifest", run.run_id));
+    }
+}
+
+/// Stretches of time that no run read. Runs that found nothing wrote no file; the run log has their windows.
+fn gaps(manifests: &BTreeMap<RunId, Manifest>, log: &BTreeMap<RunId, RunRecord>, report: &mut BlobsReport) {
+    let files = manifests.values().filter(|manifest| manifest.kind.moves_watermark());
+    let mut windows: Vec<(Timestamp, Timestamp)> =
+        files.filter_map(|manifest| manifest.window).map(|window| (window.low, window.watermark)).collect();
+    let empty = log.values().filter(|run| run.kind.moves_watermark() && run.csv_path.is_none());
+    windows.extend(empty.filter_map(|run| Some((run.window_low.unwrap_or(Timestamp::NEG_INFINITY), run.watermark?))));
+    windows.sort_unstable();
+    let mut covered = windows.first().map_or(Timestamp::INFINITY, |(low, _)| *low);
+    for (low, watermark) in windows {
+        if low > covered {
+            report.problem(format!("no file and no run covers the time from {covered} to {low}"));
+        }
+        covered = covered.max(watermark);
+    }
+}

@@ -1,0 +1,273 @@
+//! The SQL that compares source and bronze: counts and hashes by bucket, and the rows of one bucket by key.
+//!
+//! Every expression is the same text function at both ends, so that equal rows hash equally whatever the servers'
+//! versions: the values as text under the pinned session settings (geometry is hex EWKB then), as a `record`, which tells
+//! NULL from the empty string, in UTF-8, through MD5.
+
+use crate::config::Mode;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::extract::{bound, from_sql, instant, young};
+use crate::plan::{Plan, UPLOADED_AT};
+use crate::schema::{Column, TableSchema, quote_ident};
+use crate::watermark::{Micros, Timestamp};
+
+/// Which rows are compared. Both sides are cut by the same bounds, whatever they hold beyond.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Cut {
+    /// Exclusive; `NEG_INFINITY`: from the first row on.
+    pub low: Timestamp,
+    /// The watermark, inclusive.
+    pub high: Timestamp,
+    /// Only so many of a hundred buckets.
+    pub sample_percent: u8,
+}
+
+/// One of the two servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Source,
+    Bronze,
+}
+
+/// One table at one end.
+pub(crate) struct Compared<'a> {
+    end: End,
+    plan: &'a Plan,
+    bronze: &'a TableSchema,
+    key: &'a [String],
+    /// `None` for a table that is compared whole: it has one bucket.
+    cut: Option<Cut>,
+    /// `xmin` of the snapshot that was loaded last, where row versions can be compared with it.
+    since_xmin: Option<u64>,
+}
+
+/// The bucket of a row whose watermark is `-infinity`, and of every row of a table that is compared whole.
+pub(crate) const NO_BUCKET: i64 = i64::MIN;
+
+impl<'a> Compared<'a> {
+    /// # Errors
+    /// `Config` if bronze does not get the watermark column.
+    pub(crate) fn new(
+        end: End,
+        plan: &'a Plan,
+        bronze: &'a TableSchema,
+        key: &'a [String],
+        cut: Option<Cut>,
+        since_xmin: Option<u64>,
+    ) -> Result<Self> {
+        let this = Self { end, plan, bronze, key, cut, since_xmin };
+        if cut.is_some() && this.watermark().is_none() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("table `{}`: its watermark column is not copied, so bronze cannot be cut", plan.table.name),
+            )
+            .with_hint("take the watermark column out of `exclude`"));
+        }
+        Ok(this)
+    }
+
+    /// The length of a bucket: a window of the table, or a day if it has none.
+    pub(crate) fn bucket_length(plan: &Plan) -> Micros {
+        if plan.table.window.0 > 0 { plan.table.window } else { Micros::seconds(24 * 3600) }
+    }
+
+    /// Counts and hash sums of every bucket: `bucket, rows, sum, sum`.
+    ///
+    /// Sums of the two halves of each row's MD5 do not depend on the order, and unlike XOR they see a row that is there
+    /// twice.
+    pub(crate) fn buckets(&self) -> String {
+        let half =
+            |from: u8| format!("pg_catalog.sum(('x' || pg_catalog.substr(q.h, {from}, 16))::bit(64)::bigint)::text");
+        format!(
+            "select q.k, pg_catalog.count(*), {}, {} from (select {} as k, {} as h from {}{}) q group by q.k",
+            half(1),
+            half(17),
+            self.bucket(),
+            self.row_hash(),
+            self.from(),
+            self.cut_condition(&[])
+        )
+    }
+
+    /// A cursor over the rows of a bucket in the order of their keys' hashes: `key hash, row hash, key, young`.
+    pub(crate) fn declare(&self, cursor: &str, bucket: i64) -> String {
+        let key: Vec<String> = self.key.iter().map(|name| format!("{}::text", self.value(name))).collect();
+        format!(
+            "declare {cursor} no scroll cursor for select {} as kh, {} as rh, array[{}]::text[], {} from {}{} \
+             order by kh collate \"C\", rh collate \"C\"",
+            self.key_hash(),
+            self.row_hash(),
+            key.join(", "),
+            self.young(),
+            self.from(),
+            self.cut_condition(&self.in_bucket(bucket))
+        )
+    }
+
+    /// Looks up keys, wherever their rows are: `place` in the arrays, whether it lies above the cut, and whether it is
+    /// among the rows that are compared. `$1`, `$2`, … are the key's columns, as arrays of text.
+    pub(crate) fn find(&self) -> String {
+        let arrays: Vec<String> = (1..=self.key.len()).map(|at| format!("${at}")).collect();
+        let names: Vec<String> = (1..=self.key.len()).map(|at| format!("dwh_key_{at}")).collect();
+        let on: Vec<String> = self.key.iter().zip(&names).map(|(name, given)| self.key_equals(name, given)).collect();
+        let (above, within) = match (self.cut, self.watermark()) {
+            (Some(cut), Some(watermark)) => (
+                format!("coalesce({watermark} > {}, false)", self.literal(cut.high)),
+                self.condition(cut).join(" and "),
+            ),
+            _ => ("false".to_owned(), "true".to_owned()),
+        };
+        format!(
+            "select dwh_given.dwh_place, {above}, coalesce({within}, false) \
+             from rows from (pg_catalog.unnest({})) with ordinality as dwh_given({}, dwh_place) join {} on {}",
+            arrays.join("), pg_catalog.unnest("),
+            names.join(", "),
+            self.from(),
+            on.join(" and ")
+        )
+    }
+
+    /// What is locked before the snapshot, so that no rewrite shows an empty table.
+    pub(crate) fn lock(&self) -> Option<String> {
+        let (kind, table) = match self.end {
+            End::Source => (self.plan.source.kind, &self.plan.source.table),
+            End::Bronze => (self.bronze.kind, &self.bronze.table),
+        };
+        kind.can_lock().then(|| format!("lock table {} in access share mode", table.sql()))
+    }
+
+    fn from(&self) -> String {
+        let table = &self.plan.table;
+        let bronze = table.target.sql();
+        match (self.end, table.mode) {
+            (End::Source, _) => from_sql(table),
+            (End::Bronze, Mode::Scd) => {
+                let at = quote_ident(UPLOADED_AT);
+                format!("(select * from {bronze} where {at} = (select pg_catalog.max({at}) from {bronze})) as t")
+            }
+            (End::Bronze, _) => format!("{bronze} as t"),
+        }
+    }
+
+    /// The value that bronze holds, or should hold.
+    fn value(&self, name: &str) -> String {
+        match (self.end, self.plan.table.select.get(name)) {
+            (End::Source, Some(expression)) => format!("({expression}\n)"),
+            _ => format!("t.{}", quote_ident(name)),
+        }
+    }
+
+    fn row_hash(&self) -> String {
+        let copied = self.plan.columns.iter().map(|column| column.column.name.as_str());
+        hash(
+            copied
+                .filter(|name| *name != UPLOADED_AT || self.plan.table.mode != Mode::Scd)
+                .map(|name| self.value(name)),
+        )
+    }
+
+    fn key_hash(&self) -> String {
+        if self.key.is_empty() { self.row_hash() } else { hash(self.key.iter().map(|name| self.value(name))) }
+    }
+
+    fn watermark(&self) -> Option<String> {
+        let name = self.plan.table.watermark.as_ref()?;
+        self.plan.columns.iter().any(|column| column.column.name == *name).then(|| self.value(name))
+    }
+
+    /// Computed in the column's own clock and in the same floating-point steps at both ends.
+    fn bucket(&self) -> String {
+        let (Some(_), Some(watermark)) = (self.cut, self.watermark()) else { return format!("({NO_BUCKET})::bigint") };
+        let length = Self::bucket_length(self.plan).as_seconds();
+        format!(
+            "case when pg_catalog.isfinite({watermark}) then \
+             pg_catalog.floor(pg_catalog.date_part('epoch', {watermark}) / '{length}'::float8)::bigint \
+             else ({NO_BUCKET})::bigint end"
+        )
+    }
+
+    fn in_bucket(&self, bucket: i64) -> Vec<String> {
+        let (Some(_), Some(watermark)) = (self.cut, self.watermark()) else { return Vec::new() };
+        let mut parts = vec![format!("{} = {bucket}", self.bucket())];
+        if bucket == NO_BUCKET {
+            parts.push(format!("{watermark} = '-infinity'"));
+        } else {
+            // A second more at each end, for an index: what decides is the bucket's own expression.
+            let (from, to) = bucket_span(self.plan, bucket);
+            let local = |at: Timestamp| match self.plan.watermark.as_ref().and_then(|kind| kind.zone()) {
+                None => instant(at),
+                Some(_) => format!("({} at time zone 'UTC')", instant(at)),
+            };
+            parts.push(format!("{watermark} >= {}", local(from.minus(Micros::seconds(1)))));
+            parts.push(format!("{watermark} <= {}", local(to.plus(Micros::seconds(1)))));
+        }
+        parts
+    }
+
+    fn literal(&self, at: Timestamp) -> String {
+        self.plan.watermark.as_ref().map_or_else(|| instant(at), |kind| bound(kind, at))
+    }
+
+    fn condition(&self, cut: Cut) -> Vec<String> {
+        let Some(watermark) = self.watermark() else { return Vec::new() };
+        let mut parts = vec![format!("{watermark} <= {}", self.literal(cut.high))];
+        if cut.low.is_finite() {
+            parts.push(format!("{watermark} > {}", self.literal(cut.low)));
+        }
+        if cut.sample_percent < 100 {
+            // 61 has no common divisor with 100: every hundred buckets give exactly that many, spread evenly.
+            let place =
+                format!("pg_catalog.mod(pg_catalog.mod(pg_catalog.mod({}, 100) + 100, 100) * 61, 100)", self.bucket());
+            parts.push(format!("{place} < {}", cut.sample_percent));
+        }
+        parts
+    }
+
+    fn cut_condition(&self, more: &[String]) -> String {
+        let mut parts = self.cut.map(|cut| self.condition(cut)).unwrap_or_default();
+        parts.extend_from_slice(more);
+        if parts.is_empty() { String::new() } else { format!(" where {}", parts.join(" and ")) }
+    }
+
+    /// Whether the row version is younger than what was loaded last, and a later run delivers it.
+    fn young(&self) -> String {
+        let Some(since) = self.since_xmin.filter(|_| self.end == End::Source) else { return "false".to_owned() };
+        let table = &self.plan.table;
+        match (self.cut, self.watermark()) {
+            (Some(_), _) if !self.plan.can_sweep() => "false".to_owned(),
+            (Some(cut), Some(watermark)) => {
+                let back_to = cut.high.minus(table.late_window);
+                format!("({} and {watermark} > {})", young(since), self.literal(back_to))
+            }
+            _ => young(since),
+        }
+    }
+
+    /// In the column's own type, so that the key's index serves.
+    fn key_equals(&self, name: &str, given: &str) -> String {
+        let delivered = self.plan.columns.iter().map(|column| &column.column).find(|column| column.name == name);
+        let own: Option<&Column> = match self.end {
+            End::Source => delivered,
+            End::Bronze => self.bronze.column(name),
+        };
+        let type_name = own.map_or("text", |column| column.type_name.as_str());
+        let (value, given) = (self.value(name), format!("dwh_given.{given}"));
+        if own.is_some_and(|column| column.not_null) {
+            format!("{value} = {given}::{type_name}")
+        } else {
+            format!("({value} = {given}::{type_name} or ({value} is null and {given} is null))")
+        }
+    }
+}
+
+/// From where to where a bucket goes, in the watermark column's own clock; the end is exclusive.
+pub(crate) fn bucket_span(plan: &Plan, bucket: i64) -> (Timestamp, Timestamp) {
+    let length = Compared::bucket_length(plan);
+    let from = Timestamp::from_micros(bucket.saturating_mul(length.0));
+    (from, from.plus(length))
+}
+
+fn hash(values: impl Iterator<Item = String>) -> String {
+    let texts: Vec<String> = values.map(|value| format!("{value}::text")).collect();
+    format!("pg_catalog.md5(pg_catalog.convert_to(row({})::text, 'UTF8'))", texts.join(", "))
+}
