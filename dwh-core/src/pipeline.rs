@@ -5,7 +5,10 @@ mod by_hand;
 mod check;
 mod inspect;
 mod load;
+mod prune;
+mod rebuild;
 mod recover;
+mod replay;
 mod report;
 mod run;
 mod transfer;
@@ -24,7 +27,10 @@ use crate::sink::{PgSink, Sink};
 use crate::source::{PgSource, Source};
 
 pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
+pub use prune::{PruneReport, PruneRequest, PrunedTable};
+pub use rebuild::{RebuildReport, RebuildRequest, RebuiltTable};
 pub use recover::{Outcome, RecoverFinding, RecoverReport, Remedy, TableError, Trouble};
+pub use replay::{ReplayCsv, ReplayReport, ReplayRequest};
 pub use report::{
     CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity,
     StatusReport, TableRun, TableStatus, WindowReport,
