@@ -3,6 +3,10 @@
 mod backfill;
 mod check;
 mod plan;
+mod prune;
+mod rebuild;
+mod recover;
+mod replay;
 mod verify;
 
 use dwh_core::pipeline::{MigrateReport, RunReport, StatusReport, TableRun, TableStatus};
@@ -14,6 +18,7 @@ use super::table::{Table, Tone, plain};
 use super::{Paint, Show, human};
 
 pub use plan::Plans;
+pub use prune::freed;
 
 /// Rows of the run log.
 #[derive(Debug, Serialize)]

@@ -3,7 +3,7 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 17] = [
     "check",
     "migrate",
     "run",
@@ -14,6 +14,10 @@ const COMMANDS: [&str; 13] = [
     "verify",
     "backfill",
     "reseed",
+    "recover",
+    "replay",
+    "rebuild",
+    "prune",
     "config schema",
     "completions",
     "man",

@@ -4,4 +4,8 @@ mod crash;
 mod first_minutes;
 mod hostile;
 mod modes;
+mod prune;
+mod rebuild;
+mod recover;
+mod replay;
 mod support;
