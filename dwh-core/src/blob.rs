@@ -18,7 +18,7 @@ use std::fmt;
 use crate::error::Result;
 use crate::watermark::Timestamp;
 
-pub use archive::{Archived, archive, read_manifest, write_manifest};
+pub use archive::{Archived, archive, read_manifest, read_manifest_at, write_manifest};
 pub use key::{BlobKey, Folder, Layout};
 pub use local::LocalBlobs;
 pub use manifest::{Manifest, StoredForm};

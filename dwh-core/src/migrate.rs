@@ -237,11 +237,8 @@ fn no_table(load: &LoadPlan, error: tokio_postgres::Error) -> Error {
 
 /// Makes the schemas of bronze tables that do not lie in the bronze schema.
 fn schemas(target: &TargetConfig, tables: &[LoadPlan]) -> String {
-    let names: BTreeSet<&str> = tables
-        .iter()
-        .map(|load| load.target.schema.as_str())
-        .filter(|name| *name != target.bronze_schema)
-        .collect();
+    let names: BTreeSet<&str> =
+        tables.iter().map(|load| load.target.schema.as_str()).filter(|name| *name != target.bronze_schema).collect();
     let (owner, reader) = (quote_ident(&target.owner_role), quote_ident(&target.reader_role));
     names
         .iter()
@@ -325,7 +322,10 @@ pub fn print_sql(target: &TargetConfig, plans: &[Plan]) -> String {
         sql.push_str(&bronze_ddl(load));
         sql.push('\n');
     }
-    sql.push_str(&format!("reset role;\nset local search_path = '';\n\n-- Watermark rows\n{}\n", seeds(target, &tables)));
+    sql.push_str(&format!(
+        "reset role;\nset local search_path = '';\n\n-- Watermark rows\n{}\n",
+        seeds(target, &tables)
+    ));
     sql.push_str(&format!("-- Both raise with a list when something is missing\n{}commit;\n", audits(target)));
     sql
 }

@@ -34,10 +34,14 @@ async fn old_and_loaded_goes_and_the_rest_stays() {
     db.src("insert into app.trips values (5)").await;
     project.ok(&["extract", "trips"]);
     // All but run 3 are old; run 4 is the newest that is loaded, run 5 waits to be loaded.
-    db.tgt("update dwh_control.extract_runs set run_started_at = run_started_at - interval '20 days' where run_id <> 3").await;
+    db.tgt(
+        "update dwh_control.extract_runs set run_started_at = run_started_at - interval '20 days' where run_id <> 3",
+    )
+    .await;
     for file in files(&db.blobs().join("test/processed/trips")) {
         if file.to_string_lossy().contains("_4.") {
-            fs::copy(&file, db.blobs().join("test/exports/trips").join(file.file_name().expect("name"))).expect("copied back");
+            fs::copy(&file, db.blobs().join("test/exports/trips").join(file.file_name().expect("name")))
+                .expect("copied back");
         }
     }
     let planned = project.json(&["prune", "--dry-run"]);
@@ -49,7 +53,11 @@ async fn old_and_loaded_goes_and_the_rest_stays() {
     assert_eq!([1, 2, 3, 4].map(|run| of_run(&db, "processed", run)), [0, 0, 2, 2]);
     assert_eq!([4, 5].map(|run| of_run(&db, "exports", run)), [0, 2], "the copy goes, what is not loaded stays");
     assert_eq!(number(&db, "select min(run_id) from dwh_control.extract_runs").await, 3);
-    assert_eq!(number(&db, "select count(*) from dwh_control.extract_runs").await, 3, "3, 4 (newest loaded) and 5 (waits)");
+    assert_eq!(
+        number(&db, "select count(*) from dwh_control.extract_runs").await,
+        3,
+        "3, 4 (newest loaded) and 5 (waits)"
+    );
     let again = project.json(&["prune"]);
     assert_eq!(again["tables"][0]["files"], Value::Array(Vec::new()));
     project.ok(&["run"]);

@@ -22,7 +22,8 @@ const SOURCE: &str = "create table app.pings (imei text, gps_time timestamptz, r
     insert into app.devices values ('1', ''), ('2', null);
     insert into app.drivers values (1, 'Ann'), (2, 'Ben');";
 
-const MORE: &str = "insert into app.pings (imei, gps_time) select 'new', now() + i * interval '1 s' from generate_series(1, 5) i;
+const MORE: &str =
+    "insert into app.pings (imei, gps_time) select 'new', now() + i * interval '1 s' from generate_series(1, 5) i;
     insert into app.points values (21, now(), 'srid=4326;point(1 2)');
     update app.trips set state = 'driving', updated_at = now() where id <= 10;
     insert into app.trips values (51, 'planned');
@@ -32,9 +33,18 @@ const MORE: &str = "insert into app.pings (imei, gps_time) select 'new', now() +
 const TABLES: [&str; 5] = ["pings", "points", "trips", "devices", "drivers"];
 
 fn config() -> String {
-    table("pings", "app.pings", "incremental", "watermark = \"recorded_at\"\nkey = [\"imei\", \"gps_time\"]\ngeometry = \"ewkb\"")
-        + &table("points", "app.points", "incremental", "watermark = \"at\"\nkey = [\"id\"]\ngeometry = \"ewkt\"")
-        + &table("trips", "app.trips", "incremental", "watermark = \"updated_at\"\nkey = [\"id\"]\non_conflict = \"update\"")
+    table(
+        "pings",
+        "app.pings",
+        "incremental",
+        "watermark = \"recorded_at\"\nkey = [\"imei\", \"gps_time\"]\ngeometry = \"ewkb\"",
+    ) + &table("points", "app.points", "incremental", "watermark = \"at\"\nkey = [\"id\"]\ngeometry = \"ewkt\"")
+        + &table(
+            "trips",
+            "app.trips",
+            "incremental",
+            "watermark = \"updated_at\"\nkey = [\"id\"]\non_conflict = \"update\"",
+        )
         + &table("devices", "app.devices", "snapshot", "")
         + &table("drivers", "app.drivers", "scd", "")
 }
@@ -52,16 +62,19 @@ fn without_source(db: &TestDb, project: &Project) -> Project {
     project.config_with(&db.source_url_as("app_ro"), "postgresql://nobody@127.0.0.1:1/nowhere")
 }
 
-const WATERMARK: &str = "table_name, last_extracted_at, last_run_id, snapshot_xmin, read_high, source_system_identifier,
+const WATERMARK: &str =
+    "table_name, last_extracted_at, last_run_id, snapshot_xmin, read_high, source_system_identifier,
     source_timeline, source_clock, undrained";
 const RUN: &str = "run_id, table_name, run_started_at, status, mode, kind, rows_extracted, rows_loaded, rows_inserted,
     rows_identical, rows_different, rows_late, csv_path, window_low, window_high, watermark, bound, bytes, sha256, engine_version";
 
 /// Keeps a copy of everything, then loses the database.
 async fn lose(db: &TestDb) {
-    db.tgt("create schema kept; create table kept.watermarks as table dwh_control.extract_watermarks;
-        create table kept.runs as table dwh_control.extract_runs")
-        .await;
+    db.tgt(
+        "create schema kept; create table kept.watermarks as table dwh_control.extract_watermarks;
+        create table kept.runs as table dwh_control.extract_runs",
+    )
+    .await;
     for name in TABLES {
         db.tgt(&format!("create table kept.{name} as table bronze.{name}")).await;
     }
@@ -95,7 +108,11 @@ async fn lost_and_rebuilt(db: &TestDb, project: &Project) {
     let rebuilder = without_source(db, project);
     let planned = rebuilder.json(&["rebuild", "--dry-run"]);
     assert_eq!(planned["in_the_way"], Value::Array(Vec::new()));
-    assert_eq!(number(db, "select count(*) from pg_namespace where nspname = 'bronze'").await, 0, "a dry run made something");
+    assert_eq!(
+        number(db, "select count(*) from pg_namespace where nspname = 'bronze'").await,
+        0,
+        "a dry run made something"
+    );
     let report = rebuilder.json(&["rebuild"]);
     for (at, name) in TABLES.iter().enumerate() {
         assert_eq!(report["tables"][at]["table"], *name);
@@ -126,7 +143,8 @@ async fn a_lost_database_comes_back_from_files() {
 async fn a_lost_database_comes_back_from_s3() {
     let db = source("rebuild_s3").await;
     let server = S3Server::start_in_process().await;
-    let store = format!("url = \"s3://{}/wip\"\nendpoint = \"{}\"\ncompression = \"zstd\"", server.bucket, server.endpoint);
+    let store =
+        format!("url = \"s3://{}/wip\"\nendpoint = \"{}\"\ncompression = \"zstd\"", server.bucket, server.endpoint);
     let project = Project::new(&db, &config())
         .env("AWS_ACCESS_KEY_ID", &server.access_key)
         .env("AWS_SECRET_ACCESS_KEY", &server.secret_key)
@@ -142,14 +160,22 @@ async fn what_is_there_is_refused_and_put_aside_when_told() {
     project.ok(&["run"]);
     let refused = project.dwh(&["rebuild", "trips"]);
     assert_eq!(refused.code, 4, "{}", refused.all());
-    assert!(refused.stderr.contains("bronze.trips holds rows") && refused.stderr.contains("--reset"), "{}", refused.all());
+    assert!(
+        refused.stderr.contains("bronze.trips holds rows") && refused.stderr.contains("--reset"),
+        "{}",
+        refused.all()
+    );
     // One corrupt table.
     db.tgt("delete from bronze.trips where id < 5; update bronze.trips set state = 'wrong'").await;
     let others = number(&db, "select count(*) from dwh_control.extract_runs where table_name <> 'trips'").await;
     let report = project.json(&["rebuild", "trips", "--reset"]);
     let backup = report["backup"].as_str().expect("backup").to_owned();
     assert_equal_tables(&db, "select * from app.trips", "select * from bronze.trips").await;
-    assert_eq!(number(&db, &format!("select count(*) from {backup}.trips where state = 'wrong'")).await, 46, "nothing is dropped");
+    assert_eq!(
+        number(&db, &format!("select count(*) from {backup}.trips where state = 'wrong'")).await,
+        46,
+        "nothing is dropped"
+    );
     assert_eq!(number(&db, &format!("select count(*) from {backup}.dwh_extract_runs")).await, 1);
     let untouched = number(&db, "select count(*) from dwh_control.extract_runs where table_name <> 'trips'").await;
     assert_eq!(untouched, others, "the other tables keep their runs");

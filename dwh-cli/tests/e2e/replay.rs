@@ -43,7 +43,8 @@ fn counts(report: &Value, name: &str) -> [u64; 3] {
 }
 
 async fn watermarks(db: &TestDb) -> i64 {
-    let sql = "select sum(hashtext(row(table_name, last_extracted_at, last_run_id, last_loaded_at)::text)::bigint)::bigint
+    let sql =
+        "select sum(hashtext(row(table_name, last_extracted_at, last_run_id, last_loaded_at)::text)::bigint)::bigint
         from dwh_control.extract_watermarks";
     number(db, sql).await
 }
@@ -71,9 +72,11 @@ async fn into_the_full_tables_nothing_changes() {
 async fn into_empty_tables_everything_comes_back() {
     let (db, project) = fleet("replay_empty").await;
     let before = watermarks(&db).await;
-    db.tgt("create schema kept; create table kept.drivers as table bronze.drivers;
-        truncate bronze.trips, bronze.devices, bronze.drivers")
-        .await;
+    db.tgt(
+        "create schema kept; create table kept.drivers as table bronze.drivers;
+        truncate bronze.trips, bronze.devices, bronze.drivers",
+    )
+    .await;
     for name in ["trips", "devices", "drivers"] {
         project.ok(&["replay", name]);
     }

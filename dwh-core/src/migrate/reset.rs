@@ -47,8 +47,7 @@ pub(crate) async fn occupied(
         }
         if logged {
             let sql = format!("select count(*) from {} where table_name = $1", log.sql());
-            let runs: i64 =
-                tx.query_typed_one(&sql, &[(&load.table, Type::TEXT)]).await.map_err(refused)?.get(0);
+            let runs: i64 = tx.query_typed_one(&sql, &[(&load.table, Type::TEXT)]).await.map_err(refused)?.get(0);
             if runs > 0 {
                 found.push(format!("the run log has {runs} runs of `{}`", load.table));
             }
@@ -63,11 +62,7 @@ pub(crate) async fn occupied(
 ///
 /// # Errors
 /// `Contract` if the connection may not make a schema or does not own the tables.
-pub(crate) async fn set_aside(
-    target: &TargetConfig,
-    environment: &Environment,
-    tables: &[LoadPlan],
-) -> Result<String> {
+pub(crate) async fn set_aside(target: &TargetConfig, environment: &Environment, tables: &[LoadPlan]) -> Result<String> {
     let mut client = connect(target, environment).await?;
     let tx = begin(&mut client, target).await?;
     let stamp = "select 'dwh_backup_' || pg_catalog.to_char(pg_catalog.now() at time zone 'UTC', 'YYYYMMDD_HH24MISS')";

@@ -205,7 +205,8 @@ impl Kept {
     /// CSV files in `processed/` with their manifests that are older than `keep`, and manifests whose CSV is gone; never
     /// those of the newest run, nor a CSV without a manifest, nor one whose run the log does not call loaded.
     fn old_archives(&self, keep: Micros) -> Vec<BlobKey> {
-        let complete = || self.processed.keys().filter(|key| key.is_csv() && self.processed.contains_key(&key.manifest()));
+        let complete =
+            || self.processed.keys().filter(|key| key.is_csv() && self.processed.contains_key(&key.manifest()));
         let newest = complete().filter_map(run_id_of).max();
         let mut old = Vec::new();
         for key in complete() {
@@ -224,7 +225,8 @@ impl Kept {
     /// Final runs older than `keep`; never the newest loaded one, the one that set the watermark, or one whose CSV is
     /// still in `exports/`.
     fn old_runs(&self, keep: Micros) -> Vec<RunId> {
-        let newest = self.records.values().rfind(|record| record.status == RunState::Loaded).map(|record| record.run_id);
+        let newest =
+            self.records.values().rfind(|record| record.status == RunState::Loaded).map(|record| record.run_id);
         let waiting: Vec<RunId> = self.exports.keys().filter_map(run_id_of).collect();
         let old = self.records.values().filter(|record| {
             record.status.is_final()

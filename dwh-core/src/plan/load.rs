@@ -207,9 +207,7 @@ impl LoadPlan {
         // By their text: not every type has an equality.
         let rows = |from: &str| format!("select row({})::pg_catalog.text from {from}", self.names(""));
         let (stage, bronze) = (rows(STAGE), rows(&self.target.sql()));
-        format!(
-            "select not exists (({stage} except all {bronze}) union all ({bronze} except all {stage}))"
-        )
+        format!("select not exists (({stage} except all {bronze}) union all ({bronze} except all {stage}))")
     }
 
     /// Whether bronze has any row.

@@ -31,6 +31,7 @@ impl Show for PruneReport {
 /// `12 files (3.4 MB) and 5 rows of the run log`.
 pub fn freed(report: &PruneReport) -> String {
     let (files, bytes, runs) = report.totals();
-    let count = |number: u64, noun: &str| format!("{} {noun}{}", human::count(number), if number == 1 { "" } else { "s" });
+    let count =
+        |number: u64, noun: &str| format!("{} {noun}{}", human::count(number), if number == 1 { "" } else { "s" });
     format!("{} ({}) and {} of the run log", count(files, "file"), human::bytes(bytes), count(runs, "row"))
 }

@@ -9,7 +9,16 @@ use crate::output::{Paint, Show, human, printable};
 impl Show for RebuildReport {
     fn text(&self, paint: Paint) -> String {
         let columns = [
-            "table", "bronze", ">files", ">rows", ">size", ">loaded files", ">loaded rows", ">waiting", "watermark", "status",
+            "table",
+            "bronze",
+            ">files",
+            ">rows",
+            ">size",
+            ">loaded files",
+            ">loaded rows",
+            ">waiting",
+            "watermark",
+            "status",
         ];
         let mut table = Table::new(&columns, paint);
         for told in &self.tables {

@@ -85,9 +85,8 @@ impl Archive {
             }
         }
         for column in &mut columns {
-            let everywhere = |manifest: &&Manifest| {
-                manifest.columns.iter().any(|other| other.name == column.name && other.not_null)
-            };
+            let everywhere =
+                |manifest: &&Manifest| manifest.columns.iter().any(|other| other.name == column.name && other.not_null);
             column.not_null &= manifests.values().all(everywhere);
         }
         let mut load = LoadPlan::from_manifest(manifests.values().next_back()?, false);
@@ -158,9 +157,12 @@ impl Archive {
                 self.bare
             ));
         }
-        if self.loaded.values().next().is_some_and(|(_, first)| {
-            first.mode == Mode::Incremental && first.previous_run_id.is_some()
-        }) {
+        if self
+            .loaded
+            .values()
+            .next()
+            .is_some_and(|(_, first)| first.mode == Mode::Incremental && first.previous_run_id.is_some())
+        {
             told.notes.push("older CSV files were pruned: what they held is not brought back".to_owned());
         }
         if let [(from, _), .., (_, to)] | [(from, to)] = self.uncovered()[..] {

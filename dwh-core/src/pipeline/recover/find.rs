@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::blob::{BlobKey, Manifest};
 use crate::config::Mode;
 use crate::pipeline::recover::Trouble;
-use crate::run::{RunId, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{RunRecord, TableState};
 use crate::watermark::Timestamp;
 
@@ -143,7 +143,9 @@ fn unfinished(scene: &Scene, record: &RunRecord) -> Option<Found> {
     if record.status.is_final() || scene.complete.contains_key(&run_id) {
         return None;
     }
+    // The CSV of a replay bears the number of the run that wrote it.
     let lost = record.csv_path.is_some()
+        && record.kind != RunKind::Replay
         && scene.whole.as_ref().is_some_and(|whole| !whole.processed.contains(&run_id))
         && record.status != RunState::Extracting;
     let why = if record.status == RunState::Extracting { DIED_EXTRACTING } else { DIED_LOADING };
@@ -179,7 +181,9 @@ fn without_manifest(scene: &Scene, bare: &Bare) -> Found {
 
 /// Loaded runs whose CSV is gone. Retention takes the oldest first and never the newest: what it took is not missed.
 fn missing(scene: &Scene, whole: &Whole) -> Vec<Found> {
-    let archived = |record: &&RunRecord| record.status == RunState::Loaded && record.csv_path.is_some();
+    let archived = |record: &&RunRecord| {
+        record.status == RunState::Loaded && record.csv_path.is_some() && record.kind != RunKind::Replay
+    };
     let newest = scene.records.values().rfind(archived).map(|record| record.run_id);
     let oldest_kept = whole.processed.first().copied();
     let gone = scene.records.values().filter(archived).filter(|record| {
@@ -256,7 +260,9 @@ fn watermark(scene: &Scene, whole: &Whole) -> Option<Found> {
             "it was set back by hand: the next run reads from there again, and rows that are there are not doubled",
         )),
         std::cmp::Ordering::Greater => Some(of(
-            format!("the watermark is {at}, after {put}, where run {run_id} put it: rows between the two were never read"),
+            format!(
+                "the watermark is {at}, after {put}, where run {run_id} put it: rows between the two were never read"
+            ),
             "it was set by hand: set it back, or read the rows with `dwh backfill`",
         )),
     }

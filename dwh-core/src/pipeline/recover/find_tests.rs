@@ -1,6 +1,5 @@
 use super::*;
 use crate::config::OnConflict;
-use crate::run::RunKind;
 use crate::schema::TableRef;
 use crate::source::Sweep;
 use RunState::{Extracting, Failed, Loaded, Loading, Uploaded};
@@ -183,6 +182,8 @@ fn what_retention_took_is_not_missed() {
     let processed = [RunId(3), RunId(5)].into();
     scene.whole = Some(Whole { processed, state: TableState::default(), mode: Mode::Snapshot });
     let missing: Vec<i64> = find(&scene).iter().filter_map(|found| found.run_id).map(|id| id.0).collect();
+    scene.records.insert(RunId(6), RunRecord { kind: RunKind::Replay, ..record(6, Loaded) });
+    assert_eq!(missing, find(&scene).iter().filter_map(|found| found.run_id).map(|id| id.0).collect::<Vec<_>>());
     assert_eq!(missing, [4], "1 and 2 are older than all that is kept");
 }
 

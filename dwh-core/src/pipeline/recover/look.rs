@@ -4,7 +4,7 @@ use futures_util::TryStreamExt;
 use std::collections::BTreeSet;
 
 use super::find::{Bare, Scene, Whole};
-use crate::blob::{BlobKey, Folder, Manifest, read_manifest, verify::Fingerprint};
+use crate::blob::{BlobKey, Folder, Manifest, read_manifest, read_manifest_at, verify::Fingerprint};
 use crate::config::TableConfig;
 use crate::error::{ErrorKind, Result};
 use crate::pipeline::Pipeline;
@@ -66,7 +66,7 @@ impl Pipeline {
         // The CSV of an interrupted move may be gone while its manifest is still here.
         for key in keys.iter().filter(|key| key.is_manifest()) {
             if !keys.iter().any(|csv| csv.is_csv() && csv.manifest() == *key)
-                && let Some(manifest) = read_manifest(self.blobs.as_ref(), key).await?
+                && let Some(manifest) = read_manifest_at(self.blobs.as_ref(), key).await?
             {
                 scene.manifest_only.insert(manifest.run_id);
                 scene.complete.insert(manifest.run_id, manifest);
