@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 # tests, demo and benchmarks find the S3 server here
 export DWH_TEST_WEED := $(CURDIR)/.venv/bin/weed
+# the public data sets that go through in the tests
+export DWH_TEST_DATA := $(CURDIR)/.venv/data
 ROWS ?= 1000000
 PYTHON := $(CURDIR)/.venv/bin/python
 
@@ -23,6 +25,7 @@ check: setup ## format, lints and docs, without the tests
 	RUSTDOCFLAGS="-D warnings" cargo doc -q --no-deps -p dwh-core
 
 test: check ## everything that CI runs: check, Rust tests, Python tests
+	@scripts/setup.sh tests
 	cargo test -q --workspace --exclude dwh-py --features dwh-core/testing
 	rm -rf target/wheels
 	.venv/bin/maturin build -q --manifest-path dwh-py/Cargo.toml --compatibility linux --out target/wheels

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine, and nothing that is there: PostgreSQL with PostGIS, Python with venv, a C
 # compiler (by apt-get, as root or with sudo), and the Python tools of scripts/requirements.txt in .venv.
+# `setup.sh tests` also installs what only the tests need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,6 +36,17 @@ postgres() {
   scripts/postgres.sh bin > /dev/null
 }
 
+pgbouncer() {
+  if [ -n "$(PATH=$PATH:/usr/sbin type -P pgbouncer)" ]; then return; fi
+  # Debian would start one on port 6432 with the package, where systemd runs
+  local mask=/etc/systemd/system/pgbouncer.service
+  if [ "$(id -u)" = 0 ] && [ ! -e "$mask" ] && [ ! -L "$mask" ]; then
+    mkdir -p "${mask%/*}"
+    ln -s /dev/null "$mask"
+  fi
+  apt pgbouncer
+}
+
 python() {
   if ! python3 -c 'import ensurepip, venv' 2> /dev/null; then apt python3 python3-venv; fi
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "Python 3.10 or newer is needed, this is $(python3 --version)"
@@ -55,6 +67,14 @@ rust() {
   command -v cc > /dev/null || apt build-essential
 }
 
+# what only the tests need: shapefiles to read, a pooler to go through, public data sets
+tests() {
+  command -v shp2pgsql > /dev/null || apt postgis
+  pgbouncer
+  dwh-cli/tests/data/fetch.sh "$DWH_TEST_DATA"
+}
+
 rust
 postgres
 python
+if [ "${1:-}" = tests ]; then tests; fi

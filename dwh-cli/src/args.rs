@@ -71,6 +71,18 @@ pub enum Color {
 /// The verbs. The first line of each is its one-line help; `after_help` holds its examples.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Look at a live source and write a commented dwh.toml
+    ///
+    /// Chooses for each table how it is copied, by its rows, its key, its timestamps, and what was updated and deleted
+    /// so far; every choice stands in the file with its reason, and what is doubtful is marked. The addresses go into a
+    /// private `.env` beside it, and what a DBA has to grant into `grants.sql`. Nothing is changed in a database, and no
+    /// file that is there is overwritten.
+    #[command(after_help = "\
+Examples:
+  dwh init --blob file:///var/lib/dwh            with DWH_SOURCE_URL and DWH_TARGET_URL in the environment
+  dwh init 'fleet.*' --exclude 'fleet.tmp_*' --blob s3://bronze/dwh
+  dwh init --blob file:///var/lib/dwh --dry-run  look only, and print the file")]
+    Init(InitArgs),
     /// Look at everything a run depends on, and say how to mend it
     ///
     /// Every connection, TLS, roles, privileges, keys, watermark columns, drift, clocks, the blob store and free
@@ -203,6 +215,16 @@ Examples:
   dwh prune --dry-run
   dwh prune")]
     Prune(PruneArgs),
+    /// Print a crontab or systemd units that run all tables
+    ///
+    /// At the cadence and in the time zone of the configuration, with absolute paths. Nothing is installed. Runs that
+    /// overlap do no harm: a table that another run holds is left to it.
+    #[command(after_help = "\
+Examples:
+  dwh schedule cron
+  (crontab -l; dwh schedule cron --hours 5-23) | crontab -
+  dwh schedule systemd --output json | jq -r '.files[] | .path'")]
+    Schedule(ScheduleArgs),
     /// Tell about the configuration file
     ///
     /// Needs no configuration file and no network.
@@ -242,6 +264,56 @@ pub enum ConfigCommand {
 Examples:
   dwh config schema > dwh.schema.json")]
     Schema,
+}
+
+/// `dwh init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Tables as 'schema.table' or 'schema.*'; none: all that the role may read
+    #[arg(value_name = "GLOB")]
+    pub tables: Vec<String>,
+    /// Tables that are left out; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// Address of the source; in the environment other people do not see it
+    #[arg(long, value_name = "URL", env = "DWH_SOURCE_URL", hide_env_values = true)]
+    pub source: String,
+    /// Address of the target; it need not answer yet
+    #[arg(long, value_name = "URL", env = "DWH_TARGET_URL", hide_env_values = true)]
+    pub target: String,
+    /// Where CSV files go: file:///folder or s3://bucket[/prefix]
+    #[arg(long, value_name = "URL")]
+    pub blob: String,
+    /// Name of the project, first folder of every file [default: the source's database]
+    #[arg(long, value_name = "PROJECT")]
+    pub name: Option<String>,
+    /// Time zone that stamps the names of files [default: the machine's]
+    #[arg(long, value_name = "TZ")]
+    pub timezone: Option<String>,
+    /// Where the configuration goes; `.env` and `grants.sql` go beside it
+    #[arg(long, value_name = "FILE", default_value = "dwh.toml")]
+    pub output_file: PathBuf,
+    /// Print the configuration and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `dwh schedule`.
+#[derive(Debug, Args)]
+pub struct ScheduleArgs {
+    /// Who starts the runs
+    #[arg(value_name = "SCHEDULER", value_enum)]
+    pub scheduler: SchedulerName,
+    /// First and last hour in which a run starts, such as 5-23: the night is folded
+    #[arg(long, value_name = "FROM-TO", value_parser = hours)]
+    pub hours: Option<(u8, u8)>,
+}
+
+/// Who starts the runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchedulerName {
+    Cron,
+    Systemd,
 }
 
 /// `dwh migrate`.
@@ -451,4 +523,11 @@ pub struct PruneArgs {
 
 fn moment(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|error: dwh_core::Error| format!("{}; {}", error.chain(), error.hint()))
+}
+
+fn hours(text: &str) -> Result<(u8, u8), String> {
+    let hour = |text: &str| text.parse().ok().filter(|hour| *hour <= 23);
+    text.split_once('-')
+        .and_then(|(from, to)| Some((hour(from)?, hour(to)?)))
+        .ok_or_else(|| "write the first and the last hour, each from 0 to 23, such as 5-23".to_owned())
 }

@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod config;
 mod extract;
+mod init;
 mod load;
 mod man;
 mod migrate;
@@ -18,6 +19,7 @@ mod replay;
 mod reseed;
 mod run;
 mod runs;
+mod schedule;
 mod status;
 mod verify;
 
@@ -59,6 +61,7 @@ impl Context {
 /// Runs the verb.
 pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
     match command {
+        Command::Init(args) => init::init(args, context).await,
         Command::Check => check::check(context).await,
         Command::Migrate(args) => migrate::migrate(&args, context).await,
         Command::Run(args) => run::run(args, context).await,
@@ -73,6 +76,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Replay(args) => replay::replay(args, context).await,
         Command::Rebuild(args) => rebuild::rebuild(args, context).await,
         Command::Prune(args) => prune::prune(args, context).await,
+        Command::Schedule(args) => schedule::schedule(&args, context),
         Command::Config(args) => config::config(&args, context),
         Command::Completions(args) => completions::completions(&args, context),
         Command::Man => man::man(context),

@@ -51,7 +51,8 @@ impl Settings {
         Pipeline::from_config(self.load_config()?)
     }
 
-    fn load_config(&self) -> Result<Config> {
+    /// The configuration, checked.
+    pub fn load_config(&self) -> Result<Config> {
         if !self.config.exists() {
             return Err(Error::new(ErrorKind::Config, format!("`{}` does not exist", self.config.display()))
                 .with_hint("go to the folder of your `dwh.toml`, or name the file with `--config` or in DWH_CONFIG"));

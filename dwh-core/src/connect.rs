@@ -26,6 +26,7 @@ mod tls;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio_postgres::config::{ChannelBinding, SslMode as DriverSslMode, SslNegotiation, TargetSessionAttrs};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{CancelToken, Client, NoTls, Socket};
@@ -37,6 +38,7 @@ use crate::plan::SESSION_SETTINGS;
 use settings::Settings;
 use target::Target;
 
+pub(crate) use errors::in_the_drivers;
 pub use errors::{kind_of, sort, sort_named};
 
 /// Timeouts that a server may set for a role, and that would end a long COPY; set beside [`SESSION_SETTINGS`].
@@ -85,6 +87,9 @@ impl SslMode {
         })
     }
 }
+
+/// A connection, and the task that speaks to the server.
+pub(crate) type Dialled = (Client, JoinHandle<()>);
 
 /// How to connect to one server: libpq's settings, understood in full, and TLS by rustls.
 #[derive(Clone)]
@@ -152,6 +157,11 @@ impl Connector {
     /// `Unreachable`, `Auth`, `Busy`, `NotFound` for a database that is not there. Credentials that a server refused
     /// are not tried again.
     pub async fn connect(&self) -> Result<Client> {
+        self.dial().await.map(|(client, _)| client)
+    }
+
+    /// The same with the task that speaks to the server, for a pool that ends it.
+    pub(crate) async fn dial(&self) -> Result<Dialled> {
         let mut last = None;
         for target in &self.targets {
             match self.connect_target(target).await {
@@ -162,7 +172,7 @@ impl Connector {
         Err(last.unwrap_or_else(|| Error::new(ErrorKind::Config, format!("{}: no host", self.name))))
     }
 
-    async fn connect_target(&self, target: &Target) -> Result<Client> {
+    async fn connect_target(&self, target: &Target) -> Result<Dialled> {
         let limit = self.timeout.unwrap_or(Duration::MAX);
         let silent = || {
             let seconds = limit.as_secs();
@@ -197,7 +207,7 @@ impl Connector {
             .with_hint("check the name, and that this machine's name service answers")
     }
 
-    async fn connect_address(&self, target: &Target, address: Option<IpAddr>) -> Result<Client> {
+    async fn connect_address(&self, target: &Target, address: Option<IpAddr>) -> Result<Dialled> {
         let mut config = self.base.clone();
         config.port(target.port);
         match address {
@@ -207,31 +217,31 @@ impl Connector {
         if let Some(password) = &target.password {
             config.password(password.expose());
         }
-        let client = match &self.tls {
+        let dialled = match &self.tls {
             Some(tls) if !target.is_socket() => self.open(config.ssl_mode(DriverSslMode::Require), tls.clone()).await,
             // Nobody can listen in on a Unix socket, and PostgreSQL has no TLS there.
             _ => self.open(config.ssl_mode(DriverSslMode::Disable), NoTls).await,
         };
-        let client = client.map_err(|error| self.refused(target, error))?;
+        let (client, task) = dialled.map_err(|error| self.refused(target, error))?;
         let settings = format!("{SESSION_SETTINGS}; {SESSION_TIMEOUTS}");
         client.batch_execute(&settings).await.map_err(|error| sort_named(&self.name, error))?;
-        Ok(client)
+        Ok((client, task))
     }
 
-    async fn open<T>(&self, config: &tokio_postgres::Config, tls: T) -> Result<Client, tokio_postgres::Error>
+    async fn open<T>(&self, config: &tokio_postgres::Config, tls: T) -> Result<Dialled, tokio_postgres::Error>
     where
         T: MakeTlsConnect<Socket>,
         T::Stream: Send + 'static,
     {
         let (client, connection) = config.connect(tls).await?;
         let name = self.name.clone();
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             match connection.await {
                 Ok(()) => tracing::debug!(name, "connection closed"),
                 Err(error) => tracing::debug!(name, error = %sort(error), "connection ended"),
             }
         });
-        Ok(client)
+        Ok((client, task))
     }
 
     /// Asks the server to cancel what the session of this token is doing. It may be over already.

@@ -3,6 +3,7 @@
 mod backfill;
 mod by_hand;
 mod check;
+mod init;
 mod inspect;
 mod load;
 mod prune;
@@ -11,6 +12,7 @@ mod recover;
 mod replay;
 mod report;
 mod run;
+mod schedule;
 mod transfer;
 mod verify;
 
@@ -27,6 +29,7 @@ use crate::sink::{PgSink, Sink};
 use crate::source::{PgSource, Source};
 
 pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
+pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use prune::{PruneReport, PruneRequest, PrunedTable};
 pub use rebuild::{RebuildReport, RebuildRequest, RebuiltTable};
 pub use recover::{Outcome, RecoverFinding, RecoverReport, Remedy, TableError, Trouble};
@@ -35,6 +38,7 @@ pub use report::{
     CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity,
     StatusReport, TableRun, TableStatus, WindowReport,
 };
+pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
 pub use verify::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport, VerifyRequest};
 
 /// What happens during a run, for progress bars and logs.

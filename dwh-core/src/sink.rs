@@ -42,12 +42,12 @@ pub struct TableState {
 }
 
 impl TableState {
-    /// L: the stored watermark; the seed value and everything before it stand for "from the first row on".
+    /// L: the stored watermark; the seed value stands for "from the first row on".
     #[must_use]
     pub fn low(&self) -> Timestamp {
         match self.last_extracted_at {
-            Some(at) if at > Timestamp::SEED => at,
-            _ => Timestamp::NEG_INFINITY,
+            None | Some(Timestamp::SEED) => Timestamp::NEG_INFINITY,
+            Some(at) => at,
         }
     }
 }

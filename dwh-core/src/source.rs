@@ -2,6 +2,7 @@
 
 mod memory;
 mod postgres;
+pub(crate) mod survey;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,6 +14,8 @@ use crate::error::Result;
 use crate::plan::Plan;
 use crate::schema::TableSchema;
 use crate::watermark::{Micros, SafeBound, Timestamp, Undrained, Window};
+
+pub use crate::watermark::Sweep;
 
 pub use memory::{MemorySource, MemoryTransaction};
 pub use postgres::{PgSource, activity_function_sql};
@@ -57,26 +60,6 @@ pub struct BoundRequest<'a> {
     pub run_started_at: Timestamp,
     /// What an earlier drain could not prove yet.
     pub undrained: Option<&'a Undrained>,
-}
-
-/// Which rows below the watermark are read again, because they became visible late.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "sweep", rename_all = "snake_case")]
-pub enum Sweep {
-    /// None.
-    Off,
-    /// Those whose row version was not visible in the last loaded snapshot.
-    Xmin {
-        /// `xmin` of the last loaded snapshot (64 bit).
-        since: u64,
-        /// How far back it looks, exclusive; `NEG_INFINITY`: through all history.
-        back_to: Timestamp,
-    },
-    /// All of them: the snapshots of two servers, or of a server before and after a restore, cannot be compared.
-    LookBack {
-        /// How far back it looks, exclusive.
-        back_to: Timestamp,
-    },
 }
 
 /// What to read.

@@ -27,7 +27,7 @@ impl Timestamp {
     pub const NEG_INFINITY: Self = Self(i64::MIN);
     /// After every moment.
     pub const INFINITY: Self = Self(i64::MAX);
-    /// The value with which a watermark row is seeded, `2000-01-01T00:00:00Z`: stands for "nothing extracted yet".
+    /// The value with which a watermark row is seeded, `2000-01-01T00:00:00Z`: as a watermark, "nothing extracted yet".
     pub const SEED: Self = Self(PG_EPOCH_US);
 
     /// From microseconds since 1970-01-01 UTC.
@@ -532,6 +532,26 @@ impl Window {
     }
 }
 
+/// Which rows below the watermark are read again, because they became visible late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "sweep", rename_all = "snake_case")]
+pub enum Sweep {
+    /// None.
+    Off,
+    /// Those whose row version was not visible in the last loaded snapshot.
+    Xmin {
+        /// `xmin` of the last loaded snapshot (64 bit).
+        since: u64,
+        /// How far back it looks, exclusive; `NEG_INFINITY`: through all history.
+        back_to: Timestamp,
+    },
+    /// All of them: the snapshots of two servers, or of a server before and after a restore, cannot be compared.
+    LookBack {
+        /// How far back it looks, exclusive.
+        back_to: Timestamp,
+    },
+}
+
 /// Whether a run reads beyond its bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -556,7 +576,11 @@ pub fn next_window(
     mode: BoundMode,
 ) -> Window {
     let first = earliest.unwrap_or(bound).max(low);
-    let end = first.plus(window);
+    let end = match first.plus(window) {
+        // As a watermark that one moment means "nothing yet".
+        Timestamp::SEED => Timestamp::SEED.plus(Micros(1)),
+        end => end,
+    };
     if first.is_finite() && end < bound {
         return Window { low, high: Some(end), watermark: end };
     }

@@ -2,11 +2,13 @@
 
 mod backfill;
 mod check;
+mod init;
 mod plan;
 mod prune;
 mod rebuild;
 mod recover;
 mod replay;
+mod schedule;
 mod verify;
 
 use dwh_core::pipeline::{MigrateReport, RunReport, StatusReport, TableRun, TableStatus};

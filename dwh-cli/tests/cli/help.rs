@@ -3,7 +3,8 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
+    "init",
     "check",
     "migrate",
     "run",
@@ -18,6 +19,7 @@ const COMMANDS: [&str; 17] = [
     "replay",
     "rebuild",
     "prune",
+    "schedule",
     "config schema",
     "completions",
     "man",

@@ -6,5 +6,7 @@ mod command;
 mod help;
 /// Command lines and configurations that cannot work.
 mod mistakes;
+/// What a scheduler is told.
+mod schedule;
 /// Texts compared with files.
 mod snapshot;

@@ -2,7 +2,7 @@
 //! source and bronze are equal, `exports/` is empty and every run is final. One test for each row of the crash table.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::Project;
@@ -41,7 +41,7 @@ fn files(db: &TestDb, folder: &str) -> Vec<PathBuf> {
     files
 }
 
-fn back_to_exports(db: &TestDb, file: &PathBuf) -> PathBuf {
+fn back_to_exports(db: &TestDb, file: &Path) -> PathBuf {
     db.blobs().join("test/exports/events").join(file.file_name().expect("name"))
 }
 

@@ -51,10 +51,10 @@ async fn no_server() {
     let (db, project) = fleet("no_server").await;
     let source = project.config_with(&db.source_url_as("app_ro"), &format!("postgresql://x@{NOBODY}/y"));
     project.ok(&["migrate"]);
-    assert_error(&source.dwh(&["run"]), 3, &["trips", "app", NOBODY], &["dwh check"]);
+    assert_error(&source.dwh(&["run"]), 3, &["trips", "source `app`", NOBODY], &["pg_isready", "host and port"]);
     let target = project.config_with(&db.target_url_as("dwh_loader"), &format!("postgresql://x@{NOBODY}/y"));
-    assert_error(&target.dwh(&["run"]), 3, &["target", NOBODY], &["dwh check"]);
-    assert_error(&target.dwh(&["status"]), 3, &["target", NOBODY], &["dwh check"]);
+    assert_error(&target.dwh(&["run"]), 3, &["target", NOBODY], &["pg_isready", "host and port"]);
+    assert_error(&target.dwh(&["status"]), 3, &["target", NOBODY], &["pg_isready", "host and port"]);
 }
 
 #[tokio::test]

@@ -2,10 +2,16 @@
 
 mod crash;
 mod first_minutes;
+mod foreign;
 mod hostile;
+mod init;
 mod modes;
+mod names;
+mod pgbouncer;
 mod prune;
 mod rebuild;
 mod recover;
+mod relations;
 mod replay;
 mod support;
+mod types;

@@ -245,5 +245,4 @@ async fn a_second_project_lives_in_the_same_databases() {
     assert_eq!(number(&db, "select count(*) from other_bronze.a").await, 1);
     assert_eq!(number(&db, "select count(*) from other_control.extract_runs").await, 1);
     assert_eq!(number(&db, "select count(*) from dwh_control.extract_runs").await, 1);
-    db.tgt("drop owned by other_owner, other_ro; drop role other_owner; drop role other_ro").await;
 }

@@ -57,15 +57,7 @@ impl Project {
 
     /// Runs `dwh ARGS` and waits for its end.
     pub fn dwh(&self, args: &[&str]) -> Output {
-        let output = self.command(args).output().expect("dwh starts");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Output {
-            args: args.join(" "),
-            // A signal leaves no code.
-            code: output.status.code().unwrap_or(-1),
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-        }
+        Output::of(&mut self.command(args), args)
     }
 
     /// Starts `dwh ARGS` and goes on; what it says is thrown away.
@@ -106,6 +98,19 @@ pub struct Output {
 }
 
 impl Output {
+    /// Runs a command and waits for its end.
+    pub fn of(command: &mut Command, args: &[&str]) -> Self {
+        let output = command.output().expect("dwh starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            args: args.join(" "),
+            // A signal leaves no code.
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+
     /// All of it, for messages of tests.
     pub fn all(&self) -> String {
         format!("$ dwh {}\nexit code {}\n--- stdout\n{}--- stderr\n{}", self.args, self.code, self.stdout, self.stderr)

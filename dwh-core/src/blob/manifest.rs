@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::blob::BlobKey;
 use crate::config::{Compression, Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
+use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind};
 use crate::schema::{Column, TableRef};
 use crate::source::{Snapshot, Sweep};
@@ -111,6 +112,22 @@ impl Manifest {
             .with_hint("load it with the version of dwh that wrote it, or a newer one"));
         }
         Ok(manifest)
+    }
+
+    /// How its CSV is loaded. `replay`: it may be older than what bronze holds.
+    #[must_use]
+    pub fn load_plan(&self, replay: bool) -> LoadPlan {
+        LoadPlan {
+            table: self.table.clone(),
+            target: self.target.clone(),
+            mode: self.mode,
+            columns: self.columns.clone(),
+            key: self.key.clone(),
+            on_conflict: self.on_conflict,
+            watermark_column: self.watermark_column.clone(),
+            allow_empty: false,
+            replay,
+        }
     }
 
     /// Bytes and SHA-256 as they must come out of the store.

@@ -1,8 +1,14 @@
 //! The driver's errors, sorted into ours. Row values, which servers put into many of them, are left out.
 
+use bytes::Bytes;
+use futures_util::stream;
 use std::error::Error as StdError;
 use std::io;
+use tokio::io::sink;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::error::DbError;
+use tokio_postgres::{Config, NoTls};
+use tokio_util::io::StreamReader;
 
 use crate::error::{Error, ErrorKind};
 
@@ -18,6 +24,10 @@ pub fn sort(error: tokio_postgres::Error) -> Error {
     if let Some(text) = tls_cause(&error) {
         return Error::new(ErrorKind::Auth, text);
     }
+    let error = match ours(error) {
+        Ok(ours) => return ours,
+        Err(error) => error,
+    };
     let cause = error.source().map(ToString::to_string);
     // The driver hides its kinds; its fixed words are all that tells them apart.
     match error.to_string().as_str() {
@@ -47,6 +57,26 @@ pub fn sort(error: tokio_postgres::Error) -> Error {
 #[must_use]
 pub fn sort_named(name: &str, error: tokio_postgres::Error) -> Error {
     sort(error).context(name)
+}
+
+/// An error of ours inside one of the driver's, for those who take no other. [`sort`] takes it out again.
+///
+/// Only the driver makes its errors: it is given a connection that fails so at its first byte.
+pub(crate) async fn in_the_drivers(error: Error) -> tokio_postgres::Error {
+    let fails = StreamReader::new(stream::iter([Err::<Bytes, _>(io::Error::other(error))]));
+    let mut config = Config::new();
+    let attempt = config.user("nobody").ssl_mode(SslMode::Disable).connect_raw(tokio::io::join(fails, sink()), NoTls);
+    attempt.await.err().expect("nothing but an error comes from there")
+}
+
+/// Takes an error of ours out of the driver's.
+fn ours(error: tokio_postgres::Error) -> Result<Error, tokio_postgres::Error> {
+    let wrapped = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()?.get_ref());
+    if !wrapped.is_some_and(|wrapped| wrapped.is::<Error>()) {
+        return Err(error);
+    }
+    let cause = error.into_source().and_then(|cause| cause.downcast::<io::Error>().ok());
+    Ok(cause.and_then(|cause| cause.downcast::<Error>().ok()).expect("it was seen there"))
 }
 
 /// What was tried when a connection failed.
@@ -249,7 +279,17 @@ fn tls_text(error: &rustls::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{csv_place, without_values};
+    use super::{csv_place, in_the_drivers, sort, without_values};
+    use crate::error::{Error, ErrorKind};
+
+    #[tokio::test]
+    async fn an_error_of_ours_comes_back_from_the_drivers_as_it_was() {
+        let ours = Error::new(ErrorKind::Unreachable, "target: 127.0.0.1:1 does not answer").with_hint("look there");
+        let back = sort(in_the_drivers(ours).await);
+        assert_eq!(back.kind(), ErrorKind::Unreachable);
+        assert_eq!(back.to_string(), "target: 127.0.0.1:1 does not answer");
+        assert_eq!(back.hint(), "look there");
+    }
 
     #[test]
     fn values_are_cut_out_of_messages_and_contexts() {

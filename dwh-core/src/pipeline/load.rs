@@ -9,7 +9,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::run::{failed, finite, named};
 use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{Event, LoadParams, Pipeline, TableRun, WindowReport};
-use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
 use crate::sink::{Advance, LogEntry, RunFilter, RunRecord, TableState, Upload};
 use crate::watermark::{BoundRule, Timestamp};
@@ -138,7 +137,7 @@ impl Pipeline {
             )
             .with_hint("it is left as it is; move it to `processed/` by hand if it is not needed"));
         }
-        let mut load = LoadPlan::from_manifest(manifest, becomes.is_none());
+        let mut load = manifest.load_plan(becomes.is_none());
         load.target.clone_from(&table.target);
         load.allow_empty = table.allow_empty || self.allow_empty;
         let bronze = self.sink.describe(&load.target).await?;

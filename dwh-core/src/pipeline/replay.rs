@@ -168,7 +168,7 @@ impl Pipeline {
 
     /// How a CSV of any age is loaded into bronze as it is now.
     pub(super) async fn load_again(&self, table: &TableConfig, manifest: &Manifest, replay: bool) -> Result<LoadPlan> {
-        let mut load = LoadPlan::from_manifest(manifest, replay);
+        let mut load = manifest.load_plan(replay);
         load.target.clone_from(&table.target);
         // It was loaded before, so somebody allowed it then.
         load.allow_empty = true;

@@ -55,7 +55,7 @@ impl Pipeline {
         let mut runs = Vec::new();
         if let Err(error) = self.run_windows(table, wait, cancel, &mut runs).await {
             // An error that belongs to a run is in its report already.
-            if !runs.last().is_some_and(|run: &TableRun| run.error.is_some()) {
+            if runs.last().is_none_or(|run: &TableRun| run.error.is_none()) {
                 let run = failed(TableRun::new(&table.name, table.mode), &named(error, &table.name));
                 (self.observer)(&Event::RunFinished(Box::new(run.clone())));
                 runs.push(run);

@@ -19,9 +19,7 @@ pub fn bronze_ddl(load: &LoadPlan) -> String {
         .collect();
     if load.mode == Mode::Incremental {
         let key: Vec<String> = load.key.iter().map(|name| quote_ident(name)).collect();
-        let nullable = load.columns.iter().any(|column| load.key.contains(&column.name) && !column.not_null);
-        let kind = if nullable { "unique" } else { "primary key" };
-        lines.push(format!("    {kind} ({})", key.join(", ")));
+        lines.push(format!("    primary key ({})", key.join(", ")));
     }
     format!("create table if not exists {} (\n{}\n);", load.target.sql(), lines.join(",\n"))
 }

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use crate::blob::Manifest;
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::UPLOADED_AT;
@@ -35,22 +34,6 @@ pub struct LoadPlan {
 }
 
 impl LoadPlan {
-    /// The load of a CSV that only its manifest describes.
-    #[must_use]
-    pub fn from_manifest(manifest: &Manifest, replay: bool) -> Self {
-        Self {
-            table: manifest.table.clone(),
-            target: manifest.target.clone(),
-            mode: manifest.mode,
-            columns: manifest.columns.clone(),
-            key: manifest.key.clone(),
-            on_conflict: manifest.on_conflict,
-            watermark_column: manifest.watermark_column.clone(),
-            allow_empty: false,
-            replay,
-        }
-    }
-
     /// The same load with the types that bronze has now: a CSV of years ago may name those of its day, and its text
     /// reads as today's just as well, or the server says where it does not.
     #[must_use]

@@ -6,7 +6,7 @@ mod pool;
 mod stage;
 
 use async_trait::async_trait;
-use deadpool::managed::Pool;
+use deadpool_postgres::Pool;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -15,7 +15,7 @@ use crate::catalog;
 use crate::config::{Environment, TargetConfig};
 use crate::connect::Connector;
 use crate::control::Control;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::plan::LoadPlan;
 use crate::run::RunId;
 use crate::schema::{TableRef, TableSchema};
@@ -23,7 +23,7 @@ use crate::sink::{Lease, LogEntry, RunFilter, RunRecord, Sink, Staged};
 use crate::watermark::Micros;
 
 use lease::PgLease;
-use pool::{Manager, Tx};
+use pool::{Tx, pool};
 use stage::PgStaged;
 
 /// A PostgreSQL warehouse. Cheap to clone; clones share their connections.
@@ -34,7 +34,7 @@ use stage::PgStaged;
 #[derive(Debug, Clone)]
 pub struct PgSink {
     connector: Connector,
-    pool: Pool<Manager>,
+    pool: Pool,
     loads: Arc<Semaphore>,
     control: Control,
     lock_timeout: Micros,
@@ -48,10 +48,7 @@ impl PgSink {
     pub fn new(config: &TargetConfig, environment: &Environment) -> Result<Self> {
         let connector = Connector::new("target", &config.url, environment)?;
         let loads = config.connections.max(1);
-        let pool = Pool::builder(Manager(connector.clone()))
-            .max_size(loads + 1)
-            .build()
-            .map_err(|error| Error::new(ErrorKind::Internal, "target: no connection pool").with_source(error))?;
+        let pool = pool(&connector, loads + 1)?;
         Ok(Self {
             connector,
             pool,

@@ -52,14 +52,15 @@ impl PgSource {
     /// # Errors
     /// `Config` for connection strings or TLS files that cannot be used.
     pub fn new(name: &str, config: &SourceConfig, environment: &Environment) -> Result<Self> {
+        let called = format!("source `{name}`");
         let primary = config
             .primary_url
             .as_ref()
-            .map(|url| Connector::new(&format!("primary of source `{name}`"), url, environment).map(Pool::new))
+            .map(|url| Connector::new(&format!("{called}, its primary"), url, environment).map(Pool::new))
             .transpose()?;
         Ok(Self {
             name: name.to_owned(),
-            pool: Pool::new(Connector::new(&format!("source `{name}`"), &config.url, environment)?),
+            pool: Pool::new(Connector::new(&called, &config.url, environment)?),
             primary,
             lock_timeout: config.lock_timeout,
             drain_timeout: config.drain_timeout,

@@ -68,7 +68,7 @@ fn the_drivers_stay_in_their_rooms() {
     sources(&root, &mut files);
     let rooms: &[(&str, &[&str])] = &[
         ("s3::", &["blob/s3", "testing"]),
-        ("deadpool", &["sink"]),
+        ("deadpool_postgres", &["sink"]),
         (
             "tokio_postgres",
             &[

@@ -10,6 +10,5 @@ mod layering;
 mod migrations;
 mod safe_bound;
 mod sink;
-mod sink;
 mod source;
 mod standby;

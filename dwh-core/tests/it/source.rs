@@ -392,3 +392,77 @@ async fn a_locked_table_and_a_killed_session_are_errors() {
     assert!(ended.is_some(), "a cut stream looked complete");
     assert!(source.earliest(&plan, Timestamp::NEG_INFINITY).await.expect("a new connection").is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_read_ends_its_statement_at_once() {
+    let db = TestDb::new("dropped").await;
+    db.src(EVENTS).await;
+    let source = pg(&db, "app_ro", |_| {});
+    let mut slow = events();
+    (slow.relation, slow.watermark, slow.mode) = (None, None, dwh_core::config::Mode::Snapshot);
+    let rows =
+        "select n as id, repeat('x', 100000) as note, pg_sleep(0.01)::text as pause from generate_series(1, 100000) n";
+    slow.query = Some(rows.to_owned());
+    let plan = Plan::new(&slow, source.describe(&slow).await.expect("described")).expect("plan");
+    let request = ReadRequest { plan: &plan, window: None, sweep: Sweep::Off, run_started_at: Timestamp::SEED };
+    let mut reading = source.read(request).await.expect("reading");
+    reading.next().await.expect("piece").expect("rows");
+    assert_ne!(busy(&db).await, 0);
+    drop(reading);
+    ends(&db).await;
+    // A future that is dropped while it waits for the lock.
+    let plan = Plan::new(&events(), source.describe(&events()).await.expect("described")).expect("plan");
+    let locker = db.another_source().await;
+    locker.batch_execute("begin; lock table events").await.expect("lock");
+    let request = ReadRequest { plan: &plan, window: None, sweep: Sweep::Off, run_started_at: Timestamp::SEED };
+    let waited = tokio::time::timeout(std::time::Duration::from_millis(500), source.read(request)).await;
+    assert!(waited.is_err(), "it waits");
+    ends(&db).await;
+    drop(locker);
+}
+
+/// Sessions of the reading role that are in a transaction.
+async fn busy(db: &TestDb) -> i64 {
+    let sql = "select count(*) from pg_stat_activity where usename = 'app_ro' and datname = current_database() \
+               and xact_start is not null";
+    db.source().query_one(sql, &[]).await.expect("activity").get(0)
+}
+
+async fn ends(db: &TestDb) {
+    // Far below the lock timeout, and the time that the statement would take.
+    let patience = std::time::Duration::from_secs(5);
+    let ended = tokio::time::timeout(patience, async {
+        while busy(db).await != 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    });
+    ended.await.expect("the session is still at it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_hypertables_are_swept_without_xmin() {
+    let db = TestDb::new("hypertable").await;
+    db.src(EVENTS).await;
+    db.src(
+        "insert into events select n, '', '2026-01-01Z'::timestamptz + n * interval '1 day' from generate_series(1, 5) n;
+         create schema _timescaledb_catalog; create schema timescaledb_information;
+         create table _timescaledb_catalog.hypertable as select 'public' as schema_name, 'events' as table_name;
+         create table timescaledb_information.hypertables as
+           select 'public' as hypertable_schema, 'events' as hypertable_name, false as compression_enabled",
+    )
+    .await;
+    let source = pg(&db, "app_ro", |_| {});
+    let back_to = "2026-01-02T12:00:00Z".parse().expect("time");
+    let since: i64 = db.source().query_one("select pg_current_xact_id()::text::int8", &[]).await.expect("xid").get(0);
+    let sweep = Sweep::Xmin { since: since.cast_unsigned(), back_to };
+    let (low, high) = ("2026-01-05T12:00:00Z", "2026-01-09T00:00:00Z");
+    let (plan, text, late) = read(&source, &events(), low, high, sweep).await;
+    assert_eq!((plan.source.kind, rows(&text).len(), late), (RelationKind::Hypertable, 1, 0));
+    db.src("update timescaledb_information.hypertables set compression_enabled = true").await;
+    let (_, text, late) = read(&source, &events(), low, high, sweep).await;
+    assert_eq!((rows(&text).len(), late), (4, 3), "the look-back is read whole");
+    // So it is where the numbers cannot be compared.
+    db.src("update timescaledb_information.hypertables set compression_enabled = false").await;
+    let (_, _, late) = read(&source, &events(), low, high, Sweep::Xmin { since: 1 << 40, back_to }).await;
+    assert_eq!(late, 3, "the source moved backwards");
+}

@@ -89,7 +89,7 @@ impl Archive {
                 |manifest: &&Manifest| manifest.columns.iter().any(|other| other.name == column.name && other.not_null);
             column.not_null &= manifests.values().all(everywhere);
         }
-        let mut load = LoadPlan::from_manifest(manifests.values().next_back()?, false);
+        let mut load = manifests.values().next_back()?.load_plan(false);
         load.table.clone_from(&self.table.name);
         load.target.clone_from(&self.table.target);
         load.columns = columns;

@@ -1,39 +1,48 @@
 //! Pooled connections, and the transactions that are opened on them.
 
-use deadpool::managed::{Manager as Managed, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult};
-use tokio_postgres::Client;
+use deadpool_postgres::{ClientWrapper, Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
+use std::pin::Pin;
+use tokio_postgres::{Client, Config};
 
-use crate::connect::{Connector, sort};
+use crate::connect::{Connector, Dialled, in_the_drivers, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::SESSION_SETTINGS;
 use crate::watermark::Micros;
 
-/// Makes the connections of a pool.
-#[derive(Debug)]
-pub(super) struct Manager(pub(super) Connector);
+/// Makes the connections of a pool: the driver alone knows neither our TLS nor libpq's settings.
+struct Dial(Connector);
 
-impl Managed for Manager {
-    type Type = Client;
-    type Error = Error;
+type Dialling<'a> = Pin<Box<dyn Future<Output = Result<Dialled, tokio_postgres::Error>> + Send + 'a>>;
 
-    async fn create(&self) -> Result<Client> {
-        self.0.connect().await
+impl Connect for Dial {
+    fn connect(&self, _: &Config) -> Dialling<'_> {
+        Box::pin(async move {
+            match self.0.dial().await {
+                Ok(dialled) => Ok(dialled),
+                Err(error) => Err(in_the_drivers(error).await),
+            }
+        })
     }
+}
 
-    async fn recycle(&self, client: &mut Client, _: &Metrics) -> RecycleResult<Error> {
-        if client.is_closed() { Err(RecycleError::message("the server closed it")) } else { Ok(()) }
-    }
+/// A pool of at most `size` connections.
+pub(super) fn pool(connector: &Connector, size: usize) -> Result<Pool> {
+    let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    Pool::builder(Manager::from_connect(Config::new(), Dial(connector.clone()), config))
+        .max_size(size)
+        .build()
+        .map_err(|error| Error::new(ErrorKind::Internal, "target: no connection pool").with_source(error))
 }
 
 /// An open transaction. Dropping it closes the connection, which rolls back at once.
 #[derive(Debug)]
-pub(super) struct Tx(Option<Object<Manager>>);
+pub(super) struct Tx(Option<Object>);
 
 impl Tx {
     /// A transaction on a connection of the pool.
-    pub(super) async fn begin(pool: &Pool<Manager>, lock_timeout: Micros) -> Result<Self> {
+    pub(super) async fn begin(pool: &Pool, lock_timeout: Micros) -> Result<Self> {
         let object = pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => error,
+            PoolError::Backend(error) => sort(error),
             other => Error::new(ErrorKind::Internal, "target: no connection from the pool").with_source(other),
         })?;
         let tx = Self(Some(object));
@@ -43,7 +52,9 @@ impl Tx {
 
     /// The connection that it is open on.
     pub(super) fn client(&self) -> Result<&Client> {
-        self.0.as_deref().ok_or_else(|| Error::new(ErrorKind::Internal, "target: the transaction has ended"))
+        let client: Option<&ClientWrapper> = self.0.as_deref();
+        let ended = || Error::new(ErrorKind::Internal, "target: the transaction has ended");
+        client.map(|client| &**client).ok_or_else(ended)
     }
 
     /// Commits; the connection goes back into the pool.

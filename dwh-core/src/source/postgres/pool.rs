@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use crate::connect::Connector;
 use crate::error::Result;
@@ -66,13 +66,12 @@ impl Deref for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(client) = self.client.take().filter(|client| !client.is_closed()) else { return };
-        // Without this the server would go on sending, or waiting for a lock, until it noticed. A cancel request is
-        // taken before any authentication and carries no data, so it needs no TLS of its own.
+        // Without this the server would go on sending, or waiting for a lock, until it noticed.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let cancel = client.cancel_token();
+            let (connector, token) = (self.pool.connector.clone(), client.cancel_token());
             runtime.spawn(async move {
-                if let Err(error) = cancel.cancel_query(NoTls).await {
-                    tracing::debug!(%error, "cancel request was not taken; closing the connection ends the query");
+                if let Err(error) = connector.cancel(&token).await {
+                    tracing::debug!(%error, "the cancel request was not taken; closing the connection ends the query");
                 }
             });
         }

@@ -1,0 +1,38 @@
+//! `dwh init`.
+
+use dwh_core::config::{Environment, Secret};
+use dwh_core::pipeline::InitRequest;
+use dwh_core::{Result, pipeline};
+
+use super::Context;
+use crate::args::{Format, InitArgs};
+use crate::exit::Exit;
+
+/// Looks at a live source and writes a configuration.
+pub async fn init(args: InitArgs, context: &Context) -> Result<Exit> {
+    let request = InitRequest {
+        source: Secret::new(args.source),
+        target: Secret::new(args.target),
+        blob: args.blob,
+        tables: args.tables,
+        exclude: args.exclude,
+        name: args.name,
+        timezone: args.timezone.unwrap_or_else(machine_zone),
+        output_file: args.output_file,
+        dry_run: args.dry_run,
+    };
+    let report = context.unless_cancelled(pipeline::init(&request, &Environment::of_process())).await?;
+    report.warnings.iter().for_each(|warning| context.printer.warning(warning));
+    match &report.config {
+        // The bare file, so that it can be redirected.
+        Some(text) if context.settings.format == Format::Text => context.printer.raw(text.as_bytes())?,
+        _ => context.printer.show(&report)?,
+    }
+    Ok(Exit::DONE)
+}
+
+/// The zone of this machine, if it has one with a name.
+fn machine_zone() -> String {
+    let zone = jiff::tz::TimeZone::system();
+    zone.iana_name().filter(|name| *name != "Etc/Unknown").unwrap_or("UTC").to_owned()
+}

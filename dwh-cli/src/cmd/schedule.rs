@@ -1,0 +1,31 @@
+//! `dwh schedule`.
+
+use dwh_core::pipeline::{self, ScheduleRequest, Scheduler};
+use dwh_core::{Error, ErrorKind, Result};
+use std::env;
+use std::path::absolute;
+
+use super::Context;
+use crate::args::{ScheduleArgs, SchedulerName};
+use crate::exit::Exit;
+
+/// Prints what a scheduler is told.
+pub fn schedule(args: &ScheduleArgs, context: &Context) -> Result<Exit> {
+    let config = context.settings.load_config()?;
+    let unknown = |what: &str, error| {
+        Error::new(ErrorKind::Internal, format!("the path of {what} is not known")).with_source(error)
+    };
+    let request = ScheduleRequest {
+        scheduler: match args.scheduler {
+            SchedulerName::Cron => Scheduler::Cron,
+            SchedulerName::Systemd => Scheduler::Systemd,
+        },
+        hours: args.hours,
+        binary: env::current_exe().map_err(|error| unknown("this command", error))?,
+        config: absolute(&context.settings.config).map_err(|error| unknown("the configuration", error))?,
+    };
+    let report = pipeline::schedule(&config, &request)?;
+    report.notes.iter().for_each(|note| context.printer.note(note));
+    context.printer.show(&report)?;
+    Ok(Exit::DONE)
+}

@@ -1,0 +1,275 @@
+//! `init` from end to end: what it writes runs as it is, on a database with tables of all kinds.
+
+use crate::support::{Output, number};
+use dwh_core::testing::{TestDb, assert_equal_tables};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+const TABLES: &str = "
+    create schema app; create schema audit; create schema closed;
+    grant usage on schema app, audit to app_ro;
+    alter default privileges in schema app, audit grant select on tables to app_ro;
+
+    create table app.pings (imei text, gps_time timestamptz, recorded_at timestamptz not null default now(),
+        geom geometry(Point, 4326), primary key (imei, gps_time));
+    create index on app.pings (recorded_at);
+    insert into app.pings select 'd' || i % 7, t, t, st_setsrid(st_makepoint(36.8 + i / 77777.0, -1.3), 4326)
+        from generate_series(1, 12000) i, lateral (select now() - i * interval '1 minute' t) x;
+
+    create table app.trips (id bigint generated always as identity primary key, state text not null,
+        km numeric(8,2) not null, m numeric generated always as (km * 1000) stored,
+        created_at timestamptz not null default now(), updated_at timestamptz not null default now());
+    create index on app.trips (updated_at);
+    create function app.touch() returns trigger language plpgsql as $$ begin new.updated_at := now(); return new; end $$;
+    create trigger touch before insert or update on app.trips for each row execute function app.touch();
+    insert into app.trips (state, km) select 'planned', i from generate_series(1, 11000) i;
+
+    create table app.local_log (id int primary key, note text, logged_at timestamp not null default now());
+    insert into app.local_log select i, 'x' from generate_series(1, 10500) i;
+
+    create table app.devices (imei text primary key, name text);
+    insert into app.devices values ('1', 'a'), ('2', ''), ('3', null);
+    create table app.empty (id int primary key);
+    create table app.no_key (a int, at timestamptz default now());
+    insert into app.no_key select i from generate_series(1, 11000) i;
+    create table app.device_times (id int primary key, gps_time timestamptz not null);
+    insert into app.device_times select i, now() from generate_series(1, 11000) i;
+    create table app.sometimes_null (id int primary key, created_at timestamptz default now());
+    insert into app.sometimes_null select i, nullif(now(), case when i = 7 then now() end) from generate_series(1, 11000) i;
+    create type app.mood as enum ('ok', 'bad'); create domain app.positive as int check (value > 0);
+    create table app.moods (id int primary key, mood app.mood not null, all_moods app.mood[], n app.positive);
+    insert into app.moods values (1, 'ok', '{ok,bad}', 5), (2, 'bad', null, null);
+    create table app.parts (day date, n int, created_at timestamptz not null default now(), primary key (day, n)) partition by range (day);
+    create table app.parts_2026 partition of app.parts for values from ('2026-01-01') to ('2027-01-01');
+    create table app.parts_rest partition of app.parts default;
+    insert into app.parts select '2026-05-01', i from generate_series(1, 6000) i;
+    insert into app.parts select '2025-05-01', i from generate_series(1, 6000) i;
+    create table app.\"Odd \"\"name\"\" ${HOME}\" (\"Key.1\" int primary key, \"it's\" text);
+    insert into app.\"Odd \"\"name\"\" ${HOME}\" values (1, '${HOME}');
+    create table app.secrets (id int primary key, password text);
+    create table audit.trips (id int primary key, what text); insert into audit.trips values (1, 'x');
+    create table closed.books (id int primary key);
+    revoke all on schema closed from app_ro; revoke all on closed.books from app_ro;
+    create view app.v_trips as select id from app.trips;
+    analyze; update app.trips set state = 'done' where id <= 200; delete from app.trips where id = 11000;
+    select pg_stat_force_next_flush();";
+
+/// Every table that is copied: its name in bronze, and its columns where they are not all the same.
+const COPIED: [(&str, &str, &str); 12] = [
+    ("app.pings", "pings", "*"),
+    ("app.trips", "app_trips", "id, state, km, created_at, updated_at"),
+    ("app.local_log", "local_log", "*"),
+    ("app.devices", "devices", "*"),
+    ("app.empty", "empty", "*"),
+    ("app.no_key", "no_key", "*"),
+    ("app.device_times", "device_times", "*"),
+    ("app.sometimes_null", "sometimes_null", "*"),
+    ("app.moods", "moods", "id, mood::text, all_moods::text[], n::int"),
+    ("app.parts", "parts", "*"),
+    ("app.\"Odd \"\"name\"\" ${HOME}\"", "Odd \"name\" ${HOME}", "*"),
+    ("audit.trips", "audit_trips", "*"),
+];
+
+fn dwh(folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dwh"));
+    command.current_dir(folder).args(args).env_clear().stdin(Stdio::null());
+    for name in ["PATH", "HOME", "TMPDIR"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    Output::of(command.envs(variables.iter().copied()), args)
+}
+
+struct Fresh {
+    db: TestDb,
+    folder: TempDir,
+}
+
+impl Fresh {
+    async fn new(test: &str) -> Self {
+        let db = TestDb::new(test).await;
+        db.src(TABLES).await;
+        Self { db, folder: tempfile::tempdir().expect("folder") }
+    }
+
+    fn init(&self, args: &[&str]) -> Output {
+        let (source, target) = (self.db.source_url_as("app_ro"), self.db.target_url_as("dwh_loader"));
+        let blob = self.db.blob_url();
+        let mut all = vec!["init", "--name", "fleet", "--timezone", "Africa/Nairobi"];
+        if !args.contains(&"--blob") {
+            all.extend(["--blob", &blob]);
+        }
+        let args = [&all, args].concat();
+        dwh(self.folder.path(), &[("DWH_SOURCE_URL", &source), ("DWH_TARGET_URL", &target)], &args)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+}
+
+/// The lines of one table, up to the next.
+fn section<'a>(text: &'a str, name: &str) -> &'a str {
+    let line = format!("\nname = \"{name}\"\n");
+    text.split("[[table]]").find(|part| part.contains(&line)).unwrap_or_else(|| panic!("no `{name}` in\n{text}"))
+}
+
+#[tokio::test]
+async fn what_it_writes_runs_as_it_is() {
+    let fresh = Fresh::new("init_runs").await;
+    let output = fresh.init(&["--exclude", "app.secrets"]);
+    assert_eq!(output.code, 0, "{}", output.all());
+    let text = fresh.read("dwh.toml");
+    for (name, lines) in [
+        (
+            "pings",
+            &[
+                "mode = \"incremental\"",
+                "watermark = \"recorded_at\"",
+                "key = [\"imei\", \"gps_time\"]",
+                "on_conflict = \"nothing\"",
+            ][..],
+        ),
+        (
+            "app_trips",
+            &[
+                "watermark = \"updated_at\"",
+                "trigger function `touch`",
+                "on_conflict = \"update\"",
+                "left out: m",
+                "1 delete seen",
+                "200 updates",
+            ],
+        ),
+        (
+            "local_log",
+            &["watermark = \"logged_at\"", "watermark_timezone = \"UTC\"", "doubtful", "no index leads with"],
+        ),
+        ("devices", &["mode = \"snapshot\"", "3 rows"]),
+        ("empty", &["mode = \"snapshot\"", "doubtful: there are no rows yet"]),
+        ("no_key", &["mode = \"snapshot\"", "no primary key"]),
+        ("device_times", &["mode = \"snapshot\"", "no column says"]),
+        ("sometimes_null", &["mode = \"snapshot\"", "doubtful: `created_at` was no watermark"]),
+        ("moods", &["t.\"mood\"::text", "t.\"all_moods\"::text[]", "t.\"n\"::integer"]),
+        ("parts", &["mode = \"incremental\"", "watermark = \"created_at\""]),
+        ("audit_trips", &["relation = \"audit.trips\""]),
+    ] {
+        let section = section(&text, name);
+        lines.iter().for_each(|line| assert!(section.contains(line), "{name}: no {line} in\n{section}"));
+    }
+    assert!(!text.contains("spatial_ref_sys") && !text.contains("parts_2026") && !text.contains("secrets"), "{text}");
+    assert!(
+        text.contains("- closed.books: ") && text.contains("grant usage on schema \"closed\" to \"app_ro\";"),
+        "{text}"
+    );
+    assert!(text.contains("- app.v_trips: it is a view"), "{text}");
+
+    // No variable but those of .env, and nothing edited.
+    for verb in ["migrate", "run"] {
+        let output = dwh(fresh.folder.path(), &[], &[verb]);
+        assert_eq!(output.code, 0, "{}", output.all());
+    }
+    for (source, bronze, columns) in COPIED {
+        let bronze = format!("bronze.\"{}\"", bronze.replace('"', "\"\""));
+        let columns_of_bronze = if columns.contains("::") { "*" } else { columns };
+        assert_equal_tables(
+            &fresh.db,
+            &format!("select {columns} from {source}"),
+            &format!("select {columns_of_bronze} from {bronze}"),
+        )
+        .await;
+    }
+    let tables = "select count(*) from pg_tables where schemaname = 'bronze'";
+    assert_eq!(number(&fresh.db, tables).await, i64::try_from(COPIED.len()).expect("few"));
+}
+
+#[tokio::test]
+async fn secrets_stay_in_the_private_file() {
+    let fresh = Fresh::new("init_secrets").await;
+    let output = fresh.init(&["app.devices"]);
+    assert_eq!(output.code, 0, "{}", output.all());
+    let secret = |text: &str| text.contains("it%27s") || text.contains("it's 50%");
+    assert!(secret(&fresh.read(".env")));
+    for text in [&output.all(), &fresh.read("dwh.toml"), &fresh.read("grants.sql")] {
+        assert!(!secret(text), "{text}");
+    }
+    let mode = fs::metadata(fresh.folder.path().join(".env")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn nothing_is_overwritten_and_a_look_writes_nothing() {
+    let fresh = Fresh::new("init_again").await;
+    let look = fresh.init(&["app.*", "--dry-run"]);
+    assert_eq!(look.code, 0, "{}", look.all());
+    assert!(look.stdout.contains("[[table]]") && !look.stdout.contains("it%27s"), "{}", look.all());
+    assert_eq!(fs::read_dir(fresh.folder.path()).expect("folder").count(), 0);
+    for name in ["grants.sql", ".env", "dwh.toml"] {
+        let path = fresh.folder.path().join(name);
+        fs::write(&path, "mine").expect("written");
+        let refused = fresh.init(&[]);
+        assert_eq!(refused.code, 2, "{}", refused.all());
+        assert!(refused.stderr.contains(name) && refused.stderr.contains("--output-file"), "{}", refused.all());
+        assert_eq!(fresh.read(name), "mine");
+        fs::remove_file(path).expect("removed");
+        assert_eq!(fs::read_dir(fresh.folder.path()).expect("folder").count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn grants_are_enough() {
+    let fresh = Fresh::new("init_grants").await;
+    let name = fresh.db.name().to_owned();
+    // The role may do too much, so the file makes another one.
+    let source = fresh.db.source_url();
+    let target = format!("postgresql://nobody:x@127.0.0.1:9/{name}");
+    let blob = fresh.db.blob_url();
+    let args = ["init", "--source", &source, "--target", &target, "--blob", &blob, "app.devices", "closed.*"];
+    let output = dwh(fresh.folder.path(), &[], &args);
+    assert_eq!(output.code, 0, "{}", output.all());
+    assert!(output.stderr.contains("warning: target") && output.stderr.contains("is a superuser"), "{}", output.all());
+    let grants = fresh.read("grants.sql");
+    let (of_source, of_target) = grants.split_once("-- 2. ").expect("two parts");
+    assert!(of_source.contains("CHANGE_ME_BEFORE_APPLY"), "{grants}");
+    // Twice: it may be applied again.
+    for _ in 0..2 {
+        fresh.db.src(of_source).await;
+        fresh.db.tgt(&format!("-- {of_target}")).await;
+    }
+    let may = fresh
+        .db
+        .another_source()
+        .await
+        .query_one(
+            "select has_table_privilege('dwh_reader', 'closed.books', 'select'), \
+             has_table_privilege('dwh_reader', 'closed.books', 'insert, update, delete, truncate'), \
+             has_table_privilege('dwh_reader', 'app.trips', 'select'), \
+             pg_has_role('dwh_reader', 'pg_read_all_stats', 'usage')",
+            &[],
+        )
+        .await
+        .expect("rights");
+    let may: Vec<bool> = (0..4).map(|at| may.get(at)).collect();
+    assert_eq!(may, [true, false, false, true]);
+    assert_eq!(number(&fresh.db, "select count(*) from pg_auth_members where member = 'nobody'::regrole").await, 1);
+}
+
+#[tokio::test]
+async fn mistakes_are_told() {
+    let fresh = Fresh::new("init_mistakes").await;
+    for (args, code, word) in [
+        (&["nowhere.*"][..], 2, "nowhere.*"),
+        (&["--exclude", "app.secret"], 2, "app.secret"),
+        (&["--blob", "ftp://x"], 2, "blob"),
+        (&["closed.*"], 4, "closed"),
+    ] {
+        let output = fresh.init(args);
+        assert_eq!(output.code, code, "{}", output.all());
+        assert!(output.stderr.contains(word) && output.stderr.contains("hint:"), "{}", output.all());
+        assert_eq!(fs::read_dir(fresh.folder.path()).expect("folder").count(), 0, "{args:?}");
+    }
+}

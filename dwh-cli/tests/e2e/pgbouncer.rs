@@ -1,0 +1,144 @@
+//! Runs whose connections all go through PgBouncer in transaction mode: any transaction may meet any server session.
+
+use dwh_core::testing::{Clusters, Server, TestDb, assert_equal_tables};
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+use tokio_postgres::Client;
+
+use crate::support::{Project, READABLE, number, table, total};
+
+/// Starts PgBouncer; stops it when the pipe closes, which it does however the test ends.
+const WATCH: &str = r#"PATH=$PATH:/usr/sbin; pgbouncer -q "$1" >/dev/null 2>&1 & cat >/dev/null; kill $!; wait"#;
+
+/// A PgBouncer before one throwaway server.
+struct PgBouncer {
+    port: u16,
+    folder: TempDir,
+    watcher: Child,
+}
+
+impl PgBouncer {
+    fn start(server: &Server) -> Self {
+        let folder = tempfile::Builder::new().prefix("dwh-pgbouncer-").tempdir().expect("temporary folder");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
+        let users = folder.path().join("users.txt");
+        let roles = ["app_ro", "dwh_loader"].map(|role| format!("\"{role}\" \"{}\"\n", Server::PASSWORD));
+        fs::write(&users, roles.concat()).expect("users");
+        // Few sessions, so that clients meet each other's.
+        let ini = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\npool_mode = transaction\ndefault_pool_size = 4\n\
+             listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\n\
+             auth_file = {}\nlogfile = {}\n",
+            server.port(),
+            users.display(),
+            folder.path().join("log").display()
+        );
+        let settings = folder.path().join("pgbouncer.ini");
+        fs::write(&settings, ini).expect("settings");
+        let mut command = Command::new("sh");
+        // It refuses root as PostgreSQL does.
+        if fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0) {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("mode");
+            command = Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--", "sh"]);
+        }
+        let watcher =
+            command.args(["-c", WATCH, "sh"]).arg(&settings).stdin(Stdio::piped()).spawn().expect("sh starts");
+        let mut bouncer = Self { port, folder, watcher };
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let ended = bouncer.watcher.try_wait().expect("its state");
+            assert!(ended.is_none(), "PgBouncer ends at once: run `make setup`\n{}", bouncer.log());
+            std::thread::yield_now();
+        }
+        bouncer
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// A server's URL with this before it.
+    fn before(&self, server: &Server, url: &str) -> String {
+        url.replacen(&format!(":{}/", server.port()), &format!(":{}/", self.port), 1)
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        drop(self.watcher.stdin.take());
+        // Only for order: nobody is helped by a failure here.
+        drop(self.watcher.wait());
+    }
+}
+
+const TRIPS: &str = "create schema app;
+    create type app.state as enum ('open', 'done');
+    create table app.trips (id bigint primary key, state app.state not null, place geometry(Point, 4326),
+        recorded_at timestamptz not null default now());
+    create index on app.trips (recorded_at);
+    create function app.more() returns void language sql as $$
+        insert into app.trips select coalesce(max(id), 0) + n, 'done', 'srid=4326;point(36.8 -1.3)', now()
+        from app.trips, generate_series(1, 1000) n group by n $$;";
+
+/// A migrated project with both its servers behind a PgBouncer each.
+async fn behind(test: &str) -> (TestDb, Project, [PgBouncer; 2]) {
+    let db = TestDb::new(test).await;
+    db.src(&format!("{TRIPS}{READABLE} grant select on all tables in schema app to app_ro; select app.more()")).await;
+    let trips = table("trips", "app.trips", "incremental", "watermark = \"recorded_at\"\nkey = [\"id\"]");
+    let clusters = Clusters::shared();
+    let bouncers = [PgBouncer::start(&clusters.source), PgBouncer::start(&clusters.target)];
+    let (source, target) = (db.source_url_as("app_ro"), db.target_url_as("dwh_loader"));
+    let project = Project::new(&db, &trips)
+        .config_with(&source, &bouncers[0].before(&clusters.source, &source))
+        .config_with(&target, &bouncers[1].before(&clusters.target, &target));
+    project.ok(&["migrate"]);
+    (db, project, bouncers)
+}
+
+async fn assert_equal(db: &TestDb) {
+    let same = |schema: &str| format!("select id, state::text as state, place, recorded_at from {schema}.trips");
+    assert_equal_tables(db, &same("app"), &same("bronze")).await;
+}
+
+async fn until_one_waits(watching: &Client) {
+    let waits = "select count(*) from pg_locks where not granted and relation = 'bronze.trips'::regclass";
+    while watching.query_one(waits, &[]).await.expect("locks").get::<_, i64>(0) == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runs_at_once_are_kept_apart() {
+    let (db, project, _bouncers) = behind("bounced_two").await;
+    let blocker = db.another_target().await;
+    blocker.batch_execute("begin; lock table bronze.trips in access exclusive mode").await.expect("locked");
+    let mut first = project.spawn(&["run"]);
+    until_one_waits(db.target()).await;
+    let second = project.fails(5, &["run"]).failure("trips");
+    assert_eq!(second.code, "locked", "{second:?}");
+    second.names(&["trips", "another run holds it"]);
+    blocker.batch_execute("commit").await.expect("free");
+    assert!(first.wait().expect("an end").success(), "the first run ends well");
+    assert_equal(&db).await;
+    db.src("select app.more()").await;
+    assert_eq!(total(&project.json(&["run"]), "trips", "rows_loaded"), 1000);
+    assert_equal(&db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_runs_at_once_lose_and_double_nothing() {
+    let (db, project, bouncers) = behind("bounced_many").await;
+    for _ in 0..3 {
+        db.src("select app.more()").await;
+        let runs: Vec<_> = (0..4).map(|_| project.spawn(&["run"])).collect();
+        let codes: Vec<_> = runs.into_iter().map(|mut run| run.wait().expect("an end").code()).collect();
+        assert!(codes.contains(&Some(0)), "{codes:?}\n{}", bouncers[1].log());
+        assert!(codes.iter().all(|code| matches!(code, Some(0 | 5))), "{codes:?}\n{}", bouncers[1].log());
+        assert_equal(&db).await;
+    }
+    let held = "select count(*) from dwh_control.extract_watermarks where lease_holder is not null";
+    assert_eq!(number(&db, held).await, 0, "nobody holds it any more");
+}

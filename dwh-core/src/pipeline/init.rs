@@ -1,0 +1,127 @@
+//! `init`: looks at a live source and writes a configuration in which every choice stands with its reason.
+
+mod choose;
+mod files;
+mod grants;
+mod look;
+mod names;
+mod render;
+mod report;
+mod stamp;
+
+use std::path::PathBuf;
+
+use crate::config::{Config, Environment, Secret};
+use crate::connect::Connector;
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::TableRef;
+use crate::source::survey::{ForeignType, Survey};
+use choose::Choice;
+use files::Files;
+
+pub use report::{InitReport, InitTable, LeftOut};
+
+/// The role that `grants.sql` makes where the one that was used may do too much.
+const READER: &str = "dwh_reader";
+
+/// The login that `grants.sql` makes where the one that was used may do too much.
+const LOADER: &str = "dwh_loader";
+
+/// What `init` is asked for.
+#[derive(Debug, Clone)]
+pub struct InitRequest {
+    /// Connection string of the source.
+    pub source: Secret,
+    /// Connection string of the target; it need not answer.
+    pub target: Secret,
+    /// Address of the blob store: `file:///folder` or `s3://bucket[/prefix]`.
+    pub blob: String,
+    /// Patterns over `schema.table`; empty: all tables.
+    pub tables: Vec<String>,
+    /// Patterns of tables that are left out.
+    pub exclude: Vec<String>,
+    /// Name of the project; `None`: the source's database.
+    pub name: Option<String>,
+    /// IANA name of the zone in which CSV files are stamped.
+    pub timezone: String,
+    /// Where the configuration goes; `.env` and `grants.sql` go beside it.
+    pub output_file: PathBuf,
+    /// Only look.
+    pub dry_run: bool,
+}
+
+/// A table that is copied.
+struct Taken {
+    name: String,
+    table: TableRef,
+    choice: Choice,
+    /// What a reader should know beside the choice.
+    remarks: Vec<String>,
+    /// Columns whose types the target lacks.
+    casts: Vec<ForeignType>,
+    /// Extensions whose types the columns need.
+    extensions: Vec<String>,
+}
+
+/// Looks at the source and writes `dwh.toml`, a private `.env` with both addresses, and `grants.sql`.
+///
+/// Reads catalogs, counters, and a bounded piece of the tables; changes nothing in either database. Of the three files
+/// all are written or none, and none that is there already is touched.
+///
+/// # Errors
+/// `Config` if a file is there already, a pattern matches nothing, or an argument cannot be used; `Permission` if no
+/// table can be read; `Unreachable`, `Auth` of the source. A target that does not answer is a warning.
+pub async fn init(request: &InitRequest, environment: &Environment) -> Result<InitReport> {
+    let files = Files::beside(&request.output_file);
+    if !request.dry_run {
+        files.refuse_existing()?;
+    }
+    let env = files::env(&[("DWH_SOURCE_URL", request.source.expose()), ("DWH_TARGET_URL", request.target.expose())])?;
+    let target = Connector::new("target", &request.target, environment)?;
+    let survey = Survey::open("source", &request.source, environment).await?;
+    let server = survey.server().await?;
+    let project = request.name.clone().unwrap_or_else(|| server.database.clone());
+    let header = render::header(request, &project, environment);
+    parse(&header, request).map_err(|error| {
+        error.with_hint("correct `--name`, `--timezone` or `--blob`: they go into the file as they are")
+    })?;
+    let mut look = look::Look::new(request, survey, server);
+    look.at_target(environment).await;
+    let (taken, left_out) = look.at_tables().await?;
+    let remarks = render::source_remarks(&look.server, &look.warnings);
+    let tables: String = taken.iter().map(render::table).collect();
+    let text = format!("{remarks}{header}{tables}{}", render::left_out(&left_out));
+    // Whatever the catalogs held, the file must run as it is.
+    let config = parse(&text, request).map_err(|error| {
+        Error::new(ErrorKind::Internal, "the configuration that was made cannot be read back").with_source(error)
+    })?;
+    let roles = grants::Roles {
+        source: if look.source_too_strong { READER } else { &look.server.role },
+        source_database: &look.server.database,
+        target: if look.target_too_strong { LOADER } else { target.user() },
+        target_database: target.database(),
+        owner: &config.target.owner_role,
+        reader: &config.target.reader_role,
+    };
+    let grants = grants::sql(&roles, &taken);
+    if !request.dry_run {
+        files.write(&text, &env, &grants)?;
+    }
+    Ok(InitReport {
+        project,
+        written: !request.dry_run,
+        files: [&files.config, &files.env, &files.grants].map(Clone::clone).to_vec(),
+        tables: taken.iter().map(report::table).collect(),
+        left_out,
+        warnings: look.warnings,
+        config: request.dry_run.then_some(text),
+        grants: request.dry_run.then_some(grants),
+    })
+}
+
+/// The configuration of a text, as a command would read it.
+fn parse(text: &str, request: &InitRequest) -> Result<Config> {
+    let values = [("DWH_SOURCE_URL", &request.source), ("DWH_TARGET_URL", &request.target)];
+    let environment = values.into_iter().map(|(name, url)| (name, url.expose())).collect();
+    Config::parse(text, &request.output_file, environment)
+}

@@ -1,0 +1,152 @@
+//! The three files of a new project: all of them, or none.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::config::Environment;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Where the files lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Files {
+    /// `dwh.toml`.
+    pub config: PathBuf,
+    /// `.env` beside it.
+    pub env: PathBuf,
+    /// `grants.sql` beside it.
+    pub grants: PathBuf,
+}
+
+impl Files {
+    pub(super) fn beside(config: &Path) -> Self {
+        Self {
+            config: config.to_owned(),
+            env: config.with_file_name(".env"),
+            grants: config.with_file_name("grants.sql"),
+        }
+    }
+
+    fn all(&self) -> [&Path; 3] {
+        [&self.config, &self.env, &self.grants]
+    }
+
+    /// Refuses if any of them is there.
+    pub(super) fn refuse_existing(&self) -> Result<()> {
+        // A link that leads nowhere is there as well.
+        let there: Vec<String> = self
+            .all()
+            .iter()
+            .filter(|path| path.symlink_metadata().is_ok())
+            .map(|path| format!("`{}`", path.display()))
+            .collect();
+        if there.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Config, format!("{} is there already, and nothing was written", there.join(" and ")))
+            .with_hint("move it away, name another folder with `--output-file`, or look only, with `--dry-run`"))
+    }
+
+    /// Writes all three, `.env` for its owner only. What was written is removed when a later one fails.
+    pub(super) fn write(&self, config: &str, env: &str, grants: &str) -> Result<()> {
+        let mut written: Vec<&Path> = Vec::new();
+        for (path, text, private) in
+            [(&self.env, env, true), (&self.grants, grants, false), (&self.config, config, false)]
+        {
+            if let Err(error) = create(path, text, private) {
+                written.iter().for_each(|path| drop(fs::remove_file(path)));
+                return Err(Error::new(ErrorKind::Config, format!("`{}` cannot be written: {error}", path.display()))
+                    .with_hint("nothing was left behind; name a folder of yours with `--output-file`"));
+            }
+            written.push(path);
+        }
+        Ok(())
+    }
+}
+
+/// Never over a file that is there, nor through a link.
+fn create(path: &Path, text: &str, private: bool) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if private {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    let mut file = options.open(path)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Half a file helps nobody; the write's own error is the one to tell.
+        drop(fs::remove_file(path));
+    }
+    written
+}
+
+/// The text of `.env`, which reads back as exactly these values.
+pub(super) fn env(values: &[(&str, &str)]) -> Result<String> {
+    let mut text = String::from(
+        "# The addresses of `dwh.toml` beside this file, passwords and all: keep it out of version control.\n",
+    );
+    for (name, value) in values {
+        // Between single quotes nothing is special, but there is no way to write one.
+        let quoted = if value.contains('\'') {
+            let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
+            format!("\"{escaped}\"")
+        } else {
+            format!("'{value}'")
+        };
+        text.push_str(&format!("{name}={quoted}\n"));
+    }
+    let back: Option<Environment> = dotenvy::from_read_iter(text.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .ok()
+        .map(|pairs| pairs.into_iter().collect());
+    let same = back.is_some_and(|back| values.iter().all(|(name, value)| back.get(name) == Some(value)));
+    if same {
+        Ok(text)
+    } else {
+        Err(Error::new(ErrorKind::Config, "an address holds a character that `.env` cannot keep, such as a line break")
+            .with_hint("write such characters in percent form: a line break is `%0A`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Files, env};
+
+    #[test]
+    fn addresses_come_back_as_they_were() {
+        for value in [
+            "postgresql://u:it%27s@h/d",
+            "host=h user=u password='a b'",
+            "host=h password='it\\'s $HOME \"x\" #1'",
+            "postgresql://u:p#$x${y}@h/d",
+        ] {
+            assert!(env(&[("DWH_SOURCE_URL", value)]).is_ok(), "{value}");
+        }
+    }
+
+    #[test]
+    fn all_of_them_or_none() {
+        let folder = tempfile::tempdir().expect("folder");
+        let files = Files::beside(&folder.path().join("dwh.toml"));
+        std::fs::create_dir(&files.config).expect("in the way");
+        let refused = files.refuse_existing().expect_err("a folder is there");
+        assert!(refused.to_string().contains("dwh.toml"));
+        let error = files.write("c", "e", "g").expect_err("cannot be written");
+        assert!(error.to_string().contains("dwh.toml"));
+        assert!(!files.env.exists() && !files.grants.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn addresses_are_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("folder");
+        let files = Files::beside(&folder.path().join("dwh.toml"));
+        files.write("c", "e", "g").expect("written");
+        let mode = std::fs::metadata(&files.env).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(files.write("c", "e", "g").is_err() && files.config.exists(), "what was there before stays");
+    }
+}

@@ -1,0 +1,214 @@
+//! The part of `init` that asks both servers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::choose::{Known, choose, needs_a_look, worth_a_look};
+use super::{InitRequest, LeftOut, Taken, names};
+use crate::config::Environment;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::missing_extension_hint;
+use crate::schema::{RelationKind, TableRef, quote_ident};
+use crate::source::survey::{ForeignType, Reach, Relation, ServerFacts, Survey, TableFacts};
+
+/// What is known while `init` looks.
+pub(super) struct Look<'a> {
+    request: &'a InitRequest,
+    survey: Survey,
+    target: Option<Survey>,
+    pub server: ServerFacts,
+    pub warnings: Vec<String>,
+    /// Whether the source's role may do more than read.
+    pub source_too_strong: bool,
+    /// Whether the target's login may do more than write its own.
+    pub target_too_strong: bool,
+}
+
+impl<'a> Look<'a> {
+    pub(super) fn new(request: &'a InitRequest, survey: Survey, server: ServerFacts) -> Self {
+        let mut look = Self {
+            request,
+            survey,
+            target: None,
+            source_too_strong: server.superuser,
+            target_too_strong: false,
+            warnings: Vec::new(),
+            server,
+        };
+        if look.server.superuser {
+            look.warn(&format!(
+                "the source's role `{}` is a superuser: take the one of grants.sql instead",
+                look.server.role
+            ));
+        }
+        if look.server.standby {
+            look.warn(
+                "the source is a standby, which does not see who is writing: name the primary as `primary_url` of \
+                 `[source.main]`",
+            );
+        }
+        look
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.warnings.push(text.to_owned());
+    }
+
+    /// Asks the target for what it has; one that does not answer is asked no further.
+    pub(super) async fn at_target(&mut self, environment: &Environment) {
+        let asked = async {
+            let survey = Survey::open("target", &self.request.target, environment).await?;
+            let server = survey.server().await?;
+            Ok::<_, Error>((survey, server))
+        };
+        match asked.await {
+            Ok((survey, server)) => {
+                self.target = Some(survey);
+                self.target_too_strong = server.superuser;
+                if server.superuser {
+                    self.warn(&format!(
+                        "the target's login `{}` is a superuser: take the one of grants.sql instead",
+                        server.role
+                    ));
+                }
+            }
+            Err(error) => self.warn(&format!("{error}: nothing is known of the target's types and roles")),
+        }
+    }
+
+    /// Looks at every table that is meant.
+    pub(super) async fn at_tables(&mut self) -> Result<(Vec<Taken>, Vec<LeftOut>)> {
+        let relations = self.survey.relations().await?;
+        let all: Vec<TableRef> = relations.iter().map(|relation| relation.table.clone()).collect();
+        let chosen = names::select(&all, &self.request.tables, &self.request.exclude)?;
+        let (mut copied, mut left_out): (Vec<&Relation>, Vec<LeftOut>) = Default::default();
+        for relation in relations.iter().zip(chosen).filter_map(|(relation, chosen)| chosen.then_some(relation)) {
+            match why_not(relation, &self.server.role) {
+                Some(reason) => left_out.push(reason),
+                None => copied.push(relation),
+            }
+        }
+        if copied.is_empty() {
+            return Err(nothing_readable(&self.server, &left_out));
+        }
+        if let Some(relation) = copied.iter().find(|relation| relation.writable).filter(|_| !self.source_too_strong) {
+            self.source_too_strong = true;
+            let text = format!(
+                "the source's role `{}` may write {}: take the one of grants.sql instead",
+                self.server.role, relation.table
+            );
+            self.warn(&text);
+        }
+        let tables: Vec<TableRef> = copied.iter().map(|relation| relation.table.clone()).collect();
+        let mut taken = Vec::new();
+        for (table, name) in tables.iter().zip(names::names(&tables)) {
+            let facts = self.survey.facts(table).await?;
+            match self.take(name, &facts).await? {
+                Some(table) => taken.push(table),
+                None => left_out.push(LeftOut {
+                    relation: table.to_string(),
+                    reason: "every column is generated".to_owned(),
+                    remedy: None,
+                }),
+            }
+        }
+        Ok((taken, left_out))
+    }
+
+    async fn take(&self, name: String, facts: &TableFacts) -> Result<Option<Taken>> {
+        let generated: Vec<&str> =
+            facts.schema.columns.iter().filter(|column| column.generated).map(|column| column.name.as_str()).collect();
+        if generated.len() == facts.schema.columns.len() {
+            return Ok(None);
+        }
+        let known_types = self.known_types(&facts.types).await?;
+        let (of_extensions, own): (Vec<ForeignType>, Vec<ForeignType>) =
+            facts.types.iter().cloned().partition(|found| found.extension.is_some());
+        let casts: Vec<ForeignType> =
+            own.into_iter().filter(|found| !known_types.as_ref().is_some_and(|k| k.contains(&found.name))).collect();
+        let mut reach: BTreeMap<String, Reach> = BTreeMap::new();
+        if needs_a_look(facts) {
+            for column in worth_a_look(facts) {
+                let found = self.survey.reach(&facts.schema, &column).await?;
+                reach.insert(column, found);
+                if found.unreachable != Some(true) {
+                    break;
+                }
+            }
+        }
+        let cast: BTreeSet<String> = casts.iter().map(|cast| cast.column.clone()).collect();
+        let mut choice = choose(&Known { facts, server: &self.server, reach: &reach, cast: &cast });
+        if let Some(known) = known_types {
+            let missing: BTreeSet<&str> =
+                of_extensions.iter().map(|t| t.name.as_str()).filter(|name| !known.iter().any(|k| k == name)).collect();
+            choice.doubts.extend(missing.into_iter().map(|name| {
+                format!("the target has no type `{name}`, and `dwh migrate` needs it: {}", missing_extension_hint(name))
+            }));
+        }
+        let mut remarks = Vec::new();
+        if !generated.is_empty() {
+            remarks.push(format!("generated, so left out: {}", generated.join(", ")));
+        }
+        let extensions = of_extensions.into_iter().filter_map(|found| found.extension).collect();
+        Ok(Some(Taken { name, table: facts.schema.table.clone(), choice, remarks, casts, extensions }))
+    }
+
+    /// Which of the types the target has; `None` if it did not answer.
+    async fn known_types(&self, types: &[ForeignType]) -> Result<Option<Vec<String>>> {
+        let Some(target) = &self.target else { return Ok(None) };
+        if types.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let names: Vec<String> = types.iter().map(|found| found.name.clone()).collect();
+        target.known_types(&names).await.map(Some)
+    }
+}
+
+/// What keeps a relation from being copied.
+fn why_not(relation: &Relation, role: &str) -> Option<LeftOut> {
+    let table = &relation.table;
+    let left_out =
+        |reason: String, remedy: Option<String>| Some(LeftOut { relation: table.to_string(), reason, remedy });
+    let other = match relation.kind {
+        RelationKind::View => "a view",
+        RelationKind::MaterializedView => "a materialized view",
+        RelationKind::Foreign => "a foreign table",
+        _ => "",
+    };
+    if !other.is_empty() {
+        let remedy = "to copy it all the same, write a `[[table]]` for it with mode \"snapshot\"";
+        return left_out(format!("it is {other}"), Some(remedy.to_owned()));
+    }
+    if relation.columns == 0 {
+        return left_out("it has no columns".to_owned(), None);
+    }
+    let to = quote_ident(role);
+    let mut grants = Vec::new();
+    if !relation.usage {
+        grants.push(format!("grant usage on schema {} to {to};", quote_ident(&table.schema)));
+    }
+    if i64::try_from(relation.unreadable.len()) == Ok(relation.columns) {
+        grants.push(format!("grant select on {} to {to};", table.sql()));
+    } else if !relation.unreadable.is_empty() {
+        let columns: Vec<String> = relation.unreadable.iter().map(|column| quote_ident(column)).collect();
+        grants.push(format!("grant select ({}) on {} to {to};", columns.join(", "), table.sql()));
+    }
+    if !grants.is_empty() {
+        return left_out(format!("role `{role}` may not read it"), Some(grants.join(" ")));
+    }
+    if relation.row_security {
+        let reason = format!("row security hides rows of it from role `{role}`");
+        return left_out(reason, Some(format!("alter role {to} bypassrls;")));
+    }
+    None
+}
+
+fn nothing_readable(server: &ServerFacts, left_out: &[LeftOut]) -> Error {
+    let first: Vec<&str> = left_out.iter().filter_map(|table| table.remedy.as_deref()).take(5).collect();
+    let hint = if first.is_empty() {
+        "check that this is the right database".to_owned()
+    } else {
+        format!("in the source: {}", first.join(" "))
+    };
+    let message = format!("source: role `{}` can copy no table of database `{}`", server.role, server.database);
+    Error::new(ErrorKind::Permission, message).with_hint(hint)
+}

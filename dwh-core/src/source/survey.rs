@@ -1,0 +1,173 @@
+//! Looking at a live database, to say how its tables are best copied. Reads catalogs and counters, and of the tables
+//! themselves no more than a bounded count and the ends of one column.
+
+mod facts;
+mod sql;
+
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use crate::config::{Environment, Secret};
+use crate::connect::{Connector, sort};
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::{RelationKind, TableRef, TableSchema, quote_ident};
+
+pub(crate) use facts::{
+    Counters, ForeignType, Reach, Relation, Rows, ServerFacts, TableFacts, Trigger, counted, grouped,
+};
+
+/// Where counting a table that was never analyzed stops.
+const COUNTED: u64 = 100_000;
+
+/// How long one look into a table may take: the source has other work.
+const PATIENCE: &str = "begin read only; set local statement_timeout = '5s'; set local lock_timeout = '2s'";
+
+/// A connection to a database that is looked at.
+pub(crate) struct Survey {
+    client: Client,
+}
+
+impl Survey {
+    /// Connects.
+    ///
+    /// # Errors
+    /// `Config`, `Unreachable`, `Auth`.
+    pub(crate) async fn open(name: &str, url: &Secret, environment: &Environment) -> Result<Self> {
+        Ok(Self { client: Connector::new(name, url, environment)?.connect().await? })
+    }
+
+    async fn rows(&self, sql: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>> {
+        self.client.query_typed(sql, values).await.map_err(sort)
+    }
+
+    /// What the server says of itself.
+    pub(crate) async fn server(&self) -> Result<ServerFacts> {
+        let row = self.client.query_typed_one(sql::SERVER, &[]).await.map_err(sort)?;
+        Ok(ServerFacts {
+            role: row.get("role"),
+            superuser: row.get("superuser"),
+            database: row.get("database"),
+            timezone: row.get("timezone"),
+            standby: row.get("standby"),
+            counted_since: row.get("counted_since"),
+        })
+    }
+
+    /// Everything that rows could be read from; partitions, children, chunks and what extensions brought left out.
+    pub(crate) async fn relations(&self) -> Result<Vec<Relation>> {
+        Ok(self.rows(sql::RELATIONS, &[]).await?.iter().map(relation).collect())
+    }
+
+    /// What is known of a table.
+    ///
+    /// # Errors
+    /// `NotFound` if it was dropped meanwhile.
+    pub(crate) async fn facts(&self, table: &TableRef) -> Result<TableFacts> {
+        let gone = || Error::new(ErrorKind::NotFound, format!("{table} is not there any more"));
+        let schema = crate::catalog::describe(&self.client, table).await?.ok_or_else(gone)?;
+        let names: [(&(dyn ToSql + Sync), Type); 2] = [(&table.schema, Type::TEXT), (&table.name, Type::TEXT)];
+        let row = self.rows(sql::COUNTERS, &names).await?.pop().ok_or_else(gone)?;
+        let number = |name: &str| u64::try_from(row.get::<_, i64>(name)).unwrap_or_default();
+        let counters =
+            Counters { inserted: number("inserted"), updated: number("updated"), deleted: number("deleted") };
+        Ok(TableFacts {
+            rows: self.count(&schema).await?,
+            counters,
+            triggers: self.rows(sql::TRIGGERS, &names).await?.iter().map(trigger).collect(),
+            types: self.rows(sql::TYPES, &names).await?.iter().map(foreign_type).collect(),
+            subscribed: row.get("subscribed"),
+            schema,
+        })
+    }
+
+    async fn count(&self, schema: &TableSchema) -> Result<Rows> {
+        // Before version 14 a table that was never analyzed has 0 rows, not -1.
+        if let Some(rows) = u64::try_from(schema.row_estimate).ok().filter(|rows| *rows > 0) {
+            return Ok(Rows::About(rows));
+        }
+        let limit = COUNTED + 1;
+        let sql = format!("select count(*) as rows from (select from {} limit {limit}) as counted", schema.table.sql());
+        let Some(row) = self.look(&sql).await? else { return Ok(Rows::Unknown) };
+        let rows = u64::try_from(row.get::<_, i64>("rows")).unwrap_or_default();
+        Ok(if rows > COUNTED { Rows::MoreThan(COUNTED) } else { Rows::Exactly(rows) })
+    }
+
+    /// Looks at the values of a time column.
+    pub(crate) async fn reach(&self, schema: &TableSchema, column: &str) -> Result<Reach> {
+        let (table, name) = (schema.table.sql(), quote_ident(column));
+        let sql =
+            format!("select exists (select from {table} where {name} is null or {name} = 'infinity') as unreachable");
+        let unreachable = self.look(&sql).await?.map(|row| row.get("unreachable"));
+        let mut reach = Reach { unreachable, age_days: None };
+        if schema.indexed.iter().any(|indexed| indexed == column) {
+            let sql = format!(
+                "select (extract(epoch from now() - min({name})::timestamptz) / 86400)::bigint as age \
+                 from {table} where {name} > '-infinity'"
+            );
+            reach.age_days = self.look(&sql).await?.and_then(|row| row.get("age"));
+        }
+        Ok(reach)
+    }
+
+    /// One row of a read that may take a while; `None` if it took too long.
+    async fn look(&self, sql: &str) -> Result<Option<Row>> {
+        self.client.batch_execute(PATIENCE).await.map_err(sort)?;
+        let row = self.client.query_typed_one(sql, &[]).await.map_err(sort);
+        self.client.batch_execute("rollback").await.map_err(sort)?;
+        match row {
+            Ok(row) => Ok(Some(row)),
+            Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::Locked) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Which of these types the database has.
+    pub(crate) async fn known_types(&self, names: &[String]) -> Result<Vec<String>> {
+        let rows = self.rows(sql::KNOWN_TYPES, &[(&names, Type::TEXT_ARRAY)]).await?;
+        Ok(rows.iter().map(|row| row.get("name")).collect())
+    }
+}
+
+fn relation(row: &Row) -> Relation {
+    let kind = match row.get::<_, &str>("kind") {
+        "p" => RelationKind::Partitioned,
+        "v" => RelationKind::View,
+        "m" => RelationKind::MaterializedView,
+        "f" => RelationKind::Foreign,
+        _ => RelationKind::Table,
+    };
+    Relation {
+        table: TableRef::new(row.get::<_, String>("schema"), row.get::<_, String>("name")),
+        kind,
+        usage: row.get("usage"),
+        row_security: row.get("row_security"),
+        columns: row.get("columns"),
+        unreadable: row.get("unreadable"),
+        writable: row.get("writable"),
+    }
+}
+
+fn trigger(row: &Row) -> Trigger {
+    let arguments: Vec<u8> = row.get("arguments");
+    Trigger {
+        insert: row.get("on_insert"),
+        update: row.get("on_update"),
+        function: row.get("function"),
+        body: row.get("body"),
+        // Each ends with a zero byte.
+        arguments: arguments
+            .split(|byte| *byte == 0)
+            .filter(|argument| !argument.is_empty())
+            .map(|argument| String::from_utf8_lossy(argument).into_owned())
+            .collect(),
+    }
+}
+
+fn foreign_type(row: &Row) -> ForeignType {
+    ForeignType {
+        column: row.get("column"),
+        name: row.get("name"),
+        extension: row.get("extension"),
+        plain: row.get("plain"),
+    }
+}

@@ -1,0 +1,75 @@
+//! What is asked of the catalogs, each text run with an empty `search_path`.
+
+pub(super) const SERVER: &str = "select current_user::text as role, r.rolsuper as superuser, \
+     pg_catalog.current_database()::text as database, pg_catalog.pg_is_in_recovery() as standby, \
+     (select s.reset_val from pg_catalog.pg_settings s where s.name = 'TimeZone') as timezone, \
+     (select pg_catalog.to_char(d.stats_reset, 'YYYY-MM-DD') from pg_catalog.pg_stat_database d \
+         where d.datname = pg_catalog.current_database()) as counted_since \
+     from pg_catalog.pg_roles r where r.rolname = current_user";
+
+/// Schemas of TimescaleDB hold its chunks; `deptype` `e` belongs to an extension.
+pub(super) const RELATIONS: &str = "select n.nspname::text as schema, c.relname::text as name, c.relkind::text as kind, \
+     pg_catalog.has_schema_privilege(n.oid, 'usage') as usage, \
+     c.relkind in ('r', 'p') and pg_catalog.row_security_active(c.oid) as row_security, \
+     a.columns, a.unreadable, \
+     pg_catalog.has_table_privilege(c.oid, 'insert, update, delete, truncate') as writable \
+     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+     cross join lateral (select count(*) as columns, \
+         coalesce(pg_catalog.array_agg(a.attname::text order by a.attnum) \
+             filter (where not pg_catalog.has_column_privilege(c.oid, a.attnum, 'select')), '{}') as unreadable \
+         from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) a \
+     where c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relpersistence <> 't' \
+     and n.nspname <> 'information_schema' and n.nspname not like 'pg\\_%' \
+     and n.nspname !~ '^_?timescaledb_' \
+     and not exists (select from pg_catalog.pg_inherits i where i.inhrelid = c.oid) \
+     and not exists (select from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+         and d.objid = c.oid and d.deptype = 'e') \
+     order by 1, 2";
+
+/// Rows are written to the partitions, so it is there that they are counted.
+pub(super) const COUNTERS: &str = "with recursive family(oid) as ( \
+         select c.oid from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+             where n.nspname = $1 and c.relname = $2 \
+         union select i.inhrelid from pg_catalog.pg_inherits i join family f on f.oid = i.inhparent) \
+     select coalesce(sum(s.n_tup_ins), 0)::bigint as inserted, coalesce(sum(s.n_tup_upd), 0)::bigint as updated, \
+         coalesce(sum(s.n_tup_del), 0)::bigint as deleted, \
+         exists (select from pg_catalog.pg_subscription_rel r join family f on f.oid = r.srrelid) as subscribed \
+     from family f left join pg_catalog.pg_stat_user_tables s on s.relid = f.oid";
+
+/// `tgtype`: 1 for each row, 2 before, 4 insert, 16 update. Those that fire only for replication (`R`) or never stay out.
+pub(super) const TRIGGERS: &str = "select (t.tgtype & 4) <> 0 as on_insert, (t.tgtype & 16) <> 0 as on_update, \
+         p.proname::text as function, coalesce(p.prosrc, '') as body, t.tgargs as arguments \
+     from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid \
+     join pg_catalog.pg_class c on c.oid = t.tgrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+     where n.nspname = $1 and c.relname = $2 and not t.tgisinternal and t.tgenabled in ('O', 'A') \
+     and (t.tgtype & 3) = 3 order by t.tgname";
+
+/// Columns of types that are not PostgreSQL's own. A domain is followed to its base, an array to its elements; the
+/// plain type is the base where that comes with PostgreSQL or an extension, else text.
+pub(super) const TYPES: &str = "select a.attname::text as column, e.typname::text as name, x.extname::text as extension, \
+         case when own.made then case when b.typcategory = 'A' then 'text[]' else 'text' end \
+              else pg_catalog.format_type(b.oid, base.modifier) end as plain \
+     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+     join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped \
+     cross join lateral ( \
+         with recursive chain(oid, modifier, step) as ( \
+             select a.atttypid, a.atttypmod, 0 \
+             union all \
+             select t.typbasetype, t.typtypmod, chain.step + 1 from chain \
+             join pg_catalog.pg_type t on t.oid = chain.oid and t.typtype = 'd') \
+         select oid, modifier, step from chain order by step desc limit 1) base \
+     join pg_catalog.pg_type b on b.oid = base.oid \
+     join pg_catalog.pg_type inner_type on inner_type.oid = \
+         case when b.typcategory = 'A' and b.typelem <> 0 then b.typelem else b.oid end \
+     join pg_catalog.pg_type e on e.oid = case when base.step > 0 then a.atttypid else inner_type.oid end \
+     left join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass and d.objid = e.oid \
+         and d.deptype = 'e' and d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass \
+     left join pg_catalog.pg_extension x on x.oid = d.refobjid \
+     cross join lateral (select inner_type.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace and not exists ( \
+         select from pg_catalog.pg_depend i where i.classid = 'pg_catalog.pg_type'::pg_catalog.regclass \
+         and i.objid = inner_type.oid and i.deptype = 'e') as made) own \
+     where n.nspname = $1 and c.relname = $2 and a.attgenerated = '' \
+     and e.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace order by a.attnum";
+
+pub(super) const KNOWN_TYPES: &str =
+    "select distinct t.typname::text as name from pg_catalog.pg_type t where t.typname = any ($1)";
