@@ -166,7 +166,7 @@ Examples:
     /// window is a run with its own CSV. A call that was cut off goes on where it stood when it is made again.
     #[command(after_help = "\
 Examples:
-  dwh backfill trips --from 2026-09-01T00:00:00Z --to 2026-09-30T23:59:59Z
+  dwh backfill trips --from 2026-09-01T00:00:00Z --to 2026-10-01T00:00:00Z
   dwh backfill trips --from 2026-09-01T00:00:00Z --dry-run")]
     Backfill(BackfillArgs),
     /// Read all history of a table again, up to the watermark
@@ -424,7 +424,7 @@ pub struct BackfillArgs {
     /// The first moment to read again
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub from: Timestamp,
-    /// The last moment to read again [default: the watermark]
+    /// The first moment not to read again any more [default: up to the watermark]
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub to: Option<Timestamp>,
     /// Options shared with `reseed`.

@@ -14,6 +14,10 @@
 //! # PgBouncer
 //! In transaction mode a `set` does not stay with the session: what depends on [`SESSION_SETTINGS`] must repeat them
 //! with `set local` in its transaction.
+//!
+//! Statements must be unnamed (`query_typed`), or be named only inside a transaction: before 1.21, PgBouncer does not
+//! keep track of names, and two processes use the same ones. A source table with `query`, or with `select`, is
+//! described by a prepared statement: its source needs PgBouncer 1.21 with `max_prepared_statements`, or none.
 
 mod errors;
 mod parse;

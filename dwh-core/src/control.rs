@@ -236,11 +236,9 @@ impl Control {
             (&self.host, Type::TEXT),
         ];
         let rows = self.ask(client, &sql, params).await?;
-        let sql = format!(
-            "select pg_catalog.setval(s, greatest($1, pg_catalog.pg_sequence_last_value(s))) \
-             from (select pg_catalog.pg_get_serial_sequence($2, 'run_id')::pg_catalog.regclass as s) x"
-        );
-        self.ask(client, &sql, &[(&lost.above.0, Type::INT8), (&self.log(), Type::TEXT)]).await?;
+        let sql = "select pg_catalog.setval(s, greatest($1, pg_catalog.pg_sequence_last_value(s))) \
+             from (select pg_catalog.pg_get_serial_sequence($2, 'run_id')::pg_catalog.regclass as s) x";
+        self.ask(client, sql, &[(&lost.above.0, Type::INT8), (&self.log(), Type::TEXT)]).await?;
         rows.first().map_or_else(
             || {
                 Err(Error::new(ErrorKind::Contract, format!("run {} is in the run log already", upload.run_id))

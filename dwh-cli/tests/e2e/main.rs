@@ -1,5 +1,6 @@
 //! The command from end to end, against throwaway clusters, in one binary so that they start once.
 
+mod backfill;
 mod crash;
 mod first_minutes;
 mod foreign;
@@ -15,3 +16,4 @@ mod relations;
 mod replay;
 mod support;
 mod types;
+mod verify;

@@ -23,7 +23,7 @@ pub struct BackfillRequest {
     pub table: String,
     /// The first moment that is read again.
     pub from: Timestamp,
-    /// The last moment that is read again; `None`: the watermark.
+    /// The first moment that is not read again any more; `None`: after the watermark.
     pub to: Option<Timestamp>,
     /// Wait where another run holds the table, instead of failing with `Locked`.
     pub wait: bool,
@@ -143,9 +143,10 @@ impl Pipeline {
         if table.mode != Mode::Incremental {
             return Err(whole(table));
         }
-        // The first moment itself is read as well.
+        // Windows of runs are exclusive below and inclusive above; people mean it the other way round.
         let low = request.from.minus(Micros(1));
-        let work = Work { table, kind: RunKind::Backfill, low, to: request.to, wait: request.wait };
+        let to = request.to.map(|to| to.minus(Micros(1)));
+        let work = Work { table, kind: RunKind::Backfill, low, to, wait: request.wait };
         self.read_again(work, request.restart, request.dry_run, cancel).await
     }
 
@@ -224,7 +225,7 @@ impl Pipeline {
         if !report.dry_run
             && let Err(error) = self.recover_table(work.table, &mut state, &mut report.runs, cancel).await
             // A load that failed is in the report.
-            && !report.runs.last().is_some_and(|run| run.error.is_some())
+            && report.runs.last().is_none_or(|run| run.error.is_none())
         {
             return Err(error);
         }
@@ -314,6 +315,7 @@ struct Work<'a> {
     kind: RunKind,
     /// Exclusive.
     low: Timestamp,
+    /// Inclusive.
     to: Option<Timestamp>,
     wait: bool,
 }
@@ -335,7 +337,7 @@ impl Work<'_> {
         }
         let end = match self.to {
             Some(to) if to <= self.low => {
-                return fail(format!("the range ends at {to}, before it begins"), "give `--to` a time after `--from`");
+                return fail("the range ends before it begins".to_owned(), "give `--to` a time after `--from`");
             }
             Some(to) if to <= limit => to,
             _ => unfinished_end(self.low, limit, log).unwrap_or(limit),

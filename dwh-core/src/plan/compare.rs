@@ -93,8 +93,8 @@ impl<'a> Compared<'a> {
     pub(crate) fn declare(&self, cursor: &str, bucket: i64) -> String {
         let key: Vec<String> = self.key.iter().map(|name| format!("{}::text", self.value(name))).collect();
         format!(
-            "declare {cursor} no scroll cursor for select {} as kh, {} as rh, array[{}]::text[], {} from {}{} \
-             order by kh collate \"C\", rh collate \"C\"",
+            "declare {cursor} no scroll cursor for select q.* from (select {} as kh, {} as rh, array[{}]::text[], {} \
+             from {}{}) q order by q.kh collate \"C\", q.rh collate \"C\"",
             self.key_hash(),
             self.row_hash(),
             key.join(", "),

@@ -1,5 +1,6 @@
 //! What `verify` found: a line a table, then the keys that differ.
 
+use dwh_core::config::Mode;
 use dwh_core::pipeline::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport};
 
 use super::{Tone, plain};
@@ -54,10 +55,15 @@ fn result(found: &TableVerify) -> (String, Tone) {
     match found.differences() {
         _ if found.error.is_some() => ("FAILED".to_owned(), Tone::Bad),
         0 if problems > 0 => ("FILES DAMAGED".to_owned(), Tone::Bad),
-        0 if found.loaded_at.is_none() => ("never loaded".to_owned(), Tone::Warn),
+        0 if is_untold(found) => ("nothing yet".to_owned(), Tone::Warn),
         0 => ("equal".to_owned(), Tone::Good),
         _ => ("DIFFERENT".to_owned(), Tone::Bad),
     }
+}
+
+/// Nothing was loaded yet, or no watermark is known up to which rows could be compared.
+fn is_untold(found: &TableVerify) -> bool {
+    found.loaded_at.is_none() || (found.mode == Mode::Incremental && found.range.is_none())
 }
 
 fn details(text: &mut String, found: &TableVerify) {

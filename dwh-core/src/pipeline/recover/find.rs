@@ -7,7 +7,7 @@ use crate::config::Mode;
 use crate::pipeline::recover::Trouble;
 use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{RunRecord, TableState};
-use crate::watermark::Timestamp;
+use crate::watermark::{Micros, Timestamp};
 
 /// Everything that is known of a table, read under its lease: whoever worked on an unfinished run is dead.
 #[derive(Debug, Default)]
@@ -226,7 +226,11 @@ fn gaps<'a>(records: impl Iterator<Item = &'a RunRecord>) -> Vec<Found> {
                 run_id: Some(run_id),
                 csv: None,
                 message: format!("no loaded run has read from {reached} to {low}, where run {run_id} begins"),
-                mend: Mend::Person(format!("read it with `dwh backfill TABLE --from {reached} --to {low}`")),
+                // A gap ends with the moment `low`; `--to` is the first one that is not read.
+                mend: Mend::Person(format!(
+                    "read it with `dwh backfill TABLE --from {reached} --to {}`",
+                    low.plus(Micros(1))
+                )),
             });
         }
         reached = reached.max(end);
