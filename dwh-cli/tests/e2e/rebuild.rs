@@ -123,8 +123,10 @@ async fn lost_and_rebuilt(db: &TestDb, project: &Project) {
 
     db.src("insert into app.trips values (99, 'planned'); insert into app.points values (99, now(), null)").await;
     let next = project.json(&["run"]);
-    assert_eq!((total(&next, "trips", "rows_extracted"), total(&next, "points", "rows_loaded")), (1, 1), "{next:#}");
-    assert_eq!(total(&next, "pings", "rows_extracted"), 0, "no history is read again: {next:#}");
+    assert_eq!((total(&next, "trips", "rows_loaded"), total(&next, "points", "rows_loaded")), (1, 1), "{next:#}");
+    // The sweep may deliver the last run's rows again while other tests have transactions open in the same cluster.
+    assert!(total(&next, "pings", "rows_extracted") <= 5, "no history is read again: {next:#}");
+    assert_eq!(total(&next, "pings", "rows_loaded"), 0, "{next:#}");
     for name in ["pings", "points", "trips", "devices"] {
         assert_equal_tables(db, &format!("select * from app.{name}"), &format!("select * from bronze.{name}")).await;
     }
@@ -180,7 +182,7 @@ async fn what_is_there_is_refused_and_put_aside_when_told() {
     let untouched = number(&db, "select count(*) from dwh_control.extract_runs where table_name <> 'trips'").await;
     assert_eq!(untouched, others, "the other tables keep their runs");
     let next = project.json(&["run", "trips"]);
-    assert_eq!(total(&next, "trips", "rows_extracted"), 0, "{next:#}");
+    assert_eq!(total(&next, "trips", "rows_loaded"), 0, "{next:#}");
 }
 
 #[tokio::test]
@@ -203,7 +205,9 @@ async fn what_waits_in_exports_is_loaded_by_the_next_run() {
 #[tokio::test]
 async fn runs_that_found_nothing_leave_no_gap() {
     let db = source("rebuild_quiet").await;
-    let project = Project::new(&db, &config());
+    // Without the sweep, which may find rows again, a quiet run is an empty one.
+    let quiet = config().replace("on_conflict = \"update\"", "on_conflict = \"update\"\nlate_window = \"0\"");
+    let project = Project::new(&db, &quiet);
     project.ok(&["migrate"]);
     project.ok(&["run", "trips"]);
     project.ok(&["run", "trips"]);
