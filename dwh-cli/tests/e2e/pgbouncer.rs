@@ -75,18 +75,19 @@ impl Drop for PgBouncer {
 }
 
 const TRIPS: &str = "create schema app;
-    create type app.state as enum ('open', 'done');
-    create table app.trips (id bigint primary key, state app.state not null, place geometry(Point, 4326),
+    create type public.state as enum ('open', 'done');
+    create table app.trips (id bigint primary key, state public.state not null, place geometry(Point, 4326),
         recorded_at timestamptz not null default now());
     create index on app.trips (recorded_at);
     create function app.more() returns void language sql as $$
-        insert into app.trips select coalesce(max(id), 0) + n, 'done', 'srid=4326;point(36.8 -1.3)', now()
-        from app.trips, generate_series(1, 1000) n group by n $$;";
+        insert into app.trips select (select coalesce(max(id), 0) from app.trips) + n, 'done',
+        'srid=4326;point(36.8 -1.3)', now() from generate_series(1, 1000) n $$;";
 
 /// A migrated project with both its servers behind a PgBouncer each.
 async fn behind(test: &str) -> (TestDb, Project, [PgBouncer; 2]) {
     let db = TestDb::new(test).await;
     db.src(&format!("{TRIPS}{READABLE} grant select on all tables in schema app to app_ro; select app.more()")).await;
+    db.tgt("create type public.state as enum ('open', 'done')").await;
     let trips = table("trips", "app.trips", "incremental", "watermark = \"recorded_at\"\nkey = [\"id\"]");
     let clusters = Clusters::shared();
     let bouncers = [PgBouncer::start(&clusters.source), PgBouncer::start(&clusters.target)];
@@ -104,7 +105,8 @@ async fn assert_equal(db: &TestDb) {
 }
 
 async fn until_one_waits(watching: &Client) {
-    let waits = "select count(*) from pg_locks where not granted and relation = 'bronze.trips'::regclass";
+    let waits = "select count(*) from pg_locks where not granted and relation = 'bronze.trips'::regclass
+        and database = (select oid from pg_database where datname = current_database())";
     while watching.query_one(waits, &[]).await.expect("locks").get::<_, i64>(0) == 0 {
         tokio::task::yield_now().await;
     }

@@ -180,9 +180,6 @@ async fn missing(store: &dyn BlobStore) {
     store.delete(&key).await.expect("delete");
     absent(store, &key).await;
     absent(store, &to).await;
-    // A key above an object is no object.
-    store.put(&to, &Bytes::from_static(b"x")).await.expect("put");
-    assert_eq!(kind(store.get(&self::key("missing")).await), ErrorKind::NotFound);
 }
 
 async fn odd_keys(store: &dyn BlobStore) {

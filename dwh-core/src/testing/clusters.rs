@@ -179,7 +179,7 @@ fn watch(folder: &Path, port: u16) -> Option<Child> {
     let settings = format!(
         "-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off \
          -c synchronous_commit=off -c full_page_writes=off -c max_prepared_transactions=20 -c max_connections=200 \
-         -c shared_buffers=64MB -c timezone=UTC -c log_timezone=UTC",
+         -c shared_buffers=64MB -c authentication_timeout=600 -c timezone=UTC -c log_timezone=UTC",
         folder.display()
     );
     let mut watcher = as_postgres("sh")

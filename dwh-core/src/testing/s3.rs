@@ -117,11 +117,14 @@ impl S3Server {
         let weed = std::env::var_os("DWH_TEST_WEED")
             .expect("DWH_TEST_WEED is not set: run `make test`, which installs SeaweedFS and names it there");
         let ports: [u16; 5] = std::array::from_fn(|_| free_port());
-        // Without a folder of its own it would write logs into the temporary folder. The script waits for the end of
-        // its input, which is the end of this process or of this value, then ends the server and cleans up.
+        // The script waits for the end of its input, which is the end of this process or of this value, then ends the
+        // server and cleans up, also the sockets that SeaweedFS leaves in /tmp under its ports.
         let script = r#"folder=$(mktemp -d) || exit 1
             "$@" -dir="$folder" >"$folder.log" 2>&1 & pid=$!
-            cat >/dev/null; kill -9 "$pid"; wait "$pid"; rm -rf "$folder" "$folder.log""#;
+            cat >/dev/null; kill -9 "$pid"; wait "$pid"; rm -rf "$folder" "$folder.log"
+            for port in $PORTS; do rm -f /tmp/seaweedfs-*-"$port".sock; done"#;
+        let taken: Vec<String> =
+            ports.iter().flat_map(|port| [port.to_string(), (port + 10_000).to_string()]).collect();
         let [s3, master, filer, volume, admin] = ports;
         let supervisor = Command::new("sh")
             .args(["-c", script, "sh"])
@@ -137,8 +140,10 @@ impl S3Server {
             .args([format!("-s3.port={s3}"), format!("-master.port={master}"), format!("-admin.port={admin}")])
             .args([format!("-filer.port={filer}"), format!("-volume.port={volume}")])
             .envs([("AWS_ACCESS_KEY_ID", "dwh-test"), ("AWS_SECRET_ACCESS_KEY", "dwh-secret")])
-            .env("GOMEMLIMIT", "600MiB")
+            .envs([("GOMEMLIMIT", "600MiB"), ("PORTS", &taken.join(" "))])
             .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .expect("sh");
         let endpoint = format!("http://127.0.0.1:{s3}");

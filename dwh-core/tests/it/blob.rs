@@ -4,9 +4,10 @@ mod archive;
 mod s3;
 
 use bytes::Bytes;
+use dwh_core::blob::{Body, ByteStream};
 use dwh_core::testing::blob_contract;
 use dwh_core::{BlobKey, BlobStore, ErrorKind, LocalBlobs, MemoryBlobs};
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::os::unix::fs::symlink;
 
 pub fn key(text: &str) -> BlobKey {
@@ -16,6 +17,36 @@ pub fn key(text: &str) -> BlobKey {
 pub async fn keys(store: &dyn BlobStore, prefix: &str) -> Vec<String> {
     let metas: Vec<_> = store.list(prefix).try_collect().await.expect("list");
     metas.into_iter().map(|meta| meta.key.to_string()).collect()
+}
+
+/// A body of so many MiB, in the middle of which another writer takes the key.
+struct Slow<S>(S, BlobKey, usize);
+
+impl<S: BlobStore + Clone + 'static> Body for Slow<S> {
+    fn open(&self) -> ByteStream {
+        let (store, key) = (self.0.clone(), self.1.clone());
+        let other = stream::once(async move {
+            store.put(&key, &Bytes::from_static(b"first")).await?;
+            Ok(Bytes::from_static(b"second"))
+        });
+        stream::iter((0..self.2).map(|_| Ok(Bytes::from(vec![1; 1 << 20])))).chain(other).boxed()
+    }
+}
+
+/// Who comes second must not replace what is there, even if nothing was when it began.
+pub async fn taken_meanwhile<S: BlobStore + Clone + 'static>(store: S, name: &str, mebibytes: usize) {
+    let key = key(name);
+    let error = store.put(&key, &Slow(store.clone(), key.clone(), mebibytes)).await.expect_err("the key is taken");
+    assert_eq!(error.kind(), ErrorKind::Exists, "{store:?} {name}: {error:?}");
+    let kept: Vec<Bytes> = store.get(&key).await.expect("get").body.try_collect().await.expect("body");
+    assert_eq!(kept.concat(), b"first", "{store:?} {name}");
+}
+
+#[tokio::test]
+async fn a_key_that_is_taken_meanwhile_is_kept() {
+    taken_meanwhile(MemoryBlobs::new(), "a.csv", 1).await;
+    let (_folder, store) = local();
+    taken_meanwhile(store, "a.csv", 1).await;
 }
 
 #[tokio::test]
@@ -50,6 +81,8 @@ async fn local_lists_no_unfinished_file() {
     let table = folder.path().join("made/on/demand/fleet/exports/trips");
     std::fs::write(table.join("~abc.part"), b"half").expect("write");
     assert_eq!(keys(&store, "").await, [csv.as_str()]);
+    let folder = store.get(&key("fleet/exports/trips")).await.expect_err("a folder is no object");
+    assert_eq!(folder.kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test]
@@ -77,11 +110,10 @@ fn local_takes_absolute_paths_only() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_called_that() {
-    // Linux has a file that is always full; a folder on it there is not, so the store is one level down from a file.
+async fn local_names_the_path_that_fails() {
     let (folder, _) = local();
     std::fs::write(folder.path().join("file"), b"").expect("write");
     let store = LocalBlobs::open(&format!("file://{}/file", folder.path().display())).expect("store");
-    let error = store.put(&key("a/b.csv"), &Bytes::from_static(b"x")).await.expect_err("no folder");
-    assert!(error.to_string().contains("file"), "{error}");
+    let error = store.put(&key("a/b.csv"), &Bytes::from_static(b"x")).await.expect_err("a file is no folder");
+    assert!(error.to_string().contains("/file"), "{error}");
 }

@@ -111,10 +111,10 @@ impl Client {
         match head.await {
             Ok(_) => Ok(true),
             // HEAD says no without a reason; the request that follows gets one.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::Internal) => {
-                Ok(false)
-            }
-            Err(error) => Err(error),
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::Config | ErrorKind::Internal => Ok(false),
+                _ => Err(error),
+            },
         }
     }
 

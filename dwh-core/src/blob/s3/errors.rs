@@ -125,17 +125,10 @@ pub(super) fn unreachable(options: &S3Options, what: &str) -> Error {
         .with_hint("check that it runs, and the endpoint: `[blob] endpoint` or AWS_ENDPOINT_URL")
 }
 
+/// Looks into I/O errors too: hyper wraps the TLS library's error in one or two of them, whose `source()` skips it.
 fn is_tls(error: &(dyn StdError + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        // hyper wraps the TLS library's error in an I/O error, whose source() skips it.
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return true;
-        }
-        next = cause.source();
-    }
-    false
+    let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || within.is_some_and(|within| is_tls(within)) || error.source().is_some_and(is_tls)
 }
 
 #[cfg(test)]
