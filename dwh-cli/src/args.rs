@@ -177,6 +177,44 @@ Examples:
   dwh reseed trips
   dwh reseed trips --dry-run")]
     Reseed(ReseedArgs),
+    /// Put run log, blobs and bronze in agreement, and say what only a person can decide
+    ///
+    /// Finds what crashes and people left: CSV files that were not loaded, moved or finished, runs that nobody works
+    /// on, files that are missing, gaps between windows. Mends what it can. Ends with 4 if something is left to decide.
+    #[command(after_help = "\
+Examples:
+  dwh recover --dry-run         what is stuck, and what would be done
+  dwh recover
+  dwh recover 'position_*' --output json | jq '.found[] | select(.outcome == \"person\")'")]
+    Recover(RecoverArgs),
+    /// Load the CSV files of a table in processed/ again
+    ///
+    /// In the order of their runs, each checked against its manifest, each as a run of its own. The watermark stays;
+    /// an older CSV never overwrites newer rows. Of a snapshot table only the newest CSV is loaded.
+    #[command(after_help = "\
+Examples:
+  dwh replay trips --dry-run
+  dwh replay trips
+  dwh replay trips --from 2026-09-01T00:00:00Z --to 2026-09-30T23:59:59Z")]
+    Replay(ReplayArgs),
+    /// Make bronze, watermarks and run log anew from the blob store alone
+    ///
+    /// For a lost database: the sources need not answer. The next `dwh run` continues where the newest CSV left off.
+    /// Refuses if the tables hold rows or runs already; `--reset` moves these into a schema `dwh_backup_…` first.
+    #[command(after_help = "\
+Examples:
+  dwh rebuild --dry-run         what the blob store holds, and what is in the way
+  dwh rebuild
+  dwh rebuild trips --reset     one corrupt table, the old one put aside")]
+    Rebuild(RebuildArgs),
+    /// Remove loaded CSV files and run-log rows that are older than `[retention]` says
+    ///
+    /// What is not loaded is never touched, nor the newest CSV of a table. Says first how much it removes.
+    #[command(after_help = "\
+Examples:
+  dwh prune --dry-run
+  dwh prune")]
+    Prune(PruneArgs),
     /// Print a crontab or systemd units that run all tables
     ///
     /// At the cadence and in the time zone of the configuration, with absolute paths. Nothing is installed. Runs that
@@ -425,6 +463,62 @@ pub struct CompletionsArgs {
     /// The shell
     #[arg(value_name = "SHELL", value_enum)]
     pub shell: Shell,
+}
+
+/// `dwh recover`.
+#[derive(Debug, Args)]
+pub struct RecoverArgs {
+    /// Names of tables, or patterns such as 'trip*'; none: all tables
+    #[arg(value_name = "GLOB")]
+    pub tables: Vec<String>,
+    /// Print what is stuck and what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `dwh replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Name of the table in the configuration
+    #[arg(value_name = "TABLE")]
+    pub table: String,
+    /// Only CSV files with rows from this moment on
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<Timestamp>,
+    /// Only CSV files with rows up to this moment
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub to: Option<Timestamp>,
+    /// Wait if another run holds the table, instead of failing with code 5
+    #[arg(long)]
+    pub wait: bool,
+    /// Print which files would be loaded, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `dwh rebuild`.
+#[derive(Debug, Args)]
+pub struct RebuildArgs {
+    /// Names of tables, or patterns such as 'trip*'; none: all tables
+    #[arg(value_name = "GLOB")]
+    pub tables: Vec<String>,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Move what is there of these tables into a schema `dwh_backup_…` first, instead of refusing
+    #[arg(long)]
+    pub reset: bool,
+}
+
+/// `dwh prune`.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Names of tables, or patterns such as 'trip*'; none: all tables
+    #[arg(value_name = "GLOB")]
+    pub tables: Vec<String>,
+    /// Print what would be removed, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 fn moment(text: &str) -> Result<Timestamp, String> {

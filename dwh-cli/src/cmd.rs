@@ -12,6 +12,10 @@ mod init;
 mod load;
 mod man;
 mod migrate;
+mod prune;
+mod rebuild;
+mod recover;
+mod replay;
 mod reseed;
 mod run;
 mod runs;
@@ -68,6 +72,10 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Verify(args) => verify::verify(args, context).await,
         Command::Backfill(args) => backfill::backfill(args, context).await,
         Command::Reseed(args) => reseed::reseed(args, context).await,
+        Command::Recover(args) => recover::recover(&args, context).await,
+        Command::Replay(args) => replay::replay(args, context).await,
+        Command::Rebuild(args) => rebuild::rebuild(args, context).await,
+        Command::Prune(args) => prune::prune(args, context).await,
         Command::Schedule(args) => schedule::schedule(&args, context),
         Command::Config(args) => config::config(&args, context),
         Command::Completions(args) => completions::completions(&args, context),

@@ -8,7 +8,7 @@ mod memory;
 mod probe;
 mod s3;
 pub mod transform;
-mod verify;
+pub(crate) mod verify;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use std::fmt;
 use crate::error::Result;
 use crate::watermark::Timestamp;
 
-pub use archive::{Archived, archive, read_manifest, write_manifest};
+pub use archive::{Archived, archive, read_manifest, read_manifest_at, write_manifest};
 pub use key::{BlobKey, Folder, Layout};
 pub use local::LocalBlobs;
 pub use manifest::{Manifest, StoredForm};
@@ -111,7 +111,19 @@ pub trait BlobStore: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Permission`, `Unreachable`.
     async fn delete(&self, key: &BlobKey) -> Result<()>;
+
+    /// Removes what uploads of keys under `prefix` left that were cut off more than a day ago, and names it; with
+    /// `dry_run` it only names it. A store that never keeps such parts has nothing to do.
+    ///
+    /// # Errors
+    /// If the store cannot tell; nothing depends on it.
+    async fn sweep_uploads(&self, _prefix: &str, _dry_run: bool) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 }
+
+/// How old a part of an upload is before it counts as left behind.
+pub(crate) const ORPHAN_AGE: crate::watermark::Micros = crate::watermark::Micros::seconds(24 * 3600);
 
 /// The store of a configuration. Connects to nothing yet.
 ///

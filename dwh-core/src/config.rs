@@ -104,6 +104,8 @@ pub struct Config {
     pub target: TargetConfig,
     /// `[blob]`.
     pub blob: BlobConfig,
+    /// `[retention]`; without it nothing is ever removed.
+    pub retention: Option<Retention>,
     /// `[[table]]`, in the order of the file.
     pub tables: Vec<TableConfig>,
     /// The variables that the file, the drivers and the stores may use.
@@ -170,6 +172,17 @@ pub struct BlobConfig {
     pub path_style: bool,
     /// Section of the AWS credentials file.
     pub profile: Option<String>,
+}
+
+/// `[retention]`: how long things are kept; `None` is for ever.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Loaded CSV files; at least as long as `exports`.
+    pub processed: Option<Micros>,
+    /// Loaded CSV files that were left in `exports/` beside their copy in `processed/`.
+    pub exports: Option<Micros>,
+    /// Rows of the run log.
+    pub runs: Option<Micros>,
 }
 
 /// `[[table]]`.

@@ -9,7 +9,7 @@ use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::quote_ident;
-use crate::sink::{Accounting, Advance, RunFilter, RunRecord, TableState, Upload};
+use crate::sink::{Accounting, Advance, Restore, RunFilter, RunRecord, TableState, Upload};
 use crate::watermark::{SafeBound, Timestamp, Undrained};
 
 const RUN: &str = "run_id, table_name, run_started_at, run_finished_at, status, rows_extracted, rows_loaded, \
@@ -198,6 +198,64 @@ impl Control {
         ];
         let rows = self.ask(client, &sql, params).await?;
         rows.first().map_or_else(|| Err(Error::new(ErrorKind::Internal, "run log: no row came back")), run_record)
+    }
+
+    /// A row of a run that the log has lost, under its old number; new runs are numbered above `above`.
+    ///
+    /// # Errors
+    /// `Contract` if the number is taken.
+    pub(crate) async fn restore(&self, client: &impl GenericClient, lost: &Restore) -> Result<RunRecord> {
+        let sql = format!(
+            "insert into {} (run_id, table_name, run_started_at, status, mode, kind, engine_version, csv_path, \
+             rows_extracted, rows_late, bytes, sha256, window_low, window_high, watermark, bound, run_finished_at, \
+             rows_loaded, rows_inserted, rows_identical, rows_different, host) overriding system value \
+             select $1, $2, $3, case when $4 then 'loaded' else 'uploaded' end, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
+             $14, $15, $16, case when $4 then pg_catalog.now() end, case when $4 then $9 end, case when $4 then $9 end, \
+             case when $4 then 0 end, case when $4 then 0 end, $17 on conflict (run_id) do nothing returning {RUN}",
+            self.log()
+        );
+        let upload = &lost.upload;
+        let low = upload.window.map(|window| window.low).filter(|low| low.is_finite());
+        let params: Params<'_> = &[
+            (&upload.run_id.0, Type::INT8),
+            (&lost.table, Type::TEXT),
+            (&lost.run_started_at, Type::TIMESTAMPTZ),
+            (&lost.loaded, Type::BOOL),
+            (&lost.mode.as_str(), Type::TEXT),
+            (&lost.kind.as_str(), Type::TEXT),
+            (&lost.engine_version, Type::TEXT),
+            (&upload.csv_path, Type::TEXT),
+            (&upload.rows.cast_signed(), Type::INT8),
+            (&upload.late_rows.cast_signed(), Type::INT8),
+            (&upload.bytes.cast_signed(), Type::INT8),
+            (&Some(&upload.sha256).filter(|hash| !hash.is_empty()), Type::TEXT),
+            (&low, Type::TIMESTAMPTZ),
+            (&upload.window.and_then(|window| window.high), Type::TIMESTAMPTZ),
+            (&upload.window.map(|window| window.watermark), Type::TIMESTAMPTZ),
+            (&upload.bound.as_ref().map(Json), Type::JSONB),
+            (&self.host, Type::TEXT),
+        ];
+        let rows = self.ask(client, &sql, params).await?;
+        let sql = "select pg_catalog.setval(s, greatest($1, pg_catalog.pg_sequence_last_value(s))) \
+             from (select pg_catalog.pg_get_serial_sequence($2, 'run_id')::pg_catalog.regclass as s) x";
+        self.ask(client, sql, &[(&lost.above.0, Type::INT8), (&self.log(), Type::TEXT)]).await?;
+        rows.first().map_or_else(
+            || {
+                Err(Error::new(ErrorKind::Contract, format!("run {} is in the run log already", upload.run_id))
+                    .with_hint("rebuild into a control schema without runs, or call `dwh rebuild --reset`"))
+            },
+            run_record,
+        )
+    }
+
+    /// Removes rows of final runs.
+    pub(crate) async fn forget(&self, client: &impl GenericClient, runs: &[RunId]) -> Result<u64> {
+        let numbers: Vec<i64> = runs.iter().map(|run| run.0).collect();
+        let sql = format!(
+            "delete from {} where run_id = any ($1) and status in ('loaded', 'failed') returning run_id",
+            self.log()
+        );
+        Ok(self.ask(client, &sql, &[(&numbers, Type::INT8_ARRAY)]).await?.len() as u64)
     }
 
     /// Moves a run to `next` if it may go there, setting what `set` says; `$1` and `$2` are taken.

@@ -3,6 +3,8 @@
 //! The files are in `migrations/`, plain SQL that a DBA can read. Four names in them stand for those of `[target]`;
 //! putting the configured ones in is all that is done to them.
 
+mod reset;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -12,8 +14,10 @@ use tokio_postgres::{Client, Transaction};
 use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Plan, bronze_ddl, missing_extension_hint};
+use crate::plan::{LoadPlan, Plan, bronze_ddl, missing_extension_hint};
 use crate::schema::{quote_ident, quote_literal};
+
+pub(crate) use reset::{occupied, set_aside};
 
 const FILES: [(&str, &str); 4] = [
     ("261001_dwh_control.sql", include_str!("../migrations/261001_dwh_control.sql")),
@@ -98,12 +102,29 @@ fn put_in(template: &str, target: &TargetConfig) -> String {
 /// `Contract`, with the list of what is missing and the SQL that makes it, when the connection may not make it, when
 /// an applied migration had other contents, or when keys or roles are not as promised; `Unreachable`, `Auth`.
 pub async fn migrate(target: &TargetConfig, environment: &Environment, plans: &[Plan]) -> Result<MigrateReport> {
+    migrate_tables(target, environment, &loads(plans)).await
+}
+
+/// What bronze needs to know of each plan.
+fn loads(plans: &[Plan]) -> Vec<LoadPlan> {
+    plans.iter().map(|plan| plan.load(false)).collect()
+}
+
+/// As [`migrate`], for tables of which only the loads are known: no source is needed.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_tables(
+    target: &TargetConfig,
+    environment: &Environment,
+    tables: &[LoadPlan],
+) -> Result<MigrateReport> {
     let mut client = Connector::new("target", &target.url, environment)?.connect().await?;
     let mut report = MigrateReport::default();
     for migration in render(target) {
         apply(&mut client, target, &migration, &mut report).await?;
     }
-    make_tables(&mut client, target, plans, &mut report).await?;
+    make_tables(&mut client, target, tables, &mut report).await?;
     client.batch_execute(&audits(target)).await.map_err(refused)?;
     Ok(report)
 }
@@ -175,38 +196,38 @@ fn record(target: &TargetConfig, migration: &Migration) -> String {
 async fn make_tables(
     client: &mut Client,
     target: &TargetConfig,
-    plans: &[Plan],
+    tables: &[LoadPlan],
     report: &mut MigrateReport,
 ) -> Result<()> {
     let transaction = begin(client, target).await?;
-    transaction.batch_execute(&schemas(target, plans)).await.map_err(refused)?;
-    transaction.batch_execute(&as_owner(target, plans)).await.map_err(refused)?;
+    transaction.batch_execute(&schemas(target, tables)).await.map_err(refused)?;
+    transaction.batch_execute(&as_owner(target, tables)).await.map_err(refused)?;
     let there = "select exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
                  where n.nspname = $1 and c.relname = $2)";
-    for plan in plans {
-        let table = &plan.table.target;
+    for load in tables {
+        let table = &load.target;
         let names: [(&(dyn ToSql + Sync), Type); 2] = [(&table.schema, Type::TEXT), (&table.name, Type::TEXT)];
         if transaction.query_typed_one(there, &names).await.map_err(sort)?.get(0) {
             report.tables_present.push(table.to_string());
             continue;
         }
-        transaction.batch_execute(&bronze_ddl(plan)).await.map_err(|error| no_table(plan, error))?;
+        transaction.batch_execute(&bronze_ddl(load)).await.map_err(|error| no_table(load, error))?;
         report.tables_created.push(table.to_string());
     }
-    transaction.batch_execute(&format!("reset role;\n{}", seeds(target, plans))).await.map_err(refused)?;
+    transaction.batch_execute(&format!("reset role;\n{}", seeds(target, tables))).await.map_err(refused)?;
     transaction.commit().await.map_err(sort)
 }
 
 /// Why a bronze table could not be made, with the extension that a type needs.
-fn no_table(plan: &Plan, error: tokio_postgres::Error) -> Error {
+fn no_table(load: &LoadPlan, error: tokio_postgres::Error) -> Error {
     let unknown = error.as_db_error().filter(|db| db.code().code() == "42704").and_then(|db| {
         // The server names the type as it was written, in quotes of its own language.
-        plan.columns.iter().map(|c| c.column.type_name.as_str()).find(|name| {
+        load.columns.iter().map(|column| column.type_name.as_str()).find(|name| {
             let bare = crate::schema::bare_type(name);
             db.message().contains(&format!("\"{}\"", bare.split(['(', '[']).next().unwrap_or(bare).trim_matches('"')))
         })
     });
-    let table = format!("table `{}`", plan.table.name);
+    let table = format!("table `{}`", load.table);
     match unknown {
         Some(name) => Error::new(ErrorKind::Contract, format!("{table}: the target has no type `{name}`"))
             .with_hint(missing_extension_hint(name)),
@@ -215,12 +236,9 @@ fn no_table(plan: &Plan, error: tokio_postgres::Error) -> Error {
 }
 
 /// Makes the schemas of bronze tables that do not lie in the bronze schema.
-fn schemas(target: &TargetConfig, plans: &[Plan]) -> String {
-    let names: BTreeSet<&str> = plans
-        .iter()
-        .map(|plan| plan.table.target.schema.as_str())
-        .filter(|name| *name != target.bronze_schema)
-        .collect();
+fn schemas(target: &TargetConfig, tables: &[LoadPlan]) -> String {
+    let names: BTreeSet<&str> =
+        tables.iter().map(|load| load.target.schema.as_str()).filter(|name| *name != target.bronze_schema).collect();
     let (owner, reader) = (quote_ident(&target.owner_role), quote_ident(&target.reader_role));
     names
         .iter()
@@ -239,10 +257,9 @@ fn schemas(target: &TargetConfig, plans: &[Plan]) -> String {
 
 /// Tables are made by the role that owns them; types are looked up where extensions live, in bronze, and in schemas that
 /// are called as those of the source's own types.
-fn as_owner(target: &TargetConfig, plans: &[Plan]) -> String {
+fn as_owner(target: &TargetConfig, tables: &[LoadPlan]) -> String {
     let mut schemas = BTreeSet::from([quote_literal(&target.bronze_schema), quote_literal("public")]);
-    for planned in plans.iter().flat_map(|plan| &plan.columns) {
-        let column = &planned.column;
+    for column in tables.iter().flat_map(|load| &load.columns) {
         let schema = column.type_name.strip_suffix(column.bare_type()).unwrap_or_default().trim_end_matches('.');
         let name =
             schema.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(|name| name.replace("\"\"", "\""));
@@ -258,23 +275,22 @@ fn as_owner(target: &TargetConfig, plans: &[Plan]) -> String {
 }
 
 /// One watermark row and one contract a table.
-fn seeds(target: &TargetConfig, plans: &[Plan]) -> String {
+fn seeds(target: &TargetConfig, tables: &[LoadPlan]) -> String {
     let control = quote_ident(&target.control_schema);
-    plans
+    tables
         .iter()
-        .map(|plan| {
-            let table = &plan.table;
-            let name = quote_literal(&table.name);
-            let key: Vec<String> = table.key.iter().map(|column| quote_literal(column)).collect();
+        .map(|load| {
+            let name = quote_literal(&load.table);
+            let key: Vec<String> = load.key.iter().map(|column| quote_literal(column)).collect();
             format!(
                 "insert into {control}.extract_watermarks (table_name) values ({name}) on conflict (table_name) do nothing;\n\
                  insert into {control}.table_contracts (table_name, target_schema, target_table, mode, key_columns)\n    \
                  values ({name}, {}, {}, '{}', array[{}]::text[])\n    \
                  on conflict (table_name) do update set target_schema = excluded.target_schema,\n    \
                  target_table = excluded.target_table, mode = excluded.mode, key_columns = excluded.key_columns;\n",
-                quote_literal(&table.target.schema),
-                quote_literal(&table.target.name),
-                table.mode.as_str(),
+                quote_literal(&load.target.schema),
+                quote_literal(&load.target.name),
+                load.mode.as_str(),
                 key.join(", ")
             )
         })
@@ -304,16 +320,20 @@ fn refused(error: tokio_postgres::Error) -> Error {
 /// Everything that [`migrate`] would run, for a DBA: one transaction, for psql or any other client.
 #[must_use]
 pub fn print_sql(target: &TargetConfig, plans: &[Plan]) -> String {
+    let tables = loads(plans);
     let mut sql = format!("begin;\n{};\n", lock(target));
     for migration in render(target) {
         sql.push_str(&format!("\n-- {}\n{}{}\n", migration.name, migration.sql, record(target, &migration)));
     }
-    sql.push_str(&format!("\n-- Bronze tables\n{}{}", schemas(target, plans), as_owner(target, plans)));
-    for plan in plans {
-        sql.push_str(&bronze_ddl(plan));
+    sql.push_str(&format!("\n-- Bronze tables\n{}{}", schemas(target, &tables), as_owner(target, &tables)));
+    for load in &tables {
+        sql.push_str(&bronze_ddl(load));
         sql.push('\n');
     }
-    sql.push_str(&format!("reset role;\nset local search_path = '';\n\n-- Watermark rows\n{}\n", seeds(target, plans)));
+    sql.push_str(&format!(
+        "reset role;\nset local search_path = '';\n\n-- Watermark rows\n{}\n",
+        seeds(target, &tables)
+    ));
     sql.push_str(&format!("-- Both raise with a list when something is missing\n{}commit;\n", audits(target)));
     sql
 }

@@ -6,7 +6,10 @@ mod check;
 mod init;
 mod inspect;
 mod load;
+mod prune;
+mod rebuild;
 mod recover;
+mod replay;
 mod report;
 mod run;
 mod schedule;
@@ -27,6 +30,10 @@ use crate::source::{PgSource, Source};
 
 pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
 pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
+pub use prune::{PruneReport, PruneRequest, PrunedTable};
+pub use rebuild::{RebuildReport, RebuildRequest, RebuiltTable};
+pub use recover::{Outcome, RecoverFinding, RecoverReport, Remedy, TableError, Trouble};
+pub use replay::{ReplayCsv, ReplayReport, ReplayRequest};
 pub use report::{
     CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity,
     StatusReport, TableRun, TableStatus, WindowReport,

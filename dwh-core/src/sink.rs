@@ -145,6 +145,29 @@ pub enum LogEntry {
         /// One line, without row values or secrets.
         message: String,
     },
+    /// A run that the log has lost, as its manifest tells it: a new row with its old number.
+    Restore(Box<Restore>),
+}
+
+/// A run that the log has lost.
+#[derive(Debug, Clone)]
+pub struct Restore {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// How the table is moved.
+    pub mode: Mode,
+    /// What the run was made for.
+    pub kind: RunKind,
+    /// When it began.
+    pub run_started_at: Timestamp,
+    /// Version of the engine that ran it.
+    pub engine_version: String,
+    /// Its CSV.
+    pub upload: Upload,
+    /// Whether its rows are in bronze, or were replaced there since: `loaded` if so, otherwise `uploaded`.
+    pub loaded: bool,
+    /// New runs get numbers above this one.
+    pub above: RunId,
 }
 
 /// What the run log learns when a CSV is complete.
@@ -250,6 +273,14 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// # Errors
     /// The stream's own error, unchanged, if it ended in one; `Data` if a value does not fit.
     async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>>;
+
+    /// Removes rows of the run log, final ones only, and returns how many; a sink that keeps them for ever removes none.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing.
+    async fn forget(&self, _runs: &[RunId]) -> Result<u64> {
+        Ok(0)
+    }
 }
 
 /// A table held for one run. Dropping it gives it free, and so does a crash.

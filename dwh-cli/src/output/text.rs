@@ -4,6 +4,10 @@ mod backfill;
 mod check;
 mod init;
 mod plan;
+mod prune;
+mod rebuild;
+mod recover;
+mod replay;
 mod schedule;
 mod verify;
 
@@ -16,6 +20,7 @@ use super::table::{Table, Tone, plain};
 use super::{Paint, Show, human};
 
 pub use plan::Plans;
+pub use prune::freed;
 
 /// Rows of the run log.
 #[derive(Debug, Serialize)]

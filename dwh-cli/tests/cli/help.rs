@@ -3,7 +3,7 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 19] = [
     "init",
     "check",
     "migrate",
@@ -15,6 +15,10 @@ const COMMANDS: [&str; 15] = [
     "verify",
     "backfill",
     "reseed",
+    "recover",
+    "replay",
+    "rebuild",
+    "prune",
     "schedule",
     "config schema",
     "completions",

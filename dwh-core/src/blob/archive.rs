@@ -100,7 +100,27 @@ fn refused(from: &BlobKey, to: &BlobKey, what: &str) -> Error {
 /// `Data` if it is no manifest, or one of another CSV; whatever the store answers.
 pub async fn read_manifest(store: &dyn BlobStore, csv: &BlobKey) -> Result<Option<Manifest>> {
     let key = csv.manifest();
-    let mut blob = match store.get(&key).await {
+    match read_document(store, &key).await? {
+        Some(manifest) if same_file(&manifest.csv, csv) => Ok(Some(manifest)),
+        Some(manifest) => Err(of_another(&key, &manifest)),
+        None => Ok(None),
+    }
+}
+
+/// Reads a manifest by its own key, whether its CSV is there or not; `None` if there is none.
+///
+/// # Errors
+/// As [`read_manifest`].
+pub async fn read_manifest_at(store: &dyn BlobStore, key: &BlobKey) -> Result<Option<Manifest>> {
+    match read_document(store, key).await? {
+        Some(manifest) if same_file(&manifest.csv.manifest(), key) => Ok(Some(manifest)),
+        Some(manifest) => Err(of_another(key, &manifest)),
+        None => Ok(None),
+    }
+}
+
+async fn read_document(store: &dyn BlobStore, key: &BlobKey) -> Result<Option<Manifest>> {
+    let mut blob = match store.get(key).await {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
@@ -111,12 +131,11 @@ pub async fn read_manifest(store: &dyn BlobStore, csv: &BlobKey) -> Result<Optio
     while let Some(piece) = blob.body.try_next().await? {
         json.extend_from_slice(&piece);
     }
-    let manifest = Manifest::from_json(&key, &json)?;
-    if same_file(&manifest.csv, csv) {
-        Ok(Some(manifest))
-    } else {
-        Err(Error::new(ErrorKind::Data, format!("manifest `{key}` is that of `{}`", manifest.csv)))
-    }
+    Manifest::from_json(key, &json).map(Some)
+}
+
+fn of_another(key: &BlobKey, manifest: &Manifest) -> Error {
+    Error::new(ErrorKind::Data, format!("manifest `{key}` is that of `{}`", manifest.csv))
 }
 
 /// Whether both name one file, but for the folder: a manifest keeps the name that the CSV had in `exports/`.

@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
 use crate::blob::verify::{of_length, same_or_exists};
-use crate::blob::{Blob, BlobKey, BlobMeta, BlobStore, Body};
+use crate::blob::{Blob, BlobKey, BlobMeta, BlobStore, Body, ORPHAN_AGE};
 use crate::error::{Error, ErrorKind, Result};
 use crate::watermark::Timestamp;
 
@@ -189,6 +189,48 @@ impl BlobStore for LocalBlobs {
         })
         .await
     }
+
+    async fn sweep_uploads(&self, prefix: &str, dry_run: bool) -> Result<Vec<String>> {
+        let (root, folder) = (self.root.clone(), prefix.trim_end_matches('/').to_owned());
+        blocking(move || {
+            let mut left = Vec::new();
+            if BlobKey::parse(&folder).is_ok() {
+                unfinished_below(&root.join(&folder), &mut left)?;
+            }
+            left.sort();
+            for path in left.iter().filter(|_| !dry_run) {
+                fs::remove_file(path).map_err(|error| sorted(path, error))?;
+            }
+            Ok(left.iter().map(|path| path.display().to_string()).collect())
+        })
+        .await
+    }
+}
+
+/// Unfinished files below a folder that nobody has written to for long.
+fn unfinished_below(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if matches!(error.kind(), Io::NotFound | Io::NotADirectory) => return Ok(()),
+        other => other.map_err(|error| sorted(folder, error))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| sorted(folder, error))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        match entry.metadata() {
+            Ok(meta) if meta.is_dir() => unfinished_below(&entry.path(), found)?,
+            Ok(meta)
+                if name.starts_with(UNFINISHED)
+                    && (name.ends_with(".part") || name.ends_with(".link"))
+                    && Timestamp::now().since(modified(&meta)) > ORPHAN_AGE =>
+            {
+                found.push(entry.path());
+            }
+            // A file with a name of its own, or one that was just finished.
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Gives the unfinished name the bytes of `source`, linked if possible.

@@ -188,4 +188,16 @@ impl BlobStore for S3Blobs {
             other => other.map(|_| ()),
         }
     }
+
+    async fn sweep_uploads(&self, prefix: &str, dry_run: bool) -> Result<Vec<String>> {
+        let (client, from) = (&self.client, format!("{}{prefix}", self.client.options.prefix));
+        let mut left = Vec::new();
+        for (object, id) in upload::orphans(client, &from).await? {
+            if !dry_run {
+                upload::abort(client, &object, &id).await;
+            }
+            left.push(client.options.address(&object));
+        }
+        Ok(left)
+    }
 }

@@ -10,13 +10,13 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::problems::{Problems, did_you_mean};
-use super::{BlobConfig, Config, Environment, Project, Secret, SourceConfig, TargetConfig};
+use super::{BlobConfig, Config, Environment, Project, Retention, Secret, SourceConfig, TargetConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::watermark::Micros;
-use raw::{RawBlob, RawConfig, RawProject, RawSource, RawTable, RawTarget};
+use raw::{RawBlob, RawConfig, RawProject, RawRetention, RawSource, RawTable, RawTarget};
 use section::{Reader, Section};
 
-const SECTIONS: [&str; 5] = ["project", "source", "target", "blob", "table"];
+const SECTIONS: [&str; 6] = ["project", "source", "target", "blob", "retention", "table"];
 const TIMEOUT: Micros = Micros::seconds(30);
 
 /// The JSON Schema of the file, with a description of every key; editors complete and check the file with it.
@@ -104,6 +104,7 @@ fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
         sources,
         target,
         blob: blob(&single(document, reader, "blob")),
+        retention: document.contains_key("retention").then(|| retention(&single(document, reader, "retention"))),
         tables,
         environment: Environment::default(),
     }
@@ -213,6 +214,20 @@ fn target(section: &Section<'_, RawTarget>) -> TargetConfig {
         connections: usize::try_from(connections).unwrap_or(1),
         lock_timeout: section.checked("lock_timeout", raw.lock_timeout.as_deref(), value::duration).unwrap_or(TIMEOUT),
     }
+}
+
+fn retention(section: &Section<'_, RawRetention>) -> Retention {
+    let raw = &section.raw;
+    let span = |key, text: &Option<String>| section.checked(key, text.as_deref(), value::positive_duration);
+    let kept = Retention {
+        processed: span("processed", &raw.processed),
+        exports: span("exports", &raw.exports),
+        runs: span("runs", &raw.runs),
+    };
+    if kept.processed.is_some_and(|processed| kept.exports.is_some_and(|exports| processed < exports)) {
+        section.problem("processed", "must be at least as long as `exports`");
+    }
+    kept
 }
 
 fn blob(section: &Section<'_, RawBlob>) -> BlobConfig {

@@ -142,7 +142,7 @@ impl Pipeline {
         load.allow_empty = table.allow_empty || self.allow_empty;
         let bronze = self.sink.describe(&load.target).await?;
         load.check_columns(bronze.as_ref())?;
-        let csv = self.open_csv(manifest).await?;
+        let csv = self.open_csv(&manifest.csv, manifest).await?;
         let staged = tokio::select! {
             staged = self.sink.stage(&load, csv) => staged?,
             () = cancel.cancelled() => return Err(interrupted()),
@@ -185,9 +185,11 @@ impl Pipeline {
     }
 
     /// The CSV of a manifest, unpacked, ending in an error unless every byte is the one that was written.
-    async fn open_csv(&self, manifest: &Manifest) -> Result<ByteStream> {
-        let blob = self.blobs.get(&manifest.csv).await?;
-        let name = manifest.csv.to_string();
+    ///
+    /// `csv` says in which folder it is: a manifest keeps the name that the CSV had in `exports/`.
+    pub(super) async fn open_csv(&self, csv: &BlobKey, manifest: &Manifest) -> Result<ByteStream> {
+        let blob = self.blobs.get(csv).await?;
+        let name = csv.to_string();
         let Some(form) = &manifest.stored else {
             return Ok(verified(blob.body, name, manifest.bytes, manifest.sha256.clone()));
         };
@@ -206,19 +208,28 @@ fn follows(state: &TableState, manifest: &Manifest) -> Option<TableState> {
     if !manifest.kind.moves_watermark() || state.last_run_id.is_some_and(|last| last > manifest.run_id) {
         return None;
     }
-    let (low, watermark, high) = match manifest.window {
-        Some(window) => (window.low, window.watermark, window.high),
-        None => (Timestamp::NEG_INFINITY, manifest.run_started_at, None),
+    let (low, watermark) = match manifest.window {
+        Some(window) => (window.low, window.watermark),
+        None => (Timestamp::NEG_INFINITY, manifest.run_started_at),
     };
     if low > state.low() || (watermark.is_finite() && watermark < state.low()) {
         return None;
     }
+    Some(after(state, manifest))
+}
+
+/// The watermark row once this CSV is loaded and moves it.
+pub(super) fn after(state: &TableState, manifest: &Manifest) -> TableState {
+    let (watermark, high) = match manifest.window {
+        Some(window) => (window.watermark, window.high),
+        None => (manifest.run_started_at, None),
+    };
     let snapshot = manifest.snapshot.as_ref();
     let undrained = match manifest.bound.as_ref().map(|bound| &bound.rule) {
         Some(BoundRule::NotDrained(open)) => Some(open.clone()),
         _ => None,
     };
-    Some(TableState {
+    TableState {
         last_extracted_at: if watermark.is_finite() { Some(watermark) } else { state.last_extracted_at },
         snapshot_xmin: snapshot.map(|snapshot| snapshot.xmin),
         read_high: high,
@@ -227,7 +238,7 @@ fn follows(state: &TableState, manifest: &Manifest) -> Option<TableState> {
         source_clock: state.source_clock.max(manifest.bound.as_ref().map(|bound| bound.source_clock)),
         undrained,
         ..state.clone()
-    })
+    }
 }
 
 /// A manifest comes from outside: it must be about this table, and the run log's word goes before its own.

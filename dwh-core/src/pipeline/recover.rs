@@ -1,26 +1,118 @@
-//! What an earlier run of a table left behind, put in order before a new one begins.
+//! `recover`: run log, blobs and bronze put in agreement. Each run does it for its table before it begins a new one;
+//! the verb looks further, says all that it finds, and names what only a person can decide.
 
-use futures_util::TryStreamExt;
-use std::collections::BTreeMap;
+mod find;
+mod look;
+mod mend;
+mod report;
+
 use tokio_util::sync::CancellationToken;
 
-use crate::blob::{BlobKey, Folder, Manifest, archive, read_manifest};
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::{Event, Pipeline, TableRun};
-use crate::run::{RunId, RunState};
-use crate::sink::{LogEntry, RunFilter, RunRecord, TableState};
+use crate::pipeline::run::named;
+use crate::pipeline::transfer::interrupted;
+use crate::pipeline::{Pipeline, TableRun};
+use crate::sink::TableState;
 
-/// What lies in a table's `exports/`.
-#[derive(Debug, Default)]
-struct Leftovers {
-    /// Complete files, by run.
-    complete: BTreeMap<RunId, Manifest>,
-    /// CSV files without a manifest.
-    bare: Vec<BlobKey>,
-}
+use find::{Found, Mend, find};
+
+pub(super) use look::run_id_of;
+pub use report::{Outcome, RecoverFinding, RecoverReport, Remedy, TableError, Trouble};
 
 impl Pipeline {
+    /// Reconciles run log, blobs and bronze of the tables that match, and says what it found and did.
+    ///
+    /// Each table is held while it is worked on; one that another run holds is left out and reported. A dry run
+    /// changes nothing. May be repeated at any time.
+    ///
+    /// # Errors
+    /// `Config` if no table matches. What went wrong with a single table stands in the report and stops no other.
+    pub async fn recover(&self, tables: &[String], dry_run: bool, cancel: &CancellationToken) -> Result<RecoverReport> {
+        let mut report = RecoverReport { dry_run, ..RecoverReport::default() };
+        for table in self.config.select(tables)? {
+            if cancel.is_cancelled() {
+                return Err(interrupted());
+            }
+            if let Err(error) = self.recover_one(table, &mut report, cancel).await {
+                let error = (&named(error, &table.name)).into();
+                report.errors.push(TableError { table: table.name.clone(), error });
+            }
+        }
+        self.sweep_uploads(&mut report).await;
+        Ok(report)
+    }
+
+    async fn recover_one(
+        &self,
+        table: &TableConfig,
+        report: &mut RecoverReport,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let lease = self.sink.lease(&table.name, false).await?;
+        let mut state = lease.state().clone();
+        let scene = self.look_at_all(table, &state).await?;
+        let mut stuck = false;
+        for found in find(&scene) {
+            let in_order = matches!(found.mend, Mend::Load(..));
+            let (outcome, error) = match &found.mend {
+                Mend::Person(_) => (Outcome::Person, None),
+                _ if report.dry_run => (Outcome::Planned, None),
+                // Later rows must not overtake those that cannot be loaded.
+                _ if in_order && stuck => (Outcome::Waiting, None),
+                _ => match self.mend(table, &mut state, &found, &mut report.runs, cancel).await {
+                    Ok(()) => (Outcome::Mended, None),
+                    Err(error) => (Outcome::Failed, Some(named(error, &table.name))),
+                },
+            };
+            stuck |= in_order && outcome == Outcome::Failed;
+            report.found.push(self.finding(table, found, outcome, error.as_ref()));
+        }
+        lease.release().await
+    }
+
+    fn finding(&self, table: &TableConfig, found: Found, outcome: Outcome, error: Option<&Error>) -> RecoverFinding {
+        let (action, hint) = match found.mend {
+            Mend::Load(..) => (Remedy::Load, None),
+            Mend::Move(_) => (Remedy::Move, None),
+            Mend::Fail(..) => (Remedy::FailRun, None),
+            Mend::Delete(_) => (Remedy::Delete, None),
+            Mend::Person(hint) => (Remedy::Person, Some(hint.replace("TABLE", &table.name))),
+        };
+        RecoverFinding {
+            table: Some(table.name.clone()),
+            state: found.trouble,
+            run_id: found.run_id,
+            csv_path: found.csv.map(|key| self.address(&key)),
+            message: found.message,
+            action,
+            outcome,
+            hint,
+            error: error.map(Into::into),
+        }
+    }
+
+    /// What dead uploads left in the store.
+    async fn sweep_uploads(&self, report: &mut RecoverReport) {
+        match self.blobs.sweep_uploads(&self.layout.project_prefix(), report.dry_run).await {
+            Ok(names) => report.found.extend(names.into_iter().map(|name| RecoverFinding {
+                table: None,
+                state: Trouble::OrphanUpload,
+                run_id: None,
+                message: format!("an upload of `{name}` was cut off more than a day ago"),
+                csv_path: Some(name),
+                action: Remedy::Abort,
+                outcome: if report.dry_run { Outcome::Planned } else { Outcome::Mended },
+                hint: None,
+                error: None,
+            })),
+            Err(error) => report.notes.push(format!(
+                "unfinished uploads cannot be listed ({}); a lifecycle rule `AbortIncompleteMultipartUpload` on the bucket removes them",
+                error.chain()
+            )),
+        }
+    }
+
     /// Under the lease: loads what was uploaded and not loaded, moves what was loaded and not moved, removes CSV files
     /// whose upload never finished, and fails runs whose process died.
     ///
@@ -32,135 +124,37 @@ impl Pipeline {
         runs: &mut Vec<TableRun>,
         cancel: &CancellationToken,
     ) -> Result<()> {
-        let leftovers = self.leftovers(table).await?;
-        let unfinished = self.unfinished(table).await?;
-        for (run_id, manifest) in &leftovers.complete {
-            let filter = RunFilter { run_id: Some(*run_id), ..RunFilter::default() };
-            match self.sink.runs(&filter).await?.pop().filter(|record| record.table_name == table.name) {
-                Some(record) if record.status == RunState::Loaded => {
-                    archive(self.blobs.as_ref(), &self.layout, manifest).await?;
-                }
-                Some(record) => {
-                    let run = self.load_leftover(table, state, manifest, &record, cancel).await;
-                    (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-                    let stuck = run.error.is_some();
-                    runs.push(run);
-                    if stuck {
-                        return Err(Error::new(ErrorKind::Internal, "its report tells"));
-                    }
-                }
-                None => self.warn(
-                    &table.name,
-                    &format!(
-                        "`{}` belongs to run {run_id}, which the run log does not know: it stays where it is",
-                        manifest.csv
-                    ),
-                ),
-            }
-        }
-        for record in unfinished.iter().filter(|record| !leftovers.complete.contains_key(&record.run_id)) {
-            self.fail_dead(record).await?;
-        }
-        self.remove_unfinished_uploads(table, &leftovers.bare).await
-    }
-
-    async fn leftovers(&self, table: &TableConfig) -> Result<Leftovers> {
-        let prefix = self.layout.prefix(Folder::Exports, &table.name);
-        let keys: Vec<BlobKey> = self.blobs.list(&prefix).map_ok(|meta| meta.key).try_collect().await?;
-        let mut found = Leftovers::default();
-        for key in keys.iter().filter(|key| key.is_csv()) {
-            let manifest = match keys.contains(&key.manifest()) {
-                true => read_manifest(self.blobs.as_ref(), key).await?,
-                false => None,
-            };
-            match manifest {
-                Some(manifest) => drop(found.complete.insert(manifest.run_id, manifest)),
-                None => found.bare.push(key.clone()),
-            }
-        }
-        // The CSV of an interrupted move may be gone while its manifest is still here.
-        for key in keys.iter().filter(|key| key.is_manifest()) {
-            let alone = !keys.iter().any(|csv| csv.is_csv() && csv.manifest() == *key);
-            // Whatever its compression: the manifest's own name is all that this key is asked for.
-            let csv = BlobKey::parse(&key.as_str().replace(".manifest.json", ".csv"))?;
-            if alone && let Some(manifest) = read_manifest(self.blobs.as_ref(), &csv).await? {
-                found.complete.insert(manifest.run_id, manifest);
-            }
-        }
-        Ok(found)
-    }
-
-    async fn unfinished(&self, table: &TableConfig) -> Result<Vec<RunRecord>> {
-        let states = vec![RunState::Extracting, RunState::Uploaded, RunState::Loading];
-        self.sink.runs(&RunFilter { table: Some(table.name.clone()), states, ..RunFilter::default() }).await
-    }
-
-    /// Before an extract alone: runs that died without a CSV are failed; uploaded ones wait for their load.
-    pub(super) async fn fail_dead_extracts(&self, table: &TableConfig) -> Result<()> {
-        let leftovers = self.leftovers(table).await?;
-        for record in self.unfinished(table).await? {
-            if record.status == RunState::Extracting && !leftovers.complete.contains_key(&record.run_id) {
-                self.fail_dead(&record).await?;
-            }
-        }
-        self.remove_unfinished_uploads(table, &leftovers.bare).await
-    }
-
-    async fn fail_dead(&self, record: &RunRecord) -> Result<()> {
-        let message = match record.status {
-            RunState::Extracting => "the process ended before the CSV was complete; its rows are read anew",
-            _ => {
-                "the process ended before the load was committed, and its CSV is not in `exports/`; its rows are read anew"
-            }
-        };
-        self.sink.log(LogEntry::Failed { run_id: record.run_id, message: message.to_owned() }).await.map(drop)
-    }
-
-    /// A CSV without a manifest does not exist for the engine. One that a dead run of ours was writing is removed (the
-    /// watermark never moved, so its rows are read anew); anything else may be a person's, and stays.
-    async fn remove_unfinished_uploads(&self, table: &TableConfig, bare: &[BlobKey]) -> Result<()> {
-        for key in bare {
-            let Some(run_id) = run_id_of(key) else { continue };
-            let filter = RunFilter { run_id: Some(run_id), ..RunFilter::default() };
-            let record = self.sink.runs(&filter).await?.pop();
-            let ours = record.is_some_and(|record| {
-                let suffix = self.config.blob.compression.suffix();
-                record.table_name == table.name
-                    && record.status == RunState::Failed
-                    && record.csv_path.is_none()
-                    && self.layout.csv(&table.name, run_id, record.run_started_at, suffix) == *key
-            });
-            if ours {
-                self.blobs.delete(key).await?;
+        for found in find(&self.look(table).await?) {
+            match &found.mend {
+                Mend::Person(_) => self.warn(&table.name, &found.message),
+                Mend::Load(..) => self
+                    .mend(table, state, &found, runs, cancel)
+                    .await
+                    .map_err(|_| Error::new(ErrorKind::Internal, "its report tells"))?,
+                _ => self.mend(table, state, &found, runs, cancel).await?,
             }
         }
         Ok(())
     }
 
-    async fn load_leftover(
-        &self,
-        table: &TableConfig,
-        state: &mut TableState,
-        manifest: &Manifest,
-        record: &RunRecord,
-        cancel: &CancellationToken,
-    ) -> TableRun {
-        let mut run = TableRun::new(&table.name, table.mode);
-        run.run_id = Some(record.run_id);
-        run.status = record.status;
-        match self.load_manifest(table, state, manifest, record, &mut run, cancel).await {
-            Ok(()) => run,
-            Err(error) => {
-                let error = super::run::named(error, &table.name);
-                self.log_failure(&mut run, &error).await;
-                super::run::failed(run, &error)
+    /// Before an extract alone: runs that died without a CSV are failed; uploaded ones wait for their load.
+    pub(super) async fn fail_dead_extracts(&self, table: &TableConfig, state: &TableState) -> Result<()> {
+        let (mut state, cancel) = (state.clone(), CancellationToken::new());
+        let scene = self.look(table).await?;
+        let uploading = |found: &Found| {
+            let record = found.run_id.and_then(|run_id| scene.records.get(&run_id));
+            record.is_some_and(|record| record.status == crate::run::RunState::Extracting)
+        };
+        for found in find(&scene) {
+            let wanted = match &found.mend {
+                Mend::Fail(..) => uploading(&found),
+                Mend::Delete(_) => true,
+                Mend::Load(..) | Mend::Move(_) | Mend::Person(_) => false,
+            };
+            if wanted {
+                self.mend(table, &mut state, &found, &mut Vec::new(), &cancel).await?;
             }
         }
+        Ok(())
     }
-}
-
-/// The run id at the end of a CSV's name.
-fn run_id_of(key: &BlobKey) -> Option<RunId> {
-    let stem = key.file_name().split(".csv").next()?;
-    stem.rsplit('_').next()?.parse().ok().map(RunId)
 }

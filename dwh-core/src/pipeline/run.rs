@@ -351,7 +351,7 @@ impl Pipeline {
     pub async fn extract(&self, table: &str, wait: bool, cancel: &CancellationToken) -> Result<LoadParams> {
         let table = self.config.table(table)?;
         let lease = self.sink.lease(&table.name, wait).await?;
-        self.fail_dead_extracts(table).await?;
+        self.fail_dead_extracts(table, lease.state()).await?;
         let plan = Arc::new(self.plan_table(table).await?);
         let mut run = TableRun::new(&table.name, table.mode);
         let extracted = async {

@@ -1,28 +1,27 @@
-//! The DDL of a bronze table, from the source's catalog.
+//! The DDL of a bronze table, from the columns that a source's catalog or a manifest names.
 
 use crate::config::Mode;
-use crate::plan::Plan;
+use crate::plan::LoadPlan;
 use crate::schema::{Column, quote_ident};
 
-/// `create table if not exists` of a plan's bronze table: exact types, not-null, the key.
+/// `create table if not exists` of a bronze table: exact types, not-null, the key.
 ///
 /// A snapshot or scd table gets no key of its own: its rows are replaced or dated as a whole.
 #[must_use]
-pub fn bronze_ddl(plan: &Plan) -> String {
-    let mut lines: Vec<String> = plan
+pub fn bronze_ddl(load: &LoadPlan) -> String {
+    let mut lines: Vec<String> = load
         .columns
         .iter()
-        .map(|planned| {
-            let column = &planned.column;
+        .map(|column| {
             let null = if column.not_null { " not null" } else { "" };
             format!("    {} {}{null}", quote_ident(&column.name), target_type(column))
         })
         .collect();
-    if plan.table.mode == Mode::Incremental {
-        let key: Vec<String> = plan.table.key.iter().map(|name| quote_ident(name)).collect();
+    if load.mode == Mode::Incremental {
+        let key: Vec<String> = load.key.iter().map(|name| quote_ident(name)).collect();
         lines.push(format!("    primary key ({})", key.join(", ")));
     }
-    format!("create table if not exists {} (\n{}\n);", plan.table.target.sql(), lines.join(",\n"))
+    format!("create table if not exists {} (\n{}\n);", load.target.sql(), lines.join(",\n"))
 }
 
 /// The type as the target is asked for it: without the schema when it belongs to an extension or to `public`, so that

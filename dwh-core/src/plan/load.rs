@@ -34,6 +34,18 @@ pub struct LoadPlan {
 }
 
 impl LoadPlan {
+    /// The same load with the types that bronze has now: a CSV of years ago may name those of its day, and its text
+    /// reads as today's just as well, or the server says where it does not.
+    #[must_use]
+    pub fn with_types_of(mut self, bronze: &TableSchema) -> Self {
+        for column in &mut self.columns {
+            if let Some(now) = bronze.column(&column.name) {
+                column.clone_from(now);
+            }
+        }
+        self
+    }
+
     /// The header line that the CSV must begin with, without its line end.
     #[must_use]
     pub fn header(&self) -> String {
@@ -170,6 +182,15 @@ impl LoadPlan {
     #[must_use]
     pub fn truncate(&self) -> String {
         format!("truncate {}", self.target.sql())
+    }
+
+    /// Whether bronze holds exactly the staged rows, in whatever order.
+    #[must_use]
+    pub fn is_staged(&self) -> String {
+        // By their text: not every type has an equality.
+        let rows = |from: &str| format!("select row({})::pg_catalog.text from {from}", self.names(""));
+        let (stage, bronze) = (rows(STAGE), rows(&self.target.sql()));
+        format!("select not exists (({stage} except all {bronze}) union all ({bronze} except all {stage}))")
     }
 
     /// Whether bronze has any row.

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{TableRef, TableSchema};
-use crate::sink::{Accounting, Commit, Lease, LogEntry, RunFilter, RunRecord, Sink, Staged, TableState};
+use crate::sink::{Accounting, Commit, Lease, LogEntry, Restore, RunFilter, RunRecord, Sink, Staged, TableState};
 use crate::watermark::Timestamp;
 
 /// A row: the text of each column, in the order of the table; `None` is NULL.
@@ -32,6 +32,8 @@ struct World {
     states: BTreeMap<String, TableState>,
     leases: BTreeMap<String, Arc<Gate<()>>>,
     runs: Vec<RunRecord>,
+    /// The highest number that a run ever had.
+    above: i64,
 }
 
 /// A warehouse in memory. Values are kept as the text of the CSV; integers are checked, other types are not.
@@ -108,8 +110,9 @@ impl World {
     }
 
     fn begin(&mut self, table: &str, mode: crate::config::Mode, kind: RunKind) -> RunRecord {
+        self.above += 1;
         let run = RunRecord {
-            run_id: RunId(i64::try_from(self.runs.len()).unwrap_or(i64::MAX).saturating_add(1)),
+            run_id: RunId(self.above),
             table_name: table.to_owned(),
             kind,
             run_started_at: now(),
@@ -137,9 +140,48 @@ impl World {
         run
     }
 
+    fn restore(&mut self, lost: &Restore) -> Result<RunRecord> {
+        let run_id = lost.upload.run_id;
+        if self.runs.iter().any(|run| run.run_id == run_id) {
+            return Err(Error::new(ErrorKind::Contract, format!("run {run_id} is in the run log already")));
+        }
+        let number = |count: u64| Some(count.cast_signed());
+        let loaded = |count| if lost.loaded { number(count) } else { None };
+        let run = RunRecord {
+            run_id,
+            table_name: lost.table.clone(),
+            kind: lost.kind,
+            run_started_at: lost.run_started_at,
+            run_finished_at: lost.loaded.then(now),
+            status: if lost.loaded { RunState::Loaded } else { RunState::Uploaded },
+            rows_extracted: number(lost.upload.rows),
+            rows_loaded: loaded(lost.upload.rows),
+            rows_identical: loaded(0),
+            rows_different: loaded(0),
+            rows_late: number(lost.upload.late_rows),
+            csv_path: lost.upload.csv_path.clone(),
+            error_message: None,
+            mode: Some(lost.mode),
+            window_low: lost.upload.window.map(|window| window.low).filter(|low| low.is_finite()),
+            window_high: lost.upload.window.and_then(|window| window.high),
+            watermark: lost.upload.window.map(|window| window.watermark),
+            bound: lost.upload.bound.clone(),
+            bytes: number(lost.upload.bytes),
+            sha256: Some(lost.upload.sha256.clone()),
+            attempt: 1,
+            host: Some(format!("memory pid {}", std::process::id())),
+            engine_version: Some(lost.engine_version.clone()),
+        };
+        self.above = self.above.max(lost.above.0).max(run_id.0);
+        self.runs.push(run.clone());
+        self.runs.sort_by_key(|run| run.run_id);
+        Ok(run)
+    }
+
     fn write(&mut self, entry: &LogEntry) -> Result<RunRecord> {
         let run = match entry {
             LogEntry::Begin { table, mode, kind } => return Ok(self.begin(table, *mode, *kind)),
+            LogEntry::Restore(lost) => return self.restore(lost),
             LogEntry::Loading { run_id } => self.transition(*run_id, RunState::Loading)?,
             LogEntry::Failed { run_id, message } => {
                 let run = self.transition(*run_id, RunState::Failed)?;
@@ -230,6 +272,13 @@ impl Sink for MemorySink {
 
     async fn log(&self, entry: LogEntry) -> Result<RunRecord> {
         self.world().write(&entry)
+    }
+
+    async fn forget(&self, runs: &[RunId]) -> Result<u64> {
+        let mut world = self.world();
+        let before = world.runs.len();
+        world.runs.retain(|run| !(runs.contains(&run.run_id) && run.status.is_final()));
+        Ok((before - world.runs.len()) as u64)
     }
 
     async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {

@@ -17,6 +17,7 @@ use crate::connect::Connector;
 use crate::control::Control;
 use crate::error::Result;
 use crate::plan::LoadPlan;
+use crate::run::RunId;
 use crate::schema::{TableRef, TableSchema};
 use crate::sink::{Lease, LogEntry, RunFilter, RunRecord, Sink, Staged};
 use crate::watermark::Micros;
@@ -89,10 +90,18 @@ impl Sink for PgSink {
             LogEntry::Begin { table, mode, kind } => self.control.begin(client, table, *mode, *kind).await?,
             LogEntry::Uploaded(upload) => self.control.uploaded(client, upload).await?,
             LogEntry::Loading { run_id } => self.control.loading(client, *run_id).await?,
+            LogEntry::Restore(restore) => self.control.restore(client, restore).await?,
             LogEntry::Failed { run_id, message } => self.control.failed(client, *run_id, message).await?,
         };
         tx.commit().await?;
         Ok(run)
+    }
+
+    async fn forget(&self, runs: &[RunId]) -> Result<u64> {
+        let tx = self.begin().await?;
+        let removed = self.control.forget(tx.client()?, runs).await?;
+        tx.commit().await?;
+        Ok(removed)
     }
 
     async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {

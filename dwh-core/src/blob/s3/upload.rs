@@ -10,9 +10,10 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::client::{Client, LONG, SHORT, sending};
-use crate::blob::ByteStream;
+use crate::blob::{ByteStream, ORPHAN_AGE};
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::retry;
+use crate::watermark::Timestamp;
 
 /// Size of the first parts, and the largest object that goes without any.
 const PART_BYTES: usize = 8 << 20;
@@ -214,7 +215,7 @@ async fn send_part(client: Arc<Client>, object: String, id: String, part_number:
 }
 
 /// Best effort: what stays is invisible, and the bucket's lifecycle rule removes it.
-async fn abort(client: &Client, object: &str, id: &str) {
+pub(super) async fn abort(client: &Client, object: &str, id: &str) {
     let aborted = retry("abort upload", || async {
         let bucket = client.bucket().await?;
         client.within(SHORT, object, bucket.abort_upload(object, id)).await
@@ -225,6 +226,22 @@ async fn abort(client: &Client, object: &str, id: &str) {
         }
         _ => {}
     }
+}
+
+/// Uploads under a prefix that began more than a day ago: object and upload id.
+///
+/// Not every server lists them, and some list them in a form of their own.
+pub(super) async fn orphans(client: &Client, prefix: &str) -> Result<Vec<(String, String)>> {
+    let bucket = client.bucket().await?;
+    let pages = client.within(SHORT, prefix, bucket.list_multiparts_uploads(Some(prefix), None)).await?;
+    let mut found = Vec::new();
+    for upload in pages.into_iter().flat_map(|page| page.uploads) {
+        let begun: Timestamp = upload.initiated.parse()?;
+        if Timestamp::now().since(begun) > ORPHAN_AGE && upload.key.starts_with(prefix) {
+            found.push((upload.key, upload.id));
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

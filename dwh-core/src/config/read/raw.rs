@@ -28,6 +28,8 @@ pub(super) struct RawConfig {
     /// The object store.
     #[schemars(required)]
     pub blob: Option<RawBlob>,
+    /// How long things are kept; without it nothing is ever removed.
+    pub retention: Option<RawRetention>,
     /// The tables, each under a `[[table]]` of its own.
     pub table: Option<Vec<RawTable>>,
 }
@@ -112,6 +114,19 @@ pub(super) struct RawBlob {
     pub path_style: Option<bool>,
     /// Section of the AWS credentials file.
     pub profile: Option<String>,
+}
+
+/// How long `dwh prune` keeps what; a key that is left out: for ever.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Retention")]
+pub(super) struct RawRetention {
+    /// Loaded CSV files in `processed/`; at least as long as `exports`.
+    pub processed: Option<String>,
+    /// Loaded CSV files that were left in `exports/` beside their copy in `processed/`.
+    pub exports: Option<String>,
+    /// Rows of the run log.
+    pub runs: Option<String>,
 }
 
 /// A table.

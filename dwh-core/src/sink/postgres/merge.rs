@@ -111,6 +111,12 @@ impl Merge<'_> {
 
     /// Replaced in place: views and grants stay, and readers see the old rows until the commit.
     async fn replace(&self) -> Result<Accounting> {
+        if self.load.replay {
+            let row = self.client.query_typed_one(&self.load.is_staged(), &[]).await;
+            if row.map_err(|error| named(self.load, error))?.get(0) {
+                return Ok(Accounting { identical: self.staged, ..self.account(0) });
+            }
+        }
         if self.staged == 0 && !self.load.allow_empty {
             let row = self.client.query_typed_one(&self.load.any_row(), &[]).await;
             if row.map_err(|error| named(self.load, error))?.get(0) {

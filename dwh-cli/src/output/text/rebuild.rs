@@ -1,0 +1,62 @@
+//! What `rebuild` did, or would do.
+
+use dwh_core::pipeline::{RebuildReport, RebuiltTable};
+
+use super::plain;
+use crate::output::table::{Table, Tone};
+use crate::output::{Paint, Show, human, printable};
+
+impl Show for RebuildReport {
+    fn text(&self, paint: Paint) -> String {
+        let columns = [
+            "table",
+            "bronze",
+            ">files",
+            ">rows",
+            ">size",
+            ">loaded files",
+            ">loaded rows",
+            ">waiting",
+            "watermark",
+            "status",
+        ];
+        let mut table = Table::new(&columns, paint);
+        for told in &self.tables {
+            table.row([
+                plain(&told.table),
+                plain(&told.target),
+                plain(human::count(told.csvs)),
+                plain(human::count(told.rows)),
+                plain(human::bytes(told.bytes)),
+                plain(human::count(told.csvs_loaded)),
+                plain(human::count(told.rows_loaded)),
+                plain(human::count(told.waiting)),
+                plain(human::moment(told.watermark)),
+                status(told, self.dry_run),
+            ]);
+        }
+        let mut text = table.text();
+        for told in &self.tables {
+            for note in &told.notes {
+                text.push_str(&format!("note: table `{}`: {}\n", printable(&told.table), printable(note)));
+            }
+        }
+        if self.dry_run && !self.in_the_way.is_empty() {
+            let list: String = self.in_the_way.iter().map(|what| format!("  - {}\n", printable(what))).collect();
+            text.push_str(&format!("\nin the way, unless `--reset` puts it aside:\n{list}"));
+        }
+        if let Some(backup) = &self.backup {
+            text.push_str(&format!("\nwhat was there before is in schema `{}`\n", printable(backup)));
+        }
+        text
+    }
+}
+
+fn status(told: &RebuiltTable, dry_run: bool) -> (String, Tone) {
+    match told.error {
+        Some(_) => ("FAILED".to_owned(), Tone::Bad),
+        None if told.csvs + told.waiting == 0 => ("no CSV".to_owned(), Tone::Warn),
+        None if dry_run => plain("planned"),
+        None => ("rebuilt".to_owned(), Tone::Good),
+    }
+}

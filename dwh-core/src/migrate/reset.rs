@@ -1,0 +1,94 @@
+//! What stands in the way of a rebuild, and how it is put aside: nothing is dropped.
+
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Transaction};
+
+use super::{begin, refused};
+use crate::config::{Environment, TargetConfig};
+use crate::connect::{Connector, sort};
+use crate::error::Result;
+use crate::plan::LoadPlan;
+use crate::schema::{TableRef, quote_ident, quote_literal};
+
+/// Tables of the control schema that hold rows of a table, with the column that names it.
+const CONTROL: [&str; 3] = ["extract_watermarks", "extract_runs", "table_contracts"];
+
+async fn connect(target: &TargetConfig, environment: &Environment) -> Result<Client> {
+    Connector::new("target", &target.url, environment)?.connect().await
+}
+
+async fn is_there(tx: &Transaction<'_>, table: &TableRef) -> Result<bool> {
+    let sql = "select exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+               where n.nspname = $1 and c.relname = $2)";
+    let row = tx.query_typed_one(sql, &[(&table.schema, Type::TEXT), (&table.name, Type::TEXT)]).await;
+    Ok(row.map_err(sort)?.get(0))
+}
+
+/// What there is of these tables already, a sentence each; empty when nothing is in the way.
+///
+/// # Errors
+/// `Unreachable`, `Auth`; `Contract` if a table may not be read.
+pub(crate) async fn occupied(
+    target: &TargetConfig,
+    environment: &Environment,
+    tables: &[LoadPlan],
+) -> Result<Vec<String>> {
+    let mut client = connect(target, environment).await?;
+    let tx = client.transaction().await.map_err(sort)?;
+    let log = TableRef::new(&target.control_schema, "extract_runs");
+    let logged = is_there(&tx, &log).await?;
+    let mut found = Vec::new();
+    for load in tables {
+        if is_there(&tx, &load.target).await? {
+            let sql = format!("select exists (select from {})", load.target.sql());
+            if tx.query_typed_one(&sql, &[]).await.map_err(refused)?.get(0) {
+                found.push(format!("{} holds rows", load.target));
+            }
+        }
+        if logged {
+            let sql = format!("select count(*) from {} where table_name = $1", log.sql());
+            let runs: i64 = tx.query_typed_one(&sql, &[(&load.table, Type::TEXT)]).await.map_err(refused)?.get(0);
+            if runs > 0 {
+                found.push(format!("the run log has {runs} runs of `{}`", load.table));
+            }
+        }
+    }
+    tx.commit().await.map_err(sort)?;
+    Ok(found)
+}
+
+/// Moves the bronze tables, and the rows of the control schema about them, into a schema of their own, whose name comes
+/// back. One transaction: all of it or nothing. Views on a moved table go on reading it where it is then.
+///
+/// # Errors
+/// `Contract` if the connection may not make a schema or does not own the tables.
+pub(crate) async fn set_aside(target: &TargetConfig, environment: &Environment, tables: &[LoadPlan]) -> Result<String> {
+    let mut client = connect(target, environment).await?;
+    let tx = begin(&mut client, target).await?;
+    let stamp = "select 'dwh_backup_' || pg_catalog.to_char(pg_catalog.now() at time zone 'UTC', 'YYYYMMDD_HH24MISS')";
+    let backup: String = tx.query_typed_one(stamp, &[]).await.map_err(sort)?.get(0);
+    let mut sql = format!(
+        "create schema {} authorization {};\nset local role {};\n",
+        quote_ident(&backup),
+        quote_ident(&target.owner_role),
+        quote_ident(&target.owner_role)
+    );
+    for load in tables {
+        if is_there(&tx, &load.target).await? {
+            sql.push_str(&format!("alter table {} set schema {};\n", load.target.sql(), quote_ident(&backup)));
+        }
+    }
+    let names: Vec<String> = tables.iter().map(|load| quote_literal(&load.table)).collect();
+    for name in CONTROL {
+        let table = TableRef::new(&target.control_schema, name);
+        if is_there(&tx, &table).await? {
+            let (copy, from) = (TableRef::new(&backup, format!("dwh_{name}")).sql(), table.sql());
+            let these = format!("table_name in ({})", names.join(", "));
+            sql.push_str(&format!("create table {copy} as select * from {from} where {these};\n"));
+            sql.push_str(&format!("delete from {from} where {these};\n"));
+        }
+    }
+    tx.batch_execute(&sql).await.map_err(refused)?;
+    tx.commit().await.map_err(sort)?;
+    Ok(backup)
+}

@@ -1,0 +1,240 @@
+//! `prune`: retention. Removes loaded CSV files and rows of the run log that are older than `[retention]` says.
+
+use futures_util::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tokio_util::sync::CancellationToken;
+
+use crate::blob::{BlobKey, BlobMeta, Folder, archive, read_manifest};
+use crate::config::{Retention, TableConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::recover::run_id_of;
+use crate::pipeline::run::named;
+use crate::pipeline::transfer::interrupted;
+use crate::pipeline::{ErrorReport, Pipeline};
+use crate::run::{RunId, RunState};
+use crate::sink::{RunFilter, RunRecord, TableState};
+use crate::watermark::{Micros, Timestamp};
+
+/// What `prune` is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct PruneRequest {
+    /// Globs over table names; empty: all tables.
+    pub tables: Vec<String>,
+    /// Only tell what would be removed.
+    pub dry_run: bool,
+}
+
+/// One table of `prune`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PrunedTable {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// Addresses of the files that were removed, or would be.
+    pub files: Vec<String>,
+    /// Their bytes, as stored.
+    pub bytes: u64,
+    /// Rows of the run log that were removed, or would be.
+    pub runs: u64,
+    /// What went wrong.
+    pub error: Option<ErrorReport>,
+}
+
+/// What `prune` removed, or would remove.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PruneReport {
+    /// Whether nothing was done.
+    pub dry_run: bool,
+    /// One entry a table.
+    pub tables: Vec<PrunedTable>,
+}
+
+impl PruneReport {
+    /// 0 if every table went well; the one code of all that failed; 1 if they differ.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let mut codes: Vec<u8> =
+            self.tables.iter().filter_map(|table| table.error.as_ref().map(|error| error.exit_code)).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        match codes.as_slice() {
+            [] => 0,
+            [code] => *code,
+            _ => 1,
+        }
+    }
+
+    /// Files, bytes and rows of all tables.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64, u64) {
+        self.tables.iter().fold((0, 0, 0), |(files, bytes, runs), table| {
+            (files + table.files.len() as u64, bytes + table.bytes, runs + table.runs)
+        })
+    }
+}
+
+/// What is known of a table.
+struct Kept {
+    exports: BTreeMap<BlobKey, BlobMeta>,
+    processed: BTreeMap<BlobKey, BlobMeta>,
+    records: BTreeMap<RunId, RunRecord>,
+    state: TableState,
+    now: Timestamp,
+}
+
+/// What is to go.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Doomed {
+    /// In `processed/`, a CSV before its manifest: a manifest alone says what is left to do.
+    processed: Vec<BlobKey>,
+    /// CSV files in `exports/` that were loaded and have a copy in `processed/`.
+    exports: Vec<BlobKey>,
+    runs: Vec<RunId>,
+}
+
+impl Pipeline {
+    /// Removes what `[retention]` lets go: CSV files in `processed/`, copies that were left in `exports/`, and rows of
+    /// the run log.
+    ///
+    /// What is not loaded is never touched, nor the newest loaded CSV of a table, nor the run that set its watermark.
+    /// May be cut off and repeated at any time.
+    ///
+    /// # Errors
+    /// `Config` without a `[retention]` section, or if no table matches. What went wrong with a single table stands in
+    /// its report and stops no other.
+    pub async fn prune(&self, request: &PruneRequest, cancel: &CancellationToken) -> Result<PruneReport> {
+        let retention = self.config.retention.clone().ok_or_else(|| {
+            Error::new(ErrorKind::Config, format!("`{}` has no section `[retention]`", self.config.path.display()))
+                .with_hint("say how long to keep what: `[retention]`, `processed = \"365d\"`, `exports = \"30d\"`, `runs = \"365d\"`")
+        })?;
+        let mut report = PruneReport { dry_run: request.dry_run, tables: Vec::new() };
+        for table in self.config.select(&request.tables)? {
+            if cancel.is_cancelled() {
+                return Err(interrupted());
+            }
+            let mut told = PrunedTable { table: table.name.clone(), ..PrunedTable::default() };
+            if let Err(error) = self.prune_table(table, &retention, request.dry_run, &mut told).await {
+                told.error = Some((&named(error, &table.name)).into());
+            }
+            report.tables.push(told);
+        }
+        Ok(report)
+    }
+
+    async fn prune_table(
+        &self,
+        table: &TableConfig,
+        retention: &Retention,
+        dry_run: bool,
+        told: &mut PrunedTable,
+    ) -> Result<()> {
+        let lease = self.sink.lease(&table.name, false).await?;
+        let filter = RunFilter { table: Some(table.name.clone()), ..RunFilter::default() };
+        let records = self.sink.runs(&filter).await?.into_iter().map(|record| (record.run_id, record)).collect();
+        let kept = Kept {
+            exports: self.metas(table, Folder::Exports).await?,
+            processed: self.metas(table, Folder::Processed).await?,
+            records,
+            state: lease.state().clone(),
+            now: Timestamp::now(),
+        };
+        let doomed = self.doomed(&kept, retention)?;
+        for key in &doomed.processed {
+            if !dry_run {
+                self.blobs.delete(key).await?;
+            }
+            self.tell(told, key, kept.processed.get(key));
+        }
+        for key in &doomed.exports {
+            if !dry_run && let Some(manifest) = read_manifest(self.blobs.as_ref(), key).await? {
+                // Verifies the copy in full before it deletes.
+                archive(self.blobs.as_ref(), &self.layout, &manifest).await?;
+            }
+            for key in [key.clone(), key.manifest()] {
+                self.tell(told, &key, kept.exports.get(&key));
+            }
+        }
+        told.runs = if dry_run { doomed.runs.len() as u64 } else { self.sink.forget(&doomed.runs).await? };
+        lease.release().await
+    }
+
+    async fn metas(&self, table: &TableConfig, folder: Folder) -> Result<BTreeMap<BlobKey, BlobMeta>> {
+        let prefix = self.layout.prefix(folder, &table.name);
+        self.blobs.list(&prefix).map_ok(|meta| (meta.key.clone(), meta)).try_collect().await
+    }
+
+    fn tell(&self, told: &mut PrunedTable, key: &BlobKey, meta: Option<&BlobMeta>) {
+        told.files.push(self.address(key));
+        told.bytes += meta.map_or(0, |meta| meta.bytes);
+    }
+
+    fn doomed(&self, kept: &Kept, retention: &Retention) -> Result<Doomed> {
+        let mut doomed = Doomed::default();
+        if let Some(keep) = retention.processed {
+            doomed.processed = kept.old_archives(keep);
+        }
+        if let Some(keep) = retention.exports {
+            for key in kept.exports.keys().filter(|key| key.is_csv() && kept.exports.contains_key(&key.manifest())) {
+                let copy = self.layout.moved(key, Folder::Processed)?;
+                let loaded = run_id_of(key).is_some_and(|run_id| kept.is(run_id, RunState::Loaded));
+                let copied = kept.processed.contains_key(&copy) && !doomed.processed.contains(&copy);
+                if loaded && copied && kept.age(key, &kept.exports) > keep {
+                    doomed.exports.push(key.clone());
+                }
+            }
+        }
+        if let Some(keep) = retention.runs {
+            doomed.runs = kept.old_runs(keep);
+        }
+        Ok(doomed)
+    }
+}
+
+impl Kept {
+    fn is(&self, run_id: RunId, status: RunState) -> bool {
+        self.records.get(&run_id).is_some_and(|record| record.status == status)
+    }
+
+    /// How old a file is: by its run if the log knows it, otherwise by the store's clock.
+    fn age(&self, key: &BlobKey, folder: &BTreeMap<BlobKey, BlobMeta>) -> Micros {
+        let started = run_id_of(key).and_then(|run_id| self.records.get(&run_id)).map(|record| record.run_started_at);
+        let written = folder.get(key).map(|meta| meta.modified);
+        started.or(written).map_or(Micros::ZERO, |at| self.now.since(at))
+    }
+
+    /// CSV files in `processed/` with their manifests that are older than `keep`, and manifests whose CSV is gone; never
+    /// those of the newest run, nor a CSV without a manifest, nor one whose run the log does not call loaded.
+    fn old_archives(&self, keep: Micros) -> Vec<BlobKey> {
+        let complete =
+            || self.processed.keys().filter(|key| key.is_csv() && self.processed.contains_key(&key.manifest()));
+        let newest = complete().filter_map(run_id_of).max();
+        let mut old = Vec::new();
+        for key in complete() {
+            let Some(run_id) = run_id_of(key).filter(|run_id| Some(*run_id) != newest) else { continue };
+            let loaded = self.records.get(&run_id).is_none_or(|record| record.status == RunState::Loaded);
+            if loaded && self.age(key, &self.processed) > keep {
+                old.extend([key.clone(), key.manifest()]);
+            }
+        }
+        let csvs: Vec<BlobKey> = self.processed.keys().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
+        let alone = self.processed.keys().filter(|key| key.is_manifest() && !csvs.contains(key));
+        old.extend(alone.filter(|key| self.age(key, &self.processed) > keep).cloned());
+        old
+    }
+
+    /// Final runs older than `keep`; never the newest loaded one, the one that set the watermark, or one whose CSV is
+    /// still in `exports/`.
+    fn old_runs(&self, keep: Micros) -> Vec<RunId> {
+        let newest =
+            self.records.values().rfind(|record| record.status == RunState::Loaded).map(|record| record.run_id);
+        let waiting: Vec<RunId> = self.exports.keys().filter_map(run_id_of).collect();
+        let old = self.records.values().filter(|record| {
+            record.status.is_final()
+                && Some(record.run_id) != newest
+                && Some(record.run_id) != self.state.last_run_id
+                && !waiting.contains(&record.run_id)
+                && self.now.since(record.run_started_at) > keep
+        });
+        old.map(|record| record.run_id).collect()
+    }
+}

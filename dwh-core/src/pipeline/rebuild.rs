@@ -1,0 +1,228 @@
+//! `rebuild`: bronze, watermarks and run log made anew from the blob store alone. No source is asked.
+
+mod archive;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::blob::{BlobKey, Folder, Manifest};
+use crate::config::Mode;
+use crate::error::{Error, ErrorKind, Result};
+use crate::migrate;
+use crate::pipeline::load::after;
+use crate::pipeline::run::{finite, named};
+use crate::pipeline::transfer::interrupted;
+use crate::pipeline::{ErrorReport, Pipeline, TableRun};
+use crate::plan::LoadPlan;
+use crate::run::{RunId, RunState};
+use crate::sink::{Advance, LogEntry, Restore, TableState, Upload};
+use crate::watermark::Timestamp;
+
+use archive::Archive;
+
+/// What `rebuild` is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct RebuildRequest {
+    /// Globs over table names; empty: all tables.
+    pub tables: Vec<String>,
+    /// Only tell what would be done.
+    pub dry_run: bool,
+    /// Put aside what is there of these tables, into a schema of its own, instead of refusing.
+    pub reset: bool,
+}
+
+/// One table of `rebuild`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RebuiltTable {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// The bronze table.
+    pub target: String,
+    /// CSV files that make up the table.
+    pub csvs: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Bytes in them, uncompressed.
+    pub bytes: u64,
+    /// CSV files in `exports/`, which the next run loads.
+    pub waiting: u64,
+    /// CSV files loaded now.
+    pub csvs_loaded: u64,
+    /// Rows inserted or updated now.
+    pub rows_loaded: u64,
+    /// Where the watermark stands now.
+    pub watermark: Option<Timestamp>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+    /// What went wrong.
+    pub error: Option<ErrorReport>,
+}
+
+/// What `rebuild` did, or would do.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RebuildReport {
+    /// Whether nothing was done.
+    pub dry_run: bool,
+    /// What is there already, and so is in the way unless it is put aside.
+    pub in_the_way: Vec<String>,
+    /// The schema into which it was put.
+    pub backup: Option<String>,
+    /// One entry a table.
+    pub tables: Vec<RebuiltTable>,
+}
+
+impl RebuildReport {
+    /// 0 if every table went well; the one code of all that failed; 1 if they differ.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let mut codes: Vec<u8> =
+            self.tables.iter().filter_map(|table| table.error.as_ref().map(|error| error.exit_code)).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        match codes.as_slice() {
+            [] => 0,
+            [code] => *code,
+            _ => 1,
+        }
+    }
+}
+
+impl Pipeline {
+    /// Makes control schema, bronze tables, run log and watermarks anew from the CSV files and manifests alone, so that
+    /// the next run continues where the newest loaded CSV left off.
+    ///
+    /// Runs keep their numbers. A CSV in `exports/` becomes an `uploaded` run, which the next `run` loads. What is
+    /// there of these tables already is refused, or put aside with `reset`; nothing is ever dropped. A call that was
+    /// cut off leaves tables half built: call it again with `reset`.
+    ///
+    /// # Errors
+    /// `Config` if no table matches; `Contract` if something is in the way, or the target may not be changed. What went
+    /// wrong with a single table stands in its report.
+    pub async fn rebuild(&self, request: &RebuildRequest, cancel: &CancellationToken) -> Result<RebuildReport> {
+        let mut archives = Vec::new();
+        for table in self.config.select(&request.tables)? {
+            archives.push(self.archive_of(table).await.map_err(|error| named(error, &table.name))?);
+        }
+        let mut report = RebuildReport { dry_run: request.dry_run, ..RebuildReport::default() };
+        report.tables = archives.iter().map(Archive::report).collect();
+        let loads: Vec<LoadPlan> = archives.iter().filter_map(Archive::table).collect();
+        let (target, environment) = (&self.config.target, &self.config.environment);
+        report.in_the_way = migrate::occupied(target, environment, &loads).await?;
+        if request.dry_run {
+            return Ok(report);
+        }
+        if !report.in_the_way.is_empty() {
+            if !request.reset {
+                return Err(occupied(&report.in_the_way));
+            }
+            report.backup = Some(migrate::set_aside(target, environment, &loads).await?);
+        }
+        migrate::migrate_tables(target, environment, &loads).await?;
+        let above = self.highest_run().await?;
+        for (archive, told) in archives.iter().zip(&mut report.tables).filter(|(archive, _)| !archive.is_empty()) {
+            if let Err(error) = self.rebuild_table(archive, above, told, cancel).await {
+                told.error = Some((&named(error, &archive.table.name)).into());
+            }
+        }
+        Ok(report)
+    }
+
+    async fn rebuild_table(
+        &self,
+        archive: &Archive,
+        above: RunId,
+        told: &mut RebuiltTable,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let lease = self.sink.lease(&archive.table.name, false).await?;
+        let mut state = lease.state().clone();
+        for (csv, manifest) in archive.loaded.values() {
+            if cancel.is_cancelled() {
+                return Err(interrupted());
+            }
+            if let Some(empty) = archive.empty_run_before(manifest, &state) {
+                self.restore(empty, true, above).await?;
+            }
+            // Of snapshots only the last one is left in bronze.
+            let replaced = manifest.mode == Mode::Snapshot && Some(manifest.run_id) != archive.newest_loaded();
+            self.restore((self.layout.moved(csv, Folder::Exports)?, manifest.clone()), replaced, above).await?;
+            if !replaced {
+                self.load_restored(archive, csv, manifest, &mut state, told, cancel).await?;
+            }
+        }
+        for (csv, manifest) in archive.waiting.values() {
+            self.restore((csv.clone(), manifest.clone()), false, above).await?;
+        }
+        told.watermark = state.last_extracted_at.filter(|at| *at > Timestamp::SEED).and_then(finite);
+        lease.release().await
+    }
+
+    /// Writes the row of a run that the log has lost.
+    async fn restore(&self, (csv, manifest): (BlobKey, Manifest), loaded: bool, above: RunId) -> Result<()> {
+        let mut upload = self.upload_of(&csv, &manifest);
+        if manifest.sha256.is_empty() {
+            upload = Upload { csv_path: None, ..upload };
+        }
+        let entry = Restore {
+            table: manifest.table,
+            mode: manifest.mode,
+            kind: manifest.kind,
+            run_started_at: manifest.run_started_at,
+            engine_version: manifest.engine_version,
+            upload,
+            loaded,
+            above,
+        };
+        self.sink.log(LogEntry::Restore(Box::new(entry))).await.map(drop)
+    }
+
+    async fn load_restored(
+        &self,
+        archive: &Archive,
+        csv: &BlobKey,
+        manifest: &Manifest,
+        state: &mut TableState,
+        told: &mut RebuiltTable,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let run_id = manifest.run_id;
+        let mut run = TableRun::new(&archive.table.name, manifest.mode);
+        run.run_id = Some(run_id);
+        let done = async {
+            self.sink.log(LogEntry::Loading { run_id }).await?;
+            run.status = RunState::Loading;
+            let advances = manifest.kind.moves_watermark() && !is_behind(manifest, state);
+            let load = self.load_again(&archive.table, manifest, !advances).await?;
+            let bytes = self.open_csv(csv, manifest).await?;
+            let staged = tokio::select! {
+                staged = self.sink.stage(&load, bytes) => staged?,
+                () = cancel.cancelled() => return Err(interrupted()),
+            };
+            let becomes = advances.then(|| after(state, manifest));
+            let advance = becomes.clone().map(|becomes| Advance { expected: state.clone(), becomes });
+            self.commit(staged, run_id, manifest.rows, advance, &mut run).await?;
+            if let Some(becomes) = becomes {
+                *state = TableState { last_run_id: Some(run_id), ..becomes };
+            }
+            Ok(())
+        };
+        let done: Result<()> = done.await;
+        if let Err(error) = &done {
+            self.log_failure(&mut run, error).await;
+        }
+        told.csvs_loaded += u64::from(done.is_ok());
+        told.rows_loaded += run.rows_loaded;
+        done
+    }
+}
+
+/// Whether the CSV is older than what the watermark says was loaded: then it fills a hole and moves nothing.
+fn is_behind(manifest: &Manifest, state: &TableState) -> bool {
+    manifest.window.is_some_and(|window| window.watermark.is_finite() && window.watermark < state.low())
+}
+
+fn occupied(in_the_way: &[String]) -> Error {
+    Error::new(ErrorKind::Contract, format!("the warehouse is not empty:\n  - {}", in_the_way.join("\n  - "))).with_hint(
+        "rebuild into an empty database; or call with `--reset`, which first moves these tables and rows into a schema `dwh_backup_…`",
+    )
+}
