@@ -8,11 +8,11 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
-usable() { # FOLDER: PostgreSQL 12 or newer, with PostGIS
+usable() { # FOLDER: PostgreSQL 13 or newer, with PostGIS
   local bin=$1 major share
   [ -x "$bin/initdb" ] && [ -x "$bin/postgres" ] && [ -x "$bin/psql" ] || return 1
   major=$("$bin/postgres" --version | sed -E 's/[^0-9]*([0-9]+).*/\1/')
-  [ "$major" -ge 12 ] || return 1
+  [ "$major" -ge 13 ] || return 1
   share=$("$bin/pg_config" --sharedir 2>/dev/null || echo "/usr/share/postgresql/$major")
   [ -e "$share/extension/postgis.control" ]
 }
@@ -24,7 +24,7 @@ bin() {
   } | { while read -r candidate; do
       if usable "$candidate"; then echo "$candidate"; return 0; fi
     done
-    echo "no PostgreSQL >= 12 with PostGIS was found: run \`make setup\`" >&2
+    echo "no PostgreSQL >= 13 with PostGIS was found: run \`make setup\`" >&2
     return 1; }
 }
 

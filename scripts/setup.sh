@@ -31,7 +31,7 @@ postgres() {
   fi
   local newest
   newest=$(apt-cache search --names-only '^postgresql-[0-9]+-postgis-3$' | sed -E 's/^postgresql-([0-9]+)-.*/\1/' | sort -n | tail -1)
-  [ -n "$newest" ] || fail "no package of PostGIS was found; install PostgreSQL >= 12 with PostGIS by hand"
+  [ -n "$newest" ] || fail "no package of PostGIS was found; install PostgreSQL >= 13 with PostGIS by hand"
   apt "postgresql-$newest" "postgresql-$newest-postgis-3"
   scripts/postgres.sh bin > /dev/null
 }

@@ -164,3 +164,16 @@ async fn missing_file_and_variable() {
         .config_with("cadence = \"3h\"\n", "");
     assert_error(&unset.dwh(&["run"]), 2, &["DWH_TEST_UNSET"], &[]);
 }
+
+#[tokio::test]
+async fn a_superuser_is_warned_of_and_works() {
+    let (db, project) = fleet("superuser").await;
+    project.ok(&["migrate"]);
+    assert!(!project.ok(&["run"]).stderr.contains("superuser"));
+    let superuser = project.config_with(&db.target_url_as("dwh_loader"), &db.target_url());
+    let output = superuser.ok(&["run"]);
+    assert_eq!(output.stderr.matches("superuser").count(), 1, "{}", output.all());
+    let check = superuser.dwh(&["check"]);
+    assert_eq!(check.code, 4, "{}", check.all());
+    assert!(check.stdout.contains("superuser"), "{}", check.all());
+}

@@ -8,12 +8,13 @@ mod stage;
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 use crate::blob::ByteStream;
 use crate::catalog;
 use crate::config::{Environment, TargetConfig};
-use crate::connect::Connector;
+use crate::connect::{Connector, sort};
 use crate::control::Control;
 use crate::error::Result;
 use crate::plan::LoadPlan;
@@ -38,6 +39,8 @@ pub struct PgSink {
     loads: Arc<Semaphore>,
     control: Control,
     lock_timeout: Micros,
+    /// Whether the role was looked at: once is enough for a process.
+    role_seen: Arc<AtomicBool>,
 }
 
 impl PgSink {
@@ -55,7 +58,24 @@ impl PgSink {
             loads: Arc::new(Semaphore::new(loads)),
             control: Control::new(&config.control_schema),
             lock_timeout: config.lock_timeout,
+            role_seen: Arc::default(),
         })
+    }
+
+    /// Warns, once, of a role that may do everything: a mistake of ours could then reach beyond the warehouse.
+    async fn look_at_role(&self) -> Result<()> {
+        if self.role_seen.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let tx = self.begin().await?;
+        let sql = "select rolsuper from pg_catalog.pg_roles where rolname = current_user";
+        let row = tx.client()?.query_typed_one(sql, &[]).await.map_err(sort)?;
+        if row.get(0) {
+            tracing::warn!(
+                "target: the role is a superuser; give dwh a login of its own that is a member of the owner role"
+            );
+        }
+        tx.commit().await
     }
 
     async fn begin(&self) -> Result<Tx> {
@@ -73,7 +93,9 @@ impl Sink for PgSink {
     }
 
     async fn lease(&self, table: &str, wait: bool) -> Result<Box<dyn Lease>> {
-        Ok(Box::new(PgLease::take(self, table, wait).await?))
+        let lease = PgLease::take(self, table, wait).await?;
+        self.look_at_role().await?;
+        Ok(Box::new(lease))
     }
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
