@@ -4,7 +4,6 @@ mod backfill;
 mod crash;
 mod first_minutes;
 mod foreign;
-mod hostile;
 mod init;
 mod modes;
 mod names;

@@ -2,6 +2,9 @@
 //!
 //! Beside it, on the same rows, the plain window `(last, now]` runs as a control. It must lose rows: a test that cannot
 //! see a loss proves nothing.
+//!
+//! A binary of its own, with clusters of its own: transactions that stay open hold the server's horizon, and every other
+//! test's sweep would read rows again that it counts.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,8 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
-use crate::support::Project;
 use dwh_core::testing::TestDb;
+use support::Project;
+
+#[path = "../e2e/support.rs"]
+#[allow(dead_code, reason = "one project is all that this test needs of what the others use")]
+mod support;
 
 const TABLE: &str = "create schema app;
     create table app.events (
