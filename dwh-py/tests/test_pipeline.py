@@ -94,6 +94,8 @@ def test_a_forked_child_works_like_its_parent(config: Path) -> None:
 
 
 def test_ctrl_c_ends_a_call_that_waits(config: Path) -> None:
+    # A shell starts what runs in the background with SIGINT ignored, and Python leaves it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         config.write_text(config.read_text().replace("127.0.0.1:1", address))

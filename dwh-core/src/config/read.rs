@@ -29,7 +29,7 @@ impl Config {
     /// The configuration in the file at `path`, with the variables of `environment` and of a `.env` file beside it.
     ///
     /// # Errors
-    /// `NotFound` if there is no file, `Config` listing everything that is wrong with it. No message holds
+    /// `Config` if there is no file, or listing everything that is wrong with it. No message holds
     /// an address of a service, or a refused value that came from a variable.
     pub fn load(path: &Path, environment: Environment) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
@@ -74,9 +74,8 @@ impl Config {
 
 fn unreadable(path: &Path, error: std::io::Error) -> Error {
     let missing = error.kind() == std::io::ErrorKind::NotFound;
-    let kind = if missing { ErrorKind::NotFound } else { ErrorKind::Config };
     let what = if missing { "does not exist" } else { "cannot be read" };
-    Error::new(kind, format!("configuration `{}` {what}", path.display()))
+    Error::new(ErrorKind::Config, format!("configuration `{}` {what}", path.display()))
         .with_hint("name the file with `--config` or `DWH_CONFIG`; `dwh init` writes one")
         .with_source(error)
 }

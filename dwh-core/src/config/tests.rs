@@ -243,7 +243,7 @@ fn load_reads_dotenv_beside_the_file() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("dwh.toml");
     let missing = Config::load(&path, environment()).expect_err("missing");
-    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    assert_eq!(missing.kind(), ErrorKind::Config);
     std::fs::write(&path, HEAD).expect("written");
     std::fs::write(folder.path().join(".env"), "TARGET=postgresql://dotenv/x\nSOURCE=never").expect("written");
     let environment = Environment::from_iter([("SOURCE", "kept")]);
