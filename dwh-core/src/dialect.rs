@@ -134,10 +134,13 @@ impl Tally {
     /// What passed by so far.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let digest = self.hash.clone().finalize();
-        let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Totals { rows: self.rows(), bytes: self.bytes, sha256 }
+        Totals { rows: self.rows(), bytes: self.bytes, sha256: hex(&self.hash.clone().finalize()) }
     }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

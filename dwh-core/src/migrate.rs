@@ -13,6 +13,7 @@ use tokio_postgres::{Client, Transaction};
 
 use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
+use crate::dialect::hex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Plan, bronze_ddl, missing_extension_hint};
 use crate::schema::{quote_ident, quote_literal};
@@ -59,7 +60,7 @@ pub fn render(target: &TargetConfig) -> Vec<Migration> {
         .iter()
         .map(|(name, template)| {
             let sql = put_in(template, target);
-            let checksum = Sha256::digest(sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+            let checksum = hex(&Sha256::digest(sql.as_bytes()));
             Migration { name, sql, checksum }
         })
         .collect()

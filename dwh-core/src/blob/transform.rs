@@ -11,6 +11,7 @@ use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::blob::{Body, ByteStream};
 use crate::config::Compression;
+use crate::dialect::hex;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Bytes handed on at once by a compressor.
@@ -119,16 +120,6 @@ fn observed(bytes: ByteStream, judge: impl FnOnce(u64, String) -> Result<()> + S
         }
     })
     .boxed()
-}
-
-/// Bytes as lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
-        text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
-        text
-    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 
 use crate::blob::{BlobKey, BlobStore, Body, ByteStream};
+use crate::dialect::hex;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Length and SHA-256 of some bytes.
@@ -23,8 +24,7 @@ impl Fingerprint {
             hash.update(&piece);
             bytes += piece.len() as u64;
         }
-        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { bytes, sha256 })
+        Ok(Self { bytes, sha256: hex(&hash.finalize()) })
     }
 
     /// Reads the object to its end.

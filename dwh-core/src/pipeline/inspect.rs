@@ -8,8 +8,8 @@ use crate::pipeline::{MigrateReport, Pipeline, PlanReport, StatusReport, TableSt
 use crate::plan::Plan;
 use crate::run::RunState;
 use crate::sink::{RunFilter, RunRecord};
-use crate::source::{BoundRequest, Sweep};
-use crate::watermark::{BoundMode, Micros, Timestamp, Window, next_window};
+use crate::source::Sweep;
+use crate::watermark::{Micros, Timestamp};
 
 /// How many runs of a table `status` looks back at most; more than a run a minute for a day.
 const STATUS_RUNS: u32 = 2_000;
@@ -75,17 +75,8 @@ impl Pipeline {
         let lease = self.sink.lease(&plan.table.name, false).await?;
         let state = lease.state().clone();
         lease.release().await?;
-        let source = self.source(&plan.table)?;
         let low = state.low();
-        let request = BoundRequest { plan, low, run_started_at: now, undrained: state.undrained.as_ref() };
-        let bound = source.bound(request).await?;
-        let window = if plan.table.window.0 > 0 {
-            let earliest = source.earliest(plan, low).await?;
-            next_window(low, earliest, bound.watermark, plan.table.window, plan.table.bound)
-        } else {
-            let high = (plan.table.bound == BoundMode::Hold).then_some(bound.watermark);
-            Window { low, high, watermark: bound.watermark }
-        };
+        let (bound, window) = self.bound_and_window(plan, &state, now).await?;
         let high = window.high.unwrap_or(now);
         report.window = Some(WindowReport { from: finite(low), to: Some(high) });
         report.watermark = finite(window.watermark);

@@ -9,6 +9,7 @@ use crate::blob::{BlobKey, BlobMeta, Folder, archive, read_manifest};
 use crate::config::{Retention, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::recover::run_id_of;
+use crate::pipeline::report::one_code;
 use crate::pipeline::run::named;
 use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{ErrorReport, Pipeline};
@@ -53,15 +54,7 @@ impl PruneReport {
     /// 0 if every table went well; the one code of all that failed; 1 if they differ.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        let mut codes: Vec<u8> =
-            self.tables.iter().filter_map(|table| table.error.as_ref().map(|error| error.exit_code)).collect();
-        codes.sort_unstable();
-        codes.dedup();
-        match codes.as_slice() {
-            [] => 0,
-            [code] => *code,
-            _ => 1,
-        }
+        one_code(self.tables.iter().filter_map(|table| table.error.as_ref()).map(|error| error.exit_code))
     }
 
     /// Files, bytes and rows of all tables.

@@ -10,6 +10,7 @@ use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::migrate;
 use crate::pipeline::load::after;
+use crate::pipeline::report::one_code;
 use crate::pipeline::run::{finite, named};
 use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{ErrorReport, Pipeline, TableRun};
@@ -75,15 +76,7 @@ impl RebuildReport {
     /// 0 if every table went well; the one code of all that failed; 1 if they differ.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        let mut codes: Vec<u8> =
-            self.tables.iter().filter_map(|table| table.error.as_ref().map(|error| error.exit_code)).collect();
-        codes.sort_unstable();
-        codes.dedup();
-        match codes.as_slice() {
-            [] => 0,
-            [code] => *code,
-            _ => 1,
-        }
+        one_code(self.tables.iter().filter_map(|table| table.error.as_ref()).map(|error| error.exit_code))
     }
 }
 

@@ -35,6 +35,16 @@ impl From<&Error> for ErrorReport {
     }
 }
 
+/// The exit code of several failures: 0 for none, their one code, 1 if they differ.
+pub(super) fn one_code(codes: impl IntoIterator<Item = u8>) -> u8 {
+    let mut codes = codes.into_iter();
+    match codes.next() {
+        None => 0,
+        Some(first) if codes.all(|code| code == first) => first,
+        Some(_) => 1,
+    }
+}
+
 /// The window of a run as JSON shows it; `from` is exclusive and `null` for "from the first row on", `to` is inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowReport {
@@ -131,14 +141,7 @@ impl RunReport {
     /// 0 if every run went well; the one code of all that failed; 1 if they failed for different reasons.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        let mut codes: Vec<u8> =
-            self.runs.iter().filter_map(|run| run.error.as_ref().map(|error| error.exit_code)).collect();
-        codes.dedup();
-        match codes.as_slice() {
-            [] => 0,
-            [code] => *code,
-            _ => 1,
-        }
+        one_code(self.runs.iter().filter_map(|run| run.error.as_ref()).map(|error| error.exit_code))
     }
 }
 
@@ -235,15 +238,7 @@ impl CheckReport {
     /// 0 without failures; the one code of all failures; 1 if they differ.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        let mut codes: Vec<u8> =
-            self.findings.iter().filter(|f| f.severity == Severity::Failure).map(|f| f.exit_code).collect();
-        codes.sort_unstable();
-        codes.dedup();
-        match codes.as_slice() {
-            [] => 0,
-            [code] => *code,
-            _ => 1,
-        }
+        one_code(self.findings.iter().filter(|f| f.severity == Severity::Failure).map(|f| f.exit_code))
     }
 }
 

@@ -190,27 +190,34 @@ impl Pipeline {
 
     async fn set_window(&self, slice: &mut Slice) -> Result<()> {
         let table = &slice.plan.table;
-        let source = self.source(table)?;
-        let low = slice.state.low();
-        let request = BoundRequest {
-            plan: &slice.plan,
-            low,
-            run_started_at: slice.record.run_started_at,
-            undrained: slice.state.undrained.as_ref(),
-        };
-        let bound = source.bound(request).await?;
+        let (bound, window) = self.bound_and_window(&slice.plan, &slice.state, slice.record.run_started_at).await?;
         self.tell_bound(table, &bound);
+        slice.window = Some(window);
+        slice.sweep = self.sweep(&slice.plan, &slice.state, &bound);
+        slice.bound = Some(bound);
+        Ok(())
+    }
+
+    /// The safe bound of this moment, and the next window below it.
+    pub(super) async fn bound_and_window(
+        &self,
+        plan: &Plan,
+        state: &TableState,
+        run_started_at: Timestamp,
+    ) -> Result<(SafeBound, Window)> {
+        let (table, low) = (&plan.table, state.low());
+        let source = self.source(table)?;
+        let request = BoundRequest { plan, low, run_started_at, undrained: state.undrained.as_ref() };
+        let bound = source.bound(request).await?;
         let limit = bound.watermark;
-        slice.window = Some(if table.window.0 > 0 {
-            let earliest = source.earliest(&slice.plan, low).await?;
+        let window = if table.window.0 > 0 {
+            let earliest = source.earliest(plan, low).await?;
             next_window(low, earliest, limit, table.window, table.bound)
         } else {
             let high = (table.bound == BoundMode::Hold).then_some(limit);
             Window { low, high, watermark: limit }
-        });
-        slice.sweep = self.sweep(&slice.plan, &slice.state, &bound);
-        slice.bound = Some(bound);
-        Ok(())
+        };
+        Ok((bound, window))
     }
 
     fn tell_bound(&self, table: &TableConfig, bound: &SafeBound) {

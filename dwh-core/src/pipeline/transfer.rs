@@ -11,13 +11,14 @@ use crate::blob::{BlobKey, BlobStore, Body, Manifest, StoredForm, write_manifest
 use crate::config::Mode;
 use crate::dialect::Tally;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::load::after;
 use crate::pipeline::{Event, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Plan};
 use crate::run::RunKind;
 use crate::sink::{RunRecord, Staged, TableState};
 use crate::source::{Reading, Snapshot, Sweep};
 use crate::spool::{Spool, SpoolWriter, spool};
-use crate::watermark::{BoundRule, SafeBound, Timestamp, Window};
+use crate::watermark::{SafeBound, Timestamp, Window};
 
 /// How many bytes pass between two progress events.
 const PROGRESS_BYTES: u64 = 1 << 20;
@@ -71,7 +72,7 @@ impl Pipeline {
             let (reading, totals) = extract.end().await?;
             run.seconds.extract = started.elapsed().as_secs_f64();
             let manifest = self.manifest(slice, &key, &reading, totals, None);
-            return Ok(Extracted { becomes: becomes(slice, &reading), manifest, staged: None, stored: false });
+            return Ok(Extracted { becomes: after(&slice.state, &manifest), manifest, staged: None, stored: false });
         }
         let body = Arc::new(Encoded::new(extract.spool.clone(), self.config.blob.compression));
         let stage = (goal == Goal::BlobAndStage).then(|| self.spawn_stage(slice, &extract.spool));
@@ -102,7 +103,7 @@ impl Pipeline {
             }),
             None => None,
         };
-        Ok(Extracted { becomes: becomes(slice, &reading), manifest, staged, stored: true })
+        Ok(Extracted { becomes: after(&slice.state, &manifest), manifest, staged, stored: true })
     }
 
     async fn open(&self, slice: &Slice, run: &mut TableRun, cancel: &CancellationToken) -> Result<Extract> {
@@ -321,30 +322,6 @@ impl Extract {
         let totals = self.tally.totals();
         self.writer.finish().await?;
         Ok((ended, totals))
-    }
-}
-
-/// The watermark row as it becomes when this slice is loaded.
-fn becomes(slice: &Slice, reading: &Ended) -> TableState {
-    let watermark = match (&slice.bound, slice.window) {
-        (Some(_), Some(window)) => window.watermark,
-        _ => slice.record.run_started_at,
-    };
-    let undrained = match slice.bound.as_ref().map(|bound| &bound.rule) {
-        Some(BoundRule::NotDrained(open)) => Some(open.clone()),
-        _ => None,
-    };
-    let clock = slice.bound.as_ref().map(|bound| bound.source_clock);
-    TableState {
-        // A bound that is held at "nothing yet" leaves the column as it was.
-        last_extracted_at: if watermark.is_finite() { Some(watermark) } else { slice.state.last_extracted_at },
-        snapshot_xmin: Some(reading.snapshot.xmin),
-        read_high: reading.high,
-        system_identifier: Some(reading.snapshot.identity.system_identifier.clone()),
-        timeline: Some(reading.snapshot.identity.timeline),
-        source_clock: slice.state.source_clock.max(clock),
-        undrained,
-        ..slice.state.clone()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::report::one_code;
 use crate::pipeline::{ErrorReport, TableRun};
 use crate::run::RunId;
 
@@ -147,17 +148,8 @@ impl RecoverReport {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let failed = self.found.iter().filter_map(|found| found.error.as_ref());
-        let mut codes: Vec<u8> =
-            failed.chain(self.errors.iter().map(|error| &error.error)).map(|error| error.exit_code).collect();
-        if self.found.iter().any(|found| found.outcome == Outcome::Person) {
-            codes.push(crate::error::ErrorKind::Data.row().exit_code);
-        }
-        codes.sort_unstable();
-        codes.dedup();
-        match codes.as_slice() {
-            [] => 0,
-            [code] => *code,
-            _ => 1,
-        }
+        let failed = failed.chain(self.errors.iter().map(|error| &error.error)).map(|error| error.exit_code);
+        let person = self.found.iter().any(|found| found.outcome == Outcome::Person);
+        one_code(failed.chain(person.then_some(crate::error::ErrorKind::Data.row().exit_code)))
     }
 }

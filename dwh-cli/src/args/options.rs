@@ -1,0 +1,284 @@
+//! The options of each verb, in the order of the verbs.
+
+use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use dwh_core::Timestamp;
+use std::path::PathBuf;
+
+/// `dwh config …`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the JSON Schema of `dwh.toml`, for editors
+    ///
+    /// Put `#:schema ./dwh.schema.json` in the first line of `dwh.toml`, and the editor completes and checks it.
+    #[command(after_help = "\
+Examples:
+  dwh config schema > dwh.schema.json")]
+    Schema,
+}
+
+/// `dwh init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Tables as 'schema.table' or 'schema.*'; none: all that the role may read
+    #[arg(value_name = "GLOB")]
+    pub tables: Vec<String>,
+    /// Tables that are left out; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// Address of the source; in the environment other people do not see it
+    #[arg(long, value_name = "URL", env = "DWH_SOURCE_URL", hide_env_values = true)]
+    pub source: String,
+    /// Address of the target; it need not answer yet
+    #[arg(long, value_name = "URL", env = "DWH_TARGET_URL", hide_env_values = true)]
+    pub target: String,
+    /// Where CSV files go: file:///folder or s3://bucket[/prefix]
+    #[arg(long, value_name = "URL")]
+    pub blob: String,
+    /// Name of the project, first folder of every file [default: the source's database]
+    #[arg(long, value_name = "PROJECT")]
+    pub name: Option<String>,
+    /// Time zone that stamps the names of files [default: the machine's]
+    #[arg(long, value_name = "TZ")]
+    pub timezone: Option<String>,
+    /// Where the configuration goes; `.env` and `grants.sql` go beside it
+    #[arg(long, value_name = "FILE", default_value = "dwh.toml")]
+    pub output_file: PathBuf,
+    /// Print the configuration and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `dwh schedule`.
+#[derive(Debug, Args)]
+pub struct ScheduleArgs {
+    /// Who starts the runs
+    #[arg(value_name = "SCHEDULER", value_enum)]
+    pub scheduler: SchedulerName,
+    /// First and last hour in which a run starts, such as 5-23: the night is folded
+    #[arg(long, value_name = "FROM-TO", value_parser = hours)]
+    pub hours: Option<(u8, u8)>,
+}
+
+/// Who starts the runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchedulerName {
+    Cron,
+    Systemd,
+}
+
+/// `dwh migrate`.
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    /// Print the SQL and write nothing
+    #[arg(long)]
+    pub print_sql: bool,
+}
+
+/// `dwh run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Names of tables, or patterns such as 'trip*'; none: all tables
+    #[arg(value_name = "GLOB")]
+    pub tables: Vec<String>,
+    /// Tables at the same time [default: `connections` of the target]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Wait for a table that another run holds, instead of failing with code 5
+    #[arg(long)]
+    pub wait: bool,
+    /// Print what would be done, with its SQL, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Let a snapshot of no rows replace the rows that are there
+    #[arg(long)]
+    pub allow_empty: bool,
+}
+
+/// `dwh extract`.
+#[derive(Debug, Args)]
+pub struct ExtractArgs {
+    /// Name of the table in the configuration
+    #[arg(value_name = "TABLE")]
+    pub table: String,
+    /// Wait if another run holds the table, instead of failing with code 5
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `dwh load`.
+#[derive(Debug, Args)]
+pub struct LoadArgs {
+    /// What `dwh extract` printed; `-` reads it from stdin
+    #[arg(long, value_name = "JSON|-", conflicts_with_all = ["table", "csv_path", "run_id", "run_started_at"])]
+    pub params: Option<String>,
+    /// Name of the table in the configuration
+    #[arg(long, value_name = "TABLE", required_unless_present = "params")]
+    pub table: Option<String>,
+    /// Address of the CSV, or its key below the address of the store
+    #[arg(long, value_name = "PATH", required_unless_present = "params")]
+    pub csv_path: Option<String>,
+    /// The run to finish; a CSV made by hand gets a new one
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub run_id: Option<i64>,
+    /// When that run began; where the watermark moves for a CSV made by hand
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub run_started_at: Option<Timestamp>,
+    /// Load a CSV without a manifest, whose rows and bytes nobody vouches for
+    #[arg(long)]
+    pub accept_unverified: bool,
+    /// Wait if another run holds the table, instead of failing with code 5
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `dwh runs`.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// Only runs of this table
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Only runs that failed
+    #[arg(long)]
+    pub failed: bool,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+/// `dwh verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Names of tables, or patterns such as 'trip*'; none: all tables
+    #[arg(value_name = "GLOB")]
+    pub tables: Vec<String>,
+    /// Compare only so many of a hundred windows, the same ones each time
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub sample: u8,
+    /// Compare only rows after this moment
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<Timestamp>,
+    /// Name at most so many keys, and problems of files, for each table
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: u32,
+    /// Read the files in `processed/` too: bytes, hashes, rows, and windows without a gap
+    #[arg(long)]
+    pub blobs: bool,
+}
+
+/// `dwh backfill`.
+#[derive(Debug, Args)]
+pub struct BackfillArgs {
+    /// Name of the table in the configuration
+    #[arg(value_name = "TABLE")]
+    pub table: String,
+    /// The first moment to read again
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Timestamp,
+    /// The first moment not to read again any more [default: up to the watermark]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub to: Option<Timestamp>,
+    /// Options shared with `reseed`.
+    #[command(flatten)]
+    pub again: AgainArgs,
+}
+
+/// `dwh reseed`.
+#[derive(Debug, Args)]
+pub struct ReseedArgs {
+    /// Name of the table in the configuration
+    #[arg(value_name = "TABLE")]
+    pub table: String,
+    /// Options shared with `backfill`.
+    #[command(flatten)]
+    pub again: AgainArgs,
+}
+
+/// Options of `backfill` and `reseed`.
+#[derive(Debug, Args)]
+pub struct AgainArgs {
+    /// Wait where another run holds the table, instead of failing with code 5
+    #[arg(long)]
+    pub wait: bool,
+    /// Begin anew, though an earlier call of the same range was cut off half-way
+    #[arg(long)]
+    pub restart: bool,
+    /// Print the windows that would be read, and read none
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `dwh completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: Shell,
+}
+
+/// `dwh recover`.
+#[derive(Debug, Args)]
+pub struct RecoverArgs {
+    /// Names of tables, or patterns such as 'trip*'; none: all tables
+    #[arg(value_name = "GLOB")]
+    pub tables: Vec<String>,
+    /// Print what is stuck and what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `dwh replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Name of the table in the configuration
+    #[arg(value_name = "TABLE")]
+    pub table: String,
+    /// Only CSV files with rows from this moment on
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<Timestamp>,
+    /// Only CSV files with rows up to this moment
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub to: Option<Timestamp>,
+    /// Wait if another run holds the table, instead of failing with code 5
+    #[arg(long)]
+    pub wait: bool,
+    /// Print which files would be loaded, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `dwh rebuild`.
+#[derive(Debug, Args)]
+pub struct RebuildArgs {
+    /// Names of tables, or patterns such as 'trip*'; none: all tables
+    #[arg(value_name = "GLOB")]
+    pub tables: Vec<String>,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Move what is there of these tables into a schema `dwh_backup_…` first, instead of refusing
+    #[arg(long)]
+    pub reset: bool,
+}
+
+/// `dwh prune`.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Names of tables, or patterns such as 'trip*'; none: all tables
+    #[arg(value_name = "GLOB")]
+    pub tables: Vec<String>,
+    /// Print what would be removed, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|error: dwh_core::Error| format!("{}; {}", error.chain(), error.hint()))
+}
+
+fn hours(text: &str) -> Result<(u8, u8), String> {
+    let hour = |text: &str| text.parse().ok().filter(|hour| *hour <= 23);
+    text.split_once('-')
+        .and_then(|(from, to)| Some((hour(from)?, hour(to)?)))
+        .ok_or_else(|| "write the first and the last hour, each from 0 to 23, such as 5-23".to_owned())
+}
