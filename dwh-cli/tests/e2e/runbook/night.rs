@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
+use std::time::Duration;
+use tokio_postgres::Client;
 
 use super::page::{Block, Place, Section};
 use crate::support::{Output, Project};
@@ -22,8 +24,8 @@ const SOURCE: &str = "create schema fleet;
     alter default privileges in schema fleet grant select on tables to dwh_reader;
     grant select on all tables in schema fleet to dwh_reader;
     insert into fleet.position_history select 'd' || i % 5, t, t, st_setsrid(st_makepoint(36.8 + i / 777.0, -1.3), 4326), i % 90
-        from generate_series(1, 60) i, lateral (select timestamptz '2026-03-01 00:00Z' + i * interval '1 hour' t) x;
-    insert into fleet.trips select i, 'd' || i % 5, i * 1.5, timestamptz '2026-03-01 00:00Z' + i * interval '2 hours'
+        from generate_series(1, 40) i, lateral (select timestamptz '2026-03-01 00:00Z' + i * interval '1 hour' t) x;
+    insert into fleet.trips select i, 'd' || i % 5, i * 1.5, timestamptz '2026-03-01 00:00Z' + i * interval '1 hour'
         from generate_series(1, 30) i;
     insert into fleet.devices select 'd' || i, 'K' || i from generate_series(0, 4) i;";
 
@@ -95,7 +97,8 @@ impl Night {
         let night = Self { db, project, section, next: 0, said: String::new(), source_url, target_url, own_target: None };
         night.env("");
         night.project.ok(&["migrate"]);
-        night.project.ok(&["run"]);
+        // One table after the other, so that the numbers of the runs are those of the page.
+        night.project.ok(&["run", "--jobs", "1"]);
         night
     }
 
@@ -156,6 +159,18 @@ impl Night {
         output
     }
 
+    /// Waits until a condition holds at an end.
+    pub async fn until(&self, end: &Client, condition: &str) {
+        let sql = format!("select exists ({condition})");
+        for _ in 0..1500 {
+            if end.query_one(&sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("it never came true: {condition}");
+    }
+
     /// Runs the next block of the section and returns what it said.
     pub fn follow(&mut self) -> String {
         let block = self.section.blocks.get(self.next).cloned().expect("one more block");
@@ -184,7 +199,7 @@ impl Night {
 
     fn shell(&self, block: &Block) -> String {
         let dwh = Path::new(env!("CARGO_BIN_EXE_dwh")).parent().expect("folder");
-        let path = format!("{}:{}", dwh.display(), env::var("PATH").unwrap_or_default());
+        let path = format!("{}:{}:{}", env::var("DWH_STUB").unwrap_or_default(), dwh.display(), env::var("PATH").unwrap_or_default());
         let output = Command::new("bash")
             .args(["-euo", "pipefail", "-c", &self.here(&block.script())])
             .current_dir(self.project.folder())
