@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use std::fmt;
+use std::path::Path;
 
 use crate::error::Result;
 use crate::watermark::Timestamp;
@@ -79,6 +80,11 @@ impl fmt::Debug for Blob {
 pub trait BlobStore: fmt::Debug + Send + Sync {
     /// The store's address without a trailing slash, such as `s3://bucket/prefix` or `file:///var/lib/dwh`; no secrets.
     fn url(&self) -> &str;
+
+    /// The folder that holds the objects, if they lie on a disk of this machine, so that its free space can be told.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
 
     /// Creates the object from the body and returns its size in bytes.
     ///

@@ -118,6 +118,10 @@ impl BlobStore for LocalBlobs {
         &self.url
     }
 
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.root)
+    }
+
     async fn put(&self, key: &BlobKey, body: &dyn Body) -> Result<u64> {
         let path = self.path(key)?;
         let address = path.display().to_string();
