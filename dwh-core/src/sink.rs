@@ -17,6 +17,7 @@ use crate::watermark::{SafeBound, Timestamp, Undrained, Window};
 
 pub use memory::{MemoryRow, MemorySink};
 pub use postgres::PgSink;
+pub(crate) use postgres::lock_name;
 
 /// The watermark row of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

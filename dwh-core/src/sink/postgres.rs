@@ -27,6 +27,8 @@ use lease::PgLease;
 use pool::{Tx, pool};
 use stage::PgStaged;
 
+pub(crate) use lease::lock_name;
+
 /// A PostgreSQL warehouse. Cheap to clone; clones share their connections.
 ///
 /// At most `connections` tables are loaded at the same time, each in a transaction on a connection of its own; one more

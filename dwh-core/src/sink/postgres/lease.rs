@@ -30,7 +30,7 @@ impl PgLease {
     pub(super) async fn take(sink: &PgSink, table: &str, wait: bool) -> Result<Self> {
         let client = sink.connector.connect().await?;
         client.batch_execute(&opening(Micros::ZERO)).await.map_err(sort)?;
-        let name = format!("dwh {} {table}", sink.control.schema());
+        let name = lock_name(sink.control.schema(), table);
         let lock = "select pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
         // Asked again and again, not waited for at the server: a waiting session would outlive a caller that gives up.
         while !client.query_typed_one(lock, &[(&name, Type::TEXT)]).await.map_err(sort)?.get::<_, bool>(0) {
@@ -47,6 +47,11 @@ impl PgLease {
         note.commit().await?;
         Ok(Self { sink: sink.clone(), client, table: table.to_owned(), state })
     }
+}
+
+/// The name whose hash is the advisory lock of a table.
+pub(crate) fn lock_name(control_schema: &str, table: &str) -> String {
+    format!("dwh {control_schema} {table}")
 }
 
 /// The refusal, with what is known of the holder.
