@@ -24,7 +24,8 @@ pub use key::{BlobKey, Folder, Layout};
 pub use local::LocalBlobs;
 pub use manifest::{Manifest, StoredForm};
 pub use memory::MemoryBlobs;
-pub use probe::probe;
+pub(crate) use probe::probe_prefix;
+pub use probe::{Ability, Feature, probe};
 pub use s3::{S3Blobs, S3Options};
 
 /// Bytes on their way. The end of the stream means that all were sent; anything else is an `Err`.
@@ -124,6 +125,15 @@ pub trait BlobStore: fmt::Debug + Send + Sync {
     /// # Errors
     /// If the store cannot tell; nothing depends on it.
     async fn sweep_uploads(&self, _prefix: &str, _dry_run: bool) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// What the store can do beyond this contract, tried out on tiny objects whose keys begin with `prefix`, and which are
+    /// removed again. A store about which there is nothing to say has none.
+    ///
+    /// # Errors
+    /// What kept it from being tried.
+    async fn abilities(&self, _prefix: &str) -> Result<Vec<Ability>> {
         Ok(Vec::new())
     }
 }
