@@ -6,6 +6,7 @@ mod credentials;
 mod download;
 mod errors;
 mod options;
+mod orphans;
 mod upload;
 
 use async_trait::async_trait;
@@ -19,6 +20,7 @@ use crate::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream}
 use crate::config::{BlobConfig, Environment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::retry;
+use crate::watermark::Micros;
 use client::Client;
 use errors::refusal;
 
@@ -190,12 +192,12 @@ impl BlobStore for S3Blobs {
         }
     }
 
-    async fn sweep_uploads(&self, prefix: &str, dry_run: bool) -> Result<Vec<String>> {
+    async fn sweep_uploads(&self, prefix: &str, older_than: Micros, dry_run: bool) -> Result<Vec<String>> {
         let (client, from) = (&self.client, format!("{}{prefix}", self.client.options.prefix));
         let mut left = Vec::new();
-        for (object, id) in upload::orphans(client, &from).await? {
+        for (object, id) in orphans::find(client, &from, older_than).await? {
             if !dry_run {
-                upload::abort(client, &object, &id).await;
+                upload::abort(client, &object, &id).await?;
             }
             left.push(client.options.address(&object));
         }

@@ -127,6 +127,8 @@ pub(super) struct RawRetention {
     pub processed: Option<String>,
     /// Loaded CSV files that were left in `exports/` beside their copy in `processed/`.
     pub exports: Option<String>,
+    /// Files in `set_aside/`, which were never loaded.
+    pub set_aside: Option<String>,
     /// Rows of the run log.
     pub runs: Option<String>,
 }
