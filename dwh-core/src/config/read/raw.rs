@@ -30,6 +30,8 @@ pub(super) struct RawConfig {
     pub blob: Option<RawBlob>,
     /// How long things are kept; without it nothing is ever removed.
     pub retention: Option<RawRetention>,
+    /// When `dwh status` speaks up.
+    pub thresholds: Option<RawThresholds>,
     /// The tables, each under a `[[table]]` of its own.
     pub table: Option<Vec<RawTable>>,
 }
@@ -127,8 +129,33 @@ pub(super) struct RawRetention {
     pub processed: Option<String>,
     /// Loaded CSV files that were left in `exports/` beside their copy in `processed/`.
     pub exports: Option<String>,
+    /// Files in `set_aside/`, which were never loaded.
+    pub set_aside: Option<String>,
     /// Rows of the run log.
     pub runs: Option<String>,
+}
+
+/// When `dwh status` speaks up, for all tables, or for one in its `[table.thresholds]`.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Thresholds")]
+pub(super) struct RawThresholds {
+    /// A table is fresh while its last load is younger than this; twice the cadence if not said.
+    pub max_lag: Option<String>,
+    /// Percent of the runs of the last 7 days that must have been loaded.
+    #[schemars(range(min = 0, max = 100), extend("default" = 90))]
+    pub success_rate: Option<f64>,
+    /// How long a run may take.
+    pub max_duration: Option<String>,
+    /// Rows that must be loaded in 24 hours at least.
+    #[schemars(range(min = 0))]
+    pub min_rows_per_day: Option<i64>,
+    /// Rows that may be loaded in 24 hours at most.
+    #[schemars(range(min = 0))]
+    pub max_rows_per_day: Option<i64>,
+    /// How full, in percent, the disks of the spool and of a folder store may be; for the whole project only.
+    #[schemars(range(min = 0, max = 100), extend("default" = 85))]
+    pub disk_used: Option<f64>,
 }
 
 /// A table.
@@ -180,4 +207,7 @@ pub(super) struct RawTable {
     pub allow_empty: Option<bool>,
     /// Bronze column = expression over the source row, which is `t`: `distance_km = "t.distance_km * 1000"`.
     pub select: Option<BTreeMap<String, String>>,
+    /// What differs from `[thresholds]`.
+    #[allow(dead_code, reason = "only its schema is used: it is read as a section of its own")]
+    pub thresholds: Option<RawThresholds>,
 }
