@@ -13,6 +13,8 @@ mod rebuild;
 mod recover;
 mod relations;
 mod replay;
+mod runs;
+mod status;
 mod support;
 mod types;
 mod verify;
