@@ -67,7 +67,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Run(args) => run::run(args, context).await,
         Command::Extract(args) => extract::extract(&args, context).await,
         Command::Load(args) => load::load(args, context).await,
-        Command::Status => status::status(context).await,
+        Command::Status(args) => status::status(&args, context).await,
         Command::Runs(args) => runs::runs(args, context).await,
         Command::Verify(args) => verify::verify(args, context).await,
         Command::Backfill(args) => backfill::backfill(args, context).await,

@@ -88,7 +88,11 @@ class StatusReport(_Report):
     project: str
     now: str
     cadence_seconds: float
+    healthy: bool
     tables: list[dict[str, Any]]
+    disks: list[dict[str, Any]]
+    store: dict[str, Any]
+    breaches: list[dict[str, Any]]
 
 @final
 class CheckReport(_Report):
@@ -139,4 +143,4 @@ class Pipeline:
         """
 
     def status(self) -> StatusReport:
-        """Freshness, lag and failures of every table."""
+        """Whether all is well: lag, failures, rates and rows of every table, disks, and what needs attention."""
