@@ -29,7 +29,8 @@ async fn check(db: &TestDb) -> CheckReport {
 }
 
 fn problems(report: &CheckReport) -> Vec<&Finding> {
-    report.findings.iter().filter(|finding| finding.severity != Severity::Ok).collect()
+    // How full this machine's disk is says nothing about the engine.
+    report.findings.iter().filter(|finding| finding.severity != Severity::Ok && finding.check != "space").collect()
 }
 
 #[tokio::test]
