@@ -87,13 +87,17 @@ Examples:
     Init(InitArgs),
     /// Look at everything a run depends on, and say how to mend it
     ///
-    /// Every connection, TLS, roles, privileges, keys, watermark columns, drift, clocks, the blob store and free
-    /// space are looked at on their own. Nothing is written. Each failure comes with its remedy.
+    /// Every connection, TLS, roles, privileges, keys, watermark columns, drift, clocks, the blob store, free space and
+    /// what earlier runs left are looked at on their own. Nothing is written but tiny objects in the blob store, which
+    /// are removed again. Each failure comes with its remedy. Exit code 4, or that of the failure, if anything fails.
     #[command(after_help = "\
 Examples:
   dwh check
+  dwh check --gate deploy       before the first schedule
+  dwh check --gate first-run    after the first `dwh run`
+  dwh check --gate steady       after a day of the schedule
   dwh check --output json | jq '.findings[] | select(.severity == \"failure\")'")]
-    Check,
+    Check(CheckArgs),
     /// Create control schema, roles, views and bronze tables, or assert them
     ///
     /// May be called as often as you like: what is there already is checked and left alone. With `--print-sql` nothing
