@@ -1,5 +1,6 @@
 //! How much room a file system has left.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -11,6 +12,8 @@ pub(crate) struct Space {
     pub(crate) free_bytes: u64,
     /// What is used, and what we may still write.
     pub(crate) total_bytes: u64,
+    /// Which file system it is.
+    pub(crate) device: u64,
 }
 
 impl Space {
@@ -30,14 +33,16 @@ impl Space {
 /// `Disk` if the file system does not say.
 pub(crate) fn space(path: &Path) -> Result<Space> {
     let there = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
-    let found = rustix::fs::statvfs(there).map_err(|error| {
+    let untold = |error: std::io::Error| {
         Error::new(ErrorKind::Disk, format!("folder `{}`: its free space cannot be told", there.display()))
-            .with_source(std::io::Error::from(error))
-    })?;
+            .with_source(error)
+    };
+    let device = there.metadata().map_err(untold)?.dev();
+    let found = rustix::fs::statvfs(there).map_err(|error| untold(error.into()))?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
     let free_bytes = bytes(found.f_bavail);
     let used_bytes = bytes(found.f_blocks.saturating_sub(found.f_bfree));
-    Ok(Space { free_bytes, total_bytes: used_bytes.saturating_add(free_bytes) })
+    Ok(Space { free_bytes, total_bytes: used_bytes.saturating_add(free_bytes), device })
 }
 
 #[cfg(test)]
@@ -55,7 +60,7 @@ mod tests {
 
     #[test]
     fn percent() {
-        let used = |free_bytes, total_bytes| Space { free_bytes, total_bytes }.used_percent();
+        let used = |free_bytes, total_bytes| Space { free_bytes, total_bytes, device: 0 }.used_percent();
         assert_eq!((used(100, 100), used(15, 100), used(0, 100), used(0, 0)), (0.0, 85.0, 100.0, 0.0));
     }
 }

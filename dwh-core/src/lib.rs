@@ -95,7 +95,6 @@ pub mod config;
 pub mod connect;
 mod control;
 pub mod dialect;
-#[allow(dead_code, reason = "its readers come next")]
 mod disk;
 mod error;
 pub mod geometry;

@@ -12,7 +12,9 @@ mod recover;
 mod replay;
 mod report;
 mod run;
+mod runs;
 mod schedule;
+mod status;
 mod transfer;
 mod verify;
 
@@ -36,10 +38,14 @@ pub use rebuild::{RebuildReport, RebuildRequest, RebuiltTable};
 pub use recover::{Outcome, RecoverFinding, RecoverReport, RecoverRequest, Remedy, TableError, Trouble};
 pub use replay::{ReplayCsv, ReplayReport, ReplayRequest};
 pub use report::{
-    CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity,
-    StatusReport, TableRun, TableStatus, WindowReport,
+    CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity, TableRun,
+    WindowReport,
 };
+pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
 pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
+pub use status::{
+    Breach, BreachCheck, DiskStatus, DiskUse, RunningRun, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
+};
 pub use verify::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport, VerifyRequest};
 
 /// What happens during a run, for progress bars and logs.

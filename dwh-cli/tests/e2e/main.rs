@@ -14,6 +14,8 @@ mod recover;
 mod relations;
 mod replay;
 mod runbook;
+mod runs;
+mod status;
 mod support;
 mod types;
 mod verify;

@@ -66,6 +66,11 @@ impl Project {
         self.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("dwh starts")
     }
 
+    /// Starts `dwh ARGS` and goes on; what it prints is there to be read.
+    pub fn follow(&self, args: &[&str]) -> Child {
+        self.command(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("dwh starts")
+    }
+
     /// Runs `dwh ARGS`, which must end well.
     pub fn ok(&self, args: &[&str]) -> Output {
         let output = self.dwh(args);

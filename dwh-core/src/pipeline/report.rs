@@ -6,7 +6,6 @@ use crate::config::Mode;
 use crate::error::Error;
 use crate::pipeline::check::Gate;
 use crate::run::{RunId, RunState};
-use crate::sink::RunRecord;
 use crate::watermark::Timestamp;
 
 pub use crate::migrate::MigrateReport;
@@ -160,42 +159,6 @@ pub struct LoadParams {
     /// When that run began; where a hand-made CSV moves the watermark to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_started_at: Option<Timestamp>,
-}
-
-/// One table of `status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TableStatus {
-    /// The table's name in the configuration.
-    pub table: String,
-    /// How it is moved.
-    pub mode: Mode,
-    /// The watermark; `null` before the first load.
-    pub watermark: Option<Timestamp>,
-    /// When it was last loaded.
-    pub last_loaded_at: Option<Timestamp>,
-    /// Seconds since then.
-    pub lag_seconds: Option<f64>,
-    /// Whether that is less than twice the cadence.
-    pub fresh: bool,
-    /// Runs that were loaded in the last 24 hours.
-    pub loads_last_24h: u64,
-    /// Runs that failed in the last 24 hours and were not loaded since.
-    pub failures_last_24h: u64,
-    /// The newest run, whatever became of it.
-    pub last_run: Option<RunRecord>,
-}
-
-/// What `status` says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StatusReport {
-    /// The project.
-    pub project: String,
-    /// The target's clock.
-    pub now: Timestamp,
-    /// How often the tables are meant to run, in seconds.
-    pub cadence_seconds: f64,
-    /// One entry a configured table.
-    pub tables: Vec<TableStatus>,
 }
 
 /// How bad a finding is.
