@@ -9,7 +9,7 @@ use std::sync::Once;
 use std::time::Duration;
 use tokio_postgres::Client;
 
-use super::page::{Block, Place, Section};
+use super::page::{Place, Section};
 use crate::support::{Output, Project};
 
 const SOURCE: &str = "create schema fleet;
@@ -69,6 +69,9 @@ relation = "fleet.devices"
 mode = "snapshot"
 "#;
 
+/// What a test says of the machine that it runs on: its disk may be full enough to be told of.
+const MACHINE: &str = "[thresholds]\ndisk_used = 100\n\n[[table]]";
+
 /// One section, and what it is followed on.
 pub struct Night {
     /// Both databases.
@@ -85,14 +88,14 @@ pub struct Night {
 
 impl Night {
     /// The project, migrated and run once, before anything went wrong.
-    pub async fn of(title: &str) -> Self {
-        let mut sections = Section::all();
-        sections.retain(|section| section.title == title);
-        let section = sections.pop().unwrap_or_else(|| panic!("docs/runbook.md has no section `{title}`"));
-        let db = TestDb::new(&format!("runbook {title}").replace(' ', "_")).await;
+    pub async fn of(section: Section) -> Self {
+        let db = TestDb::new(&format!("docs {}", section.title).replace(' ', "_")).await;
         make_reader();
         db.src(SOURCE).await;
-        let project = Project::written(CONFIG.replace("/var/lib/dwh", &text(db.blobs())), Vec::new());
+        let project = Project::written(
+            CONFIG.replace("/var/lib/dwh", &text(db.blobs())).replacen("[[table]]", MACHINE, 1),
+            Vec::new(),
+        );
         let (source_url, target_url) = (db.source_url_as("dwh_reader"), db.target_url_as("dwh_loader"));
         let night = Self { db, project, section, next: 0, said: String::new(), source_url, target_url, own_target: None };
         night.env("");
@@ -176,7 +179,7 @@ impl Night {
         let block = self.section.blocks.get(self.next).cloned().expect("one more block");
         self.next += 1;
         let said = match block.place {
-            Place::Shell => self.shell(&block),
+            Place::Shell => self.shell(&block.script()),
             Place::Source => Clusters::shared().source.psql(self.db.name(), &self.here(&block.text)),
             Place::Target if self.own_target.is_some() => self.target().psql("warehouse", &block.text),
             Place::Target => self.target().psql(self.db.name(), &self.here(&block.text)),
@@ -194,14 +197,17 @@ impl Night {
 
     /// The places of the docs are others here.
     fn here(&self, text: &str) -> String {
-        text.replace("/var/lib/dwh", &self::text(self.db.blobs())).replace("database warehouse", &format!("database {}", self.db.name()))
+        text.replace("/var/lib/dwh", &self::text(self.db.blobs()))
+            .replace("/etc/dwh", &self::text(self.project.folder()))
+            .replace("database warehouse", &format!("database {}", self.db.name()))
     }
 
-    fn shell(&self, block: &Block) -> String {
+    /// Runs a script in the project's folder, with `dwh` on the PATH; it must end well.
+    pub fn shell(&self, script: &str) -> String {
         let dwh = Path::new(env!("CARGO_BIN_EXE_dwh")).parent().expect("folder");
-        let path = format!("{}:{}:{}", env::var("DWH_STUB").unwrap_or_default(), dwh.display(), env::var("PATH").unwrap_or_default());
+        let path = format!("{}:{}", dwh.display(), env::var("PATH").unwrap_or_default());
         let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", &self.here(&block.script())])
+            .args(["-euo", "pipefail", "-c", &self.here(script)])
             .current_dir(self.project.folder())
             .env_clear()
             .env("PATH", path)
@@ -209,7 +215,7 @@ impl Night {
             .output()
             .expect("bash starts");
         let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        assert!(output.status.success(), "{}\n{}{said}\n--- before\n{}", self.section.title, block.text, self.said);
+        assert!(output.status.success(), "{}\n{script}\n{said}\n--- before\n{}", self.section.title, self.said);
         said
     }
 
