@@ -114,7 +114,12 @@ pub(crate) async fn set_aside(target: &TargetConfig, environment: &Environment, 
             aside.tables.push(copy.to_string());
         }
     }
-    aside.restore.push_str("commit;\n");
+    let log = TableRef::new(&target.control_schema, "extract_runs").sql();
+    aside.restore.push_str(&format!(
+        "select pg_catalog.setval(s, greatest((select max(run_id) from {log}), pg_catalog.pg_sequence_last_value(s)))\n    \
+         from (select pg_catalog.pg_get_serial_sequence({}, 'run_id')::pg_catalog.regclass as s) x;\ncommit;\n",
+        quote_literal(&log)
+    ));
     tx.batch_execute(&sql).await.map_err(refused)?;
     tx.commit().await.map_err(sort)?;
     Ok(aside)

@@ -139,8 +139,8 @@ impl Pipeline {
     }
 }
 
-/// The run id at the end of a CSV's name.
+/// The run id at the end of a CSV's name, or of its manifest's.
 pub(in crate::pipeline) fn run_id_of(key: &BlobKey) -> Option<RunId> {
-    let stem = key.file_name().split(".csv").next()?;
+    let stem = key.file_name().split(".csv").next()?.trim_end_matches(".manifest.json");
     stem.rsplit('_').next()?.parse().ok().map(RunId)
 }
