@@ -145,6 +145,39 @@ async fn what_is_loaded_held_or_unknown_is_refused() {
     assert_eq!(project.dwh(&["recover", "--set-aside", &run_id]).code, 5);
     holder.batch_execute("rollback").await.expect("given free");
     project.ok(&["recover", "--set-aside", &run_id]);
+    // A person who thinks better of it moves both files back.
+    for file in blobs.list("test/set_aside/").await {
+        blobs.copy(&file, &file.replace("/set_aside/", "/exports/")).await;
+        blobs.delete(&file).await;
+    }
+    assert_eq!(project.json(&["recover"])["found"][0]["state"], "failed_with_csv");
+    assert_eq!(number(&db, "select count(*) from bronze.trips where id = 51").await, 1);
+}
+
+#[tokio::test]
+async fn a_manifest_that_was_garbled_and_a_copy_that_is_too_old() {
+    let db = TestDb::new("aside_garbled").await;
+    let blobs = TestBlobs::local(&db);
+    let project = trips(&db, &blobs, &table("copies", "app.trips", "snapshot", "")).await;
+    project.ok(&["extract", "trips"]);
+    let manifest = blobs.list("test/exports/trips/").await.remove(1);
+    blobs.write(&manifest, b"{".to_vec()).await;
+    let failed = project.fails(4, &["run", "trips"]).failure("trips");
+    let command =
+        failed.hint.split('`').find(|part| part.starts_with("dwh recover")).unwrap_or_else(|| panic!("{failed:?}"));
+    project.ok(&command.split(' ').skip(1).collect::<Vec<_>>());
+    project.ok(&["run", "trips"]);
+    assert_equal(&db).await;
+
+    // Of two copies the newer one was loaded first.
+    let older = project.json(&["extract", "copies"])["run_id"].as_i64().expect("run_id").to_string();
+    let newer = project.json(&["extract", "copies"]).to_string();
+    project.ok(&["load", "--params", &newer]);
+    let failed = project.fails(4, &["run", "copies"]).failure("copies");
+    assert!(failed.hint.contains(&format!("--set-aside {older}")), "{failed:?}");
+    project.ok(&["recover", "--set-aside", &older]);
+    project.ok(&["run", "copies"]);
+    assert_equal_tables(&db, "select * from app.trips", "select * from bronze.copies").await;
 }
 
 #[tokio::test]
