@@ -192,10 +192,12 @@ Examples:
     ///
     /// Finds what crashes and people left: CSV files that were not loaded, moved or finished, runs that nobody works
     /// on, files that are missing, gaps between windows. Mends what it can. Ends with 4 if something is left to decide.
+    /// A CSV that can never be loaded keeps its table waiting until `--set-aside` takes it out of the way.
     #[command(after_help = "\
 Examples:
   dwh recover --dry-run         what is stuck, and what would be done
   dwh recover
+  dwh recover --set-aside 4711  a CSV that bronze refuses: its rows are read again from the source
   dwh recover 'position_*' --output json | jq '.found[] | select(.outcome == \"person\")'")]
     Recover(RecoverArgs),
     /// Load the CSV files of a table in processed/ again

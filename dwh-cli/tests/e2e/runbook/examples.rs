@@ -20,7 +20,9 @@ async fn a_crontab() {
     night.db.src(ROW).await;
     let text = include_str!("../../../../examples/cron/fleet.crontab");
     let is_job = |line: &&str| line.starts_with(|c: char| c.is_ascii_digit() || c == '*');
-    let assigned = |line: &str| line.split('=').next().is_some_and(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'));
+    let assigned = |line: &str| {
+        line.split('=').next().is_some_and(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+    };
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         assert!(is_job(&line) || assigned(line), "cron does not understand: {line}");
     }
@@ -44,14 +46,19 @@ async fn a_workflow_of_n8n() {
     let nodes = workflow["nodes"].as_array().expect("nodes");
     let name = |node: &Value| node["name"].as_str().expect("name").to_owned();
     for (from, to) in workflow["connections"].as_object().expect("connections") {
-        let targets = to["main"].as_array().expect("outputs").iter().flat_map(|output| output.as_array().expect("output"));
+        let targets =
+            to["main"].as_array().expect("outputs").iter().flat_map(|output| output.as_array().expect("output"));
         for end in targets.map(|target| target["node"].as_str().expect("node")).chain([from.as_str()]) {
             assert!(nodes.iter().any(|node| name(node) == end), "no node `{end}`");
         }
     }
     let command = |of: &str| {
         let node = nodes.iter().find(|node| name(node) == of).expect("node");
-        node["parameters"]["command"].as_str().and_then(|text| text.strip_prefix('=')).expect("an expression").to_owned()
+        node["parameters"]["command"]
+            .as_str()
+            .and_then(|text| text.strip_prefix('='))
+            .expect("an expression")
+            .to_owned()
     };
     let extracted = night.shell(&command("Extract").replace("{{ $json.table }}", "trips"));
     let loaded = night.shell(&command("Load").replace("{{ $json.stdout }}", extracted.trim()));
@@ -90,7 +97,8 @@ print(json.dumps(made))
 
 fn tasks(dag: &str) -> Vec<Value> {
     let path = format!("{}/../examples/airflow/{dag}", env!("CARGO_MANIFEST_DIR"));
-    let output = Command::new("python3").args(["-c", AIRFLOW, &path]).stderr(Stdio::inherit()).output().expect("python3");
+    let output =
+        Command::new("python3").args(["-c", AIRFLOW, &path]).stderr(Stdio::inherit()).output().expect("python3");
     assert!(output.status.success(), "{dag} is not read");
     serde_json::from_slice(&output.stdout).expect("JSON")
 }

@@ -3,6 +3,7 @@
 use dwh_core::testing::{Clusters, Server, TestDb};
 use std::env;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
@@ -97,7 +98,8 @@ impl Night {
             Vec::new(),
         );
         let (source_url, target_url) = (db.source_url_as("dwh_reader"), db.target_url_as("dwh_loader"));
-        let night = Self { db, project, section, next: 0, said: String::new(), source_url, target_url, own_target: None };
+        let night =
+            Self { db, project, section, next: 0, said: String::new(), source_url, target_url, own_target: None };
         night.env("");
         night.project.ok(&["migrate"]);
         // One table after the other, so that the numbers of the runs are those of the page.
@@ -113,7 +115,10 @@ impl Night {
     /// Writes `.env` with other addresses.
     pub fn write_env(&self, source: &str, target: &str, more: &str) {
         let text = format!("DWH_SOURCE_URL={source}\nDWH_TARGET_URL={target}\n{more}");
-        fs::write(self.project.folder().join(".env"), text).expect(".env");
+        let path = self.project.folder().join(".env");
+        fs::write(&path, text)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)))
+            .expect(".env");
     }
 
     /// The address of the source, as it should be.
@@ -221,13 +226,15 @@ impl Night {
 
     /// Asserts that every block was run, and that what the page says one will see was seen.
     pub fn finish(self) {
-        if env::var_os("DWH_RUNBOOK_SAID").is_some() {
-            fs::write(Path::new("/tmp/runbook-c").join(self.section.title.replace(['/', ' '], "_")), &self.said).expect("x");
-        }
         assert_eq!(self.next, self.section.blocks.len(), "{}: blocks that were not run", self.section.title);
         let said: Vec<String> = self.said.lines().map(squeezed).collect();
         for line in self.section.seen.iter().map(|line| squeezed(line)).filter(|line| !line.is_empty()) {
-            assert!(said.iter().any(|said| fits(&line, said)), "{}: nothing says\n{line}\nin\n{}", self.section.title, self.said);
+            assert!(
+                said.iter().any(|said| fits(&line, said)),
+                "{}: nothing says\n{line}\nin\n{}",
+                self.section.title,
+                self.said
+            );
         }
     }
 }

@@ -87,4 +87,3 @@ pub async fn a_prepared_transaction_holds_the_watermark(night: &mut Night) {
     equal(night).await;
     assert!(!night.project.ok(&["run", "trips", "--dry-run"]).stdout.contains("prepared transaction"));
 }
-
