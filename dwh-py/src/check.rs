@@ -1,13 +1,24 @@
-//! `Pipeline.check`.
+//! `check`.
 
+use dwh_core::Pipeline;
+use dwh_core::pipeline::{self, ErrorReport, Finding, Severity};
 use pyo3::prelude::*;
 
-use crate::pipeline::Pipeline;
+use crate::call::{Call, conclude};
+use crate::error;
 use crate::report::CheckReport;
-use crate::runtime::block_on_or_drop;
 
-/// Look at everything a run depends on; raises nothing, the findings tell.
-pub fn check(pipeline: &Pipeline, py: Python<'_>) -> PyResult<CheckReport> {
-    let engine = pipeline.engine(py)?;
-    block_on_or_drop(py, async move { Ok(engine.check().await) }).map(CheckReport)
+/// Look at everything a run depends on.
+pub fn check(engine: Pipeline) -> Call {
+    Call::or_drop(async move { Ok(engine.check().await) }, answer)
+}
+
+fn answer(py: Python<'_>, report: pipeline::CheckReport) -> PyResult<Py<PyAny>> {
+    let failures = report.findings.iter().filter(|found| found.severity == Severity::Failure).map(failure).collect();
+    conclude(py, CheckReport(report), failures)
+}
+
+fn failure(found: &Finding) -> ErrorReport {
+    let hint = found.remedy.as_deref().unwrap_or("`report` has all findings");
+    error::found("check", format!("{}: {}", found.subject, found.message), hint)
 }

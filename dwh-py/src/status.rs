@@ -1,13 +1,16 @@
-//! `Pipeline.status`.
+//! `status`.
 
+use dwh_core::{Pipeline, pipeline};
 use pyo3::prelude::*;
 
-use crate::pipeline::Pipeline;
+use crate::call::{Call, conclude};
 use crate::report::StatusReport;
-use crate::runtime::block_on_or_drop;
 
 /// Freshness, lag and failures of every table.
-pub fn status(pipeline: &Pipeline, py: Python<'_>) -> PyResult<StatusReport> {
-    let engine = pipeline.engine(py)?;
-    block_on_or_drop(py, async move { engine.status().await }).map(StatusReport)
+pub fn status(engine: Pipeline) -> Call {
+    Call::or_drop(async move { engine.status().await }, answer)
+}
+
+fn answer(py: Python<'_>, report: pipeline::StatusReport) -> PyResult<Py<PyAny>> {
+    conclude(py, StatusReport(report), Vec::new())
 }
