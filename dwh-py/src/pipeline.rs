@@ -145,8 +145,11 @@ impl $face {
         $make(py, run::run(self.0.get(py)?, RunRequest { tables: tables.unwrap_or_default(), jobs, wait, allow_empty }))
     }
 
-    /// Rows of the run log, newest first; `limit = None` for all.
-    #[pyo3(signature = (table = None, *, run_id = None, kind = None, states = None, limit = Some(20)))]
+    /// Rows of the run log, newest first; `limit=None` for all.
+    #[pyo3(
+        signature = (table = None, *, run_id = None, kind = None, states = None, limit = Some(20)),
+        text_signature = "($self, table=None, *, run_id=None, kind=None, states=None, limit=20)"
+    )]
     #[allow(clippy::too_many_arguments)]
     fn runs(
         &self,

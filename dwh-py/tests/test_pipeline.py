@@ -1,6 +1,5 @@
-"""What needs no server: configuration, arguments, exceptions, stubs."""
+"""What needs no server: configuration, arguments, exceptions, signals."""
 
-import ast
 import os
 import pickle
 import signal
@@ -123,15 +122,3 @@ def test_reports_and_exceptions_survive_a_pickle() -> None:
         dwh.Pipeline("/nowhere/dwh.toml")
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (type(copy), copy.code, copy.hint) == (dwh.ConfigError, "config", caught.value.hint)
-
-
-def test_the_stub_names_what_the_module_has() -> None:
-    stub = Path(dwh.__file__).with_name("_dwh.pyi")
-    classes = {node.name: node for node in ast.parse(stub.read_text()).body if isinstance(node, ast.ClassDef)}
-    public = {name for name in classes if not name.startswith("_")}
-    assert public == set(dwh.__all__) - {"__version__"}
-    verbs = {node.name for node in classes["Pipeline"].body if isinstance(node, ast.FunctionDef)} - {"__init__"}
-    assert verbs == {name for name in vars(dwh.Pipeline) if not name.startswith("_")}
-    for name, node in classes.items():
-        if any(isinstance(base, ast.Name) and base.id == "DwhError" for base in node.bases):
-            assert issubclass(getattr(dwh, name), dwh.DwhError)

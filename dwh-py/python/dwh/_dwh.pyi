@@ -1,7 +1,7 @@
 """The verbs of the engine, sync in `Pipeline` and async in `AsyncPipeline`.
 
-Names are those of the command `dwh`, and of its library; `init`, `schedule` and `config`, which write files for people,
-are in the command only.
+Names are those of the command `dwh` and of the library. `init` and `schedule` make files for people: they are in the
+command only.
 
 A call raises exactly where the command would end with another code than 0, after all other tables were done. What was
 done or found is `report` on the exception.
