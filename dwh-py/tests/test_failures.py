@@ -1,7 +1,6 @@
 """A call raises where the command would end with another code than 0; what was done stands in `report`."""
 
 import pickle
-from datetime import datetime
 
 import dwh
 import pytest
@@ -95,32 +94,3 @@ def test_a_replayed_csv_that_is_broken(project: Project, pipeline: dwh.Pipeline)
     assert caught.value.report.runs[0]["error"]["code"] == "data"
     with pytest.raises(dwh.DataError, match="problems of files"):
         pipeline.verify(["events"], blobs=True)
-
-
-@pytest.mark.parametrize("moment", [datetime(2026, 10, 1), "2026-10-01 00:00:00", "yesterday", "2026-10-01"])
-def test_moments_need_a_zone(pipeline: dwh.Pipeline, moment: object) -> None:
-    for call in (
-        lambda: pipeline.verify(since=moment),
-        lambda: pipeline.backfill("events", from_=moment),
-        lambda: pipeline.replay("events", to=moment),
-    ):
-        with pytest.raises(dwh.ConfigError) as caught:
-            call()
-        assert caught.value.hint.startswith(("write it with a zone", "pass an aware datetime"))
-
-
-def test_arguments_that_mean_nothing(pipeline: dwh.Pipeline) -> None:
-    with pytest.raises(TypeError, match="since"):
-        pipeline.verify(since=3)  # type: ignore[arg-type]
-    with pytest.raises(TypeError):
-        pipeline.run("events")  # type: ignore[arg-type]
-    for percent in (0, 101):
-        with pytest.raises(dwh.ConfigError, match="sample"):
-            pipeline.verify(sample_percent=percent)
-    with pytest.raises(dwh.ConfigError, match="`done` is no state") as caught:
-        pipeline.runs(states=["done"])  # type: ignore[list-item]
-    assert "`loaded`" in caught.value.hint
-    with pytest.raises(dwh.ConfigError, match="`backup` is no kind"):
-        pipeline.runs(kind="backup")  # type: ignore[arg-type]
-    with pytest.raises(dwh.ConfigError, match="`eventz`"):
-        pipeline.runs("eventz")

@@ -5,6 +5,7 @@ import pickle
 import signal
 import socket
 import threading
+from datetime import datetime
 from pathlib import Path
 
 import dwh
@@ -122,3 +123,34 @@ def test_reports_and_exceptions_survive_a_pickle() -> None:
         dwh.Pipeline("/nowhere/dwh.toml")
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (type(copy), copy.code, copy.hint) == (dwh.ConfigError, "config", caught.value.hint)
+
+
+@pytest.mark.parametrize("moment", [datetime(2026, 10, 1), "2026-10-01 00:00:00", "yesterday", "2026-10-01"])
+def test_moments_need_a_zone(config: Path, moment: object) -> None:
+    pipeline = dwh.Pipeline(config)
+    for call in (
+        lambda: pipeline.verify(since=moment),
+        lambda: pipeline.backfill("trips", from_=moment),
+        lambda: pipeline.replay("trips", to=moment),
+    ):
+        with pytest.raises(dwh.ConfigError) as caught:
+            call()
+        assert caught.value.hint.startswith(("write it with a zone", "pass an aware datetime"))
+
+
+def test_arguments_that_mean_nothing(config: Path) -> None:
+    pipeline = dwh.Pipeline(config)
+    with pytest.raises(TypeError, match="since"):
+        pipeline.verify(since=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        pipeline.run("trips")  # type: ignore[arg-type]
+    for percent in (0, 101):
+        with pytest.raises(dwh.ConfigError, match="sample"):
+            pipeline.verify(sample_percent=percent)
+    with pytest.raises(dwh.ConfigError, match="`done` is no state") as caught:
+        pipeline.runs(states=["done"])  # type: ignore[list-item]
+    assert "`loaded`" in caught.value.hint
+    with pytest.raises(dwh.ConfigError, match="`backup` is no kind"):
+        pipeline.runs(kind="backup")  # type: ignore[arg-type]
+    with pytest.raises(dwh.ConfigError, match="`tripz`"):
+        pipeline.runs("tripz")
