@@ -1,5 +1,7 @@
 //! Watermark and run log in the target: functions over an open transaction, so that they cannot commit on their own.
 
+mod glance;
+
 use gethostname::gethostname;
 use tokio_postgres::types::{Json, ToSql, Type};
 use tokio_postgres::{GenericClient, Row};
@@ -33,11 +35,6 @@ impl Control {
     pub(crate) fn new(schema: &str) -> Self {
         let host = format!("{} pid {}", gethostname().to_string_lossy(), std::process::id());
         Self { schema: schema.to_owned(), host }
-    }
-
-    /// Name of the schema.
-    pub(crate) fn schema(&self) -> &str {
-        &self.schema
     }
 
     fn watermarks(&self) -> String {
@@ -236,16 +233,34 @@ impl Control {
             (&self.host, Type::TEXT),
         ];
         let rows = self.ask(client, &sql, params).await?;
-        let sql = "select pg_catalog.setval(s, greatest($1, pg_catalog.pg_sequence_last_value(s))) \
-             from (select pg_catalog.pg_get_serial_sequence($2, 'run_id')::pg_catalog.regclass as s) x";
-        self.ask(client, sql, &[(&lost.above.0, Type::INT8), (&self.log(), Type::TEXT)]).await?;
-        rows.first().map_or_else(
-            || {
-                Err(Error::new(ErrorKind::Contract, format!("run {} is in the run log already", upload.run_id))
-                    .with_hint("rebuild into a control schema without runs, or call `dwh rebuild --reset`"))
-            },
-            run_record,
-        )
+        self.number_above(client, lost.above, false).await?;
+        if let Some(row) = rows.first() {
+            return run_record(row);
+        }
+        let filter = RunFilter { run_id: Some(upload.run_id), ..RunFilter::default() };
+        let other = self.runs(client, &filter).await?.pop().map_or_else(String::new, |run| run.table_name);
+        Err(Error::new(ErrorKind::Contract, format!("run {} is in the run log already, of table `{other}`", upload.run_id))
+            .with_hint("the run log began anew beside older files: rebuild all tables, into an empty control schema or with `dwh rebuild --reset`"))
+    }
+
+    /// Moves the sequence of run numbers up to `above` if it is behind, and returns whether it was.
+    pub(crate) async fn number_above(&self, client: &impl GenericClient, above: RunId, dry_run: bool) -> Result<bool> {
+        let sequence = "(select pg_catalog.pg_get_serial_sequence($2, 'run_id')::pg_catalog.regclass as s) x";
+        let behind = format!("select from {sequence} where coalesce(pg_catalog.pg_sequence_last_value(s), 0) < $1");
+        let params: Params<'_> = &[(&above.0, Type::INT8), (&self.log(), Type::TEXT)];
+        if self.ask(client, &behind, params).await?.is_empty() {
+            return Ok(false);
+        }
+        if !dry_run {
+            // A run that begins meanwhile must not draw a number between the look and the step: it waits.
+            let lock = format!("lock table {} in share row exclusive mode", self.log());
+            client.batch_execute(&lock).await.map_err(|error| self.sort(error))?;
+            let raise = format!(
+                "select pg_catalog.setval(s, $1) from {sequence} where coalesce(pg_catalog.pg_sequence_last_value(s), 0) < $1"
+            );
+            self.ask(client, &raise, params).await?;
+        }
+        Ok(true)
     }
 
     /// Removes rows of final runs.
@@ -324,6 +339,27 @@ impl Control {
         self.transition(client, run_id, RunState::Failed, set, &[(&why, Type::TEXT)]).await
     }
 
+    /// A person took its CSV out of the way.
+    pub(crate) async fn set_aside(
+        &self,
+        client: &impl GenericClient,
+        run_id: RunId,
+        csv_path: &str,
+        why: &str,
+    ) -> Result<RunRecord> {
+        let sql = format!(
+            "update {} set status = 'failed', csv_path = $2, error_message = $3, \
+             run_finished_at = coalesce(run_finished_at, pg_catalog.clock_timestamp()) \
+             where run_id = $1 and status <> 'loaded' returning {RUN}",
+            self.log()
+        );
+        let params: Params<'_> = &[(&run_id.0, Type::INT8), (&csv_path, Type::TEXT), (&why, Type::TEXT)];
+        self.ask(client, &sql, params).await?.first().map_or_else(
+            || Err(Error::new(ErrorKind::Contract, format!("run {run_id} is loaded, or not in the run log"))),
+            run_record,
+        )
+    }
+
     /// Rows and watermark are about to be committed with this word.
     pub(crate) async fn loaded(
         &self,
@@ -360,10 +396,15 @@ impl Control {
 
     /// Rows of the run log, newest first.
     pub(crate) async fn runs(&self, client: &impl GenericClient, filter: &RunFilter) -> Result<Vec<RunRecord>> {
+        let order = if filter.after.is_some() { "asc" } else { "desc" };
         let sql = format!(
-            "select {RUN} from {} where ($1::bigint is null or run_id = $1) and ($2::text is null or table_name = $2) \
+            "select {RUN} from {} where ($1::bigint is null or run_id = $1) \
+             and ($2::text is null or table_name = $2) and ($10::text[] = '{{}}' or table_name = any ($10)) \
              and ($3::text[] = '{{}}' or status = any ($3)) and ($5::text is null or kind = $5) \
-             order by run_id desc limit $4",
+             and ($6::timestamptz is null or run_started_at >= $6) \
+             and ($7::timestamptz is null or run_started_at <= $7) \
+             and ($8::bigint is null or run_id < $8) and ($9::bigint is null or run_id > $9) \
+             order by run_id {order} limit $4",
             self.log()
         );
         let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
@@ -373,6 +414,11 @@ impl Control {
             (&states, Type::TEXT_ARRAY),
             (&filter.limit.map(i64::from), Type::INT8),
             (&filter.kind.map(RunKind::as_str), Type::TEXT),
+            (&filter.since, Type::TIMESTAMPTZ),
+            (&filter.until, Type::TIMESTAMPTZ),
+            (&filter.before.map(|id| id.0), Type::INT8),
+            (&filter.after.map(|id| id.0), Type::INT8),
+            (&filter.tables, Type::TEXT_ARRAY),
         ];
         self.ask(client, &sql, params).await?.iter().map(run_record).collect()
     }

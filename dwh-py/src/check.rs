@@ -1,16 +1,22 @@
 //! `check`.
 
 use dwh_core::Pipeline;
-use dwh_core::pipeline::{self, ErrorReport, Finding, Severity};
+use dwh_core::pipeline::{self, ErrorReport, Finding, Gate, Severity};
 use pyo3::prelude::*;
 
 use crate::call::{Call, conclude};
 use crate::error;
 use crate::report::CheckReport;
 
-/// Look at everything a run depends on.
-pub fn check(engine: Pipeline) -> Call {
-    Call::or_drop(async move { Ok(engine.check().await) }, answer)
+/// Look at everything a run depends on, or judge a gate.
+pub fn check(engine: Pipeline, gate: Option<Gate>) -> Call {
+    let look = async move {
+        Ok(match gate {
+            Some(gate) => engine.gate(gate).await,
+            None => engine.check().await,
+        })
+    };
+    Call::or_drop(look, answer)
 }
 
 fn answer(py: Python<'_>, report: pipeline::CheckReport) -> PyResult<Py<PyAny>> {

@@ -23,8 +23,10 @@ mod replay;
 mod report;
 mod reseed;
 mod run;
+mod run_details;
 mod runs;
 mod runtime;
+mod set_aside;
 mod status;
 mod verify;
 
@@ -45,6 +47,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::RebuildReport>()?;
     module.add_class::<report::RecoverReport>()?;
     module.add_class::<report::ReplayReport>()?;
+    module.add_class::<report::RunDetails>()?;
     module.add_class::<report::RunRecord>()?;
     module.add_class::<report::RunReport>()?;
     module.add_class::<report::StatusReport>()?;

@@ -1,16 +1,23 @@
 //! The two faces `Pipeline` and `AsyncPipeline`: the same verbs by the same names, with the same arguments.
 
 use dwh_core::RunRequest;
-use dwh_core::pipeline::{BackfillRequest, PruneRequest, RebuildRequest, ReplayRequest, ReseedRequest, VerifyRequest};
+use dwh_core::pipeline::{
+    BackfillRequest, Gate, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest, VerifyRequest,
+};
+use dwh_core::sink::RunFilter;
+use dwh_core::watermark::Micros;
 use pyo3::prelude::*;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::moment::Moment;
 use crate::pending::awaitable;
 use crate::runtime::block_on;
+use crate::set_aside::Aside;
 use crate::{
-    backfill, check, extract, load, migrate, plan, prune, rebuild, recover, replay, reseed, run, runs, status, verify,
+    backfill, check, error, extract, load, migrate, plan, prune, rebuild, recover, replay, reseed, run, run_details,
+    runs, set_aside, status, verify,
 };
 
 /// The engine of a `dwh.toml`; calls block.
@@ -48,9 +55,11 @@ impl $face {
         $make(py, backfill::backfill(self.0.get(py)?, request))
     }
 
-    /// Look at everything a run depends on; raises if anything would make a run fail.
-    fn check(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        $make(py, check::check(self.0.get(py)?))
+    /// Look at everything a run depends on, or judge a gate; raises if anything would make a run fail.
+    #[pyo3(signature = (gate = None))]
+    fn check(&self, py: Python<'_>, gate: Option<&str>) -> PyResult<Py<PyAny>> {
+        let gate = gate.map(Gate::parse).transpose().map_err(|error| error::raise(py, &error))?;
+        $make(py, check::check(self.0.get(py)?, gate))
     }
 
     /// Extract the next window of one table; what comes back is what `load` takes.
@@ -97,9 +106,21 @@ impl $face {
     }
 
     /// Put in order what a crash left; raises if something is left that only a person can decide.
-    #[pyo3(signature = (tables = None, *, dry_run = false))]
-    fn recover(&self, py: Python<'_>, tables: Option<Vec<String>>, dry_run: bool) -> PyResult<Py<PyAny>> {
-        $make(py, recover::recover(self.0.get(py)?, tables.unwrap_or_default(), dry_run))
+    #[pyo3(signature = (tables = None, *, dry_run = false, uploads_older_than = None))]
+    fn recover(
+        &self,
+        py: Python<'_>,
+        tables: Option<Vec<String>>,
+        dry_run: bool,
+        uploads_older_than: Option<Duration>,
+    ) -> PyResult<Py<PyAny>> {
+        let micros = |age: Duration| Micros(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
+        let request = RecoverRequest {
+            tables: tables.unwrap_or_default(),
+            dry_run,
+            uploads_older_than: uploads_older_than.map(micros),
+        };
+        $make(py, recover::recover(self.0.get(py)?, request))
     }
 
     /// Load the CSV files of a table in `processed/` again; the watermark stays where it is.
@@ -145,28 +166,46 @@ impl $face {
         $make(py, run::run(self.0.get(py)?, RunRequest { tables: tables.unwrap_or_default(), jobs, wait, allow_empty }))
     }
 
-    /// Rows of the run log, newest first; `limit=None` for all.
+    /// Everything that is known of one run.
+    fn run_details(&self, py: Python<'_>, run_id: i64) -> PyResult<Py<PyAny>> {
+        $make(py, run_details::run_details(self.0.get(py)?, run_id))
+    }
+
+    /// Rows of the run log of the tables that match, newest first; `limit=None` for all.
     #[pyo3(
-        signature = (table = None, *, run_id = None, kind = None, states = None, limit = Some(20)),
-        text_signature = "($self, table=None, *, run_id=None, kind=None, states=None, limit=20)"
+        signature = (
+            tables = None, *, run_id = None, kind = None, states = None, since = None, until = None, limit = Some(20)
+        ),
+        text_signature = "($self, tables=None, *, run_id=None, kind=None, states=None, since=None, until=None, limit=20)"
     )]
     #[allow(clippy::too_many_arguments)]
     fn runs(
         &self,
         py: Python<'_>,
-        table: Option<String>,
+        tables: Option<Vec<String>>,
         run_id: Option<i64>,
         kind: Option<&str>,
         states: Option<Vec<String>>,
+        since: Option<Moment>,
+        until: Option<Moment>,
         limit: Option<u32>,
     ) -> PyResult<Py<PyAny>> {
-        let filter = runs::filter(py, table, run_id, kind, &states.unwrap_or_default(), limit)?;
-        $make(py, runs::runs(self.0.get(py)?, filter))
+        let words = runs::filter(py, run_id, kind, &states.unwrap_or_default())?;
+        let (since, until) = (since.map(|since| since.0), until.map(|until| until.0));
+        let filter = RunFilter { since, until, limit, ..words };
+        $make(py, runs::runs(self.0.get(py)?, tables.unwrap_or_default(), filter))
     }
 
-    /// Freshness, lag and failures of every table.
-    fn status(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        $make(py, status::status(self.0.get(py)?))
+    /// Move a CSV that was never loaded out of the way of its table: that of a run, or one in `exports/`.
+    #[pyo3(signature = (what, *, dry_run = false))]
+    fn set_aside(&self, py: Python<'_>, what: Aside, dry_run: bool) -> PyResult<Py<PyAny>> {
+        $make(py, set_aside::set_aside(self.0.get(py)?, what, dry_run))
+    }
+
+    /// Whether all is well; with `check`, raises if anything needs attention.
+    #[pyo3(signature = (*, check = false))]
+    fn status(&self, py: Python<'_>, check: bool) -> PyResult<Py<PyAny>> {
+        $make(py, status::status(self.0.get(py)?, check))
     }
 
     /// Compare source and bronze, by counts and hashes up to the watermark; raises if they differ.

@@ -1,7 +1,7 @@
 //! `recover`.
 
 use dwh_core::Pipeline;
-use dwh_core::pipeline::{self, ErrorReport, Outcome, RecoverFinding};
+use dwh_core::pipeline::{self, ErrorReport, Outcome, RecoverFinding, RecoverRequest};
 use pyo3::prelude::*;
 
 use crate::call::{Call, conclude};
@@ -9,11 +9,12 @@ use crate::error;
 use crate::report::RecoverReport;
 
 /// Mend what is stuck, or tell what is.
-pub fn recover(engine: Pipeline, tables: Vec<String>, dry_run: bool) -> Call {
-    Call::new(|cancel| async move { engine.recover(&tables, dry_run, &cancel).await }, answer)
+pub fn recover(engine: Pipeline, request: RecoverRequest) -> Call {
+    Call::new(|cancel| async move { engine.recover(&request, &cancel).await }, answer)
 }
 
-fn answer(py: Python<'_>, report: pipeline::RecoverReport) -> PyResult<Py<PyAny>> {
+/// What `set_aside` returns too.
+pub fn answer(py: Python<'_>, report: pipeline::RecoverReport) -> PyResult<Py<PyAny>> {
     let unread = report.errors.iter().map(|error| error.error.clone());
     let failures = report.found.iter().filter_map(failure).chain(unread).collect();
     conclude(py, RecoverReport(report), failures)

@@ -58,9 +58,10 @@ reports! {
     RebuildReport of dwh_core::pipeline::RebuildReport, "What `rebuild` did, or would do.";
     RecoverReport of dwh_core::pipeline::RecoverReport, "What `recover` found and did.";
     ReplayReport of dwh_core::pipeline::ReplayReport, "What `replay` did, or would do.";
+    RunDetails of dwh_core::pipeline::RunDetails, "All that is known of one run.";
     RunRecord of dwh_core::sink::RunRecord, "A row of the run log.";
     RunReport of dwh_core::RunReport, "What `run` did.";
-    StatusReport of dwh_core::pipeline::StatusReport, "Freshness, lag and failures.";
+    StatusReport of dwh_core::pipeline::StatusReport, "Whether all is well, and what needs attention.";
     TableRun of dwh_core::pipeline::TableRun, "One run of one table.";
     VerifyReport of dwh_core::pipeline::VerifyReport, "What `verify` found.";
 }

@@ -8,26 +8,19 @@ use crate::call::{Call, conclude};
 use crate::error;
 use crate::report::RunRecord;
 
-/// Rows of the run log, newest first.
-pub fn runs(engine: Pipeline, filter: RunFilter) -> Call {
+/// Rows of the run log of the tables that match, newest first.
+pub fn runs(engine: Pipeline, tables: Vec<String>, mut filter: RunFilter) -> Call {
     let work = async move {
-        if let Some(table) = &filter.table {
-            engine.config().table(table)?;
+        if !tables.is_empty() {
+            filter.tables = engine.config().select(&tables)?.into_iter().map(|table| table.name.clone()).collect();
         }
         engine.runs(&filter).await
     };
     Call::or_drop(work, answer)
 }
 
-/// The filter of Python's arguments.
-pub fn filter(
-    py: Python<'_>,
-    table: Option<String>,
-    run_id: Option<i64>,
-    kind: Option<&str>,
-    states: &[String],
-    limit: Option<u32>,
-) -> PyResult<RunFilter> {
+/// The filter of Python's words.
+pub fn filter(py: Python<'_>, run_id: Option<i64>, kind: Option<&str>, states: &[String]) -> PyResult<RunFilter> {
     let known = |word: &str, what: &str, words: Vec<&str>| {
         let error = Error::new(ErrorKind::Config, format!("`{word}` is no {what} of a run"));
         error::raise(py, &error.with_hint(format!("one of `{}`", words.join("`, `"))))
@@ -39,10 +32,9 @@ pub fn filter(
     };
     Ok(RunFilter {
         run_id: run_id.map(RunId),
-        table,
         kind: kind.map(kind_of).transpose()?,
         states: states.iter().map(state_of).collect::<PyResult<_>>()?,
-        limit,
+        ..RunFilter::default()
     })
 }
 

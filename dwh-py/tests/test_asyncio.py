@@ -32,7 +32,8 @@ def test_every_verb_is_awaited(project: Project) -> None:
         params = await pipeline.extract("events")
         assert (await pipeline.load(params)).rows_loaded == 50
         assert (await pipeline.run(["devices"])).runs[0]["rows_loaded"] == 2
-        assert len(await pipeline.runs("events")) == 1
+        assert len(await pipeline.runs(["events"])) == 1
+        assert (await pipeline.run_details(params.run_id)).run["table_name"] == "events"
         assert len((await pipeline.status()).tables) == 3
         await pipeline.verify(["events", "devices"])
         yesterday = datetime.now(timezone.utc) - timedelta(days=1)
@@ -42,6 +43,9 @@ def test_every_verb_is_awaited(project: Project) -> None:
         assert (await pipeline.replay("devices")).runs
         assert (await pipeline.rebuild(["events"], dry_run=True)).in_the_way
         assert (await pipeline.prune(dry_run=True)).dry_run
+        project.source("insert into app.events (id) values (51)")
+        waiting = await pipeline.extract("events")
+        assert (await pipeline.set_aside(waiting.run_id)).found[0]["outcome"] == "mended"
 
     asyncio.run(calls())
 

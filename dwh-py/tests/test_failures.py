@@ -46,6 +46,9 @@ def test_check_raises_with_its_findings(project: Project, pipeline: dwh.Pipeline
         pipeline.check()
     assert caught.value.code == "check"
     assert [finding for finding in caught.value.report.findings if finding["severity"] == "failure"]
+    with pytest.raises(dwh.DwhError) as gate:
+        pipeline.check("first-run")
+    assert (gate.value.code, gate.value.report.gate) == ("check", "first-run")
 
 
 def test_verify_raises_when_both_ends_differ_and_prints_no_key(project: Project, pipeline: dwh.Pipeline) -> None:

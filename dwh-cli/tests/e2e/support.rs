@@ -1,6 +1,6 @@
 //! A project in a folder of its own, and the command run in it.
 
-use dwh_core::testing::TestDb;
+use dwh_core::testing::{TestBlobs, TestDb};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,16 @@ impl Project {
         Self::written(db.config(tables_toml), Vec::new())
     }
 
-    fn written(toml: String, environment: Vec<(String, String)>) -> Self {
+    /// The same over another blob store.
+    pub fn over(db: &TestDb, tables_toml: &str, blobs: &TestBlobs) -> Self {
+        let url = format!("url = \"{}\"", db.blob_url());
+        let toml = db.config(tables_toml).replacen(&url, &blobs.toml(), 1);
+        let environment = blobs.environment().into_iter().map(|(name, value)| (name.to_owned(), value));
+        Self::written(toml, environment.collect())
+    }
+
+    /// A project with the whole text of its `dwh.toml`, and variables of its environment.
+    pub fn written(toml: String, environment: Vec<(String, String)>) -> Self {
         let folder = tempfile::Builder::new().prefix("dwh-project-").tempdir().expect("temporary folder");
         fs::write(folder.path().join("dwh.toml"), &toml).expect("dwh.toml");
         Self { folder, toml, environment }
@@ -63,6 +72,11 @@ impl Project {
     /// Starts `dwh ARGS` and goes on; what it says is thrown away.
     pub fn spawn(&self, args: &[&str]) -> Child {
         self.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("dwh starts")
+    }
+
+    /// Starts `dwh ARGS` and goes on; what it prints is there to be read.
+    pub fn follow(&self, args: &[&str]) -> Child {
+        self.command(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("dwh starts")
     }
 
     /// Runs `dwh ARGS`, which must end well.

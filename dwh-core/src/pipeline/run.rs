@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::blob::{Manifest, archive};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::load::with_way_out;
 use crate::pipeline::transfer::{Extracted, Goal, Slice, interrupted};
 use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun, WindowReport};
 use crate::plan::Plan;
@@ -78,7 +79,17 @@ impl Pipeline {
         let lease = self.lease(table, wait, cancel).await?;
         let mut state = lease.state().clone();
         self.recover_table(table, &mut state, runs, cancel).await?;
-        let plan = Arc::new(self.plan_table(table).await?);
+        self.may_begin(table, &state).await?;
+        let mut run = TableRun::new(&table.name, table.mode);
+        let plan = match self.plan_or_log(table, &mut run).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                let run = failed(run, &error);
+                (self.observer)(&Event::RunFinished(Box::new(run.clone())));
+                runs.push(run);
+                return Err(Error::new(ErrorKind::Internal, "its report tells"));
+            }
+        };
         loop {
             let (run, more) = self.run_once(&plan, &mut state, cancel).await;
             let error = run.error.is_some();
@@ -101,7 +112,7 @@ impl Pipeline {
         let more = match self.run_steps(plan, state, &mut run, cancel).await {
             Ok(more) => more,
             Err(error) => {
-                let error = named(error, &table.name);
+                let error = with_way_out(named(error, &table.name), &run);
                 self.log_failure(&mut run, &error).await;
                 run = failed(run, &error);
                 false
@@ -351,6 +362,26 @@ impl Pipeline {
         }
     }
 
+    /// The plan of a table. What keeps it from being made (drift, a source that does not answer) is a failed run in the
+    /// log: who watches the log would not see it otherwise.
+    async fn plan_or_log(&self, table: &TableConfig, run: &mut TableRun) -> Result<Arc<Plan>> {
+        let error = match self.plan_table(table).await {
+            Ok(plan) => return Ok(Arc::new(plan)),
+            Err(error) => named(error, &table.name),
+        };
+        let begin = LogEntry::Begin { table: run.table.clone(), mode: run.mode, kind: RunKind::Run };
+        match self.sink.log(begin).await {
+            Ok(record) => {
+                run.run_id = Some(record.run_id);
+                self.log_failure(run, &error).await;
+            }
+            Err(unlogged) => {
+                tracing::warn!(table = run.table, error = %unlogged.chain(), "run log cannot be written")
+            }
+        }
+        Err(error)
+    }
+
     /// Extracts the next window of one table and stops when its manifest is written.
     ///
     /// # Errors
@@ -359,8 +390,9 @@ impl Pipeline {
         let table = self.config.table(table)?;
         let lease = self.lease(table, wait, cancel).await?;
         self.fail_dead_extracts(table, lease.state()).await?;
-        let plan = Arc::new(self.plan_table(table).await?);
+        self.may_begin(table, lease.state()).await.map_err(|error| named(error, &table.name))?;
         let mut run = TableRun::new(&table.name, table.mode);
+        let plan = self.plan_or_log(table, &mut run).await?;
         let extracted = async {
             let slice = self.slice(&plan, lease.state(), &mut run, cancel).await?;
             let extracted = self.transfer(&slice, Goal::Blob, &mut run, cancel).await?;

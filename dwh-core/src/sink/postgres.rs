@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::plan::LoadPlan;
 use crate::run::RunId;
 use crate::schema::{TableRef, TableSchema};
-use crate::sink::{Lease, LogEntry, RunFilter, RunRecord, Sink, Staged};
+use crate::sink::{Glance, Lease, LogEntry, RunFilter, RunRecord, Sink, Staged};
 use crate::watermark::Micros;
 
 use lease::PgLease;
@@ -112,6 +112,9 @@ impl Sink for PgSink {
             LogEntry::Begin { table, mode, kind } => self.control.begin(client, table, *mode, *kind).await?,
             LogEntry::Uploaded(upload) => self.control.uploaded(client, upload).await?,
             LogEntry::Loading { run_id } => self.control.loading(client, *run_id).await?,
+            LogEntry::SetAside { run_id, csv_path, message } => {
+                self.control.set_aside(client, *run_id, csv_path, message).await?
+            }
             LogEntry::Restore(restore) => self.control.restore(client, restore).await?,
             LogEntry::Failed { run_id, message } => self.control.failed(client, *run_id, message).await?,
         };
@@ -119,11 +122,25 @@ impl Sink for PgSink {
         Ok(run)
     }
 
+    async fn glance(&self) -> Result<Glance> {
+        let tx = self.begin().await?;
+        let glance = self.control.glance(tx.client()?).await?;
+        tx.commit().await?;
+        Ok(glance)
+    }
+
     async fn forget(&self, runs: &[RunId]) -> Result<u64> {
         let tx = self.begin().await?;
         let removed = self.control.forget(tx.client()?, runs).await?;
         tx.commit().await?;
         Ok(removed)
+    }
+
+    async fn number_above(&self, run: RunId, dry_run: bool) -> Result<bool> {
+        let tx = self.begin().await?;
+        let behind = self.control.number_above(tx.client()?, run, dry_run).await?;
+        tx.commit().await?;
+        Ok(behind)
     }
 
     async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dwh_core::config::{Environment, GeometryForm, Mode, OnConflict, TableConfig, TargetConfig};
+use dwh_core::config::{Environment, GeometryForm, Mode, OnConflict, TableConfig, TargetConfig, Thresholds};
 use dwh_core::migrate::{MigrateReport, migrate, print_sql, render};
 use dwh_core::schema::{Column, RelationKind, TableRef, TableSchema, UniqueKey};
 use dwh_core::testing::{Clusters, Server, TestDb};
@@ -56,6 +56,7 @@ pub fn plan(name: &str, mode: Mode, more: &[Column]) -> Plan {
         fixed_lag: None,
         allow_empty: false,
         select: BTreeMap::new(),
+        thresholds: Thresholds::of_cadence(Micros::seconds(3 * 3600)),
     };
     let source = TableSchema {
         table: relation,
@@ -312,6 +313,18 @@ async fn a_broken_role_contract_is_told_with_its_remedy() {
     }
     db.tgt(&error.hint().lines().skip(1).collect::<Vec<_>>().join("\n")).await;
     run(&db.target_url(), &[]).await.expect("after the hint was followed");
+}
+
+#[tokio::test]
+async fn tables_of_others_are_named_with_their_owner() {
+    let db = TestDb::new("foreign_owner").await;
+    db.tgt("create schema bronze authorization dwh_owner; create table bronze.trips (id int primary key)").await;
+    let error = run(&db.target_url_as("dwh_loader"), &[]).await.expect_err("not ours");
+    assert!(error.to_string().contains("bronze.trips belongs to \"postgres\", not to \"dwh_owner\""), "{error:?}");
+    let remedy = error.hint().lines().last().expect("sql").to_owned();
+    assert_eq!(remedy, "alter table bronze.trips owner to \"dwh_owner\";");
+    db.tgt(&remedy).await;
+    run(&db.target_url_as("dwh_loader"), &[]).await.expect("migrated");
 }
 
 #[tokio::test(flavor = "multi_thread")]

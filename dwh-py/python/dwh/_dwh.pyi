@@ -10,7 +10,7 @@ Moments are aware datetimes, or text with a zone such as `2026-10-01T00:00:00Z`.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from os import PathLike
 from typing import Any, Literal, Optional, Union, final
 
@@ -19,6 +19,7 @@ __version__: str
 _Moment = Union[datetime, str]
 _Kind = Literal["run", "backfill", "reseed", "replay"]
 _State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
+_Gate = Literal["deploy", "first-run", "steady"]
 _Mode = Literal["incremental", "snapshot", "scd"]
 _Window = dict[str, Optional[str]]
 _Error = dict[str, str]
@@ -27,7 +28,7 @@ class DwhError(Exception):
     """What went wrong; the base of all others."""
 
     code: str
-    """Stable word: that of the kind, `several` if failures are of different kinds, `check` for what `check` found."""
+    """Stable word: that of the kind, `several` if failures are of different kinds, `check` or `status` for what those found."""
     message: str
     """What went wrong, with the causes."""
     hint: str
@@ -69,6 +70,7 @@ class BackfillReport(_Report):
 
 @final
 class CheckReport(_Report):
+    gate: Optional[_Gate]
     findings: list[dict[str, Any]]
 
 @final
@@ -109,6 +111,8 @@ class RebuildReport(_Report):
     dry_run: bool
     in_the_way: list[str]
     backup: Optional[str]
+    backup_tables: list[str]
+    restore_sql: Optional[str]
     tables: list[dict[str, Any]]
 
 @final
@@ -125,6 +129,17 @@ class ReplayReport(_Report):
     dry_run: bool
     csvs: list[dict[str, Any]]
     runs: list[dict[str, Any]]
+
+@final
+class RunDetails(_Report):
+    run: dict[str, Any]
+    seconds: Optional[float]
+    bound: Optional[str]
+    advice: Optional[str]
+    csv: dict[str, Any]
+    manifest: Optional[dict[str, Any]]
+    previous: Optional[dict[str, Any]]
+    next: Optional[dict[str, Any]]
 
 @final
 class RunRecord(_Report):
@@ -161,7 +176,11 @@ class StatusReport(_Report):
     project: str
     now: str
     cadence_seconds: float
+    healthy: bool
     tables: list[dict[str, Any]]
+    disks: list[dict[str, Any]]
+    store: dict[str, Any]
+    breaches: list[dict[str, Any]]
 
 @final
 class TableRun(_Report):
@@ -204,8 +223,8 @@ class Pipeline:
     ) -> BackfillReport:
         """Read a range of history again, `from_` inclusive, `to` exclusive; the watermark stays where it is."""
 
-    def check(self) -> CheckReport:
-        """Look at everything a run depends on; raises if anything would make a run fail."""
+    def check(self, gate: Optional[_Gate] = None) -> CheckReport:
+        """Look at everything a run depends on, or judge a gate; raises if anything would make a run fail."""
 
     def extract(self, table: str, *, wait: bool = False) -> LoadParams:
         """Extract the next window of one table; what comes back is what `load` takes."""
@@ -243,8 +262,17 @@ class Pipeline:
         With `reset`, what is there of these tables is put aside into a schema of its own, instead of refused.
         """
 
-    def recover(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> RecoverReport:
-        """Put in order what a crash left; raises if something is left that only a person can decide."""
+    def recover(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        dry_run: bool = False,
+        uploads_older_than: Optional[timedelta] = None,
+    ) -> RecoverReport:
+        """Put in order what a crash left; raises if something is left that only a person can decide.
+
+        Parts of uploads are removed when they are older than a day, or than `uploads_older_than`.
+        """
 
     def replay(
         self,
@@ -273,19 +301,30 @@ class Pipeline:
         One that fails stops no other.
         """
 
+    def run_details(self, run_id: int) -> RunDetails:
+        """Everything that is known of one run: the command's `runs show`."""
+
     def runs(
         self,
-        table: Optional[str] = None,
+        tables: Optional[Sequence[str]] = None,
         *,
         run_id: Optional[int] = None,
         kind: Optional[_Kind] = None,
         states: Optional[Sequence[_State]] = None,
+        since: Optional[_Moment] = None,
+        until: Optional[_Moment] = None,
         limit: Optional[int] = 20,
     ) -> list[RunRecord]:
-        """Rows of the run log, newest first; `limit=None` for all."""
+        """Rows of the run log of the tables that match, newest first; `limit=None` for all."""
 
-    def status(self) -> StatusReport:
-        """Freshness, lag and failures of every table."""
+    def set_aside(self, what: Union[int, str], *, dry_run: bool = False) -> RecoverReport:
+        """Move a CSV that was never loaded out of the way of its table: that of a run, or one in `exports/`.
+
+        The command's `recover --set-aside`.
+        """
+
+    def status(self, *, check: bool = False) -> StatusReport:
+        """Whether all is well; with `check`, raises if anything needs attention."""
 
     def verify(
         self,
@@ -317,7 +356,7 @@ class AsyncPipeline:
         restart: bool = False,
         dry_run: bool = False,
     ) -> BackfillReport: ...
-    async def check(self) -> CheckReport: ...
+    async def check(self, gate: Optional[_Gate] = None) -> CheckReport: ...
     async def extract(self, table: str, *, wait: bool = False) -> LoadParams: ...
     async def load(
         self,
@@ -336,7 +375,13 @@ class AsyncPipeline:
         dry_run: bool = False,
         reset: bool = False,
     ) -> RebuildReport: ...
-    async def recover(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> RecoverReport: ...
+    async def recover(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        dry_run: bool = False,
+        uploads_older_than: Optional[timedelta] = None,
+    ) -> RecoverReport: ...
     async def replay(
         self,
         table: str,
@@ -362,16 +407,20 @@ class AsyncPipeline:
         wait: bool = False,
         allow_empty: bool = False,
     ) -> RunReport: ...
+    async def run_details(self, run_id: int) -> RunDetails: ...
     async def runs(
         self,
-        table: Optional[str] = None,
+        tables: Optional[Sequence[str]] = None,
         *,
         run_id: Optional[int] = None,
         kind: Optional[_Kind] = None,
         states: Optional[Sequence[_State]] = None,
+        since: Optional[_Moment] = None,
+        until: Optional[_Moment] = None,
         limit: Optional[int] = 20,
     ) -> list[RunRecord]: ...
-    async def status(self) -> StatusReport: ...
+    async def set_aside(self, what: Union[int, str], *, dry_run: bool = False) -> RecoverReport: ...
+    async def status(self, *, check: bool = False) -> StatusReport: ...
     async def verify(
         self,
         tables: Optional[Sequence[str]] = None,
