@@ -152,7 +152,7 @@ async fn steady_wants_a_day_without_failures_in_which_rows_arrive() {
     assert_eq!(fresh.severity, Severity::Failure);
     assert!(fresh.message.contains("twice the cadence is 6.0 h"), "{fresh:?}");
 
-    db.tgt("insert into dwh_control.extract_runs (table_name, status, mode) values ('trips', 'failed', 'incremental')")
+    db.tgt("insert into dwh_control.extract_runs (table_name, status, mode, error_message, run_finished_at) values ('trips', 'failed', 'incremental', 'x', now())")
         .await;
     let report = pipeline(&text).gate(Gate::Steady).await;
     assert_eq!(told(&report, "table `trips`", "recent_failures").severity, Severity::Failure);
