@@ -87,7 +87,7 @@ impl Pipeline {
         run::run(self, py, tables, jobs, wait, allow_empty)
     }
 
-    /// Freshness, lag and failures of every table.
+    /// Whether all is well, and what needs attention.
     fn status(&self, py: Python<'_>) -> PyResult<StatusReport> {
         status::status(self, py)
     }
