@@ -72,7 +72,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Verify(args) => verify::verify(args, context).await,
         Command::Backfill(args) => backfill::backfill(args, context).await,
         Command::Reseed(args) => reseed::reseed(args, context).await,
-        Command::Recover(args) => recover::recover(&args, context).await,
+        Command::Recover(args) => recover::recover(args, context).await,
         Command::Replay(args) => replay::replay(args, context).await,
         Command::Rebuild(args) => rebuild::rebuild(args, context).await,
         Command::Prune(args) => prune::prune(args, context).await,

@@ -1,6 +1,7 @@
 //! The trait [`BlobStore`]: where CSV files and their manifests are kept, and the names they have there.
 
 mod archive;
+mod aside;
 mod key;
 mod local;
 mod manifest;
@@ -17,14 +18,17 @@ use std::fmt;
 use std::path::Path;
 
 use crate::error::Result;
-use crate::watermark::Timestamp;
+use crate::watermark::{Micros, Timestamp};
+
+pub(crate) use aside::copy_as_it_is;
 
 pub use archive::{Archived, archive, read_manifest, read_manifest_at, write_manifest};
 pub use key::{BlobKey, Folder, Layout};
 pub use local::LocalBlobs;
 pub use manifest::{Manifest, StoredForm};
 pub use memory::MemoryBlobs;
-pub use probe::probe;
+pub(crate) use probe::probe_prefix;
+pub use probe::{Ability, Feature, probe};
 pub use s3::{S3Blobs, S3Options};
 
 /// Bytes on their way. The end of the stream means that all were sent; anything else is an `Err`.
@@ -118,18 +122,24 @@ pub trait BlobStore: fmt::Debug + Send + Sync {
     /// `Permission`, `Unreachable`.
     async fn delete(&self, key: &BlobKey) -> Result<()>;
 
-    /// Removes what uploads of keys under `prefix` left that were cut off more than a day ago, and names it; with
-    /// `dry_run` it only names it. A store that never keeps such parts has nothing to do.
+    /// Removes what uploads of keys under `prefix` left that began longer than `older_than` ago and never came to their
+    /// end, and names it; with `dry_run` it only names it. A store that never keeps such parts has nothing to do.
     ///
     /// # Errors
     /// If the store cannot tell; nothing depends on it.
-    async fn sweep_uploads(&self, _prefix: &str, _dry_run: bool) -> Result<Vec<String>> {
+    async fn sweep_uploads(&self, _prefix: &str, _older_than: Micros, _dry_run: bool) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// What the store can do beyond this contract, tried out on tiny objects whose keys begin with `prefix`, and which are
+    /// removed again. A store about which there is nothing to say has none.
+    ///
+    /// # Errors
+    /// What kept it from being tried.
+    async fn abilities(&self, _prefix: &str) -> Result<Vec<Ability>> {
         Ok(Vec::new())
     }
 }
-
-/// How old a part of an upload is before it counts as left behind.
-pub(crate) const ORPHAN_AGE: crate::watermark::Micros = crate::watermark::Micros::seconds(24 * 3600);
 
 /// The store of a configuration. Connects to nothing yet.
 ///

@@ -184,6 +184,8 @@ pub struct Retention {
     pub processed: Option<Micros>,
     /// Loaded CSV files that were left in `exports/` beside their copy in `processed/`.
     pub exports: Option<Micros>,
+    /// Files in `set_aside/`, which were never loaded.
+    pub set_aside: Option<Micros>,
     /// Rows of the run log.
     pub runs: Option<Micros>,
 }

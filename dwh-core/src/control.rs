@@ -233,16 +233,34 @@ impl Control {
             (&self.host, Type::TEXT),
         ];
         let rows = self.ask(client, &sql, params).await?;
-        let sql = "select pg_catalog.setval(s, greatest($1, pg_catalog.pg_sequence_last_value(s))) \
-             from (select pg_catalog.pg_get_serial_sequence($2, 'run_id')::pg_catalog.regclass as s) x";
-        self.ask(client, sql, &[(&lost.above.0, Type::INT8), (&self.log(), Type::TEXT)]).await?;
-        rows.first().map_or_else(
-            || {
-                Err(Error::new(ErrorKind::Contract, format!("run {} is in the run log already", upload.run_id))
-                    .with_hint("rebuild into a control schema without runs, or call `dwh rebuild --reset`"))
-            },
-            run_record,
-        )
+        self.number_above(client, lost.above, false).await?;
+        if let Some(row) = rows.first() {
+            return run_record(row);
+        }
+        let filter = RunFilter { run_id: Some(upload.run_id), ..RunFilter::default() };
+        let other = self.runs(client, &filter).await?.pop().map_or_else(String::new, |run| run.table_name);
+        Err(Error::new(ErrorKind::Contract, format!("run {} is in the run log already, of table `{other}`", upload.run_id))
+            .with_hint("the run log began anew beside older files: rebuild all tables, into an empty control schema or with `dwh rebuild --reset`"))
+    }
+
+    /// Moves the sequence of run numbers up to `above` if it is behind, and returns whether it was.
+    pub(crate) async fn number_above(&self, client: &impl GenericClient, above: RunId, dry_run: bool) -> Result<bool> {
+        let sequence = "(select pg_catalog.pg_get_serial_sequence($2, 'run_id')::pg_catalog.regclass as s) x";
+        let behind = format!("select from {sequence} where coalesce(pg_catalog.pg_sequence_last_value(s), 0) < $1");
+        let params: Params<'_> = &[(&above.0, Type::INT8), (&self.log(), Type::TEXT)];
+        if self.ask(client, &behind, params).await?.is_empty() {
+            return Ok(false);
+        }
+        if !dry_run {
+            // A run that begins meanwhile must not draw a number between the look and the step: it waits.
+            let lock = format!("lock table {} in share row exclusive mode", self.log());
+            client.batch_execute(&lock).await.map_err(|error| self.sort(error))?;
+            let raise = format!(
+                "select pg_catalog.setval(s, $1) from {sequence} where coalesce(pg_catalog.pg_sequence_last_value(s), 0) < $1"
+            );
+            self.ask(client, &raise, params).await?;
+        }
+        Ok(true)
     }
 
     /// Removes rows of final runs.
@@ -319,6 +337,27 @@ impl Control {
     pub(crate) async fn failed(&self, client: &impl GenericClient, run_id: RunId, why: &str) -> Result<RunRecord> {
         let set = "run_finished_at = pg_catalog.clock_timestamp(), error_message = $3";
         self.transition(client, run_id, RunState::Failed, set, &[(&why, Type::TEXT)]).await
+    }
+
+    /// A person took its CSV out of the way.
+    pub(crate) async fn set_aside(
+        &self,
+        client: &impl GenericClient,
+        run_id: RunId,
+        csv_path: &str,
+        why: &str,
+    ) -> Result<RunRecord> {
+        let sql = format!(
+            "update {} set status = 'failed', csv_path = $2, error_message = $3, \
+             run_finished_at = coalesce(run_finished_at, pg_catalog.clock_timestamp()) \
+             where run_id = $1 and status <> 'loaded' returning {RUN}",
+            self.log()
+        );
+        let params: Params<'_> = &[(&run_id.0, Type::INT8), (&csv_path, Type::TEXT), (&why, Type::TEXT)];
+        self.ask(client, &sql, params).await?.first().map_or_else(
+            || Err(Error::new(ErrorKind::Contract, format!("run {run_id} is loaded, or not in the run log"))),
+            run_record,
+        )
     }
 
     /// Rows and watermark are about to be committed with this word.

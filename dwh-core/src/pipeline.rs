@@ -31,10 +31,11 @@ use crate::sink::{PgSink, Sink};
 use crate::source::{PgSource, Source};
 
 pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
+pub use check::Gate;
 pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use prune::{PruneReport, PruneRequest, PrunedTable};
 pub use rebuild::{RebuildReport, RebuildRequest, RebuiltTable};
-pub use recover::{Outcome, RecoverFinding, RecoverReport, Remedy, TableError, Trouble};
+pub use recover::{Outcome, RecoverFinding, RecoverReport, RecoverRequest, Remedy, TableError, Trouble};
 pub use replay::{ReplayCsv, ReplayReport, ReplayRequest};
 pub use report::{
     CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity, TableRun,

@@ -183,6 +183,15 @@ pub enum LogEntry {
         /// One line, without row values or secrets.
         message: String,
     },
+    /// A person took its CSV out of the way, which was never loaded: `failed`, from any state but `loaded`.
+    SetAside {
+        /// The run.
+        run_id: RunId,
+        /// Where the CSV is now.
+        csv_path: String,
+        /// One line, without row values or secrets.
+        message: String,
+    },
     /// A run that the log has lost, as its manifest tells it: a new row with its old number.
     Restore(Box<Restore>),
 }
@@ -327,6 +336,15 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// `Contract` if the control schema is missing.
     async fn forget(&self, _runs: &[RunId]) -> Result<u64> {
         Ok(0)
+    }
+
+    /// Sees to it that new runs get numbers above this one, and returns whether that was needed; `dry_run` only tells.
+    /// A sink whose numbers never begin anew has nothing to do.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing.
+    async fn number_above(&self, _run: RunId, _dry_run: bool) -> Result<bool> {
+        Ok(false)
     }
 }
 

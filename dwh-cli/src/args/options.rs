@@ -278,6 +278,12 @@ pub struct RecoverArgs {
     /// Print what is stuck and what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Move a CSV that was never loaded out of the way of its table: a run, or a file in `exports/`
+    #[arg(long, value_name = "RUN_ID|CSV", conflicts_with_all = ["tables", "uploads_older_than"])]
+    pub set_aside: Option<String>,
+    /// How old an unfinished upload is before its parts are removed
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    pub uploads_older_than: u32,
 }
 
 /// `dwh replay`.

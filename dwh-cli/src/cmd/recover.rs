@@ -1,14 +1,24 @@
 //! `dwh recover`.
 
 use dwh_core::Result;
+use dwh_core::pipeline::RecoverRequest;
+use dwh_core::watermark::Micros;
 
 use super::Context;
 use crate::args::RecoverArgs;
 use crate::exit::Exit;
 
-/// Mends what is stuck, or tells what is.
-pub async fn recover(args: &RecoverArgs, context: &Context) -> Result<Exit> {
-    let report = context.pipeline()?.recover(&args.tables, args.dry_run, &context.cancel).await?;
+/// Mends what is stuck, or tells what is; or takes one CSV out of the way.
+pub async fn recover(args: RecoverArgs, context: &Context) -> Result<Exit> {
+    let pipeline = context.pipeline()?;
+    let report = match args.set_aside {
+        Some(what) => context.unless_cancelled(pipeline.set_aside(&what, args.dry_run)).await?,
+        None => {
+            let uploads_older_than = Some(Micros::seconds(i64::from(args.uploads_older_than) * 3600));
+            let request = RecoverRequest { tables: args.tables, dry_run: args.dry_run, uploads_older_than };
+            pipeline.recover(&request, &context.cancel).await?
+        }
+    };
     context.printer.show(&report)?;
     report.notes.iter().for_each(|note| context.printer.warning(note));
     let failed = report.found.iter().filter_map(|found| Some((found.table.clone()?, found.error.clone())));

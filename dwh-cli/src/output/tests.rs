@@ -295,6 +295,7 @@ fn runs_text_keeps_one_line_a_run() {
 
 fn check_report() -> CheckReport {
     CheckReport {
+        gate: None,
         findings: vec![
             finding(Severity::Ok, "source main", "PostgreSQL 15.4, TLS", None),
             finding(Severity::Warning, "target", "the role is a superuser", Some("use a role of its own")),

@@ -13,6 +13,7 @@ mod rebuild;
 mod recover;
 mod relations;
 mod replay;
+mod runbook;
 mod runs;
 mod status;
 mod support;

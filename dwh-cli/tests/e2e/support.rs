@@ -20,7 +20,8 @@ impl Project {
         Self::written(db.config(tables_toml), Vec::new())
     }
 
-    fn written(toml: String, environment: Vec<(String, String)>) -> Self {
+    /// A project with the whole text of its `dwh.toml`, and variables of its environment.
+    pub fn written(toml: String, environment: Vec<(String, String)>) -> Self {
         let folder = tempfile::Builder::new().prefix("dwh-project-").tempdir().expect("temporary folder");
         fs::write(folder.path().join("dwh.toml"), &toml).expect("dwh.toml");
         Self { folder, toml, environment }

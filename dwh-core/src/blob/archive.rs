@@ -140,7 +140,7 @@ fn of_another(key: &BlobKey, manifest: &Manifest) -> Error {
 
 /// Whether both name one file, but for the folder: a manifest keeps the name that the CSV had in `exports/`.
 fn same_file(a: &BlobKey, b: &BlobKey) -> bool {
-    let folder = |segment: &str| [Folder::Exports, Folder::Processed].iter().any(|folder| folder.as_str() == segment);
+    let folder = |segment: &str| Folder::ALL.iter().any(|folder| folder.as_str() == segment);
     let (a, b): (Vec<&str>, Vec<&str>) = (a.as_str().split('/').collect(), b.as_str().split('/').collect());
     // <project>/<folder>/<table>/<file>: only the second segment may differ.
     let differs = |(at, (a, b)): (usize, (&&str, &&str))| a != b && !(at == 1 && folder(a) && folder(b));
@@ -168,6 +168,7 @@ mod tests {
         let csv = key("fleet/exports/trips/1.csv");
         assert!(same_file(&csv, &csv));
         assert!(same_file(&csv, &key("fleet/processed/trips/1.csv")));
+        assert!(same_file(&csv, &key("fleet/set_aside/trips/1.csv")));
         for other in
             ["fleet/other/trips/1.csv", "fleet/exports/trips/2.csv", "exports/fleet/trips/1.csv", "fleet/exports"]
         {

@@ -89,7 +89,7 @@ impl From<BlobKey> for String {
     }
 }
 
-/// The two folders of a table.
+/// The folders of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Folder {
@@ -97,20 +97,26 @@ pub enum Folder {
     Exports,
     /// Loaded; kept.
     Processed,
+    /// Never loaded, and out of the way: a person decided so.
+    SetAside,
 }
 
 impl Folder {
+    /// Every folder.
+    pub const ALL: [Self; 3] = [Self::Exports, Self::Processed, Self::SetAside];
+
     /// The folder's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Exports => "exports",
             Self::Processed => "processed",
+            Self::SetAside => "set_aside",
         }
     }
 }
 
-/// Where a project's files lie: `<project>/exports/<table>/` and `<project>/processed/<table>/`.
+/// Where a project's files lie: `<project>/exports/<table>/`, `<project>/processed/<table>/` and `<project>/set_aside/<table>/`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layout {
     /// The project's name.
@@ -149,12 +155,12 @@ impl Layout {
         BlobKey(format!("{}{stamp}_{run_id}.csv{suffix}", self.prefix(Folder::Exports, table)))
     }
 
-    /// The same file in the other folder.
+    /// The same file in another folder.
     ///
     /// # Errors
-    /// `Config` if the key is in neither folder of this project.
+    /// `Config` if the key is in no folder of this project.
     pub fn moved(&self, key: &BlobKey, to: Folder) -> Result<BlobKey> {
-        for from in [Folder::Exports, Folder::Processed] {
+        for from in Folder::ALL {
             if let Some(rest) = key.0.strip_prefix(&self.folder(from)) {
                 return Ok(BlobKey(format!("{}{rest}", self.folder(to))));
             }

@@ -14,9 +14,9 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
 use crate::blob::verify::{of_length, same_or_exists};
-use crate::blob::{Blob, BlobKey, BlobMeta, BlobStore, Body, ORPHAN_AGE};
+use crate::blob::{Blob, BlobKey, BlobMeta, BlobStore, Body};
 use crate::error::{Error, ErrorKind, Result};
-use crate::watermark::Timestamp;
+use crate::watermark::{Micros, Timestamp};
 
 /// Begins the name of an unfinished file. No key may hold this letter, so none of them is ever listed or opened.
 const UNFINISHED: &str = "~";
@@ -63,6 +63,12 @@ impl LocalBlobs {
             .with_hint("write `file:///var/lib/dwh`, with three slashes"));
         };
         Ok(Self { url: url.trim_end_matches('/').to_owned(), root: PathBuf::from(path.as_ref()) })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.root
     }
 
     /// The file of a key.
@@ -194,16 +200,20 @@ impl BlobStore for LocalBlobs {
         .await
     }
 
-    async fn sweep_uploads(&self, prefix: &str, dry_run: bool) -> Result<Vec<String>> {
+    async fn sweep_uploads(&self, prefix: &str, older_than: Micros, dry_run: bool) -> Result<Vec<String>> {
         let (root, folder) = (self.root.clone(), prefix.trim_end_matches('/').to_owned());
         blocking(move || {
             let mut left = Vec::new();
             if BlobKey::parse(&folder).is_ok() {
-                unfinished_below(&root.join(&folder), &mut left)?;
+                unfinished_below(&root.join(&folder), older_than, &mut left)?;
             }
             left.sort();
             for path in left.iter().filter(|_| !dry_run) {
-                fs::remove_file(path).map_err(|error| sorted(path, error))?;
+                match fs::remove_file(path) {
+                    // Somebody else was faster.
+                    Err(error) if error.kind() == Io::NotFound => {}
+                    other => other.map_err(|error| sorted(path, error))?,
+                }
             }
             Ok(left.iter().map(|path| path.display().to_string()).collect())
         })
@@ -211,8 +221,8 @@ impl BlobStore for LocalBlobs {
     }
 }
 
-/// Unfinished files below a folder that nobody has written to for long.
-fn unfinished_below(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+/// Unfinished files below a folder that nobody has written to for so long.
+fn unfinished_below(folder: &Path, older_than: Micros, found: &mut Vec<PathBuf>) -> Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if matches!(error.kind(), Io::NotFound | Io::NotADirectory) => return Ok(()),
         other => other.map_err(|error| sorted(folder, error))?,
@@ -222,11 +232,11 @@ fn unfinished_below(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         match entry.metadata() {
-            Ok(meta) if meta.is_dir() => unfinished_below(&entry.path(), found)?,
+            Ok(meta) if meta.is_dir() => unfinished_below(&entry.path(), older_than, found)?,
             Ok(meta)
                 if name.starts_with(UNFINISHED)
                     && (name.ends_with(".part") || name.ends_with(".link"))
-                    && Timestamp::now().since(modified(&meta)) > ORPHAN_AGE =>
+                    && Timestamp::now().since(modified(&meta)) > older_than =>
             {
                 found.push(entry.path());
             }

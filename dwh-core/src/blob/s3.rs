@@ -1,10 +1,12 @@
 //! [`S3Blobs`]: objects in a bucket of any server that speaks S3. The only place that knows rust-s3.
 
+mod abilities;
 mod client;
 mod credentials;
 mod download;
 mod errors;
 mod options;
+mod orphans;
 mod upload;
 
 use async_trait::async_trait;
@@ -14,10 +16,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::blob::verify::same_or_exists;
-use crate::blob::{Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream};
+use crate::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream};
 use crate::config::{BlobConfig, Environment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::retry;
+use crate::watermark::Micros;
 use client::Client;
 use errors::refusal;
 
@@ -189,15 +192,19 @@ impl BlobStore for S3Blobs {
         }
     }
 
-    async fn sweep_uploads(&self, prefix: &str, dry_run: bool) -> Result<Vec<String>> {
+    async fn sweep_uploads(&self, prefix: &str, older_than: Micros, dry_run: bool) -> Result<Vec<String>> {
         let (client, from) = (&self.client, format!("{}{prefix}", self.client.options.prefix));
         let mut left = Vec::new();
-        for (object, id) in upload::orphans(client, &from).await? {
+        for (object, id) in orphans::find(client, &from, older_than).await? {
             if !dry_run {
-                upload::abort(client, &object, &id).await;
+                upload::abort(client, &object, &id).await?;
             }
             left.push(client.options.address(&object));
         }
         Ok(left)
+    }
+
+    async fn abilities(&self, prefix: &str) -> Result<Vec<Ability>> {
+        abilities::abilities(self, prefix).await
     }
 }

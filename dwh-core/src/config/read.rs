@@ -229,6 +229,7 @@ fn retention(section: &Section<'_, RawRetention>) -> Retention {
     let kept = Retention {
         processed: span("processed", &raw.processed),
         exports: span("exports", &raw.exports),
+        set_aside: span("set_aside", &raw.set_aside),
         runs: span("runs", &raw.runs),
     };
     if kept.processed.is_some_and(|processed| kept.exports.is_some_and(|exports| processed < exports)) {

@@ -6,7 +6,8 @@ use tokio_postgres::{Client, Transaction};
 use super::{begin, refused};
 use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
-use crate::error::Result;
+use crate::control::Control;
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::schema::{TableRef, quote_ident, quote_literal};
 
@@ -57,38 +58,77 @@ pub(crate) async fn occupied(
     Ok(found)
 }
 
-/// Moves the bronze tables, and the rows of the control schema about them, into a schema of their own, whose name comes
-/// back. One transaction: all of it or nothing. Views on a moved table go on reading it where it is then.
+/// What was put aside.
+pub(crate) struct Aside {
+    /// The schema.
+    pub(crate) schema: String,
+    /// The tables in it.
+    pub(crate) tables: Vec<String>,
+    /// SQL that brings everything back.
+    pub(crate) restore: String,
+}
+
+/// Moves the bronze tables, and the rows of the control schema about them, into a schema of their own. One transaction:
+/// all of it or nothing. Views on a moved table go on reading it where it is then.
 ///
 /// # Errors
-/// `Contract` if the connection may not make a schema or does not own the tables.
-pub(crate) async fn set_aside(target: &TargetConfig, environment: &Environment, tables: &[LoadPlan]) -> Result<String> {
+/// `Locked` while a run holds one of the tables; `Contract` if the connection may not make a schema or does not own the
+/// tables.
+pub(crate) async fn set_aside(target: &TargetConfig, environment: &Environment, tables: &[LoadPlan]) -> Result<Aside> {
     let mut client = connect(target, environment).await?;
     let tx = begin(&mut client, target).await?;
+    hold(&tx, target, tables).await?;
     let stamp = "select 'dwh_backup_' || pg_catalog.to_char(pg_catalog.now() at time zone 'UTC', 'YYYYMMDD_HH24MISS')";
-    let backup: String = tx.query_typed_one(stamp, &[]).await.map_err(sort)?.get(0);
-    let mut sql = format!(
-        "create schema {} authorization {};\nset local role {};\n",
-        quote_ident(&backup),
-        quote_ident(&target.owner_role),
-        quote_ident(&target.owner_role)
-    );
+    let schema: String = tx.query_typed_one(stamp, &[]).await.map_err(sort)?.get(0);
+    let (backup, owner) = (quote_ident(&schema), quote_ident(&target.owner_role));
+    let undone = quote_ident(&format!("{schema}_undone"));
+    let mut aside = Aside {
+        restore: format!("begin;\ncreate schema {undone} authorization {owner};\nset local role {owner};\n"),
+        schema: schema.clone(),
+        tables: Vec::new(),
+    };
+    let mut sql = format!("create schema {backup} authorization {owner};\nset local role {owner};\n");
     for load in tables {
-        if is_there(&tx, &load.target).await? {
-            sql.push_str(&format!("alter table {} set schema {};\n", load.target.sql(), quote_ident(&backup)));
+        let (table, copy) = (&load.target, TableRef::new(&schema, &load.target.name));
+        let original = quote_ident(&table.schema);
+        if is_there(&tx, table).await? {
+            sql.push_str(&format!("alter table {} set schema {backup};\n", table.sql()));
+            aside.restore.push_str(&format!(
+                "alter table {} set schema {undone};\nalter table {} set schema {original};\n",
+                table.sql(),
+                copy.sql()
+            ));
+            aside.tables.push(copy.to_string());
         }
     }
     let names: Vec<String> = tables.iter().map(|load| quote_literal(&load.table)).collect();
     for name in CONTROL {
         let table = TableRef::new(&target.control_schema, name);
         if is_there(&tx, &table).await? {
-            let (copy, from) = (TableRef::new(&backup, format!("dwh_{name}")).sql(), table.sql());
-            let these = format!("table_name in ({})", names.join(", "));
-            sql.push_str(&format!("create table {copy} as select * from {from} where {these};\n"));
-            sql.push_str(&format!("delete from {from} where {these};\n"));
+            let copy = TableRef::new(&schema, format!("dwh_{name}"));
+            let (from, these) = (table.sql(), format!("table_name in ({})", names.join(", ")));
+            let delete = format!("delete from {from} where {these};\n");
+            sql.push_str(&format!("create table {} as select * from {from} where {these};\n{delete}", copy.sql()));
+            let restore = format!("insert into {from} overriding system value select * from {};\n", copy.sql());
+            aside.restore.push_str(&(delete + &restore));
+            aside.tables.push(copy.to_string());
         }
     }
+    aside.restore.push_str("commit;\n");
     tx.batch_execute(&sql).await.map_err(refused)?;
     tx.commit().await.map_err(sort)?;
-    Ok(backup)
+    Ok(aside)
+}
+
+/// Takes the leases of the tables until the transaction ends: a run in progress would lose what it reads and writes.
+async fn hold(tx: &Transaction<'_>, target: &TargetConfig, tables: &[LoadPlan]) -> Result<()> {
+    let lock = "select pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
+    for load in tables {
+        let name = Control::new(&target.control_schema).lease_name(&load.table);
+        if !tx.query_typed_one(lock, &[(&name, Type::TEXT)]).await.map_err(sort)?.get::<_, bool>(0) {
+            return Err(Error::new(ErrorKind::Locked, format!("table `{}`: a run holds it", load.table))
+                .with_hint("nothing was changed; stop the schedules, wait for the run, then call it again"));
+        }
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::load::with_way_out;
 use crate::pipeline::run::{failed, finite, named};
 use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{Event, Pipeline, RunReport, TableRun, WindowReport};
@@ -300,7 +301,7 @@ impl Pipeline {
             self.run_slice(slice, &mut state, &mut run, cancel).await
         };
         if let Err(error) = done.await {
-            let error = named(error, &table.name);
+            let error = with_way_out(named(error, &table.name), &run);
             self.log_failure(&mut run, &error).await;
             run = failed(run, &error);
         }

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::blob::transform::decode;
-use crate::blob::{BlobKey, ByteStream, Folder};
+use crate::blob::{BlobKey, ByteStream, Folder, copy_as_it_is};
 use crate::config::{Compression, TableConfig};
 use crate::dialect::{Tally, Totals, diagnose, header_names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{Pipeline, TableRun};
 use crate::plan::LoadPlan;
-use crate::run::{RunKind, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{Advance, LogEntry, RunRecord, TableState, Upload};
 use crate::watermark::Timestamp;
 
@@ -58,7 +58,7 @@ impl Pipeline {
             becomes: TableState { last_extracted_at: Some(at), snapshot_xmin: None, ..state.clone() },
         });
         self.commit(staged, record.run_id, totals.rows, advance, run).await?;
-        let moved = self.archive_by_hand(csv).await?;
+        let moved = self.archive_by_hand(csv, record.run_id).await?;
         run.csv_path = Some(self.address(&moved));
         Ok(())
     }
@@ -90,25 +90,23 @@ impl Pipeline {
         Ok(decode(self.blobs.get(csv).await?.body, compression_of(csv)))
     }
 
-    /// Moves a CSV that has no manifest: the copy is compared with the original by hash before that is deleted.
-    async fn archive_by_hand(&self, csv: &BlobKey) -> Result<BlobKey> {
-        let to = self.layout.moved(csv, Folder::Processed)?;
+    /// Moves a CSV that has no manifest: the copy is compared with the original before that is deleted. A file of the
+    /// same name that is there already stays; this one gets its run's number into its name then.
+    async fn archive_by_hand(&self, csv: &BlobKey, run_id: RunId) -> Result<BlobKey> {
+        let mut to = self.layout.moved(csv, Folder::Processed)?;
         if to == *csv {
             return Ok(to);
         }
-        self.blobs.copy(csv, &to).await?;
-        if self.hash(csv).await? != self.hash(&to).await? {
-            return Err(Error::new(ErrorKind::Data, format!("`{to}` is not a copy of `{csv}`; both stay")));
+        match copy_as_it_is(self.blobs.as_ref(), csv, &to).await {
+            Err(error) if error.kind() == ErrorKind::Exists => {
+                let folder = to.as_str().strip_suffix(to.file_name()).unwrap_or_default();
+                to = BlobKey::parse(&format!("{folder}{run_id}.{}", to.file_name()))?;
+                copy_as_it_is(self.blobs.as_ref(), csv, &to).await?;
+            }
+            other => drop(other?),
         }
         self.blobs.delete(csv).await?;
         Ok(to)
-    }
-
-    async fn hash(&self, key: &BlobKey) -> Result<String> {
-        let tally = Counted::default();
-        let mut bytes = tally.follow(self.plain(key).await?);
-        while bytes.try_next().await?.is_some() {}
-        Ok(tally.totals()?.sha256)
     }
 
     /// A better error for a file that a person made, where reading it once more finds the place.

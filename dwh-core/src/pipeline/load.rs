@@ -31,7 +31,7 @@ impl Pipeline {
         let mut state = lease.state().clone();
         let mut run = TableRun::new(&table.name, table.mode);
         let done = self.load_csv(table, params, &csv, &mut state, accept_unverified, &mut run, cancel).await;
-        let error = done.err().map(|error| named(error, &table.name));
+        let error = done.err().map(|error| with_way_out(named(error, &table.name), &run));
         if let Some(error) = &error {
             self.log_failure(&mut run, error).await;
             run = failed(run, error);
@@ -257,6 +257,19 @@ fn check_manifest(table: &TableConfig, manifest: &Manifest, record: &RunRecord) 
         return differs("number of rows");
     }
     Ok(())
+}
+
+/// The error of a load with the way out of it: a CSV that is never loaded would keep its table waiting for ever.
+pub(super) fn with_way_out(error: Error, run: &TableRun) -> Error {
+    use ErrorKind::{Contract, Data, Drift, NotFound, Permission};
+    let stuck = run.csv_path.is_some() && matches!(run.status, RunState::Uploaded | RunState::Loading);
+    let Some(run_id) =
+        run.run_id.filter(|_| stuck && matches!(error.kind(), Data | Contract | Drift | Permission | NotFound))
+    else {
+        return error;
+    };
+    let hint = format!("{}\nif this CSV can never be loaded: `dwh recover --set-aside {run_id}`", error.hint());
+    error.with_hint(hint)
 }
 
 fn other_run(csv: &BlobKey, manifest: &Manifest, record: &RunRecord) -> Error {

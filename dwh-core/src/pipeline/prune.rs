@@ -13,7 +13,7 @@ use crate::pipeline::report::one_code;
 use crate::pipeline::run::named;
 use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{ErrorReport, Pipeline};
-use crate::run::{RunId, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{RunFilter, RunRecord, TableState};
 use crate::watermark::{Micros, Timestamp};
 
@@ -70,6 +70,7 @@ impl PruneReport {
 struct Kept {
     exports: BTreeMap<BlobKey, BlobMeta>,
     processed: BTreeMap<BlobKey, BlobMeta>,
+    aside: BTreeMap<BlobKey, BlobMeta>,
     records: BTreeMap<RunId, RunRecord>,
     state: TableState,
     now: Timestamp,
@@ -82,12 +83,14 @@ struct Doomed {
     processed: Vec<BlobKey>,
     /// CSV files in `exports/` that were loaded and have a copy in `processed/`.
     exports: Vec<BlobKey>,
+    /// In `set_aside/`.
+    aside: Vec<BlobKey>,
     runs: Vec<RunId>,
 }
 
 impl Pipeline {
-    /// Removes what `[retention]` lets go: CSV files in `processed/`, copies that were left in `exports/`, and rows of
-    /// the run log.
+    /// Removes what `[retention]` lets go: CSV files in `processed/`, copies that were left in `exports/`, files in
+    /// `set_aside/`, and rows of the run log.
     ///
     /// What is not loaded is never touched, nor the newest loaded CSV of a table, nor the run that set its watermark.
     /// May be cut off and repeated at any time.
@@ -127,11 +130,12 @@ impl Pipeline {
         let kept = Kept {
             exports: self.metas(table, Folder::Exports).await?,
             processed: self.metas(table, Folder::Processed).await?,
+            aside: self.metas(table, Folder::SetAside).await?,
             records,
             state: lease.state().clone(),
             now: Timestamp::now(),
         };
-        let doomed = self.doomed(&kept, retention)?;
+        let doomed = self.doomed(table, &kept, retention).await?;
         for key in &doomed.processed {
             if !dry_run {
                 self.blobs.delete(key).await?;
@@ -147,6 +151,12 @@ impl Pipeline {
                 self.tell(told, &key, kept.exports.get(&key));
             }
         }
+        for key in &doomed.aside {
+            if !dry_run {
+                self.blobs.delete(key).await?;
+            }
+            self.tell(told, key, kept.aside.get(key));
+        }
         told.runs = if dry_run { doomed.runs.len() as u64 } else { self.sink.forget(&doomed.runs).await? };
         lease.release().await
     }
@@ -161,10 +171,17 @@ impl Pipeline {
         told.bytes += meta.map_or(0, |meta| meta.bytes);
     }
 
-    fn doomed(&self, kept: &Kept, retention: &Retention) -> Result<Doomed> {
+    async fn doomed(&self, table: &TableConfig, kept: &Kept, retention: &Retention) -> Result<Doomed> {
         let mut doomed = Doomed::default();
+        let complete = kept.complete().count();
+        if complete > 0 && !kept.records.values().any(|record| record.status == RunState::Loaded) {
+            return Err(self.lost_log(table, complete));
+        }
         if let Some(keep) = retention.processed {
-            doomed.processed = kept.old_archives(keep);
+            doomed.processed = kept.old_archives(keep, self.needed_from(kept).await?);
+        }
+        if let Some(keep) = retention.set_aside {
+            doomed.aside = kept.aside.keys().filter(|key| kept.age(key, &kept.aside) > keep).cloned().collect();
         }
         if let Some(keep) = retention.exports {
             for key in kept.exports.keys().filter(|key| key.is_csv() && kept.exports.contains_key(&key.manifest())) {
@@ -183,7 +200,32 @@ impl Pipeline {
     }
 }
 
+impl Pipeline {
+    /// The run from which on every CSV is kept: the newest one, or an older one if those after it are of backfills, which
+    /// carry no watermark.
+    async fn needed_from(&self, kept: &Kept) -> Result<Option<RunId>> {
+        let mut newest: Vec<&BlobKey> = kept.complete().collect();
+        newest.sort_by_key(|key| std::cmp::Reverse(run_id_of(key)));
+        for key in &newest {
+            let known = run_id_of(key).and_then(|run_id| kept.records.get(&run_id)).map(|record| record.kind);
+            let kind = match known {
+                Some(kind) => Some(kind),
+                None => read_manifest(self.blobs.as_ref(), key).await?.map(|manifest| manifest.kind),
+            };
+            if kind.is_some_and(RunKind::moves_watermark) {
+                return Ok(run_id_of(key));
+            }
+        }
+        Ok(newest.first().and_then(|key| run_id_of(key)))
+    }
+}
+
 impl Kept {
+    /// CSV files in `processed/` with their manifests.
+    fn complete(&self) -> impl Iterator<Item = &BlobKey> {
+        self.processed.keys().filter(|key| key.is_csv() && self.processed.contains_key(&key.manifest()))
+    }
+
     fn is(&self, run_id: RunId, status: RunState) -> bool {
         self.records.get(&run_id).is_some_and(|record| record.status == status)
     }
@@ -196,14 +238,11 @@ impl Kept {
     }
 
     /// CSV files in `processed/` with their manifests that are older than `keep`, and manifests whose CSV is gone; never
-    /// those of the newest run, nor a CSV without a manifest, nor one whose run the log does not call loaded.
-    fn old_archives(&self, keep: Micros) -> Vec<BlobKey> {
-        let complete =
-            || self.processed.keys().filter(|key| key.is_csv() && self.processed.contains_key(&key.manifest()));
-        let newest = complete().filter_map(run_id_of).max();
+    /// those from the run `needed` on, nor a CSV without a manifest, nor one whose run the log does not call loaded.
+    fn old_archives(&self, keep: Micros, needed: Option<RunId>) -> Vec<BlobKey> {
         let mut old = Vec::new();
-        for key in complete() {
-            let Some(run_id) = run_id_of(key).filter(|run_id| Some(*run_id) != newest) else { continue };
+        for key in self.complete() {
+            let Some(run_id) = run_id_of(key).filter(|run_id| Some(*run_id) < needed) else { continue };
             let loaded = self.records.get(&run_id).is_none_or(|record| record.status == RunState::Loaded);
             if loaded && self.age(key, &self.processed) > keep {
                 old.extend([key.clone(), key.manifest()]);
@@ -216,18 +255,21 @@ impl Kept {
     }
 
     /// Final runs older than `keep`; never the newest loaded one, the one that set the watermark, or one whose CSV is
-    /// still in `exports/`.
+    /// still in `exports/`. Of the loaded ones the oldest go first, so that those left tell of windows without a gap.
     fn old_runs(&self, keep: Micros) -> Vec<RunId> {
         let newest =
             self.records.values().rfind(|record| record.status == RunState::Loaded).map(|record| record.run_id);
         let waiting: Vec<RunId> = self.exports.keys().filter_map(run_id_of).collect();
-        let old = self.records.values().filter(|record| {
-            record.status.is_final()
-                && Some(record.run_id) != newest
-                && Some(record.run_id) != self.state.last_run_id
-                && !waiting.contains(&record.run_id)
-                && self.now.since(record.run_started_at) > keep
-        });
-        old.map(|record| record.run_id).collect()
+        let stays = |record: &RunRecord| {
+            !record.status.is_final()
+                || Some(record.run_id) == newest
+                || Some(record.run_id) == self.state.last_run_id
+                || waiting.contains(&record.run_id)
+                || self.now.since(record.run_started_at) <= keep
+        };
+        let loaded = |record: &&RunRecord| record.status == RunState::Loaded;
+        let first_kept = self.records.values().filter(loaded).find(|record| stays(record)).map(|record| record.run_id);
+        let in_order = |record: &&RunRecord| !loaded(record) || first_kept.is_none_or(|first| record.run_id < first);
+        self.records.values().filter(|record| !stays(record)).filter(in_order).map(|record| record.run_id).collect()
     }
 }

@@ -68,6 +68,10 @@ pub struct RebuildReport {
     pub in_the_way: Vec<String>,
     /// The schema into which it was put.
     pub backup: Option<String>,
+    /// The tables in that schema.
+    pub backup_tables: Vec<String>,
+    /// SQL that brings all of it back to where it was; what was rebuilt goes into a schema of its own then.
+    pub restore_sql: Option<String>,
     /// One entry a table.
     pub tables: Vec<RebuiltTable>,
 }
@@ -106,15 +110,17 @@ impl Pipeline {
         }
         if !report.in_the_way.is_empty() {
             if !request.reset {
-                return Err(occupied(&report.in_the_way));
+                return Err(occupied(&report.in_the_way, &request.tables));
             }
-            report.backup = Some(migrate::set_aside(target, environment, &loads).await?);
+            let aside = migrate::set_aside(target, environment, &loads).await?;
+            (report.backup, report.backup_tables) = (Some(aside.schema), aside.tables);
+            report.restore_sql = Some(aside.restore);
         }
         migrate::migrate_tables(target, environment, &loads).await?;
         let above = self.highest_run().await?;
         for (archive, told) in archives.iter().zip(&mut report.tables).filter(|(archive, _)| !archive.is_empty()) {
             if let Err(error) = self.rebuild_table(archive, above, told, cancel).await {
-                told.error = Some((&named(error, &archive.table.name)).into());
+                told.error = Some((&half_built(error, &archive.table.name)).into());
             }
         }
         Ok(report)
@@ -214,8 +220,21 @@ fn is_behind(manifest: &Manifest, state: &TableState) -> bool {
     manifest.window.is_some_and(|window| window.watermark.is_finite() && window.watermark < state.low())
 }
 
-fn occupied(in_the_way: &[String]) -> Error {
-    Error::new(ErrorKind::Contract, format!("the warehouse is not empty:\n  - {}", in_the_way.join("\n  - "))).with_hint(
-        "rebuild into an empty database; or call with `--reset`, which first moves these tables and rows into a schema `dwh_backup_…`",
-    )
+fn occupied(in_the_way: &[String], tables: &[String]) -> Error {
+    let globs: String = tables.iter().map(|glob| format!(" '{glob}'")).collect();
+    Error::new(ErrorKind::Contract, format!("the warehouse is not empty:\n  - {}", in_the_way.join("\n  - "))).with_hint(format!(
+        "rebuild into an empty database; or `dwh rebuild{globs} --reset`, which first moves these tables and rows, also what a \
+         rebuild that was cut off left, into a schema `dwh_backup_…`"
+    ))
+}
+
+/// What stopped the rebuild of a table, with what to type afterwards.
+fn half_built(error: Error, table: &str) -> Error {
+    let first = match error.kind() {
+        ErrorKind::Interrupted => String::new(),
+        _ => format!("{}\nthen ", error.hint()),
+    };
+    named(error, table).with_hint(format!(
+        "{first}`dwh rebuild '{table}' --reset`: the table is half built, and goes into a schema `dwh_backup_…` first"
+    ))
 }

@@ -1,7 +1,10 @@
 //! `recover`: run log, blobs and bronze put in agreement. Each run does it for its table before it begins a new one;
 //! the verb looks further, says all that it finds, and names what only a person can decide.
 
+mod aside;
+mod chain;
 mod find;
+mod first;
 mod look;
 mod mend;
 mod report;
@@ -14,11 +17,26 @@ use crate::pipeline::run::named;
 use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{Pipeline, TableRun};
 use crate::sink::TableState;
+use crate::watermark::Micros;
 
 use find::{Found, Mend, find};
 
 pub(super) use look::run_id_of;
 pub use report::{Outcome, RecoverFinding, RecoverReport, Remedy, TableError, Trouble};
+
+/// What `recover` is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct RecoverRequest {
+    /// Globs over table names; empty: all tables.
+    pub tables: Vec<String>,
+    /// Only tell what was found.
+    pub dry_run: bool,
+    /// How old an unfinished upload is before it counts as left behind; `None`: a day. One that is under way is younger.
+    pub uploads_older_than: Option<Micros>,
+}
+
+/// How old an unfinished upload is before it counts as left behind.
+const UPLOAD_AGE: Micros = Micros::seconds(24 * 3600);
 
 impl Pipeline {
     /// Reconciles run log, blobs and bronze of the tables that match, and says what it found and did.
@@ -28,9 +46,9 @@ impl Pipeline {
     ///
     /// # Errors
     /// `Config` if no table matches. What went wrong with a single table stands in the report and stops no other.
-    pub async fn recover(&self, tables: &[String], dry_run: bool, cancel: &CancellationToken) -> Result<RecoverReport> {
-        let mut report = RecoverReport { dry_run, ..RecoverReport::default() };
-        for table in self.config.select(tables)? {
+    pub async fn recover(&self, request: &RecoverRequest, cancel: &CancellationToken) -> Result<RecoverReport> {
+        let mut report = RecoverReport { dry_run: request.dry_run, ..RecoverReport::default() };
+        for table in self.config.select(&request.tables)? {
             if cancel.is_cancelled() {
                 return Err(interrupted());
             }
@@ -39,7 +57,7 @@ impl Pipeline {
                 report.errors.push(TableError { table: table.name.clone(), error });
             }
         }
-        self.sweep_uploads(&mut report).await;
+        self.sweep_uploads(request.uploads_older_than.unwrap_or(UPLOAD_AGE), &mut report).await;
         Ok(report)
     }
 
@@ -54,6 +72,9 @@ impl Pipeline {
         let scene = self.look_at_all(table, &state).await?;
         let mut stuck = false;
         for found in find(&scene) {
+            if cancel.is_cancelled() {
+                return Err(interrupted());
+            }
             let in_order = matches!(found.mend, Mend::Load(..));
             let (outcome, error) = match &found.mend {
                 Mend::Person(_) => (Outcome::Person, None),
@@ -73,10 +94,12 @@ impl Pipeline {
 
     fn finding(&self, table: &TableConfig, found: Found, outcome: Outcome, error: Option<&Error>) -> RecoverFinding {
         let (action, hint) = match found.mend {
-            Mend::Load(..) => (Remedy::Load, None),
+            Mend::Load(..) => (Remedy::Load, way_out(&found, outcome)),
             Mend::Move(_) => (Remedy::Move, None),
-            Mend::Fail(..) => (Remedy::FailRun, None),
+            Mend::Fail(..) | Mend::Drop(..) => (Remedy::FailRun, None),
             Mend::Delete(_) => (Remedy::Delete, None),
+            Mend::SetAside(_) => (Remedy::SetAside, None),
+            Mend::Number(_) => (Remedy::Number, None),
             Mend::Person(hint) => (Remedy::Person, Some(hint.replace("TABLE", &table.name))),
         };
         RecoverFinding {
@@ -93,13 +116,13 @@ impl Pipeline {
     }
 
     /// What dead uploads left in the store.
-    async fn sweep_uploads(&self, report: &mut RecoverReport) {
-        match self.blobs.sweep_uploads(&self.layout.project_prefix(), report.dry_run).await {
+    async fn sweep_uploads(&self, older_than: Micros, report: &mut RecoverReport) {
+        match self.blobs.sweep_uploads(&self.layout.project_prefix(), older_than, report.dry_run).await {
             Ok(names) => report.found.extend(names.into_iter().map(|name| RecoverFinding {
                 table: None,
                 state: Trouble::OrphanUpload,
                 run_id: None,
-                message: format!("an upload of `{name}` was cut off more than a day ago"),
+                message: format!("an upload of `{name}` was begun and never came to its end"),
                 csv_path: Some(name),
                 action: Remedy::Abort,
                 outcome: if report.dry_run { Outcome::Planned } else { Outcome::Mended },
@@ -148,8 +171,8 @@ impl Pipeline {
         for found in find(&scene) {
             let wanted = match &found.mend {
                 Mend::Fail(..) => uploading(&found),
-                Mend::Delete(_) => true,
-                Mend::Load(..) | Mend::Move(_) | Mend::Person(_) => false,
+                Mend::Delete(_) | Mend::Drop(..) | Mend::SetAside(_) => true,
+                Mend::Load(..) | Mend::Move(_) | Mend::Number(_) | Mend::Person(_) => false,
             };
             if wanted {
                 self.mend(table, &mut state, &found, &mut Vec::new(), &cancel).await?;
@@ -157,4 +180,13 @@ impl Pipeline {
         }
         Ok(())
     }
+}
+
+/// What a person can do about a CSV whose load fails, or failed before.
+fn way_out(found: &Found, outcome: Outcome) -> Option<String> {
+    let failed = outcome == Outcome::Failed || (found.trouble == Trouble::FailedWithCsv && outcome != Outcome::Mended);
+    let run_id = found.run_id.filter(|_| failed)?;
+    Some(format!(
+        "mend what it fails for, then run `dwh recover` again; if it can never be loaded, `dwh recover --set-aside {run_id}` takes it out of the way"
+    ))
 }

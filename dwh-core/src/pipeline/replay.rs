@@ -1,6 +1,7 @@
 //! `replay`: the CSV files of a table in `processed/`, loaded once more. The watermark stays where it is, and an older
 //! CSV never overwrites newer rows.
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -16,6 +17,12 @@ use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{LogEntry, Upload};
 use crate::watermark::Timestamp;
+
+/// Complete CSV files, by run.
+pub(super) type Archived = BTreeMap<RunId, (BlobKey, Manifest)>;
+
+/// A store answers after a while, and there may be thousands.
+const MANIFESTS_AT_ONCE: usize = 16;
 
 /// What `replay` is asked for.
 #[derive(Debug, Clone, Default)]
@@ -107,7 +114,10 @@ impl Pipeline {
     }
 
     async fn chosen(&self, table: &TableConfig, request: &ReplayRequest) -> Result<Vec<(BlobKey, Manifest)>> {
-        let archived = self.archived(table).await?;
+        let (archived, doubled) = self.archived(table).await?;
+        for csv in doubled {
+            self.warn(&table.name, &format!("`{csv}` is left out: a later run bears the same number"));
+        }
         let newest = archived.keys().next_back().copied();
         let wanted = |manifest: &Manifest| {
             let only = manifest.mode != Mode::Snapshot || Some(manifest.run_id) == newest;
@@ -125,16 +135,24 @@ impl Pipeline {
         Ok(chosen)
     }
 
-    /// The complete CSV files in `processed/`, by run.
-    pub(super) async fn archived(&self, table: &TableConfig) -> Result<BTreeMap<RunId, (BlobKey, Manifest)>> {
+    /// The complete CSV files in `processed/`, by run; and those that are left out because a later one bears the same
+    /// number, which happens when a run log begins anew beside older files.
+    pub(super) async fn archived(&self, table: &TableConfig) -> Result<(Archived, Vec<BlobKey>)> {
         let keys = self.keys(table, Folder::Processed).await?;
-        let mut found = BTreeMap::new();
-        for key in keys.iter().filter(|key| key.is_csv() && keys.contains(&key.manifest())) {
-            if let Some(manifest) = read_manifest(self.blobs.as_ref(), key).await? {
-                found.insert(manifest.run_id, (key.clone(), manifest));
+        let complete: Vec<BlobKey> =
+            keys.iter().filter(|key| key.is_csv() && keys.contains(&key.manifest())).cloned().collect();
+        let mut manifests = stream::iter(complete)
+            .map(|key| async move { Ok((read_manifest(self.blobs.as_ref(), &key).await?, key)) })
+            .buffered(MANIFESTS_AT_ONCE);
+        let (mut found, mut doubled) = (Archived::new(), Vec::new());
+        while let Some((manifest, key)) = manifests.try_next().await? {
+            let Some(manifest) = manifest else { continue };
+            match found.get(&manifest.run_id) {
+                Some((_, other)) if other.run_started_at > manifest.run_started_at => doubled.push(key),
+                _ => doubled.extend(found.insert(manifest.run_id, (key, manifest)).map(|(key, _)| key)),
             }
         }
-        Ok(found)
+        Ok((found, doubled))
     }
 
     async fn replay_csv(

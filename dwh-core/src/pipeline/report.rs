@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Mode;
 use crate::error::Error;
+use crate::pipeline::check::Gate;
 use crate::run::{RunId, RunState};
 use crate::watermark::Timestamp;
 
@@ -193,6 +194,9 @@ pub struct Finding {
 /// What `check` found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CheckReport {
+    /// The gate that was asked for; `null` for the check alone.
+    #[serde(default)]
+    pub gate: Option<Gate>,
     /// The findings, in the order in which they were looked at.
     pub findings: Vec<Finding>,
 }

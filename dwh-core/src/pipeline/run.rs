@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::blob::{Manifest, archive};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::load::with_way_out;
 use crate::pipeline::transfer::{Extracted, Goal, Slice, interrupted};
 use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun, WindowReport};
 use crate::plan::Plan;
@@ -78,6 +79,7 @@ impl Pipeline {
         let lease = self.sink.lease(&table.name, wait).await?;
         let mut state = lease.state().clone();
         self.recover_table(table, &mut state, runs, cancel).await?;
+        self.may_begin(table, &state).await?;
         let mut run = TableRun::new(&table.name, table.mode);
         let plan = match self.plan_or_log(table, &mut run).await {
             Ok(plan) => plan,
@@ -110,7 +112,7 @@ impl Pipeline {
         let more = match self.run_steps(plan, state, &mut run, cancel).await {
             Ok(more) => more,
             Err(error) => {
-                let error = named(error, &table.name);
+                let error = with_way_out(named(error, &table.name), &run);
                 self.log_failure(&mut run, &error).await;
                 run = failed(run, &error);
                 false
@@ -388,6 +390,7 @@ impl Pipeline {
         let table = self.config.table(table)?;
         let lease = self.sink.lease(&table.name, wait).await?;
         self.fail_dead_extracts(table, lease.state()).await?;
+        self.may_begin(table, lease.state()).await.map_err(|error| named(error, &table.name))?;
         let mut run = TableRun::new(&table.name, table.mode);
         let plan = self.plan_or_log(table, &mut run).await?;
         let extracted = async {

@@ -191,6 +191,18 @@ impl World {
         let run = match entry {
             LogEntry::Begin { table, mode, kind } => return Ok(self.begin(table, *mode, *kind)),
             LogEntry::Restore(lost) => return self.restore(lost),
+            LogEntry::SetAside { run_id, csv_path, message } => {
+                let runs = &mut self.runs;
+                let run = runs.iter_mut().find(|run| run.run_id == *run_id && run.status != RunState::Loaded);
+                let run = run.ok_or_else(|| {
+                    Error::new(ErrorKind::Contract, format!("run {run_id} is loaded, or not in the run log"))
+                })?;
+                run.status = RunState::Failed;
+                run.csv_path = Some(csv_path.clone());
+                run.error_message = Some(message.clone());
+                run.run_finished_at = run.run_finished_at.or_else(|| Some(now()));
+                run
+            }
             LogEntry::Loading { run_id } => self.transition(*run_id, RunState::Loading)?,
             LogEntry::Failed { run_id, message } => {
                 let run = self.transition(*run_id, RunState::Failed)?;
@@ -311,6 +323,15 @@ impl Sink for MemorySink {
         let before = world.runs.len();
         world.runs.retain(|run| !(runs.contains(&run.run_id) && run.status.is_final()));
         Ok((before - world.runs.len()) as u64)
+    }
+
+    async fn number_above(&self, run: RunId, dry_run: bool) -> Result<bool> {
+        let mut world = self.world();
+        let behind = world.above < run.0;
+        if !dry_run {
+            world.above = world.above.max(run.0);
+        }
+        Ok(behind)
     }
 
     async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {

@@ -112,6 +112,9 @@ impl Sink for PgSink {
             LogEntry::Begin { table, mode, kind } => self.control.begin(client, table, *mode, *kind).await?,
             LogEntry::Uploaded(upload) => self.control.uploaded(client, upload).await?,
             LogEntry::Loading { run_id } => self.control.loading(client, *run_id).await?,
+            LogEntry::SetAside { run_id, csv_path, message } => {
+                self.control.set_aside(client, *run_id, csv_path, message).await?
+            }
             LogEntry::Restore(restore) => self.control.restore(client, restore).await?,
             LogEntry::Failed { run_id, message } => self.control.failed(client, *run_id, message).await?,
         };
@@ -131,6 +134,13 @@ impl Sink for PgSink {
         let removed = self.control.forget(tx.client()?, runs).await?;
         tx.commit().await?;
         Ok(removed)
+    }
+
+    async fn number_above(&self, run: RunId, dry_run: bool) -> Result<bool> {
+        let tx = self.begin().await?;
+        let behind = self.control.number_above(tx.client()?, run, dry_run).await?;
+        tx.commit().await?;
+        Ok(behind)
     }
 
     async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {

@@ -46,7 +46,11 @@ impl Show for RebuildReport {
             text.push_str(&format!("\nin the way, unless `--reset` puts it aside:\n{list}"));
         }
         if let Some(backup) = &self.backup {
-            text.push_str(&format!("\nwhat was there before is in schema `{}`\n", printable(backup)));
+            text.push_str(&format!("\nwhat was there before is in schema `{}`:\n", printable(backup)));
+            self.backup_tables.iter().for_each(|table| text.push_str(&format!("  - {}\n", printable(table))));
+        }
+        if let Some(sql) = &self.restore_sql {
+            text.push_str(&format!("to go back to it:\n{}", printable(sql)));
         }
         text
     }

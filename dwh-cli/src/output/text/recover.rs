@@ -39,6 +39,8 @@ fn line(text: &mut String, found: &RecoverFinding, paint: Paint) {
         Remedy::FailRun => ": mark it failed",
         Remedy::Delete => ": delete it",
         Remedy::Abort => ": remove its parts",
+        Remedy::SetAside => "",
+        Remedy::Number => ": number new runs above it",
         Remedy::Person => "",
     };
     let message = printable(&found.message);

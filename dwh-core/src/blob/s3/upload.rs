@@ -10,10 +10,9 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::client::{Client, LONG, SHORT, sending};
-use crate::blob::{ByteStream, ORPHAN_AGE};
+use crate::blob::ByteStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::retry;
-use crate::watermark::Timestamp;
 
 /// Size of the first parts, and the largest object that goes without any.
 const PART_BYTES: usize = 8 << 20;
@@ -179,7 +178,7 @@ impl Upload {
 
     async fn abort(mut self) {
         self.open = false;
-        abort(&self.client, &self.object, &self.id).await;
+        clean_up(&self.client, &self.object, &self.id).await;
     }
 }
 
@@ -188,7 +187,7 @@ impl Drop for Upload {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if self.open {
             let (client, object, id) = (Arc::clone(&self.client), self.object.clone(), self.id.clone());
-            runtime.spawn(async move { abort(&client, &object, &id).await });
+            runtime.spawn(async move { clean_up(&client, &object, &id).await });
         }
     }
 }
@@ -214,34 +213,30 @@ async fn send_part(client: Arc<Client>, object: String, id: String, part_number:
     Ok(Part { part_number, etag })
 }
 
-/// Best effort: what stays is invisible, and the bucket's lifecycle rule removes it.
-pub(super) async fn abort(client: &Client, object: &str, id: &str) {
+/// Calls an upload off; one that is not there any more counts as called off.
+pub(super) async fn abort(client: &Client, object: &str, id: &str) -> Result<()> {
     let aborted = retry("abort upload", || async {
         let bucket = client.bucket().await?;
         client.within(SHORT, object, bucket.abort_upload(object, id)).await
     });
     match aborted.await {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            tracing::warn!(object, %error, "unfinished upload could not be aborted");
-        }
-        _ => {}
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
-/// Uploads under a prefix that began more than a day ago: object and upload id.
-///
-/// Not every server lists them, and some list them in a form of their own.
-pub(super) async fn orphans(client: &Client, prefix: &str) -> Result<Vec<(String, String)>> {
+/// Best effort: what stays is invisible, and the bucket's lifecycle rule removes it.
+async fn clean_up(client: &Client, object: &str, id: &str) {
+    if let Err(error) = abort(client, object, id).await {
+        tracing::warn!(object, %error, "unfinished upload could not be aborted");
+    }
+}
+
+/// Ids of all uploads under a prefix that are not finished.
+pub(super) async fn open_ids(client: &Client, prefix: &str) -> Result<Vec<String>> {
     let bucket = client.bucket().await?;
     let pages = client.within(SHORT, prefix, bucket.list_multiparts_uploads(Some(prefix), None)).await?;
-    let mut found = Vec::new();
-    for upload in pages.into_iter().flat_map(|page| page.uploads) {
-        let begun: Timestamp = upload.initiated.parse()?;
-        if Timestamp::now().since(begun) > ORPHAN_AGE && upload.key.starts_with(prefix) {
-            found.push((upload.key, upload.id));
-        }
-    }
-    Ok(found)
+    Ok(pages.into_iter().flat_map(|page| page.uploads).map(|upload| upload.id).collect())
 }
 
 #[cfg(test)]

@@ -27,11 +27,13 @@ pub(super) struct Archive {
     pub waiting: Csvs,
     /// CSV files in `processed/` that have no manifest.
     bare: usize,
+    /// CSV files in `processed/` whose run number a later one bears too.
+    doubled: Vec<BlobKey>,
 }
 
 impl Pipeline {
     pub(super) async fn archive_of(&self, table: &TableConfig) -> Result<Archive> {
-        let loaded = self.archived(table).await?;
+        let (loaded, doubled) = self.archived(table).await?;
         let keys = self.keys(table, Folder::Processed).await?;
         let bare = keys.iter().filter(|key| key.is_csv() && !keys.contains(&key.manifest())).count();
         let mut waiting = Csvs::new();
@@ -43,14 +45,14 @@ impl Pipeline {
                 waiting.insert(manifest.run_id, (key.clone(), manifest));
             }
         }
-        Ok(Archive { table: table.clone(), loaded, waiting, bare })
+        Ok(Archive { table: table.clone(), loaded, waiting, bare, doubled })
     }
 
-    /// The highest run number that any file of the project bears: no new run may have it.
-    pub(super) async fn highest_run(&self) -> Result<RunId> {
+    /// The highest run number that any file of the project bears, 0 if none does: no new run may have it.
+    pub(in crate::pipeline) async fn highest_run(&self) -> Result<RunId> {
         let prefix = self.layout.project_prefix();
         let mut names = self.blobs.list(&prefix);
-        let mut highest = RunId(1);
+        let mut highest = RunId(0);
         while let Some(meta) = names.try_next().await? {
             if meta.key.is_csv() {
                 highest = highest.max(run_id_of(&meta.key).unwrap_or(highest));
@@ -120,6 +122,13 @@ impl Archive {
         Some((manifest.csv.clone(), empty))
     }
 
+    /// Where the oldest ordinary CSV begins, if there were older ones.
+    fn pruned_below(&self) -> Option<Timestamp> {
+        let (_, first) = self.loaded.values().find(|(_, manifest)| manifest.kind.moves_watermark())?;
+        let low = first.window?.low;
+        (first.mode == Mode::Incremental && first.previous_run_id.is_some() && low.is_finite()).then_some(low)
+    }
+
     /// Stretches that no CSV covers.
     fn uncovered(&self) -> Vec<(Timestamp, Timestamp)> {
         let mut state = TableState { last_extracted_at: Some(Timestamp::SEED), ..TableState::default() };
@@ -157,13 +166,18 @@ impl Archive {
                 self.bare
             ));
         }
-        if self
-            .loaded
-            .values()
-            .next()
-            .is_some_and(|(_, first)| first.mode == Mode::Incremental && first.previous_run_id.is_some())
-        {
-            told.notes.push("older CSV files were pruned: what they held is not brought back".to_owned());
+        if !self.doubled.is_empty() {
+            let names: Vec<&str> = self.doubled.iter().map(BlobKey::file_name).collect();
+            told.notes.push(format!(
+                "left out, because later runs bear the same numbers (the run log began anew once): {}",
+                names.join(", ")
+            ));
+        }
+        if let Some(low) = self.pruned_below() {
+            let name = &self.table.name;
+            told.notes.push(format!(
+                "older CSV files were pruned: nothing up to {low} is brought back; `dwh reseed {name}` reads what the source still has"
+            ));
         }
         if let [(from, _), .., (_, to)] | [(from, to)] = self.uncovered()[..] {
             told.notes.push(format!(

@@ -7,7 +7,8 @@ use crate::config::Mode;
 use crate::pipeline::recover::Trouble;
 use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{RunRecord, TableState};
-use crate::watermark::{Micros, Timestamp};
+
+use super::chain::{behind, gaps, missing, watermark};
 
 /// Everything that is known of a table, read under its lease: whoever worked on an unfinished run is dead.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub(super) struct Scene {
     pub bare: Vec<Bare>,
     /// Runs whose complete CSV is in `exports/` and in `processed/`, and whether the two are the same.
     pub copies: BTreeMap<RunId, bool>,
+    /// Runs of them that a person set aside, which was cut off: the copy is there, and the run log says so.
+    pub aside: BTreeSet<RunId>,
     /// Rows of the run log: the unfinished ones and those of the CSV files, or all of the table.
     pub records: BTreeMap<RunId, RunRecord>,
     /// What only a full look knows.
@@ -31,6 +34,10 @@ pub(super) struct Scene {
 pub(super) struct Whole {
     /// Runs that have a CSV in `processed/`.
     pub processed: BTreeSet<RunId>,
+    /// The names of all CSV files there, also of those that people made.
+    pub names: BTreeSet<String>,
+    /// The highest run in `processed/`, if the next run that begins would get a number at or below it.
+    pub ahead: Option<RunId>,
     /// The watermark row.
     pub state: TableState,
     /// How the table is moved.
@@ -53,6 +60,12 @@ pub(super) enum Mend {
     Move(Box<Manifest>),
     Fail(RunId, &'static str),
     Delete(BlobKey),
+    /// The run is failed if it is not yet, and the manifest, whose CSV is gone, deleted.
+    Drop(RunId, BlobKey),
+    /// What a person began: the copy is verified, the original deleted.
+    SetAside(BlobKey),
+    /// New runs get numbers above this one.
+    Number(RunId),
     Person(String),
 }
 
@@ -77,6 +90,7 @@ pub(super) fn find(scene: &Scene) -> Vec<Found> {
     found.extend(scene.records.values().filter_map(|record| unfinished(scene, record)));
     found.extend(scene.bare.iter().map(|bare| without_manifest(scene, bare)));
     if let Some(whole) = &scene.whole {
+        found.extend(behind(scene, whole));
         found.extend(missing(scene, whole));
         if whole.mode == Mode::Incremental {
             found.extend(gaps(scene.records.values()));
@@ -107,6 +121,14 @@ fn complete(scene: &Scene, manifest: &Manifest) -> Found {
             ),
         );
     };
+    if scene.aside.contains(&run_id) {
+        let message = format!("run {run_id} was set aside, but its files are still in `exports/`");
+        return of(Trouble::SetAsideHalfway, message, Mend::SetAside(manifest.csv.clone()));
+    }
+    if record.status != RunState::Loaded && scene.manifest_only.contains(&run_id) {
+        let message = format!("run {run_id} is `{}`, and of its CSV only the manifest is left", record.status);
+        return of(Trouble::CsvMissing, message, Mend::Drop(run_id, manifest.csv.manifest()));
+    }
     if record.status != RunState::Loaded {
         let trouble =
             if record.status == RunState::Failed { Trouble::FailedWithCsv } else { Trouble::UploadedNotLoaded };
@@ -177,99 +199,6 @@ fn without_manifest(scene: &Scene, bare: &Bare) -> Found {
         )
     };
     Found { trouble: Trouble::CsvWithoutManifest, run_id: bare.run_id, csv: Some(bare.key.clone()), message, mend }
-}
-
-/// Loaded runs whose CSV is gone. Retention takes the oldest first and never the newest: what it took is not missed.
-fn missing(scene: &Scene, whole: &Whole) -> Vec<Found> {
-    let archived = |record: &&RunRecord| {
-        record.status == RunState::Loaded && record.csv_path.is_some() && record.kind != RunKind::Replay
-    };
-    let newest = scene.records.values().rfind(archived).map(|record| record.run_id);
-    let oldest_kept = whole.processed.first().copied();
-    let gone = scene.records.values().filter(archived).filter(|record| {
-        let run_id = record.run_id;
-        !whole.processed.contains(&run_id)
-            && !scene.complete.contains_key(&run_id)
-            && (Some(run_id) == newest || oldest_kept.is_some_and(|oldest| run_id > oldest))
-    });
-    gone.map(|record| Found {
-        trouble: Trouble::CsvMissing,
-        run_id: Some(record.run_id),
-        csv: None,
-        message: format!("run {} is loaded, but its CSV is in neither folder", record.run_id),
-        mend: Mend::Person(
-            "its rows are in bronze; without the CSV, `dwh replay` and `dwh rebuild` cannot bring them back: restore it from a backup of the store"
-                .to_owned(),
-        ),
-    })
-    .collect()
-}
-
-/// Stretches between the first and the last window that no loaded run has read, whatever the order of the runs.
-fn gaps<'a>(records: impl Iterator<Item = &'a RunRecord>) -> Vec<Found> {
-    let loaded = records.filter(|record| record.status == RunState::Loaded && record.mode == Some(Mode::Incremental));
-    let mut windows: Vec<(Timestamp, Timestamp, RunId)> = loaded
-        .filter_map(|record| {
-            // What an ordinary run read above its watermark is read again, so it counts up to there; the others set none.
-            let end = if record.kind.moves_watermark() { record.watermark } else { record.window_high }?;
-            Some((record.window_low.unwrap_or(Timestamp::NEG_INFINITY), end, record.run_id))
-        })
-        .collect();
-    windows.sort_unstable();
-    let mut found = Vec::new();
-    let Some((_, mut reached, _)) = windows.first().copied() else { return found };
-    for (low, end, run_id) in windows {
-        // A watermark that stood nowhere yet leaves nothing behind it.
-        if low > reached && reached.is_finite() {
-            found.push(Found {
-                trouble: Trouble::GapInWindows,
-                run_id: Some(run_id),
-                csv: None,
-                message: format!("no loaded run has read from {reached} to {low}, where run {run_id} begins"),
-                // A gap ends with the moment `low`; `--to` is the first one that is not read.
-                mend: Mend::Person(format!(
-                    "read it with `dwh backfill TABLE --from {reached} --to {}`",
-                    low.plus(Micros(1))
-                )),
-            });
-        }
-        reached = reached.max(end);
-    }
-    found
-}
-
-/// A watermark row that is not as the run left it that set it.
-fn watermark(scene: &Scene, whole: &Whole) -> Option<Found> {
-    let at = whole.state.last_extracted_at?;
-    let run_id = whole.state.last_run_id?;
-    let record = scene.records.get(&run_id)?;
-    let of = |message: String, hint: &str| Found {
-        trouble: Trouble::WatermarkDiffers,
-        run_id: Some(run_id),
-        csv: None,
-        message,
-        mend: Mend::Person(hint.to_owned()),
-    };
-    if record.status != RunState::Loaded {
-        return Some(of(
-            format!("the watermark was set by run {run_id}, which is `{}`", record.status),
-            "the run log was changed by hand; `dwh verify` tells whether bronze is complete",
-        ));
-    }
-    let put = record.watermark.filter(|_| record.kind.moves_watermark()).filter(|put| put.is_finite())?;
-    match at.cmp(&put) {
-        std::cmp::Ordering::Equal => None,
-        std::cmp::Ordering::Less => Some(of(
-            format!("the watermark is {at}, before {put}, where run {run_id} put it"),
-            "it was set back by hand: the next run reads from there again, and rows that are there are not doubled",
-        )),
-        std::cmp::Ordering::Greater => Some(of(
-            format!(
-                "the watermark is {at}, after {put}, where run {run_id} put it: rows between the two were never read"
-            ),
-            "it was set by hand: set it back, or read the rows with `dwh backfill`",
-        )),
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use super::*;
 use crate::config::OnConflict;
 use crate::schema::TableRef;
 use crate::source::Sweep;
+use crate::watermark::Timestamp;
 use RunState::{Extracting, Failed, Loaded, Loading, Uploaded};
 
 fn at(hour: i64) -> Timestamp {
@@ -79,6 +80,10 @@ struct Case {
     copy: Option<bool>,
 }
 
+fn whole(processed: BTreeSet<RunId>, state: TableState, mode: Mode) -> Whole {
+    Whole { processed, names: BTreeSet::new(), ahead: None, state, mode }
+}
+
 fn scene(case: &Case) -> Scene {
     let mut scene = Scene::default();
     if case.exports || case.manifest_only {
@@ -92,7 +97,7 @@ fn scene(case: &Case) -> Scene {
     }
     scene.records.extend(case.status.map(|status| (RunId(1), record(1, status))));
     let processed = case.copy.map(|_| RunId(1)).into_iter().collect();
-    scene.whole = Some(Whole { processed, state: TableState::default(), mode: Mode::Incremental });
+    scene.whole = Some(whole(processed, TableState::default(), Mode::Incremental));
     scene
 }
 
@@ -105,6 +110,9 @@ fn words(found: &[Found]) -> Vec<(&'static str, &'static str)> {
                 Mend::Move(_) => "move",
                 Mend::Fail(..) => "fail",
                 Mend::Delete(_) => "delete",
+                Mend::Drop(..) => "drop",
+                Mend::SetAside(_) => "set aside",
+                Mend::Number(_) => "number",
                 Mend::Person(_) => "person",
             };
             (found.trouble.as_str(), mend)
@@ -125,6 +133,8 @@ fn every_state_of_run_log_and_folders() {
         (case(Some(Loading), false, false, None), Some(("csv_missing", "fail"))),
         (case(Some(Failed), true, false, None), Some(("failed_with_csv", "load"))),
         (case(Some(Failed), false, false, None), None),
+        (case(Some(Uploaded), false, true, None), Some(("csv_missing", "drop"))),
+        (case(Some(Failed), false, true, None), Some(("csv_missing", "drop"))),
         (case(Some(Loaded), true, false, None), Some(("loaded_not_moved", "move"))),
         (case(Some(Loaded), true, false, Some(true)), Some(("in_both_places", "move"))),
         (case(Some(Loaded), true, false, Some(false)), Some(("copy_differs", "person"))),
@@ -180,11 +190,31 @@ fn what_retention_took_is_not_missed() {
     let mut scene = Scene::default();
     scene.records.extend((1..=5).map(|run_id| (RunId(run_id), record(run_id, Loaded))));
     let processed = [RunId(3), RunId(5)].into();
-    scene.whole = Some(Whole { processed, state: TableState::default(), mode: Mode::Snapshot });
+    scene.whole = Some(whole(processed, TableState::default(), Mode::Snapshot));
     let missing: Vec<i64> = find(&scene).iter().filter_map(|found| found.run_id).map(|id| id.0).collect();
     scene.records.insert(RunId(6), RunRecord { kind: RunKind::Replay, ..record(6, Loaded) });
     assert_eq!(missing, find(&scene).iter().filter_map(|found| found.run_id).map(|id| id.0).collect::<Vec<_>>());
     assert_eq!(missing, [4], "1 and 2 are older than all that is kept");
+}
+
+#[test]
+fn a_file_that_a_person_made_is_not_missed() {
+    let mut scene = Scene::default();
+    let csv_path = Some("file:///b/fleet/exports/trips/mended.csv".to_owned());
+    scene.records.insert(RunId(7), RunRecord { csv_path, ..record(7, Loaded) });
+    let mut known = whole(BTreeSet::new(), TableState::default(), Mode::Incremental);
+    known.names.insert("mended.csv".to_owned());
+    scene.whole = Some(known);
+    assert_eq!(words(&find(&scene)), []);
+}
+
+#[test]
+fn a_run_log_that_is_behind_its_files() {
+    let mut scene = Scene::default();
+    scene.whole = Some(Whole { ahead: Some(RunId(9)), ..whole([RunId(9)].into(), TableState::default(), Mode::Scd) });
+    assert_eq!(words(&find(&scene)), [("run_log_behind", "person")]);
+    scene.records.insert(RunId(3), RunRecord { csv_path: None, ..record(3, Loaded) });
+    assert_eq!(words(&find(&scene)), [("run_log_behind", "number")]);
 }
 
 #[test]
@@ -207,6 +237,9 @@ fn windows_that_leave_something_out() {
     let backfill = RunRecord { kind: RunKind::Backfill, window_high: Some(at(2)), ..window(4, Some(1), 9) };
     assert_eq!(of(&[chain[0].clone(), chain[2].clone(), backfill.clone()]), 0);
     assert_eq!(of(&[chain[0].clone(), window(5, Some(8), 9), backfill]), 1);
+    // Older history, read again after retention took its runs, begins no chain.
+    let old = RunRecord { kind: RunKind::Backfill, window_high: Some(at(-5)), ..window(9, Some(-9), 9) };
+    assert_eq!(of(&[chain[1].clone(), chain[2].clone(), old]), 0);
     assert_eq!(of(&[window(1, None, 1), window(2, Some(0), 1), window(3, Some(1), 3)]), 0, "windows may overlap");
 }
 
@@ -221,7 +254,7 @@ fn a_watermark_that_a_person_moved() {
             ..TableState::default()
         };
         scene.records.insert(RunId(1), record);
-        let whole = Whole { processed: [RunId(1)].into(), state, mode: Mode::Incremental };
+        let whole = whole([RunId(1)].into(), state, Mode::Incremental);
         watermark(&scene, &whole).map(|found| found.trouble)
     };
     assert_eq!(found(at(5), run.clone()), None);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::find::{Bare, Scene, Whole};
 use crate::blob::{BlobKey, Folder, Manifest, read_manifest, read_manifest_at, verify::Fingerprint};
-use crate::config::TableConfig;
+use crate::config::{Compression, TableConfig};
 use crate::error::{ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::run::{RunId, RunState};
@@ -29,6 +29,7 @@ impl Pipeline {
             }
         }
         self.know_names(table, &mut scene);
+        self.know_asides(table, &mut scene).await?;
         Ok(scene)
     }
 
@@ -38,6 +39,7 @@ impl Pipeline {
         let filter = RunFilter { table: Some(table.name.clone()), ..RunFilter::default() };
         scene.records = self.sink.runs(&filter).await?.into_iter().map(|record| (record.run_id, record)).collect();
         self.know_names(table, &mut scene);
+        self.know_asides(table, &mut scene).await?;
         let archived = self.keys(table, Folder::Processed).await?;
         for (run_id, manifest) in &scene.complete {
             let copy = self.layout.moved(&manifest.csv, Folder::Processed)?;
@@ -45,8 +47,16 @@ impl Pipeline {
                 scene.copies.insert(*run_id, self.is_copy(manifest, &copy).await?);
             }
         }
-        let processed = archived.iter().filter(|key| key.is_csv()).filter_map(run_id_of).collect();
-        scene.whole = Some(Whole { processed, state: state.clone(), mode: table.mode });
+        let csvs = || archived.iter().filter(|key| key.is_csv());
+        let processed: BTreeSet<RunId> = csvs().filter_map(run_id_of).collect();
+        let names = csvs().map(|key| key.file_name().to_owned()).collect();
+        let mut ahead = None;
+        if let Some(highest) = processed.last().filter(|highest| !scene.records.contains_key(highest))
+            && self.sink.number_above(*highest, true).await?
+        {
+            ahead = Some(*highest);
+        }
+        scene.whole = Some(Whole { processed, names, ahead, state: state.clone(), mode: table.mode });
         Ok(scene)
     }
 
@@ -88,13 +98,34 @@ impl Pipeline {
 
     /// Finds out which CSV files without a manifest have the name that their run gives.
     fn know_names(&self, table: &TableConfig, scene: &mut Scene) {
-        let suffix = self.config.blob.compression.suffix();
         for bare in &mut scene.bare {
             let record = bare.run_id.and_then(|run_id| scene.records.get(&run_id));
-            bare.named_by_us = record.is_some_and(|record| {
-                self.layout.csv(&table.name, record.run_id, record.run_started_at, suffix) == bare.key
-            });
+            bare.named_by_us = record.is_some_and(|record| self.names_of(table, record).contains(&bare.key));
         }
+    }
+
+    /// The names that the CSV of a run may have: the compression may have been another one then.
+    pub(super) fn names_of(&self, table: &TableConfig, record: &RunRecord) -> [BlobKey; 3] {
+        let name = |how: Compression| self.layout.csv(&table.name, record.run_id, record.run_started_at, how.suffix());
+        [Compression::None, Compression::Gzip, Compression::Zstd].map(name)
+    }
+
+    /// Finds out which runs a person set aside without coming to the end of it.
+    async fn know_asides(&self, table: &TableConfig, scene: &mut Scene) -> Result<()> {
+        let mut begun = Vec::new();
+        for (run_id, manifest) in &scene.complete {
+            let aside = self.layout.moved(&manifest.csv, Folder::SetAside)?;
+            let record = scene.records.get(run_id).filter(|record| record.status == RunState::Failed);
+            if record.is_some_and(|record| record.csv_path.as_ref() == Some(&self.address(&aside))) {
+                begun.push((*run_id, aside));
+            }
+        }
+        if !begun.is_empty() {
+            let copies = self.keys(table, Folder::SetAside).await?;
+            scene.aside =
+                begun.into_iter().filter(|(_, aside)| copies.contains(aside)).map(|(run_id, _)| run_id).collect();
+        }
+        Ok(())
     }
 
     /// Whether the file holds what the manifest says.

@@ -6,6 +6,8 @@ use super::find::{Found, Mend};
 use crate::blob::{Manifest, archive};
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::load::with_way_out;
+use crate::pipeline::run::{failed, named};
 use crate::pipeline::{Event, Pipeline, TableRun};
 use crate::sink::{LogEntry, RunRecord, TableState};
 
@@ -33,6 +35,15 @@ impl Pipeline {
                 self.sink.log(LogEntry::Failed { run_id: *run_id, message: (*message).to_owned() }).await.map(drop)
             }
             Mend::Delete(key) => self.blobs.delete(key).await,
+            Mend::Drop(run_id, manifest) => {
+                if self.record_of(table, *run_id).await?.is_some_and(|record| !record.status.is_final()) {
+                    let message = "its CSV is gone from `exports/`; its rows are read anew".to_owned();
+                    self.sink.log(LogEntry::Failed { run_id: *run_id, message }).await?;
+                }
+                self.blobs.delete(manifest).await
+            }
+            Mend::SetAside(csv) => self.clear_exports(csv).await,
+            Mend::Number(run_id) => self.sink.number_above(*run_id, false).await.map(drop),
             Mend::Person(_) => Err(Error::new(ErrorKind::Internal, "a person must decide")),
         }
     }
@@ -51,9 +62,9 @@ impl Pipeline {
         match self.load_manifest(table, state, manifest, record, &mut run, cancel).await {
             Ok(()) => (run, None),
             Err(error) => {
-                let error = crate::pipeline::run::named(error, &table.name);
+                let error = with_way_out(named(error, &table.name), &run);
                 self.log_failure(&mut run, &error).await;
-                (crate::pipeline::run::failed(run, &error), Some(error))
+                (failed(run, &error), Some(error))
             }
         }
     }

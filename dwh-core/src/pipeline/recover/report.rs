@@ -36,6 +36,10 @@ pub enum Trouble {
     GapInWindows,
     /// A watermark that is not where its run put it.
     WatermarkDiffers,
+    /// A run that a person set aside, of which files are still in `exports/`.
+    SetAsideHalfway,
+    /// Files in `processed/` of runs that the run log has not come to: it began anew, or was restored.
+    RunLogBehind,
 }
 
 impl Trouble {
@@ -56,6 +60,8 @@ impl Trouble {
             Self::OrphanUpload => "orphan_upload",
             Self::GapInWindows => "gap_in_windows",
             Self::WatermarkDiffers => "watermark_differs",
+            Self::SetAsideHalfway => "set_aside_halfway",
+            Self::RunLogBehind => "run_log_behind",
         }
     }
 }
@@ -74,6 +80,10 @@ pub enum Remedy {
     Delete,
     /// The upload is called off.
     Abort,
+    /// The files are moved to `set_aside/`.
+    SetAside,
+    /// New runs get numbers above those of the files.
+    Number,
     /// Only a person can decide.
     Person,
 }
@@ -111,7 +121,7 @@ pub struct RecoverFinding {
     pub action: Remedy,
     /// What became of it.
     pub outcome: Outcome,
-    /// What a person can do; `null` where `recover` does it.
+    /// What a person can do; `null` where `recover` does all of it.
     pub hint: Option<String>,
     /// Why mending failed.
     pub error: Option<ErrorReport>,

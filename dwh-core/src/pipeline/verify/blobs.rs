@@ -155,15 +155,16 @@ fn compare_with_log(manifest: &Manifest, run: Option<&RunRecord>, report: &mut B
     }
 }
 
-/// Stretches of time that no run read. Runs that found nothing wrote no file; the run log has their windows.
+/// Stretches of time that no run read, from the oldest file on: what is older was pruned. Runs that found nothing wrote
+/// no file; the run log has their windows.
 fn gaps(manifests: &BTreeMap<RunId, Manifest>, log: &BTreeMap<RunId, RunRecord>, report: &mut BlobsReport) {
     let files = manifests.values().filter(|manifest| manifest.kind.moves_watermark());
     let mut windows: Vec<(Timestamp, Timestamp)> =
         files.filter_map(|manifest| manifest.window).map(|window| (window.low, window.watermark)).collect();
+    let Some(mut covered) = windows.iter().map(|(low, _)| *low).min() else { return };
     let empty = log.values().filter(|run| run.kind.moves_watermark() && run.csv_path.is_none());
     windows.extend(empty.filter_map(|run| Some((run.window_low.unwrap_or(Timestamp::NEG_INFINITY), run.watermark?))));
     windows.sort_unstable();
-    let mut covered = windows.first().map_or(Timestamp::INFINITY, |(low, _)| *low);
     for (low, watermark) in windows {
         if low > covered {
             report.problem(format!("no file and no run covers the time from {covered} to {low}"));

@@ -1,0 +1,207 @@
+//! `recover --set-aside`: a CSV that cannot be loaded, out of the way of its table.
+
+use crate::blob::{BlobKey, Folder, copy_as_it_is};
+use crate::config::{Mode, TableConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::Pipeline;
+use crate::pipeline::recover::{Outcome, RecoverFinding, RecoverReport, Remedy, Trouble, run_id_of};
+use crate::pipeline::run::named;
+use crate::run::{RunId, RunKind, RunState};
+use crate::sink::{LogEntry, RunFilter, RunRecord};
+use crate::watermark::{Micros, Timestamp};
+
+impl Pipeline {
+    /// Moves the CSV of a run that was never loaded, with its manifest, from `exports/` to `set_aside/`, and marks the
+    /// run failed. The watermark never moved for it, so the next run reads these rows again from the source.
+    ///
+    /// `what` is the number of a run, or the name of a CSV in `exports/` that a person made. The bytes are copied as they
+    /// are, read back, and only then deleted; a call that was cut off is finished by the next one, or by
+    /// [`Pipeline::recover`].
+    ///
+    /// # Errors
+    /// `NotFound` for a run or file that is not there; `Config` for a run that is loaded, or whose CSV is not its own;
+    /// `Locked` while a run holds the table.
+    pub async fn set_aside(&self, what: &str, dry_run: bool) -> Result<RecoverReport> {
+        let (table, run_id) = self.whose(what).await?;
+        let lease = self.sink.lease(&table.name, false).await?;
+        let finding =
+            self.set_aside_of(table, run_id, what, dry_run).await.map_err(|error| named(error, &table.name))?;
+        lease.release().await?;
+        Ok(RecoverReport { dry_run, found: vec![finding], ..RecoverReport::default() })
+    }
+
+    /// The table and, unless `what` is the name of a file, the run.
+    async fn whose(&self, what: &str) -> Result<(&TableConfig, Option<RunId>)> {
+        let Ok(number) = what.parse() else {
+            let of = |table: &&TableConfig| self.layout.resolve(self.blobs.url(), &table.name, what).is_ok();
+            let table = self.config.tables.iter().find(of).ok_or_else(|| {
+                Error::new(ErrorKind::Config, format!("`{what}` is neither the number of a run nor a CSV of a table"))
+                    .with_hint(
+                        "`dwh runs --failed` lists the runs; a file is named as `<project>/exports/<table>/<file>.csv`",
+                    )
+            })?;
+            return Ok((table, None));
+        };
+        let filter = RunFilter { run_id: Some(RunId(number)), ..RunFilter::default() };
+        let record = self.sink.runs(&filter).await?.pop().ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("the run log has no run {number}"))
+                .with_hint("`dwh runs --failed` lists the runs that failed")
+        })?;
+        Ok((self.config.table(&record.table_name)?, Some(RunId(number))))
+    }
+
+    /// Under the lease: whoever worked on the run is dead.
+    async fn set_aside_of(
+        &self,
+        table: &TableConfig,
+        run_id: Option<RunId>,
+        what: &str,
+        dry_run: bool,
+    ) -> Result<RecoverFinding> {
+        let named = match run_id {
+            Some(_) => None,
+            None => Some(self.layout.resolve(self.blobs.url(), &table.name, what)?),
+        };
+        let record = match run_id.or_else(|| named.as_ref().and_then(run_id_of)) {
+            Some(run_id) => self.record_of(table, run_id).await?,
+            None => None,
+        };
+        // The number in a name that a person gave means nothing.
+        let record =
+            record.filter(|record| named.as_ref().is_none_or(|csv| self.names_of(table, record).contains(csv)));
+        if let Some(record) = &record {
+            may_be_set_aside(record)?;
+        }
+        let csv = self.csv_to_set_aside(table, record.as_ref(), named).await?;
+        if !dry_run {
+            self.place_aside(&csv, record.as_ref()).await?;
+            self.clear_exports(&csv).await?;
+        }
+        self.told(table, &csv, record.as_ref(), dry_run)
+    }
+
+    /// The CSV, which must be in `exports/`, or its move was begun.
+    async fn csv_to_set_aside(
+        &self,
+        table: &TableConfig,
+        record: Option<&RunRecord>,
+        named: Option<BlobKey>,
+    ) -> Result<BlobKey> {
+        let mut candidates = Vec::from_iter(named);
+        if let Some(record) = record {
+            candidates.extend(self.names_of(table, record));
+            // Of a file that a person made, the log alone knows the name.
+            let logged =
+                record.csv_path.as_deref().map(|path| self.layout.resolve(self.blobs.url(), &table.name, path));
+            candidates.extend(logged.and_then(Result::ok));
+        }
+        let (exports, aside) = (self.keys(table, Folder::Exports).await?, self.keys(table, Folder::SetAside).await?);
+        for csv in candidates {
+            let csv = self.layout.moved(&csv, Folder::Exports)?;
+            let moved = aside.contains(&self.layout.moved(&csv, Folder::SetAside)?);
+            if exports.contains(&csv) || (exports.contains(&csv.manifest()) && moved) {
+                return Ok(csv);
+            }
+            if moved {
+                return Err(Error::new(ErrorKind::NotFound, format!("`{csv}` is in `set_aside/` already"))
+                    .with_hint("there is nothing left to do: `dwh run` reads its rows again from the source"));
+            }
+        }
+        let whose = record.map_or_else(|| "it".to_owned(), |record| format!("run {}", record.run_id));
+        Err(Error::new(ErrorKind::NotFound, format!("{whose} has no CSV in `exports/`"))
+            .with_hint("there is nothing to set aside; `dwh recover --dry-run` tells what is stuck"))
+    }
+
+    /// The copies, and then the word in the run log.
+    async fn place_aside(&self, csv: &BlobKey, record: Option<&RunRecord>) -> Result<()> {
+        let to = self.layout.moved(csv, Folder::SetAside)?;
+        copy_as_it_is(self.blobs.as_ref(), csv, &to).await?;
+        copy_as_it_is(self.blobs.as_ref(), &csv.manifest(), &to.manifest()).await?;
+        let Some(record) = record else { return Ok(()) };
+        let why = record.error_message.as_deref().unwrap_or("it was never loaded");
+        let why = why.strip_prefix(SET_ASIDE).unwrap_or(why);
+        let message = format!("{SET_ASIDE}{why}");
+        let entry = LogEntry::SetAside { run_id: record.run_id, csv_path: self.address(&to), message };
+        self.sink.log(entry).await.map(drop)
+    }
+
+    /// Deletes from `exports/` what was copied to `set_aside/`; the manifest last, because it is the note that says what
+    /// is left to do.
+    pub(super) async fn clear_exports(&self, csv: &BlobKey) -> Result<()> {
+        let to = self.layout.moved(csv, Folder::SetAside)?;
+        for (from, to) in [(csv.clone(), to.clone()), (csv.manifest(), to.manifest())] {
+            copy_as_it_is(self.blobs.as_ref(), &from, &to).await?;
+            self.blobs.delete(&from).await?;
+        }
+        Ok(())
+    }
+
+    fn told(
+        &self,
+        table: &TableConfig,
+        csv: &BlobKey,
+        record: Option<&RunRecord>,
+        dry_run: bool,
+    ) -> Result<RecoverFinding> {
+        let to = self.address(&self.layout.moved(csv, Folder::SetAside)?);
+        let (state, message) = match record {
+            Some(record) if record.status == RunState::Failed => {
+                (Trouble::FailedWithCsv, format!("the CSV of run {}, which failed, goes to `{to}`", record.run_id))
+            }
+            Some(record) => (
+                Trouble::UploadedNotLoaded,
+                format!("the CSV of run {}, which was not loaded, goes to `{to}`", record.run_id),
+            ),
+            None => (Trouble::CsvWithoutManifest, format!("a CSV that no run of the log wrote goes to `{to}`")),
+        };
+        Ok(RecoverFinding {
+            table: Some(table.name.clone()),
+            state,
+            run_id: record.map(|record| record.run_id),
+            csv_path: Some(to),
+            message,
+            action: Remedy::SetAside,
+            outcome: if dry_run { Outcome::Planned } else { Outcome::Mended },
+            hint: record.map(|record| what_next(table, record)),
+            error: None,
+        })
+    }
+}
+
+const SET_ASIDE: &str = "set aside by hand: ";
+
+fn may_be_set_aside(record: &RunRecord) -> Result<()> {
+    let run_id = record.run_id;
+    if record.status == RunState::Loaded {
+        return Err(Error::new(ErrorKind::Config, format!("run {run_id} is loaded: its CSV is not set aside"))
+            .with_hint("`dwh recover` moves the CSV of a loaded run to `processed/`"));
+    }
+    if record.kind == RunKind::Replay {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("run {run_id} is a replay: its CSV is in `processed/`, and it stands in nobody's way"),
+        )
+        .with_hint("mend what it failed for, then call `dwh replay` again"));
+    }
+    Ok(())
+}
+
+/// What brings these rows, now that their CSV will not.
+fn what_next(table: &TableConfig, record: &RunRecord) -> String {
+    let name = &table.name;
+    match (record.kind, record.window_low, record.window_high) {
+        (RunKind::Run, ..) if table.mode == Mode::Incremental => {
+            format!("the watermark did not move for it: `dwh run {name}` reads these rows again from the source")
+        }
+        (RunKind::Run, ..) => format!("`dwh run {name}` reads the table again"),
+        (_, Some(low), Some(high)) => {
+            let after = |at: Timestamp| at.plus(Micros(1));
+            format!(
+                "`dwh run` does not read this window again: `dwh backfill {name} --from {} --to {}`",
+                after(low),
+                after(high)
+            )
+        }
+        _ => format!("`dwh run` does not read this window again: `dwh reseed {name}` goes on where it stood"),
+    }
+}
