@@ -87,13 +87,17 @@ Examples:
     Init(InitArgs),
     /// Look at everything a run depends on, and say how to mend it
     ///
-    /// Every connection, TLS, roles, privileges, keys, watermark columns, drift, clocks, the blob store and free
-    /// space are looked at on their own. Nothing is written. Each failure comes with its remedy.
+    /// Every connection, TLS, roles, privileges, keys, watermark columns, drift, clocks, the blob store, free space and
+    /// what earlier runs left are looked at on their own. Nothing is written but tiny objects in the blob store, which
+    /// are removed again. Each failure comes with its remedy. Exit code 4, or that of the failure, if anything fails.
     #[command(after_help = "\
 Examples:
   dwh check
+  dwh check --gate deploy       before the first schedule
+  dwh check --gate first-run    after the first `dwh run`
+  dwh check --gate steady       after a day of the schedule
   dwh check --output json | jq '.findings[] | select(.severity == \"failure\")'")]
-    Check,
+    Check(CheckArgs),
     /// Create control schema, roles, views and bronze tables, or assert them
     ///
     /// May be called as often as you like: what is there already is checked and left alone. With `--print-sql` nothing
@@ -188,10 +192,12 @@ Examples:
     ///
     /// Finds what crashes and people left: CSV files that were not loaded, moved or finished, runs that nobody works
     /// on, files that are missing, gaps between windows. Mends what it can. Ends with 4 if something is left to decide.
+    /// A CSV that can never be loaded keeps its table waiting until `--set-aside` takes it out of the way.
     #[command(after_help = "\
 Examples:
   dwh recover --dry-run         what is stuck, and what would be done
   dwh recover
+  dwh recover --set-aside 4711  a CSV that bronze refuses: its rows are read again from the source
   dwh recover 'position_*' --output json | jq '.found[] | select(.outcome == \"person\")'")]
     Recover(RecoverArgs),
     /// Load the CSV files of a table in processed/ again

@@ -62,7 +62,7 @@ impl Context {
 pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
     match command {
         Command::Init(args) => init::init(args, context).await,
-        Command::Check => check::check(context).await,
+        Command::Check(args) => check::check(&args, context).await,
         Command::Migrate(args) => migrate::migrate(&args, context).await,
         Command::Run(args) => run::run(args, context).await,
         Command::Extract(args) => extract::extract(&args, context).await,

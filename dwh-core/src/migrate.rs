@@ -3,6 +3,7 @@
 //! The files are in `migrations/`, plain SQL that a DBA can read. Four names in them stand for those of `[target]`;
 //! putting the configured ones in is all that is done to them.
 
+mod owner;
 mod reset;
 
 use serde::{Deserialize, Serialize};
@@ -121,11 +122,16 @@ pub async fn migrate_tables(
     tables: &[LoadPlan],
 ) -> Result<MigrateReport> {
     let mut client = Connector::new("target", &target.url, environment)?.connect().await?;
+    let done = make_all(&mut client, target, tables).await;
+    owner::explained(&client, target, tables, done).await
+}
+
+async fn make_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan]) -> Result<MigrateReport> {
     let mut report = MigrateReport::default();
     for migration in render(target) {
-        apply(&mut client, target, &migration, &mut report).await?;
+        apply(client, target, &migration, &mut report).await?;
     }
-    make_tables(&mut client, target, tables, &mut report).await?;
+    make_tables(client, target, tables, &mut report).await?;
     client.batch_execute(&audits(target)).await.map_err(refused)?;
     Ok(report)
 }

@@ -1,6 +1,7 @@
 //! For tests, ours and yours: conformance suites for the three traits, faults, throwaway servers.
 
 mod blob_contract;
+mod blobs;
 mod clusters;
 mod faulty;
 mod s3;
@@ -8,6 +9,7 @@ pub mod sink_contract;
 mod source_contract;
 
 pub use blob_contract::{blob_contract, blob_contract_with};
+pub use blobs::TestBlobs;
 pub use clusters::{Clusters, Server, TestDb, assert_equal_tables};
 pub use faulty::{Fault, Faulty};
 pub use s3::{S3Effect, S3Fault, S3Server};

@@ -68,6 +68,25 @@ pub enum SchedulerName {
     Systemd,
 }
 
+/// `dwh check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Judge instead whether this verification gate is passed
+    #[arg(long, value_name = "GATE", value_enum)]
+    pub gate: Option<GateName>,
+}
+
+/// A verification gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GateName {
+    /// Before the first schedule: the whole check, and one table went all the way
+    Deploy,
+    /// After the first run: every table is loaded and is what the source is; reads every row at both ends
+    FirstRun,
+    /// After a day of the schedule: every table is fresh, nothing failed, rows arrive
+    Steady,
+}
+
 /// `dwh migrate`.
 #[derive(Debug, Args)]
 pub struct MigrateArgs {

@@ -119,6 +119,7 @@ async fn lost_and_rebuilt(db: &TestDb, project: &Project) {
         assert_eq!(report["tables"][at]["csvs"], planned["tables"][at]["csvs"]);
     }
     assert_as_it_was(db).await;
+    project.ok(&["verify", "--blobs"]);
     assert_eq!(project.json(&["recover"])["found"], Value::Array(Vec::new()), "nothing is left to recover");
 
     db.src("insert into app.trips values (99, 'planned'); insert into app.points values (99, now(), null)").await;
@@ -130,6 +131,7 @@ async fn lost_and_rebuilt(db: &TestDb, project: &Project) {
     for name in ["pings", "points", "trips", "devices"] {
         assert_equal_tables(db, &format!("select * from app.{name}"), &format!("select * from bronze.{name}")).await;
     }
+    project.ok(&["verify", "--blobs"]);
     let known = number(db, "select max(run_id) from kept.runs").await;
     assert!(number(db, "select max(run_id) from dwh_control.extract_runs").await > known, "numbers go on");
 }

@@ -201,3 +201,36 @@ async fn a_table_that_a_run_holds_is_left_alone_and_the_others_go_on() {
     db.tgt("commit").await;
     assert_equal_tables(&db, "select * from app.events", "select * from bronze.events").await;
 }
+
+#[tokio::test]
+async fn what_a_person_decides_is_mended_by_what_the_hints_say() {
+    let (db, project) = events("recover_hints").await;
+    for id in 1001..1004 {
+        project.ok(&["run", "events"]);
+        db.src(&format!("insert into app.events (id) values ({id})")).await;
+    }
+    project.ok(&["run", "events"]);
+    // A run, its rows and its files are gone.
+    db.tgt("delete from dwh_control.extract_runs where run_id = 3; delete from bronze.events where id = 1002").await;
+    for file in files(&folder(&db, "processed")).into_iter().filter(|file| file.to_string_lossy().contains("_3.")) {
+        fs::remove_file(file).expect("removed");
+    }
+    let report = project.fails(4, &["recover"]).json();
+    assert_eq!(found(&report), [is("gap_in_windows", 4, "person")]);
+    let hint = report["found"][0]["hint"].as_str().expect("hint");
+    let command = hint.split('`').nth(1).expect("a command");
+    project.ok(&command.split(' ').skip(1).collect::<Vec<_>>());
+    assert_eq!(found(&project.json(&["recover"])), []);
+    assert_equal_tables(&db, "select * from app.events", "select * from bronze.events").await;
+    // A watermark that was set by hand, and set back.
+    let by = |hours: i32| {
+        format!(
+            "update dwh_control.extract_watermarks set last_extracted_at = last_extracted_at + interval '{hours} hours' where table_name = 'events'"
+        )
+    };
+    db.tgt(&by(-1)).await;
+    assert_eq!(found(&project.fails(4, &["recover"]).json()), [is("watermark_differs", 4, "person")]);
+    project.ok(&["run", "events"]);
+    assert_eq!(found(&project.json(&["recover"])), [], "the next run reads from there again");
+    assert_equal_tables(&db, "select * from app.events", "select * from bronze.events").await;
+}

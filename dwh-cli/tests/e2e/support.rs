@@ -1,6 +1,6 @@
 //! A project in a folder of its own, and the command run in it.
 
-use dwh_core::testing::TestDb;
+use dwh_core::testing::{TestBlobs, TestDb};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,14 @@ impl Project {
     /// A project over both databases, with the tables given.
     pub fn new(db: &TestDb, tables_toml: &str) -> Self {
         Self::written(db.config(tables_toml), Vec::new())
+    }
+
+    /// The same over another blob store.
+    pub fn over(db: &TestDb, tables_toml: &str, blobs: &TestBlobs) -> Self {
+        let url = format!("url = \"{}\"", db.blob_url());
+        let toml = db.config(tables_toml).replacen(&url, &blobs.toml(), 1);
+        let environment = blobs.environment().into_iter().map(|(name, value)| (name.to_owned(), value));
+        Self::written(toml, environment.collect())
     }
 
     /// A project with the whole text of its `dwh.toml`, and variables of its environment.

@@ -93,6 +93,12 @@ impl S3Blobs {
         Ok((metas.collect::<Result<_>>()?, page.next_continuation_token.filter(|_| page.is_truncated)))
     }
 
+    /// Begins an upload in parts and leaves it, as a process does that is killed.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn leave_upload(&self, key: &BlobKey) -> Result<()> {
+        upload::leave(&self.client, &self.object(key)).await
+    }
+
     /// For objects above the 5 GB that a server copies by itself: through this machine, part by part.
     async fn copy_through(&self, from: &str, to: &str) -> Result<()> {
         let source = download::open(&self.client, from).await?;

@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
-use super::{begin, refused};
+use super::{begin, owner, refused};
 use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::control::Control;
@@ -76,7 +76,12 @@ pub(crate) struct Aside {
 /// tables.
 pub(crate) async fn set_aside(target: &TargetConfig, environment: &Environment, tables: &[LoadPlan]) -> Result<Aside> {
     let mut client = connect(target, environment).await?;
-    let tx = begin(&mut client, target).await?;
+    let done = move_all(&mut client, target, tables).await;
+    owner::explained(&client, target, tables, done).await
+}
+
+async fn move_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan]) -> Result<Aside> {
+    let tx = begin(client, target).await?;
     hold(&tx, target, tables).await?;
     let stamp = "select 'dwh_backup_' || pg_catalog.to_char(pg_catalog.now() at time zone 'UTC', 'YYYYMMDD_HH24MISS')";
     let schema: String = tx.query_typed_one(stamp, &[]).await.map_err(sort)?.get(0);
@@ -114,7 +119,12 @@ pub(crate) async fn set_aside(target: &TargetConfig, environment: &Environment, 
             aside.tables.push(copy.to_string());
         }
     }
-    aside.restore.push_str("commit;\n");
+    let log = TableRef::new(&target.control_schema, "extract_runs").sql();
+    aside.restore.push_str(&format!(
+        "select pg_catalog.setval(s, greatest((select max(run_id) from {log}), pg_catalog.pg_sequence_last_value(s)))\n    \
+         from (select pg_catalog.pg_get_serial_sequence({}, 'run_id')::pg_catalog.regclass as s) x;\ncommit;\n",
+        quote_literal(&log)
+    ));
     tx.batch_execute(&sql).await.map_err(refused)?;
     tx.commit().await.map_err(sort)?;
     Ok(aside)

@@ -135,7 +135,7 @@ impl Pipeline {
                 ErrorKind::Data,
                 format!("`{}` is older than the copy that bronze holds", manifest.csv),
             )
-            .with_hint("it is left as it is; move it to `processed/` by hand if it is not needed"));
+            .with_hint("nothing was loaded: the newer copy stays"));
         }
         let mut load = manifest.load_plan(becomes.is_none());
         load.target.clone_from(&table.target);

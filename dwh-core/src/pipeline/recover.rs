@@ -130,7 +130,7 @@ impl Pipeline {
                 error: None,
             })),
             Err(error) => report.notes.push(format!(
-                "unfinished uploads cannot be listed ({}); a lifecycle rule `AbortIncompleteMultipartUpload` on the bucket removes them",
+                "unfinished uploads cannot be listed or removed ({}); a lifecycle rule `AbortIncompleteMultipartUpload` on the bucket removes them",
                 error.chain()
             )),
         }

@@ -6,6 +6,7 @@ mod check;
 mod clusters;
 mod connect;
 mod connect_tls;
+mod faults;
 mod layering;
 mod migrations;
 mod safe_bound;

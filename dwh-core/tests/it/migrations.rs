@@ -315,6 +315,18 @@ async fn a_broken_role_contract_is_told_with_its_remedy() {
     run(&db.target_url(), &[]).await.expect("after the hint was followed");
 }
 
+#[tokio::test]
+async fn tables_of_others_are_named_with_their_owner() {
+    let db = TestDb::new("foreign_owner").await;
+    db.tgt("create schema bronze authorization dwh_owner; create table bronze.trips (id int primary key)").await;
+    let error = run(&db.target_url_as("dwh_loader"), &[]).await.expect_err("not ours");
+    assert!(error.to_string().contains("bronze.trips belongs to \"postgres\", not to \"dwh_owner\""), "{error:?}");
+    let remedy = error.hint().lines().last().expect("sql").to_owned();
+    assert_eq!(remedy, "alter table bronze.trips owner to \"dwh_owner\";");
+    db.tgt(&remedy).await;
+    run(&db.target_url_as("dwh_loader"), &[]).await.expect("migrated");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_type_that_the_target_lacks_names_its_extension() {
     let db = TestDb::new("migrate_type").await;

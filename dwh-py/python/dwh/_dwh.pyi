@@ -96,6 +96,7 @@ class StatusReport(_Report):
 
 @final
 class CheckReport(_Report):
+    gate: Optional[str]
     findings: list[dict[str, Any]]
 
 @final
@@ -110,8 +111,8 @@ class Pipeline:
     def __init__(self, path: Union[str, PathLike[str]] = "dwh.toml") -> None:
         """The engine of a configuration; connects to nothing yet. Raises `ConfigError` with all problems at once."""
 
-    def check(self) -> CheckReport:
-        """Look at everything a run depends on; raises nothing, the findings tell."""
+    def check(self, gate: Optional[str] = None) -> CheckReport:
+        """Look at everything a run depends on, or judge the gate `deploy`, `first-run` or `steady`; the findings tell."""
 
     def migrate(self) -> MigrateReport:
         """Create control schema, roles, views and bronze tables, or assert them."""

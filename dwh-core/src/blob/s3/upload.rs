@@ -192,6 +192,14 @@ impl Drop for Upload {
     }
 }
 
+/// Begins an upload, sends a part, and leaves it so.
+#[cfg(feature = "testing")]
+pub(super) async fn leave(client: &Arc<Client>, object: &str) -> Result<()> {
+    let mut upload = Upload::begin(client, object).await?;
+    upload.open = false;
+    send_part(Arc::clone(client), object.to_owned(), upload.id.clone(), 1, Bytes::from_static(b"x")).await.map(drop)
+}
+
 async fn landed(flying: &mut JoinSet<Result<Part>>) -> Result<Option<Part>> {
     let stopped = |error| Error::new(ErrorKind::Interrupted, "upload was stopped").with_source(error);
     flying.join_next().await.map(|landed| landed.map_err(stopped)?).transpose()

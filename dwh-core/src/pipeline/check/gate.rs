@@ -9,7 +9,7 @@ use crate::blob::Folder;
 use crate::catalog;
 use crate::config::{Mode, TableConfig};
 use crate::connect::{Connector, sort};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{CheckReport, Pipeline, TableStatus, VerifyRequest};
 use crate::run::RunState;
 use crate::schema::quote_ident;
@@ -48,6 +48,16 @@ impl Gate {
             Self::FirstRun => "first-run",
             Self::Steady => "steady",
         }
+    }
+
+    /// The gate of a word.
+    ///
+    /// # Errors
+    /// `Config` for any other word.
+    pub fn parse(word: &str) -> Result<Self> {
+        let unknown = || Error::new(ErrorKind::Config, format!("`{word}` is no gate"));
+        let found = Self::ALL.into_iter().find(|gate| gate.as_str() == word);
+        found.ok_or_else(|| unknown().with_hint("the gates are `deploy`, `first-run` and `steady`"))
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::find::{Bare, Scene, Whole};
 use crate::blob::{BlobKey, Folder, Manifest, read_manifest, read_manifest_at, verify::Fingerprint};
 use crate::config::{Compression, TableConfig};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::run::{RunId, RunState};
 use crate::sink::{RunFilter, RunRecord, TableState};
@@ -65,7 +65,7 @@ impl Pipeline {
         let mut scene = Scene::default();
         for key in keys.iter().filter(|key| key.is_csv()) {
             let manifest = match keys.contains(&key.manifest()) {
-                true => read_manifest(self.blobs.as_ref(), key).await?,
+                true => read_manifest(self.blobs.as_ref(), key).await.map_err(|error| unreadable(error, key))?,
                 false => None,
             };
             match manifest {
@@ -139,8 +139,18 @@ impl Pipeline {
     }
 }
 
-/// The run id at the end of a CSV's name.
+/// A manifest in `exports/` that cannot be read keeps its table waiting: with the way out of it.
+fn unreadable(error: Error, csv: &BlobKey) -> Error {
+    if error.kind() != ErrorKind::Data {
+        return error;
+    }
+    let hint =
+        format!("restore it, or take it out of the way with `dwh recover --set-aside {csv}`: its rows are read again");
+    error.with_hint(hint)
+}
+
+/// The run id at the end of a CSV's name, or of its manifest's.
 pub(in crate::pipeline) fn run_id_of(key: &BlobKey) -> Option<RunId> {
-    let stem = key.file_name().split(".csv").next()?;
+    let stem = key.file_name().split(".csv").next()?.trim_end_matches(".manifest.json");
     stem.rsplit('_').next()?.parse().ok().map(RunId)
 }

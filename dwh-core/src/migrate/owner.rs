@@ -1,0 +1,59 @@
+//! Whose the objects are that may not be changed: "permission denied" alone helps nobody.
+
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::PRINT_HINT;
+use crate::config::TargetConfig;
+use crate::connect::sort;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::LoadPlan;
+use crate::schema::{quote_ident, quote_literal};
+
+/// The same error, or a better one if the server denied a right and tables belong to roles that are not ours.
+///
+/// # Errors
+/// That one.
+pub(super) async fn explained<T>(
+    client: &Client,
+    target: &TargetConfig,
+    tables: &[LoadPlan],
+    done: Result<T>,
+) -> Result<T> {
+    match done {
+        Err(error) if error.kind() == ErrorKind::Contract && error.hint() == PRINT_HINT => {
+            Err(foreign(client, target, tables).await?.unwrap_or(error))
+        }
+        done => done,
+    }
+}
+
+/// Tables in our schemas, and those that are loaded in others, that the connection's role may not change.
+async fn foreign(client: &Client, target: &TargetConfig, tables: &[LoadPlan]) -> Result<Option<Error>> {
+    let loaded: Vec<String> = tables
+        .iter()
+        .map(|load| format!("({}, {})", quote_literal(&load.target.schema), quote_literal(&load.target.name)))
+        .collect();
+    let others = if loaded.is_empty() { "('', '')".to_owned() } else { loaded.join(", ") };
+    let sql = format!(
+        "select pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.pg_get_userbyid(c.relowner)::text
+         from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+         where c.relkind in ('r', 'p', 'v', 'm', 'f') and not pg_catalog.pg_has_role(c.relowner, 'usage')
+            and (n.nspname in ($1, $2) or (n.nspname, c.relname) in ({others}))
+            and not exists (select from pg_catalog.pg_depend d where d.objid = c.oid
+                and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.deptype = 'e')
+         order by 1"
+    );
+    let names = [(&target.bronze_schema as _, Type::TEXT), (&target.control_schema as _, Type::TEXT)];
+    let rows = client.query_typed(&sql, &names).await.map_err(sort)?;
+    let (mut problems, mut remedies) = (String::new(), String::new());
+    for row in &rows {
+        let (table, owner): (&str, &str) = (row.get(0), row.get(1));
+        problems += &format!("\n  - {table} belongs to \"{owner}\", not to \"{}\"", target.owner_role);
+        remedies += &format!("\nalter table {table} owner to {};", quote_ident(&target.owner_role));
+    }
+    Ok((!rows.is_empty()).then(|| {
+        Error::new(ErrorKind::Contract, format!("tables of others are in the way:{problems}"))
+            .with_hint(format!("a superuser of the target runs:{remedies}"))
+    }))
+}
