@@ -40,5 +40,6 @@ bench: setup ## dwh against the load by hand, in turn (ROWS=1000000)
 	python3 benches/end_to_end.py --rows $(ROWS)
 	cargo run -q --release -p dwh-benches
 
-docs: ## the library's reference in target/doc
+docs: ## the reference pages of docs/reference, and the library's in target/doc
+	DWH_SNAPSHOTS=write cargo test -q -p dwh-cli --features dwh-core/testing --bin dwh reference
 	cargo doc --no-deps -p dwh-core

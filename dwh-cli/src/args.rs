@@ -87,13 +87,17 @@ Examples:
     Init(InitArgs),
     /// Look at everything a run depends on, and say how to mend it
     ///
-    /// Every connection, TLS, roles, privileges, keys, watermark columns, drift, clocks, the blob store and free
-    /// space are looked at on their own. Nothing is written. Each failure comes with its remedy.
+    /// Every connection, TLS, roles, privileges, keys, watermark columns, drift, clocks, the blob store, free space and
+    /// what earlier runs left are looked at on their own. Nothing is written but tiny objects in the blob store, which
+    /// are removed again. Each failure comes with its remedy. Exit code 4, or that of the failure, if anything fails.
     #[command(after_help = "\
 Examples:
   dwh check
+  dwh check --gate deploy       before the first schedule
+  dwh check --gate first-run    after the first `dwh run`
+  dwh check --gate steady       after a day of the schedule
   dwh check --output json | jq '.findings[] | select(.severity == \"failure\")'")]
-    Check,
+    Check(CheckArgs),
     /// Create control schema, roles, views and bronze tables, or assert them
     ///
     /// May be called as often as you like: what is there already is checked and left alone. With `--print-sql` nothing
@@ -132,22 +136,27 @@ Examples:
   dwh load --params '{\"table\":\"trips\",\"csv_path\":\"fleet/exports/trips/261001.csv\",\"run_id\":7}'
   dwh load --table trips --csv-path fleet/exports/trips/mended.csv --accept-unverified")]
     Load(LoadArgs),
-    /// Show freshness, lag and failures of every table
+    /// Say whether all is well, and if not, what is wrong and what to type next
     ///
-    /// A table is fresh if its last load is younger than twice the cadence, STALE if it is older, and `never` before
-    /// its first load.
+    /// Freshness, lag, rows, failures and success rate of every table, files that wait for their load, and the disks.
+    /// What breaks a limit of `[thresholds]` is listed below with a remedy. With `--check` that ends with code 4, for
+    /// cron and monitoring.
     #[command(after_help = "\
 Examples:
   dwh status
-  dwh status --output json | jq '.tables[] | select(.fresh | not) | .table'")]
-    Status,
+  dwh status --check --quiet > /dev/null || echo 'something is wrong'
+  dwh status --watch                             look again every 5 seconds, until Ctrl-C
+  dwh status --output json | jq -r '.breaches[] | .message'")]
+    Status(StatusArgs),
     /// Show the run log, newest first
     ///
-    /// One line a run, with its window, its rows and what went wrong.
+    /// One line a run, with its rows and what went wrong. `dwh runs show` tells everything that is known of one run.
     #[command(after_help = "\
 Examples:
   dwh runs
   dwh runs --table trips --failed
+  dwh runs --table 'position_*' --since 2026-10-01T00:00:00Z --limit 100
+  dwh runs show 4711
   dwh runs --limit 1 --output json")]
     Runs(RunsArgs),
     /// Compare source and bronze, and name the keys that differ

@@ -62,12 +62,12 @@ impl Context {
 pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
     match command {
         Command::Init(args) => init::init(args, context).await,
-        Command::Check => check::check(context).await,
+        Command::Check(args) => check::check(&args, context).await,
         Command::Migrate(args) => migrate::migrate(&args, context).await,
         Command::Run(args) => run::run(args, context).await,
         Command::Extract(args) => extract::extract(&args, context).await,
         Command::Load(args) => load::load(args, context).await,
-        Command::Status => status::status(context).await,
+        Command::Status(args) => status::status(&args, context).await,
         Command::Runs(args) => runs::runs(args, context).await,
         Command::Verify(args) => verify::verify(args, context).await,
         Command::Backfill(args) => backfill::backfill(args, context).await,

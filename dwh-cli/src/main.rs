@@ -5,6 +5,8 @@ mod cmd;
 mod exit;
 mod interrupt;
 mod output;
+#[cfg(test)]
+mod reference;
 mod settings;
 mod usage;
 

@@ -66,6 +66,7 @@ pub struct Printer {
     stderr: Paint,
     quiet: bool,
     bars: Option<MultiProgress>,
+    screen: bool,
 }
 
 impl Printer {
@@ -77,6 +78,7 @@ impl Printer {
             stderr: Paint(settings.color_stderr),
             quiet: settings.is_quiet(),
             bars: settings.bars.then(MultiProgress::new),
+            screen: settings.screen,
         }
     }
 
@@ -97,10 +99,7 @@ impl Printer {
 
     /// Prints a value as JSON on one line, whatever the format: orchestrators read the last line of stdout.
     pub fn json(&self, value: &impl Serialize) -> Result<(), Error> {
-        let mut line = serde_json::to_string(value)
-            .map_err(|error| Error::new(ErrorKind::Internal, "stdout: no JSON").with_source(error))?;
-        line.push('\n');
-        self.raw(line.as_bytes())
+        self.raw(json_line(value)?.as_bytes())
     }
 
     /// Prints SQL: as it is, or as `{"sql": …}`.
@@ -111,16 +110,46 @@ impl Printer {
         }
     }
 
+    /// Prints one of many reports, or why there is none: drawn over the last one on a screen, below it elsewhere, and as
+    /// a line of JSON if that is asked for. Says whether anybody reads it still.
+    pub fn screen(&self, report: &Result<impl Show, Error>) -> Result<bool, Error> {
+        if self.format == Format::Json {
+            return match report {
+                Ok(report) => self.written(json_line(report)?.as_bytes()),
+                Err(error) => self.written(json_line(&Failure { error: &error.into() })?.as_bytes()),
+            };
+        }
+        let text = match report {
+            Ok(report) => report.text(self.stdout),
+            Err(error) if self.screen => error_text(&error.into(), self.stdout),
+            Err(error) => {
+                self.error(&error.into());
+                return Ok(true);
+            }
+        };
+        if self.screen {
+            // From the corner on: each line wipes the rest of the old one, and the end all that is below. Nothing flickers.
+            let lines: String = text.lines().map(|line| format!("{line}\x1b[K\n")).collect();
+            self.written(format!("\x1b[H{lines}\x1b[J").as_bytes())
+        } else {
+            self.written(format!("{text}\n").as_bytes())
+        }
+    }
+
     /// Prints bytes. A reader that has gone away has seen enough: no error.
     pub fn raw(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.written(bytes).map(drop)
+    }
+
+    /// Prints bytes, and says whether anybody reads them still.
+    fn written(&self, bytes: &[u8]) -> Result<bool, Error> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Error::new(ErrorKind::Disk, "stdout: cannot be written")
-                    .with_hint("free some space where the output goes")
-                    .with_source(error))
-            }
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Error::new(ErrorKind::Disk, "stdout: cannot be written")
+                .with_hint("free some space where the output goes")
+                .with_source(error)),
         }
     }
 
@@ -136,11 +165,7 @@ impl Printer {
 
     /// An error, on stderr: message, blank line, hint.
     pub fn error(&self, error: &ErrorReport) {
-        let mut text = format!("{} {}\n", self.stderr.bad("dwh:"), printable(&error.message));
-        if !error.hint.is_empty() {
-            text.push_str(&format!("\n{} {}\n", self.stderr.warn("hint:"), printable(&error.hint)));
-        }
-        self.told(&text);
+        self.told(&error_text(error, self.stderr));
     }
 
     /// The errors of tables, each named, with a blank line between them.
@@ -184,6 +209,21 @@ impl Printer {
             None => print(),
         }
     }
+}
+
+fn json_line(value: &impl Serialize) -> Result<String, Error> {
+    let line = serde_json::to_string(value)
+        .map_err(|error| Error::new(ErrorKind::Internal, "stdout: no JSON").with_source(error))?;
+    Ok(line + "\n")
+}
+
+/// Message, blank line, hint.
+fn error_text(error: &ErrorReport, paint: Paint) -> String {
+    let mut text = format!("{} {}\n", paint.bad("dwh:"), printable(&error.message));
+    if !error.hint.is_empty() {
+        text.push_str(&format!("\n{} {}\n", paint.warn("hint:"), printable(&error.hint)));
+    }
+    text
 }
 
 /// The document of a command that failed before it had a report.

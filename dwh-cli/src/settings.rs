@@ -24,12 +24,15 @@ pub struct Settings {
     pub level: Level,
     /// Whether stderr shows bars.
     pub bars: bool,
+    /// Whether stdout is a screen that can be drawn anew.
+    pub screen: bool,
 }
 
 impl Settings {
     /// Resolves the options of every command.
     pub fn resolve(global: &Global) -> Self {
-        let terminal = io::stderr().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let able = env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let terminal = io::stderr().is_terminal() && able;
         Self {
             config: existing_value(&global.config),
             format: global.output,
@@ -38,6 +41,7 @@ impl Settings {
             level: level(global),
             // With -v the log lines tell the same, and bars would only be in their way.
             bars: terminal && !global.quiet && global.verbose == 0,
+            screen: io::stdout().is_terminal() && able,
         }
     }
 

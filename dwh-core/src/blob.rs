@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use std::fmt;
+use std::path::Path;
 
 use crate::error::Result;
 use crate::watermark::{Micros, Timestamp};
@@ -26,7 +27,8 @@ pub use key::{BlobKey, Folder, Layout};
 pub use local::LocalBlobs;
 pub use manifest::{Manifest, StoredForm};
 pub use memory::MemoryBlobs;
-pub use probe::probe;
+pub(crate) use probe::probe_prefix;
+pub use probe::{Ability, Feature, probe};
 pub use s3::{S3Blobs, S3Options};
 
 /// Bytes on their way. The end of the stream means that all were sent; anything else is an `Err`.
@@ -83,6 +85,11 @@ pub trait BlobStore: fmt::Debug + Send + Sync {
     /// The store's address without a trailing slash, such as `s3://bucket/prefix` or `file:///var/lib/dwh`; no secrets.
     fn url(&self) -> &str;
 
+    /// The folder that holds the objects, if they lie on a disk of this machine, so that its free space can be told.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
+
     /// Creates the object from the body and returns its size in bytes.
     ///
     /// All or nothing: it is visible once this returns, or not at all, also after a crash or when the future is
@@ -121,6 +128,15 @@ pub trait BlobStore: fmt::Debug + Send + Sync {
     /// # Errors
     /// If the store cannot tell; nothing depends on it.
     async fn sweep_uploads(&self, _prefix: &str, _older_than: Micros, _dry_run: bool) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// What the store can do beyond this contract, tried out on tiny objects whose keys begin with `prefix`, and which are
+    /// removed again. A store about which there is nothing to say has none.
+    ///
+    /// # Errors
+    /// What kept it from being tried.
+    async fn abilities(&self, _prefix: &str) -> Result<Vec<Ability>> {
         Ok(Vec::new())
     }
 }

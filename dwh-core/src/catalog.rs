@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 
 use crate::connect::sort;
 use crate::error::Result;
-use crate::schema::{Column, RelationKind, TableRef, TableSchema, UniqueKey};
+use crate::schema::{Column, DEFERRABLE, NULLS, RelationKind, TableRef, TableSchema, UniqueKey};
 
 const RELATION: &str = "select c.oid, c.relkind::text, pg_catalog.to_regclass('_timescaledb_catalog.hypertable') is not null \
      from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
@@ -86,6 +86,13 @@ pub(crate) async fn describe(client: &impl GenericClient, table: &TableRef) -> R
     }))
 }
 
+/// The schema that an extension's functions live in; `None` if the database does not have it.
+pub(crate) async fn schema_of_extension(client: &impl GenericClient, name: &str) -> Result<Option<String>> {
+    let sql = "select n.nspname::text from pg_catalog.pg_extension x \
+               join pg_catalog.pg_namespace n on n.oid = x.extnamespace where x.extname = $1";
+    Ok(client.query_typed_opt(sql, &[(&name, Type::TEXT)]).await.map_err(sort)?.map(|row| row.get(0)))
+}
+
 fn column(row: &tokio_postgres::Row) -> Column {
     Column {
         name: row.get(0),
@@ -104,13 +111,13 @@ fn unique_key(row: &tokio_postgres::Row) -> UniqueKey {
     let unusable = if !row.get::<_, bool>(3) {
         Some("it is not valid".to_owned())
     } else if !row.get::<_, bool>(2) {
-        Some("it is deferrable".to_owned())
+        Some(DEFERRABLE.to_owned())
     } else if row.get(4) {
         Some("it is partial".to_owned())
     } else if expression {
         Some("it is over an expression".to_owned())
     } else {
-        nullable.map(|column| format!("column `{column}` may be NULL, and NULLs never conflict"))
+        nullable.map(|column| format!("column `{column}` {NULLS}"))
     };
     let columns = if expression { Vec::new() } else { row.get(6) };
     UniqueKey { name: row.get(0), columns, primary: row.get(1), unusable }

@@ -106,6 +106,9 @@ pub struct Config {
     pub blob: BlobConfig,
     /// `[retention]`; without it nothing is ever removed.
     pub retention: Option<Retention>,
+    /// `disk_used` of `[thresholds]`: how full, in percent, the disks of the spool and of a folder store may be. The
+    /// other thresholds stand in each table.
+    pub disk_used: f64,
     /// `[[table]]`, in the order of the file.
     pub tables: Vec<TableConfig>,
     /// The variables that the file, the drivers and the stores may use.
@@ -187,6 +190,41 @@ pub struct Retention {
     pub runs: Option<Micros>,
 }
 
+/// When the `status` of a table is worth a person's attention.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Thresholds {
+    /// A table is fresh while its last load is younger than this, and a CSV may wait so long; twice the cadence if not
+    /// said.
+    pub max_lag: Micros,
+    /// Percent of the ordinary runs of the last 7 days that must have been loaded.
+    pub success_rate: f64,
+    /// How long a run may take.
+    pub max_duration: Option<Micros>,
+    /// Rows that must be loaded in 24 hours at least.
+    pub min_rows_per_day: Option<u64>,
+    /// Rows that may be loaded in 24 hours at most.
+    pub max_rows_per_day: Option<u64>,
+}
+
+impl Thresholds {
+    /// Percent of the runs, if not said.
+    pub const SUCCESS_RATE: f64 = 90.0;
+    /// Percent of a disk, if not said.
+    pub const DISK_USED: f64 = 85.0;
+
+    /// Those of a project that says none.
+    #[must_use]
+    pub const fn of_cadence(cadence: Micros) -> Self {
+        Self {
+            max_lag: Micros(cadence.0.saturating_mul(2)),
+            success_rate: Self::SUCCESS_RATE,
+            max_duration: None,
+            min_rows_per_day: None,
+            max_rows_per_day: None,
+        }
+    }
+}
+
 /// `[[table]]`.
 #[derive(Debug, Clone)]
 pub struct TableConfig {
@@ -226,6 +264,8 @@ pub struct TableConfig {
     pub allow_empty: bool,
     /// Bronze column = expression over the source row.
     pub select: BTreeMap<String, String>,
+    /// When `status` speaks up: `[table.thresholds]` over `[thresholds]` over the defaults.
+    pub thresholds: Thresholds,
 }
 
 impl Config {

@@ -45,8 +45,11 @@ use target::Target;
 pub(crate) use errors::in_the_drivers;
 pub use errors::{kind_of, sort, sort_named};
 
-/// Timeouts that a server may set for a role, and that would end a long COPY; set beside [`SESSION_SETTINGS`].
-pub const SESSION_TIMEOUTS: &str = "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0";
+/// Timeouts that a server may set for a role, and that would end a long COPY; set beside [`SESSION_SETTINGS`]. Not every
+/// version has the last two.
+pub const SESSION_TIMEOUTS: &str = "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; \
+    select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings \
+    where name in ('transaction_timeout', 'idle_session_timeout')";
 
 /// What is verified of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Watermark and run log in the target: functions over an open transaction, so that they cannot commit on their own.
 
+mod glance;
+
 use gethostname::gethostname;
 use tokio_postgres::types::{Json, ToSql, Type};
 use tokio_postgres::{GenericClient, Row};
@@ -21,11 +23,6 @@ const STATE: &str = "last_extracted_at, last_loaded_at, last_run_id, snapshot_xm
 
 type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
-/// What the advisory lock of a table is made of: whoever holds it works on the table.
-pub(crate) fn lease_name(schema: &str, table: &str) -> String {
-    format!("dwh {schema} {table}")
-}
-
 /// The control schema of a target.
 #[derive(Debug, Clone)]
 pub(crate) struct Control {
@@ -38,11 +35,6 @@ impl Control {
     pub(crate) fn new(schema: &str) -> Self {
         let host = format!("{} pid {}", gethostname().to_string_lossy(), std::process::id());
         Self { schema: schema.to_owned(), host }
-    }
-
-    /// Name of the schema.
-    pub(crate) fn schema(&self) -> &str {
-        &self.schema
     }
 
     fn watermarks(&self) -> String {
@@ -404,10 +396,15 @@ impl Control {
 
     /// Rows of the run log, newest first.
     pub(crate) async fn runs(&self, client: &impl GenericClient, filter: &RunFilter) -> Result<Vec<RunRecord>> {
+        let order = if filter.after.is_some() { "asc" } else { "desc" };
         let sql = format!(
-            "select {RUN} from {} where ($1::bigint is null or run_id = $1) and ($2::text is null or table_name = $2) \
+            "select {RUN} from {} where ($1::bigint is null or run_id = $1) \
+             and ($2::text is null or table_name = $2) and ($10::text[] = '{{}}' or table_name = any ($10)) \
              and ($3::text[] = '{{}}' or status = any ($3)) and ($5::text is null or kind = $5) \
-             order by run_id desc limit $4",
+             and ($6::timestamptz is null or run_started_at >= $6) \
+             and ($7::timestamptz is null or run_started_at <= $7) \
+             and ($8::bigint is null or run_id < $8) and ($9::bigint is null or run_id > $9) \
+             order by run_id {order} limit $4",
             self.log()
         );
         let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
@@ -417,6 +414,11 @@ impl Control {
             (&states, Type::TEXT_ARRAY),
             (&filter.limit.map(i64::from), Type::INT8),
             (&filter.kind.map(RunKind::as_str), Type::TEXT),
+            (&filter.since, Type::TIMESTAMPTZ),
+            (&filter.until, Type::TIMESTAMPTZ),
+            (&filter.before.map(|id| id.0), Type::INT8),
+            (&filter.after.map(|id| id.0), Type::INT8),
+            (&filter.tables, Type::TEXT_ARRAY),
         ];
         self.ask(client, &sql, params).await?.iter().map(run_record).collect()
     }

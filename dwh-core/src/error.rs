@@ -75,6 +75,27 @@ impl ErrorKind {
         Self::Internal,
     ];
 
+    /// What it means, one sentence.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Config => "The configuration or the arguments are wrong; nothing was tried.",
+            Self::NotFound => "A table, schema, role, column or file that was named is not there.",
+            Self::Unreachable => "A service does not answer, or stopped answering half-way.",
+            Self::Auth => "A service answered and refused the credentials, or the TLS that was asked for.",
+            Self::Permission => "The credentials are good, but the role or key lacks a right.",
+            Self::Drift => "Source and bronze no longer have the same columns and types.",
+            Self::Contract => "A contract with the target does not hold: roles, keys, migrations, a unique violation.",
+            Self::Data => "Data is not what was promised: checksum, counts, malformed CSV, a value that a type refuses.",
+            Self::Locked => "Another run holds the table, or moved its watermark meanwhile.",
+            Self::Busy => "A service is there but overloaded, or cancelled the statement.",
+            Self::Exists => "The blob exists already, with other bytes.",
+            Self::Disk => "The disk under the spool or the folder store is full or not writable.",
+            Self::Interrupted => "The run was asked to stop.",
+            Self::Internal => "None of the above: a defect of dwh or of a service.",
+        }
+    }
+
     /// The kind's code, exit code, retry rule and default hint.
     #[must_use]
     pub const fn row(self) -> KindRow {

@@ -95,6 +95,7 @@ pub mod config;
 pub mod connect;
 mod control;
 pub mod dialect;
+mod disk;
 mod error;
 pub mod geometry;
 pub mod migrate;

@@ -12,7 +12,9 @@ mod recover;
 mod replay;
 mod report;
 mod run;
+mod runs;
 mod schedule;
+mod status;
 mod transfer;
 mod verify;
 
@@ -29,16 +31,21 @@ use crate::sink::{PgSink, Sink};
 use crate::source::{PgSource, Source};
 
 pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
+pub use check::Gate;
 pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use prune::{PruneReport, PruneRequest, PrunedTable};
 pub use rebuild::{RebuildReport, RebuildRequest, RebuiltTable};
 pub use recover::{Outcome, RecoverFinding, RecoverReport, RecoverRequest, Remedy, TableError, Trouble};
 pub use replay::{ReplayCsv, ReplayReport, ReplayRequest};
 pub use report::{
-    CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity,
-    StatusReport, TableRun, TableStatus, WindowReport,
+    CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity, TableRun,
+    WindowReport,
 };
+pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
 pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
+pub use status::{
+    Breach, BreachCheck, DiskStatus, DiskUse, RunningRun, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
+};
 pub use verify::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport, VerifyRequest};
 
 /// What happens during a run, for progress bars and logs.

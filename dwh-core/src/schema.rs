@@ -151,6 +151,23 @@ pub struct UniqueKey {
     pub unusable: Option<String>,
 }
 
+/// How the reason ends for which a key over a nullable column cannot serve.
+pub(crate) const NULLS: &str = "may be NULL, and NULLs never conflict";
+/// Why a deferrable key cannot serve.
+pub(crate) const DEFERRABLE: &str = "it is deferrable";
+
+impl UniqueKey {
+    /// Whether it holds only once a transaction has ended.
+    pub(crate) fn is_deferrable(&self) -> bool {
+        self.unusable.as_deref() == Some(DEFERRABLE)
+    }
+
+    /// Whether only a column that may be NULL keeps it from serving.
+    pub(crate) fn is_nullable(&self) -> bool {
+        self.unusable.as_deref().is_some_and(|reason| reason.ends_with(NULLS))
+    }
+}
+
 /// What a catalog says of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableSchema {

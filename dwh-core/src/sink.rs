@@ -5,6 +5,7 @@ mod postgres;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::blob::ByteStream;
@@ -104,6 +105,33 @@ pub struct RunRecord {
     pub engine_version: Option<String>,
 }
 
+/// What the sink knows without taking a table.
+#[derive(Debug, Clone)]
+pub struct Glance {
+    /// The sink's clock, by which the run log is stamped.
+    pub now: Timestamp,
+    /// The tables that have a watermark row, by the name in the configuration.
+    pub tables: BTreeMap<String, TableGlance>,
+}
+
+/// What the sink knows of a table without taking it.
+#[derive(Debug, Clone, Default)]
+pub struct TableGlance {
+    /// The watermark row; a run that holds the table may be about to move it.
+    pub state: TableState,
+    /// The run that holds the table at this moment.
+    pub holder: Option<LeaseHolder>,
+}
+
+/// Who holds a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseHolder {
+    /// Machine and process.
+    pub host: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// Which rows of the run log.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
@@ -111,10 +139,20 @@ pub struct RunFilter {
     pub run_id: Option<RunId>,
     /// Only of this table.
     pub table: Option<String>,
+    /// Only of one of these tables; empty: of any.
+    pub tables: Vec<String>,
     /// Only of this kind.
     pub kind: Option<RunKind>,
     /// Only in one of these states; empty: in any.
     pub states: Vec<RunState>,
+    /// Only those that began at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Only those that began at this moment or earlier.
+    pub until: Option<Timestamp>,
+    /// Only runs with a lower number.
+    pub before: Option<RunId>,
+    /// Only runs with a higher number, and the lowest of them first.
+    pub after: Option<RunId>,
     /// At most so many, the newest first; `None`: all.
     pub limit: Option<u32>,
 }
@@ -265,7 +303,7 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// watermark row.
     async fn lease(&self, table: &str, wait: bool) -> Result<Box<dyn Lease>>;
 
-    /// Rows of the run log, newest first.
+    /// Rows of the run log, newest first unless the filter says otherwise.
     ///
     /// # Errors
     /// `Contract` if the control schema is missing.
@@ -282,6 +320,15 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// # Errors
     /// The stream's own error, unchanged, if it ended in one; `Data` if a value does not fit.
     async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>>;
+
+    /// The clock, the watermark rows, and who holds which table, without taking any; a sink that has no clock of its own
+    /// and cannot tell more says what this machine's clock says.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing.
+    async fn glance(&self) -> Result<Glance> {
+        Ok(Glance { now: Timestamp::now(), tables: BTreeMap::new() })
+    }
 
     /// Removes rows of the run log, final ones only, and returns how many; a sink that keeps them for ever removes none.
     ///

@@ -36,9 +36,10 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// Look at everything a run depends on; raises nothing, the findings tell.
-    fn check(&self, py: Python<'_>) -> PyResult<CheckReport> {
-        check::check(self, py)
+    /// Look at everything a run depends on, or judge the gate `deploy`, `first-run` or `steady`; the findings tell.
+    #[pyo3(signature = (gate = None))]
+    fn check(&self, py: Python<'_>, gate: Option<&str>) -> PyResult<CheckReport> {
+        check::check(self, py, gate)
     }
 
     /// Extract the next window of one table; what comes back is what `load` takes.

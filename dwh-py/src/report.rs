@@ -53,6 +53,6 @@ reports! {
     MigrateReport of dwh_core::pipeline::MigrateReport, "What `migrate` did.";
     PlanReport of dwh_core::pipeline::PlanReport, "What the next run of a table would do.";
     RunReport of dwh_core::RunReport, "What `run` did.";
-    StatusReport of dwh_core::pipeline::StatusReport, "Freshness, lag and failures.";
+    StatusReport of dwh_core::pipeline::StatusReport, "Whether all is well, and what needs attention.";
     TableRun of dwh_core::pipeline::TableRun, "One run of one table.";
 }

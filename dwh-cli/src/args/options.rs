@@ -1,8 +1,9 @@
 //! The options of each verb, in the order of the verbs.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use dwh_core::Timestamp;
+use dwh_core::{RunKind, RunState, Timestamp};
 use std::path::PathBuf;
 
 /// `dwh config …`.
@@ -65,6 +66,25 @@ pub struct ScheduleArgs {
 pub enum SchedulerName {
     Cron,
     Systemd,
+}
+
+/// `dwh check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Judge instead whether this verification gate is passed
+    #[arg(long, value_name = "GATE", value_enum)]
+    pub gate: Option<GateName>,
+}
+
+/// A verification gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GateName {
+    /// Before the first schedule: the whole check, and one table went all the way
+    Deploy,
+    /// After the first run: every table is loaded and is what the source is; reads every row at both ends
+    FirstRun,
+    /// After a day of the schedule: every table is fresh, nothing failed, rows arrive
+    Steady,
 }
 
 /// `dwh migrate`.
@@ -132,18 +152,70 @@ pub struct LoadArgs {
     pub wait: bool,
 }
 
+/// `dwh status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// End with code 4 if anything needs attention
+    #[arg(long)]
+    pub check: bool,
+    /// Look again every so many seconds, until Ctrl-C; 5 if none are given
+    #[arg(
+        long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5", conflicts_with = "check",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub watch: Option<u32>,
+}
+
 /// `dwh runs`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct RunsArgs {
-    /// Only runs of this table
-    #[arg(long, value_name = "TABLE")]
-    pub table: Option<String>,
+    /// What else there is to see.
+    #[command(subcommand)]
+    pub command: Option<RunsCommand>,
+    /// Only runs of this table, or of those that match a pattern; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    pub table: Vec<String>,
     /// Only runs that failed
-    #[arg(long)]
+    #[arg(long, conflicts_with = "status")]
     pub failed: bool,
+    /// Only runs that stand there; may be given several times
+    #[arg(long, value_name = "STATUS", value_parser = words(RunState::ALL.map(RunState::as_str)).try_map(state))]
+    pub status: Vec<RunState>,
+    /// Only runs that were made for this
+    #[arg(long, value_name = "KIND", value_parser = words(RunKind::ALL.map(RunKind::as_str)).try_map(kind))]
+    pub kind: Option<RunKind>,
+    /// Only runs that began at this moment or later
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<Timestamp>,
+    /// Only runs that began at this moment or earlier
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub until: Option<Timestamp>,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
+}
+
+/// `dwh runs …`.
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// Tell everything that is known of one run
+    ///
+    /// Its window and what held its bound, its rows, its CSV and where that lies now, its manifest, whether its window
+    /// joins those of the runs before and after it, and what there is to do.
+    #[command(after_help = "\
+Examples:
+  dwh runs show 4711
+  dwh runs show 4711 --output json | jq -r .csv.path")]
+    Show(RunsShowArgs),
+}
+
+/// `dwh runs show`.
+#[derive(Debug, Args)]
+pub struct RunsShowArgs {
+    /// Number of the run
+    #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
+    pub run_id: i64,
 }
 
 /// `dwh verify`.
@@ -280,6 +352,18 @@ pub struct PruneArgs {
 
 fn moment(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|error: dwh_core::Error| format!("{}; {}", error.chain(), error.hint()))
+}
+
+fn words<const N: usize>(words: [&'static str; N]) -> PossibleValuesParser {
+    PossibleValuesParser::new(words)
+}
+
+fn state(word: String) -> Result<RunState, dwh_core::Error> {
+    RunState::parse(&word)
+}
+
+fn kind(word: String) -> Result<RunKind, dwh_core::Error> {
+    RunKind::parse(&word)
 }
 
 fn hours(text: &str) -> Result<(u8, u8), String> {

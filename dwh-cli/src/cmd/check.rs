@@ -1,14 +1,27 @@
 //! `dwh check`.
 
 use dwh_core::Result;
+use dwh_core::pipeline::Gate;
 
 use super::Context;
+use crate::args::{CheckArgs, GateName};
 use crate::exit::Exit;
 
-/// Looks at everything a run depends on.
-pub async fn check(context: &Context) -> Result<Exit> {
+/// Looks at everything a run depends on, or judges a gate.
+pub async fn check(args: &CheckArgs, context: &Context) -> Result<Exit> {
     let pipeline = context.pipeline()?;
-    let report = context.unless_cancelled(async { Ok(pipeline.check().await) }).await?;
+    let gate = args.gate.map(|gate| match gate {
+        GateName::Deploy => Gate::Deploy,
+        GateName::FirstRun => Gate::FirstRun,
+        GateName::Steady => Gate::Steady,
+    });
+    let look = async {
+        Ok(match gate {
+            Some(gate) => pipeline.gate(gate).await,
+            None => pipeline.check().await,
+        })
+    };
+    let report = context.unless_cancelled(look).await?;
     context.printer.show(&report)?;
     Ok(Exit(report.exit_code()))
 }

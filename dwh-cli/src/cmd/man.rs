@@ -33,11 +33,11 @@ fn page() -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// A section for each verb below `command`; verbs that only hold others give way to those.
+/// A section for each verb below `command`; verbs that only hold others give way to those, and others are followed by them.
 fn verbs(command: &Command, path: &str, page: &mut Vec<u8>) -> io::Result<()> {
     for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
         let path = format!("{path} {}", verb.get_name());
-        if verb.has_subcommands() {
+        if verb.is_subcommand_required_set() {
             verbs(verb, &path, page)?;
             continue;
         }
@@ -51,6 +51,7 @@ fn verbs(command: &Command, path: &str, page: &mut Vec<u8>) -> io::Result<()> {
         man.render_extra_section(&mut section)?;
         let section = String::from_utf8_lossy(&section).replace(".SH EXTRA", ".SH EXAMPLES").replace(".SH ", ".SS ");
         page.extend_from_slice(format!(".SH \"{}\"\n{section}", path.to_uppercase()).as_bytes());
+        verbs(verb, &path, page)?;
     }
     Ok(())
 }

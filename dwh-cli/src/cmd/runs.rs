@@ -1,22 +1,39 @@
 //! `dwh runs`.
 
 use dwh_core::sink::RunFilter;
-use dwh_core::{Result, RunState};
+use dwh_core::{Config, Result, RunId, RunState};
 
 use super::Context;
-use crate::args::RunsArgs;
+use crate::args::{RunsArgs, RunsCommand};
 use crate::exit::Exit;
 use crate::output::Runs;
 
-/// Shows the run log.
+/// Shows the run log, or one run of it.
 pub async fn runs(args: RunsArgs, context: &Context) -> Result<Exit> {
     let pipeline = context.pipeline()?;
-    if let Some(table) = &args.table {
-        pipeline.config().table(table)?;
+    if let Some(RunsCommand::Show(show)) = args.command {
+        let details = context.unless_cancelled(pipeline.run_details(RunId(show.run_id))).await?;
+        context.printer.show(&details)?;
+        return Ok(Exit::DONE);
     }
-    let states = if args.failed { vec![RunState::Failed] } else { Vec::new() };
-    let filter = RunFilter { table: args.table, states, limit: Some(args.limit), ..RunFilter::default() };
+    let filter = filter(args, pipeline.config())?;
     let runs = context.unless_cancelled(pipeline.runs(&filter)).await?;
     context.printer.show(&Runs { runs })?;
     Ok(Exit::DONE)
+}
+
+fn filter(args: RunsArgs, config: &Config) -> Result<RunFilter> {
+    let tables = match args.table.as_slice() {
+        [] => Vec::new(),
+        globs => config.select(globs)?.into_iter().map(|table| table.name.clone()).collect(),
+    };
+    Ok(RunFilter {
+        tables,
+        states: if args.failed { vec![RunState::Failed] } else { args.status },
+        kind: args.kind,
+        since: args.since,
+        until: args.until,
+        limit: Some(args.limit),
+        ..RunFilter::default()
+    })
 }

@@ -1,6 +1,7 @@
 //! Numbers as people read them.
 
 use dwh_core::Timestamp;
+use dwh_core::watermark::Micros;
 use indicatif::{DecimalBytes, HumanCount};
 
 /// `1,234,567`.
@@ -20,20 +21,8 @@ pub fn bytes(number: u64) -> String {
 
 /// `0.4 s`, `3 min 12 s`, `2 h 5 min`, `3 d 4 h`.
 pub fn seconds(seconds: f64) -> String {
-    if seconds < 0.0 {
-        return format!("-{}", self::seconds(-seconds));
-    }
-    if seconds < 59.95 {
-        return format!("{seconds:.1} s");
-    }
-    // A float beyond u64 saturates, which no clock reaches.
-    let whole = seconds.round() as u64;
-    let (minutes, hours, days) = (whole / 60, whole / 3600, whole / 86_400);
-    match (days, hours) {
-        (0, 0) => format!("{minutes} min {} s", whole % 60),
-        (0, _) => format!("{hours} h {} min", minutes % 60),
-        _ => format!("{days} d {} h", hours % 24),
-    }
+    // A float beyond i64 saturates, which no clock reaches.
+    Micros((seconds * 1e6).round() as i64).to_string()
 }
 
 /// The moment, without a fraction that is all zeros; `-` for none.

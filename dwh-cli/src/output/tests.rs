@@ -1,9 +1,11 @@
-use dwh_core::config::Mode;
+use dwh_core::config::{Compression, Mode};
 use dwh_core::pipeline::{
-    CheckReport, ErrorReport, Finding, MigrateReport, PlanReport, RunReport, Seconds, Severity, StatusReport, TableRun,
-    TableStatus, WindowReport,
+    Breach, BreachCheck, CheckReport, CsvPlace, CsvReport, DiskStatus, DiskUse, ErrorReport, Finding, ManifestReport,
+    MigrateReport, NeighbourReport, PlanReport, RunDetails, RunReport, RunningRun, Seconds, Severity, StatusReport,
+    StoreStatus, TableRun, TableStatus, WaitingCsvs, WindowReport,
 };
 use dwh_core::sink::RunRecord;
+use dwh_core::source::{Snapshot, SourceIdentity};
 use dwh_core::{Error, ErrorKind, RunId, RunKind, RunState, Timestamp};
 
 use super::{Paint, Plans, Runs, Show};
@@ -68,16 +70,49 @@ fn record(run_id: i64, status: RunState) -> RunRecord {
 }
 
 fn table_status(table: &str, lag_seconds: Option<f64>, fresh: bool) -> TableStatus {
+    let failed = lag_seconds.filter(|_| !fresh).map(|_| record(9, RunState::Failed));
     TableStatus {
         table: table.into(),
         mode: Mode::Incremental,
         watermark: lag_seconds.map(|_| at("2026-10-01T00:00:00Z")),
+        extract_lag_seconds: lag_seconds.map(|lag| lag + 61.0),
         last_loaded_at: lag_seconds.map(|_| at("2026-10-01T00:00:01Z")),
         lag_seconds,
+        max_lag_seconds: 21_600.0,
         fresh,
+        rows_last_24h: if fresh { 1_234_567 } else { 0 },
         loads_last_24h: u64::from(fresh) * 8,
-        failures_last_24h: u64::from(!fresh),
-        last_run: lag_seconds.map(|_| record(9, if fresh { RunState::Loaded } else { RunState::Failed })),
+        failures_last_24h: u64::from(failed.is_some()),
+        runs_last_7d: 56,
+        failures_last_7d: u64::from(failed.is_some()),
+        success_rate_7d: lag_seconds.map(|_| if fresh { 100.0 } else { 98.214 }),
+        last_run_seconds: lag_seconds.map(|_| 2.5),
+        longest_run_seconds_24h: lag_seconds.map(|_| 12.5),
+        running: None,
+        waiting: Some(WaitingCsvs { files: u64::from(failed.is_some()), oldest: None, oldest_seconds: None }),
+        last_run: failed.clone().or_else(|| lag_seconds.map(|_| record(9, RunState::Loaded))),
+        unresolved_failure: failed,
+    }
+}
+
+fn status_report(tables: Vec<TableStatus>, breaches: Vec<Breach>) -> StatusReport {
+    let disk = |used_for, folder: &str| DiskStatus {
+        used_for,
+        folder: folder.into(),
+        used_percent: Some(43.21),
+        free_bytes: Some(12_345_678_901),
+        total_bytes: Some(21_739_000_000),
+        error: None,
+    };
+    StatusReport {
+        project: "fleet".into(),
+        now: at("2026-10-01T03:00:00Z"),
+        cadence_seconds: 10_800.0,
+        healthy: breaches.is_empty(),
+        tables,
+        disks: vec![disk(DiskUse::Spool, "/tmp"), disk(DiskUse::Store, "/var/lib/dwh")],
+        store: StoreStatus { url: "file:///var/lib/dwh".into(), error: None },
+        breaches,
     }
 }
 
@@ -120,19 +155,135 @@ fn colour_adds_nothing_but_colour() {
     assert_eq!(bare(checked.text(Paint(true))), checked.text(Paint(false)));
 }
 
-#[test]
-fn status_text() {
-    let report = StatusReport {
-        project: "fleet".into(),
-        now: at("2026-10-01T03:00:00Z"),
-        cadence_seconds: 10_800.0,
-        tables: vec![
-            table_status("trips", Some(754.0), true),
-            table_status("devices", Some(200_000.0), false),
+fn unwell() -> StatusReport {
+    let breach = |check, table: Option<&str>, message: &str, remedy: &str| Breach {
+        check,
+        table: table.map(str::to_owned),
+        message: message.into(),
+        remedy: remedy.into(),
+    };
+    let running = RunningRun {
+        run_id: Some(RunId(10)),
+        status: Some(RunState::Loading),
+        since: at("2026-10-01T02:00:00Z"),
+        seconds: 3600.0,
+        host: "etl pid 7".into(),
+    };
+    let error = Error::new(ErrorKind::Unreachable, "s3://bronze does not answer");
+    let mut report = status_report(
+        vec![
+            TableStatus { running: Some(running), waiting: None, ..table_status("trips", Some(754.0), true) },
+            table_status("position_history", Some(200_000.0), false),
             table_status("alarms", None, false),
         ],
+        vec![
+            breach(
+                BreachCheck::Stale,
+                Some("position_history"),
+                "last loaded 2 d 7 h ago, it is fresh for less than 6 h 0 min",
+                "dwh run position_history",
+            ),
+            breach(BreachCheck::Failure, Some("position_history"), "run 9 failed:\u{1b}[2J", "dwh runs show 9"),
+            breach(BreachCheck::NeverLoaded, Some("alarms"), "never loaded", "dwh run alarms"),
+            breach(BreachCheck::Store, None, "s3://bronze does not answer", "check host, port\nand network"),
+        ],
+    );
+    report.disks.pop();
+    report.store = StoreStatus { url: "s3://bronze".into(), error: Some((&error).into()) };
+    report
+}
+
+#[test]
+fn status_text() {
+    let well = status_report(vec![table_status("trips", Some(754.0), true)], Vec::new());
+    assert_snapshot("text_status_healthy", &well.text(Paint(false)));
+    let unwell = unwell().text(Paint(false));
+    assert_snapshot("text_status", &unwell);
+    let widest = unwell.lines().map(|line| line.chars().count()).max();
+    assert!(widest.is_some_and(|widest| widest <= 120), "{widest:?}");
+}
+
+#[test]
+fn status_json_has_the_documented_keys() {
+    let json = serde_json::to_string_pretty(&unwell()).expect("JSON");
+    assert_snapshot("json_status", &(json + "\n"));
+}
+
+fn details() -> RunDetails {
+    let window = WindowReport { from: None, to: Some(at("2026-10-01T00:00:00Z")) };
+    let previous = NeighbourReport {
+        run_id: RunId(16),
+        status: RunState::Loaded,
+        window,
+        watermark: window.to,
+        joins: Some(false),
     };
-    assert_snapshot("text_status", &report.text(Paint(false)));
+    let identity = SourceIdentity {
+        system_identifier: "7301".into(),
+        timeline: 1,
+        database: "fleet".into(),
+        server_version: "15.18".into(),
+        in_recovery: true,
+    };
+    RunDetails {
+        run: RunRecord {
+            csv_path: Some("s3://bronze/fleet/exports/trips/20261001_0600_EAT_17.csv".into()),
+            window_low: Some(at("2026-10-01T00:00:00Z")),
+            window_high: Some(at("2026-10-01T03:00:00Z")),
+            rows_late: Some(3),
+            sha256: Some("0f".repeat(32)),
+            host: Some("etl pid 7".into()),
+            engine_version: Some("0.1.0".into()),
+            ..record(17, RunState::Loaded)
+        },
+        seconds: Some(2.5),
+        bound: Some("the source could be read up to 2026-10-01T02:59:59.500000Z: nobody was writing".into()),
+        advice: None,
+        csv: CsvReport {
+            place: CsvPlace::Processed,
+            path: Some("s3://bronze/fleet/processed/trips/20261001_0600_EAT_17.csv".into()),
+            stored_bytes: Some(3400),
+            modified: Some(at("2026-10-01T03:00:02Z")),
+            complete: true,
+            error: None,
+        },
+        manifest: Some(ManifestReport {
+            path: "s3://bronze/fleet/processed/trips/20261001_0600_EAT_17.manifest.json".into(),
+            columns: 9,
+            key: vec!["id".into()],
+            rows: 1200,
+            compression: Compression::None,
+            previous_run_id: Some(RunId(16)),
+            snapshot: Some(Snapshot { taken_at: at("2026-10-01T03:00:00Z"), xmin: 12, xmax: 14, identity }),
+        }),
+        next: Some(NeighbourReport { run_id: RunId(18), joins: Some(true), ..previous.clone() }),
+        previous: Some(previous),
+    }
+}
+
+#[test]
+fn one_run_in_words() {
+    assert_snapshot("text_runs_show", &details().text(Paint(false)));
+    let json = serde_json::to_string_pretty(&details()).expect("JSON");
+    assert_snapshot("json_runs_show", &(json + "\n"));
+    let error = Error::new(ErrorKind::Unreachable, "s3://bronze does not answer");
+    let bare = RunDetails {
+        run: record(17, RunState::Failed),
+        bound: None,
+        advice: Some("when the cause is mended, the next `dwh run` reads its rows again".into()),
+        csv: CsvReport {
+            place: CsvPlace::Unknown,
+            stored_bytes: None,
+            complete: false,
+            error: Some((&error).into()),
+            ..details().csv
+        },
+        manifest: None,
+        previous: None,
+        next: None,
+        ..details()
+    };
+    assert_snapshot("text_runs_show_failed", &bare.text(Paint(false)));
 }
 
 #[test]
@@ -144,6 +295,7 @@ fn runs_text_keeps_one_line_a_run() {
 
 fn check_report() -> CheckReport {
     CheckReport {
+        gate: None,
         findings: vec![
             finding(Severity::Ok, "source main", "PostgreSQL 15.4, TLS", None),
             finding(Severity::Warning, "target", "the role is a superuser", Some("use a role of its own")),

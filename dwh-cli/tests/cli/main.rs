@@ -4,6 +4,8 @@
 mod command;
 /// `--help` of every command, completions, man page.
 mod help;
+/// Pages and the links between them.
+mod links;
 /// Command lines and configurations that cannot work.
 mod mistakes;
 /// What a scheduler is told.

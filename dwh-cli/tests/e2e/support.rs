@@ -28,7 +28,8 @@ impl Project {
         Self::written(toml, environment.collect())
     }
 
-    fn written(toml: String, environment: Vec<(String, String)>) -> Self {
+    /// A project with the whole text of its `dwh.toml`, and variables of its environment.
+    pub fn written(toml: String, environment: Vec<(String, String)>) -> Self {
         let folder = tempfile::Builder::new().prefix("dwh-project-").tempdir().expect("temporary folder");
         fs::write(folder.path().join("dwh.toml"), &toml).expect("dwh.toml");
         Self { folder, toml, environment }
@@ -71,6 +72,11 @@ impl Project {
     /// Starts `dwh ARGS` and goes on; what it says is thrown away.
     pub fn spawn(&self, args: &[&str]) -> Child {
         self.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("dwh starts")
+    }
+
+    /// Starts `dwh ARGS` and goes on; what it prints is there to be read.
+    pub fn follow(&self, args: &[&str]) -> Child {
+        self.command(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("dwh starts")
     }
 
     /// Runs `dwh ARGS`, which must end well.

@@ -65,6 +65,12 @@ impl LocalBlobs {
         Ok(Self { url: url.trim_end_matches('/').to_owned(), root: PathBuf::from(path.as_ref()) })
     }
 
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.root
+    }
+
     /// The file of a key.
     fn path(&self, key: &BlobKey) -> Result<PathBuf> {
         let mut path = self.root.clone();
@@ -116,6 +122,10 @@ impl LocalBlobs {
 impl BlobStore for LocalBlobs {
     fn url(&self) -> &str {
         &self.url
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.root)
     }
 
     async fn put(&self, key: &BlobKey, body: &dyn Body) -> Result<u64> {

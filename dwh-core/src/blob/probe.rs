@@ -7,6 +7,33 @@ use crate::blob::verify::Fingerprint;
 use crate::blob::{BlobKey, BlobStore, Layout};
 use crate::error::{Error, ErrorKind, Result};
 
+/// Something that stores do or do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Feature {
+    /// A write that is refused if the object is there.
+    ConditionalPut,
+    /// Copies without a detour through this machine.
+    ServerCopy,
+    /// Lists that come in several pages.
+    Paging,
+    /// Objects in parts.
+    Multipart,
+    /// Lists of uploads that were never finished.
+    Uploads,
+}
+
+/// Whether a store has a feature, and what that means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ability {
+    /// Which one.
+    pub feature: Feature,
+    /// Whether it is there.
+    pub present: bool,
+    /// One line: what it is used for, or what is done without it.
+    pub message: String,
+}
+
 /// Writes, reads, lists, copies and deletes a tiny object under `<project>/.probe-…`; each step names itself in its error.
 ///
 /// Leaves nothing behind unless deleting is what failed. May run beside others and beside loads.
@@ -14,16 +41,21 @@ use crate::error::{Error, ErrorKind, Result};
 /// # Errors
 /// The failed step's; `Data` for a store that answers other bytes than it was given, or does not list what it holds.
 pub async fn probe(store: &dyn BlobStore, project: &str) -> Result<()> {
-    let folder = Layout { project: project.to_owned(), zone: jiff::tz::TimeZone::UTC }.project_prefix();
-    let unique = jiff::Timestamp::now().as_nanosecond();
-    let first = BlobKey::parse(&format!("{folder}.probe-{}-{unique}-1", std::process::id()))?;
-    let second = BlobKey::parse(&format!("{folder}.probe-{}-{unique}-2", std::process::id()))?;
+    let prefix = probe_prefix(project);
+    let first = BlobKey::parse(&format!("{prefix}1"))?;
+    let second = BlobKey::parse(&format!("{prefix}2"))?;
     let tried = steps(store, &first, &second).await;
     let mut cleaned = Ok(());
     for key in [&first, &second] {
         cleaned = cleaned.and(store.delete(key).await.map_err(|error| named("delete", error)));
     }
     tried.and(cleaned)
+}
+
+/// How the keys of one try-out begin; no two share it.
+pub(crate) fn probe_prefix(project: &str) -> String {
+    let folder = Layout { project: project.to_owned(), zone: jiff::tz::TimeZone::UTC }.project_prefix();
+    format!("{folder}.probe-{}-{}-", std::process::id(), jiff::Timestamp::now().as_nanosecond())
 }
 
 async fn steps(store: &dyn BlobStore, first: &BlobKey, second: &BlobKey) -> Result<()> {

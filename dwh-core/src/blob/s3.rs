@@ -1,5 +1,6 @@
 //! [`S3Blobs`]: objects in a bucket of any server that speaks S3. The only place that knows rust-s3.
 
+mod abilities;
 mod client;
 mod credentials;
 mod download;
@@ -15,7 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::blob::verify::same_or_exists;
-use crate::blob::{Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream};
+use crate::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream};
 use crate::config::{BlobConfig, Environment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::retry;
@@ -207,5 +208,9 @@ impl BlobStore for S3Blobs {
             left.push(client.options.address(&object));
         }
         Ok(left)
+    }
+
+    async fn abilities(&self, prefix: &str) -> Result<Vec<Ability>> {
+        abilities::abilities(self, prefix).await
     }
 }

@@ -3,6 +3,7 @@
 mod raw;
 mod section;
 mod table;
+mod thresholds;
 mod value;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use crate::watermark::Micros;
 use raw::{RawBlob, RawConfig, RawProject, RawRetention, RawSource, RawTable, RawTarget};
 use section::{Reader, Section};
 
-const SECTIONS: [&str; 6] = ["project", "source", "target", "blob", "retention", "table"];
+const SECTIONS: [&str; 7] = ["project", "source", "target", "blob", "retention", "thresholds", "table"];
 const TIMEOUT: Micros = Micros::seconds(30);
 
 /// The JSON Schema of the file, with a description of every key; editors complete and check the file with it.
@@ -96,14 +97,19 @@ fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
     }
     let sources = sources(document, reader);
     let target = target(&single(document, reader, "target"));
-    let tables = table::tables(&table_sections(document, reader), &sources, &target.bronze_schema);
+    let project = project(&single(document, reader, "project"));
+    let (thresholds, disk_used) = thresholds::general(document, reader, project.cadence);
+    let sections = table_sections(document, reader);
+    let thresholds = thresholds::of_tables(document, reader, &thresholds);
+    let tables = table::tables(&sections, &thresholds, &sources, &target.bronze_schema);
     Config {
         path: path.to_owned(),
-        project: project(&single(document, reader, "project")),
+        project,
         sources,
         target,
         blob: blob(&single(document, reader, "blob")),
         retention: document.contains_key("retention").then(|| retention(&single(document, reader, "retention"))),
+        disk_used,
         tables,
         environment: Environment::default(),
     }
@@ -130,8 +136,10 @@ where
 fn table_sections<'a>(document: &DeTable<'_>, reader: Reader<'a>) -> Vec<Section<'a, RawTable>> {
     let Some((key, value)) = document.get_key_value("table") else { return Vec::new() };
     let read = |item: &toml::Spanned<DeValue<'_>>| {
-        let table = item.get_ref().as_table()?;
-        Some(Section::read(reader, "table", reader.problems.line(item.span().start), table))
+        let mut table = item.get_ref().as_table()?.clone();
+        // A section of its own, with problems of its own.
+        table.remove("thresholds");
+        Some(Section::read(reader, "table", reader.problems.line(item.span().start), &table))
     };
     let sections = value.get_ref().as_array().and_then(|items| items.iter().map(read).collect());
     sections.unwrap_or_else(|| {

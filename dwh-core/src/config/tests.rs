@@ -70,6 +70,67 @@ fn defaults_are_those_of_the_reference() {
     assert_eq!((table.window, table.late_window), (Micros::seconds(86_400), Micros::seconds(86_400)));
     assert_eq!((table.geometry, table.bound), (GeometryForm::Ewkt, BoundMode::Overlap));
     assert_eq!((table.on_conflict, table.allow_empty), (OnConflict::Nothing, false));
+    let thresholds = Thresholds {
+        max_lag: Micros::seconds(6 * 3600),
+        success_rate: 90.0,
+        max_duration: None,
+        min_rows_per_day: None,
+        max_rows_per_day: None,
+    };
+    assert_eq!((&table.thresholds, config.disk_used), (&thresholds, 85.0));
+}
+
+#[test]
+fn thresholds_of_a_table_override_those_of_the_project() {
+    let general = "[thresholds]\nmax_lag = \"8h\"\nsuccess_rate = 99.5\nmax_duration = \"30m\"\nmin_rows_per_day = 1\n\
+                   disk_used = 70\n";
+    let own = "[table.thresholds]\nmax_lag = \"2d\"\nsuccess_rate = 80\nmax_rows_per_day = 1000\n";
+    let other = PLAIN.replace("trips", "other");
+    let config = parse(&format!("{HEAD}{general}[[table]]\n{PLAIN}{own}[[table]]\n{other}")).expect("good");
+    let general = Thresholds {
+        max_lag: Micros::seconds(8 * 3600),
+        success_rate: 99.5,
+        max_duration: Some(Micros::seconds(1800)),
+        min_rows_per_day: Some(1),
+        max_rows_per_day: None,
+    };
+    let own = Thresholds {
+        max_lag: Micros::seconds(2 * 86_400),
+        success_rate: 80.0,
+        max_rows_per_day: Some(1000),
+        ..general.clone()
+    };
+    assert_eq!(config.tables.iter().map(|table| &table.thresholds).collect::<Vec<_>>(), [&own, &general]);
+    assert_eq!(config.disk_used, 70.0);
+    // The cadence is the measure where nothing is said.
+    let hourly = HEAD.replace("[source", "cadence = \"1h\"\n[source");
+    let config = parse(&format!("{hourly}[[table]]\n{PLAIN}")).expect("good");
+    assert_eq!(config.tables[0].thresholds.max_lag, Micros::seconds(7200));
+}
+
+#[test]
+fn every_problem_of_thresholds_is_told_with_its_line() {
+    let found = problems(&format!(
+        "{HEAD}[thresholds]\nmax_lag = \"soon\"\nsuccess_rate = 101\nmax_duration = \"0\"\nmax_rows_per_day = -1\n\
+         disk_used = nan\nmin_row_per_day = 5\n[[table]]\n{PLAIN}[table.thresholds]\nmax_lag = 5\ndisk_used = 80\n\
+         min_rows_per_day = 9\nmax_rows_per_day = 8\n[[table]]\n{}thresholds = \"${{NONE}}\"\n",
+        PLAIN.replace("trips", "other")
+    ));
+    assert_eq!(
+        found,
+        [
+            "10: thresholds.max_lag: `soon` is no length of time; write one such as `90s`, `30m`, `6h`, `1d`, `2w` or `0`",
+            "11: thresholds.success_rate: must be a percentage from 0 to 100",
+            "12: thresholds.max_duration: `0` must be longer than nothing",
+            "13: thresholds.max_rows_per_day: must not be negative",
+            "14: thresholds.disk_used: must be a percentage from 0 to 100",
+            "15: thresholds.min_row_per_day: unknown key; did you mean `min_rows_per_day`?",
+            "21: table.thresholds.max_lag: expected a string, found integer",
+            "22: table.thresholds.disk_used: is for the whole project; move it to `[thresholds]`",
+            "23: table.thresholds.min_rows_per_day: from 9 rows at least to 8 at most, there is no number between",
+            "29: table.thresholds: must be a section `[table.thresholds]`",
+        ]
+    );
 }
 
 #[test]
@@ -261,13 +322,20 @@ fn the_schema_describes_every_key() {
     assert_eq!(table["properties"]["window"]["default"], "1d");
     assert_eq!(schema["required"], serde_json::json!(["project", "source", "target", "blob"]));
     let top = &schema["properties"];
-    let sections = [&top["project"], &schema["$defs"]["Source"], &top["target"], &top["blob"], table];
+    let sections = [
+        &top["project"],
+        &schema["$defs"]["Source"],
+        &top["target"],
+        &top["blob"],
+        table,
+        &schema["$defs"]["Thresholds"],
+    ];
     let counts = sections.map(|section| {
         let keys = section["properties"].as_object().expect("keys");
         assert!(keys.values().all(|key| key["description"].is_string()), "no description: {section}");
         keys.len()
     });
-    assert_eq!(counts, [3, 5, 7, 6, 18]);
+    assert_eq!(counts, [3, 5, 7, 6, 19, 6]);
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Transaction};
 use super::{begin, owner, refused};
 use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
-use crate::control::lease_name;
+use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::schema::{TableRef, quote_ident, quote_literal};
@@ -135,7 +135,7 @@ async fn move_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan
 async fn hold(tx: &Transaction<'_>, target: &TargetConfig, tables: &[LoadPlan]) -> Result<()> {
     let lock = "select pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
     for load in tables {
-        let name = lease_name(&target.control_schema, &load.table);
+        let name = Control::new(&target.control_schema).lease_name(&load.table);
         if !tx.query_typed_one(lock, &[(&name, Type::TEXT)]).await.map_err(sort)?.get::<_, bool>(0) {
             return Err(Error::new(ErrorKind::Locked, format!("table `{}`: a run holds it", load.table))
                 .with_hint("nothing was changed; stop the schedules, wait for the run, then call it again"));

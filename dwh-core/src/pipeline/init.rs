@@ -19,6 +19,8 @@ use crate::source::survey::{ForeignType, Survey};
 use choose::Choice;
 use files::Files;
 
+pub(super) use stamp::{NOW, sets_now};
+
 pub use report::{InitReport, InitTable, LeftOut};
 
 /// The role that `grants.sql` makes where the one that was used may do too much.

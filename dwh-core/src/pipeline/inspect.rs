@@ -1,18 +1,13 @@
-//! The verbs that only look: `plan` (the dry run), `status`, `runs`, and `migrate` with its SQL.
+//! `plan` (the dry run), and `migrate` with its SQL.
 
 use crate::config::{Mode, TableConfig};
 use crate::error::Result;
 use crate::migrate;
 use crate::pipeline::run::finite;
-use crate::pipeline::{MigrateReport, Pipeline, PlanReport, StatusReport, TableStatus, WindowReport};
+use crate::pipeline::{MigrateReport, Pipeline, PlanReport, WindowReport};
 use crate::plan::Plan;
-use crate::run::RunState;
-use crate::sink::{RunFilter, RunRecord};
 use crate::source::Sweep;
-use crate::watermark::{Micros, Timestamp};
-
-/// How many runs of a table `status` looks back at most; more than a run a minute for a day.
-const STATUS_RUNS: u32 = 2_000;
+use crate::watermark::Timestamp;
 
 impl Pipeline {
     /// What the next run of each matching table would do; nothing is moved or written.
@@ -84,36 +79,6 @@ impl Pipeline {
         Ok((low, high, self.sweep(plan, &state, &bound)))
     }
 
-    /// Freshness, lag and failures of every configured table.
-    ///
-    /// # Errors
-    /// `Contract` if the control schema is missing; `Unreachable`, `Auth`.
-    pub async fn status(&self) -> Result<StatusReport> {
-        let now = Timestamp::now();
-        let cadence = self.config.project.cadence;
-        let mut tables = Vec::new();
-        for table in &self.config.tables {
-            let recent =
-                RunFilter { table: Some(table.name.clone()), limit: Some(STATUS_RUNS), ..RunFilter::default() };
-            let runs = self.sink.runs(&recent).await?;
-            tables.push(table_status(table, &runs, now, cadence));
-        }
-        Ok(StatusReport {
-            project: self.config.project.name.clone(),
-            now,
-            cadence_seconds: cadence.as_seconds(),
-            tables,
-        })
-    }
-
-    /// Rows of the run log, newest first.
-    ///
-    /// # Errors
-    /// `Contract` if the control schema is missing; `Unreachable`, `Auth`.
-    pub async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
-        self.sink.runs(filter).await
-    }
-
     /// Creates control schema, roles, views and bronze tables, or asserts them.
     ///
     /// # Errors
@@ -140,27 +105,5 @@ impl Pipeline {
             plans.push(Plan::new(table, schema.map_err(|error| super::run::named(error, &table.name))?)?);
         }
         Ok(plans)
-    }
-}
-
-/// The status of a table from its newest runs, newest first.
-fn table_status(table: &TableConfig, runs: &[RunRecord], now: Timestamp, cadence: Micros) -> TableStatus {
-    let day = now.minus(Micros::seconds(24 * 3600));
-    // A backfill brings nothing new: it makes no table fresh.
-    let is_load = |run: &&RunRecord| run.status == RunState::Loaded && run.kind.moves_watermark();
-    let loaded = runs.iter().find(is_load);
-    let last_loaded_at = loaded.and_then(|run| run.run_finished_at);
-    let lag = last_loaded_at.map(|at| now.since(at));
-    let recent = || runs.iter().filter(|run| run.run_started_at > day);
-    TableStatus {
-        table: table.name.clone(),
-        mode: table.mode,
-        watermark: loaded.and_then(|run| run.watermark),
-        last_loaded_at,
-        lag_seconds: lag.map(Micros::as_seconds),
-        fresh: lag.is_some_and(|lag| lag.0 < cadence.0.saturating_mul(2)),
-        loads_last_24h: recent().filter(is_load).count() as u64,
-        failures_last_24h: recent().filter(|run| run.status == RunState::Failed).count() as u64,
-        last_run: runs.first().cloned(),
     }
 }

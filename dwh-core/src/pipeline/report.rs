@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Mode;
 use crate::error::Error;
+use crate::pipeline::check::Gate;
 use crate::run::{RunId, RunState};
-use crate::sink::RunRecord;
 use crate::watermark::Timestamp;
 
 pub use crate::migrate::MigrateReport;
@@ -161,42 +161,6 @@ pub struct LoadParams {
     pub run_started_at: Option<Timestamp>,
 }
 
-/// One table of `status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TableStatus {
-    /// The table's name in the configuration.
-    pub table: String,
-    /// How it is moved.
-    pub mode: Mode,
-    /// The watermark; `null` before the first load.
-    pub watermark: Option<Timestamp>,
-    /// When it was last loaded.
-    pub last_loaded_at: Option<Timestamp>,
-    /// Seconds since then.
-    pub lag_seconds: Option<f64>,
-    /// Whether that is less than twice the cadence.
-    pub fresh: bool,
-    /// Runs that were loaded in the last 24 hours.
-    pub loads_last_24h: u64,
-    /// Runs that failed in the last 24 hours and were not loaded since.
-    pub failures_last_24h: u64,
-    /// The newest run, whatever became of it.
-    pub last_run: Option<RunRecord>,
-}
-
-/// What `status` says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StatusReport {
-    /// The project.
-    pub project: String,
-    /// The target's clock.
-    pub now: Timestamp,
-    /// How often the tables are meant to run, in seconds.
-    pub cadence_seconds: f64,
-    /// One entry a configured table.
-    pub tables: Vec<TableStatus>,
-}
-
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -230,6 +194,9 @@ pub struct Finding {
 /// What `check` found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CheckReport {
+    /// The gate that was asked for; `null` for the check alone.
+    #[serde(default)]
+    pub gate: Option<Gate>,
     /// The findings, in the order in which they were looked at.
     pub findings: Vec<Finding>,
 }

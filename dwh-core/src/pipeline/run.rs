@@ -80,7 +80,16 @@ impl Pipeline {
         let mut state = lease.state().clone();
         self.recover_table(table, &mut state, runs, cancel).await?;
         self.may_begin(table, &state).await?;
-        let plan = Arc::new(self.plan_table(table).await?);
+        let mut run = TableRun::new(&table.name, table.mode);
+        let plan = match self.plan_or_log(table, &mut run).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                let run = failed(run, &error);
+                (self.observer)(&Event::RunFinished(Box::new(run.clone())));
+                runs.push(run);
+                return Err(Error::new(ErrorKind::Internal, "its report tells"));
+            }
+        };
         loop {
             let (run, more) = self.run_once(&plan, &mut state, cancel).await;
             let error = run.error.is_some();
@@ -353,6 +362,26 @@ impl Pipeline {
         }
     }
 
+    /// The plan of a table. What keeps it from being made (drift, a source that does not answer) is a failed run in the
+    /// log: who watches the log would not see it otherwise.
+    async fn plan_or_log(&self, table: &TableConfig, run: &mut TableRun) -> Result<Arc<Plan>> {
+        let error = match self.plan_table(table).await {
+            Ok(plan) => return Ok(Arc::new(plan)),
+            Err(error) => named(error, &table.name),
+        };
+        let begin = LogEntry::Begin { table: run.table.clone(), mode: run.mode, kind: RunKind::Run };
+        match self.sink.log(begin).await {
+            Ok(record) => {
+                run.run_id = Some(record.run_id);
+                self.log_failure(run, &error).await;
+            }
+            Err(unlogged) => {
+                tracing::warn!(table = run.table, error = %unlogged.chain(), "run log cannot be written")
+            }
+        }
+        Err(error)
+    }
+
     /// Extracts the next window of one table and stops when its manifest is written.
     ///
     /// # Errors
@@ -362,8 +391,8 @@ impl Pipeline {
         let lease = self.sink.lease(&table.name, wait).await?;
         self.fail_dead_extracts(table, lease.state()).await?;
         self.may_begin(table, lease.state()).await.map_err(|error| named(error, &table.name))?;
-        let plan = Arc::new(self.plan_table(table).await?);
         let mut run = TableRun::new(&table.name, table.mode);
+        let plan = self.plan_or_log(table, &mut run).await?;
         let extracted = async {
             let slice = self.slice(&plan, lease.state(), &mut run, cancel).await?;
             let extracted = self.transfer(&slice, Goal::Blob, &mut run, cancel).await?;

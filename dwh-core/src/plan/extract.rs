@@ -113,17 +113,28 @@ impl Plan {
     #[must_use]
     pub fn earliest(&self, low: Timestamp) -> Option<String> {
         let (column, kind) = self.watermark_sql()?;
-        let value = match kind {
-            WatermarkKind::TimestampTz { .. } => format!("min({column})"),
-            WatermarkKind::Timestamp { zone, .. } => format!("min({column}) at time zone {}", zone_sql(zone)),
-            WatermarkKind::Date { zone } => format!("min({column})::timestamp at time zone {}", zone_sql(zone)),
-        };
+        let value = moment(&format!("min({column})"), kind);
         let above = if low.is_finite() {
             format!("{column} > {}", bound(kind, low))
         } else {
             format!("{column} > '-infinity'")
         };
         Some(format!("select {value} from {} where {above}", from_sql(&self.table)))
+    }
+
+    /// The largest finite watermark value, as `timestamptz`.
+    pub(crate) fn latest(&self) -> Option<String> {
+        let (column, kind) = self.watermark_sql()?;
+        let value = moment(&format!("max({column})"), kind);
+        Some(format!("select {value} from {} where {column} < 'infinity'", from_sql(&self.table)))
+    }
+
+    /// Whether any watermark is NULL, and whether any is plus infinity: an index, or the first such row, answers.
+    pub(crate) fn any_unreachable(&self) -> Option<String> {
+        let (column, _) = self.watermark_sql()?;
+        let any =
+            |condition: &str| format!("exists (select from {} where {column} {condition})", from_sql(&self.table));
+        Some(format!("select {}, {}", any("is null"), any("= 'infinity'")))
     }
 
     /// Counts the rows that no window could contain: watermark NULL or plus infinity.
@@ -212,6 +223,15 @@ pub(super) fn instant(at: Timestamp) -> String {
         _ => None,
     };
     format!("'{}'::pg_catalog.timestamptz", before_christ.unwrap_or(text))
+}
+
+/// An expression over the watermark column as `timestamptz`.
+fn moment(expression: &str, kind: &WatermarkKind) -> String {
+    match kind {
+        WatermarkKind::TimestampTz { .. } => expression.to_owned(),
+        WatermarkKind::Timestamp { zone, .. } => format!("{expression} at time zone {}", zone_sql(zone)),
+        WatermarkKind::Date { zone } => format!("{expression}::timestamp at time zone {}", zone_sql(zone)),
+    }
 }
 
 fn zone_sql(zone: &jiff::tz::TimeZone) -> String {

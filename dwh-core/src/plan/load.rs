@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::UPLOADED_AT;
-use crate::schema::{Column, TableRef, TableSchema, drift, quote_ident};
+use crate::schema::{Column, TableRef, TableSchema, UniqueKey, drift, quote_ident};
 
 /// The name of the staging table; temporary, so every session has its own.
 const STAGE: &str = "pg_temp.dwh_stage";
@@ -143,7 +143,7 @@ impl LoadPlan {
                 None => return Ok(()),
                 Some(reason) => (
                     format!("unique index `{}` of {} cannot serve `ON CONFLICT`: {reason}", key.name, bronze.table),
-                    format!("in the target: create unique index on {} ({});", bronze.table.sql(), list(&self.key)),
+                    format!("in the target: {}", self.mend_key(bronze, key)),
                 ),
             },
             None => (
@@ -152,6 +152,19 @@ impl LoadPlan {
             ),
         };
         Err(Error::new(ErrorKind::Contract, format!("table `{}`: {why}", self.table)).with_hint(hint))
+    }
+
+    /// The statements that make a key serve, or put one beside it that does.
+    fn mend_key(&self, bronze: &TableSchema, key: &UniqueKey) -> String {
+        let table = bronze.table.sql();
+        let nullable = bronze.columns.iter().filter(|column| self.key.contains(&column.name) && !column.not_null);
+        let mut sql: Vec<String> = nullable
+            .map(|column| format!("alter table {table} alter column {} set not null;", quote_ident(&column.name)))
+            .collect();
+        if !key.is_nullable() {
+            sql.push(format!("create unique index on {table} ({});", self.key_names("")));
+        }
+        sql.join(" ")
     }
 
     fn names(&self, prefix: &str) -> String {

@@ -1,7 +1,7 @@
 //! The SQL that reads the source, as text; that a server takes it is tested against one.
 
 use super::*;
-use crate::config::GeometryForm;
+use crate::config::{GeometryForm, Thresholds};
 use crate::schema::TableRef;
 use crate::source::Sweep;
 use crate::watermark::{BoundMode, Micros, Timestamp};
@@ -39,6 +39,7 @@ fn table() -> TableConfig {
         fixed_lag: None,
         allow_empty: false,
         select: BTreeMap::new(),
+        thresholds: Thresholds::of_cadence(Micros::seconds(3 * 3600)),
     }
 }
 

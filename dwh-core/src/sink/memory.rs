@@ -14,7 +14,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{TableRef, TableSchema};
-use crate::sink::{Accounting, Commit, Lease, LogEntry, Restore, RunFilter, RunRecord, Sink, Staged, TableState};
+use crate::sink::{
+    Accounting, Commit, Glance, Lease, LeaseHolder, LogEntry, Restore, RunFilter, RunRecord, Sink, Staged, TableGlance,
+    TableState,
+};
 use crate::watermark::Timestamp;
 
 /// A row: the text of each column, in the order of the table; `None` is NULL.
@@ -31,6 +34,8 @@ struct World {
     tables: BTreeMap<TableRef, Table>,
     states: BTreeMap<String, TableState>,
     leases: BTreeMap<String, Arc<Gate<()>>>,
+    /// When a table was last taken.
+    taken: BTreeMap<String, Timestamp>,
     runs: Vec<RunRecord>,
     /// The highest number that a run ever had.
     above: i64,
@@ -72,6 +77,10 @@ impl MemorySink {
     fn world(&self) -> MutexGuard<'_, World> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn host() -> String {
+    format!("memory pid {}", std::process::id())
 }
 
 fn now() -> Timestamp {
@@ -133,7 +142,7 @@ impl World {
             bytes: None,
             sha256: None,
             attempt: 1,
-            host: Some(format!("memory pid {}", std::process::id())),
+            host: Some(host()),
             engine_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         };
         self.runs.push(run.clone());
@@ -169,7 +178,7 @@ impl World {
             bytes: number(lost.upload.bytes),
             sha256: Some(lost.upload.sha256.clone()),
             attempt: 1,
-            host: Some(format!("memory pid {}", std::process::id())),
+            host: Some(host()),
             engine_version: Some(lost.engine_version.clone()),
         };
         self.above = self.above.max(lost.above.0).max(run_id.0);
@@ -263,11 +272,13 @@ impl Sink for MemorySink {
             gate.lock_owned().await
         } else {
             gate.try_lock_owned().map_err(|_| {
-                let message = format!("table `{table}`: another run holds it: memory pid {}", std::process::id());
+                let message = format!("table `{table}`: another run holds it: {}", host());
                 Error::new(ErrorKind::Locked, message)
             })?
         };
-        let state = self.world().state(table)?.clone();
+        let mut world = self.world();
+        let state = world.state(table)?.clone();
+        world.taken.insert(table.to_owned(), now());
         Ok(Box::new(MemoryLease { state, _held: held }))
     }
 
@@ -275,15 +286,36 @@ impl Sink for MemorySink {
         let wanted = |run: &&RunRecord| {
             filter.run_id.is_none_or(|id| run.run_id == id)
                 && filter.table.as_ref().is_none_or(|table| run.table_name == *table)
+                && (filter.tables.is_empty() || filter.tables.contains(&run.table_name))
+                && filter.since.is_none_or(|since| run.run_started_at >= since)
+                && filter.until.is_none_or(|until| run.run_started_at <= until)
+                && filter.before.is_none_or(|before| run.run_id < before)
+                && filter.after.is_none_or(|after| run.run_id > after)
                 && filter.kind.is_none_or(|kind| run.kind == kind)
                 && (filter.states.is_empty() || filter.states.contains(&run.status))
         };
         let limit = filter.limit.map_or(usize::MAX, |limit| limit as usize);
-        Ok(self.world().runs.iter().rev().filter(wanted).take(limit).cloned().collect())
+        let world = self.world();
+        let mut runs: Vec<&RunRecord> = world.runs.iter().filter(wanted).collect();
+        if filter.after.is_none() {
+            runs.reverse();
+        }
+        Ok(runs.into_iter().take(limit).cloned().collect())
     }
 
     async fn log(&self, entry: LogEntry) -> Result<RunRecord> {
         self.world().write(&entry)
+    }
+
+    async fn glance(&self) -> Result<Glance> {
+        let world = self.world();
+        let glance = |(name, state): (&String, &TableState)| {
+            let held = world.leases.get(name).filter(|gate| gate.try_lock().is_err());
+            let since = world.taken.get(name).filter(|_| held.is_some());
+            let holder = since.map(|since| LeaseHolder { host: host(), since: *since });
+            (name.clone(), TableGlance { state: state.clone(), holder })
+        };
+        Ok(Glance { now: now(), tables: world.states.iter().map(glance).collect() })
     }
 
     async fn forget(&self, runs: &[RunId]) -> Result<u64> {

@@ -20,12 +20,13 @@ use crate::error::Result;
 use crate::plan::LoadPlan;
 use crate::run::RunId;
 use crate::schema::{TableRef, TableSchema};
-use crate::sink::{Lease, LogEntry, RunFilter, RunRecord, Sink, Staged};
+use crate::sink::{Glance, Lease, LogEntry, RunFilter, RunRecord, Sink, Staged};
 use crate::watermark::Micros;
 
 use lease::PgLease;
 use pool::{Tx, pool};
 use stage::PgStaged;
+
 
 /// A PostgreSQL warehouse. Cheap to clone; clones share their connections.
 ///
@@ -120,6 +121,13 @@ impl Sink for PgSink {
         };
         tx.commit().await?;
         Ok(run)
+    }
+
+    async fn glance(&self) -> Result<Glance> {
+        let tx = self.begin().await?;
+        let glance = self.control.glance(tx.client()?).await?;
+        tx.commit().await?;
+        Ok(glance)
     }
 
     async fn forget(&self, runs: &[RunId]) -> Result<u64> {

@@ -24,7 +24,7 @@ const PATIENCE: &str = "begin read only; set local statement_timeout = '5s'; set
 
 /// A connection to a database that is looked at.
 pub(crate) struct Survey {
-    client: Client,
+    pub(crate) client: Client,
 }
 
 impl Survey {
@@ -110,7 +110,7 @@ impl Survey {
     }
 
     /// One row of a read that may take a while; `None` if it took too long.
-    async fn look(&self, sql: &str) -> Result<Option<Row>> {
+    pub(crate) async fn look(&self, sql: &str) -> Result<Option<Row>> {
         self.client.batch_execute(PATIENCE).await.map_err(sort)?;
         let row = self.client.query_typed_one(sql, &[]).await.map_err(sort);
         self.client.batch_execute("rollback").await.map_err(sort)?;

@@ -98,6 +98,10 @@ impl<S: BlobStore> BlobStore for Faulty<S> {
         self.inner.url()
     }
 
+    fn folder(&self) -> Option<&std::path::Path> {
+        self.inner.folder()
+    }
+
     async fn put(&self, key: &BlobKey, body: &dyn Body) -> Result<u64> {
         with(self.next(false), self.inner.put(key, body)).await
     }

@@ -10,7 +10,7 @@ use crate::plan::{LoadPlan, UPLOADED_AT};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, TableRef};
 use crate::sink::{Accounting, Advance, Commit, LogEntry, RunFilter, Sink, TableState, Upload};
-use crate::watermark::Timestamp;
+use crate::watermark::{Micros, Timestamp};
 
 /// The load that the suite uses: table `contract_<mode>` in schema `bronze` with `id bigint`, `note text`,
 /// `recorded_at timestamptz`, key `(id)` where the mode has one, and `_uploaded_at timestamptz` where it is scd.
@@ -139,6 +139,14 @@ async fn leases(sink: &dyn Sink) {
     let refused = sink.lease(&table, false).await.err().expect("held");
     assert_eq!(refused.kind(), ErrorKind::Locked);
     assert!(refused.to_string().contains(&format!("table `{table}`: another run holds it: ")), "{refused}");
+    // A sink that can tell shows from outside who holds what.
+    let glance = sink.glance().await.expect("glance");
+    if let Some(seen) = glance.tables.get(&table) {
+        assert_eq!(seen.state, *lease.state());
+        let holder = seen.holder.as_ref().expect("held");
+        assert!(!holder.host.is_empty() && holder.since <= glance.now, "{holder:?} at {}", glance.now);
+        assert_eq!(glance.tables[&contract_load(Mode::Scd).table].holder, None);
+    }
     let other = sink.lease(&contract_load(Mode::Scd).table, false).await.expect("another table is free");
     other.release().await.expect("release");
     // Who waits gets it once it is free.
@@ -149,6 +157,8 @@ async fn leases(sink: &dyn Sink) {
     drop(waited.expect("free again"));
     // A dropped lease frees the table, though it may take the server a moment.
     sink.lease(&table, true).await.expect("free after a drop").release().await.expect("release");
+    let glance = sink.glance().await.expect("glance");
+    assert!(glance.tables.get(&table).is_none_or(|seen| seen.holder.is_none()), "nobody holds it: {glance:?}");
     assert_eq!(kind(sink.lease("contract_unknown", false).await), ErrorKind::Contract);
 }
 
@@ -179,10 +189,46 @@ async fn run_log(sink: &dyn Sink) {
     assert!(sink.runs(&replays).await.expect("runs").is_empty(), "a filter by kind");
     let ids: Vec<RunId> = sink.runs(&of_table).await.expect("runs").iter().map(|run| run.run_id).collect();
     assert_eq!(ids, [second, run_id], "newest first");
-    let failed = RunFilter { states: vec![RunState::Failed], limit: Some(1), ..of_table };
+    let failed = RunFilter { states: vec![RunState::Failed], limit: Some(1), ..of_table.clone() };
     assert_eq!(sink.runs(&failed).await.expect("runs")[0].run_id, run_id);
+    filters(sink, &of_table, [run_id, second]).await;
     let message = "given up".to_owned();
     sink.log(LogEntry::Failed { run_id: second, message }).await.expect("failed");
+}
+
+/// Each filter takes what it says, edges included. The log holds these two runs of one table.
+async fn filters(sink: &dyn Sink, of_table: &RunFilter, [first, second]: [RunId; 2]) {
+    let runs = sink.runs(of_table).await.expect("runs");
+    let (late, early) = (runs[0].run_started_at, runs[1].run_started_at);
+    let began = |wanted: &dyn Fn(Timestamp) -> bool| -> Vec<RunId> {
+        runs.iter().filter(|run| wanted(run.run_started_at)).map(|run| run.run_id).collect()
+    };
+    let table = || of_table.table.clone().expect("one table");
+    let unknown = || "contract_unknown".to_owned();
+    let only = |change: &dyn Fn(&mut RunFilter)| {
+        let mut filter = of_table.clone();
+        change(&mut filter);
+        filter
+    };
+    let cases: Vec<(RunFilter, Vec<RunId>)> = vec![
+        (RunFilter { tables: vec![table(), unknown()], ..RunFilter::default() }, vec![second, first]),
+        (only(&|filter| filter.tables = vec![unknown()]), Vec::new()),
+        (only(&|filter| filter.since = Some(late)), began(&|at| at >= late)),
+        (only(&|filter| filter.since = Some(late.plus(Micros(1)))), Vec::new()),
+        (only(&|filter| filter.until = Some(early)), began(&|at| at <= early)),
+        (only(&|filter| filter.until = Some(early.minus(Micros(1)))), Vec::new()),
+        (only(&|filter| (filter.since, filter.until) = (Some(early), Some(late))), vec![second, first]),
+        (only(&|filter| (filter.kind, filter.states) = (Some(RunKind::Run), vec![RunState::Loading])), vec![second]),
+        (only(&|filter| filter.before = Some(second)), vec![first]),
+        (only(&|filter| filter.before = Some(first)), Vec::new()),
+        (only(&|filter| filter.after = Some(first)), vec![second]),
+        (only(&|filter| (filter.after, filter.limit) = (Some(RunId(first.0 - 1)), Some(1))), vec![first]),
+        (only(&|filter| filter.after = Some(second)), Vec::new()),
+    ];
+    for (filter, expected) in cases {
+        let found: Vec<RunId> = sink.runs(&filter).await.expect("runs").iter().map(|run| run.run_id).collect();
+        assert_eq!(found, expected, "{filter:?}");
+    }
 }
 
 async fn loads_account_for_every_row(sink: &dyn Sink) {

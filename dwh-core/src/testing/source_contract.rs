@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
-use crate::config::{GeometryForm, Mode, OnConflict, TableConfig};
+use crate::config::{GeometryForm, Mode, OnConflict, TableConfig, Thresholds};
 use crate::error::ErrorKind;
 use crate::plan::Plan;
 use crate::schema::TableRef;
@@ -58,6 +58,7 @@ pub fn events_table(relation: TableRef) -> TableConfig {
         fixed_lag: None,
         allow_empty: false,
         select: BTreeMap::new(),
+        thresholds: Thresholds::of_cadence(Micros::seconds(3 * 3600)),
     }
 }
 

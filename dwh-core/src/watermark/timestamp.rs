@@ -159,3 +159,22 @@ impl Micros {
         self.0 as f64 / 1e6
     }
 }
+
+impl fmt::Display for Micros {
+    /// As people read it: `0.4 s`, `3 min 12 s`, `2 h 5 min`, `3 d 4 h`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < 0 {
+            return write!(f, "-{}", Self(self.0.saturating_neg()));
+        }
+        if self.0 < 59_950_000 {
+            return write!(f, "{:.1} s", self.as_seconds());
+        }
+        let whole = (self.0 / 1_000_000) + i64::from(self.0 % 1_000_000 >= 500_000);
+        let (minutes, hours, days) = (whole / 60, whole / 3600, whole / 86_400);
+        match (days, hours) {
+            (0, 0) => write!(f, "{minutes} min {} s", whole % 60),
+            (0, _) => write!(f, "{hours} h {} min", minutes % 60),
+            _ => write!(f, "{days} d {} h", hours % 24),
+        }
+    }
+}

@@ -1,5 +1,10 @@
 //! `check` on set-ups that are broken in one way each, and its remedies applied.
 
+mod config;
+mod flaws;
+mod gates;
+mod store;
+
 use dwh_core::pipeline::{CheckReport, Finding, Severity};
 use dwh_core::testing::TestDb;
 use dwh_core::{Config, Pipeline};
@@ -29,7 +34,8 @@ async fn check(db: &TestDb) -> CheckReport {
 }
 
 fn problems(report: &CheckReport) -> Vec<&Finding> {
-    report.findings.iter().filter(|finding| finding.severity != Severity::Ok).collect()
+    // How full this machine's disk is says nothing about the engine.
+    report.findings.iter().filter(|finding| finding.severity != Severity::Ok && finding.check != "space").collect()
 }
 
 #[tokio::test]
@@ -39,7 +45,12 @@ async fn a_sound_set_up_has_nothing_to_mend() {
     assert!(problems(&report).is_empty(), "{:#?}", problems(&report));
     assert_eq!(report.exit_code(), 0);
     for (subject, word) in [
+        ("configuration", "secrets"),
         ("target", "connection"),
+        ("target", "encoding"),
+        ("target", "timeouts"),
+        ("target", "connections"),
+        ("target", "writable"),
         ("target", "login"),
         ("target", "role"),
         ("target", "reader"),
@@ -52,9 +63,16 @@ async fn a_sound_set_up_has_nothing_to_mend() {
         ("source app", "clock"),
         ("table `trips`", "source"),
         ("table `trips`", "watermark"),
+        ("table `trips`", "watermark_rows"),
+        ("table `trips`", "sweep"),
         ("table `trips`", "source_key"),
         ("table `trips`", "bronze"),
+        ("table `trips`", "watermark_row"),
+        ("table `trips`", "lease"),
+        ("table `trips`", "unfinished"),
         ("blob", "write"),
+        ("blob", "space"),
+        ("spool", "space"),
     ] {
         assert!(
             report.findings.iter().any(|finding| finding.subject == subject && finding.check == word),
@@ -68,189 +86,6 @@ async fn a_sound_set_up_has_nothing_to_mend() {
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).expect("folder").map(|entry| entry.expect("entry").path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
-}
-
-/// What breaks the source, what breaks the target, and the one finding that tells: severity, subject, check, words.
-type Case = (&'static str, &'static str, Severity, &'static str, &'static str, &'static str);
-
-const CASES: [Case; 17] = [
-    ("grant insert on app.trips to app_ro", "", Severity::Failure, "source app", "read_only", "may write to app.trips"),
-    (
-        "grant update (note) on app.trips to app_ro",
-        "",
-        Severity::Failure,
-        "source app",
-        "read_only",
-        "may write to app.trips",
-    ),
-    ("revoke select on app.trips from app_ro", "", Severity::Failure, "table `trips`", "source", "lacks select"),
-    (
-        "alter table app.trips alter recorded_at drop not null; alter table app.trips add check (recorded_at is not null)",
-        "alter table bronze.trips alter recorded_at drop not null",
-        Severity::Warning,
-        "table `trips`",
-        "watermark_null",
-        "`recorded_at` may be NULL",
-    ),
-    (
-        "drop index app.trips_recorded_at_idx",
-        "",
-        Severity::Warning,
-        "table `trips`",
-        "watermark_index",
-        "no index leads with `recorded_at`",
-    ),
-    (
-        "alter table app.trips alter recorded_at drop default",
-        "",
-        Severity::Warning,
-        "table `trips`",
-        "watermark_default",
-        "no `default now()`",
-    ),
-    (
-        "alter table app.trips alter recorded_at type timestamptz(3)",
-        "alter table bronze.trips alter recorded_at type timestamptz(3)",
-        Severity::Warning,
-        "table `trips`",
-        "watermark_precision",
-        "rounded",
-    ),
-    (
-        "alter table app.trips drop constraint trips_pkey; create index on app.trips (id)",
-        "",
-        Severity::Warning,
-        "table `trips`",
-        "source_key",
-        "does not keep (id) unique",
-    ),
-    ("alter table app.trips add speed int", "", Severity::Failure, "table `trips`", "drift", "`speed`"),
-    (
-        "",
-        "alter table bronze.trips drop constraint trips_pkey",
-        Severity::Failure,
-        "table `trips`",
-        "key",
-        "no PRIMARY KEY or UNIQUE",
-    ),
-    ("", "drop table bronze.trips", Severity::Failure, "table `trips`", "bronze", "bronze has no table"),
-    (
-        "",
-        "grant insert on bronze.trips to grafana_ro",
-        Severity::Failure,
-        "target",
-        "reader",
-        "may write to bronze.trips",
-    ),
-    (
-        "",
-        "delete from dwh_control.schema_migrations where name like '%views%'",
-        Severity::Failure,
-        "target",
-        "control_schema",
-        "observability_views",
-    ),
-    (
-        "",
-        "delete from dwh_control.extract_watermarks",
-        Severity::Failure,
-        "table `trips`",
-        "watermark_row",
-        "no watermark row",
-    ),
-    (
-        "",
-        "alter table bronze.trips enable row level security, force row level security",
-        Severity::Failure,
-        "table `trips`",
-        "row_security",
-        "would hide rows",
-    ),
-    (
-        "",
-        "create function f() returns trigger language plpgsql as 'begin return null; end'; \
-          create trigger dropper before insert on bronze.trips for each row execute function f()",
-        Severity::Warning,
-        "table `trips`",
-        "trigger",
-        "`dropper`",
-    ),
-    (
-        "",
-        "alter table bronze.trips owner to postgres; revoke all on bronze.trips from dwh_owner",
-        Severity::Failure,
-        "table `trips`",
-        "rights",
-        "may not load bronze.trips",
-    ),
-];
-
-/// Flaws of the source, with the remedies that mend them.
-#[tokio::test]
-async fn each_flaw_of_a_source_is_found_alone_and_its_remedy_mends_it() {
-    for case in CASES.into_iter().filter(|case| case.1.is_empty()) {
-        flaw(case).await;
-    }
-}
-
-/// Flaws of the target alone.
-#[tokio::test]
-async fn each_flaw_of_a_target_is_found_alone_and_its_remedy_mends_it() {
-    for case in CASES.into_iter().filter(|case| case.0.is_empty()) {
-        flaw(case).await;
-    }
-}
-
-/// Flaws that both ends share.
-#[tokio::test]
-async fn each_flaw_of_both_ends_is_found_alone_and_its_remedy_mends_it() {
-    for case in CASES.into_iter().filter(|case| !case.0.is_empty() && !case.1.is_empty()) {
-        flaw(case).await;
-    }
-}
-
-async fn flaw((source, target, severity, subject, word, words): Case) {
-    let db = sound("check_flaw").await;
-    db.src(source).await;
-    db.tgt(target).await;
-    let report = check(&db).await;
-    let found = problems(&report);
-    assert_eq!(found.len(), 1, "{source}{target}: {found:#?}");
-    let finding = found[0];
-    assert_eq!(
-        (finding.severity, finding.subject.as_str(), finding.check.as_str()),
-        (severity, subject, word),
-        "{finding:?}"
-    );
-    assert!(finding.message.contains(words), "{finding:?}");
-    assert_eq!(report.exit_code() != 0, severity == Severity::Failure, "{finding:?}");
-
-    apply(&db, finding.remedy.as_deref().expect("remedy")).await;
-    // What was mended at one end may have to be followed at the other.
-    for finding in problems(&check(&db).await) {
-        assert_eq!(finding.check, "drift", "`{:?}` does not mend it: {finding:?}", report.findings);
-        apply(&db, finding.remedy.as_deref().expect("remedy")).await;
-    }
-    let report = check(&db).await;
-    assert!(problems(&report).is_empty(), "{source}{target} is not mended: {:#?}", problems(&report));
-}
-
-/// Does what a remedy says, as an administrator.
-async fn apply(db: &TestDb, remedy: &str) {
-    // What comes after the statements is another way to mend it.
-    let first = remedy.split("\nor ").next().expect("text");
-    match (first.strip_prefix("in the source: "), first.strip_prefix("in the target: ")) {
-        (Some(sql), _) => {
-            for statement in sql.split_inclusive(';') {
-                db.src(statement).await;
-            }
-        }
-        (_, Some(sql)) => db.tgt(sql).await,
-        _ => {
-            assert!(remedy.contains("dwh migrate"), "{remedy}");
-            pipeline(&db.config(TABLE)).migrate().await.expect("migrate");
-        }
-    }
 }
 
 #[tokio::test]

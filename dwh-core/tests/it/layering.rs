@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["error", "run", "watermark", "schema"],
     &["dialect", "geometry", "config"],
     &["plan"],
-    &["source", "blob", "sink", "control", "migrate", "spool", "retry", "connect", "catalog"],
+    &["source", "blob", "sink", "control", "migrate", "spool", "retry", "connect", "catalog", "disk"],
     &["pipeline"],
     &["testing"],
 ];

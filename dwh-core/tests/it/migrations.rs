@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dwh_core::config::{Environment, GeometryForm, Mode, OnConflict, TableConfig, TargetConfig};
+use dwh_core::config::{Environment, GeometryForm, Mode, OnConflict, TableConfig, TargetConfig, Thresholds};
 use dwh_core::migrate::{MigrateReport, migrate, print_sql, render};
 use dwh_core::schema::{Column, RelationKind, TableRef, TableSchema, UniqueKey};
 use dwh_core::testing::{Clusters, Server, TestDb};
@@ -56,6 +56,7 @@ pub fn plan(name: &str, mode: Mode, more: &[Column]) -> Plan {
         fixed_lag: None,
         allow_empty: false,
         select: BTreeMap::new(),
+        thresholds: Thresholds::of_cadence(Micros::seconds(3 * 3600)),
     };
     let source = TableSchema {
         table: relation,

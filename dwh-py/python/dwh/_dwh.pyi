@@ -88,10 +88,15 @@ class StatusReport(_Report):
     project: str
     now: str
     cadence_seconds: float
+    healthy: bool
     tables: list[dict[str, Any]]
+    disks: list[dict[str, Any]]
+    store: dict[str, Any]
+    breaches: list[dict[str, Any]]
 
 @final
 class CheckReport(_Report):
+    gate: Optional[str]
     findings: list[dict[str, Any]]
 
 @final
@@ -106,8 +111,8 @@ class Pipeline:
     def __init__(self, path: Union[str, PathLike[str]] = "dwh.toml") -> None:
         """The engine of a configuration; connects to nothing yet. Raises `ConfigError` with all problems at once."""
 
-    def check(self) -> CheckReport:
-        """Look at everything a run depends on; raises nothing, the findings tell."""
+    def check(self, gate: Optional[str] = None) -> CheckReport:
+        """Look at everything a run depends on, or judge the gate `deploy`, `first-run` or `steady`; the findings tell."""
 
     def migrate(self) -> MigrateReport:
         """Create control schema, roles, views and bronze tables, or assert them."""
@@ -139,4 +144,4 @@ class Pipeline:
         """
 
     def status(self) -> StatusReport:
-        """Freshness, lag and failures of every table."""
+        """Whether all is well: lag, failures, rates and rows of every table, disks, and what needs attention."""

@@ -23,7 +23,7 @@ pub struct S3Options {
 }
 
 impl S3Options {
-    pub(super) fn resolve(config: &BlobConfig, environment: &Environment) -> Result<Self> {
+    pub(crate) fn resolve(config: &BlobConfig, environment: &Environment) -> Result<Self> {
         let url = config.url.trim_end_matches('/');
         let (bucket, prefix) = parse(url)?;
         let variable = |names: [&str; 2]| names.iter().find_map(|name| environment.get(name)).map(str::to_owned);

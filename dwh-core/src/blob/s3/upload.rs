@@ -240,6 +240,13 @@ async fn clean_up(client: &Client, object: &str, id: &str) {
     }
 }
 
+/// Ids of all uploads under a prefix that are not finished.
+pub(super) async fn open_ids(client: &Client, prefix: &str) -> Result<Vec<String>> {
+    let bucket = client.bucket().await?;
+    let pages = client.within(SHORT, prefix, bucket.list_multiparts_uploads(Some(prefix), None)).await?;
+    Ok(pages.into_iter().flat_map(|page| page.uploads).map(|upload| upload.id).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,6 +30,8 @@ pub(super) struct RawConfig {
     pub blob: Option<RawBlob>,
     /// How long things are kept; without it nothing is ever removed.
     pub retention: Option<RawRetention>,
+    /// When `dwh status` speaks up.
+    pub thresholds: Option<RawThresholds>,
     /// The tables, each under a `[[table]]` of its own.
     pub table: Option<Vec<RawTable>>,
 }
@@ -41,10 +43,11 @@ pub(super) struct RawProject {
     /// First folder of every blob.
     #[schemars(required)]
     pub name: Option<String>,
-    /// IANA name of the zone in which CSV files are stamped.
+    /// IANA name of the zone that stamps the names of CSV files: `20261001_0800_EAT_4711.csv`, the last number being
+    /// the run.
     #[schemars(extend("default" = "UTC"))]
     pub timezone: Option<String>,
-    /// How often the tables are meant to run; freshness is judged against twice this.
+    /// How often you run; a table is fresh while its last load is younger than twice this.
     #[schemars(extend("default" = "3h"))]
     pub cadence: Option<String>,
 }
@@ -54,12 +57,12 @@ pub(super) struct RawProject {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Source")]
 pub(super) struct RawSource {
-    /// Connection string, as a rule `${DWH_SOURCE_URL}`.
+    /// `postgresql://…` or `key=value`, as a rule `${DWH_SOURCE_URL}`.
     #[schemars(required)]
     pub url: Option<String>,
-    /// Connection string of the primary when `url` is a standby: its activity decides the bound.
+    /// The primary, when `url` is a standby: only there can it be seen who is writing.
     pub primary_url: Option<String>,
-    /// How long a read waits for a table's lock.
+    /// How long a read waits for a table that is being altered.
     #[schemars(extend("default" = "30s"))]
     pub lock_timeout: Option<String>,
     /// How long a run waits for transactions that it may not see.
@@ -73,7 +76,7 @@ pub(super) struct RawSource {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTarget {
-    /// Connection string, as a rule `${DWH_TARGET_URL}`.
+    /// `postgresql://…` or `key=value`, as a rule `${DWH_TARGET_URL}`.
     #[schemars(required)]
     pub url: Option<String>,
     /// Schema of the copied tables.
@@ -88,10 +91,10 @@ pub(super) struct RawTarget {
     /// Role that reads both.
     #[schemars(extend("default" = "grafana_ro"))]
     pub reader_role: Option<String>,
-    /// Tables loaded at the same time; each uses two connections while it works.
+    /// Tables at the same time; each uses two connections while it works.
     #[schemars(range(min = 1, max = 100), extend("default" = 4))]
     pub connections: Option<i64>,
-    /// How long a load waits for a table's lock.
+    /// How long a load waits for a bronze table that somebody holds.
     #[schemars(extend("default" = "30s"))]
     pub lock_timeout: Option<String>,
 }
@@ -100,7 +103,7 @@ pub(super) struct RawTarget {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawBlob {
-    /// `file:///folder` or `s3://bucket[/prefix]`; access keys come from the environment.
+    /// `file:///folder` or `s3://bucket[/prefix]`; access keys are not written here.
     #[schemars(required)]
     pub url: Option<String>,
     /// How CSV files are stored.
@@ -108,9 +111,10 @@ pub(super) struct RawBlob {
     pub compression: Option<Compression>,
     /// Address of an S3 server that is not Amazon's: `https://host:port`.
     pub endpoint: Option<String>,
-    /// Region; `us-east-1` if not said.
+    /// Region.
+    #[schemars(extend("default" = "us-east-1"))]
     pub region: Option<String>,
-    /// `http://endpoint/bucket/key` instead of `http://bucket.endpoint/key`; on by default with an endpoint.
+    /// `endpoint/bucket/key` instead of `bucket.endpoint/key`; true by default where `endpoint` is set.
     pub path_style: Option<bool>,
     /// Section of the AWS credentials file.
     pub profile: Option<String>,
@@ -131,12 +135,35 @@ pub(super) struct RawRetention {
     pub runs: Option<String>,
 }
 
+/// When `dwh status` speaks up, for all tables, or for one in its `[table.thresholds]`.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Thresholds")]
+pub(super) struct RawThresholds {
+    /// A table is fresh while its last load is younger than this; twice the cadence if not said.
+    pub max_lag: Option<String>,
+    /// Percent of the runs of the last 7 days that must have been loaded.
+    #[schemars(range(min = 0, max = 100), extend("default" = 90))]
+    pub success_rate: Option<f64>,
+    /// How long a run may take.
+    pub max_duration: Option<String>,
+    /// Rows that must be loaded in 24 hours at least.
+    #[schemars(range(min = 0))]
+    pub min_rows_per_day: Option<i64>,
+    /// Rows that may be loaded in 24 hours at most.
+    #[schemars(range(min = 0))]
+    pub max_rows_per_day: Option<i64>,
+    /// How full, in percent, the disks of the spool and of a folder store may be; for the whole project only.
+    #[schemars(range(min = 0, max = 100), extend("default" = 85))]
+    pub disk_used: Option<f64>,
+}
+
 /// A table.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Table")]
 pub(super) struct RawTable {
-    /// The watermark row, the blob folder and, unless `target` says otherwise, the bronze table.
+    /// Its watermark row, its blob folder and, unless `target` says otherwise, its bronze table.
     #[schemars(required)]
     pub name: Option<String>,
     /// Which of the sources; may be left out when there is one.
@@ -150,11 +177,11 @@ pub(super) struct RawTable {
     /// How it is moved.
     #[schemars(required)]
     pub mode: Option<Mode>,
-    /// Column with the time of insertion into the source database, never device time.
+    /// Incremental: the column with the time of insertion, set by the source's clock, never a device's.
     pub watermark: Option<String>,
-    /// IANA name of the writers' zone, for a watermark column without one.
+    /// IANA name of the writers' zone, for a `timestamp` or `date` column.
     pub watermark_timezone: Option<String>,
-    /// The natural key, unique in the target.
+    /// Incremental: the natural key; bronze has a primary key or unique constraint over it.
     pub key: Option<Vec<String>>,
     /// What happens to a row whose key is in bronze already.
     #[schemars(extend("default" = "nothing"))]
@@ -167,7 +194,7 @@ pub(super) struct RawTable {
     /// Largest slice of history in one CSV; `0`: all in one.
     #[schemars(extend("default" = "1d"))]
     pub window: Option<String>,
-    /// How far back the late-row sweep looks; `0` turns it off.
+    /// How far below the watermark late rows are looked for; `0`: not at all.
     #[schemars(extend("default" = "24h"))]
     pub late_window: Option<String>,
     /// Whether a run reads beyond its bound.
@@ -178,6 +205,9 @@ pub(super) struct RawTable {
     /// Whether a snapshot of no rows may replace rows.
     #[schemars(extend("default" = false))]
     pub allow_empty: Option<bool>,
-    /// Bronze column = expression over the source row.
+    /// Bronze column = expression over the source row, which is `t`: `distance_km = "t.distance_km * 1000"`.
     pub select: Option<BTreeMap<String, String>>,
+    /// What differs from `[thresholds]`.
+    #[allow(dead_code, reason = "only its schema is used: it is read as a section of its own")]
+    pub thresholds: Option<RawThresholds>,
 }

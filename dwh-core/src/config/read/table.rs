@@ -6,7 +6,7 @@ use super::raw::RawTable;
 use super::section::Section;
 use super::value;
 use crate::config::problems::did_you_mean;
-use crate::config::{Mode, OnConflict, SourceConfig, TableConfig};
+use crate::config::{Mode, OnConflict, SourceConfig, TableConfig, Thresholds};
 use crate::schema::TableRef;
 use crate::watermark::Micros;
 
@@ -15,8 +15,15 @@ const DAY: Micros = Micros::seconds(86_400);
 type Sources = BTreeMap<String, SourceConfig>;
 
 /// The tables, and what is wrong between them: no two of a name, no two into the same bronze table.
-pub(super) fn tables(sections: &[Section<'_, RawTable>], sources: &Sources, bronze: &str) -> Vec<TableConfig> {
-    let tables: Vec<TableConfig> = sections.iter().map(|section| table(section, sources, bronze)).collect();
+pub(super) fn tables(
+    sections: &[Section<'_, RawTable>],
+    thresholds: &[Thresholds],
+    sources: &Sources,
+    bronze: &str,
+) -> Vec<TableConfig> {
+    let each = sections.iter().zip(thresholds);
+    let tables: Vec<TableConfig> =
+        each.map(|(section, thresholds)| table(section, thresholds.clone(), sources, bronze)).collect();
     for (at, (section, own)) in sections.iter().zip(&tables).enumerate() {
         let first = |same: fn(&TableConfig, &TableConfig) -> bool| {
             tables[..at].iter().position(|other| !other.name.is_empty() && same(own, other))
@@ -32,7 +39,7 @@ pub(super) fn tables(sections: &[Section<'_, RawTable>], sources: &Sources, bron
     tables
 }
 
-fn table(section: &Section<'_, RawTable>, sources: &Sources, bronze: &str) -> TableConfig {
+fn table(section: &Section<'_, RawTable>, thresholds: Thresholds, sources: &Sources, bronze: &str) -> TableConfig {
     let raw = &section.raw;
     let name = section.checked("name", raw.name.as_deref(), value::label).unwrap_or_default();
     let length = |key, text: &Option<String>| section.checked(key, text.as_deref(), value::duration);
@@ -55,6 +62,7 @@ fn table(section: &Section<'_, RawTable>, sources: &Sources, bronze: &str) -> Ta
         fixed_lag: length("fixed_lag", &raw.fixed_lag),
         allow_empty: raw.allow_empty.unwrap_or_default(),
         select: select(section),
+        thresholds,
     };
     agree(section, &table);
     table

@@ -1,115 +1,58 @@
 //! What a table must have: a watermark that can be trusted, a key behind `ON CONFLICT`, and the same columns at both ends.
 
-use tokio_postgres::types::{ToSql, Type};
-
-use super::{About, Server, target};
-use crate::catalog;
+use super::about::About;
+use super::server::Server;
+use super::space::Size;
+use super::words::Word;
+use super::{bronze, lease, watermark};
 use crate::config::{Mode, TableConfig};
-use crate::connect::sort;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::plan::Plan;
-use crate::schema::{RelationKind, TableSchema, quote_ident};
-use crate::watermark::WatermarkKind;
+use crate::schema::{RelationKind, UniqueKey, quote_ident, quote_literal};
+use crate::watermark::Micros;
 
-/// Looks at a table at both ends; without a target, at its source alone.
+/// More files than this for a first load are a mistake in `window`.
+const MANY_FILES: i64 = 10_000;
+
+/// Looks at a table at both ends; without a target, at its source alone. Returns how large its CSV may be.
 pub(super) async fn check(
     pipeline: &Pipeline,
     table: &TableConfig,
+    server: &Server,
     target: Option<&Server>,
     about: &mut About<'_>,
-) -> Result<()> {
+) -> Result<Option<Size>> {
     let source = match pipeline.source(table)?.describe(table).await {
         Ok(source) => source,
         Err(error) => {
-            about.error("source", &error);
-            return Ok(());
+            about.error(Word::Source, &error);
+            return Ok(None);
         }
     };
     let plan = match Plan::new(table, source) {
         Ok(plan) => plan,
         Err(error) => {
-            about.error("configuration", &error);
-            return Ok(());
+            about.error(Word::Configuration, &error);
+            return Ok(None);
         }
     };
-    about.ok("source", format!("{} columns, about {} rows", plan.columns.len(), plan.source.row_estimate.max(0)));
-    watermark(&plan, about);
+    about.ok(Word::Source, format!("{} columns, about {} rows", plan.columns.len(), plan.source.row_estimate.max(0)));
+    let facts = match &table.relation {
+        Some(relation) => Some(server.survey.facts(relation).await?),
+        None => None,
+    };
+    let config = pipeline.config().sources.get(&table.source);
+    let config =
+        config.ok_or_else(|| Error::new(ErrorKind::Config, format!("there is no source `{}`", table.source)))?;
+    let history = watermark::check(&plan, facts.as_ref(), server, config, about).await?;
     source_key(&plan, about);
-    let Some(server) = target else { return Ok(()) };
-    let bronze = catalog::describe(&server.client, &table.target).await?;
-    match plan.check_bronze(bronze.as_ref()) {
-        Ok(()) => about.ok("bronze", format!("{} fits", table.target)),
-        Err(error) => {
-            let word = match error.kind() {
-                ErrorKind::Drift => "drift",
-                ErrorKind::Contract => "key",
-                _ => "bronze",
-            };
-            about.error(word, &error);
-        }
+    window(&plan, history, about);
+    if let Some(target) = target {
+        bronze::check(&plan, facts.as_ref(), target, about).await?;
+        lease::check(pipeline, target, table, about).await?;
     }
-    if let Some(bronze) = bronze {
-        obstacles(server, table, &bronze, about).await?;
-    }
-    run_log(pipeline, server, table, about).await
-}
-
-/// The watermark column is filled by the source itself, indexed, never NULL and fine enough.
-fn watermark(plan: &Plan, about: &mut About<'_>) {
-    let (Some(kind), Ok(name)) = (&plan.watermark, plan.watermark_column()) else { return };
-    let relation = plan.source.table.sql();
-    let column = quote_ident(name);
-    let is_table =
-        matches!(plan.source.kind, RelationKind::Table | RelationKind::Partitioned | RelationKind::Hypertable);
-    if !is_table {
-        about.ok(
-            "watermark",
-            format!("`{name}`; {} is no table, so its indexes and defaults are not known", plan.source.table),
-        );
-        return;
-    }
-    if plan.watermark_nullable {
-        about.warn(
-            "watermark_null",
-            format!("`{name}` may be NULL, and a row without a time stops the table's runs"),
-            format!("in the source: alter table {relation} alter column {column} set not null;"),
-        );
-    }
-    if !plan.watermark_indexed {
-        let concurrently = if plan.source.kind == RelationKind::Table { " concurrently" } else { "" };
-        about.warn(
-            "watermark_index",
-            format!("no index leads with `{name}`, so each run reads the whole table"),
-            format!("in the source: create index{concurrently} on {relation} ({column});"),
-        );
-    }
-    let default = plan.source.column(name).and_then(|column| column.default.as_deref()).unwrap_or_default();
-    let own_clock =
-        ["now()", "current_timestamp", "clock_timestamp()", "statement_timestamp()", "localtimestamp", "current_date"];
-    if !own_clock.iter().any(|clock| default.to_lowercase().contains(clock)) {
-        about.warn(
-            "watermark_default",
-            format!("`{name}` has no `default now()`: is it really the time of insertion into the source? \
-                     rows that are stamped earlier than they appear can be missed"),
-            format!("in the source: alter table {relation} alter column {column} set default now(); -- and let no writer set it"),
-        );
-    }
-    let (precision, whole) = match kind {
-        WatermarkKind::TimestampTz { precision } => (*precision, "timestamptz"),
-        WatermarkKind::Timestamp { precision, .. } => (*precision, "timestamp"),
-        WatermarkKind::Date { .. } => (0, "timestamptz"),
-    };
-    if precision < 6 {
-        about.warn(
-            "watermark_precision",
-            format!("`{name}` is rounded, so rows of some time share one value: each run holds the newest ones back"),
-            format!("in the source: alter table {relation} alter column {column} type {whole};"),
-        );
-    }
-    if plan.watermark_indexed && !plan.watermark_nullable {
-        about.ok("watermark", format!("`{name}` is indexed and never NULL"));
-    }
+    size(&plan, history, server).await
 }
 
 /// Two source rows of one key would become one row in bronze.
@@ -120,93 +63,90 @@ fn source_key(plan: &Plan, about: &mut About<'_>) {
         return;
     }
     let list = key.join(", ");
-    if plan.source.key_over(key).is_some_and(|key| key.unusable.is_none()) {
-        about.ok("source_key", format!("the source keeps ({list}) unique"));
+    // Rows that a part of the key tells apart are told apart by the whole; what is deferred holds once it is committed.
+    let unique = plan.source.keys.iter().find(|unique| {
+        !unique.columns.is_empty()
+            && unique.columns.iter().all(|column| key.contains(column))
+            && (unique.unusable.is_none() || unique.is_deferrable())
+    });
+    if let Some(unique) = unique {
+        let by = if unique.columns.len() < key.len() {
+            format!(", by ({})", unique.columns.join(", "))
+        } else {
+            String::new()
+        };
+        about.ok(Word::SourceKey, format!("the source keeps ({list}) unique{by}"));
         return;
     }
-    let quoted: Vec<String> = key.iter().map(|name| quote_ident(name)).collect();
+    let there = plan.source.key_over(key).filter(|unique| unique.unusable.is_some());
+    let why = there.map(|unique| {
+        format!(" (its index `{}` does not: {})", unique.name, unique.unusable.as_deref().unwrap_or_default())
+    });
+    let relation = plan.source.table.sql();
+    let nullable = |name: &&String| plan.source.column(name).is_some_and(|column| !column.not_null);
+    let mut sql: Vec<String> = key
+        .iter()
+        .filter(nullable)
+        .map(|name| format!("alter table {relation} alter column {} set not null;", quote_ident(name)))
+        .collect();
+    if !there.is_some_and(UniqueKey::is_nullable) {
+        let concurrently = if plan.source.kind == RelationKind::Table { " concurrently" } else { "" };
+        sql.push(format!("create unique index{concurrently} on {relation} ({});", quoted(key)));
+    }
     about.warn(
-        "source_key",
-        format!("the source does not keep ({list}) unique: rows that share it become one in bronze"),
+        Word::SourceKey,
         format!(
-            "in the source: create unique index concurrently on {} ({});",
-            plan.source.table.sql(),
-            quoted.join(", ")
+            "the source does not keep ({list}) unique{}: rows that share it become one in bronze",
+            why.unwrap_or_default()
         ),
+        format!("in the source: {}", sql.join(" ")),
     );
 }
 
-/// What stands between a load and its rows: missing rights, row security, triggers, rules.
-async fn obstacles(server: &Server, table: &TableConfig, bronze: &TableSchema, about: &mut About<'_>) -> Result<()> {
-    let sql = "select pg_catalog.has_table_privilege(c.oid, 'select') and pg_catalog.has_table_privilege(c.oid, 'insert') \
-                   and pg_catalog.has_table_privilege(c.oid, $3), \
-               pg_catalog.row_security_active(c.oid), \
-               array(select tgname::text from pg_catalog.pg_trigger \
-                   where tgrelid = c.oid and not tgisinternal and tgenabled in ('O', 'A') order by 1), \
-               array(select rulename::text from pg_catalog.pg_rewrite \
-                   where ev_class = c.oid and rulename <> '_RETURN' and ev_enabled in ('O', 'A') order by 1) \
-               from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-               where n.nspname = $1 and c.relname = $2";
-    let right = if table.mode == Mode::Snapshot { "truncate" } else { "update" };
-    let values: [(&(dyn ToSql + Sync), Type); 3] =
-        [(&bronze.table.schema, Type::TEXT), (&bronze.table.name, Type::TEXT), (&right, Type::TEXT)];
-    let row = server.client.query_typed_one(sql, &values).await.map_err(sort)?;
-    let (name, role) = (bronze.table.sql(), quote_ident(&server.role));
-    if !row.get::<_, bool>(0) {
-        about.fail(
-            "rights",
-            ErrorKind::Permission,
-            format!("`{}` may not load {}", server.role, bronze.table),
-            format!("in the target: grant select, insert, update, truncate on {name} to {role};"),
-        );
-    }
-    if row.get(1) {
-        about.fail(
-            "row_security",
-            ErrorKind::Permission,
-            format!("row security of {} would hide rows from the load", bronze.table),
-            format!("in the target: alter table {name} disable row level security;"),
-        );
-    }
-    let triggers: Vec<String> = row.get(2);
-    let rules: Vec<String> = row.get(3);
-    for (what, names) in [("trigger", triggers), ("rule", rules)] {
-        for found in names {
-            about.warn(
-                what,
-                format!(
-                    "{what} `{found}` of {} may change or drop rows, and then the load is rolled back",
-                    bronze.table
-                ),
-                format!("in the target: drop {what} {} on {name};", quote_ident(&found)),
-            );
-        }
-    }
-    Ok(())
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| quote_ident(name)).collect::<Vec<_>>().join(", ")
 }
 
-/// The watermark row, and who holds it.
-async fn run_log(pipeline: &Pipeline, server: &Server, table: &TableConfig, about: &mut About<'_>) -> Result<()> {
-    let config = &pipeline.config().target;
-    if !target::has_control(server, config).await? {
-        return Ok(());
+/// History is cut into windows, each a file.
+fn window(plan: &Plan, history: Option<Micros>, about: &mut About<'_>) {
+    let Some(history) = history.filter(|_| plan.table.window.0 > 0) else { return };
+    let files = history.0.max(0) / plan.table.window.0 + 1;
+    let hours = plan.table.window.as_seconds() / 3600.0;
+    if files > MANY_FILES {
+        about.warn(
+            Word::Window,
+            format!("a first load of its history takes up to {files} files, at a window of {hours:.1} h each"),
+            format!(
+                "say `window = \"{}d\"` of the table, or longer",
+                history.0 / 1_000 / Micros::seconds(86_400).0 + 1
+            ),
+        );
+    } else {
+        about.ok(Word::Window, format!("its history is up to {files} windows of {hours:.1} h"));
+    }
+}
+
+/// The most that one CSV may hold: the pages of the table, or of a window's share of its history, twice, since text is
+/// longer than what the server stores, and is stored compressed.
+async fn size(plan: &Plan, history: Option<Micros>, server: &Server) -> Result<Option<Size>> {
+    if !plan.source.kind.has_xmin() {
+        return Ok(None);
     }
     let sql = format!(
-        "select lease_holder, lease_since::text from {}.extract_watermarks where table_name = $1",
-        quote_ident(&config.control_schema)
+        "with recursive family(oid) as (select {}::pg_catalog.regclass::oid union select i.inhrelid \
+         from pg_catalog.pg_inherits i join family f on f.oid = i.inhparent) \
+         select sum(pg_catalog.pg_table_size(c.oid))::bigint from family f join pg_catalog.pg_class c using (oid) \
+         where c.relkind in ('r', 'm')",
+        quote_literal(&plan.source.table.sql())
     );
-    match server.client.query_typed_opt(&sql, &[(&table.name, Type::TEXT)]).await.map_err(sort)? {
-        None => about.fail("watermark_row", ErrorKind::Contract, "it has no watermark row", "dwh migrate"),
-        Some(row) => {
-            if let Some(holder) = row.get::<_, Option<String>>(0) {
-                let since: Option<String> = row.get(1);
-                about.warn(
-                    "lease",
-                    format!("{holder} has worked on it since {}", since.unwrap_or_default()),
-                    "wait for it, or see whether it still lives: `dwh status` shows its last run",
-                );
-            }
+    let Some(bytes) = server.survey.look(&sql).await?.and_then(|row| row.get::<_, Option<i64>>(0)) else {
+        return Ok(None);
+    };
+    let share = match history {
+        Some(history) if plan.table.window.0 > 0 && history.0 > plan.table.window.0 => {
+            plan.table.window.0 as f64 / history.0 as f64
         }
-    }
-    Ok(())
+        _ => 1.0,
+    };
+    Ok(Some(Size { table: plan.table.name.clone(), bytes: (bytes as f64 * share * 2.0) as u64 }))
 }

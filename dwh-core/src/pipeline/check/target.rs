@@ -1,29 +1,57 @@
 //! What the target must have: two roles, a login without more rights than it needs, and the control schema.
 
+use std::collections::BTreeMap;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::{About, Server, open};
+use super::about::About;
+use super::server::{Server, open};
+use super::words::Word;
 use crate::config::{Config, TargetConfig};
-use crate::connect::sort;
 use crate::error::{ErrorKind, Result};
-use crate::migrate;
+use crate::migrate::{self, Migration};
 use crate::schema::{TableRef, quote_ident};
 
 /// Looks at the target; `None` if it cannot be reached.
 pub(super) async fn check(config: &Config, about: &mut About<'_>) -> Option<Server> {
     let target = &config.target;
-    let server = open(&target.url, &config.environment, about).await?;
+    // A table has two while it works.
+    let wanted = 2 * target.connections.min(config.tables.len());
+    let server = open(&target.url, &config.environment, wanted, about).await?;
+    let looked = writable(&server, about).await;
+    about.unless(Word::Writable, looked);
     let looked = login(&server, target, about).await;
-    about.unless("login", looked);
+    about.unless(Word::Login, looked);
     for role in [&target.owner_role, &target.reader_role] {
         let looked = exists(&server, role, about).await;
-        about.unless("role", looked);
+        about.unless(Word::Role, looked);
     }
     let looked = reader(&server, config, about).await;
-    about.unless("reader", looked);
+    about.unless(Word::Reader, looked);
     let looked = control(&server, target, about).await;
-    about.unless("control_schema", looked);
+    about.unless(Word::ControlSchema, looked);
     Some(server)
+}
+
+/// It is no standby, and transactions may write.
+async fn writable(server: &Server, about: &mut About<'_>) -> Result<()> {
+    let sql = "select pg_catalog.pg_is_in_recovery(), \
+               pg_catalog.current_setting('default_transaction_read_only')::boolean, pg_catalog.current_database()::text";
+    let row = server.ask_one(sql, &[]).await?;
+    if row.get(0) {
+        let remedy = "name its primary in `url` of `[target]`";
+        about.fail(Word::Writable, ErrorKind::Contract, "it is a standby, which only reads", remedy);
+    } else if row.get(1) {
+        let (role, database) = (quote_ident(&server.role), quote_ident(row.get(2)));
+        about.fail(
+            Word::Writable,
+            ErrorKind::Permission,
+            format!("`{}` only reads there: `default_transaction_read_only` is on", server.role),
+            format!("in the target: alter role {role} in database {database} set default_transaction_read_only = off;"),
+        );
+    } else {
+        about.ok(Word::Writable, "transactions may write");
+    }
+    Ok(())
 }
 
 /// The login works through the owner role, and is no superuser.
@@ -31,7 +59,7 @@ async fn login(server: &Server, target: &TargetConfig, about: &mut About<'_>) ->
     let (role, owner) = (quote_ident(&server.role), quote_ident(&target.owner_role));
     if server.superuser {
         about.fail(
-            "login",
+            Word::Login,
             ErrorKind::Permission,
             format!("`{}` is a superuser: a mistake in the configuration could change anything there", server.role),
             format!("in the target: create role dwh_loader login in role {owner}; \\password dwh_loader"),
@@ -41,11 +69,11 @@ async fn login(server: &Server, target: &TargetConfig, about: &mut About<'_>) ->
     let sql = "select exists (select from pg_catalog.pg_roles where rolname = $1 and not pg_catalog.pg_has_role(oid, 'usage')), \
                pg_catalog.has_database_privilege(pg_catalog.current_database(), 'temporary'), \
                pg_catalog.current_database()::text";
-    let row = server.client.query_typed_one(sql, &[(&target.owner_role, Type::TEXT)]).await.map_err(sort)?;
+    let row = server.ask_one(sql, &[(&target.owner_role, Type::TEXT)]).await?;
     let (stranger, temporary, database): (bool, bool, String) = (row.get(0), row.get(1), row.get(2));
     if stranger {
         about.fail(
-            "login",
+            Word::Login,
             ErrorKind::Permission,
             format!("`{}` is no member of `{}`", server.role, target.owner_role),
             format!("in the target: grant {owner} to {role};"),
@@ -53,14 +81,14 @@ async fn login(server: &Server, target: &TargetConfig, about: &mut About<'_>) ->
     }
     if !temporary {
         about.fail(
-            "login",
+            Word::Login,
             ErrorKind::Permission,
             format!("`{}` may not make the temporary table that rows are staged in", server.role),
             format!("in the target: grant temporary on database {} to {role};", quote_ident(&database)),
         );
     }
     if !stranger && temporary {
-        about.ok("login", format!("`{}` is no superuser", server.role));
+        about.ok(Word::Login, format!("`{}` is no superuser", server.role));
     }
     Ok(())
 }
@@ -68,16 +96,10 @@ async fn login(server: &Server, target: &TargetConfig, about: &mut About<'_>) ->
 async fn exists(server: &Server, role: &str, about: &mut About<'_>) -> Result<()> {
     let sql = "select rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls \
                from pg_catalog.pg_roles where rolname = $1";
-    match server
-        .client
-        .query_typed_opt(sql, &[(&role, Type::TEXT)])
-        .await
-        .map_err(sort)?
-        .map(|row| row.get::<_, bool>(0))
-    {
-        Some(false) => about.ok("role", format!("role `{role}` is there")),
+    match server.ask(sql, &[(&role, Type::TEXT)]).await?.first().map(|row| row.get::<_, bool>(0)) {
+        Some(false) => about.ok(Word::Role, format!("role `{role}` is there")),
         Some(true) => about.fail(
-            "role",
+            Word::Role,
             ErrorKind::Contract,
             format!("role `{role}` may do more than it needs"),
             format!(
@@ -86,7 +108,7 @@ async fn exists(server: &Server, role: &str, about: &mut About<'_>) -> Result<()
             ),
         ),
         None => about.fail(
-            "role",
+            Word::Role,
             ErrorKind::Contract,
             format!("role `{role}` is missing"),
             format!("in the target: create role {} nologin; -- or let `dwh migrate` do it", quote_ident(role)),
@@ -106,18 +128,18 @@ async fn reader(server: &Server, config: &Config, about: &mut About<'_>) -> Resu
                where n.nspname = any ($1) and c.relkind in ('r', 'p', 'v', 'f') \
                and pg_catalog.has_table_privilege(r.oid, c.oid, 'insert, update, delete, truncate') order by 1, 2";
     let values: [(&(dyn ToSql + Sync), Type); 2] = [(&schemas, Type::TEXT_ARRAY), (&target.reader_role, Type::TEXT)];
-    let rows = server.client.query_typed(sql, &values).await.map_err(sort)?;
+    let rows = server.ask(sql, &values).await?;
     let writable: Vec<TableRef> =
         rows.iter().map(|row| TableRef::new(row.get::<_, String>(0), row.get::<_, String>(1))).collect();
     if writable.is_empty() {
-        about.ok("reader", format!("`{}` writes nothing", target.reader_role));
+        about.ok(Word::Reader, format!("`{}` writes nothing", target.reader_role));
         return Ok(());
     }
     let (reader, owner) = (quote_ident(&target.reader_role), quote_ident(&target.owner_role));
     let quoted: Vec<String> = writable.iter().map(TableRef::sql).collect();
     let list: Vec<String> = writable.iter().map(ToString::to_string).collect();
     about.fail(
-        "reader",
+        Word::Reader,
         ErrorKind::Contract,
         format!("`{}` may write to {}", target.reader_role, list.join(", ")),
         format!(
@@ -129,26 +151,30 @@ async fn reader(server: &Server, config: &Config, about: &mut About<'_>) -> Resu
 }
 
 async fn control(server: &Server, target: &TargetConfig, about: &mut About<'_>) -> Result<()> {
-    let applied = if has_control(server, target).await? {
-        let sql = format!("select name from {}.schema_migrations", quote_ident(&target.control_schema));
-        server.client.query_typed(&sql, &[]).await.map_err(sort)?.iter().map(|row| row.get(0)).collect()
-    } else {
-        Vec::<String>::new()
-    };
-    let missing: Vec<&str> = migrate::render(target)
-        .iter()
-        .map(|migration| migration.name)
-        .filter(|name| !applied.iter().any(|applied| applied == name))
-        .collect();
-    if missing.is_empty() {
-        about.ok("control_schema", format!("schema `{}` has all migrations", target.control_schema));
-    } else {
+    let mut applied: BTreeMap<String, String> = BTreeMap::new();
+    if has_control(server, target).await? {
+        let sql = format!("select name, checksum from {}.schema_migrations", quote_ident(&target.control_schema));
+        applied = server.ask(&sql, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect();
+    }
+    let migrations = migrate::render(target);
+    let missing: Vec<&str> =
+        migrations.iter().map(|migration| migration.name).filter(|name| !applied.contains_key(*name)).collect();
+    let is_other =
+        |migration: &&Migration| applied.get(migration.name).is_some_and(|checksum| *checksum != migration.checksum);
+    let others: Vec<&str> = migrations.iter().filter(is_other).map(|migration| migration.name).collect();
+    let schema = &target.control_schema;
+    if !missing.is_empty() {
+        let message = format!("schema `{schema}` lacks {}", missing.join(", "));
+        about.fail(Word::ControlSchema, ErrorKind::Contract, message, "dwh migrate");
+    } else if !others.is_empty() {
         about.fail(
-            "control_schema",
+            Word::ControlSchema,
             ErrorKind::Contract,
-            format!("schema `{}` lacks {}", target.control_schema, missing.join(", ")),
-            "dwh migrate",
+            format!("schema `{schema}` got {} with other contents or other names", others.join(", ")),
+            "the names in `[target]` stay as they were when it was applied; for other names, take another `control_schema`",
         );
+    } else {
+        about.ok(Word::ControlSchema, format!("schema `{schema}` has all migrations"));
     }
     Ok(())
 }
@@ -157,5 +183,5 @@ async fn control(server: &Server, target: &TargetConfig, about: &mut About<'_>) 
 pub(super) async fn has_control(server: &Server, target: &TargetConfig) -> Result<bool> {
     let sql = "select exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
                where n.nspname = $1 and c.relname = 'schema_migrations')";
-    Ok(server.client.query_typed_one(sql, &[(&target.control_schema, Type::TEXT)]).await.map_err(sort)?.get(0))
+    Ok(server.ask_one(sql, &[(&target.control_schema, Type::TEXT)]).await?.get(0))
 }

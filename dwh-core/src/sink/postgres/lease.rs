@@ -8,7 +8,6 @@ use tokio_postgres::types::Type;
 use super::PgSink;
 use super::pool::opening;
 use crate::connect::sort;
-use crate::control::lease_name;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::{Lease, TableState};
 use crate::watermark::Micros;
@@ -31,7 +30,7 @@ impl PgLease {
     pub(super) async fn take(sink: &PgSink, table: &str, wait: bool) -> Result<Self> {
         let client = sink.connector.connect().await?;
         client.batch_execute(&opening(Micros::ZERO)).await.map_err(sort)?;
-        let name = lease_name(sink.control.schema(), table);
+        let name = sink.control.lease_name(table);
         let lock = "select pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
         // Asked again and again, not waited for at the server: a waiting session would outlive a caller that gives up.
         while !client.query_typed_one(lock, &[(&name, Type::TEXT)]).await.map_err(sort)?.get::<_, bool>(0) {

@@ -46,7 +46,7 @@ pub(super) async fn check(client: &Client, table: &TableConfig, schema: &TableSc
     }
     if row.get("row_security") {
         return Err(fail(format!("row security hides rows of {relation} from role `{role}`")).with_hint(format!(
-            "a part of a table is never copied as the whole: `alter role {to} bypassrls;` in the source"
+            "in the source: alter role {to} bypassrls; -- a part of a table is never copied as the whole"
         )));
     }
     Ok(())

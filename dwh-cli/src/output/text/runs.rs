@@ -1,0 +1,191 @@
+//! The run log, and one run of it in words.
+
+use dwh_core::config::Mode;
+use dwh_core::pipeline::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
+use dwh_core::sink::RunRecord;
+use dwh_core::{RunKind, Timestamp};
+use serde::Serialize;
+
+use super::state;
+use crate::output::table::{Table, Tone, plain};
+use crate::output::{Paint, Show, human, printable};
+
+/// Rows of the run log.
+#[derive(Debug, Serialize)]
+pub struct Runs {
+    /// The newest first.
+    pub runs: Vec<RunRecord>,
+}
+
+impl Show for Runs {
+    fn text(&self, paint: Paint) -> String {
+        if self.runs.is_empty() {
+            return "no runs\n".to_owned();
+        }
+        let columns = [
+            ">run",
+            "table",
+            "mode",
+            "started",
+            ">took",
+            "status",
+            ">extracted",
+            ">loaded",
+            ">different",
+            "watermark",
+            "error",
+        ];
+        let mut table = Table::new(&columns, paint);
+        for run in &self.runs {
+            table.row([
+                plain(run.run_id.to_string()),
+                plain(&run.table_name),
+                plain(what(run)),
+                plain(human::moment(Some(run.run_started_at))),
+                plain(took(run.run_started_at, run.run_finished_at)),
+                state(run.status, false),
+                rows(run.rows_extracted),
+                rows(run.rows_loaded),
+                rows(run.rows_different),
+                plain(human::moment(run.watermark)),
+                plain(run.error_message.clone().unwrap_or_default()),
+            ]);
+        }
+        table.text()
+    }
+}
+
+/// How the table is moved, or what else the run was made for.
+fn what(run: &RunRecord) -> &'static str {
+    match run.kind {
+        RunKind::Run => run.mode.map_or("-", |mode| mode.as_str()),
+        other => other.as_str(),
+    }
+}
+
+fn took(from: Timestamp, to: Option<Timestamp>) -> String {
+    to.map_or_else(|| "-".to_owned(), |to| human::seconds(to.since(from).as_seconds()))
+}
+
+fn rows(count: Option<i64>) -> (String, Tone) {
+    plain(number(count))
+}
+
+fn number(count: Option<i64>) -> String {
+    count.and_then(|count| u64::try_from(count).ok()).map_or_else(|| "-".to_owned(), human::count)
+}
+
+impl Show for RunDetails {
+    fn text(&self, paint: Paint) -> String {
+        let run = &self.run;
+        let (word, tone) = state(run.status, false);
+        let word = match tone {
+            Tone::Good => paint.good(&word),
+            Tone::Bad => paint.bad(&word),
+            Tone::Plain | Tone::Warn => word,
+        };
+        let mut text = format!("run {} of table `{}`: {word}\n\n", run.run_id, printable(&run.table_name));
+        let mut line = |name: &str, value: &str| {
+            let value = printable(value).replace(['\n', '\t'], " ");
+            text.push_str(&format!("{name:<10} {value}\n"));
+        };
+        line("kind", &kind(run));
+        line("began", &human::moment(Some(run.run_started_at)));
+        let ended = |seconds| format!("{}, after {}", human::moment(run.run_finished_at), human::seconds(seconds));
+        line("ended", &self.seconds.map_or_else(|| "-".to_owned(), ended));
+        line("window", &window(run));
+        line("watermark", &human::moment(run.watermark));
+        line("bound", self.bound.as_deref().unwrap_or("-"));
+        line("rows", &counts(run));
+        line(
+            "bytes",
+            &run.bytes.and_then(|bytes| u64::try_from(bytes).ok()).map_or_else(|| "-".to_owned(), human::bytes),
+        );
+        line("sha256", run.sha256.as_deref().unwrap_or("-"));
+        line("attempt", &run.attempt.to_string());
+        line("host", run.host.as_deref().unwrap_or("-"));
+        line("engine", run.engine_version.as_deref().unwrap_or("-"));
+        line("csv", &csv(&self.csv));
+        line("manifest", &self.manifest.as_ref().map_or_else(|| "-".to_owned(), manifest));
+        line("previous", &self.previous.as_ref().map_or_else(|| "-".to_owned(), neighbour));
+        line("next", &self.next.as_ref().map_or_else(|| "-".to_owned(), neighbour));
+        line("error", run.error_message.as_deref().unwrap_or("-"));
+        line("to do", self.advice.as_deref().unwrap_or("nothing"));
+        text
+    }
+}
+
+fn kind(run: &RunRecord) -> String {
+    run.mode.map_or_else(|| run.kind.to_string(), |mode| format!("{}, {}", run.kind, mode.as_str()))
+}
+
+fn window(run: &RunRecord) -> String {
+    if run.mode.is_some_and(|mode| mode != Mode::Incremental) {
+        return "the whole table".to_owned();
+    }
+    // Not known before the CSV is complete.
+    if run.watermark.is_none() {
+        return "-".to_owned();
+    }
+    let moment = |at| human::moment(Some(at));
+    let from = run.window_low.map_or_else(|| "from the first row on".to_owned(), |at| format!("after {}", moment(at)));
+    format!("{from}, up to {}", run.window_high.map_or_else(|| "what was visible".to_owned(), moment))
+}
+
+fn counts(run: &RunRecord) -> String {
+    let late = match run.rows_late {
+        None | Some(0) => String::new(),
+        late => format!(" ({} of them below the window, delivered late)", number(late)),
+    };
+    format!(
+        "{} extracted{late}, {} loaded, {} identical, {} different",
+        number(run.rows_extracted),
+        number(run.rows_loaded),
+        number(run.rows_identical),
+        number(run.rows_different)
+    )
+}
+
+fn csv(csv: &CsvReport) -> String {
+    let path = csv.path.as_deref().unwrap_or("-");
+    let size = csv.stored_bytes.map(|bytes| format!(", {}", human::bytes(bytes))).unwrap_or_default();
+    let complete = if csv.complete { "" } else { ", without a manifest" };
+    let text = match csv.place {
+        CsvPlace::None => "none was written".to_owned(),
+        CsvPlace::Exports => format!("in exports/: {path}{size}{complete}"),
+        CsvPlace::Processed => format!("in processed/: {path}{size}{complete}"),
+        CsvPlace::Both => format!("in exports/ and in processed/: {path}{size}{complete}"),
+        CsvPlace::Gone => format!("gone, by `dwh prune` or otherwise; it was {path}"),
+        CsvPlace::Unknown => format!("the blob store does not say; it was {path}"),
+    };
+    csv.error.as_ref().map_or_else(|| text.clone(), |error| format!("{text} ({})", error.message))
+}
+
+fn manifest(manifest: &ManifestReport) -> String {
+    let mut text = human::many(manifest.columns, "column");
+    if !manifest.key.is_empty() {
+        text.push_str(&format!(", key ({})", manifest.key.join(", ")));
+    }
+    if let Some(snapshot) = &manifest.snapshot {
+        let source = &snapshot.identity;
+        text.push_str(&format!(
+            "; snapshot {}:{} of {}, database {} of cluster {}, PostgreSQL {}{}",
+            snapshot.xmin,
+            snapshot.xmax,
+            human::moment(Some(snapshot.taken_at)),
+            source.database,
+            source.system_identifier,
+            source.server_version,
+            if source.in_recovery { ", a standby" } else { "" }
+        ));
+    }
+    text
+}
+
+fn neighbour(other: &NeighbourReport) -> String {
+    match other.joins {
+        Some(true) => format!("run {}, the windows join", other.run_id),
+        Some(false) => format!("run {}, TIME LIES BETWEEN THE WINDOWS: `dwh recover` says what to do", other.run_id),
+        None => format!("run {}", other.run_id),
+    }
+}

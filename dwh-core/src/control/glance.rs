@@ -1,0 +1,40 @@
+//! The clock, the watermark rows and the holders of tables, read without taking any.
+
+use tokio_postgres::types::Type;
+use tokio_postgres::{GenericClient, Row};
+
+use super::{Control, STATE, table_state, value};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sink::{Glance, LeaseHolder, TableGlance};
+
+/// Whether an advisory lock of the key is held: `lease_holder` proves nothing, for a killed process takes nothing back.
+const HELD: &str = "select exists (select from pg_catalog.pg_locks l where l.locktype = 'advisory' and l.granted \
+     and l.objsubid = 1 and l.classid::bigint = (key >> 32) & 4294967295 and l.objid::bigint = key & 4294967295 \
+     and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())) as held";
+
+impl Control {
+    /// The name whose advisory lock is the lease of a table.
+    pub(crate) fn lease_name(&self, table: &str) -> String {
+        format!("dwh {} {table}", self.schema)
+    }
+
+    /// The clock, all watermark rows, and who holds which table.
+    pub(crate) async fn glance(&self, client: &impl GenericClient) -> Result<Glance> {
+        let clock = self.ask(client, "select pg_catalog.clock_timestamp() as now", &[]).await?;
+        let now = clock.first().ok_or_else(|| Error::new(ErrorKind::Internal, "target: no clock came back"))?;
+        let sql = format!(
+            "select table_name, {STATE}, case when held then coalesce(lease_holder, 'unknown') end as holder, \
+             coalesce(lease_since, pg_catalog.clock_timestamp()) as since from {}, \
+             lateral (select pg_catalog.hashtextextended($1 || table_name, 0) as key) k, lateral ({HELD}) h",
+            self.watermarks()
+        );
+        let rows = self.ask(client, &sql, &[(&self.lease_name(""), Type::TEXT)]).await?;
+        Ok(Glance { now: value(now, "now")?, tables: rows.iter().map(table_glance).collect::<Result<_>>()? })
+    }
+}
+
+fn table_glance(row: &Row) -> Result<(String, TableGlance)> {
+    let since = value(row, "since")?;
+    let holder = value::<Option<String>>(row, "holder")?.map(|host| LeaseHolder { host, since });
+    Ok((value(row, "table_name")?, TableGlance { state: table_state(row)?, holder }))
+}

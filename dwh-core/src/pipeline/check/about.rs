@@ -1,0 +1,53 @@
+//! Findings about one subject.
+
+use super::words::Word;
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::{CheckReport, Finding, Severity};
+
+/// Findings about one subject.
+pub(super) struct About<'a> {
+    pub(super) subject: String,
+    pub(super) report: &'a mut CheckReport,
+}
+
+impl<'a> About<'a> {
+    pub(super) fn new(subject: impl Into<String>, report: &'a mut CheckReport) -> Self {
+        Self { subject: subject.into(), report }
+    }
+
+    /// A table as the subject.
+    pub(super) fn table(name: &str, report: &'a mut CheckReport) -> Self {
+        Self::new(format!("table `{name}`"), report)
+    }
+
+    fn add(&mut self, severity: Severity, check: Word, message: String, remedy: Option<String>, exit_code: u8) {
+        let (subject, check) = (self.subject.clone(), check.as_str().to_owned());
+        self.report.findings.push(Finding { severity, subject, check, message, remedy, exit_code });
+    }
+
+    pub(super) fn ok(&mut self, check: Word, message: impl Into<String>) {
+        self.add(Severity::Ok, check, message.into(), None, 0);
+    }
+
+    pub(super) fn warn(&mut self, check: Word, message: impl Into<String>, remedy: impl Into<String>) {
+        self.add(Severity::Warning, check, message.into(), Some(remedy.into()), 0);
+    }
+
+    pub(super) fn fail(&mut self, check: Word, kind: ErrorKind, message: impl Into<String>, remedy: impl Into<String>) {
+        self.add(Severity::Failure, check, message.into(), Some(remedy.into()), kind.row().exit_code);
+    }
+
+    /// An error as a failure, without the subject that both name.
+    pub(super) fn error(&mut self, check: Word, error: &Error) {
+        let chain = error.chain();
+        let message = chain.strip_prefix(&format!("{}: ", self.subject)).unwrap_or(&chain);
+        self.add(Severity::Failure, check, message.to_owned(), Some(error.hint().to_owned()), error.exit_code());
+    }
+
+    /// What kept a check from being made.
+    pub(super) fn unless(&mut self, check: Word, done: Result<()>) {
+        if let Err(error) = done {
+            self.error(check, &error);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What stands between a load and its rows: drift, the key, missing types and rights, row security, triggers, rules, and
+//! constraints that the source does not have.
+
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::about::About;
+use super::server::Server;
+use super::words::Word;
+use crate::catalog;
+use crate::config::{Mode, TableConfig};
+use crate::error::{ErrorKind, Result};
+use crate::plan::{Plan, UPLOADED_AT, missing_extension_hint};
+use crate::schema::{TableSchema, quote_ident};
+use crate::source::survey::TableFacts;
+
+/// Rights and what acts on rows, of one table.
+const OBSTACLES: &str = "select pg_catalog.has_table_privilege(c.oid, 'select') \
+     and pg_catalog.has_table_privilege(c.oid, 'insert') and pg_catalog.has_table_privilege(c.oid, $3), \
+     pg_catalog.row_security_active(c.oid), \
+     array(select tgname::text from pg_catalog.pg_trigger \
+         where tgrelid = c.oid and not tgisinternal and tgenabled in ('O', 'A') order by 1), \
+     array(select rulename::text from pg_catalog.pg_rewrite \
+         where ev_class = c.oid and rulename <> '_RETURN' and ev_enabled in ('O', 'A') order by 1) \
+     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+     where n.nspname = $1 and c.relname = $2";
+
+/// Checks and foreign keys of a table, and foreign keys that lead to it (`r`), with the table that has them.
+const CONSTRAINTS: &str = "select k.conname::text, case when k.confrelid = c.oid and k.conrelid <> c.oid then 'r' \
+     else k.contype::text end, pg_catalog.format('%I.%I', o.nspname, t.relname) \
+     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+     join pg_catalog.pg_constraint k on (k.conrelid = c.oid and k.contype in ('c', 'f')) \
+         or (k.confrelid = c.oid and k.contype = 'f') \
+     join pg_catalog.pg_class t on t.oid = k.conrelid join pg_catalog.pg_namespace o on o.oid = t.relnamespace \
+     where n.nspname = $1 and c.relname = $2 order by 1";
+
+/// Unique indexes and exclusion constraints: name, columns (none for expressions), and what removes it.
+const UNIQUES: &str = "select x.relname::text, case when 0 = any (i.indkey::int2[]) or i.indisexclusion then '{}' else \
+     array(select a.attname::text from pg_catalog.unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) u(number) \
+         join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = u.number) end, \
+     case when k.oid is null then pg_catalog.format('drop index %I.%I;', n.nspname, x.relname) \
+         else pg_catalog.format('alter table %I.%I drop constraint %I;', n.nspname, c.relname, k.conname) end \
+     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+     join pg_catalog.pg_index i on i.indrelid = c.oid and (i.indisunique or i.indisexclusion) \
+     join pg_catalog.pg_class x on x.oid = i.indexrelid \
+     left join pg_catalog.pg_constraint k on k.conindid = i.indexrelid and k.conrelid = c.oid and k.contype in ('p', 'u', 'x') \
+     where n.nspname = $1 and c.relname = $2 order by 1";
+
+pub(super) async fn check(
+    plan: &Plan,
+    facts: Option<&TableFacts>,
+    server: &Server,
+    about: &mut About<'_>,
+) -> Result<()> {
+    let bronze = catalog::describe(&server.survey.client, &plan.table.target).await?;
+    match plan.check_bronze(bronze.as_ref()) {
+        Ok(()) => about.ok(Word::Bronze, format!("{} fits", plan.table.target)),
+        Err(error) => {
+            let word = match error.kind() {
+                ErrorKind::Drift => Word::Drift,
+                ErrorKind::Contract => Word::Key,
+                _ => Word::Bronze,
+            };
+            about.error(word, &error);
+        }
+    }
+    let Some(bronze) = bronze else { return types(plan, facts, server, about).await };
+    obstacles(server, &plan.table, &bronze, about).await?;
+    uniques(plan, &bronze, server, about).await?;
+    constraints(plan, &bronze, server, about).await
+}
+
+/// Types that `dwh migrate` would not find.
+async fn types(plan: &Plan, facts: Option<&TableFacts>, server: &Server, about: &mut About<'_>) -> Result<()> {
+    let Some(facts) = facts else { return Ok(()) };
+    // A column that `select` casts has another type by now.
+    let delivered = |column: &str, name: &str| {
+        plan.columns.iter().any(|own| own.column.name == column && own.column.bare_type().contains(name))
+    };
+    let wanted: Vec<_> = facts.types.iter().filter(|t| delivered(&t.column, &t.name)).collect();
+    let names: Vec<String> = wanted.iter().map(|t| t.name.clone()).collect();
+    let known = server.survey.known_types(&names).await?;
+    let mut missing: Vec<_> = wanted.into_iter().filter(|t| !known.contains(&t.name)).collect();
+    missing.sort_by(|a, b| a.name.cmp(&b.name));
+    missing.dedup_by(|a, b| a.name == b.name);
+    for found in missing {
+        let remedy = match &found.extension {
+            Some(extension) => {
+                format!("in the target: create extension if not exists {}; -- as a superuser", quote_ident(extension))
+            }
+            None => format!(
+                "{}; or copy it as `{}`: [table.select] {} = \"t.{}::{}\"",
+                missing_extension_hint(&found.name),
+                found.plain,
+                found.column,
+                quote_ident(&found.column).replace('"', "\\\""),
+                found.plain
+            ),
+        };
+        about.fail(
+            Word::Type,
+            ErrorKind::Contract,
+            format!("the target has no type `{}`, which column `{}` has", found.name, found.column),
+            remedy,
+        );
+    }
+    Ok(())
+}
+
+fn names(bronze: &TableSchema) -> [(&(dyn ToSql + Sync), Type); 2] {
+    [(&bronze.table.schema, Type::TEXT), (&bronze.table.name, Type::TEXT)]
+}
+
+async fn obstacles(server: &Server, table: &TableConfig, bronze: &TableSchema, about: &mut About<'_>) -> Result<()> {
+    let right = if table.mode == Mode::Snapshot { "truncate" } else { "update" };
+    let [schema, relation] = names(bronze);
+    let row = server.ask_one(OBSTACLES, &[schema, relation, (&right, Type::TEXT)]).await?;
+    let (name, role) = (bronze.table.sql(), quote_ident(&server.role));
+    if !row.get::<_, bool>(0) {
+        about.fail(
+            Word::Rights,
+            ErrorKind::Permission,
+            format!("`{}` may not load {}", server.role, bronze.table),
+            format!("in the target: grant select, insert, update, truncate on {name} to {role};"),
+        );
+    }
+    if row.get(1) {
+        about.fail(
+            Word::RowSecurity,
+            ErrorKind::Permission,
+            format!("row security of {} would hide rows from the load", bronze.table),
+            format!("in the target: alter table {name} disable row level security;"),
+        );
+    }
+    let (triggers, rules): (Vec<String>, Vec<String>) = (row.get(2), row.get(3));
+    for (word, names) in [(Word::Trigger, triggers), (Word::Rule, rules)] {
+        for found in names {
+            let what = word.as_str();
+            about.warn(
+                word,
+                format!(
+                    "{what} `{found}` of {} may change or drop rows, and then the load is rolled back",
+                    bronze.table
+                ),
+                format!("in the target: drop {what} {} on {name};", quote_ident(&found)),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A unique index beside the key refuses rows that the source holds: `ON CONFLICT` knows of one index only.
+async fn uniques(plan: &Plan, bronze: &TableSchema, server: &Server, about: &mut About<'_>) -> Result<()> {
+    for row in server.ask(UNIQUES, &names(bronze)).await? {
+        let columns: Vec<String> = row.get(1);
+        let Some(message) = clash(plan, bronze, &row, &columns) else { continue };
+        let remedy = format!("in the target: {}", row.get::<_, &str>(2));
+        if plan.table.mode == Mode::Scd {
+            about.fail(Word::OtherUnique, ErrorKind::Contract, message, remedy);
+        } else {
+            about.warn(Word::OtherUnique, message, remedy);
+        }
+    }
+    Ok(())
+}
+
+fn clash(plan: &Plan, bronze: &TableSchema, row: &Row, columns: &[String]) -> Option<String> {
+    let index = format!("`{}` of {}", row.get::<_, &str>(0), bronze.table);
+    let has = |name: &str| columns.iter().any(|column| column == name);
+    match plan.table.mode {
+        // What holds the whole key cannot be violated by rows of different keys.
+        Mode::Incremental if !columns.is_empty() && plan.table.key.iter().all(|name| has(name)) => None,
+        Mode::Incremental => Some(format!(
+            "{index} is a second rule of uniqueness: a row with a new key and an old value there stops every load"
+        )),
+        Mode::Scd if has(UPLOADED_AT) => None,
+        Mode::Scd => Some(format!("{index} lets in no second copy: it does not hold `{UPLOADED_AT}`")),
+        Mode::Snapshot => {
+            let kept = plan.source.keys.iter().any(|key| {
+                !key.columns.is_empty()
+                    && (key.unusable.is_none() || key.is_deferrable())
+                    && key.columns.iter().all(|name| has(name))
+            });
+            (!kept).then(|| format!("{index} refuses rows that the source does not keep apart"))
+        }
+    }
+}
+
+async fn constraints(plan: &Plan, bronze: &TableSchema, server: &Server, about: &mut About<'_>) -> Result<()> {
+    for row in server.ask(CONSTRAINTS, &names(bronze)).await? {
+        let (name, kind, table): (String, &str, &str) = (row.get(0), row.get(1), row.get(2));
+        let remedy = format!("in the target: alter table {table} drop constraint {};", quote_ident(&name));
+        let snapshot = plan.table.mode == Mode::Snapshot;
+        match kind {
+            "r" if snapshot => about.fail(
+                Word::Constraint,
+                ErrorKind::Contract,
+                format!("foreign key `{name}` of {table} leads here, so the table cannot be emptied for a new copy"),
+                remedy,
+            ),
+            // Rows of an incremental table stay.
+            "r" => {}
+            "f" => about.warn(
+                Word::Constraint,
+                format!("foreign key `{name}` refuses rows that come before those they point to"),
+                remedy,
+            ),
+            _ => about.warn(Word::Constraint, format!("check `{name}` may refuse rows that the source has"), remedy),
+        }
+    }
+    Ok(())
+}

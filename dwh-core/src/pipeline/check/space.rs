@@ -1,0 +1,104 @@
+//! Free space: of the spool, against the largest CSV that is to be expected, and of a store that is a folder.
+
+use std::path::Path;
+
+use super::about::About;
+use super::words::Word;
+use crate::blob::LocalBlobs;
+use crate::disk::{self, Space};
+use crate::error::{ErrorKind, Result};
+use crate::pipeline::{CheckReport, Pipeline};
+
+/// The file system is better not fuller than this.
+const FULL_PERCENT: f64 = 80.0;
+
+/// How large a CSV of a table may be.
+pub(super) struct Size {
+    pub(super) table: String,
+    pub(super) bytes: u64,
+}
+
+pub(super) fn check(pipeline: &Pipeline, mut sizes: Vec<Size>, report: &mut CheckReport) {
+    let config = pipeline.config();
+    sizes.sort_by_key(|size| std::cmp::Reverse(size.bytes));
+    let mut about = About::new("spool", report);
+    let spool = std::env::temp_dir();
+    let looked = look(&spool, &sizes, config.target.connections, "point TMPDIR at a larger disk", &mut about);
+    about.unless(Word::Space, looked);
+    if let Ok(store) = LocalBlobs::open(&config.blob.url) {
+        let mut about = About::new("blob", report);
+        let remedy = "give the store a larger disk; `dwh prune` removes files past their `[retention]`";
+        let looked = look(store.folder(), &sizes, config.target.connections, remedy, &mut about);
+        about.unless(Word::Space, looked);
+    }
+}
+
+fn look(folder: &Path, sizes: &[Size], at_once: usize, remedy: &str, about: &mut About<'_>) -> Result<()> {
+    let space = disk::space(folder)?;
+    judge(folder, space, sizes, at_once, remedy, about);
+    Ok(())
+}
+
+fn judge(folder: &Path, space: Space, sizes: &[Size], at_once: usize, remedy: &str, about: &mut About<'_>) {
+    let needed: u64 = sizes.iter().take(at_once).map(|size| size.bytes).sum();
+    let free = format!("{} of {} free in `{}`", size(space.free_bytes), size(space.total_bytes), folder.display());
+    let largest = sizes.first().map_or_else(String::new, |largest| {
+        format!("; the largest CSV may take {} (`{}`)", size(largest.bytes), largest.table)
+    });
+    let remedy = format!("{remedy}; a shorter `window` makes smaller files");
+    if needed > space.free_bytes {
+        let together = format!("{free}{largest}, those that are written at once {}", size(needed));
+        about.fail(Word::Space, ErrorKind::Disk, together, remedy);
+    } else if space.used_percent() > FULL_PERCENT {
+        about.warn(Word::Space, format!("{free}, less than 20 %{largest}"), remedy);
+    } else {
+        about.ok(Word::Space, format!("{free}{largest}"));
+    }
+}
+
+/// Bytes as people say them.
+fn size(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let mut number = bytes as f64 / 1024.0;
+    let mut unit = units[0];
+    for next in &units[1..] {
+        if number < 1024.0 {
+            break;
+        }
+        number /= 1024.0;
+        unit = next;
+    }
+    format!("{number:.1} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Size, judge, size};
+    use crate::disk::Space;
+    use crate::pipeline::check::about::About;
+    use crate::pipeline::{CheckReport, Finding, Severity};
+    use std::path::Path;
+
+    fn told(free_bytes: u64, total_bytes: u64, at_once: usize) -> Finding {
+        let sizes = [("trips", 40 << 30), ("pings", 30 << 30), ("devices", 1 << 10)]
+            .map(|(table, bytes)| Size { table: table.to_owned(), bytes });
+        let mut report = CheckReport::default();
+        let space = Space { free_bytes, total_bytes, device: 1 };
+        judge(Path::new("/tmp"), space, &sizes, at_once, "more disk", &mut About::new("spool", &mut report));
+        report.findings.pop().expect("finding")
+    }
+
+    #[test]
+    fn free_space_is_judged_by_what_a_run_may_write_at_once() {
+        let well = told(100 << 30, 200 << 30, 2);
+        assert_eq!(well.severity, Severity::Ok, "{well:?}");
+        assert!(well.message.contains("40.0 GiB (`trips`)"), "{well:?}");
+        assert_eq!(told(60 << 30, 100 << 30, 1).severity, Severity::Ok);
+        let short = told(60 << 30, 100 << 30, 2);
+        assert_eq!(short.severity, Severity::Failure, "{short:?}");
+        assert!(short.message.contains("70.0 GiB"), "{short:?}");
+        let full = told(100 << 30, 900 << 30, 2);
+        assert_eq!(full.severity, Severity::Warning, "{full:?}");
+        assert_eq!(size(512), "0.5 KiB");
+    }
+}

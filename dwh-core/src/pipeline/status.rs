@@ -1,0 +1,153 @@
+//! `status`: whether all is well, and if not, what is wrong and what to do about it.
+
+mod breach;
+mod judge;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use futures_util::TryStreamExt;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::blob::{BlobMeta, Folder};
+use crate::config::TableConfig;
+use crate::disk::{Space, space};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::Pipeline;
+use crate::pipeline::recover::run_id_of;
+use crate::run::RunState;
+use crate::sink::{Glance, RunFilter, RunRecord};
+use crate::watermark::Timestamp;
+
+use judge::{Facts, WEEK, table_status};
+
+pub use report::{
+    Breach, BreachCheck, DiskStatus, DiskUse, RunningRun, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
+};
+
+/// How many runs of a table `status` looks back at most; more than a run a minute for a day.
+const STATUS_RUNS: u32 = 2_000;
+
+impl Pipeline {
+    /// Whether all is well: freshness, lag, failures, rates and rows of every configured table, what waits in the blob
+    /// store, the disks of this machine, and what of it needs attention by `[thresholds]`. Takes no table.
+    ///
+    /// A blob store that does not answer is a breach; the rest is told all the same.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing; `Unreachable`, `Auth`.
+    pub async fn status(&self) -> Result<StatusReport> {
+        let (known, listed, disks) = tokio::join!(
+            self.known(),
+            self.complete_csvs(),
+            tokio::task::spawn_blocking({
+                let store = self.blobs.folder().map(Path::to_owned);
+                move || disks(store.as_deref())
+            })
+        );
+        let (glance, runs) = known?;
+        let (disks, same) = disks.map_err(|stopped| {
+            Error::new(ErrorKind::Internal, "disks: their free space was not asked for").with_source(stopped)
+        })?;
+        let store = StoreStatus { url: self.blobs.url().to_owned(), error: listed.as_ref().err().map(Into::into) };
+        let mut tables = Vec::new();
+        let mut breaches = Vec::new();
+        for (table, runs) in self.config.tables.iter().zip(&runs) {
+            let waiting = match &listed {
+                Ok(listed) => Some(self.waiting(table, listed, runs).await?),
+                Err(_) => None,
+            };
+            let glance_at = glance.tables.get(&table.name);
+            let facts = Facts { table, now: glance.now, runs, glance: glance_at, waiting: waiting.as_deref() };
+            let status = table_status(&facts);
+            breaches.extend(breach::of_table(&status, &table.thresholds));
+            tables.push(status);
+        }
+        breaches.extend(breach::of_project(&disks, same, &store, self.config.disk_used));
+        Ok(StatusReport {
+            project: self.config.project.name.clone(),
+            now: glance.now,
+            cadence_seconds: self.config.project.cadence.as_seconds(),
+            healthy: breaches.is_empty(),
+            tables,
+            disks,
+            store,
+            breaches,
+        })
+    }
+
+    /// What the sink knows: its clock, its watermark rows, and the runs of the last 7 days of each configured table, or
+    /// at least the newest one.
+    async fn known(&self) -> Result<(Glance, Vec<Vec<RunRecord>>)> {
+        let glance = self.sink.glance().await?;
+        let mut runs = Vec::new();
+        for table in &self.config.tables {
+            let newest = RunFilter { table: Some(table.name.clone()), limit: Some(1), ..RunFilter::default() };
+            let week = RunFilter { since: Some(glance.now.minus(WEEK)), limit: Some(STATUS_RUNS), ..newest.clone() };
+            let mut found = self.sink.runs(&week).await?;
+            if found.is_empty() {
+                found = self.sink.runs(&newest).await?;
+            }
+            runs.push(found);
+        }
+        Ok((glance, runs))
+    }
+
+    /// The CSV files in `exports/` that have a manifest, of all tables, in one listing.
+    async fn complete_csvs(&self) -> Result<Vec<BlobMeta>> {
+        let mut listed: Vec<BlobMeta> = self.blobs.list(&self.layout.folder(Folder::Exports)).try_collect().await?;
+        let manifests: BTreeSet<_> =
+            listed.iter().map(|meta| meta.key.clone()).filter(|key| key.is_manifest()).collect();
+        listed.retain(|meta| meta.key.is_csv() && manifests.contains(&meta.key.manifest()));
+        Ok(listed)
+    }
+
+    /// When the runs began whose CSV files wait for their load; those that are loaded only wait to be moved.
+    async fn waiting(&self, table: &TableConfig, listed: &[BlobMeta], runs: &[RunRecord]) -> Result<Vec<Timestamp>> {
+        let prefix = self.layout.prefix(Folder::Exports, &table.name);
+        let mut began = Vec::new();
+        for meta in listed.iter().filter(|meta| meta.key.as_str().starts_with(&prefix)) {
+            let run_id = run_id_of(&meta.key);
+            let record = match (run_id, runs.iter().find(|run| Some(run.run_id) == run_id)) {
+                (_, Some(run)) => Some(run.clone()),
+                (Some(run_id), None) => self.record_of(table, run_id).await?,
+                (None, None) => None,
+            };
+            match record {
+                Some(run) if run.status == RunState::Loaded => {}
+                Some(run) => began.push(run.run_started_at),
+                None => began.push(meta.modified),
+            }
+        }
+        Ok(began)
+    }
+}
+
+/// The disks of this machine that a run needs, and whether both folders lie on one.
+fn disks(store: Option<&Path>) -> (Vec<DiskStatus>, bool) {
+    let spool = std::env::temp_dir();
+    let folders = [(DiskUse::Spool, Some(spool.as_path())), (DiskUse::Store, store)];
+    let asked: Vec<_> = folders
+        .into_iter()
+        .filter_map(|(used_for, folder)| Some((used_for, folder?)))
+        .map(|(used_for, folder)| (used_for, folder, space(folder)))
+        .collect();
+    let same = match asked.as_slice() {
+        [(_, _, Ok(spool)), (_, _, Ok(store))] => spool.device == store.device,
+        _ => false,
+    };
+    (asked.into_iter().map(|(used_for, folder, space)| disk(used_for, folder, &space)).collect(), same)
+}
+
+fn disk(used_for: DiskUse, folder: &Path, space: &Result<Space>) -> DiskStatus {
+    let known = space.as_ref().ok();
+    DiskStatus {
+        used_for,
+        folder: folder.display().to_string(),
+        used_percent: known.map(|space| space.used_percent()),
+        free_bytes: known.map(|space| space.free_bytes),
+        total_bytes: known.map(|space| space.total_bytes),
+        error: space.as_ref().err().map(Into::into),
+    }
+}

@@ -1,0 +1,268 @@
+//! Each breach on and off, at its edge.
+
+use super::breach;
+use super::judge::{Facts, table_status};
+use super::{Breach, BreachCheck, DiskStatus, DiskUse, StoreStatus, TableStatus};
+use crate::config::{Mode, TableConfig, Thresholds};
+use crate::error::{Error, ErrorKind};
+use crate::run::{RunId, RunKind, RunState};
+use crate::sink::{LeaseHolder, RunRecord, TableGlance, TableState};
+use crate::watermark::{Micros, Timestamp};
+
+const NOW: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
+const MOMENT: Micros = Micros(1);
+const HOUR: Micros = Micros::seconds(3600);
+const DAY: Micros = Micros::seconds(24 * 3600);
+
+fn ago(span: Micros) -> Timestamp {
+    NOW.minus(span)
+}
+
+/// A run that ended so long ago, after a second.
+fn run(run_id: i64, status: RunState, ended: Micros) -> RunRecord {
+    RunRecord {
+        run_id: RunId(run_id),
+        table_name: "trips".into(),
+        kind: RunKind::Run,
+        run_started_at: ago(ended).minus(Micros::seconds(1)),
+        run_finished_at: status.is_final().then(|| ago(ended)),
+        status,
+        rows_extracted: None,
+        rows_loaded: (status == RunState::Loaded).then_some(10),
+        rows_identical: None,
+        rows_different: None,
+        rows_late: None,
+        csv_path: None,
+        error_message: (status == RunState::Failed).then(|| "it\nbroke".into()),
+        mode: Some(Mode::Incremental),
+        window_low: None,
+        window_high: None,
+        watermark: None,
+        bound: None,
+        bytes: None,
+        sha256: None,
+        attempt: 1,
+        host: None,
+        engine_version: None,
+    }
+}
+
+fn loaded(run_id: i64, ended: Micros) -> RunRecord {
+    run(run_id, RunState::Loaded, ended)
+}
+
+fn failed(run_id: i64, ended: Micros) -> RunRecord {
+    run(run_id, RunState::Failed, ended)
+}
+
+fn table(thresholds: &Thresholds) -> TableConfig {
+    let text = "[project]\nname = \"p\"\n[source.s]\nurl = \"x\"\n[target]\nurl = \"x\"\n[blob]\nurl = \"file:///x\"\n\
+                [[table]]\nname = \"trips\"\nrelation = \"a.b\"\nmode = \"snapshot\"";
+    let config = crate::Config::parse(text, "dwh.toml".as_ref(), crate::config::Environment::default());
+    let mut config = config.expect("a configuration");
+    TableConfig { thresholds: thresholds.clone(), ..config.tables.remove(0) }
+}
+
+fn limits() -> Thresholds {
+    Thresholds::of_cadence(HOUR)
+}
+
+/// The status of a table with these runs (newest first), holder and waiting CSV files.
+fn status(
+    thresholds: &Thresholds,
+    runs: &[RunRecord],
+    glance: Option<&TableGlance>,
+    waiting: &[Timestamp],
+) -> TableStatus {
+    table_status(&Facts { table: &table(thresholds), now: NOW, runs, glance, waiting: Some(waiting) })
+}
+
+fn found(thresholds: &Thresholds, runs: &[RunRecord]) -> Vec<BreachCheck> {
+    checks(&breach::of_table(&status(thresholds, runs, None, &[]), thresholds))
+}
+
+fn checks(breaches: &[Breach]) -> Vec<BreachCheck> {
+    breaches.iter().map(|breach| breach.check).collect()
+}
+
+fn held(since: Micros) -> TableGlance {
+    let holder = Some(LeaseHolder { host: "etl pid 7".into(), since: ago(since) });
+    TableGlance { state: TableState::default(), holder }
+}
+
+#[test]
+fn freshness_ends_at_max_lag() {
+    let limits = limits();
+    assert_eq!(found(&limits, &[]), [BreachCheck::NeverLoaded]);
+    assert_eq!(found(&limits, &[loaded(1, Micros(2 * HOUR.0 - 1))]), []);
+    assert_eq!(found(&limits, &[loaded(1, Micros(2 * HOUR.0))]), [BreachCheck::Stale]);
+    // A backfill makes no table fresh, nor does a run that is not over.
+    let backfill = RunRecord { kind: RunKind::Backfill, ..loaded(1, HOUR) };
+    assert_eq!(found(&limits, &[backfill]), [BreachCheck::NeverLoaded]);
+    assert_eq!(found(&limits, &[run(1, RunState::Loading, HOUR)]), [BreachCheck::NeverLoaded]);
+}
+
+#[test]
+fn what_is_gone_from_the_log_is_remembered_by_the_watermark_row() {
+    let state = TableState {
+        last_extracted_at: Some(ago(HOUR)),
+        last_loaded_at: Some(ago(Micros::seconds(60))),
+        ..TableState::default()
+    };
+    let glance = TableGlance { state, holder: None };
+    let status = status(&limits(), &[], Some(&glance), &[]);
+    assert!(status.fresh && breach::of_table(&status, &limits()).is_empty(), "{status:?}");
+    assert_eq!((status.lag_seconds, status.extract_lag_seconds), (Some(60.0), Some(3600.0)));
+    // The seed of a new row is no watermark.
+    let seeded = TableState { last_extracted_at: Some(Timestamp::SEED), ..TableState::default() };
+    let glance = TableGlance { state: seeded, holder: None };
+    assert_eq!(super::tests::status(&limits(), &[], Some(&glance), &[]).watermark, None);
+}
+
+#[test]
+fn a_failure_counts_for_a_day_or_until_the_next_load() {
+    let limits = Thresholds { max_lag: Micros(30 * DAY.0), ..limits() };
+    let fresh = loaded(1, Micros(2 * DAY.0));
+    let day = Micros(DAY.0 - 1);
+    assert_eq!(found(&limits, &[failed(2, day), fresh.clone()]), [BreachCheck::Failure]);
+    assert_eq!(found(&limits, &[failed(2, DAY), fresh.clone()]), []);
+    assert_eq!(found(&limits, &[loaded(3, HOUR), failed(2, HOUR), fresh.clone()]), []);
+    // Only an ordinary run shows that the table works again.
+    let backfill = RunRecord { kind: RunKind::Backfill, ..loaded(3, HOUR) };
+    assert_eq!(found(&limits, &[backfill, failed(2, HOUR), fresh.clone()]), [BreachCheck::Failure]);
+    // One that is tried again at this moment is not mended yet.
+    assert_eq!(
+        found(&limits, &[run(3, RunState::Loading, HOUR), failed(2, HOUR), fresh.clone()]),
+        [BreachCheck::Failure]
+    );
+    let status = status(&limits, &[failed(2, HOUR), fresh], None, &[]);
+    let breach = &breach::of_table(&status, &limits)[0];
+    assert_eq!(breach.message, "run 2 failed, and none was loaded since: it broke");
+    assert_eq!(breach.remedy, "dwh runs show 2");
+}
+
+#[test]
+fn the_success_rate_is_that_of_a_week_and_one_failure_is_no_rate() {
+    let limits = limits();
+    let week = |failures: i64, loads: i64| -> Vec<RunRecord> {
+        let at = |run_id: i64| Micros(7 * DAY.0 - 1 - run_id);
+        let failures = (1..=failures).map(|id| failed(id, at(id)));
+        let mut runs: Vec<RunRecord> = failures.chain((51..51 + loads).map(|id| loaded(id, at(id)))).collect();
+        runs.push(loaded(100, Micros::ZERO));
+        runs.reverse();
+        runs
+    };
+    assert_eq!(found(&limits, &week(2, 17)), [], "2 of 20 are 90 percent");
+    assert_eq!(found(&limits, &week(2, 16)), [BreachCheck::SuccessRate]);
+    assert_eq!(found(&limits, &week(1, 3)), [], "1 of 5 is one failure");
+    let strict = Thresholds { success_rate: 99.0, ..limits.clone() };
+    assert_eq!(found(&strict, &week(2, 17)), [BreachCheck::SuccessRate]);
+    let lax = Thresholds { success_rate: 0.0, ..limits.clone() };
+    assert_eq!(found(&lax, &week(9, 0)), []);
+    // What is older, not over, or a backfill does not count.
+    let mut runs = week(2, 16);
+    runs.iter_mut()
+        .filter(|run| run.run_id == RunId(1))
+        .for_each(|run| run.run_finished_at = Some(ago(Micros(7 * DAY.0))));
+    assert_eq!(found(&limits, &runs), []);
+    let mut runs = week(2, 16);
+    runs.iter_mut().filter(|run| run.run_id == RunId(1)).for_each(|run| run.kind = RunKind::Backfill);
+    assert_eq!(found(&limits, &runs), []);
+}
+
+#[test]
+fn a_run_may_take_max_duration() {
+    let limits = Thresholds { max_duration: Some(Micros::seconds(60)), ..limits() };
+    let took = |span: Micros| RunRecord { run_started_at: ago(HOUR).minus(span), ..loaded(1, HOUR) };
+    assert_eq!(found(&limits, &[took(Micros::seconds(60))]), []);
+    assert_eq!(found(&limits, &[took(Micros(60_000_001))]), [BreachCheck::Duration]);
+    // The last one counts, the longest of the day is only told.
+    let quick = loaded(2, Micros::ZERO);
+    assert_eq!(found(&limits, &[quick.clone(), took(HOUR)]), []);
+    let told = status(&limits, &[quick.clone(), took(HOUR)], None, &[]);
+    assert_eq!((told.last_run_seconds, told.longest_run_seconds_24h), (Some(1.0), Some(3600.0)));
+    // One that goes on.
+    for (span, expected) in [(60_000_000, vec![]), (60_000_001, vec![BreachCheck::Duration])] {
+        let runs = [run(3, RunState::Loading, Micros::ZERO), quick.clone()];
+        let status = status(&limits, &runs, Some(&held(Micros(span))), &[]);
+        assert_eq!(checks(&breach::of_table(&status, &limits)), expected);
+        let running = status.running.expect("it runs");
+        assert_eq!((running.run_id, running.status), (Some(RunId(3)), Some(RunState::Loading)));
+    }
+}
+
+#[test]
+fn rows_of_a_day_are_neither_too_few_nor_too_many() {
+    let runs = [loaded(3, Micros::ZERO), loaded(2, Micros(DAY.0 - 1)), loaded(1, DAY)];
+    let with = |min, max| Thresholds { min_rows_per_day: min, max_rows_per_day: max, ..limits() };
+    assert_eq!(found(&with(Some(20), Some(20)), &runs), []);
+    assert_eq!(found(&with(Some(21), None), &runs), [BreachCheck::TooFewRows]);
+    assert_eq!(found(&with(None, Some(19)), &runs), [BreachCheck::TooManyRows]);
+    assert_eq!(found(&with(Some(1), None), &[]), [BreachCheck::NeverLoaded], "nothing to count yet");
+    let backfill = RunRecord { kind: RunKind::Backfill, ..loaded(4, Micros::ZERO) };
+    assert_eq!(found(&with(None, Some(20)), &[&[backfill], &runs[..]].concat()), [], "a backfill is no growth");
+}
+
+#[test]
+fn a_csv_may_wait_for_max_lag() {
+    let limits = limits();
+    let fresh = [loaded(1, Micros::ZERO)];
+    let waits = |began: &[Timestamp]| checks(&breach::of_table(&status(&limits, &fresh, None, began), &limits));
+    assert_eq!(waits(&[]), []);
+    assert_eq!(waits(&[ago(Micros(2 * HOUR.0))]), []);
+    assert_eq!(waits(&[ago(HOUR), ago(Micros(2 * HOUR.0 + 1))]), [BreachCheck::Waiting]);
+    let told = status(&limits, &fresh, None, &[ago(HOUR), ago(MOMENT)]).waiting.expect("the store says");
+    assert_eq!((told.files, told.oldest, told.oldest_seconds), (2, Some(ago(HOUR)), Some(3600.0)));
+}
+
+#[test]
+fn a_disk_may_be_as_full_as_said_and_one_disk_is_told_of_once() {
+    let disk = |used_for, used_percent| DiskStatus {
+        used_for,
+        folder: "/x".into(),
+        used_percent,
+        free_bytes: None,
+        total_bytes: None,
+        error: None,
+    };
+    let store = StoreStatus { url: "file:///x".into(), error: None };
+    let both = |used| [disk(DiskUse::Spool, Some(used)), disk(DiskUse::Store, Some(used))];
+    let of = |disks: &[DiskStatus], same| checks(&breach::of_project(disks, same, &store, 85.0));
+    assert_eq!(of(&both(85.0), false), []);
+    assert_eq!(of(&both(85.1), false), [BreachCheck::Disk; 2]);
+    assert_eq!(of(&both(85.1), true), [BreachCheck::Disk]);
+    let error = Error::new(ErrorKind::Disk, "it does not say");
+    let mute = DiskStatus { error: Some((&error).into()), ..disk(DiskUse::Store, None) };
+    assert_eq!(of(&[mute], false), [BreachCheck::Disk]);
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_told_of_and_nothing_else_is_swallowed() {
+    let error = Error::new(ErrorKind::Unreachable, "it is away");
+    let store = StoreStatus { url: "s3://b".into(), error: Some((&error).into()) };
+    let breaches = breach::of_project(&[], false, &store, 85.0);
+    assert_eq!(checks(&breaches), [BreachCheck::Store]);
+    assert!(breaches[0].message.contains("it is away") && !breaches[0].remedy.is_empty(), "{breaches:?}");
+}
+
+#[test]
+fn every_remedy_is_a_command_that_a_shell_takes() {
+    let limits = Thresholds { min_rows_per_day: Some(1), ..limits() };
+    let mut runs = [failed(3, HOUR), failed(2, HOUR), loaded(1, Micros(3 * DAY.0))];
+    runs.iter_mut().for_each(|run| run.table_name = "it's".into());
+    let table = TableConfig { name: "it's".into(), ..table(&limits) };
+    let waiting = [ago(DAY)];
+    let facts = Facts { table: &table, now: NOW, runs: &runs, glance: None, waiting: Some(&waiting) };
+    let breaches = breach::of_table(&table_status(&facts), &limits);
+    let remedies: Vec<&str> = breaches.iter().map(|breach| breach.remedy.as_str()).collect();
+    assert_eq!(
+        remedies,
+        [
+            r"dwh run 'it'\''s'",
+            "dwh runs show 3",
+            r"dwh runs --table 'it'\''s' --failed",
+            r"dwh runs --table 'it'\''s'",
+            r"dwh recover 'it'\''s'",
+        ]
+    );
+}
