@@ -11,7 +11,8 @@ use std::path::Path;
 /// A page under its name, compared with the file or written to it.
 fn assert_page(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference").join(name);
-    let text = format!("<!-- Made by `make docs`; changes are made where the words come from. -->\n{}\n", text.trim_end());
+    let text =
+        format!("<!-- Made by `make docs`; changes are made where the words come from. -->\n{}\n", text.trim_end());
     if env::var("DWH_SNAPSHOTS").is_ok_and(|word| word == "write") {
         fs::write(&path, text).expect("the page can be written");
         return;

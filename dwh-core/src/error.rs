@@ -86,7 +86,9 @@ impl ErrorKind {
             Self::Permission => "The credentials are good, but the role or key lacks a right.",
             Self::Drift => "Source and bronze no longer have the same columns and types.",
             Self::Contract => "A contract with the target does not hold: roles, keys, migrations, a unique violation.",
-            Self::Data => "Data is not what was promised: checksum, counts, malformed CSV, a value that a type refuses.",
+            Self::Data => {
+                "Data is not what was promised: checksum, counts, malformed CSV, a value that a type refuses."
+            }
             Self::Locked => "Another run holds the table, or moved its watermark meanwhile.",
             Self::Busy => "A service is there but overloaded, or cancelled the statement.",
             Self::Exists => "The blob exists already, with other bytes.",

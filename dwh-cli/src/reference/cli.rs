@@ -24,7 +24,11 @@ fn verbs(page: &mut String, command: &Command, path: &str) {
             continue;
         }
         let usage = verb.clone().render_usage().to_string();
-        page.push_str(&format!("\n## `{path}`\n{}\n\n```text\n{}\n```\n", about(verb), usage.trim_start_matches("Usage: ")));
+        page.push_str(&format!(
+            "\n## `{path}`\n{}\n\n```text\n{}\n```\n",
+            about(verb),
+            usage.trim_start_matches("Usage: ")
+        ));
         options(page, verb.get_arguments().filter(|arg| !arg.is_global_set()));
         if let Some(examples) = verb.get_after_help().map(ToString::to_string) {
             let examples = examples.trim_start_matches("Examples:\n").lines().map(|line| line.trim_start_matches("  "));
@@ -48,7 +52,8 @@ fn options<'a>(page: &mut String, args: impl Iterator<Item = &'a Arg>) {
 
 fn line(arg: &Arg) -> String {
     let takes = arg.get_action().takes_values();
-    let value = arg.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ");
+    let value =
+        arg.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ");
     let name = match (arg.get_short(), arg.get_long()) {
         (None, None) => value.clone(),
         (short, long) => {

@@ -27,7 +27,10 @@ fn section(page: &mut String, schema: &Value, name: &str, value: &Value) {
         _ => (format!("[{name}]"), value),
     };
     let object = resolved(schema, inner);
-    page.push_str(&format!("\n## `{title}`\n{}\n\n| key | type | default | meaning |\n|---|---|---|---|\n", text(value)));
+    page.push_str(&format!(
+        "\n## `{title}`\n{}\n\n| key | type | default | meaning |\n|---|---|---|---|\n",
+        text(value)
+    ));
     let empty = Map::new();
     let required: Vec<&str> = object["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let mut keys: Vec<_> = object["properties"].as_object().unwrap_or(&empty).iter().collect();

@@ -15,7 +15,13 @@ pub fn page() -> String {
     for kind in ErrorKind::ALL {
         let row = kind.row();
         let again = if row.retryable { "yes" } else { "no" };
-        page.push_str(&format!("| `{}` | {} | {again} | {} | {} |\n", row.code, row.exit_code, kind.meaning(), cell(row.hint)));
+        page.push_str(&format!(
+            "| `{}` | {} | {again} | {} | {} |\n",
+            row.code,
+            row.exit_code,
+            kind.meaning(),
+            cell(row.hint)
+        ));
     }
     let codes = exit::HELP.lines().skip(1).take_while(|line| !line.is_empty());
     page.push_str("\n## Exit codes\n| code | meaning |\n|---|---|\n");

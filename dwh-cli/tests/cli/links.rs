@@ -53,7 +53,9 @@ fn every_link_between_pages_leads_somewhere() {
     let mut broken = Vec::new();
     let mut seen = 0;
     for page in pages() {
-        for link in prose(&page).iter().flat_map(|line| line.split("](").skip(1).filter_map(|rest| rest.split(')').next())) {
+        for link in
+            prose(&page).iter().flat_map(|line| line.split("](").skip(1).filter_map(|rest| rest.split(')').next()))
+        {
             if link.contains("://") || link.starts_with("mailto:") {
                 continue;
             }
@@ -76,11 +78,14 @@ fn every_verb_has_a_page_and_every_page_is_in_the_index() {
     let reference = fs::read_to_string(docs.join("reference/cli.md")).expect("docs/reference/cli.md");
     // These have nothing to say that their help does not.
     let told_by_help = ["completions", "config", "man"];
-    let verbs = reference.lines().filter_map(|line| line.strip_prefix("## `dwh ")?.trim_end_matches('`').split(' ').next());
+    let verbs =
+        reference.lines().filter_map(|line| line.strip_prefix("## `dwh ")?.trim_end_matches('`').split(' ').next());
     for verb in verbs.filter(|verb| !told_by_help.contains(verb)) {
         assert!(docs.join(format!("{verb}.md")).exists(), "docs/{verb}.md is missing");
     }
-    for page in pages().iter().filter_map(|page| page.strip_prefix(&docs).ok()).filter(|page| *page != Path::new("README.md")) {
+    for page in
+        pages().iter().filter_map(|page| page.strip_prefix(&docs).ok()).filter(|page| *page != Path::new("README.md"))
+    {
         assert!(index.contains(&format!("({})", page.display())), "docs/README.md does not lead to {}", page.display());
     }
 }

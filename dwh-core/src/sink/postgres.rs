@@ -27,7 +27,6 @@ use lease::PgLease;
 use pool::{Tx, pool};
 use stage::PgStaged;
 
-
 /// A PostgreSQL warehouse. Cheap to clone; clones share their connections.
 ///
 /// At most `connections` tables are loaded at the same time, each in a transaction on a connection of its own; one more

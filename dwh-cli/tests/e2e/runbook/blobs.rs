@@ -45,7 +45,12 @@ pub async fn the_source_is_another(night: &mut Night) {
     night.db.tgt("update dwh_control.extract_watermarks set source_system_identifier = '1', source_timeline = 7").await;
     night.db.src("delete from fleet.trips where trip_id > 25; insert into fleet.trips values (901, 'd1', 1)").await;
     night.follow_all();
-    assert_equal_tables(&night.db, "select * from fleet.trips", "select * from bronze.trips where trip_id not between 26 and 30").await;
+    assert_equal_tables(
+        &night.db,
+        "select * from fleet.trips",
+        "select * from bronze.trips where trip_id not between 26 and 30",
+    )
+    .await;
 }
 
 pub async fn a_file_is_damaged(night: &mut Night) {

@@ -27,7 +27,10 @@ pub async fn a_unit_is_wrong(night: &mut Night) {
     night.follow();
     let no_geometry = [night.follow(), night.follow()];
     assert_eq!(no_geometry[0].trim(), no_geometry[1].lines().next().unwrap_or_default().trim());
-    night.edit("on_conflict = \"update\"\n", "on_conflict = \"update\"\n[table.select]\ndistance_km = \"t.distance_km / 1000\"\n");
+    night.edit(
+        "on_conflict = \"update\"\n",
+        "on_conflict = \"update\"\n[table.select]\ndistance_km = \"t.distance_km / 1000\"\n",
+    );
     night.follow_all();
     let kilometres = "select count(*) from bronze.trips where distance_km < 1";
     assert_eq!(number(&night.db, kilometres).await, 30);
@@ -40,7 +43,10 @@ pub async fn a_window_is_read_again(night: &mut Night) {
 }
 
 pub async fn everything_is_read_again(night: &mut Night) {
-    night.db.src("delete from fleet.trips where trip_id = 7; update fleet.trips set distance_km = 1 where trip_id = 8").await;
+    night
+        .db
+        .src("delete from fleet.trips where trip_id = 7; update fleet.trips set distance_km = 1 where trip_id = 8")
+        .await;
     night.follow_all();
     equal(night, "trips").await;
 }
@@ -56,5 +62,9 @@ pub async fn what_reset_put_aside_comes_back(night: &mut Night) {
     night.project.ok(&["rebuild", "trips", "--reset"]);
     assert_eq!(number(&night.db, "select count(*) from bronze.trips where trip_id = 1003").await, 0);
     night.follow_all();
-    assert_eq!(number(&night.db, "select count(*) from bronze.trips where trip_id = 1003").await, 1, "the old table is back");
+    assert_eq!(
+        number(&night.db, "select count(*) from bronze.trips where trip_id = 1003").await,
+        1,
+        "the old table is back"
+    );
 }

@@ -92,7 +92,8 @@ impl Night {
         db.src(SOURCE).await;
         let project = Project::written(CONFIG.replace("/var/lib/dwh", &text(db.blobs())), Vec::new());
         let (source_url, target_url) = (db.source_url_as("dwh_reader"), db.target_url_as("dwh_loader"));
-        let night = Self { db, project, section, next: 0, said: String::new(), source_url, target_url, own_target: None };
+        let night =
+            Self { db, project, section, next: 0, said: String::new(), source_url, target_url, own_target: None };
         night.env("");
         night.project.ok(&["migrate"]);
         night.project.ok(&["run"]);
@@ -179,7 +180,8 @@ impl Night {
 
     /// The places of the docs are others here.
     fn here(&self, text: &str) -> String {
-        text.replace("/var/lib/dwh", &self::text(self.db.blobs())).replace("database warehouse", &format!("database {}", self.db.name()))
+        text.replace("/var/lib/dwh", &self::text(self.db.blobs()))
+            .replace("database warehouse", &format!("database {}", self.db.name()))
     }
 
     fn shell(&self, block: &Block) -> String {
@@ -201,12 +203,18 @@ impl Night {
     /// Asserts that every block was run, and that what the page says one will see was seen.
     pub fn finish(self) {
         if env::var_os("DWH_RUNBOOK_SAID").is_some() {
-            fs::write(Path::new("/tmp/runbook-c").join(self.section.title.replace(['/', ' '], "_")), &self.said).expect("x");
+            fs::write(Path::new("/tmp/runbook-c").join(self.section.title.replace(['/', ' '], "_")), &self.said)
+                .expect("x");
         }
         assert_eq!(self.next, self.section.blocks.len(), "{}: blocks that were not run", self.section.title);
         let said: Vec<String> = self.said.lines().map(squeezed).collect();
         for line in self.section.seen.iter().map(|line| squeezed(line)).filter(|line| !line.is_empty()) {
-            assert!(said.iter().any(|said| fits(&line, said)), "{}: nothing says\n{line}\nin\n{}", self.section.title, self.said);
+            assert!(
+                said.iter().any(|said| fits(&line, said)),
+                "{}: nothing says\n{line}\nin\n{}",
+                self.section.title,
+                self.said
+            );
         }
     }
 }

@@ -82,5 +82,7 @@ impl Block {
 fn checked(line: &str) -> String {
     let Some((command, code)) = line.split_once("# exit code ") else { return format!("{line}\n") };
     let code: u8 = code.chars().take_while(char::is_ascii_digit).collect::<String>().parse().expect("a code");
-    format!("code=0; {{ {command}; }} || code=$?\n[ \"$code\" = {code} ] || {{ echo \"exit code $code, not {code}\" >&2; exit 99; }}\n")
+    format!(
+        "code=0; {{ {command}; }} || code=$?\n[ \"$code\" = {code} ] || {{ echo \"exit code $code, not {code}\" >&2; exit 99; }}\n"
+    )
 }

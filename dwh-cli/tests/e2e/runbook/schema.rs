@@ -42,7 +42,8 @@ pub async fn a_table_is_added(night: &mut Night) {
              insert into fleet.alarms select generate_series(1, 5)",
         )
         .await;
-    let table = super::page::PAGE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the table");
+    let table =
+        super::page::PAGE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the table");
     night.edit("[[table]]", &format!("{table}\n[[table]]"));
     night.follow_all();
     assert_equal_tables(&night.db, "select * from fleet.alarms", "select * from bronze.alarms").await;
@@ -54,5 +55,6 @@ pub async fn an_excluded_column_is_wanted(night: &mut Night) {
     night.project.ok(&["run"]);
     night.edit("exclude = [\"imei\"]", "");
     night.follow_all();
-    assert_equal_tables(&night.db, "select trip_id, imei from fleet.trips", "select trip_id, imei from bronze.trips").await;
+    assert_equal_tables(&night.db, "select trip_id, imei from fleet.trips", "select trip_id, imei from bronze.trips")
+        .await;
 }

@@ -29,7 +29,10 @@ pub async fn the_target_is_away(night: &mut Night) {
 pub async fn the_blob_store_is_away(night: &mut Night) {
     let server = S3Server::start_in_process().await;
     let keys = |endpoint: &str| {
-        format!("STORE={endpoint}\nAWS_ACCESS_KEY_ID={}\nAWS_SECRET_ACCESS_KEY={}\n", server.access_key, server.secret_key)
+        format!(
+            "STORE={endpoint}\nAWS_ACCESS_KEY_ID={}\nAWS_SECRET_ACCESS_KEY={}\n",
+            server.access_key, server.secret_key
+        )
     };
     let file = format!("url = \"{}\"", night.db.blob_url());
     night.edit(&file, &format!("url = \"s3://{}\"\nendpoint = \"${{STORE}}\"", server.bucket));

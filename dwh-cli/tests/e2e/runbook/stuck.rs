@@ -37,7 +37,8 @@ pub async fn another_run_holds_the_table(night: &mut Night) {
     let blocker = night.db.another_source().await;
     blocker.batch_execute("begin; lock table fleet.trips in access exclusive mode").await.expect("lock");
     let mut hanging = night.project.spawn(&["run", "trips"]);
-    let waits = "select exists (select from pg_stat_activity where usename = 'dwh_reader' and datname = current_database()
+    let waits =
+        "select exists (select from pg_stat_activity where usename = 'dwh_reader' and datname = current_database()
         and wait_event_type = 'Lock')";
     while !night.db.source().query_one(waits, &[]).await.expect("activity").get::<_, bool>(0) {
         tokio::task::yield_now().await;
@@ -90,4 +91,3 @@ pub async fn a_prepared_transaction_holds_the_watermark(night: &mut Night) {
     equal(night).await;
     assert!(!night.project.ok(&["run", "trips", "--dry-run"]).stdout.contains("prepared transaction"));
 }
-
