@@ -25,10 +25,7 @@ pub(super) fn check(pipeline: &Pipeline, mut sizes: Vec<Size>, report: &mut Chec
     let spool_space = disk::space(&spool);
     // Where both lie on one disk, each file is there twice for a while.
     let store_space = pipeline.blobs.folder().map(disk::space);
-    let shared = match (&spool_space, &store_space) {
-        (Ok(spool), Some(Ok(store))) => spool.device == store.device,
-        _ => false,
-    };
+    let shared = pipeline.blobs.folder().is_some_and(|store| disk::is_one_disk(&spool, store));
     let times = 1 + u64::from(shared);
     let looked = spool_space.map(|space| {
         judge(&spool, space, &sizes, (at_once, times), "point TMPDIR at a larger disk", &mut about);
@@ -92,7 +89,7 @@ mod tests {
         let sizes = [("trips", 40 << 30), ("pings", 30 << 30), ("devices", 1 << 10)]
             .map(|(table, bytes)| Size { table: table.to_owned(), bytes });
         let mut report = CheckReport::default();
-        let space = Space { free_bytes, total_bytes, device: 1 };
+        let space = Space { free_bytes, total_bytes };
         judge(Path::new("/tmp"), space, &sizes, (at_once, 1), "more disk", &mut About::new("spool", &mut report));
         report.findings.pop().expect("finding")
     }
