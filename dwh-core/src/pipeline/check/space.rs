@@ -83,7 +83,7 @@ mod tests {
         let sizes = [("trips", 40 << 30), ("pings", 30 << 30), ("devices", 1 << 10)]
             .map(|(table, bytes)| Size { table: table.to_owned(), bytes });
         let mut report = CheckReport::default();
-        let space = Space { free_bytes, total_bytes, device: 1 };
+        let space = Space { free_bytes, total_bytes };
         judge(Path::new("/tmp"), space, &sizes, at_once, "more disk", &mut About::new("spool", &mut report));
         report.findings.pop().expect("finding")
     }
