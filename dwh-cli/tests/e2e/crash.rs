@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::Project;
-use dwh_core::testing::{TestDb, assert_equal_tables};
+use dwh_core::testing::{TestBlobs, TestDb, assert_equal_tables};
 
 const TABLE: &str = "create schema app;
     create table app.events (id bigint primary key, note text, recorded_at timestamptz not null default now());
@@ -49,7 +49,8 @@ fn back_to_exports(db: &TestDb, file: &Path) -> PathBuf {
 
 /// The check after each case: one clean run, then everything is as if nothing had happened.
 async fn assert_whole(db: &TestDb, project: &Project) {
-    project.ok(&["run"]);
+    // The server gives the lease of a killed process free as soon as it notices that the connection is gone.
+    project.ok(&["run", "--wait"]);
     assert_equal_tables(db, "select * from app.events", "select * from bronze.events").await;
     assert!(files(db, "exports").is_empty(), "exports/ is not empty: {:?}", files(db, "exports"));
     let open = "select count(*) from dwh_control.extract_runs where status not in ('loaded', 'failed')";
@@ -189,20 +190,55 @@ async fn a_flipped_byte_is_not_loaded() {
 }
 
 #[tokio::test]
-async fn killed_at_any_moment() {
-    let (db, project) = events("killed").await;
-    let whole = std::time::Instant::now();
+async fn a_target_that_is_away_at_the_load() {
+    let (db, project) = events("target_away").await;
+    let params = project.json(&["extract", "events"]).to_string();
+    let away = project.config_with(&db.target_url_as("dwh_loader"), "postgresql://nobody@127.0.0.1:1/nowhere");
+    for args in [&["load", "--params", &params][..], &["run"], &["recover"], &["recover", "--set-aside", "1"]] {
+        assert_eq!(away.dwh(args).code, 3, "{args:?}");
+    }
+    assert_eq!(files(&db, "exports").len(), 2, "the CSV waits");
+    db.src("insert into app.events (id) values (2000)").await;
+    assert_whole(&db, &project).await;
+}
+
+/// Kills runs at `moments` moments of their length, each followed by a clean one.
+async fn killed(db: &TestDb, project: &Project, moments: u64, whole: impl AsyncFn()) -> u64 {
+    let started = std::time::Instant::now();
     project.ok(&["run"]);
-    let length = u64::try_from(whole.elapsed().as_millis()).expect("short");
+    let length = u64::try_from(started.elapsed().as_millis()).expect("short");
     let mut killed = 0;
-    for moment in (0..length + 20).step_by(usize::try_from(length / 40).expect("small").max(1)) {
+    for moment in (0..length + 20).step_by(usize::try_from(length / moments).expect("small").max(1)) {
         db.src("insert into app.events (id, note) select max(id) + i, 'k' from app.events, generate_series(1, 50) i group by i").await;
         let mut run = project.spawn(&["run"]);
         // The moment of death is the point of the test, not a wait for something to happen.
         tokio::time::sleep(Duration::from_millis(moment)).await;
         run.kill().expect("kill -9");
-        killed += i32::from(!run.wait().expect("dead").success());
-        assert_whole(&db, &project).await;
+        killed += u64::from(!run.wait().expect("dead").success());
+        whole().await;
     }
+    killed
+}
+
+#[tokio::test]
+async fn killed_at_any_moment() {
+    let (db, project) = events("killed").await;
+    let killed = killed(&db, &project, 40, async || assert_whole(&db, &project).await).await;
     assert!(killed > 10, "only {killed} runs died: the moments do not cover a run");
+}
+
+#[tokio::test]
+async fn killed_at_any_moment_over_a_bucket() {
+    let db = TestDb::new("killed_s3").await;
+    db.src(TABLE).await;
+    let blobs = TestBlobs::seaweedfs(&db).await;
+    let project = Project::over(&db, CONFIG, &blobs);
+    project.ok(&["migrate"]);
+    let whole = async || {
+        assert_whole(&db, &project).await;
+        assert_eq!(blobs.list("test/exports/").await, [""; 0]);
+    };
+    let killed = killed(&db, &project, 15, whole).await;
+    assert!(killed > 5, "only {killed} runs died: the moments do not cover a run");
+    project.ok(&["verify", "--blobs"]);
 }

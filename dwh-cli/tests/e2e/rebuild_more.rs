@@ -296,3 +296,25 @@ async fn a_run_log_restored_from_a_backup_is_told() {
     project.ok(&["verify", "--blobs"]);
     assert_equal(&db).await;
 }
+
+#[tokio::test]
+async fn a_file_that_is_damaged_stops_its_table_alone_and_says_what_to_type() {
+    let db = TestDb::new("rebuild_damaged").await;
+    let blobs = TestBlobs::local(&db);
+    let project = fleet(&db, &blobs, "none", "").await;
+    let csv = blobs.list("test/processed/trips/").await.remove(2);
+    let good = blobs.read(&csv).await;
+    let mut bad = good.clone();
+    bad[20] ^= 1;
+    blobs.write(&csv, bad).await;
+    db.tgt(LOSE).await;
+    let report = project.fails(4, &["rebuild"]).json();
+    let error = &report["tables"][0]["error"];
+    assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("dwh rebuild 'trips' --reset")), "{report:#}");
+    assert_eq!((&report["tables"][1]["error"], &report["tables"][1]["csvs_loaded"]), (&Value::Null, &1.into()));
+    blobs.write(&csv, good).await;
+    project.ok(&["rebuild", "trips", "--reset"]);
+    project.ok(&["verify", "--blobs"]);
+    project.ok(&["run"]);
+    assert_equal(&db).await;
+}

@@ -12,8 +12,12 @@ async fn trips(db: &TestDb, blobs: &TestBlobs, more: &str) -> Project {
     db.src("create schema app;").await;
     db.src(READABLE).await;
     db.src(TABLE).await;
-    let config =
-        table("trips", "app.trips", "incremental", "watermark = \"at\"\nkey = [\"id\"]\nwindow = \"1d\"") + more;
+    let config = table(
+        "trips",
+        "app.trips",
+        "incremental",
+        "watermark = \"at\"\nkey = [\"id\"]\nwindow = \"1d\"\nlate_window = \"0\"",
+    ) + more;
     let project = Project::over(db, &config, blobs);
     project.ok(&["migrate"]);
     project

@@ -186,3 +186,48 @@ async fn in_a_bucket() {
     let blobs = TestBlobs::seaweedfs(&db).await;
     every_state_is_named_and_mended(db, blobs).await;
 }
+
+#[tokio::test]
+async fn all_verbs_at_once_harm_nobody() {
+    let db = TestDb::new("at_once").await;
+    db.src("create schema app;").await;
+    db.src(READABLE).await;
+    db.src(
+        "create table app.trips (id int primary key, at timestamptz not null default now());
+         create index on app.trips (at);
+         insert into app.trips select i, now() - interval '3 days' + i * interval '1 minute' from generate_series(1, 4000) i",
+    )
+    .await;
+    let config = table("trips", "app.trips", "incremental", "watermark = \"at\"\nkey = [\"id\"]\nwindow = \"6h\"")
+        + "[retention]\nprocessed = \"1s\"\nexports = \"1s\"\nruns = \"1s\"\n";
+    let project = Project::new(&db, &config);
+    project.ok(&["migrate"]);
+    project.ok(&["run"]);
+    let since = ["backfill", "trips", "--from", "2020-01-01T00:00:00Z", "--wait", "--restart"];
+    let verbs: [&[&str]; 8] = [
+        &["run"],
+        &["run", "--wait"],
+        &["recover"],
+        &since,
+        &["prune"],
+        &["replay", "trips", "--wait"],
+        &["recover", "--dry-run"],
+        &["run"],
+    ];
+    for round in 0..4 {
+        db.src(&format!("insert into app.trips values ({})", 10_000 + round)).await;
+        let mut children: Vec<_> = verbs.iter().map(|args| (args, project.spawn(args))).collect();
+        for (args, child) in &mut children {
+            let code = child.wait().expect("ended").code();
+            // 5: another one holds the table.
+            assert!(matches!(code, Some(0 | 5)), "{args:?} ended with {code:?}");
+        }
+    }
+    project.ok(&["run"]);
+    assert_equal_tables(&db, "select * from app.trips", "select * from bronze.trips").await;
+    assert_eq!(words(&project.json(&["recover"]), ""), []);
+    project.ok(&["verify", "--blobs"]);
+    let moved = "select count(*) from (select watermark, lag(watermark) over (order by run_id) before
+        from dwh_control.extract_runs where kind = 'run' and status = 'loaded') w where watermark < before";
+    assert_eq!(number(&db, moved).await, 0, "the watermark never goes back");
+}

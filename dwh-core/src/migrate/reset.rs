@@ -83,7 +83,8 @@ pub(crate) async fn set_aside(target: &TargetConfig, environment: &Environment, 
 async fn move_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan]) -> Result<Aside> {
     let tx = begin(client, target).await?;
     hold(&tx, target, tables).await?;
-    let stamp = "select 'dwh_backup_' || pg_catalog.to_char(pg_catalog.now() at time zone 'UTC', 'YYYYMMDD_HH24MISS')";
+    let stamp =
+        "select 'dwh_backup_' || pg_catalog.to_char(pg_catalog.now() at time zone 'UTC', 'YYYYMMDD_HH24MISS_MS')";
     let schema: String = tx.query_typed_one(stamp, &[]).await.map_err(sort)?.get(0);
     let (backup, owner) = (quote_ident(&schema), quote_ident(&target.owner_role));
     let undone = quote_ident(&format!("{schema}_undone"));

@@ -58,6 +58,8 @@ pub async fn sink_contract(sink: &dyn Sink) {
     loads_account_for_every_row(sink).await;
     failures_change_nothing(sink).await;
     the_watermark_moves_once(sink).await;
+    a_csv_is_set_aside(sink).await;
+    numbers_can_be_raised(sink).await;
     newer_wins(sink).await;
     snapshots_replace(sink).await;
     copies_are_dated(sink).await;
@@ -309,6 +311,41 @@ async fn the_watermark_moves_once(sink: &dyn Sink) {
         load_rows(sink, &load, &["11,a,2026-01-04 00:00:00+00"]).await.expect("was not loaded"),
         counted(1, 1, 0, 0, 0)
     );
+}
+
+async fn a_csv_is_set_aside(sink: &dyn Sink) {
+    let load = contract_load(Mode::Incremental);
+    let before = state(sink, &load.table).await;
+    let run_id = loading(sink, &load).await;
+    let csv_path = "s3://bronze/fleet/set_aside/contract_incremental/1.csv".to_owned();
+    let aside = |run_id, csv_path| LogEntry::SetAside { run_id, csv_path, message: "set aside".to_owned() };
+    // From `loading`, and from `failed` once more.
+    for _ in 0..2 {
+        let row = sink.log(aside(run_id, csv_path.clone())).await.expect("set aside");
+        assert_eq!((row.status, row.csv_path.as_ref()), (RunState::Failed, Some(&csv_path)));
+        assert_eq!(row.error_message.as_deref(), Some("set aside"));
+        assert!(row.run_finished_at.is_some());
+    }
+    assert_eq!(state(sink, &load.table).await, before, "the watermark stays");
+    load_rows(sink, &load, &["12,a,2026-01-05 00:00:00+00"]).await.expect("loaded");
+    let filter = RunFilter { states: vec![RunState::Loaded], limit: Some(1), ..RunFilter::default() };
+    let loaded = sink.runs(&filter).await.expect("runs")[0].run_id;
+    assert_eq!(kind(sink.log(aside(loaded, csv_path.clone())).await), ErrorKind::Contract);
+    assert_eq!(kind(sink.log(aside(RunId(i64::MAX), csv_path)).await), ErrorKind::Contract);
+}
+
+async fn numbers_can_be_raised(sink: &dyn Sink) {
+    let load = contract_load(Mode::Incremental);
+    let highest = loading(sink, &load).await;
+    let far = RunId(highest.0 + 1000);
+    assert!(!sink.number_above(highest, false).await.expect("asked"), "it is as high as that");
+    // A sink whose numbers never begin anew has nothing to do.
+    if sink.number_above(far, true).await.expect("asked") {
+        assert!(loading(sink, &load).await < far, "a dry run changes nothing");
+        assert!(sink.number_above(far, false).await.expect("raised"));
+        assert!(!sink.number_above(far, false).await.expect("again"), "once is enough");
+        assert!(loading(sink, &load).await > far);
+    }
 }
 
 async fn newer_wins(sink: &dyn Sink) {

@@ -210,8 +210,8 @@ fn a_file_that_a_person_made_is_not_missed() {
 
 #[test]
 fn a_run_log_that_is_behind_its_files() {
-    let mut scene = Scene::default();
-    scene.whole = Some(Whole { ahead: Some(RunId(9)), ..whole([RunId(9)].into(), TableState::default(), Mode::Scd) });
+    let ahead = Whole { ahead: Some(RunId(9)), ..whole([RunId(9)].into(), TableState::default(), Mode::Scd) };
+    let mut scene = Scene { whole: Some(ahead), ..Scene::default() };
     assert_eq!(words(&find(&scene)), [("run_log_behind", "person")]);
     scene.records.insert(RunId(3), RunRecord { csv_path: None, ..record(3, Loaded) });
     assert_eq!(words(&find(&scene)), [("run_log_behind", "number")]);
