@@ -19,13 +19,13 @@ usable() { # FOLDER: PostgreSQL 13 or newer, with PostGIS
 
 bin() {
   local candidate
-  { if command -v pg_config >/dev/null; then pg_config --bindir; fi
-    printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql@*/bin | sort -rV
-  } | { while read -r candidate; do
-      if usable "$candidate"; then echo "$candidate"; return 0; fi
-    done
-    echo "no PostgreSQL >= 13 with PostGIS was found: run \`make setup\`" >&2
-    return 1; }
+  # not a pipe: the first usable folder ends the reading, and a writer cut off would be an error of the whole
+  while read -r candidate; do
+    if usable "$candidate"; then echo "$candidate"; return 0; fi
+  done < <({ if command -v pg_config >/dev/null; then pg_config --bindir; fi
+    printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql@*/bin | sort -rV; })
+  echo "no PostgreSQL >= 13 with PostGIS was found: run \`make setup\`" >&2
+  return 1
 }
 
 as_server() { # runs a command as the user that owns the cluster

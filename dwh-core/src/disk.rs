@@ -12,8 +12,6 @@ pub(crate) struct Space {
     pub(crate) free_bytes: u64,
     /// What is used, and what we may still write.
     pub(crate) total_bytes: u64,
-    /// Which file system it is.
-    pub(crate) device: u64,
 }
 
 impl Space {
@@ -32,22 +30,30 @@ impl Space {
 /// # Errors
 /// `Disk` if the file system does not say.
 pub(crate) fn space(path: &Path) -> Result<Space> {
-    let there = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
-    let untold = |error: std::io::Error| {
+    let there = nearest(path);
+    let found = rustix::fs::statvfs(there).map_err(|error| {
         Error::new(ErrorKind::Disk, format!("folder `{}`: its free space cannot be told", there.display()))
-            .with_source(error)
-    };
-    let device = there.metadata().map_err(untold)?.dev();
-    let found = rustix::fs::statvfs(there).map_err(|error| untold(error.into()))?;
+            .with_source(std::io::Error::from(error))
+    })?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
     let free_bytes = bytes(found.f_bavail);
     let used_bytes = bytes(found.f_blocks.saturating_sub(found.f_bfree));
-    Ok(Space { free_bytes, total_bytes: used_bytes.saturating_add(free_bytes), device })
+    Ok(Space { free_bytes, total_bytes: used_bytes.saturating_add(free_bytes) })
+}
+
+/// Whether both folders lie on one file system.
+pub(crate) fn is_one_disk(one: &Path, other: &Path) -> bool {
+    let device = |path| nearest(path).metadata().ok().map(|meta| meta.dev());
+    device(one).is_some_and(|device_of_one| device(other) == Some(device_of_one))
+}
+
+fn nearest(path: &Path) -> &Path {
+    path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Space, space};
+    use super::{Space, is_one_disk, space};
 
     #[test]
     fn a_folder_that_is_not_there_yet_has_the_room_of_its_parent() {
@@ -59,8 +65,16 @@ mod tests {
     }
 
     #[test]
+    fn one_disk_is_told_from_another() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(is_one_disk(folder.path(), &folder.path().join("not/yet")));
+        #[cfg(target_os = "linux")]
+        assert!(!is_one_disk(folder.path(), "/proc".as_ref()));
+    }
+
+    #[test]
     fn percent() {
-        let used = |free_bytes, total_bytes| Space { free_bytes, total_bytes, device: 0 }.used_percent();
+        let used = |free_bytes, total_bytes| Space { free_bytes, total_bytes }.used_percent();
         assert_eq!((used(100, 100), used(15, 100), used(0, 100), used(0, 0)), (0.0, 85.0, 100.0, 0.0));
     }
 }

@@ -21,13 +21,15 @@ mod verify;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 use crate::blob::{BlobKey, BlobStore, Layout};
 use crate::config::{Config, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::transfer::interrupted;
 use crate::plan::Plan;
 use crate::run::RunId;
-use crate::sink::{PgSink, Sink};
+use crate::sink::{Lease, PgSink, Sink};
 use crate::source::{PgSource, Source};
 
 pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
@@ -171,6 +173,14 @@ impl Pipeline {
             Error::new(ErrorKind::Config, format!("table `{}`: there is no source `{}`", table.name, table.source))
                 .with_hint("add `[source.NAME]`, or name one that is there")
         })
+    }
+
+    /// Takes a table's lease; waiting for another run ends when the call is cancelled.
+    async fn lease(&self, table: &TableConfig, wait: bool, cancel: &CancellationToken) -> Result<Box<dyn Lease>> {
+        tokio::select! {
+            lease = self.sink.lease(&table.name, wait) => lease,
+            () = cancel.cancelled() => Err(interrupted()),
+        }
     }
 
     /// The plan of a table, judged against both catalogs: nothing moves before this is right.

@@ -1,22 +1,30 @@
-//! `Pipeline.check`.
+//! `check`.
 
-use dwh_core::pipeline::Gate;
+use dwh_core::Pipeline;
+use dwh_core::pipeline::{self, ErrorReport, Finding, Gate, Severity};
 use pyo3::prelude::*;
 
+use crate::call::{Call, conclude};
 use crate::error;
-use crate::pipeline::Pipeline;
 use crate::report::CheckReport;
-use crate::runtime::block_on_or_drop;
 
-/// Look at everything a run depends on, or judge a gate; raises nothing for what is found, the findings tell.
-pub fn check(pipeline: &Pipeline, py: Python<'_>, gate: Option<&str>) -> PyResult<CheckReport> {
-    let gate = gate.map(Gate::parse).transpose().map_err(|error| error::raise(py, &error))?;
-    let engine = pipeline.engine(py)?;
+/// Look at everything a run depends on, or judge a gate.
+pub fn check(engine: Pipeline, gate: Option<Gate>) -> Call {
     let look = async move {
         Ok(match gate {
             Some(gate) => engine.gate(gate).await,
             None => engine.check().await,
         })
     };
-    block_on_or_drop(py, look).map(CheckReport)
+    Call::or_drop(look, answer)
+}
+
+fn answer(py: Python<'_>, report: pipeline::CheckReport) -> PyResult<Py<PyAny>> {
+    let failures = report.findings.iter().filter(|found| found.severity == Severity::Failure).map(failure).collect();
+    conclude(py, CheckReport(report), failures)
+}
+
+fn failure(found: &Finding) -> ErrorReport {
+    let hint = found.remedy.as_deref().unwrap_or("`report` has all findings");
+    error::found("check", format!("{}: {}", found.subject, found.message), hint)
 }

@@ -50,19 +50,41 @@ kinds! {
 
 /// The exception of an error.
 pub fn raise(py: Python<'_>, error: &dwh_core::Error) -> PyErr {
-    raise_report(py, &ErrorReport::from(error))
+    raise_report(py, &ErrorReport::from(error), None)
 }
 
 /// The exception of an error that stands in a report. Its text ends with the hint: often all that a log shows.
-pub fn raise_report(py: Python<'_>, error: &ErrorReport) -> PyErr {
+pub fn raise_report(py: Python<'_>, error: &ErrorReport, report: Option<Py<PyAny>>) -> PyErr {
     let text = format!("{}\n\nhint: {}", error.message, error.hint);
     let filled = class(py, &error.code).call1((text,)).and_then(|exception| {
         exception.setattr("code", &error.code)?;
         exception.setattr("message", &error.message)?;
         exception.setattr("hint", &error.hint)?;
+        exception.setattr("report", report)?;
         Ok(exception)
     });
     filled.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// All failures as one: of their kind if they share it, else of none.
+pub fn as_one(failures: Vec<ErrorReport>) -> Option<ErrorReport> {
+    let first = failures.first()?.clone();
+    if failures.len() == 1 {
+        return Some(first);
+    }
+    let same = failures.iter().all(|failure| failure.code == first.code);
+    let lines: Vec<&str> = failures.iter().map(|failure| failure.message.as_str()).collect();
+    Some(ErrorReport {
+        code: if same { first.code } else { "several".to_owned() },
+        message: format!("{} failures\n{}", failures.len(), lines.join("\n")),
+        hint: if same { first.hint } else { "each failure in `report` has its own hint".to_owned() },
+        exit_code: first.exit_code,
+    })
+}
+
+/// A failure that a report tells of in other ways than by an error.
+pub fn found(code: &str, message: String, hint: impl Into<String>) -> ErrorReport {
+    ErrorReport { code: code.to_owned(), message, hint: hint.into(), exit_code: 0 }
 }
 
 /// The exception of a defect of ours.

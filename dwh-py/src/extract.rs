@@ -1,13 +1,16 @@
-//! `Pipeline.extract`.
+//! `extract`.
 
+use dwh_core::Pipeline;
 use pyo3::prelude::*;
 
-use crate::pipeline::Pipeline;
+use crate::call::{Call, conclude};
 use crate::report::LoadParams;
-use crate::runtime::block_on;
 
-/// Extract the next window of one table; what comes back is what `load` takes.
-pub fn extract(pipeline: &Pipeline, py: Python<'_>, table: &str, wait: bool) -> PyResult<LoadParams> {
-    let engine = pipeline.engine(py)?;
-    block_on(py, |cancel| async move { engine.extract(table, wait, &cancel).await }).map(LoadParams)
+/// Extract the next window of one table.
+pub fn extract(engine: Pipeline, table: String, wait: bool) -> Call {
+    Call::new(|cancel| async move { engine.extract(&table, wait, &cancel).await }, answer)
+}
+
+fn answer(py: Python<'_>, params: dwh_core::LoadParams) -> PyResult<Py<PyAny>> {
+    conclude(py, LoadParams(params), Vec::new())
 }

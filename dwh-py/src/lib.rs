@@ -1,19 +1,34 @@
 //! The native module `dwh._dwh`: the verbs of the engine for Python, a file each.
 //!
-//! Every verb is: unwrap the arguments → let go of the GIL and run → wrap the report. No decision is taken here.
+//! Every verb is: unwrap the arguments → a [`Call`](call::Call), which runs without the GIL → wrap the report. It is made
+//! by waiting for it (`runtime`) or by a coroutine (`pending`). No decision is taken here.
 
+mod backfill;
+mod call;
 mod check;
 mod convert;
+mod engine;
 mod error;
 mod extract;
 mod load;
 mod migrate;
+mod moment;
+mod pending;
 mod pipeline;
 mod plan;
+mod prune;
+mod rebuild;
+mod recover;
+mod replay;
 mod report;
+mod reseed;
 mod run;
+mod run_details;
+mod runs;
 mod runtime;
+mod set_aside;
 mod status;
+mod verify;
 
 use pyo3::prelude::*;
 
@@ -21,13 +36,22 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = true)]
 fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<pipeline::AsyncPipeline>()?;
     module.add_class::<pipeline::Pipeline>()?;
+    module.add_class::<report::BackfillReport>()?;
     module.add_class::<report::CheckReport>()?;
     module.add_class::<report::LoadParams>()?;
     module.add_class::<report::MigrateReport>()?;
     module.add_class::<report::PlanReport>()?;
+    module.add_class::<report::PruneReport>()?;
+    module.add_class::<report::RebuildReport>()?;
+    module.add_class::<report::RecoverReport>()?;
+    module.add_class::<report::ReplayReport>()?;
+    module.add_class::<report::RunDetails>()?;
+    module.add_class::<report::RunRecord>()?;
     module.add_class::<report::RunReport>()?;
     module.add_class::<report::StatusReport>()?;
     module.add_class::<report::TableRun>()?;
+    module.add_class::<report::VerifyReport>()?;
     error::add_classes(module)
 }

@@ -1,28 +1,22 @@
-//! `Pipeline.load`.
+//! `load`.
 
-use dwh_core::{Error, ErrorKind};
+use dwh_core::{Error, ErrorKind, Pipeline, pipeline};
 use pyo3::prelude::*;
 
-use crate::pipeline::Pipeline;
+use crate::call::{Call, conclude, failures_of};
 use crate::report::{LoadParams, TableRun};
-use crate::runtime::block_on;
 use crate::{convert, error};
 
-/// Load one CSV and archive it; one that is loaded already counts as done.
-pub fn load(
-    pipeline: &Pipeline,
-    py: Python<'_>,
-    params: &Bound<'_, PyAny>,
-    wait: bool,
-    accept_unverified: bool,
-) -> PyResult<TableRun> {
+/// Load one CSV and archive it; `params` is what `extract` returned, or its dict.
+pub fn load(engine: Pipeline, params: &Bound<'_, PyAny>, wait: bool, accept_unverified: bool) -> PyResult<Call> {
     let params = params_of(params)?;
-    let engine = pipeline.engine(py)?;
-    let run = block_on(py, |cancel| async move { engine.load(&params, wait, accept_unverified, &cancel).await })?;
-    match &run.error {
-        Some(failure) => Err(error::raise_report(py, failure)),
-        None => Ok(TableRun(run)),
-    }
+    let work = |cancel| async move { engine.load(&params, wait, accept_unverified, &cancel).await };
+    Ok(Call::new(work, answer))
+}
+
+fn answer(py: Python<'_>, run: pipeline::TableRun) -> PyResult<Py<PyAny>> {
+    let failures = failures_of(std::slice::from_ref(&run));
+    conclude(py, TableRun(run), failures)
 }
 
 fn params_of(params: &Bound<'_, PyAny>) -> PyResult<dwh_core::LoadParams> {

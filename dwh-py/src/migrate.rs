@@ -1,13 +1,16 @@
-//! `Pipeline.migrate`.
+//! `migrate`.
 
+use dwh_core::{Pipeline, pipeline};
 use pyo3::prelude::*;
 
-use crate::pipeline::Pipeline;
+use crate::call::{Call, conclude};
 use crate::report::MigrateReport;
-use crate::runtime::block_on_or_drop;
 
 /// Create control schema, roles, views and bronze tables, or assert them.
-pub fn migrate(pipeline: &Pipeline, py: Python<'_>) -> PyResult<MigrateReport> {
-    let engine = pipeline.engine(py)?;
-    block_on_or_drop(py, async move { engine.migrate().await }).map(MigrateReport)
+pub fn migrate(engine: Pipeline) -> Call {
+    Call::or_drop(async move { engine.migrate().await }, answer)
+}
+
+fn answer(py: Python<'_>, report: pipeline::MigrateReport) -> PyResult<Py<PyAny>> {
+    conclude(py, MigrateReport(report), Vec::new())
 }

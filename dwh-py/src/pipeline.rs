@@ -1,82 +1,160 @@
-//! The class `Pipeline`: a configuration, the engine that each process builds from it, and its verbs by name.
+//! The two faces `Pipeline` and `AsyncPipeline`: the same verbs by the same names, with the same arguments.
 
-use dwh_core::Config;
-use dwh_core::config::Environment;
+use dwh_core::RunRequest;
+use dwh_core::pipeline::{
+    BackfillRequest, Gate, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest, VerifyRequest,
+};
+use dwh_core::sink::RunFilter;
+use dwh_core::watermark::Micros;
 use pyo3::prelude::*;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::report::{CheckReport, LoadParams, MigrateReport, PlanReport, RunReport, StatusReport, TableRun};
-use crate::runtime::PerProcess;
-use crate::{check, error, extract, load, migrate, plan, run, status};
+use crate::engine::Engine;
+use crate::moment::Moment;
+use crate::pending::awaitable;
+use crate::runtime::block_on;
+use crate::set_aside::Aside;
+use crate::{
+    backfill, check, error, extract, load, migrate, plan, prune, rebuild, recover, replay, reseed, run, run_details,
+    runs, set_aside, status, verify,
+};
 
-/// The engine of a `dwh.toml`.
+/// The engine of a `dwh.toml`; calls block.
 #[pyclass(frozen, module = "dwh")]
-pub struct Pipeline {
-    config: Config,
-    // Connections and HTTP clients must not be shared with a parent process.
-    engine: PerProcess<dwh_core::Pipeline>,
-}
+pub struct Pipeline(Engine);
 
-impl Pipeline {
-    /// This process's engine. Connects to nothing yet.
-    pub fn engine(&self, py: Python<'_>) -> PyResult<dwh_core::Pipeline> {
-        let make = || dwh_core::Pipeline::from_config(self.config.clone()).map_err(|error| error::raise(py, &error));
-        self.engine.get(py, make)
-    }
-}
+/// The engine of a `dwh.toml`; calls are awaited.
+#[pyclass(frozen, module = "dwh")]
+pub struct AsyncPipeline(Engine);
 
+/// Writes both faces from one list of verbs: `$make` makes the call, by waiting for it or as a coroutine.
+macro_rules! verbs { ($($face:ident $make:ident;)*) => {$(
 #[pymethods]
-impl Pipeline {
+impl $face {
     #[new]
     #[pyo3(signature = (path = PathBuf::from("dwh.toml")))]
     fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        let config = Config::load(&path, Environment::of_process()).map_err(|error| error::raise(py, &error))?;
-        let pipeline = Self { config, engine: PerProcess::new() };
-        pipeline.engine(py)?;
-        Ok(pipeline)
+        Engine::new(py, &path).map(Self)
     }
 
-    /// Look at everything a run depends on, or judge the gate `deploy`, `first-run` or `steady`; the findings tell.
+    /// Read a range of history again; the watermark stays where it is.
+    #[pyo3(signature = (table, *, from_, to = None, wait = false, restart = false, dry_run = false))]
+    #[allow(clippy::too_many_arguments)]
+    fn backfill(
+        &self,
+        py: Python<'_>,
+        table: String,
+        from_: Moment,
+        to: Option<Moment>,
+        wait: bool,
+        restart: bool,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let request = BackfillRequest { table, from: from_.0, to: to.map(|to| to.0), wait, restart, dry_run };
+        $make(py, backfill::backfill(self.0.get(py)?, request))
+    }
+
+    /// Look at everything a run depends on, or judge a gate; raises if anything would make a run fail.
     #[pyo3(signature = (gate = None))]
-    fn check(&self, py: Python<'_>, gate: Option<&str>) -> PyResult<CheckReport> {
-        check::check(self, py, gate)
+    fn check(&self, py: Python<'_>, gate: Option<&str>) -> PyResult<Py<PyAny>> {
+        let gate = gate.map(Gate::parse).transpose().map_err(|error| error::raise(py, &error))?;
+        $make(py, check::check(self.0.get(py)?, gate))
     }
 
     /// Extract the next window of one table; what comes back is what `load` takes.
-    #[pyo3(signature = (table, wait = false))]
-    fn extract(&self, py: Python<'_>, table: &str, wait: bool) -> PyResult<LoadParams> {
-        extract::extract(self, py, table, wait)
+    #[pyo3(signature = (table, *, wait = false))]
+    fn extract(&self, py: Python<'_>, table: String, wait: bool) -> PyResult<Py<PyAny>> {
+        $make(py, extract::extract(self.0.get(py)?, table, wait))
     }
 
     /// Load one CSV and archive it; one that is loaded already counts as done.
     ///
     /// `params` is what `extract` returned, or its dict.
-    #[pyo3(signature = (params, wait = false, accept_unverified = false))]
+    #[pyo3(signature = (params, *, wait = false, accept_unverified = false))]
     fn load(
         &self,
         py: Python<'_>,
         params: &Bound<'_, PyAny>,
         wait: bool,
         accept_unverified: bool,
-    ) -> PyResult<TableRun> {
-        load::load(self, py, params, wait, accept_unverified)
+    ) -> PyResult<Py<PyAny>> {
+        $make(py, load::load(self.0.get(py)?, params, wait, accept_unverified)?)
     }
 
     /// Create control schema, roles, views and bronze tables, or assert them.
-    fn migrate(&self, py: Python<'_>) -> PyResult<MigrateReport> {
-        migrate::migrate(self, py)
+    fn migrate(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        $make(py, migrate::migrate(self.0.get(py)?))
     }
 
     /// What the next run of each matching table would do; nothing is moved or written.
     #[pyo3(signature = (tables = None))]
-    fn plan(&self, py: Python<'_>, tables: Option<Vec<String>>) -> PyResult<Vec<PlanReport>> {
-        plan::plan(self, py, tables)
+    fn plan(&self, py: Python<'_>, tables: Option<Vec<String>>) -> PyResult<Py<PyAny>> {
+        $make(py, plan::plan(self.0.get(py)?, tables.unwrap_or_default()))
+    }
+
+    /// Remove loaded CSV files and rows of the run log that are older than `[retention]` says.
+    #[pyo3(signature = (tables = None, *, dry_run = false))]
+    fn prune(&self, py: Python<'_>, tables: Option<Vec<String>>, dry_run: bool) -> PyResult<Py<PyAny>> {
+        $make(py, prune::prune(self.0.get(py)?, PruneRequest { tables: tables.unwrap_or_default(), dry_run }))
+    }
+
+    /// Make bronze, run log and watermarks anew from the blobs alone.
+    #[pyo3(signature = (tables = None, *, dry_run = false, reset = false))]
+    fn rebuild(&self, py: Python<'_>, tables: Option<Vec<String>>, dry_run: bool, reset: bool) -> PyResult<Py<PyAny>> {
+        $make(py, rebuild::rebuild(self.0.get(py)?, RebuildRequest { tables: tables.unwrap_or_default(), dry_run, reset }))
+    }
+
+    /// Put in order what a crash left; raises if something is left that only a person can decide.
+    #[pyo3(signature = (tables = None, *, dry_run = false, uploads_older_than = None))]
+    fn recover(
+        &self,
+        py: Python<'_>,
+        tables: Option<Vec<String>>,
+        dry_run: bool,
+        uploads_older_than: Option<Duration>,
+    ) -> PyResult<Py<PyAny>> {
+        let micros = |age: Duration| Micros(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
+        let request = RecoverRequest {
+            tables: tables.unwrap_or_default(),
+            dry_run,
+            uploads_older_than: uploads_older_than.map(micros),
+        };
+        $make(py, recover::recover(self.0.get(py)?, request))
+    }
+
+    /// Load the CSV files of a table in `processed/` again; the watermark stays where it is.
+    #[pyo3(signature = (table, *, from_ = None, to = None, wait = false, dry_run = false))]
+    fn replay(
+        &self,
+        py: Python<'_>,
+        table: String,
+        from_: Option<Moment>,
+        to: Option<Moment>,
+        wait: bool,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let (from, to) = (from_.map(|from| from.0), to.map(|to| to.0));
+        $make(py, replay::replay(self.0.get(py)?, ReplayRequest { table, from, to, wait, dry_run }))
+    }
+
+    /// Read all history of a table again, in windows; the watermark stays where it is.
+    #[pyo3(signature = (table, *, wait = false, restart = false, dry_run = false))]
+    fn reseed(
+        &self,
+        py: Python<'_>,
+        table: String,
+        wait: bool,
+        restart: bool,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        $make(py, reseed::reseed(self.0.get(py)?, ReseedRequest { table, wait, restart, dry_run }))
     }
 
     /// Extract, load and archive the tables that match; all of them if none is named.
     ///
-    /// Raises if a table failed, after all others were done; `report` on the exception holds what was.
-    #[pyo3(signature = (tables = None, jobs = None, wait = false, allow_empty = false))]
+    /// One that fails stops no other.
+    #[pyo3(signature = (tables = None, *, jobs = None, wait = false, allow_empty = false))]
     fn run(
         &self,
         py: Python<'_>,
@@ -84,16 +162,75 @@ impl Pipeline {
         jobs: Option<usize>,
         wait: bool,
         allow_empty: bool,
-    ) -> PyResult<RunReport> {
-        run::run(self, py, tables, jobs, wait, allow_empty)
+    ) -> PyResult<Py<PyAny>> {
+        $make(py, run::run(self.0.get(py)?, RunRequest { tables: tables.unwrap_or_default(), jobs, wait, allow_empty }))
     }
 
-    /// Freshness, lag and failures of every table.
-    fn status(&self, py: Python<'_>) -> PyResult<StatusReport> {
-        status::status(self, py)
+    /// Everything that is known of one run.
+    fn run_details(&self, py: Python<'_>, run_id: i64) -> PyResult<Py<PyAny>> {
+        $make(py, run_details::run_details(self.0.get(py)?, run_id))
+    }
+
+    /// Rows of the run log of the tables that match, newest first; `limit=None` for all.
+    #[pyo3(
+        signature = (
+            tables = None, *, run_id = None, kind = None, states = None, since = None, until = None, limit = Some(20)
+        ),
+        text_signature = "($self, tables=None, *, run_id=None, kind=None, states=None, since=None, until=None, limit=20)"
+    )]
+    #[allow(clippy::too_many_arguments)]
+    fn runs(
+        &self,
+        py: Python<'_>,
+        tables: Option<Vec<String>>,
+        run_id: Option<i64>,
+        kind: Option<&str>,
+        states: Option<Vec<String>>,
+        since: Option<Moment>,
+        until: Option<Moment>,
+        limit: Option<u32>,
+    ) -> PyResult<Py<PyAny>> {
+        let words = runs::filter(py, run_id, kind, &states.unwrap_or_default())?;
+        let (since, until) = (since.map(|since| since.0), until.map(|until| until.0));
+        let filter = RunFilter { since, until, limit, ..words };
+        $make(py, runs::runs(self.0.get(py)?, tables.unwrap_or_default(), filter))
+    }
+
+    /// Move a CSV that was never loaded out of the way of its table: that of a run, or one in `exports/`.
+    #[pyo3(signature = (what, *, dry_run = false))]
+    fn set_aside(&self, py: Python<'_>, what: Aside, dry_run: bool) -> PyResult<Py<PyAny>> {
+        $make(py, set_aside::set_aside(self.0.get(py)?, what, dry_run))
+    }
+
+    /// Whether all is well; with `check`, raises if anything needs attention.
+    #[pyo3(signature = (*, check = false))]
+    fn status(&self, py: Python<'_>, check: bool) -> PyResult<Py<PyAny>> {
+        $make(py, status::status(self.0.get(py)?, check))
+    }
+
+    /// Compare source and bronze, by counts and hashes up to the watermark; raises if they differ.
+    #[pyo3(signature = (tables = None, *, since = None, sample_percent = 100, limit = 20, blobs = false))]
+    #[allow(clippy::too_many_arguments)]
+    fn verify(
+        &self,
+        py: Python<'_>,
+        tables: Option<Vec<String>>,
+        since: Option<Moment>,
+        sample_percent: u8,
+        limit: usize,
+        blobs: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let request = VerifyRequest { tables: tables.unwrap_or_default(), since: since.map(|since| since.0), sample_percent, limit, blobs };
+        $make(py, verify::verify(self.0.get(py)?, request))
     }
 
     fn __repr__(&self) -> String {
-        format!("Pipeline({:?})", self.config.path.display().to_string())
+        format!("{}({:?})", stringify!($face), self.0.path())
     }
+}
+)*} }
+
+verbs! {
+    Pipeline block_on;
+    AsyncPipeline awaitable;
 }

@@ -1,15 +1,17 @@
-//! `Pipeline.plan`.
+//! `plan`.
 
+use dwh_core::{Pipeline, pipeline};
 use pyo3::prelude::*;
 
-use crate::pipeline::Pipeline;
+use crate::call::{Call, conclude};
 use crate::report::PlanReport;
-use crate::runtime::block_on_or_drop;
 
 /// What the next run of each matching table would do; nothing is moved or written.
-pub fn plan(pipeline: &Pipeline, py: Python<'_>, tables: Option<Vec<String>>) -> PyResult<Vec<PlanReport>> {
-    let engine = pipeline.engine(py)?;
-    let tables = tables.unwrap_or_default();
-    let plans = block_on_or_drop(py, async move { engine.plan(&tables).await })?;
-    Ok(plans.into_iter().map(PlanReport).collect())
+pub fn plan(engine: Pipeline, tables: Vec<String>) -> Call {
+    Call::or_drop(async move { engine.plan(&tables).await }, answer)
+}
+
+fn answer(py: Python<'_>, plans: Vec<pipeline::PlanReport>) -> PyResult<Py<PyAny>> {
+    let failures = plans.iter().filter_map(|plan| plan.error.clone()).collect();
+    conclude(py, plans.into_iter().map(PlanReport).collect::<Vec<_>>(), failures)
 }

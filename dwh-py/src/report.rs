@@ -40,19 +40,28 @@ macro_rules! reports {
                 Ok(format!("{}({})", stringify!($name), to_python(py, &self.0)?.repr()?))
             }
 
-            fn __eq__(&self, other: &Self) -> bool {
-                self.0 == other.0
+            /// By what `to_dict` shows: a pickle carries nothing else.
+            fn __eq__(&self, other: &Self) -> PyResult<bool> {
+                Ok(to_json(&self.0)? == to_json(&other.0)?)
             }
         }
     )*};
 }
 
 reports! {
+    BackfillReport of dwh_core::pipeline::BackfillReport, "What `backfill` or `reseed` did, or would do.";
     CheckReport of dwh_core::pipeline::CheckReport, "What `check` found.";
     LoadParams of dwh_core::LoadParams, "What `load` takes, and `extract` returns.";
     MigrateReport of dwh_core::pipeline::MigrateReport, "What `migrate` did.";
     PlanReport of dwh_core::pipeline::PlanReport, "What the next run of a table would do.";
+    PruneReport of dwh_core::pipeline::PruneReport, "What `prune` removed, or would remove.";
+    RebuildReport of dwh_core::pipeline::RebuildReport, "What `rebuild` did, or would do.";
+    RecoverReport of dwh_core::pipeline::RecoverReport, "What `recover` found and did.";
+    ReplayReport of dwh_core::pipeline::ReplayReport, "What `replay` did, or would do.";
+    RunDetails of dwh_core::pipeline::RunDetails, "All that is known of one run.";
+    RunRecord of dwh_core::sink::RunRecord, "A row of the run log.";
     RunReport of dwh_core::RunReport, "What `run` did.";
     StatusReport of dwh_core::pipeline::StatusReport, "Whether all is well, and what needs attention.";
     TableRun of dwh_core::pipeline::TableRun, "One run of one table.";
+    VerifyReport of dwh_core::pipeline::VerifyReport, "What `verify` found.";
 }

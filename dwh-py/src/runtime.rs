@@ -1,14 +1,11 @@
-//! Runs the engine's futures for Python: without the GIL, safe after a fork, and open to Ctrl-C.
+//! Runs calls for Python: without the GIL, safe after a fork, and open to Ctrl-C.
 
-use dwh_core::{Error, ErrorKind};
 use pyo3::prelude::*;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
 
+use crate::call::{Call, Ended};
 use crate::error;
 
 /// A value that belongs to the process that made it.
@@ -43,38 +40,21 @@ impl<T: Clone> PerProcess<T> {
 
 static RUNTIME: PerProcess<Arc<Runtime>> = PerProcess::new();
 
-/// Runs `work` to its end without the GIL. The first Ctrl-C cancels the token and waits for the work to stop, the
-/// second drops it; both end in Python's own `KeyboardInterrupt`.
-pub fn block_on<T, F>(py: Python<'_>, work: impl FnOnce(CancellationToken) -> F + Send) -> PyResult<T>
-where
-    T: Send,
-    F: Future<Output = dwh_core::Result<T>>,
-{
-    let runtime = RUNTIME.get(py, || Ok(Arc::new(Runtime::new().map_err(|error| error::internal(&error))?)))?;
-    let ended = py.detach(|| runtime.block_on(watched(work)));
-    ended?.map_err(|error| error::raise(py, &error))
+/// This process's runtime.
+pub fn runtime(py: Python<'_>) -> PyResult<Arc<Runtime>> {
+    RUNTIME.get(py, || Ok(Arc::new(Runtime::new().map_err(|error| error::internal(&error))?)))
 }
 
-/// The same for work that does not listen for the token: the first Ctrl-C drops it, which leaves nothing half done.
-pub fn block_on_or_drop<T, F>(py: Python<'_>, work: F) -> PyResult<T>
-where
-    T: Send,
-    F: Future<Output = dwh_core::Result<T>> + Send,
-{
-    block_on(py, |cancel| async move {
-        tokio::select! {
-            ended = work => ended,
-            () = cancel.cancelled() => Err(Error::new(ErrorKind::Interrupted, "the call was interrupted")),
-        }
-    })
+/// Makes a call without the GIL. The first Ctrl-C cancels its token and waits for the work to stop, the second drops
+/// it; both end in Python's own `KeyboardInterrupt`.
+pub fn block_on(py: Python<'_>, call: Call) -> PyResult<Py<PyAny>> {
+    let runtime = runtime(py)?;
+    let ended = py.detach(|| runtime.block_on(watched(call)))?;
+    ended(py)
 }
 
-async fn watched<T, F>(work: impl FnOnce(CancellationToken) -> F) -> PyResult<dwh_core::Result<T>>
-where
-    F: Future<Output = dwh_core::Result<T>>,
-{
-    let cancel = CancellationToken::new();
-    let mut work = pin!(work(cancel.clone()));
+async fn watched(call: Call) -> PyResult<Ended> {
+    let Call { mut work, cancel } = call;
     let mut interrupted = None;
     loop {
         tokio::select! {

@@ -1,13 +1,24 @@
-//! `Pipeline.status`.
+//! `status`.
 
+use dwh_core::Pipeline;
+use dwh_core::pipeline::{self, Breach, ErrorReport};
 use pyo3::prelude::*;
 
-use crate::pipeline::Pipeline;
+use crate::call::{Call, conclude};
+use crate::error;
 use crate::report::StatusReport;
-use crate::runtime::block_on_or_drop;
 
-/// Whether all is well, and what needs attention.
-pub fn status(pipeline: &Pipeline, py: Python<'_>) -> PyResult<StatusReport> {
-    let engine = pipeline.engine(py)?;
-    block_on_or_drop(py, async move { engine.status().await }).map(StatusReport)
+/// Whether all is well; with `check`, what needs attention is raised.
+pub fn status(engine: Pipeline, check: bool) -> Call {
+    Call::or_drop(async move { engine.status().await }, move |py, report| answer(py, report, check))
+}
+
+fn answer(py: Python<'_>, report: pipeline::StatusReport, check: bool) -> PyResult<Py<PyAny>> {
+    let failures = report.breaches.iter().filter(|_| check).map(failure).collect();
+    conclude(py, StatusReport(report), failures)
+}
+
+fn failure(breach: &Breach) -> ErrorReport {
+    let place = breach.table.as_ref().map(|table| format!("table `{table}`: ")).unwrap_or_default();
+    error::found("status", format!("{place}{}", breach.message), &breach.remedy)
 }

@@ -1,11 +1,11 @@
-"""What needs no server: configuration, arguments, exceptions, stubs."""
+"""What needs no server: configuration, arguments, exceptions, signals."""
 
-import ast
 import os
 import pickle
 import signal
 import socket
 import threading
+from datetime import datetime
 from pathlib import Path
 
 import dwh
@@ -125,13 +125,34 @@ def test_reports_and_exceptions_survive_a_pickle() -> None:
     assert (type(copy), copy.code, copy.hint) == (dwh.ConfigError, "config", caught.value.hint)
 
 
-def test_the_stub_names_what_the_module_has() -> None:
-    stub = Path(dwh.__file__).with_name("_dwh.pyi")
-    classes = {node.name: node for node in ast.parse(stub.read_text()).body if isinstance(node, ast.ClassDef)}
-    public = {name for name in classes if not name.startswith("_")}
-    assert public == set(dwh.__all__) - {"__version__"}
-    verbs = {node.name for node in classes["Pipeline"].body if isinstance(node, ast.FunctionDef)} - {"__init__"}
-    assert verbs == {name for name in vars(dwh.Pipeline) if not name.startswith("_")}
-    for name, node in classes.items():
-        if any(isinstance(base, ast.Name) and base.id == "DwhError" for base in node.bases):
-            assert issubclass(getattr(dwh, name), dwh.DwhError)
+@pytest.mark.parametrize("moment", [datetime(2026, 10, 1), "2026-10-01 00:00:00", "yesterday", "2026-10-01"])
+def test_moments_need_a_zone(config: Path, moment: object) -> None:
+    pipeline = dwh.Pipeline(config)
+    for call in (
+        lambda: pipeline.verify(since=moment),
+        lambda: pipeline.backfill("trips", from_=moment),
+        lambda: pipeline.replay("trips", to=moment),
+    ):
+        with pytest.raises(dwh.ConfigError) as caught:
+            call()
+        assert caught.value.hint.startswith(("write it with a zone", "pass an aware datetime"))
+
+
+def test_arguments_that_mean_nothing(config: Path) -> None:
+    pipeline = dwh.Pipeline(config)
+    with pytest.raises(TypeError, match="since"):
+        pipeline.verify(since=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        pipeline.run("trips")  # type: ignore[arg-type]
+    for percent in (0, 101):
+        with pytest.raises(dwh.ConfigError, match="sample"):
+            pipeline.verify(sample_percent=percent)
+    with pytest.raises(dwh.ConfigError, match="`done` is no state") as caught:
+        pipeline.runs(states=["done"])  # type: ignore[list-item]
+    assert "`loaded`" in caught.value.hint
+    with pytest.raises(dwh.ConfigError, match="`later` is no gate"):
+        pipeline.check("later")  # type: ignore[arg-type]
+    with pytest.raises(dwh.ConfigError, match="`backup` is no kind"):
+        pipeline.runs(kind="backup")  # type: ignore[arg-type]
+    with pytest.raises(dwh.ConfigError, match="`tripz`"):
+        pipeline.runs(["tripz"])

@@ -15,11 +15,11 @@ pub fn page() -> String {
     page
 }
 
-/// A section for each verb; verbs that only hold others give way to those.
+/// A section for each verb; verbs that only hold others give way to those, and others are followed by them.
 fn verbs(page: &mut String, command: &Command, path: &str) {
     for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
         let path = format!("{path} {}", verb.get_name());
-        if verb.has_subcommands() {
+        if verb.is_subcommand_required_set() {
             verbs(page, verb, &path);
             continue;
         }
@@ -34,6 +34,7 @@ fn verbs(page: &mut String, command: &Command, path: &str) {
             let examples = examples.trim_start_matches("Examples:\n").lines().map(|line| line.trim_start_matches("  "));
             page.push_str(&format!("\n```text\n{}\n```\n", examples.collect::<Vec<_>>().join("\n")));
         }
+        verbs(page, verb, &path);
     }
 }
 

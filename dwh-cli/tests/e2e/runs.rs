@@ -121,6 +121,11 @@ async fn one_run_that_is_not_over_or_went_wrong_says_what_to_do() {
     let moved = project.config_with(&quoted(&db.blob_url()), &quoted(&format!("{}/elsewhere", db.blob_url())));
     assert_eq!(moved.json(&["runs", "show", &run_id])["csv"]["place"], "gone");
 
+    project.ok(&["recover", "--set-aside", &run_id]);
+    let report = project.json(&["runs", "show", &run_id]);
+    assert_eq!((&report["run"]["status"], &report["csv"]["place"]), (&"failed".into(), &"set_aside".into()));
+    assert_eq!(report["manifest"]["rows"], 100);
+
     db.src("alter table app.other rename to gone").await;
     assert_ne!(project.dwh(&["run", "other"]).code, 0);
     let failed = ids(&project.json(&["runs", "--failed"]))[0].to_string();

@@ -65,12 +65,6 @@ impl LocalBlobs {
         Ok(Self { url: url.trim_end_matches('/').to_owned(), root: PathBuf::from(path.as_ref()) })
     }
 
-    /// The folder.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.root
-    }
-
     /// The file of a key.
     fn path(&self, key: &BlobKey) -> Result<PathBuf> {
         let mut path = self.root.clone();

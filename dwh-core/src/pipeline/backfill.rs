@@ -221,7 +221,7 @@ impl Pipeline {
         report: &mut BackfillReport,
         cancel: &CancellationToken,
     ) -> Result<Timestamp> {
-        let lease = self.sink.lease(&work.table.name, work.wait).await?;
+        let lease = self.lease(work.table, work.wait, cancel).await?;
         let mut state = lease.state().clone();
         if !report.dry_run
             && let Err(error) = self.recover_table(work.table, &mut state, &mut report.runs, cancel).await
@@ -263,7 +263,7 @@ impl Pipeline {
             if cancel.is_cancelled() {
                 return Err(interrupted());
             }
-            let lease = self.sink.lease(&work.table.name, work.wait).await?;
+            let lease = self.lease(work.table, work.wait, cancel).await?;
             let plan = Arc::new(self.plan_table(work.table).await?);
             let high = range.next(self.source(work.table)?.earliest(&plan, at).await?);
             let window = Window { low: at, high: Some(high), watermark: range.end };

@@ -27,7 +27,7 @@ impl Pipeline {
     ) -> Result<TableRun> {
         let table = self.config.table(&params.table)?;
         let csv = self.layout.resolve(self.blobs.url(), &table.name, &params.csv_path)?;
-        let lease = self.sink.lease(&table.name, wait).await?;
+        let lease = self.lease(table, wait, cancel).await?;
         let mut state = lease.state().clone();
         let mut run = TableRun::new(&table.name, table.mode);
         let done = self.load_csv(table, params, &csv, &mut state, accept_unverified, &mut run, cancel).await;

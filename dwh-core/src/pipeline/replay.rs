@@ -91,7 +91,7 @@ impl Pipeline {
         let table = self.config.table(&request.table)?;
         let mut report =
             ReplayReport { table: table.name.clone(), dry_run: request.dry_run, csvs: Vec::new(), runs: Vec::new() };
-        let lease = self.sink.lease(&table.name, request.wait).await?;
+        let lease = self.lease(table, request.wait, cancel).await?;
         let chosen = self.chosen(table, request).await?;
         report.csvs = chosen.iter().map(|(csv, manifest)| self.describe_csv(csv, manifest)).collect();
         for (csv, manifest) in chosen.iter().filter(|_| !request.dry_run) {

@@ -76,7 +76,7 @@ impl Pipeline {
         if cancel.is_cancelled() {
             return Err(interrupted());
         }
-        let lease = self.sink.lease(&table.name, wait).await?;
+        let lease = self.lease(table, wait, cancel).await?;
         let mut state = lease.state().clone();
         self.recover_table(table, &mut state, runs, cancel).await?;
         self.may_begin(table, &state).await?;
@@ -388,7 +388,7 @@ impl Pipeline {
     /// Any kind; nothing was loaded then.
     pub async fn extract(&self, table: &str, wait: bool, cancel: &CancellationToken) -> Result<LoadParams> {
         let table = self.config.table(table)?;
-        let lease = self.sink.lease(&table.name, wait).await?;
+        let lease = self.lease(table, wait, cancel).await?;
         self.fail_dead_extracts(table, lease.state()).await?;
         self.may_begin(table, lease.state()).await.map_err(|error| named(error, &table.name))?;
         let mut run = TableRun::new(&table.name, table.mode);

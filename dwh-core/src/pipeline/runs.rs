@@ -88,10 +88,12 @@ impl Pipeline {
             .unwrap_or_else(|| self.layout.csv(&run.table_name, run.run_id, run.run_started_at, suffix));
         let exports = self.beside(&self.layout.moved(&key, Folder::Exports)?).await?;
         let processed = self.beside(&self.layout.moved(&key, Folder::Processed)?).await?;
+        let aside = self.beside(&self.layout.moved(&key, Folder::SetAside)?).await?;
         let (place, files) = match (csv_of(&exports), csv_of(&processed)) {
             (Some(_), None) => (CsvPlace::Exports, &exports),
             (None, Some(_)) => (CsvPlace::Processed, &processed),
             (Some(_), Some(_)) => (CsvPlace::Both, &processed),
+            (None, None) if csv_of(&aside).is_some() => (CsvPlace::SetAside, &aside),
             (None, None) if run.csv_path.is_none() => return Ok((CsvReport::none(), None)),
             (None, None) => (CsvPlace::Gone, &processed),
         };

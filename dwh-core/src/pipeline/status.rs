@@ -12,7 +12,7 @@ use std::path::Path;
 
 use crate::blob::{BlobMeta, Folder};
 use crate::config::TableConfig;
-use crate::disk::{Space, space};
+use crate::disk::{is_one_disk, space};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::pipeline::recover::run_id_of;
@@ -127,20 +127,13 @@ impl Pipeline {
 /// The disks of this machine that a run needs, and whether both folders lie on one.
 fn disks(store: Option<&Path>) -> (Vec<DiskStatus>, bool) {
     let spool = std::env::temp_dir();
-    let folders = [(DiskUse::Spool, Some(spool.as_path())), (DiskUse::Store, store)];
-    let asked: Vec<_> = folders
-        .into_iter()
-        .filter_map(|(used_for, folder)| Some((used_for, folder?)))
-        .map(|(used_for, folder)| (used_for, folder, space(folder)))
-        .collect();
-    let same = match asked.as_slice() {
-        [(_, _, Ok(spool)), (_, _, Ok(store))] => spool.device == store.device,
-        _ => false,
-    };
-    (asked.into_iter().map(|(used_for, folder, space)| disk(used_for, folder, &space)).collect(), same)
+    let mut disks = vec![disk(DiskUse::Spool, &spool)];
+    disks.extend(store.map(|store| disk(DiskUse::Store, store)));
+    (disks, store.is_some_and(|store| is_one_disk(&spool, store)))
 }
 
-fn disk(used_for: DiskUse, folder: &Path, space: &Result<Space>) -> DiskStatus {
+fn disk(used_for: DiskUse, folder: &Path) -> DiskStatus {
+    let space = space(folder);
     let known = space.as_ref().ok();
     DiskStatus {
         used_for,

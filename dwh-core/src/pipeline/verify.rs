@@ -182,8 +182,13 @@ impl Pipeline {
     /// Rows that are still on their way are no difference. Nothing is locked against a run.
     ///
     /// # Errors
-    /// `Config` if no table matches. What kept a single table from being compared stands in its report.
+    /// `Config` if no table matches, or none of its windows would be compared. What kept a single table from being
+    /// compared stands in its report.
     pub async fn verify(&self, request: &VerifyRequest) -> Result<VerifyReport> {
+        if !(1..=100).contains(&request.sample_percent) {
+            let given = format!("a sample of {} percent cannot be taken", request.sample_percent);
+            return Err(Error::new(ErrorKind::Config, given).with_hint("ask for 1 to 100 percent"));
+        }
         let mut report = VerifyReport::default();
         for table in self.config.select(&request.tables)? {
             let started = Instant::now();

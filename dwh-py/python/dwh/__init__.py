@@ -6,7 +6,9 @@
 """
 
 from ._dwh import (
+    AsyncPipeline,
     AuthError,
+    BackfillReport,
     BusyError,
     CheckReport,
     ConfigError,
@@ -24,16 +26,25 @@ from ._dwh import (
     PermissionDeniedError,
     Pipeline,
     PlanReport,
+    PruneReport,
+    RebuildReport,
+    RecoverReport,
+    ReplayReport,
     RunInterruptedError,
+    RunDetails,
+    RunRecord,
     RunReport,
     StatusReport,
     TableRun,
     UnreachableError,
+    VerifyReport,
     __version__,
 )
 
 __all__ = [
+    "AsyncPipeline",
     "AuthError",
+    "BackfillReport",
     "BusyError",
     "CheckReport",
     "ConfigError",
@@ -51,10 +62,17 @@ __all__ = [
     "PermissionDeniedError",
     "Pipeline",
     "PlanReport",
+    "PruneReport",
+    "RebuildReport",
+    "RecoverReport",
+    "ReplayReport",
     "RunInterruptedError",
+    "RunDetails",
+    "RunRecord",
     "RunReport",
     "StatusReport",
     "TableRun",
     "UnreachableError",
+    "VerifyReport",
     "__version__",
 ]

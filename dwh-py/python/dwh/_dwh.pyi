@@ -1,22 +1,40 @@
-"""The verbs of the engine. Calls block without the GIL; Ctrl-C stops them; each process has connections of its own."""
+"""The verbs of the engine, sync in `Pipeline` and async in `AsyncPipeline`.
+
+Names are those of the command `dwh` and of the library. `init` and `schedule` make files for people: they are in the
+command only.
+
+A call raises exactly where the command would end with another code than 0, after all other tables were done. What was
+done or found is `report` on the exception.
+
+Moments are aware datetimes, or text with a zone such as `2026-10-01T00:00:00Z`. `from_` is the command's `--from`.
+"""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from os import PathLike
-from typing import Any, Optional, Union, final
+from typing import Any, Literal, Optional, Union, final
 
 __version__: str
+
+_Moment = Union[datetime, str]
+_Kind = Literal["run", "backfill", "reseed", "replay"]
+_State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
+_Gate = Literal["deploy", "first-run", "steady"]
+_Mode = Literal["incremental", "snapshot", "scd"]
+_Window = dict[str, Optional[str]]
+_Error = dict[str, str]
 
 class DwhError(Exception):
     """What went wrong; the base of all others."""
 
     code: str
-    """Stable word: that of the kind, or `several` if tables of one run failed for different reasons."""
+    """Stable word: that of the kind, `several` if failures are of different kinds, `check` or `status` for what those found."""
     message: str
     """What went wrong, with the causes."""
     hint: str
     """What to do about it."""
-    report: RunReport
-    """All runs, the good ones too; only on what `Pipeline.run` raises because of its tables."""
+    report: Any
+    """What the call would have returned, if it came that far; otherwise None."""
 
 class ConfigError(DwhError): ...
 class NotFoundError(DwhError): ...
@@ -41,6 +59,21 @@ class _Report:
         """Plain dicts, lists, strings and numbers, as the command's JSON has them."""
 
 @final
+class BackfillReport(_Report):
+    table: str
+    kind: _Kind
+    dry_run: bool
+    range: Optional[_Window]
+    windows_skipped: int
+    windows: list[_Window]
+    runs: list[dict[str, Any]]
+
+@final
+class CheckReport(_Report):
+    gate: Optional[_Gate]
+    findings: list[dict[str, Any]]
+
+@final
 class LoadParams(_Report):
     table: str
     csv_path: str
@@ -48,40 +81,95 @@ class LoadParams(_Report):
     run_started_at: str
 
 @final
-class TableRun(_Report):
-    table: str
-    run_id: Optional[int]
-    status: str
-    mode: str
-    window: Optional[dict[str, Optional[str]]]
-    watermark: Optional[str]
-    rows_extracted: int
-    rows_loaded: int
-    rows_identical: int
-    rows_different: int
-    bytes: int
-    sha256: Optional[str]
-    csv_path: Optional[str]
-    seconds: dict[str, float]
-    error: Optional[dict[str, str]]
-
-@final
-class RunReport(_Report):
-    runs: list[dict[str, Any]]
+class MigrateReport(_Report):
+    applied: list[str]
+    present: list[str]
+    tables_created: list[str]
+    tables_present: list[str]
 
 @final
 class PlanReport(_Report):
     table: str
-    mode: str
+    mode: _Mode
     source: str
     target: str
-    window: Optional[dict[str, Optional[str]]]
+    window: Optional[_Window]
     watermark: Optional[str]
     bound: Optional[str]
     extract_sql: str
     load_sql: list[str]
     blob_prefix: str
-    error: Optional[dict[str, str]]
+    error: Optional[_Error]
+
+@final
+class PruneReport(_Report):
+    dry_run: bool
+    tables: list[dict[str, Any]]
+
+@final
+class RebuildReport(_Report):
+    dry_run: bool
+    in_the_way: list[str]
+    backup: Optional[str]
+    backup_tables: list[str]
+    restore_sql: Optional[str]
+    tables: list[dict[str, Any]]
+
+@final
+class RecoverReport(_Report):
+    dry_run: bool
+    found: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+    notes: list[str]
+    errors: list[dict[str, Any]]
+
+@final
+class ReplayReport(_Report):
+    table: str
+    dry_run: bool
+    csvs: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+
+@final
+class RunDetails(_Report):
+    run: dict[str, Any]
+    seconds: Optional[float]
+    bound: Optional[str]
+    advice: Optional[str]
+    csv: dict[str, Any]
+    manifest: Optional[dict[str, Any]]
+    previous: Optional[dict[str, Any]]
+    next: Optional[dict[str, Any]]
+
+@final
+class RunRecord(_Report):
+    run_id: int
+    table_name: str
+    kind: _Kind
+    run_started_at: str
+    run_finished_at: Optional[str]
+    status: _State
+    rows_extracted: Optional[int]
+    rows_loaded: Optional[int]
+    rows_identical: Optional[int]
+    rows_different: Optional[int]
+    rows_late: Optional[int]
+    csv_path: Optional[str]
+    error_message: Optional[str]
+    mode: Optional[_Mode]
+    window_low: Optional[str]
+    window_high: Optional[str]
+    watermark: Optional[str]
+    bound: Optional[dict[str, Any]]
+    bytes: Optional[int]
+    sha256: Optional[str]
+    attempt: int
+    host: Optional[str]
+    engine_version: Optional[str]
+
+@final
+class RunReport(_Report):
+    runs: list[dict[str, Any]]
 
 @final
 class StatusReport(_Report):
@@ -95,24 +183,63 @@ class StatusReport(_Report):
     breaches: list[dict[str, Any]]
 
 @final
-class CheckReport(_Report):
-    gate: Optional[str]
-    findings: list[dict[str, Any]]
+class TableRun(_Report):
+    table: str
+    run_id: Optional[int]
+    status: _State
+    mode: _Mode
+    window: Optional[_Window]
+    watermark: Optional[str]
+    rows_extracted: int
+    rows_loaded: int
+    rows_identical: int
+    rows_different: int
+    bytes: int
+    sha256: Optional[str]
+    csv_path: Optional[str]
+    seconds: dict[str, float]
+    error: Optional[_Error]
 
 @final
-class MigrateReport(_Report):
-    applied: list[str]
-    present: list[str]
-    tables_created: list[str]
-    tables_present: list[str]
+class VerifyReport(_Report):
+    tables: list[dict[str, Any]]
 
 @final
 class Pipeline:
+    """Calls block without the GIL; Ctrl-C stops them; each process has connections of its own."""
+
     def __init__(self, path: Union[str, PathLike[str]] = "dwh.toml") -> None:
         """The engine of a configuration; connects to nothing yet. Raises `ConfigError` with all problems at once."""
 
-    def check(self, gate: Optional[str] = None) -> CheckReport:
-        """Look at everything a run depends on, or judge the gate `deploy`, `first-run` or `steady`; the findings tell."""
+    def backfill(
+        self,
+        table: str,
+        *,
+        from_: _Moment,
+        to: Optional[_Moment] = None,
+        wait: bool = False,
+        restart: bool = False,
+        dry_run: bool = False,
+    ) -> BackfillReport:
+        """Read a range of history again, `from_` inclusive, `to` exclusive; the watermark stays where it is."""
+
+    def check(self, gate: Optional[_Gate] = None) -> CheckReport:
+        """Look at everything a run depends on, or judge a gate; raises if anything would make a run fail."""
+
+    def extract(self, table: str, *, wait: bool = False) -> LoadParams:
+        """Extract the next window of one table; what comes back is what `load` takes."""
+
+    def load(
+        self,
+        params: Union[LoadParams, Mapping[str, Any]],
+        *,
+        wait: bool = False,
+        accept_unverified: bool = False,
+    ) -> TableRun:
+        """Load one CSV and archive it; one that is loaded already counts as done.
+
+        `params` is what `extract` returned, or its dict.
+        """
 
     def migrate(self) -> MigrateReport:
         """Create control schema, roles, views and bronze tables, or assert them."""
@@ -120,28 +247,186 @@ class Pipeline:
     def plan(self, tables: Optional[Sequence[str]] = None) -> list[PlanReport]:
         """What the next run of each matching table would do; nothing is moved or written."""
 
+    def prune(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> PruneReport:
+        """Remove loaded CSV files and rows of the run log that are older than `[retention]` says."""
+
+    def rebuild(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        dry_run: bool = False,
+        reset: bool = False,
+    ) -> RebuildReport:
+        """Make bronze, run log and watermarks anew from the blobs alone.
+
+        With `reset`, what is there of these tables is put aside into a schema of its own, instead of refused.
+        """
+
+    def recover(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        dry_run: bool = False,
+        uploads_older_than: Optional[timedelta] = None,
+    ) -> RecoverReport:
+        """Put in order what a crash left; raises if something is left that only a person can decide.
+
+        Parts of uploads are removed when they are older than a day, or than `uploads_older_than`.
+        """
+
+    def replay(
+        self,
+        table: str,
+        *,
+        from_: Optional[_Moment] = None,
+        to: Optional[_Moment] = None,
+        wait: bool = False,
+        dry_run: bool = False,
+    ) -> ReplayReport:
+        """Load the CSV files of a table in `processed/` again; the watermark stays where it is."""
+
+    def reseed(self, table: str, *, wait: bool = False, restart: bool = False, dry_run: bool = False) -> BackfillReport:
+        """Read all history of a table again, in windows; the watermark stays where it is."""
+
     def run(
         self,
         tables: Optional[Sequence[str]] = None,
+        *,
         jobs: Optional[int] = None,
         wait: bool = False,
         allow_empty: bool = False,
     ) -> RunReport:
         """Extract, load and archive the tables that match; all of them if none is named.
 
-        Raises if a table failed, after all others were done; `report` on the exception holds what was.
+        One that fails stops no other.
         """
 
-    def extract(self, table: str, wait: bool = False) -> LoadParams:
-        """Extract the next window of one table; what comes back is what `load` takes."""
+    def run_details(self, run_id: int) -> RunDetails:
+        """Everything that is known of one run: the command's `runs show`."""
 
-    def load(
-        self, params: Union[LoadParams, Mapping[str, Any]], wait: bool = False, accept_unverified: bool = False
-    ) -> TableRun:
-        """Load one CSV and archive it; one that is loaded already counts as done.
+    def runs(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        run_id: Optional[int] = None,
+        kind: Optional[_Kind] = None,
+        states: Optional[Sequence[_State]] = None,
+        since: Optional[_Moment] = None,
+        until: Optional[_Moment] = None,
+        limit: Optional[int] = 20,
+    ) -> list[RunRecord]:
+        """Rows of the run log of the tables that match, newest first; `limit=None` for all."""
 
-        `params` is what `extract` returned, or its dict.
+    def set_aside(self, what: Union[int, str], *, dry_run: bool = False) -> RecoverReport:
+        """Move a CSV that was never loaded out of the way of its table: that of a run, or one in `exports/`.
+
+        The command's `recover --set-aside`.
         """
 
-    def status(self) -> StatusReport:
-        """Whether all is well: lag, failures, rates and rows of every table, disks, and what needs attention."""
+    def status(self, *, check: bool = False) -> StatusReport:
+        """Whether all is well; with `check`, raises if anything needs attention."""
+
+    def verify(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        since: Optional[_Moment] = None,
+        sample_percent: int = 100,
+        limit: int = 20,
+        blobs: bool = False,
+    ) -> VerifyReport:
+        """Compare source and bronze, by counts and hashes up to the watermark; raises if they differ.
+
+        `limit` keys are named for each table. With `blobs`, the files in `processed/` are read too.
+        """
+
+
+@final
+class AsyncPipeline:
+    """The verbs of `Pipeline` for asyncio. A cancelled task asks the engine to stop, and waits until it has."""
+
+    def __init__(self, path: Union[str, PathLike[str]] = "dwh.toml") -> None: ...
+    async def backfill(
+        self,
+        table: str,
+        *,
+        from_: _Moment,
+        to: Optional[_Moment] = None,
+        wait: bool = False,
+        restart: bool = False,
+        dry_run: bool = False,
+    ) -> BackfillReport: ...
+    async def check(self, gate: Optional[_Gate] = None) -> CheckReport: ...
+    async def extract(self, table: str, *, wait: bool = False) -> LoadParams: ...
+    async def load(
+        self,
+        params: Union[LoadParams, Mapping[str, Any]],
+        *,
+        wait: bool = False,
+        accept_unverified: bool = False,
+    ) -> TableRun: ...
+    async def migrate(self) -> MigrateReport: ...
+    async def plan(self, tables: Optional[Sequence[str]] = None) -> list[PlanReport]: ...
+    async def prune(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> PruneReport: ...
+    async def rebuild(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        dry_run: bool = False,
+        reset: bool = False,
+    ) -> RebuildReport: ...
+    async def recover(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        dry_run: bool = False,
+        uploads_older_than: Optional[timedelta] = None,
+    ) -> RecoverReport: ...
+    async def replay(
+        self,
+        table: str,
+        *,
+        from_: Optional[_Moment] = None,
+        to: Optional[_Moment] = None,
+        wait: bool = False,
+        dry_run: bool = False,
+    ) -> ReplayReport: ...
+    async def reseed(
+        self,
+        table: str,
+        *,
+        wait: bool = False,
+        restart: bool = False,
+        dry_run: bool = False,
+    ) -> BackfillReport: ...
+    async def run(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        jobs: Optional[int] = None,
+        wait: bool = False,
+        allow_empty: bool = False,
+    ) -> RunReport: ...
+    async def run_details(self, run_id: int) -> RunDetails: ...
+    async def runs(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        run_id: Optional[int] = None,
+        kind: Optional[_Kind] = None,
+        states: Optional[Sequence[_State]] = None,
+        since: Optional[_Moment] = None,
+        until: Optional[_Moment] = None,
+        limit: Optional[int] = 20,
+    ) -> list[RunRecord]: ...
+    async def set_aside(self, what: Union[int, str], *, dry_run: bool = False) -> RecoverReport: ...
+    async def status(self, *, check: bool = False) -> StatusReport: ...
+    async def verify(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        since: Optional[_Moment] = None,
+        sample_percent: int = 100,
+        limit: int = 20,
+        blobs: bool = False,
+    ) -> VerifyReport: ...

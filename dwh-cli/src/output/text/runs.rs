@@ -155,6 +155,7 @@ fn csv(csv: &CsvReport) -> String {
         CsvPlace::Exports => format!("in exports/: {path}{size}{complete}"),
         CsvPlace::Processed => format!("in processed/: {path}{size}{complete}"),
         CsvPlace::Both => format!("in exports/ and in processed/: {path}{size}{complete}"),
+        CsvPlace::SetAside => format!("in set_aside/, never loaded: {path}{size}{complete}"),
         CsvPlace::Gone => format!("gone, by `dwh prune` or otherwise; it was {path}"),
         CsvPlace::Unknown => format!("the blob store does not say; it was {path}"),
     };

@@ -241,11 +241,12 @@ impl Pipeline {
 
     async fn gate_steady(&self, report: &mut CheckReport) -> Result<()> {
         let status = self.status().await?;
+        let now = status.now;
         for (table, status) in self.config.tables.iter().zip(&status.tables) {
             let runs = self.runs_of(table, vec![RunState::Loaded], Some(RUNS)).await?;
             let mut about = About::table(&table.name, report);
-            self.history(&runs, &mut about);
-            self.fresh(status, &mut about);
+            self.history(&runs, now, &mut about);
+            fresh(status, &mut about);
             match status.failures_last_24h {
                 0 => about.ok(Word::RecentFailures, "no run failed in the last 24 h"),
                 runs => about.fail(
@@ -255,17 +256,17 @@ impl Pipeline {
                     format!("dwh runs --table {} --failed", shell(&table.name)),
                 ),
             }
-            growth(table, &runs, &mut about);
+            growth(table, status, &mut about);
         }
         Ok(())
     }
 
     /// Before that, nothing could have been late.
-    fn history(&self, runs: &[RunRecord], about: &mut About<'_>) {
+    fn history(&self, runs: &[RunRecord], now: Timestamp, about: &mut About<'_>) {
         let enough = DAY.0.min(self.config.project.cadence.0.saturating_mul(2));
         let since = runs.last().map(|run| run.run_started_at);
         let hours = |length: i64| Micros(length).as_seconds() / 3600.0;
-        match since.map(|since| Timestamp::now().since(since).0) {
+        match since.map(|since| now.since(since).0) {
             Some(length) if length >= enough => {
                 about.ok(Word::History, format!("loaded for {:.1} h", hours(length)));
             }
@@ -277,35 +278,40 @@ impl Pipeline {
             None => about.warn(Word::History, "never loaded: too early to tell", "dwh run, and a schedule for it"),
         }
     }
+}
 
-    fn fresh(&self, status: &TableStatus, about: &mut About<'_>) {
-        let limit = self.config.project.cadence.as_seconds() * 2.0 / 3600.0;
-        let said = match status.lag_seconds {
-            Some(lag) => format!("last loaded {:.1} h ago; twice the cadence is {limit:.1} h", lag / 3600.0),
-            None => "never loaded".to_owned(),
-        };
-        if status.fresh {
-            about.ok(Word::Fresh, said);
-        } else {
-            let remedy =
-                format!("dwh run {}; then see that the schedule runs: `dwh runs --table {0}`", shell(&status.table));
-            about.fail(Word::Fresh, ErrorKind::Data, said, remedy);
+fn fresh(status: &TableStatus, about: &mut About<'_>) {
+    let hours = |seconds: f64| seconds / 3600.0;
+    let said = match status.lag_seconds {
+        Some(lag) => {
+            format!("last loaded {:.1} h ago; fresh is less than {:.1} h", hours(lag), hours(status.max_lag_seconds))
         }
+        None => "never loaded".to_owned(),
+    };
+    if status.fresh {
+        about.ok(Word::Fresh, said);
+    } else {
+        let remedy =
+            format!("dwh run {}; then see that the schedule runs: `dwh runs --table {0}`", shell(&status.table));
+        about.fail(Word::Fresh, ErrorKind::Data, said, remedy);
     }
 }
 
-/// Rows of the last day. Tables that are read whole do not grow by what they load.
-fn growth(table: &TableConfig, runs: &[RunRecord], about: &mut About<'_>) {
-    let since = Timestamp::now().minus(DAY);
-    let recent = runs.iter().filter(|run| run.run_started_at > since && run.kind.moves_watermark());
-    let rows: i64 = recent.filter_map(|run| run.rows_loaded).sum();
-    match (table.mode, rows) {
-        (Mode::Incremental, 0) => about.warn(
-            Word::Growth,
-            "no row arrived in the last 24 h",
-            format!("see whether the source has any: dwh verify {}", shell(&table.name)),
-        ),
-        (_, rows) => about.ok(Word::Growth, format!("{rows} rows were loaded in the last 24 h")),
+/// Rows of the last day, against what is expected. Tables that are read whole do not grow by what they load.
+fn growth(table: &TableConfig, status: &TableStatus, about: &mut About<'_>) {
+    let rows = status.rows_last_24h;
+    let limits = (table.thresholds.min_rows_per_day, table.thresholds.max_rows_per_day);
+    let said = format!("{rows} rows were loaded in the last 24 h");
+    let remedy = format!("see whether the source has them: dwh verify {}", shell(&table.name));
+    match limits {
+        (Some(least), _) if rows < least => {
+            about.fail(Word::Growth, ErrorKind::Data, format!("{said}, at least {least} are expected"), remedy);
+        }
+        (_, Some(most)) if rows > most => {
+            about.fail(Word::Growth, ErrorKind::Data, format!("{said}, at most {most} are expected"), remedy);
+        }
+        (None, _) if rows == 0 && table.mode == Mode::Incremental => about.warn(Word::Growth, said, remedy),
+        _ => about.ok(Word::Growth, said),
     }
 }
 

@@ -4,9 +4,8 @@ use std::path::Path;
 
 use super::about::About;
 use super::words::Word;
-use crate::blob::LocalBlobs;
 use crate::disk::{self, Space};
-use crate::error::{ErrorKind, Result};
+use crate::error::ErrorKind;
 use crate::pipeline::{CheckReport, Pipeline};
 
 /// The file system is better not fuller than this.
@@ -19,28 +18,35 @@ pub(super) struct Size {
 }
 
 pub(super) fn check(pipeline: &Pipeline, mut sizes: Vec<Size>, report: &mut CheckReport) {
-    let config = pipeline.config();
     sizes.sort_by_key(|size| std::cmp::Reverse(size.bytes));
-    let mut about = About::new("spool", report);
+    let at_once = pipeline.config().target.connections;
     let spool = std::env::temp_dir();
-    let looked = look(&spool, &sizes, config.target.connections, "point TMPDIR at a larger disk", &mut about);
+    let mut about = About::new("spool", report);
+    let spool_space = disk::space(&spool);
+    // Where both lie on one disk, each file is there twice for a while.
+    let store_space = pipeline.blobs.folder().map(disk::space);
+    let shared = pipeline.blobs.folder().is_some_and(|store| disk::is_one_disk(&spool, store));
+    let times = 1 + u64::from(shared);
+    let looked = spool_space.map(|space| {
+        judge(&spool, space, &sizes, (at_once, times), "point TMPDIR at a larger disk", &mut about);
+    });
     about.unless(Word::Space, looked);
-    if let Ok(store) = LocalBlobs::open(&config.blob.url) {
-        let mut about = About::new("blob", report);
-        let remedy = "give the store a larger disk; `dwh prune` removes files past their `[retention]`";
-        let looked = look(store.folder(), &sizes, config.target.connections, remedy, &mut about);
-        about.unless(Word::Space, looked);
-    }
+    let (Some(folder), Some(space)) = (pipeline.blobs.folder(), store_space) else { return };
+    let mut about = About::new("blob", report);
+    let remedy = "give the store a larger disk; `dwh prune` removes files past their `[retention]`";
+    let looked = space.map(|space| judge(folder, space, &sizes, (at_once, times), remedy, &mut about));
+    about.unless(Word::Space, looked);
 }
 
-fn look(folder: &Path, sizes: &[Size], at_once: usize, remedy: &str, about: &mut About<'_>) -> Result<()> {
-    let space = disk::space(folder)?;
-    judge(folder, space, sizes, at_once, remedy, about);
-    Ok(())
-}
-
-fn judge(folder: &Path, space: Space, sizes: &[Size], at_once: usize, remedy: &str, about: &mut About<'_>) {
-    let needed: u64 = sizes.iter().take(at_once).map(|size| size.bytes).sum();
+fn judge(
+    folder: &Path,
+    space: Space,
+    sizes: &[Size],
+    (at_once, times): (usize, u64),
+    remedy: &str,
+    about: &mut About<'_>,
+) {
+    let needed: u64 = sizes.iter().take(at_once).map(|size| size.bytes).sum::<u64>().saturating_mul(times);
     let free = format!("{} of {} free in `{}`", size(space.free_bytes), size(space.total_bytes), folder.display());
     let largest = sizes.first().map_or_else(String::new, |largest| {
         format!("; the largest CSV may take {} (`{}`)", size(largest.bytes), largest.table)
@@ -83,8 +89,8 @@ mod tests {
         let sizes = [("trips", 40 << 30), ("pings", 30 << 30), ("devices", 1 << 10)]
             .map(|(table, bytes)| Size { table: table.to_owned(), bytes });
         let mut report = CheckReport::default();
-        let space = Space { free_bytes, total_bytes, device: 1 };
-        judge(Path::new("/tmp"), space, &sizes, at_once, "more disk", &mut About::new("spool", &mut report));
+        let space = Space { free_bytes, total_bytes };
+        judge(Path::new("/tmp"), space, &sizes, (at_once, 1), "more disk", &mut About::new("spool", &mut report));
         report.findings.pop().expect("finding")
     }
 

@@ -42,6 +42,8 @@ pub enum CsvPlace {
     Processed,
     /// In both: a move that was cut off.
     Both,
+    /// In `set_aside/`: never loaded, and out of the way.
+    SetAside,
     /// In neither: removed by `dwh prune`, or lost.
     Gone,
     /// The blob store does not say.

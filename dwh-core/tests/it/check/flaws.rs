@@ -269,23 +269,23 @@ const CASES: [Case; 36] = [
 /// Flaws of the source, with the remedies that mend them.
 #[tokio::test]
 async fn each_flaw_of_a_source_is_found_alone_and_its_remedy_mends_it() {
-    for case in CASES.into_iter().filter(|case| case.1.is_empty()) {
-        flaw(case).await;
-    }
+    each(|case| case.1.is_empty()).await;
 }
 
 /// Flaws of the target alone.
 #[tokio::test]
 async fn each_flaw_of_a_target_is_found_alone_and_its_remedy_mends_it() {
-    for case in CASES.into_iter().filter(|case| case.0.is_empty()) {
-        flaw(case).await;
-    }
+    each(|case| case.0.is_empty()).await;
 }
 
 /// Flaws that both ends share.
 #[tokio::test]
 async fn each_flaw_of_both_ends_is_found_alone_and_its_remedy_mends_it() {
-    for case in CASES.into_iter().filter(|case| !case.0.is_empty() && !case.1.is_empty()) {
+    each(|case| !case.0.is_empty() && !case.1.is_empty()).await;
+}
+
+async fn each(wanted: impl Fn(&Case) -> bool) {
+    for case in CASES.into_iter().filter(wanted) {
         flaw(case).await;
     }
 }
@@ -297,7 +297,8 @@ async fn flaw(case: Case) {
     apply(&db, finding.remedy.as_deref().expect("remedy")).await;
     // What was mended at one end may have to be followed at the other.
     for finding in problems(&check(&db).await) {
-        assert_eq!(finding.check, "drift", "the remedy does not mend it: {finding:?}");
+        let follows = ["drift", "sweep"].contains(&finding.check.as_str());
+        assert!(follows, "the remedy does not mend it: {finding:?}");
         apply(&db, finding.remedy.as_deref().expect("remedy")).await;
     }
     let report = check(&db).await;
@@ -385,14 +386,14 @@ const BY_HAND: [ByHand; 4] = [
     (
         (
             "",
-            "insert into dwh_control.extract_runs (table_name, status) values ('trips', 'uploaded')",
+            "insert into dwh_control.extract_runs (table_name, status) values ('trips', 'extracting')",
             Severity::Warning,
             "table `trips`",
             "unfinished",
-            "is `uploaded`",
+            "is `extracting`",
         ),
         "",
-        "update dwh_control.extract_runs set status = 'failed'",
+        "delete from dwh_control.extract_runs",
     ),
 ];
 

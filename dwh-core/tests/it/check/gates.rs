@@ -140,19 +140,28 @@ async fn steady_wants_a_day_without_failures_in_which_rows_arrive() {
     let report = pipeline(&text).gate(Gate::Steady).await;
     assert!(problems(&report).is_empty(), "{:#?}", problems(&report));
 
+    let few = text
+        .replace("[[table]]\nname = \"trips\"", "[thresholds]\nmin_rows_per_day = 100\n\n[[table]]\nname = \"trips\"");
+    let report = pipeline(&few).gate(Gate::Steady).await;
+    let growth = told(&report, "table `trips`", "growth");
+    assert_eq!(growth.severity, Severity::Failure);
+    assert_eq!(growth.message, "50 rows were loaded in the last 24 h, at least 100 are expected");
+    let many = few.replace("min_rows_per_day = 100", "max_rows_per_day = 49");
+    assert_eq!(told(&pipeline(&many).gate(Gate::Steady).await, "table `trips`", "growth").severity, Severity::Failure);
+
     db.tgt(&back(24)).await;
     let report = pipeline(&text).gate(Gate::Steady).await;
     let growth = told(&report, "table `trips`", "growth");
-    assert_eq!((growth.severity, growth.message.as_str()), (Severity::Warning, "no row arrived in the last 24 h"));
+    assert_eq!((growth.severity, growth.message.as_str()), (Severity::Warning, "0 rows were loaded in the last 24 h"));
     assert_eq!(told(&report, "table `devices`", "growth").severity, Severity::Ok);
 
     db.tgt("update dwh_control.extract_runs set run_finished_at = run_finished_at - interval '7 hours'").await;
     let report = pipeline(&text).gate(Gate::Steady).await;
     let fresh = told(&report, "table `trips`", "fresh");
     assert_eq!(fresh.severity, Severity::Failure);
-    assert!(fresh.message.contains("twice the cadence is 6.0 h"), "{fresh:?}");
+    assert!(fresh.message.contains("fresh is less than 6.0 h"), "{fresh:?}");
 
-    db.tgt("insert into dwh_control.extract_runs (table_name, status, mode) values ('trips', 'failed', 'incremental')")
+    db.tgt("insert into dwh_control.extract_runs (table_name, status, mode, error_message, run_finished_at) values ('trips', 'failed', 'incremental', 'x', now())")
         .await;
     let report = pipeline(&text).gate(Gate::Steady).await;
     assert_eq!(told(&report, "table `trips`", "recent_failures").severity, Severity::Failure);

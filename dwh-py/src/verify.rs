@@ -1,0 +1,36 @@
+//! `verify`.
+
+use dwh_core::Pipeline;
+use dwh_core::pipeline::{self, ErrorReport, TableVerify, VerifyRequest};
+use pyo3::prelude::*;
+
+use crate::call::{Call, conclude};
+use crate::error;
+use crate::report::VerifyReport;
+
+/// Compare source and bronze.
+pub fn verify(engine: Pipeline, request: VerifyRequest) -> Call {
+    Call::or_drop(async move { engine.verify(&request).await }, answer)
+}
+
+fn answer(py: Python<'_>, report: pipeline::VerifyReport) -> PyResult<Py<PyAny>> {
+    let failures = report.tables.iter().filter_map(failure).collect();
+    conclude(py, VerifyReport(report), failures)
+}
+
+/// What is wrong with a table: the counts alone, since keys are values of rows.
+fn failure(table: &TableVerify) -> Option<ErrorReport> {
+    if table.error.is_some() {
+        return table.error.clone();
+    }
+    let problems = table.blobs.as_ref().map_or(0, |blobs| blobs.problems_total);
+    if table.differences() == 0 && problems == 0 {
+        return None;
+    }
+    let TableVerify { table, missing, extra, different, .. } = table;
+    let mut message = format!("table `{table}`: {missing} rows missing, {extra} extra, {different} different");
+    if problems > 0 {
+        message.push_str(&format!(", {problems} problems of files"));
+    }
+    Some(error::found("data", message, "`report` names the keys; `backfill` brings missing rows"))
+}

@@ -1,0 +1,171 @@
+"""Every verb once, on real servers; what comes back has the keys that the stub names, and survives a pickle."""
+
+import json
+import pickle
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import dwh
+import pytest
+from conftest import Project
+from stub import fields
+
+
+def whole(report: Any) -> Any:
+    """The same report, after a look at what every report promises."""
+    name = type(report).__name__
+    assert set(report.to_dict()) == set(fields(name)), f"_dwh.pyi and the engine disagree about {name}"
+    assert json.loads(json.dumps(report.to_dict())) == report.to_dict()
+    assert pickle.loads(pickle.dumps(report)) == report
+    return report
+
+
+@pytest.fixture
+def pipeline(project: Project) -> dwh.Pipeline:
+    pipeline = dwh.Pipeline(project.config)
+    pipeline.migrate()
+    return pipeline
+
+
+@pytest.fixture
+def loaded(project: Project, pipeline: dwh.Pipeline) -> dwh.Pipeline:
+    pipeline.run(["events", "devices"])
+    return pipeline
+
+
+def test_migrate(project: Project) -> None:
+    pipeline = dwh.Pipeline(project.config)
+    first, second = whole(pipeline.migrate()), pipeline.migrate()
+    assert len(first.tables_created) == 3 and not first.tables_present
+    assert len(second.tables_present) == 3 and not second.tables_created
+
+
+def test_check(pipeline: dwh.Pipeline) -> None:
+    report = whole(pipeline.check())
+    assert any(finding["check"] == "connection" for finding in report.findings)
+    assert report.gate is None
+
+
+def test_plan(pipeline: dwh.Pipeline) -> None:
+    [plan] = pipeline.plan(["events"])
+    assert whole(plan).mode == "incremental"
+    assert [plan.table for plan in pipeline.plan(["*e*"])] == ["events", "devices"]
+
+
+def test_run(project: Project, pipeline: dwh.Pipeline) -> None:
+    report = whole(pipeline.run(["events", "dev*"], jobs=1))
+    assert {run["table"]: run["rows_loaded"] for run in report.runs} == {"events": 50, "devices": 2}
+    assert project.target("select count(*) from bronze.events") == "50"
+
+
+def test_extract_and_load(project: Project, pipeline: dwh.Pipeline) -> None:
+    params = whole(pipeline.extract("events"))
+    run = whole(pipeline.load(params))
+    assert (run.run_id, run.status, run.rows_loaded) == (params.run_id, "loaded", 50)
+    again = pipeline.load(params.to_dict(), wait=True)
+    assert (again.run_id, again.status) == (params.run_id, "loaded"), "what is loaded already is done"
+    assert project.target("select count(*) from bronze.events") == "50"
+
+
+def test_status(loaded: dwh.Pipeline) -> None:
+    tables = {table["table"]: table for table in whole(loaded.status()).tables}
+    assert tables["events"]["fresh"] and not tables["slow"]["fresh"]
+    with pytest.raises(dwh.DwhError, match="slow") as caught:
+        loaded.status(check=True)
+    assert caught.value.code == "status" and not caught.value.report.healthy
+
+
+def test_runs_and_their_filters(loaded: dwh.Pipeline) -> None:
+    loaded.run(["devices"])
+    newest = whole(loaded.runs()[0])
+    assert (newest.table_name, newest.status, newest.kind) == ("devices", "loaded", "run")
+    assert [run.table_name for run in loaded.runs(["ev*"])] == ["events"]
+    assert [run.run_id for run in loaded.runs(run_id=newest.run_id)] == [newest.run_id]
+    assert [run.run_id for run in loaded.runs(["devices"], limit=1)] == [newest.run_id]
+    assert len(loaded.runs(limit=None, states=["loaded", "failed"])) == 3
+    assert loaded.runs(states=["failed"]) == loaded.runs(kind="reseed") == []
+    assert loaded.runs(until="2020-01-01T00:00:00Z") == []
+    assert len(loaded.runs(since=newest.run_started_at)) == 1
+
+
+def test_run_details(loaded: dwh.Pipeline) -> None:
+    [run] = loaded.runs(["events"])
+    details = whole(loaded.run_details(run.run_id))
+    assert details.run == run.to_dict() and details.csv["place"] == "processed"
+    with pytest.raises(dwh.NotFoundError):
+        loaded.run_details(4711)
+
+
+def test_verify(loaded: dwh.Pipeline) -> None:
+    report = whole(loaded.verify(["events", "devices"], blobs=True))
+    assert [(table["rows_source"], table["missing"]) for table in report.tables] == [(50, 0), (2, 0)]
+    assert report.tables[0]["blobs"]["files"] == 1
+    tomorrow = datetime.now(timezone.utc) + timedelta(days=1)
+    assert loaded.verify(["events"], since=tomorrow).tables[0]["rows_source"] == 0
+
+
+def test_backfill(project: Project, loaded: dwh.Pipeline) -> None:
+    project.target("delete from bronze.events where id > 40")
+    since = datetime.now(timezone.utc) - timedelta(days=1)
+    planned = whole(loaded.backfill("events", from_=since, dry_run=True))
+    assert planned.dry_run and planned.windows and not planned.runs
+    report = whole(loaded.backfill("events", from_=since))
+    assert (report.kind, sum(run["rows_loaded"] for run in report.runs)) == ("backfill", 10)
+    assert project.target("select count(*) from bronze.events") == "50"
+
+
+def test_reseed(project: Project, loaded: dwh.Pipeline) -> None:
+    project.target("truncate bronze.events")
+    report = whole(loaded.reseed("events", wait=True, restart=True))
+    assert (report.kind, sum(run["rows_loaded"] for run in report.runs)) == ("reseed", 50)
+
+
+def test_recover(project: Project, loaded: dwh.Pipeline) -> None:
+    assert whole(loaded.recover()).found == []
+    project.source("insert into app.events (id) values (51)")
+    params = loaded.extract("events")
+    [planned] = loaded.recover(["events"], dry_run=True).found
+    assert (planned["state"], planned["outcome"], planned["run_id"]) == ("uploaded_not_loaded", "planned", params.run_id)
+    report = whole(loaded.recover(["events"], uploads_older_than=timedelta(hours=1)))
+    assert [found["outcome"] for found in report.found] == ["mended"]
+    assert project.target("select count(*) from bronze.events") == "51"
+
+
+def test_set_aside(project: Project, loaded: dwh.Pipeline) -> None:
+    project.source("insert into app.events (id) values (51)")
+    params = loaded.extract("events")
+    assert whole(loaded.set_aside(params.csv_path, dry_run=True)).dry_run
+    [found] = whole(loaded.set_aside(params.run_id)).found
+    assert (found["run_id"], found["outcome"]) == (params.run_id, "mended")
+    assert loaded.run(["events"]).runs[-1]["rows_loaded"] == 1, "the rows are read again"
+
+
+def test_replay(project: Project, loaded: dwh.Pipeline) -> None:
+    project.target("truncate bronze.events")
+    assert len(loaded.replay("events", to="infinity", dry_run=True).csvs) == 1
+    report = whole(loaded.replay("events", from_="2020-01-01T00:00:00Z"))
+    assert [run["rows_loaded"] for run in report.runs] == [50]
+
+
+def test_rebuild(project: Project, loaded: dwh.Pipeline) -> None:
+    planned = whole(loaded.rebuild(["events"], dry_run=True))
+    assert planned.in_the_way and planned.tables[0]["rows"] == 50
+    report = whole(loaded.rebuild(["events"], reset=True))
+    assert report.backup and report.tables[0]["rows_loaded"] == 50
+    assert project.target("select count(*) from bronze.events") == "50"
+
+
+def test_prune(project: Project, loaded: dwh.Pipeline) -> None:
+    loaded.run(["devices"])
+    old = "update dwh_control.extract_runs set run_started_at = now() - interval '2 years' where table_name = 'devices'"
+    project.target(old)
+    would = whole(loaded.prune(["devices"], dry_run=True))
+    assert would.dry_run and len(would.tables[0]["files"]) == 2, "a CSV and its manifest"
+    assert loaded.prune(["devices"]).tables == would.tables
+
+
+def test_every_verb_has_its_test() -> None:
+    verbs = {name for name in vars(dwh.Pipeline) if not name.startswith("_")}
+    assert "init" not in verbs and "schedule" not in verbs, "these make files for people: command only"
+    tests = [name for name in globals() if name.startswith("test_")]
+    assert [verb for verb in verbs if not any(verb in test for test in tests)] == []
