@@ -77,12 +77,17 @@ async fn the_gates_are_passed_one_after_the_other() {
     db.tgt("update dwh_control.extract_runs set run_started_at = run_started_at - interval '8 hours'").await;
     let report = project.json(&["check", "--gate", "steady"]);
     assert!(problems(&report).is_empty(), "{report:#}");
-    db.tgt("update dwh_control.extract_runs set run_finished_at = run_finished_at - interval '8 hours'").await;
+    db.tgt(
+        "update dwh_control.extract_runs set run_finished_at = run_finished_at - interval '8 hours'; \
+            update dwh_control.extract_watermarks set last_loaded_at = last_loaded_at - interval '8 hours'",
+    )
+    .await;
     let report = project.fails(4, &["check", "--gate", "steady"]).json();
     assert_eq!(told(&report, "table `trips`", "fresh")["severity"], "failure");
 }
 
-#[tokio::test]
+// The server is in this process, and the command is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_is_tried_out_like_a_folder() {
     let (db, project) = project("check_s3").await;
     let server = S3Server::start_in_process().await;

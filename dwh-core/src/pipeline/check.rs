@@ -55,7 +55,7 @@ impl Pipeline {
             }
         }
         store::check(self, &mut About::new("blob", &mut report)).await;
-        space::check(self, sizes, &mut report);
+        space::check(self, sizes, &mut report).await;
         report
     }
 }

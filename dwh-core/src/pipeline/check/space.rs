@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::about::About;
 use super::words::Word;
-use crate::disk::{self, Space};
-use crate::error::ErrorKind;
+use crate::disk::{Space, is_one_disk, space};
+use crate::error::{Error, ErrorKind};
 use crate::pipeline::{CheckReport, Pipeline};
 
 /// The file system is better not fuller than this.
@@ -17,24 +17,36 @@ pub(super) struct Size {
     pub(super) bytes: u64,
 }
 
-pub(super) fn check(pipeline: &Pipeline, mut sizes: Vec<Size>, report: &mut CheckReport) {
+pub(super) async fn check(pipeline: &Pipeline, mut sizes: Vec<Size>, report: &mut CheckReport) {
     sizes.sort_by_key(|size| std::cmp::Reverse(size.bytes));
-    let at_once = pipeline.config().target.connections;
-    let spool = std::env::temp_dir();
-    let mut about = About::new("spool", report);
-    let spool_space = disk::space(&spool);
+    let (spool, store) = (std::env::temp_dir(), pipeline.blobs.folder().map(Path::to_owned));
+    // A file system far away may take its time.
+    let asked = tokio::task::spawn_blocking({
+        let (spool, store) = (spool.clone(), store.clone());
+        move || {
+            let shared = store.as_ref().is_some_and(|store| is_one_disk(&spool, store));
+            (space(&spool), store.map(|store| space(&store)), shared)
+        }
+    });
+    let (of_spool, of_store, shared) = match asked.await {
+        Ok(told) => told,
+        Err(stopped) => {
+            let error = Error::new(ErrorKind::Internal, "free space was not looked at").with_source(stopped);
+            return About::new("spool", report).error(Word::Space, &error);
+        }
+    };
     // Where both lie on one disk, each file is there twice for a while.
-    let store_space = pipeline.blobs.folder().map(disk::space);
-    let shared = pipeline.blobs.folder().is_some_and(|store| disk::is_one_disk(&spool, store));
     let times = 1 + u64::from(shared);
-    let looked = spool_space.map(|space| {
-        judge(&spool, space, &sizes, (at_once, times), "point TMPDIR at a larger disk", &mut about);
+    let needed = (pipeline.config().target.connections, times);
+    let mut about = About::new("spool", report);
+    let looked = of_spool.map(|space| {
+        judge(&spool, space, &sizes, needed, "point TMPDIR at a larger disk", &mut about);
     });
     about.unless(Word::Space, looked);
-    let (Some(folder), Some(space)) = (pipeline.blobs.folder(), store_space) else { return };
+    let (Some(folder), Some(space)) = (store, of_store) else { return };
     let mut about = About::new("blob", report);
     let remedy = "give the store a larger disk; `dwh prune` removes files past their `[retention]`";
-    let looked = space.map(|space| judge(folder, space, &sizes, (at_once, times), remedy, &mut about));
+    let looked = space.map(|space| judge(&folder, space, &sizes, needed, remedy, &mut about));
     about.unless(Word::Space, looked);
 }
 

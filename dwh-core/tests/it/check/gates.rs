@@ -133,10 +133,7 @@ async fn steady_wants_a_day_without_failures_in_which_rows_arrive() {
     assert_eq!(told(&report, "table `trips`", "growth").message, "50 rows were loaded in the last 24 h");
 
     // The cadence is three hours: after six there is something to tell.
-    let back = |hours: u32| {
-        format!("update dwh_control.extract_runs set run_started_at = run_started_at - interval '{hours} hours'")
-    };
-    db.tgt(&back(7)).await;
+    db.tgt("update dwh_control.extract_runs set run_started_at = run_started_at - interval '7 hours'").await;
     let report = pipeline(&text).gate(Gate::Steady).await;
     assert!(problems(&report).is_empty(), "{:#?}", problems(&report));
 
@@ -149,13 +146,21 @@ async fn steady_wants_a_day_without_failures_in_which_rows_arrive() {
     let many = few.replace("min_rows_per_day = 100", "max_rows_per_day = 49");
     assert_eq!(told(&pipeline(&many).gate(Gate::Steady).await, "table `trips`", "growth").severity, Severity::Failure);
 
-    db.tgt(&back(24)).await;
+    db.tgt(
+        "update dwh_control.extract_runs set run_started_at = run_started_at - interval '1 day', \
+            run_finished_at = run_finished_at - interval '1 day'",
+    )
+    .await;
     let report = pipeline(&text).gate(Gate::Steady).await;
     let growth = told(&report, "table `trips`", "growth");
     assert_eq!((growth.severity, growth.message.as_str()), (Severity::Warning, "0 rows were loaded in the last 24 h"));
     assert_eq!(told(&report, "table `devices`", "growth").severity, Severity::Ok);
 
-    db.tgt("update dwh_control.extract_runs set run_finished_at = run_finished_at - interval '7 hours'").await;
+    db.tgt(
+        "update dwh_control.extract_runs set run_finished_at = run_finished_at - interval '7 hours'; \
+            update dwh_control.extract_watermarks set last_loaded_at = last_loaded_at - interval '7 hours'",
+    )
+    .await;
     let report = pipeline(&text).gate(Gate::Steady).await;
     let fresh = told(&report, "table `trips`", "fresh");
     assert_eq!(fresh.severity, Severity::Failure);
