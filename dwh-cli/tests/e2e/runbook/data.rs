@@ -59,12 +59,11 @@ pub async fn one_table_is_corrupt(night: &mut Night) {
 
 pub async fn what_reset_put_aside_comes_back(night: &mut Night) {
     night.db.tgt("insert into bronze.trips values (1003, 'd1', 1, '2026-03-01 04:00Z')").await;
-    night.project.ok(&["rebuild", "trips", "--reset"]);
-    assert_eq!(number(&night.db, "select count(*) from bronze.trips where trip_id = 1003").await, 0);
+    let rebuilt = night.project.json(&["rebuild", "trips", "--reset"]);
+    let by_hand = "select count(*) from bronze.trips where trip_id = 1003";
+    assert_eq!(number(&night.db, by_hand).await, 0);
+    night.follow();
+    night.db.tgt(rebuilt["restore_sql"].as_str().expect("the way back")).await;
     night.follow_all();
-    assert_eq!(
-        number(&night.db, "select count(*) from bronze.trips where trip_id = 1003").await,
-        1,
-        "the old table is back"
-    );
+    assert_eq!(number(&night.db, by_hand).await, 1, "the old table is back");
 }
