@@ -192,6 +192,12 @@ async fn a_rebuild_that_was_killed_is_made_again_and_the_backup_can_be_restored(
     let restore = first["restore_sql"].as_str().expect("sql").to_owned();
     let tables = first["backup_tables"].as_array().expect("tables");
     assert_eq!(tables.len(), 6, "{first:#}");
+    let comment = format!(
+        "select obj_description('{}'::regnamespace, 'pg_namespace')",
+        first["backup"].as_str().expect("schema")
+    );
+    let comment: String = db.target().query_one(&comment, &[]).await.expect("comment").get(0);
+    assert_eq!(comment, restore, "whoever finds the schema finds the way back");
     db.tgt(LOSE).await;
     let loaded = "select count(*) from dwh_control.extract_runs where status = 'loaded'";
     let mut child = project.spawn(&["rebuild"]);

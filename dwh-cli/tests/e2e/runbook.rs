@@ -4,14 +4,22 @@
 mod blobs;
 mod daily;
 mod data;
+mod examples;
 mod night;
 mod page;
+mod pages;
 mod schema;
 mod services;
 mod stuck;
 
 use night::Night;
-use page::Section;
+use page::{PAGE, Section};
+
+fn section(title: &str) -> Section {
+    let mut sections = Section::all(PAGE);
+    sections.retain(|section| section.title == title);
+    sections.pop().unwrap_or_else(|| panic!("docs/runbook.md has no section `{title}`"))
+}
 
 /// The scenario of each section, as a test, and the list of the sections that have one.
 macro_rules! scenarios {
@@ -20,7 +28,7 @@ macro_rules! scenarios {
         $(
             #[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                let mut night = Night::of($title).await;
+                let mut night = Night::of(section($title)).await;
                 $place::$test(&mut night).await;
                 night.finish();
             }
@@ -66,13 +74,13 @@ scenarios! {
 
 #[test]
 fn every_section_has_a_scenario() {
-    let sections: Vec<String> = Section::all().into_iter().map(|section| section.title).collect();
+    let sections: Vec<String> = Section::all(PAGE).into_iter().map(|section| section.title).collect();
     assert_eq!(sections, TITLES, "the sections of docs/runbook.md with commands, and the scenarios");
 }
 
 #[test]
 fn the_table_at_the_top_leads_to_every_section() {
-    let (top, _) = page::PAGE.split_once("\n## ").expect("sections");
+    let (top, _) = PAGE.split_once(&format!("\n## {}\n", TITLES[0])).expect("sections");
     for title in TITLES {
         let anchor: String = title
             .to_lowercase()

@@ -126,6 +126,8 @@ async fn move_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan
          from (select pg_catalog.pg_get_serial_sequence({}, 'run_id')::pg_catalog.regclass as s) x;\ncommit;\n",
         quote_literal(&log)
     ));
+    // Whoever finds the schema later finds the way back too.
+    sql.push_str(&format!("comment on schema {backup} is {};\n", quote_literal(&aside.restore)));
     tx.batch_execute(&sql).await.map_err(refused)?;
     tx.commit().await.map_err(sort)?;
     Ok(aside)

@@ -96,10 +96,7 @@ impl Pipeline {
     /// `Config` if no table matches; `Contract` if something is in the way, or the target may not be changed. What went
     /// wrong with a single table stands in its report.
     pub async fn rebuild(&self, request: &RebuildRequest, cancel: &CancellationToken) -> Result<RebuildReport> {
-        let mut archives = Vec::new();
-        for table in self.config.select(&request.tables)? {
-            archives.push(self.archive_of(table).await.map_err(|error| named(error, &table.name))?);
-        }
+        let mut archives = self.archives(request).await?;
         let mut report = RebuildReport { dry_run: request.dry_run, ..RebuildReport::default() };
         report.tables = archives.iter().map(Archive::report).collect();
         let loads: Vec<LoadPlan> = archives.iter().filter_map(Archive::table).collect();
@@ -115,15 +112,39 @@ impl Pipeline {
             let aside = migrate::set_aside(target, environment, &loads).await?;
             (report.backup, report.backup_tables) = (Some(aside.schema), aside.tables);
             report.restore_sql = Some(aside.restore);
+            // A run may have ended while they were looked at.
+            archives = self.archives(request).await.map_err(|error| put_aside(error, &report))?;
+            report.tables = archives.iter().map(Archive::report).collect();
         }
-        migrate::migrate_tables(target, environment, &loads).await?;
+        match self.rebuild_all(&archives, &mut report, cancel).await {
+            Ok(()) => Ok(report),
+            Err(error) => Err(put_aside(error, &report)),
+        }
+    }
+
+    async fn archives(&self, request: &RebuildRequest) -> Result<Vec<Archive>> {
+        let mut archives = Vec::new();
+        for table in self.config.select(&request.tables)? {
+            archives.push(self.archive_of(table).await.map_err(|error| named(error, &table.name))?);
+        }
+        Ok(archives)
+    }
+
+    async fn rebuild_all(
+        &self,
+        archives: &[Archive],
+        report: &mut RebuildReport,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let loads: Vec<LoadPlan> = archives.iter().filter_map(Archive::table).collect();
+        migrate::migrate_tables(&self.config.target, &self.config.environment, &loads).await?;
         let above = self.highest_run().await?;
         for (archive, told) in archives.iter().zip(&mut report.tables).filter(|(archive, _)| !archive.is_empty()) {
             if let Err(error) = self.rebuild_table(archive, above, told, cancel).await {
                 told.error = Some((&half_built(error, &archive.table.name)).into());
             }
         }
-        Ok(report)
+        Ok(())
     }
 
     async fn rebuild_table(
@@ -226,6 +247,14 @@ fn occupied(in_the_way: &[String], tables: &[String]) -> Error {
         "rebuild into an empty database; or `dwh rebuild{globs} --reset`, which first moves these tables and rows, also what a \
          rebuild that was cut off left, into a schema `dwh_backup_…`"
     ))
+}
+
+/// The error with the place where what was there before is, if it was put aside.
+fn put_aside(error: Error, report: &RebuildReport) -> Error {
+    let Some(backup) = &report.backup else { return error };
+    let hint =
+        format!("{}\nwhat was there before is in schema `{backup}`, whose comment is the SQL to go back", error.hint());
+    error.with_hint(hint)
 }
 
 /// What stopped the rebuild of a table, with what to type afterwards.

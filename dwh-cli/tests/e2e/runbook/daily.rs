@@ -26,7 +26,5 @@ pub async fn every_month(night: &mut Night) {
 }
 
 pub async fn before_production(night: &mut Night) {
-    night.follow();
-    // A cycle of the schedule later.
-    night.follow();
+    night.follow_all();
 }

@@ -29,7 +29,7 @@ pub async fn a_unit_is_wrong(night: &mut Night) {
     assert_eq!(no_geometry[0].trim(), no_geometry[1].lines().next().unwrap_or_default().trim());
     night.edit(
         "on_conflict = \"update\"\n",
-        "on_conflict = \"update\"\n[table.select]\ndistance_km = \"t.distance_km / 1000\"\n",
+        "on_conflict = \"update\"\n[table.select]\ndistance_km = \"(t.distance_km / 1000)::numeric(8,3)\"\n",
     );
     night.follow_all();
     let kilometres = "select count(*) from bronze.trips where distance_km < 1";

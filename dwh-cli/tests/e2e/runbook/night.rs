@@ -3,11 +3,14 @@
 use dwh_core::testing::{Clusters, Server, TestDb};
 use std::env;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
+use std::time::Duration;
+use tokio_postgres::Client;
 
-use super::page::{Block, Place, Section};
+use super::page::{Place, Section};
 use crate::support::{Output, Project};
 
 const SOURCE: &str = "create schema fleet;
@@ -22,8 +25,8 @@ const SOURCE: &str = "create schema fleet;
     alter default privileges in schema fleet grant select on tables to dwh_reader;
     grant select on all tables in schema fleet to dwh_reader;
     insert into fleet.position_history select 'd' || i % 5, t, t, st_setsrid(st_makepoint(36.8 + i / 777.0, -1.3), 4326), i % 90
-        from generate_series(1, 60) i, lateral (select timestamptz '2026-03-01 00:00Z' + i * interval '1 hour' t) x;
-    insert into fleet.trips select i, 'd' || i % 5, i * 1.5, timestamptz '2026-03-01 00:00Z' + i * interval '2 hours'
+        from generate_series(1, 40) i, lateral (select timestamptz '2026-03-01 00:00Z' + i * interval '1 hour' t) x;
+    insert into fleet.trips select i, 'd' || i % 5, i * 1.5, timestamptz '2026-03-01 00:00Z' + i * interval '1 hour'
         from generate_series(1, 30) i;
     insert into fleet.devices select 'd' || i, 'K' || i from generate_series(0, 4) i;";
 
@@ -67,6 +70,9 @@ relation = "fleet.devices"
 mode = "snapshot"
 "#;
 
+/// What a test says of the machine that it runs on: its disk may be full enough to be told of.
+const MACHINE: &str = "[thresholds]\ndisk_used = 100\n\n[[table]]";
+
 /// One section, and what it is followed on.
 pub struct Night {
     /// Both databases.
@@ -83,20 +89,21 @@ pub struct Night {
 
 impl Night {
     /// The project, migrated and run once, before anything went wrong.
-    pub async fn of(title: &str) -> Self {
-        let mut sections = Section::all();
-        sections.retain(|section| section.title == title);
-        let section = sections.pop().unwrap_or_else(|| panic!("docs/runbook.md has no section `{title}`"));
-        let db = TestDb::new(&format!("runbook {title}").replace(' ', "_")).await;
+    pub async fn of(section: Section) -> Self {
+        let db = TestDb::new(&format!("docs {}", section.title).replace(' ', "_")).await;
         make_reader();
         db.src(SOURCE).await;
-        let project = Project::written(CONFIG.replace("/var/lib/dwh", &text(db.blobs())), Vec::new());
+        let project = Project::written(
+            CONFIG.replace("/var/lib/dwh", &text(db.blobs())).replacen("[[table]]", MACHINE, 1),
+            Vec::new(),
+        );
         let (source_url, target_url) = (db.source_url_as("dwh_reader"), db.target_url_as("dwh_loader"));
         let night =
             Self { db, project, section, next: 0, said: String::new(), source_url, target_url, own_target: None };
         night.env("");
         night.project.ok(&["migrate"]);
-        night.project.ok(&["run"]);
+        // One table after the other, so that the numbers of the runs are those of the page.
+        night.project.ok(&["run", "--jobs", "1"]);
         night
     }
 
@@ -108,7 +115,10 @@ impl Night {
     /// Writes `.env` with other addresses.
     pub fn write_env(&self, source: &str, target: &str, more: &str) {
         let text = format!("DWH_SOURCE_URL={source}\nDWH_TARGET_URL={target}\n{more}");
-        fs::write(self.project.folder().join(".env"), text).expect(".env");
+        let path = self.project.folder().join(".env");
+        fs::write(&path, text)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)))
+            .expect(".env");
     }
 
     /// The address of the source, as it should be.
@@ -157,12 +167,24 @@ impl Night {
         output
     }
 
+    /// Waits until a condition holds at an end.
+    pub async fn until(&self, end: &Client, condition: &str) {
+        let sql = format!("select exists ({condition})");
+        for _ in 0..1500 {
+            if end.query_one(&sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("it never came true: {condition}");
+    }
+
     /// Runs the next block of the section and returns what it said.
     pub fn follow(&mut self) -> String {
         let block = self.section.blocks.get(self.next).cloned().expect("one more block");
         self.next += 1;
         let said = match block.place {
-            Place::Shell => self.shell(&block),
+            Place::Shell => self.shell(&block.script()),
             Place::Source => Clusters::shared().source.psql(self.db.name(), &self.here(&block.text)),
             Place::Target if self.own_target.is_some() => self.target().psql("warehouse", &block.text),
             Place::Target => self.target().psql(self.db.name(), &self.here(&block.text)),
@@ -181,14 +203,16 @@ impl Night {
     /// The places of the docs are others here.
     fn here(&self, text: &str) -> String {
         text.replace("/var/lib/dwh", &self::text(self.db.blobs()))
+            .replace("/etc/dwh", &self::text(self.project.folder()))
             .replace("database warehouse", &format!("database {}", self.db.name()))
     }
 
-    fn shell(&self, block: &Block) -> String {
+    /// Runs a script in the project's folder, with `dwh` on the PATH; it must end well.
+    pub fn shell(&self, script: &str) -> String {
         let dwh = Path::new(env!("CARGO_BIN_EXE_dwh")).parent().expect("folder");
         let path = format!("{}:{}", dwh.display(), env::var("PATH").unwrap_or_default());
         let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", &self.here(&block.script())])
+            .args(["-euo", "pipefail", "-c", &self.here(script)])
             .current_dir(self.project.folder())
             .env_clear()
             .env("PATH", path)
@@ -196,16 +220,12 @@ impl Night {
             .output()
             .expect("bash starts");
         let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        assert!(output.status.success(), "{}\n{}{said}\n--- before\n{}", self.section.title, block.text, self.said);
+        assert!(output.status.success(), "{}\n{script}\n{said}\n--- before\n{}", self.section.title, self.said);
         said
     }
 
     /// Asserts that every block was run, and that what the page says one will see was seen.
     pub fn finish(self) {
-        if env::var_os("DWH_RUNBOOK_SAID").is_some() {
-            fs::write(Path::new("/tmp/runbook-c").join(self.section.title.replace(['/', ' '], "_")), &self.said)
-                .expect("x");
-        }
         assert_eq!(self.next, self.section.blocks.len(), "{}: blocks that were not run", self.section.title);
         let said: Vec<String> = self.said.lines().map(squeezed).collect();
         for line in self.section.seen.iter().map(|line| squeezed(line)).filter(|line| !line.is_empty()) {

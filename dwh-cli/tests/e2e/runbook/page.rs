@@ -35,15 +35,15 @@ pub enum Place {
 }
 
 impl Section {
-    /// All sections that have commands, in the order of the page.
-    pub fn all() -> Vec<Self> {
+    /// All sections of a page that have commands, in their order.
+    pub fn all(page: &str) -> Vec<Self> {
         let mut sections: Vec<Self> = Vec::new();
         let mut fence: Option<(String, String)> = None;
-        for line in PAGE.lines() {
+        for line in page.lines() {
             match (&mut fence, line.strip_prefix("```")) {
                 (None, Some(language)) => fence = Some((language.to_owned(), String::new())),
                 (None, None) => {
-                    if let Some(title) = line.strip_prefix("## ") {
+                    if let Some(title) = line.strip_prefix("# ").or_else(|| line.strip_prefix("## ")) {
                         sections.push(Self { title: title.to_owned(), ..Self::default() });
                     }
                 }
@@ -61,8 +61,8 @@ impl Section {
     fn add(&mut self, language: &str, text: String) {
         let place = match (language, text.lines().next().unwrap_or_default()) {
             ("text", _) => return self.seen.extend(text.lines().map(str::to_owned)),
-            // What the scenario puts there by hand.
-            ("toml", _) => return,
+            // What goes into files, or comes out of commands.
+            ("cron" | "ini" | "json" | "toml", _) => return,
             ("sh", _) => Place::Shell,
             ("sql", "-- in the source") => Place::Source,
             ("sql", "-- in the target") => Place::Target,

@@ -69,8 +69,7 @@ pub async fn a_password_is_rotated(night: &mut Night) {
         ),
     );
     night.write_env(&night.source_url(), &target.url("dwh_loader", "warehouse"), "");
-    night.project.ok(&["migrate"]);
-    night.project.ok(&["run"]);
+    night.project.ok(&["rebuild"]);
     night.at_target(target);
     night.follow();
     let rotated = night.target().url("dwh_loader_2", "warehouse");

@@ -3,7 +3,7 @@
 use dwh_core::testing::assert_equal_tables;
 
 use super::Night;
-use crate::support::{files, number};
+use crate::support::files;
 
 async fn equal(night: &Night) {
     assert_equal_tables(&night.db, "select * from fleet.trips", "select * from bronze.trips").await;
@@ -19,16 +19,18 @@ pub async fn a_csv_waits(night: &mut Night) {
 }
 
 pub async fn bronze_refuses_a_csv(night: &mut Night) {
-    let refuse = "alter table bronze.trips add constraint distance_is_short check (distance_km < 100)";
-    night.db.tgt(refuse).await;
+    night.db.tgt("alter table bronze.trips add constraint distance_is_short check (distance_km < 100)").await;
     night.db.src("insert into fleet.trips values (901, 'd1', 900)").await;
     night.dwh(4, &["run", "trips"]);
     night.dwh(4, &["recover"]);
     night.follow();
     night.follow();
     night.follow();
-    // The other way: the value was wrong, and was mended at the source.
-    night.db.tgt(refuse.replace(" check", " check").as_str()).await;
+    // The other way: this rule is right, the value was wrong, and was mended at the source.
+    night.db.tgt("alter table bronze.trips add constraint distance_is_of_this_world check (distance_km < 1000)").await;
+    night.db.src("insert into fleet.trips values (902, 'd1', 9000)").await;
+    night.dwh(4, &["run", "trips"]);
+    night.db.src("update fleet.trips set distance_km = 9, updated_at = now() where trip_id = 902").await;
     night.follow_all();
     equal(night).await;
 }
@@ -37,12 +39,8 @@ pub async fn another_run_holds_the_table(night: &mut Night) {
     let blocker = night.db.another_source().await;
     blocker.batch_execute("begin; lock table fleet.trips in access exclusive mode").await.expect("lock");
     let mut hanging = night.project.spawn(&["run", "trips"]);
-    let waits =
-        "select exists (select from pg_stat_activity where usename = 'dwh_reader' and datname = current_database()
-        and wait_event_type = 'Lock')";
-    while !night.db.source().query_one(waits, &[]).await.expect("activity").get::<_, bool>(0) {
-        tokio::task::yield_now().await;
-    }
+    let waits = "select from pg_stat_activity where usename = 'dwh_reader' and datname = current_database() and wait_event_type = 'Lock'";
+    night.until(night.db.source(), waits).await;
     night.follow();
     night.follow();
     let seen = night.follow();
@@ -58,16 +56,14 @@ pub async fn another_run_holds_the_table(night: &mut Night) {
 }
 
 pub async fn a_run_was_killed(night: &mut Night) {
-    let blocker = night.db.another_source().await;
+    let reader = night.db.another_target().await;
     night.db.src("insert into fleet.trips values (901, 'd1', 1)").await;
-    blocker.batch_execute("begin; lock table fleet.trips in access exclusive mode").await.expect("lock");
+    reader.batch_execute("begin; lock table bronze.trips in share mode").await.expect("lock");
     let mut killed = night.project.spawn(&["run", "trips"]);
-    let began = "select count(*) from dwh_control.extract_runs where status = 'extracting'";
-    while number(&night.db, began).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    let loads = "select from pg_locks where not granted and relation = 'bronze.trips'::regclass";
+    night.until(night.db.target(), loads).await;
     killed.kill().and_then(|()| killed.wait()).expect("killed");
-    blocker.batch_execute("rollback").await.expect("unlock");
+    reader.batch_execute("rollback").await.expect("unlock");
     night.follow_all();
     equal(night).await;
 }
