@@ -176,7 +176,7 @@ impl Archive {
         if let Some(low) = self.pruned_below() {
             let name = &self.table.name;
             told.notes.push(format!(
-                "older CSV files were pruned: nothing up to {low} is brought back; `dwh reseed {name}` reads what the source still has"
+                "older CSV files are not there (pruned, or taken away): nothing up to {low} is brought back; `dwh reseed {name}` reads what the source still has"
             ));
         }
         if let [(from, _), .., (_, to)] | [(from, to)] = self.uncovered()[..] {
