@@ -79,9 +79,9 @@ pub struct ReadRequest<'a> {
 ///
 /// # Contract
 /// The pipeline calls, for one run of one table and in this order: `describe` (drift is judged before anything moves),
-/// `earliest` (only for tables with a window), `bound` (only for incremental tables) and `read`. Runs of different
-/// tables call in parallel on one value. Nothing is ever written to the source, and nothing is left there: a dropped
-/// future or [`Reading`] ends its transaction.
+/// `bound` and `earliest` (only for incremental tables) and `read`. Runs of different tables call in parallel on one
+/// value. Nothing is ever written to the source, and nothing is left there: a dropped future or [`Reading`] ends its
+/// transaction.
 ///
 /// The promise that everything stands on: a row that is committed before `read` takes its snapshot is in the snapshot,
 /// and no row at or below the watermark of `bound` can become visible after that snapshot. `bound` must therefore have

@@ -44,6 +44,20 @@ window = "1d"
 "#;
 
 #[tokio::test]
+async fn rows_that_no_window_would_contain_are_refused_with_and_without_windows() {
+    let nullable = PINGS.replacen("timestamptz not null default", "timestamptz default", 1);
+    let (db, project) = fleet("unreachable_rows", &nullable, PINGS_CONFIG).await;
+    db.src("insert into fleet.pings values ('lost', now(), null, null)").await;
+    for window in ["1d", "0"] {
+        let project = project.config_with("window = \"1d\"", &format!("window = \"{window}\""));
+        let failure = project.fails(4, &["run"]).failure("pings");
+        assert_eq!(failure.code, "data", "{failure:?}");
+        assert!(failure.message.contains("NULL in 1 rows"), "{failure:?}");
+    }
+    assert_eq!(number(&db, "select count(*) from bronze.pings").await, 0);
+}
+
+#[tokio::test]
 async fn a_first_load_goes_in_windows_and_resumes() {
     let (db, project) = fleet("windows", PINGS, PINGS_CONFIG).await;
     let report = project.json(&["run"]);

@@ -189,6 +189,8 @@ fn sort_db(error: &DbError) -> Error {
         "53300" => {
             sorted.with_hint("all connections of the server are taken: run it again later, or lower `connections`")
         }
+        "55P03" => sorted
+            .with_hint("another session holds the lock: run it again afterwards, or set a longer `lock_timeout` there"),
         "25006" => sorted.with_hint(
             "the session is read-only: connect to the primary, as a role without `default_transaction_read_only`",
         ),

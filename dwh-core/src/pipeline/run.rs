@@ -221,8 +221,9 @@ impl Pipeline {
         let request = BoundRequest { plan, low, run_started_at, undrained: state.undrained.as_ref() };
         let bound = source.bound(request).await?;
         let limit = bound.watermark;
+        // Asked for without a window too: it refuses rows that no window would ever contain.
+        let earliest = source.earliest(plan, low).await?;
         let window = if table.window.0 > 0 {
-            let earliest = source.earliest(plan, low).await?;
             next_window(low, earliest, limit, table.window, table.bound)
         } else {
             let high = (table.bound == BoundMode::Hold).then_some(limit);

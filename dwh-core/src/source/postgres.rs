@@ -12,6 +12,7 @@ mod standby;
 mod time;
 
 use async_trait::async_trait;
+use futures_util::try_join;
 use std::fmt;
 
 use crate::config::{Environment, SourceConfig, TableConfig};
@@ -67,16 +68,30 @@ impl PgSource {
             activity_function: config.activity_function.clone(),
         })
     }
+
+    /// How long a transaction waits for a table that somebody holds.
+    fn patience(&self) -> String {
+        format!("set local lock_timeout = '{}ms'", self.lock_timeout.0 / 1000)
+    }
+
+    /// Begins a transaction that looks at a table.
+    fn begin(&self) -> String {
+        format!("begin read only; {}", self.patience())
+    }
 }
 
 #[async_trait]
 impl Source for PgSource {
     async fn describe(&self, table: &TableConfig) -> Result<TableSchema> {
         let client = self.pool.take().await?;
-        let schema = catalog::describe(&client, table).await?;
+        let begin = self.begin();
+        let begun = async { client.batch_execute(&begin).await.map_err(sort) };
+        // Even the catalog's functions wait for a table that somebody holds. Polled, and so sent, in this order.
+        let ((), schema) = try_join!(begun, catalog::describe(&client, table))?;
         if schema.kind == RelationKind::Query {
             catalog::probe(&client, table).await?;
         }
+        client.batch_execute("commit").await.map_err(sort)?;
         client.give_back();
         Ok(schema)
     }
@@ -84,12 +99,19 @@ impl Source for PgSource {
     async fn earliest(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
         let (Some(count), Some(earliest)) = (plan.count_unreachable(), plan.earliest(low)) else { return Ok(None) };
         let client = self.pool.take().await?;
-        let about = |error| sort(error).context(format!("table `{}`", plan.table.name));
-        let row = client.query_typed_one(&count, &[]).await.map_err(about)?;
-        refuse_unreachable(plan, row.get(0), row.get(1))?;
-        let row = client.query_typed_one(&earliest, &[]).await.map_err(about)?;
+        let about = |error| read::not_locked(&plan.table, error);
+        let begin = self.begin();
+        // Polled in this order, so the statements are sent in this order, and one answer is waited for.
+        let ((), unreachable, first, ()) = try_join!(
+            client.batch_execute(&begin),
+            client.query_typed_one(&count, &[]),
+            client.query_typed_one(&earliest, &[]),
+            client.batch_execute("commit")
+        )
+        .map_err(about)?;
         client.give_back();
-        Ok(row.get::<_, Option<Instant>>(0).map(|instant| instant.0))
+        refuse_unreachable(plan, unreachable.get(0), unreachable.get(1))?;
+        Ok(first.get::<_, Option<Instant>>(0).map(|instant| instant.0))
     }
 
     async fn bound(&self, request: BoundRequest<'_>) -> Result<SafeBound> {

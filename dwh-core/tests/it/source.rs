@@ -377,6 +377,21 @@ async fn a_locked_table_and_a_killed_session_are_errors() {
     db.src("begin; lock table events").await;
     let error = source.read(request()).await.map(drop).expect_err("locked");
     assert_eq!(error.kind(), ErrorKind::Busy);
+    let mut reshaped = events();
+    reshaped.select.insert("note".to_owned(), "upper(t.note)".to_owned());
+    let mut query = events();
+    (query.relation, query.query) = (None, Some("select * from public.events".to_owned()));
+    let looks = [
+        source.describe(&events()).await.map(drop),
+        source.earliest(&plan, Timestamp::NEG_INFINITY).await.map(drop),
+        source.describe(&reshaped).await.map(drop),
+        source.describe(&query).await.map(drop),
+    ];
+    for look in looks {
+        let error = look.expect_err("locked");
+        assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+        assert!(error.hint().contains("lock_timeout"), "{error}");
+    }
     db.src("rollback").await;
     let mut reading = source.read(request()).await.expect("reading");
     reading.next().await.expect("piece").expect("rows");

@@ -245,7 +245,9 @@ fn make_reader() {
     ONCE.call_once(|| {
         let password = Server::PASSWORD.replace('\'', "''");
         let sql = format!(
-            "create role dwh_reader login password '{password}'; grant pg_read_all_stats to dwh_reader;
+            // Roles belong to the whole cluster, and the grants that `init` writes make this one too.
+            "do $$ begin create role dwh_reader; exception when duplicate_object or unique_violation then null; end $$;
+             alter role dwh_reader login password '{password}'; grant pg_read_all_stats to dwh_reader;
              alter role dwh_reader set default_transaction_read_only = on;"
         );
         Clusters::shared().source.psql("postgres", &sql);

@@ -1,8 +1,10 @@
 //! What the catalog says of a configured table, as `[table.select]` reshapes it.
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
+use super::read::not_locked;
 use super::rights;
 use crate::config::TableConfig;
 use crate::connect::sort;
@@ -51,10 +53,9 @@ async fn describe_query(client: &Client, table: &TableConfig) -> Result<TableSch
 }
 
 /// Tries whether the role may run a configured query: only an execution checks rights; with `limit 0` it reads no row.
-/// On a connection in no transaction.
 pub(super) async fn probe(client: &Client, table: &TableConfig) -> Result<()> {
-    let sql = format!("begin read only; select from {} limit 0; rollback", from_sql(table));
-    client.batch_execute(&sql).await.map_err(|error| sort(error).context(format!("table `{}`", table.name)))
+    let sql = format!("select from {} limit 0", from_sql(table));
+    client.batch_execute(&sql).await.map_err(|error| not_locked(table, error))
 }
 
 /// Puts the types of the `select` expressions over those of their columns, and their additional columns behind.
@@ -77,6 +78,7 @@ async fn apply_select(client: &Client, table: &TableConfig, schema: &mut TableSc
 async fn prepared_columns(client: &Client, table: &TableConfig, list: &str, what: &str) -> Result<Vec<Column>> {
     let sql = format!("select {list} from {} limit 0", from_sql(table));
     let statement = client.prepare(&sql).await.map_err(|error| match error.as_db_error() {
+        Some(refusal) if *refusal.code() == SqlState::LOCK_NOT_AVAILABLE => not_locked(table, error),
         Some(refusal) => Error::new(
             ErrorKind::Config,
             format!("table `{}`: {what} cannot be prepared: {}", table.name, refusal.message()),

@@ -12,6 +12,7 @@ use super::identity::identity;
 use super::pool::Lease;
 use super::time::Instant;
 use super::{PgSource, catalog};
+use crate::config::TableConfig;
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Plan, from_sql};
@@ -64,8 +65,7 @@ fn about(plan: &Plan) -> impl Fn(tokio_postgres::Error) -> Error {
 /// What `LOCK TABLE` refuses (queries, materialized views, foreign tables, tables of which the role may read only some
 /// columns) is locked by an empty `SELECT` in a second session, which is returned.
 async fn lock(source: &PgSource, client: &Client, plan: &Plan) -> Result<Option<Lease>> {
-    let timeout = format!("set local lock_timeout = '{}ms'", source.lock_timeout.0 / 1000);
-    let begin = format!("begin isolation level repeatable read read only; {timeout}");
+    let begin = format!("begin isolation level repeatable read read only; {}", source.patience());
     if plan.source.kind.can_lock() {
         client.batch_execute(&begin).await.map_err(sort)?;
         let lock = format!("lock table {} in access share mode", plan.source.table.sql());
@@ -74,25 +74,23 @@ async fn lock(source: &PgSource, client: &Client, plan: &Plan) -> Result<Option<
             Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
                 client.batch_execute("rollback").await.map_err(sort)?;
             }
-            Err(error) => return Err(not_locked(plan, error)),
+            Err(error) => return Err(not_locked(&plan.table, error)),
         }
     }
     let guard = source.pool.take().await?;
-    let probe = format!("begin read only; {timeout}; select from {} limit 0", from_sql(&plan.table));
-    guard.batch_execute(&probe).await.map_err(|error| not_locked(plan, error))?;
+    let probe = format!("{}; select from {} limit 0", source.begin(), from_sql(&plan.table));
+    guard.batch_execute(&probe).await.map_err(|error| not_locked(&plan.table, error))?;
     client.batch_execute(&begin).await.map_err(sort)?;
     Ok(Some(guard))
 }
 
-fn not_locked(plan: &Plan, error: tokio_postgres::Error) -> Error {
+/// A driver's error with the table before it, and what a lock that was not granted means.
+pub(super) fn not_locked(table: &TableConfig, error: tokio_postgres::Error) -> Error {
     if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
-        return about(plan)(error);
+        return sort(error).context(format!("table `{}`", table.name));
     }
-    Error::new(
-        ErrorKind::Busy,
-        format!("table `{}`: {} is locked by another session", plan.table.name, plan.source.table),
-    )
-    .with_hint(
+    let what = table.relation.as_ref().map_or_else(|| "a table of its query".to_owned(), ToString::to_string);
+    Error::new(ErrorKind::Busy, format!("table `{}`: {what} is locked by another session", table.name)).with_hint(
         "a schema change or `truncate` holds it: run it again afterwards, or set a longer `lock_timeout` of the \
              source",
     )
