@@ -1,6 +1,6 @@
 //! The modes from end to end: windows of a first load, update-if-newer, snapshot, scd, the two halves, a second project.
 
-use crate::support::Project;
+use crate::support::{Project, number};
 use dwh_core::testing::{TestDb, assert_equal_tables};
 use serde_json::Value;
 
@@ -18,10 +18,6 @@ async fn fleet(test: &str, tables: &str, config: &str) -> (TestDb, Project) {
 
 fn runs(report: &Value) -> &Vec<Value> {
     report["runs"].as_array().expect("runs")
-}
-
-async fn number(db: &TestDb, sql: &str) -> i64 {
-    db.target().query_one(sql, &[]).await.expect(sql).get(0)
 }
 
 const PINGS: &str = "create table fleet.pings (

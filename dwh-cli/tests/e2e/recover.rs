@@ -6,26 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Project, files, number, table};
+use crate::support::{Project, events, files, number};
 use dwh_core::testing::{TestDb, assert_equal_tables};
-
-const EVENTS: &str = "create schema app;
-    create table app.events (id bigint primary key, note text, recorded_at timestamptz not null default now());
-    create index on app.events (recorded_at);
-    create table app.other (id int primary key);
-    grant usage on schema app to app_ro;
-    grant select on all tables in schema app to app_ro;
-    insert into app.events (id, note) select i, 'x' from generate_series(1, 100) i;";
-
-async fn events(test: &str) -> (TestDb, Project) {
-    let db = TestDb::new(test).await;
-    db.src(EVENTS).await;
-    let config = table("events", "app.events", "incremental", "watermark = \"recorded_at\"\nkey = [\"id\"]")
-        + &table("other", "app.other", "snapshot", "");
-    let project = Project::new(&db, &config);
-    project.ok(&["migrate"]);
-    (db, project)
-}
 
 fn folder(db: &TestDb, folder: &str) -> PathBuf {
     db.blobs().join("test").join(folder).join("events")

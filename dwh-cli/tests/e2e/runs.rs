@@ -3,26 +3,7 @@
 use serde_json::Value;
 use std::fs;
 
-use crate::support::{Project, files, quoted, table};
-use dwh_core::testing::TestDb;
-
-const TABLES: &str = "create schema app;
-    create table app.events (id bigint primary key, note text, recorded_at timestamptz not null default now());
-    create index on app.events (recorded_at);
-    create table app.other (id int primary key);
-    grant usage on schema app to app_ro;
-    grant select on all tables in schema app to app_ro;
-    insert into app.events (id, note) select i, 'x' from generate_series(1, 100) i;";
-
-async fn fleet(test: &str) -> (TestDb, Project) {
-    let db = TestDb::new(test).await;
-    db.src(TABLES).await;
-    let config = table("events", "app.events", "incremental", "watermark = \"recorded_at\"\nkey = [\"id\"]")
-        + &table("other", "app.other", "snapshot", "");
-    let project = Project::new(&db, &config);
-    project.ok(&["migrate"]);
-    (db, project)
-}
+use crate::support::{events, files, quoted};
 
 fn ids(report: &Value) -> Vec<i64> {
     report["runs"].as_array().expect("runs").iter().map(|run| run["run_id"].as_i64().expect("run_id")).collect()
@@ -30,7 +11,7 @@ fn ids(report: &Value) -> Vec<i64> {
 
 #[tokio::test]
 async fn filters_take_what_they_say() {
-    let (db, project) = fleet("runs_filters").await;
+    let (db, project) = events("runs_filters").await;
     project.ok(&["run", "events"]);
     project.ok(&["run", "other"]);
     db.src("alter table app.other rename to gone").await;
@@ -65,7 +46,7 @@ async fn filters_take_what_they_say() {
 
 #[tokio::test]
 async fn one_run_names_what_held_its_bound_and_where_its_csv_is() {
-    let (db, project) = fleet("runs_show").await;
+    let (db, project) = events("runs_show").await;
     project.ok(&["run", "events"]);
     let first = ids(&project.json(&["runs"]))[0];
     // A transaction that is open while the next run looks.
@@ -111,7 +92,7 @@ async fn one_run_names_what_held_its_bound_and_where_its_csv_is() {
 
 #[tokio::test]
 async fn one_run_that_is_not_over_or_went_wrong_says_what_to_do() {
-    let (db, project) = fleet("runs_show_open").await;
+    let (db, project) = events("runs_show_open").await;
     let run_id = project.json(&["extract", "events"])["run_id"].to_string();
     let report = project.json(&["runs", "show", &run_id]);
     assert_eq!((&report["csv"]["place"], &report["csv"]["complete"]), (&"exports".into(), &true.into()));

@@ -4,22 +4,14 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::Command;
 
-use crate::support::{Project, table};
+use crate::support::{EVENTS, Project, table};
 use dwh_core::testing::TestDb;
-
-const TABLES: &str = "create schema app;
-    create table app.events (id bigint primary key, note text, recorded_at timestamptz not null default now());
-    create index on app.events (recorded_at);
-    create table app.other (id int primary key);
-    grant usage on schema app to app_ro;
-    grant select on all tables in schema app to app_ro;
-    insert into app.events (id, note) select i, 'x' from generate_series(1, 100) i;
-    insert into app.other values (1);";
 
 /// Two tables and no care for this machine's disks; `more` stands in the section of `events`.
 async fn fleet(test: &str, more: &str) -> (TestDb, Project) {
     let db = TestDb::new(test).await;
-    db.src(TABLES).await;
+    db.src(EVENTS).await;
+    db.src("insert into app.other values (1)").await;
     let config = "[thresholds]\ndisk_used = 100\n".to_owned()
         + &table("other", "app.other", "snapshot", "")
         + &table(

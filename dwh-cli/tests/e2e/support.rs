@@ -203,3 +203,23 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 /// Opens a schema at the source to the role that reads it, now and for tables that come later.
 pub const READABLE: &str = "grant usage on schema app to app_ro;
     alter default privileges in schema app grant select on tables to app_ro;";
+
+/// The source of [`events`].
+pub const EVENTS: &str = "create schema app;
+    create table app.events (id bigint primary key, note text, recorded_at timestamptz not null default now());
+    create index on app.events (recorded_at);
+    create table app.other (id int primary key);
+    grant usage on schema app to app_ro;
+    grant select on all tables in schema app to app_ro;
+    insert into app.events (id, note) select i, 'x' from generate_series(1, 100) i;";
+
+/// An incremental table of 100 rows and an empty snapshot, ready for a first run.
+pub async fn events(test: &str) -> (TestDb, Project) {
+    let db = TestDb::new(test).await;
+    db.src(EVENTS).await;
+    let config = table("events", "app.events", "incremental", "watermark = \"recorded_at\"\nkey = [\"id\"]")
+        + &table("other", "app.other", "snapshot", "");
+    let project = Project::new(&db, &config);
+    project.ok(&["migrate"]);
+    (db, project)
+}
