@@ -21,8 +21,7 @@ pub fn bytes(number: u64) -> String {
 
 /// `0.4 s`, `3 min 12 s`, `2 h 5 min`, `3 d 4 h`.
 pub fn seconds(seconds: f64) -> String {
-    // A float beyond i64 saturates, which no clock reaches.
-    Micros((seconds * 1e6).round() as i64).to_string()
+    Micros::from_seconds(seconds).to_string()
 }
 
 /// The moment, without a fraction that is all zeros; `-` for none.

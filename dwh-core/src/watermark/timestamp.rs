@@ -152,6 +152,13 @@ impl Micros {
         Self(seconds.saturating_mul(1_000_000))
     }
 
+    /// The length of so many seconds, from a report; one beyond an i64 of microseconds is cut there.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation)]
+    pub fn from_seconds(seconds: f64) -> Self {
+        Self((seconds * 1e6).round() as i64)
+    }
+
     /// Seconds with a fraction, for people; not for arithmetic.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]

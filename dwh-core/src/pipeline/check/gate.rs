@@ -263,28 +263,28 @@ impl Pipeline {
 
     /// Before that, nothing could have been late.
     fn history(&self, runs: &[RunRecord], now: Timestamp, about: &mut About<'_>) {
-        let enough = DAY.0.min(self.config.project.cadence.0.saturating_mul(2));
+        let enough = Micros(DAY.0.min(self.config.project.cadence.0.saturating_mul(2)));
         let since = runs.last().map(|run| run.run_started_at);
-        let hours = |length: i64| Micros(length).as_seconds() / 3600.0;
-        match since.map(|since| now.since(since).0) {
-            Some(length) if length >= enough => {
-                about.ok(Word::History, format!("loaded for {:.1} h", hours(length)));
-            }
-            Some(length) => about.warn(
-                Word::History,
-                format!("loaded for {:.1} h: too early to tell", hours(length)),
-                format!("come back when its schedule has run for {:.1} h", hours(enough)),
+        let early = |message: String, remedy: String, about: &mut About<'_>| {
+            about.fail(Word::History, ErrorKind::Data, message, remedy);
+        };
+        match since.map(|since| now.since(since)) {
+            Some(length) if length >= enough => about.ok(Word::History, format!("loaded for {length}")),
+            Some(length) => early(
+                format!("loaded for {length}: too early to tell"),
+                format!("come back when its schedule has run for {enough}"),
+                about,
             ),
-            None => about.warn(Word::History, "never loaded: too early to tell", "dwh run, and a schedule for it"),
+            None => early("never loaded: too early to tell".into(), "dwh run, and a schedule for it".into(), about),
         }
     }
 }
 
 fn fresh(status: &TableStatus, about: &mut About<'_>) {
-    let hours = |seconds: f64| seconds / 3600.0;
     let said = match status.lag_seconds {
         Some(lag) => {
-            format!("last loaded {:.1} h ago; fresh is less than {:.1} h", hours(lag), hours(status.max_lag_seconds))
+            let (lag, limit) = (Micros::from_seconds(lag), Micros::from_seconds(status.max_lag_seconds));
+            format!("last loaded {lag} ago; fresh is less than {limit}")
         }
         None => "never loaded".to_owned(),
     };

@@ -111,9 +111,9 @@ async fn activity(server: &Server, config: &SourceConfig, about: &mut About<'_>)
         about.warn(
             Word::Activity,
             format!(
-                "`track_activities` is off, so sessions do not say what they do: each run waits up to {:.0} s for their \
+                "`track_activities` is off, so sessions do not say what they do: each run waits up to {} for their \
                  transactions to end",
-                config.drain_timeout.as_seconds()
+                config.drain_timeout
             ),
             format!("in the source: {} -- then have those sessions connect anew", alters.join(" ")),
         );
@@ -143,9 +143,8 @@ async fn activity(server: &Server, config: &SourceConfig, about: &mut About<'_>)
         about.warn(
             Word::Activity,
             format!(
-                "`{}` does not see what other sessions do: each run waits up to {:.0} s for their transactions to end",
-                server.role,
-                config.drain_timeout.as_seconds()
+                "`{}` does not see what other sessions do: each run waits up to {} for their transactions to end",
+                server.role, config.drain_timeout
             ),
             grant,
         );

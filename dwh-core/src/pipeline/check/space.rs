@@ -76,14 +76,14 @@ fn judge(
 
 /// Bytes as people say them.
 fn size(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB"];
-    let mut number = bytes as f64 / 1024.0;
+    let units = ["kB", "MB", "GB", "TB"];
+    let mut number = bytes as f64 / 1000.0;
     let mut unit = units[0];
     for next in &units[1..] {
-        if number < 1024.0 {
+        if number < 1000.0 {
             break;
         }
-        number /= 1024.0;
+        number /= 1000.0;
         unit = next;
     }
     format!("{number:.1} {unit}")
@@ -97,8 +97,10 @@ mod tests {
     use crate::pipeline::{CheckReport, Finding, Severity};
     use std::path::Path;
 
+    const GB: u64 = 1_000_000_000;
+
     fn told(free_bytes: u64, total_bytes: u64, at_once: usize) -> Finding {
-        let sizes = [("trips", 40 << 30), ("pings", 30 << 30), ("devices", 1 << 10)]
+        let sizes = [("trips", 40 * GB), ("pings", 30 * GB), ("devices", 1_000)]
             .map(|(table, bytes)| Size { table: table.to_owned(), bytes });
         let mut report = CheckReport::default();
         let space = Space { free_bytes, total_bytes };
@@ -108,15 +110,15 @@ mod tests {
 
     #[test]
     fn free_space_is_judged_by_what_a_run_may_write_at_once() {
-        let well = told(100 << 30, 200 << 30, 2);
+        let well = told(100 * GB, 200 * GB, 2);
         assert_eq!(well.severity, Severity::Ok, "{well:?}");
-        assert!(well.message.contains("40.0 GiB (`trips`)"), "{well:?}");
-        assert_eq!(told(60 << 30, 100 << 30, 1).severity, Severity::Ok);
-        let short = told(60 << 30, 100 << 30, 2);
+        assert!(well.message.contains("40.0 GB (`trips`)"), "{well:?}");
+        assert_eq!(told(60 * GB, 100 * GB, 1).severity, Severity::Ok);
+        let short = told(60 * GB, 100 * GB, 2);
         assert_eq!(short.severity, Severity::Failure, "{short:?}");
-        assert!(short.message.contains("70.0 GiB"), "{short:?}");
-        let full = told(100 << 30, 900 << 30, 2);
+        assert!(short.message.contains("70.0 GB"), "{short:?}");
+        let full = told(100 * GB, 900 * GB, 2);
         assert_eq!(full.severity, Severity::Warning, "{full:?}");
-        assert_eq!(size(512), "0.5 KiB");
+        assert_eq!(size(512), "0.5 kB");
     }
 }

@@ -111,18 +111,18 @@ fn quoted(names: &[String]) -> String {
 fn window(plan: &Plan, history: Option<Micros>, about: &mut About<'_>) {
     let Some(history) = history.filter(|_| plan.table.window.0 > 0) else { return };
     let files = history.0.max(0) / plan.table.window.0 + 1;
-    let hours = plan.table.window.as_seconds() / 3600.0;
     if files > MANY_FILES {
         about.warn(
             Word::Window,
-            format!("a first load of its history takes up to {files} files, at a window of {hours:.1} h each"),
+            format!("a first load of its history takes up to {files} files, at a window of {} each", plan.table.window),
             format!(
                 "say `window = \"{}d\"` of the table, or longer",
                 history.0 / 1_000 / Micros::seconds(86_400).0 + 1
             ),
         );
     } else {
-        about.ok(Word::Window, format!("its history is up to {files} windows of {hours:.1} h"));
+        let windows = if files == 1 { "one window".to_owned() } else { format!("up to {files} windows") };
+        about.ok(Word::Window, format!("its history is {windows} of {}", plan.table.window));
     }
 }
 

@@ -153,7 +153,7 @@ fn repeated_hour(zone: &jiff::tz::TimeZone, now: jiff::Timestamp) -> Option<jiff
 
 /// Whether late rows can be told by their row versions.
 async fn sweep(plan: &Plan, server: &Server, about: &mut About<'_>) -> Result<()> {
-    let hours = plan.table.late_window.as_seconds() / 3600.0;
+    let late = plan.table.late_window;
     if plan.table.late_window.0 == 0 {
         about.ok(Word::Sweep, "late rows are not looked for (`late_window` is 0): the safe bound alone protects");
         return Ok(());
@@ -173,12 +173,12 @@ async fn sweep(plan: &Plan, server: &Server, about: &mut About<'_>) -> Result<()
     let sql = "select pg_catalog.has_column_privilege($1, 'xmin', 'select')";
     let name = relation.sql();
     if server.ask_one(sql, &[(&name, tokio_postgres::types::Type::TEXT)]).await?.get(0) {
-        about.ok(Word::Sweep, format!("late rows are looked for {hours:.0} h back"));
+        about.ok(Word::Sweep, format!("late rows are looked for {late} back"));
     } else {
         about.warn(
             Word::Sweep,
             format!(
-                "`{}` may read columns of {relation}, and not its transaction numbers: each run reads the last {hours:.0} h again",
+                "`{}` may read columns of {relation}, and not its transaction numbers: each run reads the last {late} again",
                 server.role
             ),
             format!("in the source: grant select on {name} to {};", quote_ident(&server.role)),
@@ -190,7 +190,7 @@ async fn sweep(plan: &Plan, server: &Server, about: &mut About<'_>) -> Result<()
 /// A fixed lag proves nothing; without the sweep nothing is left that does.
 fn bound(plan: &Plan, source: &SourceConfig, about: &mut About<'_>) {
     let Some(lag) = plan.table.fixed_lag else { return };
-    let message = format!("`fixed_lag` of {:.0} s: a row that commits later than that is found", lag.as_seconds());
+    let message = format!("`fixed_lag` of {lag}: a row that commits later than that is found");
     let remedy = "take `fixed_lag` out of the table: the safe bound needs no lag, and proves that no row is missed";
     if plan.can_sweep() || source.primary_url.is_some() && plan.table.late_window.0 > 0 {
         about.warn(Word::Bound, format!("{message} by the look for late rows alone"), remedy);
@@ -222,9 +222,9 @@ async fn values(plan: &Plan, name: &str, server: &Server, about: &mut About<'_>)
         about.warn(
             Word::WatermarkFuture,
             format!(
-                "the newest `{name}` is {:.1} h ahead of the source's clock, and is read only then: does a device or \
+                "the newest `{name}` is {} ahead of the source's clock, and is read only then: does a device or \
                  a user set it{}?",
-                last.since(now).as_seconds() / 3600.0,
+                last.since(now),
                 if plan.table.watermark_zone.is_some() { ", or is `watermark_timezone` another one" } else { "" }
             ),
             "take a column that the source itself sets on insertion, or mode `snapshot`",

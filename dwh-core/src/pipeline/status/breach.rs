@@ -36,7 +36,7 @@ pub(super) fn of_table(status: &TableStatus, thresholds: &Thresholds) -> Vec<Bre
     }
     rows(status, thresholds, &name, &mut add);
     if let Some(waiting) = status.waiting
-        && let Some(oldest) = waiting.oldest_seconds.map(micros)
+        && let Some(oldest) = waiting.oldest_seconds.map(Micros::from_seconds)
         && oldest > thresholds.max_lag
     {
         let files = if waiting.files == 1 { "CSV file is" } else { "CSV files are" };
@@ -55,7 +55,7 @@ fn freshness(status: &TableStatus, thresholds: &Thresholds, name: &str, add: &mu
     if status.fresh {
         return;
     }
-    let (check, mut message) = match status.lag_seconds.map(micros) {
+    let (check, mut message) = match status.lag_seconds.map(Micros::from_seconds) {
         None => (BreachCheck::NeverLoaded, "never loaded".to_owned()),
         Some(lag) => {
             (BreachCheck::Stale, format!("last loaded {lag} ago, it is fresh for less than {}", thresholds.max_lag))
@@ -63,7 +63,11 @@ fn freshness(status: &TableStatus, thresholds: &Thresholds, name: &str, add: &mu
     };
     match &status.running {
         Some(running) => {
-            message.push_str(&format!("; a run of {} has held it for {}", running.host, micros(running.seconds)));
+            message.push_str(&format!(
+                "; a run of {} has held it for {}",
+                running.host,
+                Micros::from_seconds(running.seconds)
+            ));
             add(check, message, format!("dwh runs --table {name} --limit 5"));
         }
         None => add(check, message, format!("dwh run {name}")),
@@ -72,12 +76,13 @@ fn freshness(status: &TableStatus, thresholds: &Thresholds, name: &str, add: &mu
 
 /// The run that goes on counts before the one that is over.
 fn duration(status: &TableStatus, limit: Micros, name: &str, add: &mut Add<'_>) {
-    let long = |seconds: &f64| micros(*seconds) > limit;
+    let long = |seconds: &f64| Micros::from_seconds(*seconds) > limit;
     if let Some(seconds) = status.running.as_ref().map(|running| running.seconds).filter(|seconds| long(seconds)) {
-        let message = format!("a run has been going on for {}, at most {limit} are allowed", micros(seconds));
+        let message =
+            format!("a run has been going on for {}, at most {limit} are allowed", Micros::from_seconds(seconds));
         add(BreachCheck::Duration, message, format!("dwh runs --table {name} --limit 5"));
     } else if let Some(seconds) = status.last_run_seconds.filter(|seconds| long(seconds)) {
-        let message = format!("the last load took {}, at most {limit} are allowed", micros(seconds));
+        let message = format!("the last load took {}, at most {limit} are allowed", Micros::from_seconds(seconds));
         add(BreachCheck::Duration, message, format!("dwh runs --table {name} --limit 5"));
     }
 }
@@ -124,11 +129,6 @@ pub(super) fn of_project(disks: &[DiskStatus], same: bool, store: &StoreStatus, 
         ));
     }
     found
-}
-
-fn micros(seconds: f64) -> Micros {
-    // A float beyond i64 saturates, which no clock reaches.
-    Micros((seconds * 1e6).round() as i64)
 }
 
 /// A name as a shell takes it.

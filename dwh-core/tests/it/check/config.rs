@@ -25,7 +25,7 @@ const CASES: [Case; 12] = [
         "window = \"1m\"",
         Severity::Warning,
         "window",
-        "files, at a window of 0.0 h",
+        "files, at a window of 1 min 0 s each",
     ),
     (
         "alter table app.trips alter recorded_at type timestamp using recorded_at at time zone 'UTC'",

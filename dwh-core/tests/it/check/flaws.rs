@@ -352,7 +352,7 @@ const BY_HAND: [ByHand; 4] = [
             Severity::Warning,
             "table `trips`",
             "watermark_future",
-            "2.0 h ahead of the source's clock",
+            "ahead of the source's clock",
         ),
         "delete from app.trips",
         "",

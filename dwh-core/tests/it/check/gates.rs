@@ -128,8 +128,8 @@ async fn steady_wants_a_day_without_failures_in_which_rows_arrive() {
     let report = pipeline(&text).gate(Gate::Steady).await;
     let words: Vec<(&str, Severity)> =
         problems(&report).iter().map(|finding| (finding.check.as_str(), finding.severity)).collect();
-    assert_eq!(words, [("history", Severity::Warning), ("history", Severity::Warning)], "{report:#?}");
-    assert_eq!(report.exit_code(), 0);
+    assert_eq!(words, [("history", Severity::Failure), ("history", Severity::Failure)], "{report:#?}");
+    assert_eq!(report.exit_code(), 4);
     assert_eq!(told(&report, "table `trips`", "growth").message, "50 rows were loaded in the last 24 h");
 
     // The cadence is three hours: after six there is something to tell.
@@ -164,7 +164,7 @@ async fn steady_wants_a_day_without_failures_in_which_rows_arrive() {
     let report = pipeline(&text).gate(Gate::Steady).await;
     let fresh = told(&report, "table `trips`", "fresh");
     assert_eq!(fresh.severity, Severity::Failure);
-    assert!(fresh.message.contains("fresh is less than 6.0 h"), "{fresh:?}");
+    assert!(fresh.message.contains("fresh is less than 6 h 0 min"), "{fresh:?}");
 
     db.tgt("insert into dwh_control.extract_runs (table_name, status, mode, error_message, run_finished_at) values ('trips', 'failed', 'incremental', 'x', now())")
         .await;
