@@ -4,8 +4,8 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
 use super::{
-    MigrateReport, as_owner, audit_keys, audit_roles, is_applied, is_there, loads, no_type, not_applied, owner, refused, render,
-    search_path,
+    MigrateReport, as_owner, audit_keys, audit_roles, is_applied, is_there, loads, no_type, not_applied, owner,
+    refused, render, search_path,
 };
 use crate::catalog;
 use crate::config::{Environment, TargetConfig};

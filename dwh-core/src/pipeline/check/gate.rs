@@ -244,12 +244,7 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn gate_steady(
-        &self,
-        tables: &[&TableConfig],
-        globs: &[String],
-        report: &mut CheckReport,
-    ) -> Result<()> {
+    async fn gate_steady(&self, tables: &[&TableConfig], globs: &[String], report: &mut CheckReport) -> Result<()> {
         let status = self.status(globs).await?;
         let now = status.now;
         for (table, status) in tables.iter().zip(&status.tables) {

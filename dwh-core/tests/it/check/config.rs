@@ -139,7 +139,8 @@ async fn the_autumn_hour_is_mended_by_a_zone() {
 async fn a_view_is_told_to_have_no_late_rows() {
     let db = sound("check_view").await;
     db.src("create view app.v_trips as select * from app.trips").await;
-    let report = pipeline(&db.config(&TABLE.replace(RELATION, "relation = \"app.v_trips\""))).check(&[]).await.expect("tables");
+    let report =
+        pipeline(&db.config(&TABLE.replace(RELATION, "relation = \"app.v_trips\""))).check(&[]).await.expect("tables");
     let found = find(&report, "sweep");
     assert_eq!(found.severity, Severity::Warning);
     assert!(found.message.contains("app.v_trips, which is no table"), "{found:?}");
@@ -329,7 +330,8 @@ fn files_with_passwords_are_private() {
         let environment = [("HOME", "/nowhere"), ("PASSWORD", "canary")].into_iter().collect();
         let config = dwh_core::Config::parse(text, &path, environment).expect("configuration");
         let runtime = tokio::runtime::Runtime::new().expect("runtime");
-        let report = runtime.block_on(async { Pipeline::from_config(config).expect("pipeline").check(&[]).await.expect("tables") });
+        let report = runtime
+            .block_on(async { Pipeline::from_config(config).expect("pipeline").check(&[]).await.expect("tables") });
         find(&report, "secrets").clone()
     };
     mode(folder.path(), 0o700);

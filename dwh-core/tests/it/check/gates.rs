@@ -144,7 +144,10 @@ async fn steady_wants_a_day_without_failures_in_which_rows_arrive() {
     assert_eq!(growth.severity, Severity::Failure);
     assert_eq!(growth.message, "50 rows were loaded in the last 24 h, at least 100 are expected");
     let many = few.replace("min_rows_per_day = 100", "max_rows_per_day = 49");
-    assert_eq!(told(&pipeline(&many).gate(Gate::Steady, &[]).await.expect("tables"), "table `trips`", "growth").severity, Severity::Failure);
+    assert_eq!(
+        told(&pipeline(&many).gate(Gate::Steady, &[]).await.expect("tables"), "table `trips`", "growth").severity,
+        Severity::Failure
+    );
 
     db.tgt(
         "update dwh_control.extract_runs set run_started_at = run_started_at - interval '1 day', \
