@@ -93,6 +93,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   dwh check
+  dwh check 'position_*'        the servers, the blob store, and the tables that match
   dwh check --gate deploy       before the first schedule
   dwh check --gate first-run    after the first `dwh run`
   dwh check --gate steady       after a day of the schedule
@@ -100,11 +101,13 @@ Examples:
     Check(CheckArgs),
     /// Create control schema, roles, views and bronze tables, or assert them
     ///
-    /// May be called as often as you like: what is there already is checked and left alone. With `--print-sql` nothing
-    /// is written; the SQL goes to a DBA instead.
+    /// May be called as often as you like: what is there already is checked and left alone. With `--dry-run` or
+    /// `--print-sql` nothing is written: the one says what is missing, the other prints all of the SQL for a DBA.
     #[command(after_help = "\
 Examples:
   dwh migrate
+  dwh migrate --dry-run         what is missing, and what would be refused
+  dwh migrate trips             no other bronze table than this one
   dwh migrate --print-sql > for-the-dba.sql")]
     Migrate(MigrateArgs),
     /// Extract, load and archive the tables that match
@@ -124,17 +127,20 @@ Examples:
     #[command(after_help = "\
 Examples:
   dwh extract trips
+  dwh extract trips --dry-run   what would be read, with its SQL
   dwh extract trips | dwh load --params -")]
     Extract(ExtractArgs),
     /// Load one CSV from the blob store, and archive it
     ///
     /// A CSV that is loaded already counts as done. A CSV made by hand has no manifest and loads with
-    /// `--accept-unverified` only; the watermark moves to its `--run-started-at`.
+    /// `--accept-unverified` only; the watermark moves to its `--run-started-at`. With `--dry-run` the CSV is read to its
+    /// end, and what a load would do is told, or the error that it would meet.
     #[command(after_help = "\
 Examples:
   dwh extract trips | dwh load --params -
   dwh load --params '{\"table\":\"trips\",\"csv_path\":\"fleet/exports/trips/261001.csv\",\"run_id\":7}'
-  dwh load --table trips --csv-path fleet/exports/trips/mended.csv --accept-unverified")]
+  dwh load --table trips --csv-path fleet/exports/trips/mended.csv --accept-unverified
+  dwh load --params - --dry-run < trips.json")]
     Load(LoadArgs),
     /// Say whether all is well, and if not, what is wrong and what to type next
     ///
@@ -144,6 +150,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   dwh status
+  dwh status trips 'position_*'                  the tables that match
   dwh status --check --quiet > /dev/null || echo 'something is wrong'
   dwh status --watch                             look again every 5 seconds, until Ctrl-C
   dwh status --output json | jq -r '.breaches[] | .message'")]
@@ -266,3 +273,6 @@ Examples:
   dwh man > /usr/local/share/man/man1/dwh.1")]
     Man,
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
     match command {
         Command::Init(args) => init::init(args, context).await,
         Command::Check(args) => check::check(&args, context).await,
-        Command::Migrate(args) => migrate::migrate(&args, context).await,
+        Command::Migrate(args) => migrate::migrate(args, context).await,
         Command::Run(args) => run::run(args, context).await,
         Command::Extract(args) => extract::extract(&args, context).await,
         Command::Load(args) => load::load(args, context).await,

@@ -3,6 +3,7 @@
 //! The files are in `migrations/`, plain SQL that a DBA can read. Four names in them stand for those of `[target]`;
 //! putting the configured ones in is all that is done to them.
 
+mod dry_run;
 mod owner;
 mod reset;
 
@@ -17,8 +18,9 @@ use crate::connect::{Connector, sort};
 use crate::dialect::hex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Plan, bronze_ddl, missing_extension_hint};
-use crate::schema::{quote_ident, quote_literal};
+use crate::schema::{TableRef, quote_ident, quote_literal};
 
+pub use dry_run::dry_run;
 pub(crate) use reset::{occupied, set_aside};
 
 const FILES: [(&str, &str); 4] = [
@@ -41,14 +43,17 @@ pub struct Migration {
     pub checksum: String,
 }
 
-/// What [`migrate`] did.
+/// What [`migrate`] did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MigrateReport {
-    /// Migrations applied now.
+    /// Whether nothing was done.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Migrations applied now, or to be applied.
     pub applied: Vec<String>,
     /// Migrations that were there already.
     pub present: Vec<String>,
-    /// Bronze tables created now.
+    /// Bronze tables created now, or to be created.
     pub tables_created: Vec<String>,
     /// Bronze tables that were there already; they are left as they are.
     pub tables_present: Vec<String>,
@@ -154,27 +159,34 @@ async fn apply(
     report: &mut MigrateReport,
 ) -> Result<()> {
     let transaction = begin(client, target).await?;
-    match applied_checksum(&transaction, target, migration.name).await? {
-        Some(checksum) if checksum == migration.checksum => report.present.push(migration.name.to_owned()),
-        Some(_) => {
-            return Err(Error::new(
-                ErrorKind::Contract,
-                format!("migration `{}` was applied with other contents or other names", migration.name),
-            )
-            .with_hint(
-                "the names in `[target]` stay as they were when it was applied; for other names, take another `control_schema`",
-            ));
-        }
-        None => {
-            let sql = format!("{}\n{}", migration.sql, record(target, migration));
-            transaction.batch_execute(&sql).await.map_err(|error| {
-                let error = refused(error);
-                if error.kind() == ErrorKind::Contract { error } else { error.context(migration.name) }
-            })?;
-            report.applied.push(migration.name.to_owned());
-        }
+    if is_applied(&transaction, target, migration).await? {
+        report.present.push(migration.name.to_owned());
+    } else {
+        let sql = format!("{}\n{}", migration.sql, record(target, migration));
+        transaction.batch_execute(&sql).await.map_err(|error| not_applied(migration, error))?;
+        report.applied.push(migration.name.to_owned());
     }
     transaction.commit().await.map_err(sort)
+}
+
+fn not_applied(migration: &Migration, error: tokio_postgres::Error) -> Error {
+    let error = refused(error);
+    if error.kind() == ErrorKind::Contract { error } else { error.context(migration.name) }
+}
+
+/// Whether it was applied before, as it is now.
+async fn is_applied(tx: &Transaction<'_>, target: &TargetConfig, migration: &Migration) -> Result<bool> {
+    match applied_checksum(tx, target, migration.name).await? {
+        None => Ok(false),
+        Some(checksum) if checksum == migration.checksum => Ok(true),
+        Some(_) => Err(Error::new(
+            ErrorKind::Contract,
+            format!("migration `{}` was applied with other contents or other names", migration.name),
+        )
+        .with_hint(
+            "the names in `[target]` stay as they were when it was applied; for other names, take another `control_schema`",
+        )),
+    }
 }
 
 async fn applied_checksum(tx: &Transaction<'_>, target: &TargetConfig, name: &str) -> Result<Option<String>> {
@@ -209,20 +221,23 @@ async fn make_tables(
     let transaction = begin(client, target).await?;
     transaction.batch_execute(&schemas(target, tables)).await.map_err(refused)?;
     transaction.batch_execute(&as_owner(target, tables)).await.map_err(refused)?;
-    let there = "select exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-                 where n.nspname = $1 and c.relname = $2)";
     for load in tables {
-        let table = &load.target;
-        let names: [(&(dyn ToSql + Sync), Type); 2] = [(&table.schema, Type::TEXT), (&table.name, Type::TEXT)];
-        if transaction.query_typed_one(there, &names).await.map_err(sort)?.get(0) {
-            report.tables_present.push(table.to_string());
+        if is_there(&transaction, &load.target).await? {
+            report.tables_present.push(load.target.to_string());
             continue;
         }
         transaction.batch_execute(&bronze_ddl(load)).await.map_err(|error| no_table(load, error))?;
-        report.tables_created.push(table.to_string());
+        report.tables_created.push(load.target.to_string());
     }
     transaction.batch_execute(&format!("reset role;\n{}", seeds(target, tables))).await.map_err(refused)?;
     transaction.commit().await.map_err(sort)
+}
+
+async fn is_there(tx: &Transaction<'_>, table: &TableRef) -> Result<bool> {
+    let there = "select exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+                 where n.nspname = $1 and c.relname = $2)";
+    let names: [(&(dyn ToSql + Sync), Type); 2] = [(&table.schema, Type::TEXT), (&table.name, Type::TEXT)];
+    Ok(tx.query_typed_one(there, &names).await.map_err(sort)?.get(0))
 }
 
 /// Why a bronze table could not be made, with the extension that a type needs.
@@ -234,12 +249,15 @@ fn no_table(load: &LoadPlan, error: tokio_postgres::Error) -> Error {
             db.message().contains(&format!("\"{}\"", bare.split(['(', '[']).next().unwrap_or(bare).trim_matches('"')))
         })
     });
-    let table = format!("table `{}`", load.table);
     match unknown {
-        Some(name) => Error::new(ErrorKind::Contract, format!("{table}: the target has no type `{name}`"))
-            .with_hint(missing_extension_hint(name)),
-        None => refused(error).context(table),
+        Some(name) => no_type(load, name),
+        None => refused(error).context(format!("table `{}`", load.table)),
     }
+}
+
+fn no_type(load: &LoadPlan, name: &str) -> Error {
+    Error::new(ErrorKind::Contract, format!("table `{}`: the target has no type `{name}`", load.table))
+        .with_hint(missing_extension_hint(name))
 }
 
 /// Makes the schemas of bronze tables that do not lie in the bronze schema.
@@ -262,9 +280,14 @@ fn schemas(target: &TargetConfig, tables: &[LoadPlan]) -> String {
         .collect()
 }
 
-/// Tables are made by the role that owns them; types are looked up where extensions live, in bronze, and in schemas that
-/// are called as those of the source's own types.
+/// Tables are made by the role that owns them.
 fn as_owner(target: &TargetConfig, tables: &[LoadPlan]) -> String {
+    format!("{}set local role {};\n", search_path(target, tables), quote_ident(&target.owner_role))
+}
+
+/// Types are looked up where extensions live, in bronze, and in schemas that are called as those of the source's own
+/// types.
+fn search_path(target: &TargetConfig, tables: &[LoadPlan]) -> String {
     let mut schemas = BTreeSet::from([quote_literal(&target.bronze_schema), quote_literal("public")]);
     for column in tables.iter().flat_map(|load| &load.columns) {
         let schema = column.type_name.strip_suffix(column.bare_type()).unwrap_or_default().trim_end_matches('.');
@@ -274,10 +297,8 @@ fn as_owner(target: &TargetConfig, tables: &[LoadPlan]) -> String {
     }
     format!(
         "select pg_catalog.set_config('search_path', (select pg_catalog.string_agg(distinct pg_catalog.quote_ident(n.nspname), ', ')\n    \
-         from pg_catalog.pg_namespace n where n.nspname in ({}) or n.oid in (select extnamespace from pg_catalog.pg_extension)), true);\n\
-         set local role {};\n",
-        schemas.into_iter().collect::<Vec<_>>().join(", "),
-        quote_ident(&target.owner_role)
+         from pg_catalog.pg_namespace n where n.nspname in ({}) or n.oid in (select extnamespace from pg_catalog.pg_extension)), true);\n",
+        schemas.into_iter().collect::<Vec<_>>().join(", ")
     )
 }
 
@@ -305,8 +326,15 @@ fn seeds(target: &TargetConfig, tables: &[LoadPlan]) -> String {
 }
 
 fn audits(target: &TargetConfig) -> String {
-    let control = quote_ident(&target.control_schema);
-    format!("select {control}.audit_keys();\nselect {control}.audit_roles();\n")
+    audit_keys(target) + &audit_roles(target)
+}
+
+fn audit_keys(target: &TargetConfig) -> String {
+    format!("select {}.audit_keys();\n", quote_ident(&target.control_schema))
+}
+
+fn audit_roles(target: &TargetConfig) -> String {
+    format!("select {}.audit_roles();\n", quote_ident(&target.control_schema))
 }
 
 /// What the migrations say themselves is a broken contract with a hint of its own; so is a missing right.

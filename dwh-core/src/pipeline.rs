@@ -35,13 +35,14 @@ use crate::source::{PgSource, Source};
 pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
 pub use check::Gate;
 pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
+pub use load::{LoadPlanReport, LoadStep};
 pub use prune::{PruneReport, PruneRequest, PrunedTable};
 pub use rebuild::{RebuildReport, RebuildRequest, RebuiltTable};
 pub use recover::{Outcome, RecoverFinding, RecoverReport, RecoverRequest, Remedy, TableError, Trouble};
 pub use replay::{ReplayCsv, ReplayReport, ReplayRequest};
 pub use report::{
-    CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, PlanReport, RunReport, Seconds, Severity, TableRun,
-    WindowReport,
+    CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, MigrateRequest, PlanReport, RunReport, Seconds,
+    Severity, TableRun, WindowReport,
 };
 pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
 pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};

@@ -9,12 +9,12 @@ use crate::error;
 use crate::report::CheckReport;
 
 /// Look at everything a run depends on, or judge a gate.
-pub fn check(engine: Pipeline, gate: Option<Gate>) -> Call {
+pub fn check(engine: Pipeline, tables: Vec<String>, gate: Option<Gate>) -> Call {
     let look = async move {
-        Ok(match gate {
-            Some(gate) => engine.gate(gate).await,
-            None => engine.check().await,
-        })
+        match gate {
+            Some(gate) => engine.gate(gate, &tables).await,
+            None => engine.check(&tables).await,
+        }
     };
     Call::or_drop(look, answer)
 }

@@ -41,6 +41,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::BackfillReport>()?;
     module.add_class::<report::CheckReport>()?;
     module.add_class::<report::LoadParams>()?;
+    module.add_class::<report::LoadPlanReport>()?;
     module.add_class::<report::MigrateReport>()?;
     module.add_class::<report::PlanReport>()?;
     module.add_class::<report::PruneReport>()?;

@@ -4,7 +4,7 @@ use dwh_core::{Error, ErrorKind, Pipeline, pipeline};
 use pyo3::prelude::*;
 
 use crate::call::{Call, conclude, failures_of};
-use crate::report::{LoadParams, TableRun};
+use crate::report::{LoadParams, LoadPlanReport, TableRun};
 use crate::{convert, error};
 
 /// Load one CSV and archive it; `params` is what `extract` returned, or its dict.
@@ -12,6 +12,13 @@ pub fn load(engine: Pipeline, params: &Bound<'_, PyAny>, wait: bool, accept_unve
     let params = params_of(params)?;
     let work = |cancel| async move { engine.load(&params, wait, accept_unverified, &cancel).await };
     Ok(Call::new(work, answer))
+}
+
+/// What `load` would do with it; nothing is written.
+pub fn plan_load(engine: Pipeline, params: &Bound<'_, PyAny>, accept_unverified: bool) -> PyResult<Call> {
+    let params = params_of(params)?;
+    let work = async move { engine.plan_load(&params, accept_unverified).await };
+    Ok(Call::or_drop(work, |py, report| conclude(py, LoadPlanReport(report), Vec::new())))
 }
 
 fn answer(py: Python<'_>, run: pipeline::TableRun) -> PyResult<Py<PyAny>> {

@@ -1,14 +1,15 @@
 //! `migrate`.
 
-use dwh_core::{Pipeline, pipeline};
+use dwh_core::Pipeline;
+use dwh_core::pipeline::{self, MigrateRequest};
 use pyo3::prelude::*;
 
 use crate::call::{Call, conclude};
 use crate::report::MigrateReport;
 
 /// Create control schema, roles, views and bronze tables, or assert them.
-pub fn migrate(engine: Pipeline) -> Call {
-    Call::or_drop(async move { engine.migrate().await }, answer)
+pub fn migrate(engine: Pipeline, request: MigrateRequest) -> Call {
+    Call::or_drop(async move { engine.migrate(&request).await }, answer)
 }
 
 fn answer(py: Python<'_>, report: pipeline::MigrateReport) -> PyResult<Py<PyAny>> {

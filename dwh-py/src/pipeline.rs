@@ -2,7 +2,8 @@
 
 use dwh_core::RunRequest;
 use dwh_core::pipeline::{
-    BackfillRequest, Gate, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest, VerifyRequest,
+    BackfillRequest, Gate, MigrateRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest,
+    VerifyRequest,
 };
 use dwh_core::sink::RunFilter;
 use dwh_core::watermark::Micros;
@@ -56,10 +57,10 @@ impl $face {
     }
 
     /// Look at everything a run depends on, or judge a gate; raises if anything would make a run fail.
-    #[pyo3(signature = (gate = None))]
-    fn check(&self, py: Python<'_>, gate: Option<&str>) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (tables = None, *, gate = None))]
+    fn check(&self, py: Python<'_>, tables: Option<Vec<String>>, gate: Option<&str>) -> PyResult<Py<PyAny>> {
         let gate = gate.map(Gate::parse).transpose().map_err(|error| error::raise(py, &error))?;
-        $make(py, check::check(self.0.get(py)?, gate))
+        $make(py, check::check(self.0.get(py)?, tables.unwrap_or_default(), gate))
     }
 
     /// Extract the next window of one table; what comes back is what `load` takes.
@@ -83,14 +84,21 @@ impl $face {
     }
 
     /// Create control schema, roles, views and bronze tables, or assert them.
-    fn migrate(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        $make(py, migrate::migrate(self.0.get(py)?))
+    #[pyo3(signature = (tables = None, *, dry_run = false))]
+    fn migrate(&self, py: Python<'_>, tables: Option<Vec<String>>, dry_run: bool) -> PyResult<Py<PyAny>> {
+        $make(py, migrate::migrate(self.0.get(py)?, MigrateRequest { tables: tables.unwrap_or_default(), dry_run }))
     }
 
-    /// What the next run of each matching table would do; nothing is moved or written.
+    /// What the next run or extract of each matching table would do; nothing is moved or written.
     #[pyo3(signature = (tables = None))]
     fn plan(&self, py: Python<'_>, tables: Option<Vec<String>>) -> PyResult<Py<PyAny>> {
         $make(py, plan::plan(self.0.get(py)?, tables.unwrap_or_default()))
+    }
+
+    /// What `load` would do with a CSV, which is read to its end for it; nothing is written.
+    #[pyo3(signature = (params, *, accept_unverified = false))]
+    fn plan_load(&self, py: Python<'_>, params: &Bound<'_, PyAny>, accept_unverified: bool) -> PyResult<Py<PyAny>> {
+        $make(py, load::plan_load(self.0.get(py)?, params, accept_unverified)?)
     }
 
     /// Remove loaded CSV files and rows of the run log that are older than `[retention]` says.
@@ -203,9 +211,9 @@ impl $face {
     }
 
     /// Whether all is well; with `check`, raises if anything needs attention.
-    #[pyo3(signature = (*, check = false))]
-    fn status(&self, py: Python<'_>, check: bool) -> PyResult<Py<PyAny>> {
-        $make(py, status::status(self.0.get(py)?, check))
+    #[pyo3(signature = (tables = None, *, check = false))]
+    fn status(&self, py: Python<'_>, tables: Option<Vec<String>>, check: bool) -> PyResult<Py<PyAny>> {
+        $make(py, status::status(self.0.get(py)?, tables.unwrap_or_default(), check))
     }
 
     /// Compare source and bronze, by counts and hashes up to the watermark; raises if they differ.

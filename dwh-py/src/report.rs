@@ -52,8 +52,9 @@ reports! {
     BackfillReport of dwh_core::pipeline::BackfillReport, "What `backfill` or `reseed` did, or would do.";
     CheckReport of dwh_core::pipeline::CheckReport, "What `check` found.";
     LoadParams of dwh_core::LoadParams, "What `load` takes, and `extract` returns.";
-    MigrateReport of dwh_core::pipeline::MigrateReport, "What `migrate` did.";
-    PlanReport of dwh_core::pipeline::PlanReport, "What the next run of a table would do.";
+    LoadPlanReport of dwh_core::pipeline::LoadPlanReport, "What `load` would do with a CSV.";
+    MigrateReport of dwh_core::pipeline::MigrateReport, "What `migrate` did, or would do.";
+    PlanReport of dwh_core::pipeline::PlanReport, "What the next run or extract of a table would do.";
     PruneReport of dwh_core::pipeline::PruneReport, "What `prune` removed, or would remove.";
     RebuildReport of dwh_core::pipeline::RebuildReport, "What `rebuild` did, or would do.";
     RecoverReport of dwh_core::pipeline::RecoverReport, "What `recover` found and did.";

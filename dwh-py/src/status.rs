@@ -9,8 +9,8 @@ use crate::error;
 use crate::report::StatusReport;
 
 /// Whether all is well; with `check`, what needs attention is raised.
-pub fn status(engine: Pipeline, check: bool) -> Call {
-    Call::or_drop(async move { engine.status().await }, move |py, report| answer(py, report, check))
+pub fn status(engine: Pipeline, tables: Vec<String>, check: bool) -> Call {
+    Call::or_drop(async move { engine.status(&tables).await }, move |py, report| answer(py, report, check))
 }
 
 fn answer(py: Python<'_>, report: pipeline::StatusReport, check: bool) -> PyResult<Py<PyAny>> {

@@ -47,7 +47,7 @@ def test_check_raises_with_its_findings(project: Project, pipeline: dwh.Pipeline
     assert caught.value.code == "check"
     assert [finding for finding in caught.value.report.findings if finding["severity"] == "failure"]
     with pytest.raises(dwh.DwhError) as gate:
-        pipeline.check("first-run")
+        pipeline.check(gate="first-run")
     assert (gate.value.code, gate.value.report.gate) == ("check", "first-run")
 
 

@@ -151,7 +151,7 @@ def test_arguments_that_mean_nothing(config: Path) -> None:
         pipeline.runs(states=["done"])  # type: ignore[list-item]
     assert "`loaded`" in caught.value.hint
     with pytest.raises(dwh.ConfigError, match="`later` is no gate"):
-        pipeline.check("later")  # type: ignore[arg-type]
+        pipeline.check(gate="later")  # type: ignore[arg-type]
     with pytest.raises(dwh.ConfigError, match="`backup` is no kind"):
         pipeline.runs(kind="backup")  # type: ignore[arg-type]
     with pytest.raises(dwh.ConfigError, match="`tripz`"):

@@ -35,8 +35,10 @@ def loaded(project: Project, pipeline: dwh.Pipeline) -> dwh.Pipeline:
 
 def test_migrate(project: Project) -> None:
     pipeline = dwh.Pipeline(project.config)
+    planned = whole(pipeline.migrate(["dev*"], dry_run=True))
+    assert planned.dry_run and len(planned.tables_created) == 1
     first, second = whole(pipeline.migrate()), pipeline.migrate()
-    assert len(first.tables_created) == 3 and not first.tables_present
+    assert not first.dry_run and len(first.tables_created) == 3 and not first.tables_present
     assert len(second.tables_present) == 3 and not second.tables_created
 
 
@@ -44,6 +46,11 @@ def test_check(pipeline: dwh.Pipeline) -> None:
     report = whole(pipeline.check())
     assert any(finding["check"] == "connection" for finding in report.findings)
     assert report.gate is None
+    subjects = {finding["subject"] for finding in pipeline.check(["dev*"]).findings}
+    assert "target" in subjects and "table `devices`" in subjects and "table `events`" not in subjects
+    with pytest.raises(dwh.DwhError) as caught:
+        pipeline.check(["devices"], gate="first-run")
+    assert {finding["subject"] for finding in caught.value.report.findings} == {"table `devices`"}
 
 
 def test_plan(pipeline: dwh.Pipeline) -> None:
@@ -60,16 +67,21 @@ def test_run(project: Project, pipeline: dwh.Pipeline) -> None:
 
 def test_extract_and_load(project: Project, pipeline: dwh.Pipeline) -> None:
     params = whole(pipeline.extract("events"))
+    planned = whole(pipeline.plan_load(params))
+    assert (planned.would, planned.rows, planned.run_id) == ("load", 50, params.run_id)
+    assert project.target("select count(*) from bronze.events") == "0"
     run = whole(pipeline.load(params))
     assert (run.run_id, run.status, run.rows_loaded) == (params.run_id, "loaded", 50)
     again = pipeline.load(params.to_dict(), wait=True)
     assert (again.run_id, again.status) == (params.run_id, "loaded"), "what is loaded already is done"
+    assert pipeline.plan_load(params.to_dict()).would == "nothing"
     assert project.target("select count(*) from bronze.events") == "50"
 
 
 def test_status(loaded: dwh.Pipeline) -> None:
     tables = {table["table"]: table for table in whole(loaded.status()).tables}
     assert tables["events"]["fresh"] and not tables["slow"]["fresh"]
+    assert [table["table"] for table in loaded.status(["ev*"]).tables] == ["events"]
     with pytest.raises(dwh.DwhError, match="slow") as caught:
         loaded.status(check=True)
     assert caught.value.code == "status" and not caught.value.report.healthy

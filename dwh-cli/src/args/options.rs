@@ -71,6 +71,9 @@ pub enum SchedulerName {
 /// `dwh check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
+    /// Names of tables, or patterns such as 'trip*'; none: all tables
+    #[arg(value_name = "GLOB")]
+    pub tables: Vec<String>,
     /// Judge instead whether this verification gate is passed
     #[arg(long, value_name = "GATE", value_enum)]
     pub gate: Option<GateName>,
@@ -90,8 +93,14 @@ pub enum GateName {
 /// `dwh migrate`.
 #[derive(Debug, Args)]
 pub struct MigrateArgs {
-    /// Print the SQL and write nothing
+    /// Names of tables, or patterns such as 'trip*'; none: all tables
+    #[arg(value_name = "GLOB")]
+    pub tables: Vec<String>,
+    /// Print what is missing and would be made, and make nothing
     #[arg(long)]
+    pub dry_run: bool,
+    /// Print the SQL and write nothing
+    #[arg(long, conflicts_with = "dry_run")]
     pub print_sql: bool,
 }
 
@@ -124,6 +133,9 @@ pub struct ExtractArgs {
     /// Wait if another run holds the table, instead of failing with code 5
     #[arg(long)]
     pub wait: bool,
+    /// Print what would be read, with its SQL, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `dwh load`.
@@ -150,11 +162,17 @@ pub struct LoadArgs {
     /// Wait if another run holds the table, instead of failing with code 5
     #[arg(long)]
     pub wait: bool,
+    /// Read the CSV, print what a load would do, with its SQL, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `dwh status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
+    /// Names of tables, or patterns such as 'trip*'; none: all tables
+    #[arg(value_name = "GLOB")]
+    pub tables: Vec<String>,
     /// End with code 4 if anything needs attention
     #[arg(long)]
     pub check: bool,

@@ -16,10 +16,10 @@ pub async fn check(args: &CheckArgs, context: &Context) -> Result<Exit> {
         GateName::Steady => Gate::Steady,
     });
     let look = async {
-        Ok(match gate {
-            Some(gate) => pipeline.gate(gate).await,
-            None => pipeline.check().await,
-        })
+        match gate {
+            Some(gate) => pipeline.gate(gate, &args.tables).await,
+            None => pipeline.check(&args.tables).await,
+        }
     };
     let report = context.unless_cancelled(look).await?;
     context.printer.show(&report)?;

@@ -6,11 +6,16 @@ use super::Context;
 use crate::args::LoadArgs;
 use crate::exit::Exit;
 
-/// Loads one CSV and archives it.
+/// Loads one CSV and archives it, or tells what that would do.
 pub async fn load(args: LoadArgs, context: &Context) -> Result<Exit> {
-    let (wait, accept_unverified) = (args.wait, args.accept_unverified);
+    let (wait, accept_unverified, dry_run) = (args.wait, args.accept_unverified, args.dry_run);
     let params = context.unless_cancelled(params(args)).await?;
-    let run = context.pipeline()?.load(&params, wait, accept_unverified, &context.cancel).await?;
+    let pipeline = context.pipeline()?;
+    if dry_run {
+        context.printer.show(&context.unless_cancelled(pipeline.plan_load(&params, accept_unverified)).await?)?;
+        return Ok(Exit::DONE);
+    }
+    let run = pipeline.load(&params, wait, accept_unverified, &context.cancel).await?;
     context.printer.show(&run)?;
     context.printer.table_errors([(&run.table, &run.error)]);
     Ok(Exit::of(&run.error))

@@ -1,18 +1,20 @@
 //! `dwh migrate`.
 
 use dwh_core::Result;
+use dwh_core::pipeline::MigrateRequest;
 
 use super::Context;
 use crate::args::MigrateArgs;
 use crate::exit::Exit;
 
-/// Makes what the engine needs in the target, or prints the SQL that does.
-pub async fn migrate(args: &MigrateArgs, context: &Context) -> Result<Exit> {
+/// Makes what the engine needs in the target, or tells what is missing, or prints the SQL that makes it.
+pub async fn migrate(args: MigrateArgs, context: &Context) -> Result<Exit> {
     let pipeline = context.pipeline()?;
     if args.print_sql {
-        context.printer.sql(&context.unless_cancelled(pipeline.migration_sql()).await?)?;
+        context.printer.sql(&context.unless_cancelled(pipeline.migration_sql(&args.tables)).await?)?;
     } else {
-        context.printer.show(&context.unless_cancelled(pipeline.migrate()).await?)?;
+        let request = MigrateRequest { tables: args.tables, dry_run: args.dry_run };
+        context.printer.show(&context.unless_cancelled(pipeline.migrate(&request)).await?)?;
     }
     Ok(Exit::DONE)
 }

@@ -1,6 +1,7 @@
 //! `dwh run`.
 
-use dwh_core::{Pipeline, Result, RunRequest};
+use dwh_core::pipeline::PlanReport;
+use dwh_core::{Result, RunRequest};
 
 use super::Context;
 use crate::args::RunArgs;
@@ -11,7 +12,7 @@ use crate::output::Plans;
 pub async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
     let pipeline = context.pipeline()?;
     if args.dry_run {
-        return plan(&args.tables, &pipeline, context).await;
+        return show_plans(context.unless_cancelled(pipeline.plan(&args.tables)).await?, context);
     }
     let request = RunRequest {
         tables: args.tables,
@@ -25,8 +26,9 @@ pub async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
     Ok(Exit(report.exit_code()))
 }
 
-async fn plan(tables: &[String], pipeline: &Pipeline, context: &Context) -> Result<Exit> {
-    let report = Plans { plans: context.unless_cancelled(pipeline.plan(tables)).await? };
+/// Prints what a run or an extract would do.
+pub fn show_plans(plans: Vec<PlanReport>, context: &Context) -> Result<Exit> {
+    let report = Plans { plans };
     context.printer.show(&report)?;
     context.printer.table_errors(report.plans.iter().map(|plan| (&plan.table, &plan.error)));
     Ok(Exit::of(report.plans.iter().filter_map(|plan| plan.error.as_ref())))

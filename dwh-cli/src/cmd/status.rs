@@ -12,22 +12,24 @@ use crate::exit::Exit;
 pub async fn status(args: &StatusArgs, context: &Context) -> Result<Exit> {
     let pipeline = context.pipeline()?;
     if let Some(seconds) = args.watch {
-        return watch(&pipeline, seconds, context).await;
+        return watch(&pipeline, &args.tables, seconds, context).await;
     }
-    let report = context.unless_cancelled(pipeline.status()).await?;
+    let report = context.unless_cancelled(pipeline.status(&args.tables)).await?;
     context.printer.show(&report)?;
     Ok(if args.check { Exit(report.exit_code()) } else { Exit::DONE })
 }
 
 /// Shows a screen a round until Ctrl-C, or until nobody reads any more; a round that fails is shown too.
-async fn watch(pipeline: &Pipeline, seconds: u32, context: &Context) -> Result<Exit> {
+async fn watch(pipeline: &Pipeline, tables: &[String], seconds: u32, context: &Context) -> Result<Exit> {
+    // A name that matches nothing will not do so in five seconds either.
+    pipeline.config().select(tables)?;
     let mut rounds = interval(Duration::from_secs(seconds.into()));
     // After a slow round the next one is not hurried.
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let round = async {
             rounds.tick().await;
-            pipeline.status().await
+            pipeline.status(tables).await
         };
         let report = tokio::select! {
             report = round => report,

@@ -347,10 +347,13 @@ fn plan_text() {
 #[test]
 fn migrate_text() {
     let report = MigrateReport {
+        dry_run: false,
         applied: vec!["261001_dwh_control.sql".into()],
         present: vec!["261003_dwh_roles.sql".into()],
         tables_created: vec!["bronze.trips".into()],
         tables_present: vec!["bronze.devices".into()],
     };
+    let would = MigrateReport { dry_run: true, ..report.clone() };
     assert_snapshot("text_migrate", &report.text(Paint(false)));
+    assert_snapshot("text_migrate_dry_run", &would.text(Paint(false)));
 }

@@ -3,6 +3,7 @@
 mod backfill;
 mod check;
 mod init;
+mod load;
 mod plan;
 mod prune;
 mod rebuild;
@@ -82,16 +83,19 @@ fn state(state: RunState, failed: bool) -> (String, Tone) {
 impl Show for MigrateReport {
     fn text(&self, _: Paint) -> String {
         let mut text = String::new();
+        let (apply, create) = if self.dry_run { ("would apply", "would create") } else { ("applied", "created") };
         let parts = [
-            ("applied", &self.applied),
+            (apply, &self.applied),
             ("there already", &self.present),
-            ("created", &self.tables_created),
+            (create, &self.tables_created),
             ("there already", &self.tables_present),
         ];
         for (word, names) in parts {
             names.iter().for_each(|name| text.push_str(&format!("{word:<13}  {name}\n")));
         }
         let (applied, created) = (self.applied.len(), self.tables_created.len());
-        text + &format!("\n{} applied, {} created\n", human::many(applied, "migration"), human::many(created, "table"))
+        let (applied, created) = (human::many(applied, "migration"), human::many(created, "table"));
+        let to_be = if self.dry_run { "to be " } else { "" };
+        text + &format!("\n{applied} {to_be}applied, {created} {to_be}created\n")
     }
 }

@@ -3,6 +3,7 @@
 mod backfill;
 mod check;
 mod crash;
+mod dry_run;
 mod first_minutes;
 mod foreign;
 mod init;

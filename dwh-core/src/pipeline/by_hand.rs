@@ -29,12 +29,7 @@ impl Pipeline {
         run_started_at: Option<Timestamp>,
         run: &mut TableRun,
     ) -> Result<()> {
-        let bronze = self.sink.describe(&table.target).await?.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("bronze has no table {}", table.target))
-                .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration")
-        })?;
-        let names = first_record(self.plain(csv).await?).await.map_err(|error| error.context(format!("`{csv}`")))?;
-        let load = LoadPlan::by_hand(table, &bronze, &names)?;
+        let (load, names) = self.plan_by_hand(table, csv).await?;
         let record = match record {
             Some(record) => record,
             None => {
@@ -52,8 +47,7 @@ impl Pipeline {
         };
         let totals = tally.totals()?;
         self.log_by_hand(&record, &totals, run).await?;
-        // The manual's own rule for a file made by hand: the watermark moves to where its run says, and never back.
-        let advance = run_started_at.filter(|at| *at > state.low()).map(|at| Advance {
+        let advance = forward(run_started_at, state).map(|at| Advance {
             expected: state.clone(),
             becomes: TableState { last_extracted_at: Some(at), snapshot_xmin: None, ..state.clone() },
         });
@@ -61,6 +55,24 @@ impl Pipeline {
         let moved = self.archive_by_hand(csv, record.run_id).await?;
         run.csv_path = Some(self.address(&moved));
         Ok(())
+    }
+
+    /// How a CSV without a manifest is loaded, and the names in its header.
+    async fn plan_by_hand(&self, table: &TableConfig, csv: &BlobKey) -> Result<(LoadPlan, Vec<String>)> {
+        let bronze = self.sink.describe(&table.target).await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("bronze has no table {}", table.target))
+                .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration")
+        })?;
+        let names = first_record(self.plain(csv).await?).await.map_err(|error| error.context(format!("`{csv}`")))?;
+        Ok((LoadPlan::by_hand(table, &bronze, &names)?, names))
+    }
+
+    /// As loading it would begin, and then reads it to its end: how it is loaded, and what it holds.
+    pub(super) async fn look_by_hand(&self, table: &TableConfig, csv: &BlobKey) -> Result<(LoadPlan, Totals)> {
+        let (load, names) = self.plan_by_hand(table, csv).await?;
+        let tally = Counted::default();
+        shape(tally.follow(self.plain(csv).await?), names).await.map_err(|error| error.context(format!("`{csv}`")))?;
+        Ok((load, tally.totals()?))
     }
 
     async fn log_by_hand(&self, record: &RunRecord, totals: &Totals, run: &mut TableRun) -> Result<()> {
@@ -112,12 +124,23 @@ impl Pipeline {
     /// A better error for a file that a person made, where reading it once more finds the place.
     async fn diagnose(&self, csv: &BlobKey, names: Vec<String>, error: Error) -> Error {
         let Ok(plain) = self.plain(csv).await else { return error };
-        let reader = SyncIoBridge::new(StreamReader::new(plain.map_err(std::io::Error::other)));
-        match tokio::task::spawn_blocking(move || diagnose(reader, &names)).await {
-            Ok(Err(found)) => found.context(format!("`{csv}`")),
-            Ok(Ok(())) | Err(_) => error,
+        match shape(plain, names).await {
+            Err(found) if found.kind() == ErrorKind::Data => found.context(format!("`{csv}`")),
+            Ok(()) | Err(_) => error,
         }
     }
+}
+
+/// Reads a CSV to its end: whether each line has the fields of the header, and PostgreSQL can read it.
+async fn shape(plain: ByteStream, names: Vec<String>) -> Result<()> {
+    let reader = SyncIoBridge::new(StreamReader::new(plain.map_err(std::io::Error::other)));
+    let read = tokio::task::spawn_blocking(move || diagnose(reader, &names)).await;
+    read.map_err(|stopped| Error::new(ErrorKind::Internal, "the CSV was not read").with_source(stopped))?
+}
+
+/// The manual's own rule for a file made by hand: the watermark moves to where its run says, and never back.
+pub(super) fn forward(run_started_at: Option<Timestamp>, state: &TableState) -> Option<Timestamp> {
+    run_started_at.filter(|at| *at > state.low())
 }
 
 fn compression_of(csv: &BlobKey) -> Compression {

@@ -17,6 +17,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
+use crate::error::Result;
 use crate::pipeline::{CheckReport, Pipeline};
 use about::About;
 use server::clocks;
@@ -28,8 +29,13 @@ impl Pipeline {
     /// Looks at everything that a run depends on. Nothing is changed in a database; tiny objects are written to the blob
     /// store and removed again. Looks at rows of a source are given up after two seconds.
     ///
-    /// What cannot be looked at because something before it failed is left out.
-    pub async fn check(&self) -> CheckReport {
+    /// What cannot be looked at because something before it failed is left out. Of tables only those that match `tables`
+    /// are looked at, all of them if it is empty; servers and blob store always are.
+    ///
+    /// # Errors
+    /// `Config` if no table matches. All else is a finding.
+    pub async fn check(&self, tables: &[String]) -> Result<CheckReport> {
+        let chosen = self.config.select(tables)?;
         let mut report = CheckReport::default();
         secrets::check(&self.config, &mut About::new("configuration", &mut report));
         let target = target::check(&self.config, &mut About::new("target", &mut report)).await;
@@ -46,7 +52,7 @@ impl Pipeline {
             }
         }
         let mut sizes = Vec::new();
-        for table in &self.config.tables {
+        for table in chosen {
             let Some(source) = sources.get(table.source.as_str()) else { continue };
             let mut about = About::table(&table.name, &mut report);
             match table::check(self, table, source, target.as_ref(), &mut about).await {
@@ -56,6 +62,6 @@ impl Pipeline {
         }
         store::check(self, &mut About::new("blob", &mut report)).await;
         space::check(self, sizes, &mut report).await;
-        report
+        Ok(report)
     }
 }

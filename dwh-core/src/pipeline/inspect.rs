@@ -1,11 +1,12 @@
-//! `plan` (the dry run), and `migrate` with its SQL.
+//! `plan` (the dry run of `run` and `extract`), and `migrate` with its SQL.
 
 use crate::config::{Mode, TableConfig};
 use crate::error::Result;
 use crate::migrate;
 use crate::pipeline::run::finite;
-use crate::pipeline::{MigrateReport, Pipeline, PlanReport, WindowReport};
+use crate::pipeline::{MigrateReport, MigrateRequest, Pipeline, PlanReport, WindowReport};
 use crate::plan::Plan;
+use crate::sink::TableState;
 use crate::source::Sweep;
 use crate::watermark::Timestamp;
 
@@ -17,13 +18,25 @@ impl Pipeline {
     pub async fn plan(&self, tables: &[String]) -> Result<Vec<PlanReport>> {
         let mut reports = Vec::new();
         for table in self.config.select(tables)? {
-            let mut report = self.empty_plan(table);
-            if let Err(error) = self.fill_plan(table, &mut report).await {
-                report.error = Some((&super::run::named(error, &table.name)).into());
-            }
-            reports.push(report);
+            reports.push(self.plan_one(table).await);
         }
         Ok(reports)
+    }
+
+    /// What the next extract of a table would do; nothing is moved or written.
+    ///
+    /// # Errors
+    /// `Config` if there is no table of exactly that name. What keeps it from being read stands in the report.
+    pub async fn plan_extract(&self, table: &str) -> Result<PlanReport> {
+        Ok(self.plan_one(self.config.table(table)?).await)
+    }
+
+    async fn plan_one(&self, table: &TableConfig) -> PlanReport {
+        let mut report = self.empty_plan(table);
+        if let Err(error) = self.fill_plan(table, &mut report).await {
+            report.error = Some((&super::run::named(error, &table.name)).into());
+        }
+        report
     }
 
     fn empty_plan(&self, table: &TableConfig) -> PlanReport {
@@ -51,10 +64,14 @@ impl Pipeline {
         let plan = self.plan_table(table).await?;
         let load = plan.load(false);
         report.load_sql = load.statements();
+        let lease = self.sink.lease(&table.name, false).await?;
+        let state = lease.state().clone();
+        lease.release().await?;
+        self.is_first(table, &state).await?;
         let now = Timestamp::now();
         let whole = (Timestamp::NEG_INFINITY, Timestamp::INFINITY, Sweep::Off);
         let (low, high, sweep) = match table.mode {
-            Mode::Incremental => self.fill_window(&plan, now, report).await?,
+            Mode::Incremental => self.fill_window(&plan, &state, now, report).await?,
             Mode::Snapshot | Mode::Scd => whole,
         };
         report.extract_sql = plan.copy_out(low, high, sweep, now);
@@ -64,43 +81,46 @@ impl Pipeline {
     async fn fill_window(
         &self,
         plan: &Plan,
+        state: &TableState,
         now: Timestamp,
         report: &mut PlanReport,
     ) -> Result<(Timestamp, Timestamp, Sweep)> {
-        let lease = self.sink.lease(&plan.table.name, false).await?;
-        let state = lease.state().clone();
-        lease.release().await?;
         let low = state.low();
-        let (bound, window) = self.bound_and_window(plan, &state, now).await?;
+        let (bound, window) = self.bound_and_window(plan, state, now).await?;
         let high = window.high.unwrap_or(now);
         report.window = Some(WindowReport { from: finite(low), to: Some(high) });
         report.watermark = finite(window.watermark);
         report.bound = Some(bound.rule.to_string());
-        Ok((low, high, self.sweep(plan, &state, &bound)))
+        Ok((low, high, self.sweep(plan, state, &bound)))
     }
 
-    /// Creates control schema, roles, views and bronze tables, or asserts them.
+    /// Creates control schema, roles, views and the bronze tables that match, or asserts them; with `dry_run` only looks.
     ///
     /// # Errors
-    /// `Contract` with the list of what is missing and the SQL that makes it.
-    pub async fn migrate(&self) -> Result<MigrateReport> {
-        let plans = self.source_plans().await?;
-        migrate::migrate(&self.config.target, &self.config.environment, &plans).await
+    /// `Config` if no table matches; `Contract` with the list of what is missing and the SQL that makes it.
+    pub async fn migrate(&self, request: &MigrateRequest) -> Result<MigrateReport> {
+        let plans = self.source_plans(&request.tables).await?;
+        let (target, environment) = (&self.config.target, &self.config.environment);
+        if request.dry_run {
+            migrate::dry_run(target, environment, &plans).await
+        } else {
+            migrate::migrate(target, environment, &plans).await
+        }
     }
 
     /// The SQL that [`Pipeline::migrate`] would run, for a DBA to read and apply.
     ///
     /// # Errors
-    /// If a source cannot be asked for its tables.
-    pub async fn migration_sql(&self) -> Result<String> {
-        let plans = self.source_plans().await?;
+    /// `Config` if no table matches; if a source cannot be asked for its tables.
+    pub async fn migration_sql(&self, tables: &[String]) -> Result<String> {
+        let plans = self.source_plans(tables).await?;
         Ok(migrate::print_sql(&self.config.target, &plans))
     }
 
-    /// The plans of all tables as the sources have them, whatever bronze has.
-    async fn source_plans(&self) -> Result<Vec<Plan>> {
+    /// The plans of the tables that match as the sources have them, whatever bronze has.
+    async fn source_plans(&self, tables: &[String]) -> Result<Vec<Plan>> {
         let mut plans = Vec::new();
-        for table in &self.config.tables {
+        for table in self.config.select(tables)? {
             let schema = self.source(table)?.describe(table).await;
             plans.push(Plan::new(table, schema.map_err(|error| super::run::named(error, &table.name))?)?);
         }

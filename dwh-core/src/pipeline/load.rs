@@ -1,17 +1,32 @@
 //! `load`: a CSV out of the blob store into bronze, whether an extract or a person put it there.
 
+mod dry_run;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::blob::transform::{decode, verified};
 use crate::blob::{BlobKey, ByteStream, Folder, Manifest, archive, read_manifest};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::run::{failed, finite, named};
+use crate::pipeline::run::{describe_manifest, failed, named};
 use crate::pipeline::transfer::interrupted;
-use crate::pipeline::{Event, LoadParams, Pipeline, TableRun, WindowReport};
+use crate::pipeline::{Event, LoadParams, Pipeline, TableRun};
+use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
 use crate::sink::{Advance, LogEntry, RunFilter, RunRecord, TableState, Upload};
 use crate::watermark::{BoundRule, Timestamp};
+
+pub use dry_run::{LoadPlanReport, LoadStep};
+
+/// What a CSV is to the run log and the blob store.
+enum Found {
+    /// Its run is loaded: what is left to do is the move.
+    Loaded(RunRecord),
+    /// Complete, and not loaded yet.
+    Complete(Box<Manifest>, RunRecord),
+    /// Made by a person; it has a run only if one was named.
+    ByHand(Option<RunRecord>),
+}
 
 impl Pipeline {
     /// Loads one CSV and archives it. A CSV that is loaded already counts as done.
@@ -54,12 +69,31 @@ impl Pipeline {
         run: &mut TableRun,
         cancel: &CancellationToken,
     ) -> Result<()> {
+        match self.find_csv(table, params, csv, accept_unverified).await? {
+            Found::Loaded(record) => self.finish_loaded(csv, &record, run).await,
+            Found::Complete(manifest, record) => {
+                run.run_id = Some(record.run_id);
+                run.status = record.status;
+                self.load_manifest(table, state, &manifest, &record, run, cancel).await
+            }
+            Found::ByHand(record) => self.load_by_hand(table, state, csv, record, params.run_started_at, run).await,
+        }
+    }
+
+    /// What there is to do for a CSV.
+    async fn find_csv(
+        &self,
+        table: &TableConfig,
+        params: &LoadParams,
+        csv: &BlobKey,
+        accept_unverified: bool,
+    ) -> Result<Found> {
         let record = match params.run_id {
             Some(run_id) => Some(self.record(table, run_id).await?),
             None => None,
         };
         if let Some(record) = record.as_ref().filter(|record| record.status == RunState::Loaded) {
-            return self.finish_loaded(csv, record, run).await;
+            return Ok(Found::Loaded(record.clone()));
         }
         match (read_manifest(self.blobs.as_ref(), csv).await?, record) {
             (Some(manifest), record) => {
@@ -68,34 +102,23 @@ impl Pipeline {
                     Some(record) => record,
                     None => self.record(table, manifest.run_id).await?,
                 };
-                if record.status == RunState::Loaded {
-                    return self.finish_loaded(csv, &record, run).await;
-                }
-                run.run_id = Some(record.run_id);
-                run.status = record.status;
-                self.load_manifest(table, state, &manifest, &record, run, cancel).await
+                Ok(match record.status {
+                    RunState::Loaded => Found::Loaded(record),
+                    _ => Found::Complete(Box::new(manifest), record),
+                })
             }
             (None, _) if !accept_unverified => Err(Error::new(
                 ErrorKind::Data,
                 format!("`{csv}` has no manifest: either its upload never finished, or a person made it"),
             )
             .with_hint("run `dwh run` to read its rows anew; load a file made by hand with `--accept-unverified`")),
-            (None, record) => self.load_by_hand(table, state, csv, record, params.run_started_at, run).await,
+            (None, record) => Ok(Found::ByHand(record)),
         }
     }
 
     /// A run that is loaded already: what is left to do is the move.
     async fn finish_loaded(&self, csv: &BlobKey, record: &RunRecord, run: &mut TableRun) -> Result<()> {
-        let count = |number: Option<i64>| u64::try_from(number.unwrap_or(0)).unwrap_or(0);
-        run.run_id = Some(record.run_id);
-        run.status = RunState::Loaded;
-        run.rows_extracted = count(record.rows_extracted);
-        run.rows_loaded = count(record.rows_loaded);
-        run.rows_identical = count(record.rows_identical);
-        run.rows_different = count(record.rows_different);
-        run.bytes = count(record.bytes);
-        run.sha256.clone_from(&record.sha256);
-        run.watermark = record.watermark;
+        describe_record(run, record);
         if let Some(manifest) = read_manifest(self.blobs.as_ref(), csv).await? {
             archive(self.blobs.as_ref(), &self.layout, &manifest).await?;
         }
@@ -124,24 +147,8 @@ impl Pipeline {
         check_manifest(table, manifest, record)?;
         self.enter_loading(manifest, record).await?;
         run.status = RunState::Loading;
-        run.rows_extracted = manifest.rows;
-        run.bytes = manifest.bytes;
-        run.sha256 = Some(manifest.sha256.clone());
-        run.csv_path = Some(self.address(&manifest.csv));
-        run.window = manifest.window.map(|w| WindowReport { from: finite(w.low), to: w.high });
-        let becomes = follows(state, manifest);
-        if becomes.is_none() && manifest.mode != Mode::Incremental {
-            return Err(Error::new(
-                ErrorKind::Data,
-                format!("`{}` is older than the copy that bronze holds", manifest.csv),
-            )
-            .with_hint("nothing was loaded: the newer copy stays"));
-        }
-        let mut load = manifest.load_plan(becomes.is_none());
-        load.target.clone_from(&table.target);
-        load.allow_empty = table.allow_empty || self.allow_empty;
-        let bronze = self.sink.describe(&load.target).await?;
-        load.check_columns(bronze.as_ref())?;
+        describe_manifest(run, manifest, Some(self.address(&manifest.csv)));
+        let (load, becomes) = self.plan_manifest(table, state, manifest).await?;
         let csv = self.open_csv(&manifest.csv, manifest).await?;
         let staged = tokio::select! {
             staged = self.sink.stage(&load, csv) => staged?,
@@ -155,6 +162,29 @@ impl Pipeline {
         let moved = archive(self.blobs.as_ref(), &self.layout, manifest).await?;
         run.csv_path = Some(self.address(&moved.csv));
         Ok(())
+    }
+
+    /// How a complete CSV is loaded on top of `state`, and where the watermark row stands then if it moves.
+    async fn plan_manifest(
+        &self,
+        table: &TableConfig,
+        state: &TableState,
+        manifest: &Manifest,
+    ) -> Result<(LoadPlan, Option<TableState>)> {
+        let becomes = follows(state, manifest);
+        if becomes.is_none() && manifest.mode != Mode::Incremental {
+            return Err(Error::new(
+                ErrorKind::Data,
+                format!("`{}` is older than the copy that bronze holds", manifest.csv),
+            )
+            .with_hint("nothing was loaded: the newer copy stays"));
+        }
+        let mut load = manifest.load_plan(becomes.is_none());
+        load.target.clone_from(&table.target);
+        load.allow_empty = table.allow_empty || self.allow_empty;
+        let bronze = self.sink.describe(&load.target).await?;
+        load.check_columns(bronze.as_ref())?;
+        Ok((load, becomes))
     }
 
     /// Brings the run log to `loading` from wherever the run stopped.
@@ -196,6 +226,20 @@ impl Pipeline {
         let stored = verified(blob.body, name.clone(), form.bytes, form.sha256.clone());
         Ok(verified(decode(stored, form.compression), name, manifest.bytes, manifest.sha256.clone()))
     }
+}
+
+/// What the run log says of a run that is loaded.
+fn describe_record(run: &mut TableRun, record: &RunRecord) {
+    let count = |number: Option<i64>| u64::try_from(number.unwrap_or(0)).unwrap_or(0);
+    run.run_id = Some(record.run_id);
+    run.status = RunState::Loaded;
+    run.rows_extracted = count(record.rows_extracted);
+    run.rows_loaded = count(record.rows_loaded);
+    run.rows_identical = count(record.rows_identical);
+    run.rows_different = count(record.rows_different);
+    run.bytes = count(record.bytes);
+    run.sha256.clone_from(&record.sha256);
+    run.watermark = record.watermark;
 }
 
 /// Where the watermark row stands once this CSV is loaded on top of `state`; `None` when the CSV is older than that,

@@ -10,6 +10,15 @@ use crate::watermark::Timestamp;
 
 pub use crate::migrate::MigrateReport;
 
+/// What `migrate` is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct MigrateRequest {
+    /// Globs over table names; empty: all tables.
+    pub tables: Vec<String>,
+    /// Only tell what would be made.
+    pub dry_run: bool,
+}
+
 /// An error as JSON shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorReport {

@@ -424,7 +424,7 @@ impl Pipeline {
     }
 }
 
-fn describe_manifest(run: &mut TableRun, manifest: &Manifest, csv_path: Option<String>) {
+pub(super) fn describe_manifest(run: &mut TableRun, manifest: &Manifest, csv_path: Option<String>) {
     run.rows_extracted = manifest.rows;
     run.bytes = manifest.bytes;
     run.sha256 = Some(manifest.sha256.clone());

@@ -30,16 +30,17 @@ pub use report::{
 const STATUS_RUNS: u32 = 2_000;
 
 impl Pipeline {
-    /// Whether all is well: freshness, lag, failures, rates and rows of every configured table, what waits in the blob
-    /// store, the disks of this machine, and what of it needs attention by `[thresholds]`. Takes no table.
+    /// Whether all is well: freshness, lag, failures, rates and rows of every configured table that matches, what waits in
+    /// the blob store, the disks of this machine, and what of it needs attention by `[thresholds]`. Takes no lease.
     ///
     /// A blob store that does not answer is a breach; the rest is told all the same.
     ///
     /// # Errors
-    /// `Contract` if the control schema is missing; `Unreachable`, `Auth`.
-    pub async fn status(&self) -> Result<StatusReport> {
+    /// `Config` if no table matches; `Contract` if the control schema is missing; `Unreachable`, `Auth`.
+    pub async fn status(&self, tables: &[String]) -> Result<StatusReport> {
+        let chosen = self.config.select(tables)?;
         let (known, listed, disks) = tokio::join!(
-            self.known(),
+            self.known(&chosen),
             self.complete_csvs(),
             tokio::task::spawn_blocking({
                 let store = self.blobs.folder().map(Path::to_owned);
@@ -53,7 +54,7 @@ impl Pipeline {
         let store = StoreStatus { url: self.blobs.url().to_owned(), error: listed.as_ref().err().map(Into::into) };
         let mut tables = Vec::new();
         let mut breaches = Vec::new();
-        for (table, runs) in self.config.tables.iter().zip(&runs) {
+        for (table, runs) in chosen.into_iter().zip(&runs) {
             let waiting = match &listed {
                 Ok(listed) => Some(self.waiting(table, listed, runs).await?),
                 Err(_) => None,
@@ -77,12 +78,12 @@ impl Pipeline {
         })
     }
 
-    /// What the sink knows: its clock, its watermark rows, and the runs of the last 7 days of each configured table, or
+    /// What the sink knows: its clock, its watermark rows, and the runs of the last 7 days of each of these tables, or
     /// at least the newest one.
-    async fn known(&self) -> Result<(Glance, Vec<Vec<RunRecord>>)> {
+    async fn known(&self, tables: &[&TableConfig]) -> Result<(Glance, Vec<Vec<RunRecord>>)> {
         let glance = self.sink.glance().await?;
         let mut runs = Vec::new();
-        for table in &self.config.tables {
+        for table in tables {
             let newest = RunFilter { table: Some(table.name.clone()), limit: Some(1), ..RunFilter::default() };
             let week = RunFilter { since: Some(glance.now.minus(WEEK)), limit: Some(STATUS_RUNS), ..newest.clone() };
             let mut found = self.sink.runs(&week).await?;

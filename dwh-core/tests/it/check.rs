@@ -5,7 +5,7 @@ mod flaws;
 mod gates;
 mod store;
 
-use dwh_core::pipeline::{CheckReport, Finding, Severity};
+use dwh_core::pipeline::{CheckReport, Finding, MigrateRequest, Severity};
 use dwh_core::testing::TestDb;
 use dwh_core::{Config, Pipeline};
 
@@ -25,12 +25,12 @@ async fn sound(name: &str) -> TestDb {
          recorded_at timestamptz not null default now()); create index on app.trips (recorded_at)",
     )
     .await;
-    pipeline(&db.config(TABLE)).migrate().await.expect("migrate");
+    pipeline(&db.config(TABLE)).migrate(&MigrateRequest::default()).await.expect("migrate");
     db
 }
 
 async fn check(db: &TestDb) -> CheckReport {
-    pipeline(&db.config(TABLE)).check().await
+    pipeline(&db.config(TABLE)).check(&[]).await.expect("tables")
 }
 
 fn problems(report: &CheckReport) -> Vec<&Finding> {
@@ -96,7 +96,7 @@ async fn roles_with_too_many_or_too_few_rights_are_told() {
     let text = db.config(TABLE).replace("app_ro:", "check_blind:").replace("dwh_loader:", "check_stranger:");
     db.src("alter role check_blind password 'it''s 50% @ /home'").await;
     db.tgt("alter role check_stranger password 'it''s 50% @ /home'").await;
-    let report = pipeline(&text).check().await;
+    let report = pipeline(&text).check(&[]).await.expect("tables");
     let tell = |subject: &str, word: &str| -> Finding {
         report
             .findings
@@ -114,11 +114,11 @@ async fn roles_with_too_many_or_too_few_rights_are_told() {
     assert_eq!(blind.remedy.as_deref(), Some("in the source: grant pg_read_all_stats to \"check_blind\";"));
 
     let function = text.replace("[source.app]\n", "[source.app]\nactivity_function = \"app.activity\"\n");
-    let report = pipeline(&function).check().await;
+    let report = pipeline(&function).check(&[]).await.expect("tables");
     let found = report.findings.iter().find(|f| f.check == "activity").expect("activity");
     assert_eq!(found.severity, Severity::Failure);
     db.src(found.remedy.as_deref().expect("remedy").trim_start_matches("in the source: ")).await;
-    let report = pipeline(&function).check().await;
+    let report = pipeline(&function).check(&[]).await.expect("tables");
     assert_eq!(
         report.findings.iter().find(|f| f.check == "activity").expect("activity").severity,
         Severity::Ok,
@@ -126,7 +126,7 @@ async fn roles_with_too_many_or_too_few_rights_are_told() {
     );
 
     let all_powerful = db.config(TABLE).replace("app_ro:", "postgres:").replace("dwh_loader:", "postgres:");
-    let report = pipeline(&all_powerful).check().await;
+    let report = pipeline(&all_powerful).check(&[]).await.expect("tables");
     let powers: Vec<_> = problems(&report).iter().map(|f| (f.subject.clone(), f.check.clone())).collect();
     assert_eq!(powers, [("target".into(), "login".into()), ("source app".into(), "read_only".into())]);
     db.src("drop owned by check_blind; drop role check_blind").await;
@@ -140,7 +140,7 @@ async fn what_cannot_be_reached_is_told_and_the_rest_is_looked_at_all_the_same()
     let source = db.source_url_as("app_ro");
     let down =
         source.replace(&format!(":{}/", dwh_core::testing::Clusters::shared().source.port()), &format!(":{free}/"));
-    let report = pipeline(&db.config(TABLE).replace(&source, &down)).check().await;
+    let report = pipeline(&db.config(TABLE).replace(&source, &down)).check(&[]).await.expect("tables");
     let found = problems(&report);
     assert_eq!(found.len(), 1, "{found:#?}");
     assert_eq!(found[0].message, format!("nothing answers at 127.0.0.1:{free}"));
@@ -150,7 +150,7 @@ async fn what_cannot_be_reached_is_told_and_the_rest_is_looked_at_all_the_same()
     let wrong = db
         .config(TABLE)
         .replace(&db.target_url_as("dwh_loader"), &db.target_url_as("dwh_loader").replace("it%27s", "hunter2canary"));
-    let report = pipeline(&wrong).check().await;
+    let report = pipeline(&wrong).check(&[]).await.expect("tables");
     let found = problems(&report);
     assert!(found[0].message.contains("refuses the password of user `dwh_loader`"), "{found:#?}");
     assert!(report.findings.iter().any(|f| f.subject == "table `trips`" && f.check == "watermark"));

@@ -81,7 +81,25 @@ class LoadParams(_Report):
     run_started_at: str
 
 @final
+class LoadPlanReport(_Report):
+    table: str
+    would: Literal["load", "move", "nothing"]
+    mode: _Mode
+    target: str
+    csv_path: str
+    manifest: bool
+    run_id: Optional[int]
+    status: Optional[_State]
+    rows: int
+    bytes: int
+    sha256: Optional[str]
+    window: Optional[_Window]
+    watermark: Optional[str]
+    load_sql: list[str]
+
+@final
 class MigrateReport(_Report):
+    dry_run: bool
     applied: list[str]
     present: list[str]
     tables_created: list[str]
@@ -223,11 +241,17 @@ class Pipeline:
     ) -> BackfillReport:
         """Read a range of history again, `from_` inclusive, `to` exclusive; the watermark stays where it is."""
 
-    def check(self, gate: Optional[_Gate] = None) -> CheckReport:
-        """Look at everything a run depends on, or judge a gate; raises if anything would make a run fail."""
+    def check(self, tables: Optional[Sequence[str]] = None, *, gate: Optional[_Gate] = None) -> CheckReport:
+        """Look at everything a run depends on, or judge a gate; raises if anything would make a run fail.
+
+        Of tables, only those that match; servers and blob store always.
+        """
 
     def extract(self, table: str, *, wait: bool = False) -> LoadParams:
-        """Extract the next window of one table; what comes back is what `load` takes."""
+        """Extract the next window of one table; what comes back is what `load` takes.
+
+        Its dry run is `plan([table])`.
+        """
 
     def load(
         self,
@@ -238,14 +262,25 @@ class Pipeline:
     ) -> TableRun:
         """Load one CSV and archive it; one that is loaded already counts as done.
 
-        `params` is what `extract` returned, or its dict.
+        `params` is what `extract` returned, or its dict. Its dry run is `plan_load(params)`.
         """
 
-    def migrate(self) -> MigrateReport:
+    def migrate(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> MigrateReport:
         """Create control schema, roles, views and bronze tables, or assert them."""
 
     def plan(self, tables: Optional[Sequence[str]] = None) -> list[PlanReport]:
-        """What the next run of each matching table would do; nothing is moved or written."""
+        """What the next run or extract of each matching table would do; nothing is moved or written."""
+
+    def plan_load(
+        self,
+        params: Union[LoadParams, Mapping[str, Any]],
+        *,
+        accept_unverified: bool = False,
+    ) -> LoadPlanReport:
+        """What `load` would do with a CSV, which is read to its end for it; nothing is written.
+
+        Raises what the load would.
+        """
 
     def prune(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> PruneReport:
         """Remove loaded CSV files and rows of the run log that are older than `[retention]` says."""
@@ -323,7 +358,7 @@ class Pipeline:
         The command's `recover --set-aside`.
         """
 
-    def status(self, *, check: bool = False) -> StatusReport:
+    def status(self, tables: Optional[Sequence[str]] = None, *, check: bool = False) -> StatusReport:
         """Whether all is well; with `check`, raises if anything needs attention."""
 
     def verify(
@@ -356,7 +391,12 @@ class AsyncPipeline:
         restart: bool = False,
         dry_run: bool = False,
     ) -> BackfillReport: ...
-    async def check(self, gate: Optional[_Gate] = None) -> CheckReport: ...
+    async def check(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        gate: Optional[_Gate] = None,
+    ) -> CheckReport: ...
     async def extract(self, table: str, *, wait: bool = False) -> LoadParams: ...
     async def load(
         self,
@@ -365,8 +405,14 @@ class AsyncPipeline:
         wait: bool = False,
         accept_unverified: bool = False,
     ) -> TableRun: ...
-    async def migrate(self) -> MigrateReport: ...
+    async def migrate(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> MigrateReport: ...
     async def plan(self, tables: Optional[Sequence[str]] = None) -> list[PlanReport]: ...
+    async def plan_load(
+        self,
+        params: Union[LoadParams, Mapping[str, Any]],
+        *,
+        accept_unverified: bool = False,
+    ) -> LoadPlanReport: ...
     async def prune(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> PruneReport: ...
     async def rebuild(
         self,
@@ -420,7 +466,7 @@ class AsyncPipeline:
         limit: Optional[int] = 20,
     ) -> list[RunRecord]: ...
     async def set_aside(self, what: Union[int, str], *, dry_run: bool = False) -> RecoverReport: ...
-    async def status(self, *, check: bool = False) -> StatusReport: ...
+    async def status(self, tables: Optional[Sequence[str]] = None, *, check: bool = False) -> StatusReport: ...
     async def verify(
         self,
         tables: Optional[Sequence[str]] = None,

@@ -1,4 +1,4 @@
-//! What `run --dry-run` says: for each table what would be read, where it would go, and every statement.
+//! What `run --dry-run` and `extract --dry-run` say: for each table what would be read, where it would go, and every statement.
 
 use dwh_core::pipeline::{PlanReport, WindowReport};
 use serde::Serialize;
@@ -41,14 +41,14 @@ fn one(plan: &PlanReport, paint: Paint) -> String {
     text
 }
 
-fn window_text(window: &WindowReport) -> String {
+pub(super) fn window_text(window: &WindowReport) -> String {
     let from =
         window.from.map_or_else(|| "from the first row".to_owned(), |at| format!("after {}", human::moment(Some(at))));
     let to = window.to.map_or_else(|| "to the newest".to_owned(), |at| format!("up to {}", human::moment(Some(at))));
     format!("{from} {to}")
 }
 
-fn statements(text: &mut String, title: &str, statements: &[String]) {
+pub(super) fn statements(text: &mut String, title: &str, statements: &[String]) {
     let statements: Vec<&str> = statements.iter().map(|sql| sql.trim()).filter(|sql| !sql.is_empty()).collect();
     if statements.is_empty() {
         return;

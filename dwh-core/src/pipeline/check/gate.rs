@@ -65,14 +65,19 @@ impl Pipeline {
     /// Judges whether a gate is passed, each of its lines a finding; a failure means that it is not.
     ///
     /// `Deploy` is [`Pipeline::check`] with one more line. `FirstRun` reads every row up to the watermark once at each end,
-    /// as [`Pipeline::verify`] does; `Steady` reads the run log alone.
-    pub async fn gate(&self, gate: Gate) -> CheckReport {
-        let mut report = if gate == Gate::Deploy { self.check().await } else { CheckReport::default() };
+    /// as [`Pipeline::verify`] does; `Steady` reads the run log alone. Only tables that match count, all of them if
+    /// `tables` is empty.
+    ///
+    /// # Errors
+    /// `Config` if no table matches. All else is a finding.
+    pub async fn gate(&self, gate: Gate, tables: &[String]) -> Result<CheckReport> {
+        let chosen = self.config.select(tables)?;
+        let mut report = if gate == Gate::Deploy { self.check(tables).await? } else { CheckReport::default() };
         report.gate = Some(gate);
         let passed = match gate {
-            Gate::Deploy => self.gate_deploy(&mut report).await,
-            Gate::FirstRun => self.gate_first_run(&mut report).await,
-            Gate::Steady => self.gate_steady(&mut report).await,
+            Gate::Deploy => self.gate_deploy(&chosen, &mut report).await,
+            Gate::FirstRun => self.gate_first_run(&chosen, &mut report).await,
+            Gate::Steady => self.gate_steady(&chosen, tables, &mut report).await,
         };
         if let Err(error) = passed {
             // The full check has said the same of the target, and better.
@@ -81,7 +86,7 @@ impl Pipeline {
                 About::new("target", &mut report).error(Word::ControlSchema, &error);
             }
         }
-        report
+        Ok(report)
     }
 
     /// Runs of a table in a state, the newest first.
@@ -90,15 +95,15 @@ impl Pipeline {
         self.sink.runs(&filter).await
     }
 
-    async fn gate_deploy(&self, report: &mut CheckReport) -> Result<()> {
-        for table in &self.config.tables {
+    async fn gate_deploy(&self, tables: &[&TableConfig], report: &mut CheckReport) -> Result<()> {
+        for table in tables {
             if let Some(run) = self.runs_of(table, vec![RunState::Loaded], Some(1)).await?.first() {
                 let message = format!("table `{}` went all the way in run {}", table.name, run.run_id);
                 About::new("gate", report).ok(Word::ManualRun, message);
                 return Ok(());
             }
         }
-        let table = self.config.tables.first().map_or("TABLE", |table| &table.name);
+        let table = tables.first().map_or("TABLE", |table| &table.name);
         About::new("gate", report).fail(
             Word::ManualRun,
             ErrorKind::Contract,
@@ -108,8 +113,8 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn gate_first_run(&self, report: &mut CheckReport) -> Result<()> {
-        for table in &self.config.tables {
+    async fn gate_first_run(&self, tables: &[&TableConfig], report: &mut CheckReport) -> Result<()> {
+        for table in tables {
             let loaded = self.runs_of(table, vec![RunState::Loaded], None).await?;
             let mut about = About::table(&table.name, report);
             let Some(newest) = loaded.first() else {
@@ -239,10 +244,10 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn gate_steady(&self, report: &mut CheckReport) -> Result<()> {
-        let status = self.status().await?;
+    async fn gate_steady(&self, tables: &[&TableConfig], globs: &[String], report: &mut CheckReport) -> Result<()> {
+        let status = self.status(globs).await?;
         let now = status.now;
-        for (table, status) in self.config.tables.iter().zip(&status.tables) {
+        for (table, status) in tables.iter().zip(&status.tables) {
             let runs = self.runs_of(table, vec![RunState::Loaded], Some(RUNS)).await?;
             let mut about = About::table(&table.name, report);
             self.history(&runs, now, &mut about);

@@ -11,8 +11,16 @@ impl Pipeline {
     /// Refuses to begin a table anew beside the files of an earlier life, and gives new runs numbers that no file of the
     /// project bears. Costs a listing, and that only until the table's first load.
     pub(in crate::pipeline) async fn may_begin(&self, table: &TableConfig, state: &TableState) -> Result<()> {
+        if self.is_first(table, state).await? {
+            self.sink.number_above(self.highest_run().await?, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing of the table was ever loaded; refuses if its files say otherwise. Writes nothing.
+    pub(in crate::pipeline) async fn is_first(&self, table: &TableConfig, state: &TableState) -> Result<bool> {
         if state.last_run_id.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let loaded = RunFilter {
             table: Some(table.name.clone()),
@@ -22,12 +30,12 @@ impl Pipeline {
             ..RunFilter::default()
         };
         if !self.sink.runs(&loaded).await?.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let keys = self.keys(table, Folder::Processed).await?;
         let complete = |key: &&BlobKey| key.is_csv() && keys.contains(&key.manifest());
         match keys.iter().filter(complete).count() {
-            0 => self.sink.number_above(self.highest_run().await?, false).await.map(drop),
+            0 => Ok(true),
             count => Err(self.lost_log(table, count)),
         }
     }

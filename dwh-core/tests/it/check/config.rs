@@ -1,7 +1,7 @@
 //! What the configuration asks for, and what a sound database makes of it.
 
 use dwh_core::Pipeline;
-use dwh_core::pipeline::{CheckReport, Finding, Severity};
+use dwh_core::pipeline::{CheckReport, Finding, MigrateRequest, Severity};
 use dwh_core::testing::TestDb;
 
 use super::{TABLE, check, pipeline, problems, sound, walk};
@@ -106,7 +106,7 @@ async fn what_the_configuration_asks_for_is_judged() {
         db.tgt(target).await;
         let key = "key = [\"id\"]\n";
         let table = if lines.starts_with("key") { TABLE.replace(key, "") } else { TABLE.to_owned() };
-        let report = pipeline(&db.config(&format!("{table}{lines}\n"))).check().await;
+        let report = pipeline(&db.config(&format!("{table}{lines}\n"))).check(&[]).await.expect("tables");
         let finding = find(&report, word);
         assert_eq!(finding.severity, severity, "{lines}: {finding:?}");
         assert!(finding.message.contains(words), "{lines}: {finding:?}");
@@ -127,10 +127,10 @@ async fn the_autumn_hour_is_mended_by_a_zone() {
     db.src(&format!("do $$ begin execute format('alter database %I set timezone = %L', current_database(), 'Europe/Berlin'); end $$; alter table app.trips {to}")).await;
     db.tgt(&format!("alter table bronze.trips {to}")).await;
     let text = db.config(&format!("{TABLE}watermark_timezone = \"Europe/Berlin\"\n"));
-    let report = pipeline(&text).check().await;
+    let report = pipeline(&text).check(&[]).await.expect("tables");
     db.src(find(&report, "watermark_timezone").remedy.as_ref().expect("remedy").trim_start_matches("in the source: "))
         .await;
-    let report = pipeline(&text).check().await;
+    let report = pipeline(&text).check(&[]).await.expect("tables");
     let found = problems(&report);
     assert_eq!(found.iter().map(|finding| finding.check.as_str()).collect::<Vec<_>>(), ["drift"], "{found:#?}");
 }
@@ -139,12 +139,13 @@ async fn the_autumn_hour_is_mended_by_a_zone() {
 async fn a_view_is_told_to_have_no_late_rows() {
     let db = sound("check_view").await;
     db.src("create view app.v_trips as select * from app.trips").await;
-    let report = pipeline(&db.config(&TABLE.replace(RELATION, "relation = \"app.v_trips\""))).check().await;
+    let report =
+        pipeline(&db.config(&TABLE.replace(RELATION, "relation = \"app.v_trips\""))).check(&[]).await.expect("tables");
     let found = find(&report, "sweep");
     assert_eq!(found.severity, Severity::Warning);
     assert!(found.message.contains("app.v_trips, which is no table"), "{found:?}");
     let query = TABLE.replace(RELATION, "query = \"select * from app.trips\"");
-    let report = pipeline(&db.config(&query)).check().await;
+    let report = pipeline(&db.config(&query)).check(&[]).await.expect("tables");
     assert!(find(&report, "sweep").message.contains("rows of a query"), "{report:#?}");
 }
 
@@ -172,12 +173,12 @@ async fn row_security_at_the_source_is_told_and_mended() {
     )
     .await;
     let text = db.config(TABLE).replace("app_ro:", "check_rls:");
-    let report = pipeline(&text).check().await;
+    let report = pipeline(&text).check(&[]).await.expect("tables");
     let found = problems(&report);
     assert_eq!(found.len(), 1, "{found:#?}");
     assert_eq!((found[0].check.as_str(), found[0].severity), ("source", Severity::Failure));
     db.src(found[0].remedy.as_ref().expect("remedy").trim_start_matches("in the source: ")).await;
-    assert!(problems(&pipeline(&text).check().await).is_empty());
+    assert!(problems(&pipeline(&text).check(&[]).await.expect("tables")).is_empty());
     db.src("drop owned by check_rls; drop role check_rls").await;
 }
 
@@ -191,7 +192,7 @@ async fn types_that_the_target_lacks_are_told_before_migrate_fails() {
     .await;
     let table = "[[table]]\nname = \"odd\"\nrelation = \"app.odd\"\nmode = \"snapshot\"\n";
     let text = db.config(table);
-    let report = pipeline(&text).check().await;
+    let report = pipeline(&text).check(&[]).await.expect("tables");
     let told: Vec<_> = report.findings.iter().filter(|finding| finding.check == "type").collect();
     assert_eq!(told.len(), 2, "{told:#?}");
     assert!(told[0].message.contains("`hstore`") && told[1].message.contains("`mood`"), "{told:#?}");
@@ -199,11 +200,11 @@ async fn types_that_the_target_lacks_are_told_before_migrate_fails() {
         told[0].remedy.as_deref(),
         Some("in the target: create extension if not exists \"hstore\"; -- as a superuser")
     );
-    assert!(pipeline(&text).migrate().await.is_err());
+    assert!(pipeline(&text).migrate(&MigrateRequest::default()).await.is_err());
     db.tgt("create extension hstore; create schema app; grant usage on schema app to public; create type app.mood as enum ('ok')").await;
-    let migrated = pipeline(&text).migrate().await;
+    let migrated = pipeline(&text).migrate(&MigrateRequest::default()).await;
     assert!(migrated.is_ok(), "{migrated:?}");
-    assert!(problems(&pipeline(&text).check().await).is_empty());
+    assert!(problems(&pipeline(&text).check(&[]).await.expect("tables")).is_empty());
 }
 
 #[tokio::test]
@@ -213,13 +214,13 @@ async fn bronze_rules_depend_on_the_mode() {
     let table = |mode: &str| {
         db.config(&format!("[[table]]\nname = \"devices\"\nrelation = \"app.devices\"\nmode = \"{mode}\"\n"))
     };
-    pipeline(&table("snapshot")).migrate().await.expect("migrate");
+    pipeline(&table("snapshot")).migrate(&MigrateRequest::default()).await.expect("migrate");
     db.tgt(
         "create unique index by_id on bronze.devices (id); create unique index by_name on bronze.devices (name); \
             create table public.owners (device int)",
     )
     .await;
-    let report = pipeline(&table("snapshot")).check().await;
+    let report = pipeline(&table("snapshot")).check(&[]).await.expect("tables");
     let found = problems(&report);
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(found[0].message.contains("`by_name` of bronze.devices refuses rows"), "{found:#?}");
@@ -228,18 +229,18 @@ async fn bronze_rules_depend_on_the_mode() {
 
     db.tgt("alter table public.owners add constraint of_device foreign key (device) references bronze.devices (id)")
         .await;
-    let report = pipeline(&table("snapshot")).check().await;
+    let report = pipeline(&table("snapshot")).check(&[]).await.expect("tables");
     let leads_here = find(&report, "constraint");
     assert_eq!(leads_here.severity, Severity::Failure, "{leads_here:?}");
     db.tgt(leads_here.remedy.as_ref().expect("remedy").trim_start_matches("in the target: ")).await;
-    assert!(problems(&pipeline(&table("snapshot")).check().await).is_empty());
+    assert!(problems(&pipeline(&table("snapshot")).check(&[]).await.expect("tables")).is_empty());
 
     db.tgt("alter table bronze.devices add column _uploaded_at timestamptz not null").await;
-    let report = pipeline(&table("scd")).check().await;
+    let report = pipeline(&table("scd")).check(&[]).await.expect("tables");
     let second = find(&report, "other_unique");
     assert_eq!(second.severity, Severity::Failure, "{second:?}");
     db.tgt(second.remedy.as_ref().expect("remedy").trim_start_matches("in the target: ")).await;
-    assert!(problems(&pipeline(&table("scd")).check().await).is_empty());
+    assert!(problems(&pipeline(&table("scd")).check(&[]).await.expect("tables")).is_empty());
 }
 
 /// Sessions of this database besides the test's own.
@@ -329,7 +330,8 @@ fn files_with_passwords_are_private() {
         let environment = [("HOME", "/nowhere"), ("PASSWORD", "canary")].into_iter().collect();
         let config = dwh_core::Config::parse(text, &path, environment).expect("configuration");
         let runtime = tokio::runtime::Runtime::new().expect("runtime");
-        let report = runtime.block_on(async { Pipeline::from_config(config).expect("pipeline").check().await });
+        let report = runtime
+            .block_on(async { Pipeline::from_config(config).expect("pipeline").check(&[]).await.expect("tables") });
         find(&report, "secrets").clone()
     };
     mode(folder.path(), 0o700);

@@ -1,6 +1,6 @@
 //! Set-ups that are broken in one way each: the finding that tells, and its remedy applied.
 
-use dwh_core::pipeline::{Finding, Severity};
+use dwh_core::pipeline::{Finding, MigrateRequest, Severity};
 use dwh_core::testing::TestDb;
 
 use super::{TABLE, check, pipeline, problems, sound};
@@ -336,7 +336,7 @@ async fn apply(db: &TestDb, remedy: &str) {
         (_, Some(sql)) => db.tgt(sql).await,
         _ => {
             assert!(remedy.contains("dwh migrate"), "{remedy}");
-            pipeline(&db.config(TABLE)).migrate().await.expect("migrate");
+            pipeline(&db.config(TABLE)).migrate(&MigrateRequest::default()).await.expect("migrate");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The three gates, each seen shut and open.
 
-use dwh_core::pipeline::{CheckReport, Finding, Gate, RunRequest, Severity};
+use dwh_core::pipeline::{CheckReport, Finding, Gate, MigrateRequest, RunRequest, Severity};
 use dwh_core::testing::TestDb;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,7 @@ async fn two(name: &str) -> (TestDb, String) {
     )
     .await;
     let text = db.config(&format!("{TABLE}{DEVICES}"));
-    pipeline(&text).migrate().await.expect("migrate");
+    pipeline(&text).migrate(&MigrateRequest::default()).await.expect("migrate");
     (db, text)
 }
 
@@ -40,7 +40,7 @@ fn told<'a>(report: &'a CheckReport, subject: &str, word: &str) -> &'a Finding {
 #[tokio::test]
 async fn deploy_wants_one_table_that_went_all_the_way() {
     let (db, text) = two("gate_deploy").await;
-    let report = pipeline(&text).gate(Gate::Deploy).await;
+    let report = pipeline(&text).gate(Gate::Deploy, &[]).await.expect("tables");
     assert_eq!(report.gate, Some(Gate::Deploy));
     assert!(serde_json::to_string(&report).expect("JSON").starts_with("{\"gate\":\"deploy\",\"findings\":["));
     let found = problems(&report);
@@ -49,14 +49,14 @@ async fn deploy_wants_one_table_that_went_all_the_way() {
     assert_eq!(report.exit_code(), 4);
 
     run(&text, &["trips"]).await;
-    let report = pipeline(&text).gate(Gate::Deploy).await;
+    let report = pipeline(&text).gate(Gate::Deploy, &[]).await.expect("tables");
     assert!(problems(&report).is_empty(), "{:#?}", problems(&report));
     assert_eq!(told(&report, "gate", "manual_run").severity, Severity::Ok);
     // It is the whole check.
     assert_eq!(told(&report, "blob", "write").severity, Severity::Ok);
 
     db.tgt("delete from dwh_control.extract_watermarks where table_name = 'devices'").await;
-    let report = pipeline(&text).gate(Gate::Deploy).await;
+    let report = pipeline(&text).gate(Gate::Deploy, &[]).await.expect("tables");
     assert_eq!(told(&report, "table `devices`", "watermark_row").severity, Severity::Failure);
 }
 
@@ -65,7 +65,7 @@ async fn without_a_target_no_gate_is_passed() {
     let (db, text) = two("gate_down").await;
     let wrong = text.replace(&db.target_url_as("dwh_loader"), &db.target_url_as("nobody_there"));
     for gate in Gate::ALL {
-        let report = pipeline(&wrong).gate(gate).await;
+        let report = pipeline(&wrong).gate(gate, &[]).await.expect("tables");
         assert_eq!(report.exit_code(), 3, "{report:#?}");
     }
 }
@@ -74,7 +74,7 @@ async fn without_a_target_no_gate_is_passed() {
 async fn first_run_wants_every_table_alike_at_both_ends_and_every_file_in_its_place() {
     let (db, text) = two("gate_first").await;
     run(&text, &["trips"]).await;
-    let report = pipeline(&text).gate(Gate::FirstRun).await;
+    let report = pipeline(&text).gate(Gate::FirstRun, &[]).await.expect("tables");
     let found = problems(&report);
     assert_eq!(found.len(), 1, "{found:#?}");
     assert_eq!((found[0].subject.as_str(), found[0].check.as_str()), ("table `devices`", "loaded_run"));
@@ -82,7 +82,7 @@ async fn first_run_wants_every_table_alike_at_both_ends_and_every_file_in_its_pl
     run(&text, &[]).await;
     // Rows on their way are no difference.
     db.src("insert into app.trips values (1000, 'new', now())").await;
-    let report = pipeline(&text).gate(Gate::FirstRun).await;
+    let report = pipeline(&text).gate(Gate::FirstRun, &[]).await.expect("tables");
     assert!(problems(&report).is_empty(), "{:#?}", problems(&report));
     for word in ["loaded_run", "row_count", "exports", "processed"] {
         assert_eq!(told(&report, "table `trips`", word).severity, Severity::Ok);
@@ -93,7 +93,7 @@ async fn first_run_wants_every_table_alike_at_both_ends_and_every_file_in_its_pl
     );
 
     db.tgt("update bronze.devices set at = null where id = 3; delete from bronze.trips where id = 7").await;
-    let report = pipeline(&text).gate(Gate::FirstRun).await;
+    let report = pipeline(&text).gate(Gate::FirstRun, &[]).await.expect("tables");
     let of_devices = told(&report, "table `devices`", "row_count");
     assert_eq!(of_devices.severity, Severity::Failure);
     assert!(of_devices.message.contains("0 missing, 0 extra, 1 different"), "{of_devices:?}");
@@ -111,7 +111,7 @@ async fn first_run_misses_files() {
     let exports = db.blobs().join("test/exports/trips");
     std::fs::create_dir_all(&exports).expect("folder");
     std::fs::rename(&csv, exports.join(csv.file_name().expect("name"))).expect("moved back");
-    let report = pipeline(&text).gate(Gate::FirstRun).await;
+    let report = pipeline(&text).gate(Gate::FirstRun, &[]).await.expect("tables");
     let words: Vec<&str> = problems(&report).iter().map(|finding| finding.check.as_str()).collect();
     assert_eq!(words, ["exports", "processed"], "{report:#?}");
     assert!(told(&report, "table `trips`", "processed").message.contains("lacks the CSV of run"), "{report:#?}");
@@ -120,12 +120,12 @@ async fn first_run_misses_files() {
 #[tokio::test]
 async fn steady_wants_a_day_without_failures_in_which_rows_arrive() {
     let (db, text) = two("gate_steady").await;
-    let report = pipeline(&text).gate(Gate::Steady).await;
+    let report = pipeline(&text).gate(Gate::Steady, &[]).await.expect("tables");
     assert_eq!(told(&report, "table `trips`", "fresh").message, "never loaded");
     assert_eq!(report.exit_code(), 4);
 
     run(&text, &[]).await;
-    let report = pipeline(&text).gate(Gate::Steady).await;
+    let report = pipeline(&text).gate(Gate::Steady, &[]).await.expect("tables");
     let words: Vec<(&str, Severity)> =
         problems(&report).iter().map(|finding| (finding.check.as_str(), finding.severity)).collect();
     assert_eq!(words, [("history", Severity::Failure), ("history", Severity::Failure)], "{report:#?}");
@@ -134,24 +134,27 @@ async fn steady_wants_a_day_without_failures_in_which_rows_arrive() {
 
     // The cadence is three hours: after six there is something to tell.
     db.tgt("update dwh_control.extract_runs set run_started_at = run_started_at - interval '7 hours'").await;
-    let report = pipeline(&text).gate(Gate::Steady).await;
+    let report = pipeline(&text).gate(Gate::Steady, &[]).await.expect("tables");
     assert!(problems(&report).is_empty(), "{:#?}", problems(&report));
 
     let few = text
         .replace("[[table]]\nname = \"trips\"", "[thresholds]\nmin_rows_per_day = 100\n\n[[table]]\nname = \"trips\"");
-    let report = pipeline(&few).gate(Gate::Steady).await;
+    let report = pipeline(&few).gate(Gate::Steady, &[]).await.expect("tables");
     let growth = told(&report, "table `trips`", "growth");
     assert_eq!(growth.severity, Severity::Failure);
     assert_eq!(growth.message, "50 rows were loaded in the last 24 h, at least 100 are expected");
     let many = few.replace("min_rows_per_day = 100", "max_rows_per_day = 49");
-    assert_eq!(told(&pipeline(&many).gate(Gate::Steady).await, "table `trips`", "growth").severity, Severity::Failure);
+    assert_eq!(
+        told(&pipeline(&many).gate(Gate::Steady, &[]).await.expect("tables"), "table `trips`", "growth").severity,
+        Severity::Failure
+    );
 
     db.tgt(
         "update dwh_control.extract_runs set run_started_at = run_started_at - interval '1 day', \
             run_finished_at = run_finished_at - interval '1 day'",
     )
     .await;
-    let report = pipeline(&text).gate(Gate::Steady).await;
+    let report = pipeline(&text).gate(Gate::Steady, &[]).await.expect("tables");
     let growth = told(&report, "table `trips`", "growth");
     assert_eq!((growth.severity, growth.message.as_str()), (Severity::Warning, "0 rows were loaded in the last 24 h"));
     assert_eq!(told(&report, "table `devices`", "growth").severity, Severity::Ok);
@@ -161,14 +164,14 @@ async fn steady_wants_a_day_without_failures_in_which_rows_arrive() {
             update dwh_control.extract_watermarks set last_loaded_at = last_loaded_at - interval '7 hours'",
     )
     .await;
-    let report = pipeline(&text).gate(Gate::Steady).await;
+    let report = pipeline(&text).gate(Gate::Steady, &[]).await.expect("tables");
     let fresh = told(&report, "table `trips`", "fresh");
     assert_eq!(fresh.severity, Severity::Failure);
     assert!(fresh.message.contains("fresh is less than 6 h 0 min"), "{fresh:?}");
 
     db.tgt("insert into dwh_control.extract_runs (table_name, status, mode, error_message, run_finished_at) values ('trips', 'failed', 'incremental', 'x', now())")
         .await;
-    let report = pipeline(&text).gate(Gate::Steady).await;
+    let report = pipeline(&text).gate(Gate::Steady, &[]).await.expect("tables");
     assert_eq!(told(&report, "table `trips`", "recent_failures").severity, Severity::Failure);
     assert_eq!(told(&report, "table `devices`", "recent_failures").severity, Severity::Ok);
 }

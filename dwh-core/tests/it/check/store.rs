@@ -16,7 +16,7 @@ async fn check(db: &TestDb, server: &S3Server) -> CheckReport {
         ("AWS_SECRET_ACCESS_KEY", server.secret_key.as_str()),
     ];
     let config = Config::parse(&text, "dwh.toml".as_ref(), environment.into_iter().collect()).expect("configuration");
-    Pipeline::from_config(config).expect("pipeline").check().await
+    Pipeline::from_config(config).expect("pipeline").check(&[]).await.expect("tables")
 }
 
 fn of_blob(report: &CheckReport) -> Vec<(&str, Severity)> {

@@ -1,0 +1,22 @@
+//! What holds for all verbs.
+
+use super::Cli;
+use clap::CommandFactory;
+
+/// Verbs that change nothing. Every other one acts, and says beforehand what it would do.
+const LOOK_ONLY: [&str; 9] = ["check", "status", "runs", "verify", "schedule", "config", "completions", "man", "help"];
+
+#[test]
+fn every_verb_that_acts_has_a_dry_run() {
+    let mut cli = Cli::command();
+    cli.build();
+    let names = |command: &clap::Command| command.get_name().to_owned();
+    for look in LOOK_ONLY {
+        assert!(cli.get_subcommands().any(|verb| names(verb) == look), "`{look}` is no verb any more");
+    }
+    for verb in cli.get_subcommands() {
+        let acts = !LOOK_ONLY.contains(&verb.get_name());
+        let dry_run = verb.get_arguments().any(|argument| argument.get_long() == Some("dry-run"));
+        assert_eq!(dry_run, acts, "{}", names(verb));
+    }
+}
