@@ -67,15 +67,23 @@ def test_run(project: Project, pipeline: dwh.Pipeline) -> None:
 
 def test_extract_and_load(project: Project, pipeline: dwh.Pipeline) -> None:
     params = whole(pipeline.extract("events"))
-    planned = whole(pipeline.plan_load(params))
-    assert (planned.would, planned.rows, planned.run_id) == ("load", 50, params.run_id)
-    assert project.target("select count(*) from bronze.events") == "0"
     run = whole(pipeline.load(params))
     assert (run.run_id, run.status, run.rows_loaded) == (params.run_id, "loaded", 50)
     again = pipeline.load(params.to_dict(), wait=True)
     assert (again.run_id, again.status) == (params.run_id, "loaded"), "what is loaded already is done"
-    assert pipeline.plan_load(params.to_dict()).would == "nothing"
     assert project.target("select count(*) from bronze.events") == "50"
+
+
+def test_plan_load(project: Project, pipeline: dwh.Pipeline) -> None:
+    params = pipeline.extract("events")
+    planned = whole(pipeline.plan_load(params))
+    assert (planned.would, planned.rows, planned.run_id) == ("load", 50, params.run_id)
+    assert project.target("select count(*) from bronze.events") == "0"
+    pipeline.load(params)
+    assert pipeline.plan_load(params.to_dict()).would == "nothing"
+    by_hand = {"table": "events", "csv_path": params.csv_path}
+    with pytest.raises(dwh.DataError, match="no manifest"):
+        pipeline.plan_load(by_hand)
 
 
 def test_status(loaded: dwh.Pipeline) -> None:

@@ -1,8 +1,8 @@
 use dwh_core::config::{Compression, Mode};
 use dwh_core::pipeline::{
-    Breach, BreachCheck, CheckReport, CsvPlace, CsvReport, DiskStatus, DiskUse, ErrorReport, Finding, ManifestReport,
-    MigrateReport, NeighbourReport, PlanReport, RunDetails, RunReport, RunningRun, Seconds, Severity, StatusReport,
-    StoreStatus, TableRun, TableStatus, WaitingCsvs, WindowReport,
+    Breach, BreachCheck, CheckReport, CsvPlace, CsvReport, DiskStatus, DiskUse, ErrorReport, Finding, LoadPlanReport,
+    LoadStep, ManifestReport, MigrateReport, NeighbourReport, PlanReport, RunDetails, RunReport, RunningRun, Seconds,
+    Severity, StatusReport, StoreStatus, TableRun, TableStatus, WaitingCsvs, WindowReport,
 };
 use dwh_core::sink::RunRecord;
 use dwh_core::source::{Snapshot, SourceIdentity};
@@ -342,6 +342,39 @@ fn plan_text() {
         ..plan.clone()
     };
     assert_snapshot("text_plan", &Plans { plans: vec![plan, broken] }.text(Paint(false)));
+}
+
+#[test]
+fn load_plan_text() {
+    let load = LoadPlanReport {
+        table: "trips".into(),
+        would: LoadStep::Load,
+        mode: Mode::Incremental,
+        target: "bronze.trips".into(),
+        csv_path: "file:///var/lib/dwh/fleet/exports/trips/20261001_0800_EAT_4711.csv".into(),
+        manifest: true,
+        run_id: Some(RunId(4711)),
+        status: Some(RunState::Uploaded),
+        rows: 1204,
+        bytes: 85_300,
+        sha256: None,
+        window: Some(WindowReport { from: Some(at("2026-10-01T02:00:00Z")), to: Some(at("2026-10-01T05:00:00Z")) }),
+        watermark: Some(at("2026-10-01T05:00:00Z")),
+        load_sql: vec!["insert into bronze.trips select 1".into()],
+    };
+    let moved = LoadPlanReport {
+        would: LoadStep::Nothing,
+        manifest: false,
+        status: Some(RunState::Loaded),
+        window: None,
+        watermark: None,
+        load_sql: Vec::new(),
+        ..load.clone()
+    };
+    let by_hand =
+        LoadPlanReport { would: LoadStep::Load, run_id: None, status: None, watermark: None, ..moved.clone() };
+    let text = [load, moved, by_hand].map(|plan| plan.text(Paint(false))).join("\n");
+    assert_snapshot("text_load_plan", &text);
 }
 
 #[test]

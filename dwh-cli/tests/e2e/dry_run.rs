@@ -16,7 +16,8 @@ const HOLDS: &str = "select pg_catalog.hashtext(pg_catalog.string_agg(line, e'\\
     union all select rolname::text from pg_catalog.pg_roles where rolname in ('dwh_owner', 'grafana_ro')
     union all select format('%s %s %s %s', n.nspname, c.relname, c.relacl, pg_catalog.md5(
         case when c.relkind in ('r', 'p', 'S') then pg_catalog.query_to_xml(
-            format('select t::text from %I.%I t order by 1', n.nspname, c.relname), true, false, '')::text end))
+            format('select %s from %I.%I t order by 1', case c.relkind when 'S' then 'last_value' else 't::text' end,
+                n.nspname, c.relname), true, false, '')::text end))
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where n.nspname ~ '^(bronze|dwh_)') x";
 

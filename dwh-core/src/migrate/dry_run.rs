@@ -10,7 +10,7 @@ use super::{
 use crate::catalog;
 use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Plan};
 
 /// The server's word for a write in a read-only transaction.
@@ -45,22 +45,26 @@ async fn look(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan]) -
         }
         report.applied.push(migration.name.to_owned());
     }
-    let tx = read_only(client).await?;
     let prepared = report.applied.is_empty();
+    if !prepared && let Some(error) = owner::foreign(client, target, tables).await? {
+        return Err(error);
+    }
+    let tx = read_only(client).await?;
     if prepared {
         tx.batch_execute(&audit_roles(target)).await.map_err(refused)?;
         tx.batch_execute(&as_owner(target, tables)).await.map_err(refused)?;
     } else {
         tx.batch_execute(&search_path(target, tables)).await.map_err(refused)?;
     }
+    let mut keyless = Vec::new();
     for load in tables {
-        look_at(&tx, load, &mut report).await?;
+        keyless.extend(look_at(&tx, load, &mut report).await?);
     }
     // It would miss the tables that are only about to be made.
     if prepared && report.tables_created.is_empty() {
         tx.batch_execute(&format!("reset role;\n{}", audit_keys(target))).await.map_err(refused)?;
     }
-    Ok(report)
+    if keyless.is_empty() { Ok(report) } else { Err(no_keys(&keyless)) }
 }
 
 /// A transaction that cannot write; it is never committed.
@@ -68,7 +72,8 @@ async fn read_only(client: &mut Client) -> Result<Transaction<'_>> {
     client.build_transaction().read_only(true).start().await.map_err(sort)
 }
 
-async fn look_at(tx: &Transaction<'_>, load: &LoadPlan, report: &mut MigrateReport) -> Result<()> {
+/// Notes whether a table is there, and returns what is wrong with its key.
+async fn look_at(tx: &Transaction<'_>, load: &LoadPlan, report: &mut MigrateReport) -> Result<Option<Error>> {
     if !is_there(tx, &load.target).await? {
         for column in &load.columns {
             let known = "select pg_catalog.to_regtype($1) is not null";
@@ -78,12 +83,17 @@ async fn look_at(tx: &Transaction<'_>, load: &LoadPlan, report: &mut MigrateRepo
             }
         }
         report.tables_created.push(load.target.to_string());
-        return Ok(());
+        return Ok(None);
     }
     report.tables_present.push(load.target.to_string());
-    // One that is new in the configuration is not known to the audit yet.
-    match catalog::describe(tx, &load.target).await? {
-        Some(bronze) => load.check_key(&bronze),
-        None => Ok(()),
-    }
+    let bronze = catalog::describe(tx, &load.target).await?;
+    Ok(bronze.and_then(|bronze| load.check_key(&bronze).err()))
+}
+
+/// What the audit says once it knows the tables: those that are new in the configuration it does not know yet.
+fn no_keys(tables: &[Error]) -> Error {
+    let problems: String = tables.iter().map(|error| format!("\n  - {error}")).collect();
+    let remedies: Vec<&str> = tables.iter().map(|error| error.hint().trim_start_matches("in the target: ")).collect();
+    Error::new(ErrorKind::Contract, format!("keys are missing in bronze:{problems}"))
+        .with_hint(format!("in the target:\n{}", remedies.join("\n")))
 }

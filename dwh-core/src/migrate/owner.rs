@@ -29,7 +29,7 @@ pub(super) async fn explained<T>(
 }
 
 /// Tables in our schemas, and those that are loaded in others, that the connection's role may not change.
-async fn foreign(client: &Client, target: &TargetConfig, tables: &[LoadPlan]) -> Result<Option<Error>> {
+pub(super) async fn foreign(client: &Client, target: &TargetConfig, tables: &[LoadPlan]) -> Result<Option<Error>> {
     let loaded: Vec<String> = tables
         .iter()
         .map(|load| format!("({}, {})", quote_literal(&load.target.schema), quote_literal(&load.target.name)))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dwh_core::config::{Environment, GeometryForm, Mode, OnConflict, TableConfig, TargetConfig, Thresholds};
-use dwh_core::migrate::{MigrateReport, migrate, print_sql, render};
+use dwh_core::migrate::{MigrateReport, dry_run, migrate, print_sql, render};
 use dwh_core::schema::{Column, RelationKind, TableRef, TableSchema, UniqueKey};
 use dwh_core::testing::{Clusters, Server, TestDb};
 use dwh_core::watermark::{BoundMode, Micros};
@@ -69,8 +69,22 @@ pub fn plan(name: &str, mode: Mode, more: &[Column]) -> Plan {
     Plan::new(&table, source).expect("a plan")
 }
 
+/// Migrates, after a dry run that must tell the same.
 async fn run(url: &str, plans: &[Plan]) -> Result<MigrateReport, Error> {
-    migrate(&target(url), &Environment::default(), plans).await
+    let (target, environment) = (target(url), Environment::default());
+    let said = dry_run(&target, &environment, plans).await;
+    let done = migrate(&target, &environment, plans).await;
+    match (&said, &done) {
+        (Ok(said), Ok(done)) => assert_eq!(*said, MigrateReport { dry_run: true, ..done.clone() }),
+        (Err(said), Err(done)) if done.to_string().starts_with("keys are missing") => {
+            let lines = |text: &str| text.lines().count();
+            assert_eq!(lines(&said.to_string()), lines(&done.to_string()), "{said}\n{done}");
+            assert_eq!(said.hint().lines().next(), done.hint().lines().next());
+        }
+        (Err(said), Err(done)) => assert_eq!((said.chain(), said.hint()), (done.chain(), done.hint())),
+        _ => panic!("the dry run says {said:?}, and then {done:?}"),
+    }
+    done
 }
 
 async fn told(db: &TestDb, sql: &str) -> Vec<String> {
