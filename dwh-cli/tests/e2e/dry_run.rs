@@ -309,7 +309,8 @@ async fn only_the_tables_that_match_are_looked_at() {
     let judged = scene.project.fails(4, &["check", "--gate", "first-run"]);
     assert_eq!(subjects(&judged.json()).len(), 2, "{}", judged.all());
     scene.project.fails(4, &["check", "devices", "--gate", "deploy"]);
-    assert_eq!(subjects(&scene.project.json(&["check", "trips", "--gate", "steady"])).len(), 1);
+    // Too early to be passed.
+    assert_eq!(subjects(&scene.project.fails(4, &["check", "trips", "--gate", "steady"]).json()).len(), 1);
 
     let status = scene.project.json(&["status", "tr*", "--check"]);
     assert_eq!((many(&status["tables"]), &status["tables"][0]["table"]), (1, &"trips".into()), "{status:#}");
