@@ -83,6 +83,18 @@ async fn postgres_keeps_the_contract() {
     source_contract(&Postgres { db, source }).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_keeps_the_contract_beside_a_transaction_of_another_database() {
+    // It holds the horizon of the whole server, so the sweep delivers older rows again.
+    let neighbour = TestDb::new("source_neighbour").await;
+    neighbour.src("begin; create table held ()").await;
+    let db = TestDb::new("source_held").await;
+    db.src(EVENTS).await;
+    let source = pg(&db, "app_ro", |_| {});
+    source_contract(&Postgres { db, source }).await;
+    neighbour.src("rollback").await;
+}
+
 struct Memory(MemorySource);
 
 impl Memory {
