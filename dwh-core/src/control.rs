@@ -14,6 +14,8 @@ use crate::schema::quote_ident;
 use crate::sink::{Accounting, Advance, Restore, RunFilter, RunRecord, TableState, Upload};
 use crate::watermark::{SafeBound, Timestamp, Undrained};
 
+pub(crate) use glance::IS_LEASE;
+
 const RUN: &str = "run_id, table_name, run_started_at, run_finished_at, status, rows_extracted, rows_loaded, \
      rows_identical, rows_different, rows_late, csv_path, error_message, mode, window_low, window_high, watermark, \
      bound, bytes, sha256, attempt, host, engine_version, kind";

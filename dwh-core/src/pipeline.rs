@@ -14,6 +14,7 @@ mod report;
 mod run;
 mod runs;
 mod schedule;
+mod shell;
 mod status;
 mod transfer;
 mod verify;

@@ -7,10 +7,11 @@ use super::{Control, STATE, table_state, value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::{Glance, LeaseHolder, TableGlance};
 
-/// Whether an advisory lock of the key is held: `lease_holder` proves nothing, for a killed process takes nothing back.
-const HELD: &str = "select exists (select from pg_catalog.pg_locks l where l.locktype = 'advisory' and l.granted \
-     and l.objsubid = 1 and l.classid::bigint = (key >> 32) & 4294967295 and l.objid::bigint = key & 4294967295 \
-     and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())) as held";
+/// Whether `l`, a row of `pg_locks`, is the advisory lock of `key`, held: `lease_holder` proves nothing, for a killed
+/// process takes nothing back.
+pub(crate) const IS_LEASE: &str = "l.locktype = 'advisory' and l.granted and l.objsubid = 1 \
+     and l.classid::bigint = (key >> 32) & 4294967295 and l.objid::bigint = key & 4294967295 \
+     and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())";
 
 impl Control {
     /// The name whose advisory lock is the lease of a table.
@@ -25,7 +26,8 @@ impl Control {
         let sql = format!(
             "select table_name, {STATE}, case when held then coalesce(lease_holder, 'unknown') end as holder, \
              coalesce(lease_since, pg_catalog.clock_timestamp()) as since from {}, \
-             lateral (select pg_catalog.hashtextextended($1 || table_name, 0) as key) k, lateral ({HELD}) h",
+             lateral (select pg_catalog.hashtextextended($1 || table_name, 0) as key) k, \
+             lateral (select exists (select from pg_catalog.pg_locks l where {IS_LEASE}) as held) h",
             self.watermarks()
         );
         let rows = self.ask(client, &sql, &[(&self.lease_name(""), Type::TEXT)]).await?;

@@ -14,6 +14,7 @@ use std::time::Instant;
 use crate::config::{Mode, TableConfig};
 use crate::connect::Connector;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::report::one_code;
 use crate::pipeline::run::{finite, named};
 use crate::pipeline::{ErrorReport, Pipeline, WindowReport};
 use crate::plan::{Compared, Cut, End, Plan};
@@ -167,12 +168,7 @@ impl VerifyReport {
     /// 0 if all is equal; 4 if anything differs; 1 if tables could not be compared for different reasons.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        let codes: BTreeSet<u8> = self.tables.iter().map(TableVerify::exit_code).filter(|code| *code > 0).collect();
-        match codes.into_iter().collect::<Vec<u8>>()[..] {
-            [] => 0,
-            [code] => code,
-            _ => 1,
-        }
+        one_code(self.tables.iter().map(TableVerify::exit_code).filter(|code| *code > 0))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::catalog;
 use crate::config::{Mode, TableConfig};
 use crate::connect::{Connector, sort};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::shell::quoted;
 use crate::pipeline::{CheckReport, Pipeline, TableStatus, VerifyRequest};
 use crate::run::RunState;
 use crate::schema::quote_ident;
@@ -108,7 +109,7 @@ impl Pipeline {
             Word::ManualRun,
             ErrorKind::Contract,
             "no table has gone all the way yet",
-            format!("dwh run {}", shell(table)),
+            format!("dwh run {}", quoted(table)),
         );
         Ok(())
     }
@@ -122,7 +123,7 @@ impl Pipeline {
                     Word::LoadedRun,
                     ErrorKind::Contract,
                     "it was never loaded",
-                    format!("dwh run {}", shell(&table.name)),
+                    format!("dwh run {}", quoted(&table.name)),
                 );
                 continue;
             };
@@ -147,7 +148,7 @@ impl Pipeline {
             Err(error) => return about.error(Word::RowCount, error),
         };
         let Some(found) = found else { return };
-        let remedy = format!("dwh verify {} names the keys, and docs/verify.md what mends each", shell(&table.name));
+        let remedy = format!("dwh verify {} names the keys, and docs/verify.md what mends each", quoted(&table.name));
         if let Some(error) = &found.error {
             return about.fail(Word::RowCount, ErrorKind::Data, error.message.clone(), error.hint.clone());
         }
@@ -258,7 +259,7 @@ impl Pipeline {
                     Word::RecentFailures,
                     ErrorKind::Data,
                     format!("{runs} runs failed in the last 24 h and were not loaded since"),
-                    format!("dwh runs --table {} --failed", shell(&table.name)),
+                    format!("dwh runs --table {} --failed", quoted(&table.name)),
                 ),
             }
             growth(table, status, &mut about);
@@ -297,7 +298,7 @@ fn fresh(status: &TableStatus, about: &mut About<'_>) {
         about.ok(Word::Fresh, said);
     } else {
         let remedy =
-            format!("dwh run {}; then see that the schedule runs: `dwh runs --table {0}`", shell(&status.table));
+            format!("dwh run {}; then see that the schedule runs: `dwh runs --table {0}`", quoted(&status.table));
         about.fail(Word::Fresh, ErrorKind::Data, said, remedy);
     }
 }
@@ -307,7 +308,7 @@ fn growth(table: &TableConfig, status: &TableStatus, about: &mut About<'_>) {
     let rows = status.rows_last_24h;
     let limits = (table.thresholds.min_rows_per_day, table.thresholds.max_rows_per_day);
     let said = format!("{rows} rows were loaded in the last 24 h");
-    let remedy = format!("see whether the source has them: dwh verify {}", shell(&table.name));
+    let remedy = format!("see whether the source has them: dwh verify {}", quoted(&table.name));
     match limits {
         (Some(least), _) if rows < least => {
             about.fail(Word::Growth, ErrorKind::Data, format!("{said}, at least {least} are expected"), remedy);
@@ -318,10 +319,4 @@ fn growth(table: &TableConfig, status: &TableStatus, about: &mut About<'_>) {
         (None, _) if rows == 0 && table.mode == Mode::Incremental => about.warn(Word::Growth, said, remedy),
         _ => about.ok(Word::Growth, said),
     }
-}
-
-/// A name as an argument of a command.
-fn shell(name: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "._-".contains(c);
-    if name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
 }

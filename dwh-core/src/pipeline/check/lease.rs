@@ -8,17 +8,10 @@ use super::target;
 use super::words::Word;
 use crate::blob::Folder;
 use crate::config::TableConfig;
-use crate::control::Control;
+use crate::control::{Control, IS_LEASE};
 use crate::error::{ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::schema::quote_ident;
-
-/// Who holds the advisory lock `$1`. Asking for the lock itself would make a run that starts now fail.
-const HOLDER: &str = "select l.pid, a.backend_start::text from pg_catalog.pg_locks l \
-     left join pg_catalog.pg_stat_activity a on a.pid = l.pid \
-     where l.locktype = 'advisory' and l.granted and l.objsubid = 1 \
-     and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database()) \
-     and (l.classid::bigint << 32 | l.objid::bigint) = pg_catalog.hashtextextended($1, 0)";
 
 pub(super) async fn check(
     pipeline: &Pipeline,
@@ -44,7 +37,12 @@ pub(super) async fn check(
     watermark_row(&control, table, row.get(2), row.get::<_, Option<bool>>(3) == Some(true), about);
     let written: Option<(String, String)> = row.get::<_, Option<String>>(0).zip(row.get(1));
     let lock = Control::new(&config.control_schema).lease_name(&table.name);
-    let holder = server.ask(HOLDER, &[(&lock, Type::TEXT)]).await?;
+    // Looked at only: asking for the lock itself would make a run that starts now fail.
+    let sql = format!(
+        "select l.pid, a.backend_start::text from (select pg_catalog.hashtextextended($1, 0) as key) k \
+         cross join pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a on a.pid = l.pid where {IS_LEASE}"
+    );
+    let holder = server.ask(&sql, &[(&lock, Type::TEXT)]).await?;
     match (holder.first(), written) {
         (Some(held), written) => {
             let by = written.map(|(host, since)| format!("{host}, since {since}")).unwrap_or_else(|| {

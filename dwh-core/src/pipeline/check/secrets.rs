@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::about::About;
 use super::words::Word;
 use crate::config::Config;
+use crate::pipeline::shell::quoted;
 
 /// Looks at `.env` and at the configuration itself. A password file that is open to others is refused by the connection.
 pub(super) fn check(config: &Config, about: &mut About<'_>) {
@@ -30,12 +31,6 @@ pub(super) fn check(config: &Config, about: &mut About<'_>) {
 
 fn is_open(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
-}
-
-/// For a shell.
-fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 /// Whether a line holds a password itself, in a URL or a `key=value` string, and no variable in its place.

@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::shell::quoted;
 
 /// A path inside a line of a crontab: quoted for the shell, and `%`, which ends the command, with a backslash.
 pub(super) fn cron(path: &Path) -> Result<String> {
     let text = line(path)?;
-    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_-.+@:,%".contains(&b));
-    let quoted = if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) };
     // cron takes the backslash away again, within quotes too.
-    Ok(quoted.replace('%', r"\%"))
+    Ok(quoted(text).replace('%', r"\%"))
 }
 
 /// A path in `ExecStart`.

@@ -2,6 +2,7 @@
 
 use super::{Breach, BreachCheck, DiskStatus, DiskUse, StoreStatus, TableStatus};
 use crate::config::Thresholds;
+use crate::pipeline::shell::quoted;
 use crate::watermark::Micros;
 
 /// One failure is no rate: it stands as a failure until the next load, and is over then. Of a table that runs once a day
@@ -129,10 +130,4 @@ pub(super) fn of_project(disks: &[DiskStatus], same: bool, store: &StoreStatus, 
         ));
     }
     found
-}
-
-/// A name as a shell takes it.
-fn quoted(name: &str) -> String {
-    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_-.+@:,".contains(&b)) && !name.starts_with('-');
-    if plain { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
 }
