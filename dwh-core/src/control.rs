@@ -9,6 +9,7 @@ use tokio_postgres::{GenericClient, Row};
 use crate::config::Mode;
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::{BronzeId, Member, Origin};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::quote_ident;
 use crate::sink::{Accounting, Advance, Restore, RunFilter, RunRecord, TableState, Upload};
@@ -17,11 +18,11 @@ use crate::watermark::{SafeBound, Timestamp, Undrained};
 pub(crate) use glance::IS_LEASE;
 
 const RUN: &str = "run_id, table_name, run_started_at, run_finished_at, status, rows_extracted, rows_loaded, \
-     rows_identical, rows_different, rows_late, csv_path, error_message, mode, window_low, window_high, watermark, \
+     rows_inserted, rows_updated, rows_identical, rows_different, rows_kept_newer, rows_late, csv_path, error_message, mode, window_low, window_high, watermark, \
      bound, bytes, sha256, attempt, host, engine_version, kind";
 
 const STATE: &str = "last_extracted_at, last_loaded_at, last_run_id, snapshot_xmin, read_high, \
-     source_system_identifier, source_timeline, source_clock, undrained";
+     source_system_identifier, source_timeline, source_clock, undrained, origin, bronze, delivered, relations, newest_run_id";
 
 type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
@@ -136,7 +137,8 @@ impl Control {
         let sql = format!(
             "update {} set last_extracted_at = coalesce($4, last_extracted_at), \
              last_loaded_at = pg_catalog.clock_timestamp(), last_run_id = $5, snapshot_xmin = $6, read_high = $7, \
-             source_system_identifier = $8, source_timeline = $9, source_clock = $10, undrained = $11 \
+             source_system_identifier = $8, source_timeline = $9, source_clock = $10, undrained = $11, origin = $12, \
+             bronze = $13, delivered = $14, relations = $15, newest_run_id = greatest(newest_run_id, $5) \
              where table_name = $1 and last_extracted_at is not distinct from $2 and last_run_id is not distinct from $3 \
              returning last_run_id",
             self.watermarks()
@@ -160,6 +162,10 @@ impl Control {
                     (&to.timeline, Type::INT8),
                     (&to.source_clock, Type::TIMESTAMPTZ),
                     (&undrained, Type::JSONB),
+                    (&to.origin.as_ref().map(Json), Type::JSONB),
+                    (&to.bronze.as_ref().map(Json), Type::JSONB),
+                    (&to.columns.as_ref().map(Json), Type::JSONB),
+                    (&to.relations.as_ref().map(Json), Type::JSONB),
                 ],
             )
             .await?;
@@ -207,10 +213,10 @@ impl Control {
         let sql = format!(
             "insert into {} (run_id, table_name, run_started_at, status, mode, kind, engine_version, csv_path, \
              rows_extracted, rows_late, bytes, sha256, window_low, window_high, watermark, bound, run_finished_at, \
-             rows_loaded, rows_inserted, rows_identical, rows_different, host) overriding system value \
+             rows_loaded, rows_inserted, rows_identical, rows_different, rows_updated, rows_kept_newer, host) overriding system value \
              select $1, $2, $3, case when $4 then 'loaded' else 'uploaded' end, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
              $14, $15, $16, case when $4 then pg_catalog.now() end, case when $4 then $9 end, case when $4 then $9 end, \
-             case when $4 then 0 end, case when $4 then 0 end, $17 on conflict (run_id) do nothing returning {RUN}",
+             case when $4 then 0 end, case when $4 then 0 end, case when $4 then 0 end, case when $4 then 0 end, $17 on conflict (run_id) do nothing returning {RUN}",
             self.log()
         );
         let upload = &lost.upload;
@@ -370,13 +376,15 @@ impl Control {
         counts: &Accounting,
     ) -> Result<RunRecord> {
         let set = "run_finished_at = pg_catalog.clock_timestamp(), rows_extracted = $3, rows_loaded = $4, \
-             rows_inserted = $5, rows_identical = $6, rows_different = $7";
+             rows_inserted = $5, rows_identical = $6, rows_different = $7, rows_updated = $8, rows_kept_newer = $9";
         let more: Params<'_> = &[
             (&counts.staged.cast_signed(), Type::INT8),
             (&(counts.inserted + counts.updated).cast_signed(), Type::INT8),
             (&counts.inserted.cast_signed(), Type::INT8),
             (&counts.identical.cast_signed(), Type::INT8),
             (&counts.different.cast_signed(), Type::INT8),
+            (&counts.updated.cast_signed(), Type::INT8),
+            (&counts.kept_newer.cast_signed(), Type::INT8),
         ];
         let run = self.transition(client, run_id, RunState::Loaded, set, more).await?;
         let sql = format!(
@@ -453,6 +461,11 @@ fn table_state(row: &Row) -> Result<TableState> {
         timeline: value(row, "source_timeline")?,
         source_clock: value(row, "source_clock")?,
         undrained: json::<Undrained>(row, "undrained")?,
+        origin: json::<Origin>(row, "origin")?,
+        bronze: json::<BronzeId>(row, "bronze")?,
+        columns: json::<Vec<String>>(row, "delivered")?,
+        relations: json::<Vec<Member>>(row, "relations")?,
+        newest_run_id: value::<Option<i64>>(row, "newest_run_id")?.map(RunId),
     })
 }
 
@@ -472,8 +485,11 @@ fn run_record(row: &Row) -> Result<RunRecord> {
         status: RunState::parse(value(row, "status")?)?,
         rows_extracted: value(row, "rows_extracted")?,
         rows_loaded: value(row, "rows_loaded")?,
+        rows_inserted: value(row, "rows_inserted")?,
+        rows_updated: value(row, "rows_updated")?,
         rows_identical: value(row, "rows_identical")?,
         rows_different: value(row, "rows_different")?,
+        rows_kept_newer: value(row, "rows_kept_newer")?,
         rows_late: value(row, "rows_late")?,
         csv_path: value(row, "csv_path")?,
         error_message: value(row, "error_message")?,

@@ -83,7 +83,8 @@
 //! - [`source`], [`blob`], [`sink`]: the three traits with their contracts; PostgreSQL, folder, S3 and memory behind them.
 //! - [`connect`]: connections with TLS. [`migrate`]: control schema, roles, views, bronze tables. [`spool`]: the file
 //!   between an extract and its two readers. [`retry`]: what may go through later.
-//! - [`pipeline`]: the verbs; the only place that sees all three traits.
+//! - [`pipeline`]: the verbs that move data; the only place that sees all three traits. [`operate`]: the verbs that look,
+//!   tell and prepare.
 //! - `testing` (feature): conformance suites, faults, throwaway servers.
 //!
 //! Nothing here prints, exits, or keeps global state; what happens is told to an
@@ -98,7 +99,9 @@ pub mod dialect;
 mod disk;
 mod error;
 pub mod geometry;
+pub mod identity;
 pub mod migrate;
+pub mod operate;
 pub mod pipeline;
 pub mod plan;
 pub mod retry;

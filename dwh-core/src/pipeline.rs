@@ -2,22 +2,14 @@
 
 mod backfill;
 mod by_hand;
-mod check;
-mod init;
-mod inspect;
 mod load;
 mod prune;
 mod rebuild;
-mod recover;
+pub(crate) mod recover;
 mod replay;
-mod report;
-mod run;
-mod runs;
-mod schedule;
-mod shell;
-mod status;
+pub(crate) mod report;
+pub(crate) mod run;
 mod transfer;
-mod verify;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,23 +26,12 @@ use crate::sink::{Lease, PgSink, Sink};
 use crate::source::{PgSource, Source};
 
 pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
-pub use check::Gate;
-pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use load::{LoadPlanReport, LoadStep};
 pub use prune::{PruneReport, PruneRequest, PrunedTable};
 pub use rebuild::{RebuildReport, RebuildRequest, RebuiltTable};
 pub use recover::{Outcome, RecoverFinding, RecoverReport, RecoverRequest, Remedy, TableError, Trouble};
 pub use replay::{ReplayCsv, ReplayReport, ReplayRequest};
-pub use report::{
-    CheckReport, ErrorReport, Finding, LoadParams, MigrateReport, MigrateRequest, PlanReport, RunReport, Seconds,
-    Severity, TableRun, WindowReport,
-};
-pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
-pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
-pub use status::{
-    Breach, BreachCheck, DiskStatus, DiskUse, RunningRun, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
-};
-pub use verify::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport, VerifyRequest};
+pub use report::{ErrorReport, LoadParams, RunReport, Seconds, TableRun, WindowReport};
 
 /// What happens during a run, for progress bars and logs.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,12 +95,12 @@ pub struct RunRequest {
 /// The engine: verbs over a configuration, a source or several, a blob store and a sink.
 #[derive(Clone)]
 pub struct Pipeline {
-    config: Arc<Config>,
+    pub(crate) config: Arc<Config>,
     sources: BTreeMap<String, Arc<dyn Source>>,
-    blobs: Arc<dyn BlobStore>,
-    sink: Arc<dyn Sink>,
-    layout: Layout,
-    observer: Observer,
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) layout: Layout,
+    pub(crate) observer: Observer,
     allow_empty: bool,
 }
 
@@ -170,7 +151,7 @@ impl Pipeline {
         &self.config
     }
 
-    fn source(&self, table: &TableConfig) -> Result<&Arc<dyn Source>> {
+    pub(crate) fn source(&self, table: &TableConfig) -> Result<&Arc<dyn Source>> {
         self.sources.get(&table.source).ok_or_else(|| {
             Error::new(ErrorKind::Config, format!("table `{}`: there is no source `{}`", table.name, table.source))
                 .with_hint("add `[source.NAME]`, or name one that is there")
@@ -178,7 +159,12 @@ impl Pipeline {
     }
 
     /// Takes a table's lease; waiting for another run ends when the call is cancelled.
-    async fn lease(&self, table: &TableConfig, wait: bool, cancel: &CancellationToken) -> Result<Box<dyn Lease>> {
+    pub(crate) async fn lease(
+        &self,
+        table: &TableConfig,
+        wait: bool,
+        cancel: &CancellationToken,
+    ) -> Result<Box<dyn Lease>> {
         tokio::select! {
             lease = self.sink.lease(&table.name, wait) => lease,
             () = cancel.cancelled() => Err(interrupted()),
@@ -186,7 +172,7 @@ impl Pipeline {
     }
 
     /// The plan of a table, judged against both catalogs: nothing moves before this is right.
-    async fn plan_table(&self, table: &TableConfig) -> Result<Plan> {
+    pub(crate) async fn plan_table(&self, table: &TableConfig) -> Result<Plan> {
         let source = self.source(table)?;
         let (schema, bronze) = futures_util::try_join!(source.describe(table), self.sink.describe(&table.target))?;
         let plan = Plan::new(table, schema)?;
@@ -194,11 +180,11 @@ impl Pipeline {
         Ok(plan)
     }
 
-    fn address(&self, key: &BlobKey) -> String {
+    pub(crate) fn address(&self, key: &BlobKey) -> String {
         format!("{}/{key}", self.blobs.url())
     }
 
-    fn warn(&self, table: &str, message: &str) {
+    pub(crate) fn warn(&self, table: &str, message: &str) {
         (self.observer)(&Event::Warning { table: table.to_owned(), message: message.to_owned() });
     }
 }

@@ -11,6 +11,7 @@ use std::fmt;
 use crate::blob::ByteStream;
 use crate::config::Mode;
 use crate::error::Result;
+use crate::identity::{BronzeId, Member, Origin};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{TableRef, TableSchema};
@@ -40,6 +41,22 @@ pub struct TableState {
     pub source_clock: Option<Timestamp>,
     /// What a drain could not prove yet.
     pub undrained: Option<Undrained>,
+    /// What the watermark belongs to; `None` before the first load, and in a row of release 0.1.0.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+    /// The bronze table that rows were loaded into; `None` as above.
+    #[serde(default)]
+    pub bronze: Option<BronzeId>,
+    /// The columns that were delivered last; `None` as above.
+    #[serde(default)]
+    pub columns: Option<Vec<String>>,
+    /// The tables that were read last; `None` as above, and where the source cannot tell.
+    #[serde(default)]
+    pub relations: Option<Vec<Member>>,
+    /// The newest run whose rows are loaded, of whatever kind but a replay: a CSV of an older one was read in an older
+    /// snapshot.
+    #[serde(default)]
+    pub newest_run_id: Option<RunId>,
 }
 
 impl TableState {
@@ -73,10 +90,19 @@ pub struct RunRecord {
     pub rows_extracted: Option<i64>,
     /// Rows inserted or updated in bronze.
     pub rows_loaded: Option<i64>,
+    /// Rows whose key bronze did not have.
+    #[serde(default)]
+    pub rows_inserted: Option<i64>,
+    /// Rows that replaced an older version of themselves.
+    #[serde(default)]
+    pub rows_updated: Option<i64>,
     /// Rows that were there already, byte for byte.
     pub rows_identical: Option<i64>,
-    /// Rows whose key was there with other values.
+    /// Rows whose key was there with other values, which stayed: `on_conflict = "nothing"`.
     pub rows_different: Option<i64>,
+    /// Rows that bronze has in a version of a newer snapshot, which stayed.
+    #[serde(default)]
+    pub rows_kept_newer: Option<i64>,
     /// Rows below the window that the sweep delivered.
     pub rows_late: Option<i64>,
     /// Address of the CSV.
@@ -263,21 +289,23 @@ pub struct Commit {
 pub struct Accounting {
     /// Rows staged.
     pub staged: u64,
-    /// Rows inserted.
+    /// Rows inserted: bronze did not have their key.
     pub inserted: u64,
-    /// Rows updated, a part of `different`.
+    /// Rows that replaced an older version of themselves.
     pub updated: u64,
     /// Rows that were there already, byte for byte.
     pub identical: u64,
-    /// Rows whose key was there with other values.
+    /// Rows whose key was there with other values, which stayed: `on_conflict = "nothing"`.
     pub different: u64,
+    /// Rows that bronze has in a version of a newer snapshot, which stayed.
+    pub kept_newer: u64,
 }
 
 impl Accounting {
     /// Whether every staged row is accounted for.
     #[must_use]
     pub const fn balances(&self) -> bool {
-        self.staged == self.inserted + self.identical + self.different
+        self.staged == self.inserted + self.updated + self.identical + self.different + self.kept_newer
     }
 }
 

@@ -1,7 +1,8 @@
 //! `check`.
 
 use dwh_core::Pipeline;
-use dwh_core::pipeline::{self, ErrorReport, Finding, Gate, Severity};
+use dwh_core::operate::{self, Finding, Gate, Severity};
+use dwh_core::pipeline::ErrorReport;
 use pyo3::prelude::*;
 
 use crate::call::{Call, conclude};
@@ -19,7 +20,7 @@ pub fn check(engine: Pipeline, tables: Vec<String>, gate: Option<Gate>) -> Call 
     Call::or_drop(look, answer)
 }
 
-fn answer(py: Python<'_>, report: pipeline::CheckReport) -> PyResult<Py<PyAny>> {
+fn answer(py: Python<'_>, report: operate::CheckReport) -> PyResult<Py<PyAny>> {
     let failures = report.findings.iter().filter(|found| found.severity == Severity::Failure).map(failure).collect();
     conclude(py, CheckReport(report), failures)
 }

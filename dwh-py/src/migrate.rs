@@ -1,7 +1,7 @@
 //! `migrate`.
 
 use dwh_core::Pipeline;
-use dwh_core::pipeline::{self, MigrateRequest};
+use dwh_core::operate::{self, MigrateRequest};
 use pyo3::prelude::*;
 
 use crate::call::{Call, conclude};
@@ -12,6 +12,6 @@ pub fn migrate(engine: Pipeline, request: MigrateRequest) -> Call {
     Call::or_drop(async move { engine.migrate(&request).await }, answer)
 }
 
-fn answer(py: Python<'_>, report: pipeline::MigrateReport) -> PyResult<Py<PyAny>> {
+fn answer(py: Python<'_>, report: operate::MigrateReport) -> PyResult<Py<PyAny>> {
     conclude(py, MigrateReport(report), Vec::new())
 }

@@ -1,10 +1,8 @@
 //! The two faces `Pipeline` and `AsyncPipeline`: the same verbs by the same names, with the same arguments.
 
 use dwh_core::RunRequest;
-use dwh_core::pipeline::{
-    BackfillRequest, Gate, MigrateRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest,
-    VerifyRequest,
-};
+use dwh_core::operate::{Gate, MigrateRequest, VerifyRequest};
+use dwh_core::pipeline::{BackfillRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest};
 use dwh_core::sink::RunFilter;
 use dwh_core::watermark::Micros;
 use pyo3::prelude::*;

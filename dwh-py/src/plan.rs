@@ -1,6 +1,6 @@
 //! `plan`.
 
-use dwh_core::{Pipeline, pipeline};
+use dwh_core::{Pipeline, operate};
 use pyo3::prelude::*;
 
 use crate::call::{Call, conclude};
@@ -11,7 +11,7 @@ pub fn plan(engine: Pipeline, tables: Vec<String>) -> Call {
     Call::or_drop(async move { engine.plan(&tables).await }, answer)
 }
 
-fn answer(py: Python<'_>, plans: Vec<pipeline::PlanReport>) -> PyResult<Py<PyAny>> {
+fn answer(py: Python<'_>, plans: Vec<operate::PlanReport>) -> PyResult<Py<PyAny>> {
     let failures = plans.iter().filter_map(|plan| plan.error.clone()).collect();
     conclude(py, plans.into_iter().map(PlanReport).collect::<Vec<_>>(), failures)
 }

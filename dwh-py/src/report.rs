@@ -50,19 +50,19 @@ macro_rules! reports {
 
 reports! {
     BackfillReport of dwh_core::pipeline::BackfillReport, "What `backfill` or `reseed` did, or would do.";
-    CheckReport of dwh_core::pipeline::CheckReport, "What `check` found.";
+    CheckReport of dwh_core::operate::CheckReport, "What `check` found.";
     LoadParams of dwh_core::LoadParams, "What `load` takes, and `extract` returns.";
     LoadPlanReport of dwh_core::pipeline::LoadPlanReport, "What `load` would do with a CSV.";
-    MigrateReport of dwh_core::pipeline::MigrateReport, "What `migrate` did, or would do.";
-    PlanReport of dwh_core::pipeline::PlanReport, "What the next run or extract of a table would do.";
+    MigrateReport of dwh_core::operate::MigrateReport, "What `migrate` did, or would do.";
+    PlanReport of dwh_core::operate::PlanReport, "What the next run or extract of a table would do.";
     PruneReport of dwh_core::pipeline::PruneReport, "What `prune` removed, or would remove.";
     RebuildReport of dwh_core::pipeline::RebuildReport, "What `rebuild` did, or would do.";
     RecoverReport of dwh_core::pipeline::RecoverReport, "What `recover` found and did.";
     ReplayReport of dwh_core::pipeline::ReplayReport, "What `replay` did, or would do.";
-    RunDetails of dwh_core::pipeline::RunDetails, "All that is known of one run.";
+    RunDetails of dwh_core::operate::RunDetails, "All that is known of one run.";
     RunRecord of dwh_core::sink::RunRecord, "A row of the run log.";
     RunReport of dwh_core::RunReport, "What `run` did.";
-    StatusReport of dwh_core::pipeline::StatusReport, "Whether all is well, and what needs attention.";
+    StatusReport of dwh_core::operate::StatusReport, "Whether all is well, and what needs attention.";
     TableRun of dwh_core::pipeline::TableRun, "One run of one table.";
-    VerifyReport of dwh_core::pipeline::VerifyReport, "What `verify` found.";
+    VerifyReport of dwh_core::operate::VerifyReport, "What `verify` found.";
 }

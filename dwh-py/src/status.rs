@@ -1,7 +1,8 @@
 //! `status`.
 
 use dwh_core::Pipeline;
-use dwh_core::pipeline::{self, Breach, ErrorReport};
+use dwh_core::operate::{self, Breach};
+use dwh_core::pipeline::ErrorReport;
 use pyo3::prelude::*;
 
 use crate::call::{Call, conclude};
@@ -13,7 +14,7 @@ pub fn status(engine: Pipeline, tables: Vec<String>, check: bool) -> Call {
     Call::or_drop(async move { engine.status(&tables).await }, move |py, report| answer(py, report, check))
 }
 
-fn answer(py: Python<'_>, report: pipeline::StatusReport, check: bool) -> PyResult<Py<PyAny>> {
+fn answer(py: Python<'_>, report: operate::StatusReport, check: bool) -> PyResult<Py<PyAny>> {
     let failures = report.breaches.iter().filter(|_| check).map(failure).collect();
     conclude(py, StatusReport(report), failures)
 }

@@ -1,7 +1,8 @@
 //! `verify`.
 
 use dwh_core::Pipeline;
-use dwh_core::pipeline::{self, ErrorReport, TableVerify, VerifyRequest};
+use dwh_core::operate::{self, TableVerify, VerifyRequest};
+use dwh_core::pipeline::ErrorReport;
 use pyo3::prelude::*;
 
 use crate::call::{Call, conclude};
@@ -13,7 +14,7 @@ pub fn verify(engine: Pipeline, request: VerifyRequest) -> Call {
     Call::or_drop(async move { engine.verify(&request).await }, answer)
 }
 
-fn answer(py: Python<'_>, report: pipeline::VerifyReport) -> PyResult<Py<PyAny>> {
+fn answer(py: Python<'_>, report: operate::VerifyReport) -> PyResult<Py<PyAny>> {
     let failures = report.tables.iter().filter_map(failure).collect();
     conclude(py, VerifyReport(report), failures)
 }

@@ -1,7 +1,7 @@
 //! `dwh check`.
 
 use dwh_core::Result;
-use dwh_core::pipeline::Gate;
+use dwh_core::operate::Gate;
 
 use super::Context;
 use crate::args::{CheckArgs, GateName};

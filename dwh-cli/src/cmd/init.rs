@@ -1,8 +1,8 @@
 //! `dwh init`.
 
 use dwh_core::config::{Environment, Secret};
-use dwh_core::pipeline::InitRequest;
-use dwh_core::{Result, pipeline};
+use dwh_core::operate::InitRequest;
+use dwh_core::{Result, operate};
 
 use super::Context;
 use crate::args::{Format, InitArgs};
@@ -21,7 +21,7 @@ pub async fn init(args: InitArgs, context: &Context) -> Result<Exit> {
         output_file: args.output_file,
         dry_run: args.dry_run,
     };
-    let report = context.unless_cancelled(pipeline::init(&request, &Environment::of_process())).await?;
+    let report = context.unless_cancelled(operate::init(&request, &Environment::of_process())).await?;
     report.warnings.iter().for_each(|warning| context.printer.warning(warning));
     match &report.config {
         // The bare file, so that it can be redirected.

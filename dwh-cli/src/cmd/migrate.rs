@@ -1,7 +1,7 @@
 //! `dwh migrate`.
 
 use dwh_core::Result;
-use dwh_core::pipeline::MigrateRequest;
+use dwh_core::operate::MigrateRequest;
 
 use super::Context;
 use crate::args::MigrateArgs;

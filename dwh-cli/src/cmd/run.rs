@@ -1,6 +1,6 @@
 //! `dwh run`.
 
-use dwh_core::pipeline::PlanReport;
+use dwh_core::operate::PlanReport;
 use dwh_core::{Result, RunRequest};
 
 use super::Context;

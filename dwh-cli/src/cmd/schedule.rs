@@ -1,6 +1,6 @@
 //! `dwh schedule`.
 
-use dwh_core::pipeline::{self, ScheduleRequest, Scheduler};
+use dwh_core::operate::{self, ScheduleRequest, Scheduler};
 use dwh_core::{Error, ErrorKind, Result};
 use std::env;
 use std::path::absolute;
@@ -24,7 +24,7 @@ pub fn schedule(args: &ScheduleArgs, context: &Context) -> Result<Exit> {
         binary: env::current_exe().map_err(|error| unknown("this command", error))?,
         config: absolute(&context.settings.config).map_err(|error| unknown("the configuration", error))?,
     };
-    let report = pipeline::schedule(&config, &request)?;
+    let report = operate::schedule(&config, &request)?;
     report.notes.iter().for_each(|note| context.printer.note(note));
     context.printer.show(&report)?;
     Ok(Exit::DONE)

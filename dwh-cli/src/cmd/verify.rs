@@ -1,7 +1,7 @@
 //! `dwh verify`.
 
 use dwh_core::Result;
-use dwh_core::pipeline::VerifyRequest;
+use dwh_core::operate::VerifyRequest;
 
 use super::Context;
 use crate::args::VerifyArgs;

@@ -1,9 +1,9 @@
 use dwh_core::config::{Compression, Mode};
-use dwh_core::pipeline::{
-    Breach, BreachCheck, CheckReport, CsvPlace, CsvReport, DiskStatus, DiskUse, ErrorReport, Finding, LoadPlanReport,
-    LoadStep, ManifestReport, MigrateReport, NeighbourReport, PlanReport, RunDetails, RunReport, RunningRun, Seconds,
-    Severity, StatusReport, StoreStatus, TableRun, TableStatus, WaitingCsvs, WindowReport,
+use dwh_core::operate::{
+    Breach, BreachCheck, CheckReport, CsvPlace, CsvReport, DiskStatus, DiskUse, Finding, ManifestReport, MigrateReport,
+    NeighbourReport, PlanReport, RunDetails, RunningRun, Severity, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
 };
+use dwh_core::pipeline::{ErrorReport, LoadPlanReport, LoadStep, RunReport, Seconds, TableRun, WindowReport};
 use dwh_core::sink::RunRecord;
 use dwh_core::source::{Snapshot, SourceIdentity};
 use dwh_core::{Error, ErrorKind, RunId, RunKind, RunState, Timestamp};
@@ -26,8 +26,11 @@ fn loaded(table: &str) -> TableRun {
         watermark: Some(at("2026-10-01T00:00:00.123456Z")),
         rows_extracted: 1_234_567,
         rows_loaded: 1_234_000,
+        rows_inserted: 0,
+        rows_updated: 0,
         rows_identical: 560,
         rows_different: 7,
+        rows_kept_newer: 0,
         bytes: 98_765_432,
         seconds: Seconds { total: 75.4, ..Seconds::default() },
         ..TableRun::new(table, Mode::Incremental)
@@ -51,8 +54,11 @@ fn record(run_id: i64, status: RunState) -> RunRecord {
         status,
         rows_extracted: Some(1200),
         rows_loaded: (!failed).then_some(1200),
+        rows_inserted: (!failed).then_some(0),
+        rows_updated: (!failed).then_some(0),
         rows_identical: (!failed).then_some(0),
         rows_different: (!failed).then_some(0),
+        rows_kept_newer: (!failed).then_some(0),
         rows_late: None,
         csv_path: None,
         error_message: failed.then(|| "table `trips`:\n3 rows\tshort\u{1b}[2J".into()),

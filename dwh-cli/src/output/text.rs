@@ -15,7 +15,8 @@ mod status;
 mod verify;
 
 use dwh_core::RunState;
-use dwh_core::pipeline::{MigrateReport, RunReport, TableRun};
+use dwh_core::operate::MigrateReport;
+use dwh_core::pipeline::{RunReport, TableRun};
 
 use super::table::{Table, Tone, plain};
 use super::{Paint, Show, human};

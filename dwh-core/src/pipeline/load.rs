@@ -235,8 +235,11 @@ fn describe_record(run: &mut TableRun, record: &RunRecord) {
     run.status = RunState::Loaded;
     run.rows_extracted = count(record.rows_extracted);
     run.rows_loaded = count(record.rows_loaded);
+    run.rows_inserted = count(record.rows_inserted);
+    run.rows_updated = count(record.rows_updated);
     run.rows_identical = count(record.rows_identical);
     run.rows_different = count(record.rows_different);
+    run.rows_kept_newer = count(record.rows_kept_newer);
     run.bytes = count(record.bytes);
     run.sha256.clone_from(&record.sha256);
     run.watermark = record.watermark;

@@ -21,7 +21,7 @@ use crate::watermark::Micros;
 
 use find::{Found, Mend, find};
 
-pub(super) use look::run_id_of;
+pub(crate) use look::run_id_of;
 pub use report::{Outcome, RecoverFinding, RecoverReport, Remedy, TableError, Trouble};
 
 /// What `recover` is asked for.

@@ -4,20 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Mode;
 use crate::error::Error;
-use crate::pipeline::check::Gate;
 use crate::run::{RunId, RunState};
 use crate::watermark::Timestamp;
-
-pub use crate::migrate::MigrateReport;
-
-/// What `migrate` is asked for.
-#[derive(Debug, Clone, Default)]
-pub struct MigrateRequest {
-    /// Globs over table names; empty: all tables.
-    pub tables: Vec<String>,
-    /// Only tell what would be made.
-    pub dry_run: bool,
-}
 
 /// An error as JSON shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +33,7 @@ impl From<&Error> for ErrorReport {
 }
 
 /// The exit code of several failures: 0 for none, their one code, 1 if they differ.
-pub(super) fn one_code(codes: impl IntoIterator<Item = u8>) -> u8 {
+pub(crate) fn one_code(codes: impl IntoIterator<Item = u8>) -> u8 {
     let mut codes = codes.into_iter();
     match codes.next() {
         None => 0,
@@ -99,10 +87,16 @@ pub struct TableRun {
     pub rows_extracted: u64,
     /// Rows inserted or updated.
     pub rows_loaded: u64,
+    /// Rows whose key bronze did not have.
+    pub rows_inserted: u64,
+    /// Rows that replaced an older version of themselves.
+    pub rows_updated: u64,
     /// Rows that were there already, byte for byte.
     pub rows_identical: u64,
-    /// Rows whose key was there with other values.
+    /// Rows whose key was there with other values, which stayed: `on_conflict = "nothing"`.
     pub rows_different: u64,
+    /// Rows that bronze has in a version of a newer snapshot, which stayed.
+    pub rows_kept_newer: u64,
     /// Bytes of the CSV, uncompressed.
     pub bytes: u64,
     /// SHA-256 of the CSV, uncompressed.
@@ -128,8 +122,11 @@ impl TableRun {
             watermark: None,
             rows_extracted: 0,
             rows_loaded: 0,
+            rows_inserted: 0,
+            rows_updated: 0,
             rows_identical: 0,
             rows_different: 0,
+            rows_kept_newer: 0,
             bytes: 0,
             sha256: None,
             csv_path: None,
@@ -168,79 +165,4 @@ pub struct LoadParams {
     /// When that run began; where a hand-made CSV moves the watermark to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_started_at: Option<Timestamp>,
-}
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// As it should be.
-    Ok,
-    /// It works, but something may hurt later.
-    Warning,
-    /// A run would fail or lose its promises.
-    Failure,
-}
-
-/// One finding of `check`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// How bad.
-    pub severity: Severity,
-    /// What was looked at: `source tracksolid`, `target`, `blob`, ``table `trips` ``.
-    pub subject: String,
-    /// Stable word of the check, such as `connection`, `tls`, `watermark_index`.
-    pub check: String,
-    /// What was found, one line.
-    pub message: String,
-    /// What to do, to be pasted where it is SQL; `null` when all is well.
-    pub remedy: Option<String>,
-    /// The exit code that a failure leads to; not part of the JSON.
-    #[serde(skip)]
-    pub exit_code: u8,
-}
-
-/// What `check` found.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct CheckReport {
-    /// The gate that was asked for; `null` for the check alone.
-    #[serde(default)]
-    pub gate: Option<Gate>,
-    /// The findings, in the order in which they were looked at.
-    pub findings: Vec<Finding>,
-}
-
-impl CheckReport {
-    /// 0 without failures; the one code of all failures; 1 if they differ.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        one_code(self.findings.iter().filter(|f| f.severity == Severity::Failure).map(|f| f.exit_code))
-    }
-}
-
-/// What one table's run would do: printed by `--dry-run`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PlanReport {
-    /// The table's name in the configuration.
-    pub table: String,
-    /// How it is moved.
-    pub mode: Mode,
-    /// Where it is read.
-    pub source: String,
-    /// Where it goes.
-    pub target: String,
-    /// The next window.
-    pub window: Option<WindowReport>,
-    /// Where the watermark would move.
-    pub watermark: Option<Timestamp>,
-    /// What holds it.
-    pub bound: Option<String>,
-    /// The statement that would be copied out.
-    pub extract_sql: String,
-    /// The statements of the load transaction, in order.
-    pub load_sql: Vec<String>,
-    /// The folder of the CSV.
-    pub blob_prefix: String,
-    /// What would keep it from running.
-    pub error: Option<ErrorReport>,
 }

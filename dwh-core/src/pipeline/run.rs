@@ -210,7 +210,7 @@ impl Pipeline {
     }
 
     /// The safe bound of this moment, and the next window below it.
-    pub(super) async fn bound_and_window(
+    pub(crate) async fn bound_and_window(
         &self,
         plan: &Plan,
         state: &TableState,
@@ -251,7 +251,7 @@ impl Pipeline {
     }
 
     /// Which rows below the watermark are read again.
-    pub(super) fn sweep(&self, plan: &Plan, state: &TableState, bound: &SafeBound) -> Sweep {
+    pub(crate) fn sweep(&self, plan: &Plan, state: &TableState, bound: &SafeBound) -> Sweep {
         let low = state.low();
         if !low.is_finite() || plan.table.late_window.0 == 0 {
             return Sweep::Off;
@@ -338,8 +338,11 @@ impl Pipeline {
         run.seconds.commit = started.elapsed().as_secs_f64();
         run.status = RunState::Loaded;
         run.rows_loaded = done.inserted + done.updated;
+        run.rows_inserted = done.inserted;
+        run.rows_updated = done.updated;
         run.rows_identical = done.identical;
         run.rows_different = done.different;
+        run.rows_kept_newer = done.kept_newer;
         run.watermark = watermark.or(run.watermark);
         Ok(done)
     }
@@ -432,7 +435,7 @@ pub(super) fn describe_manifest(run: &mut TableRun, manifest: &Manifest, csv_pat
     run.window = manifest.window.map(|window| WindowReport { from: finite(window.low), to: window.high });
 }
 
-pub(super) fn finite(at: Timestamp) -> Option<Timestamp> {
+pub(crate) fn finite(at: Timestamp) -> Option<Timestamp> {
     at.is_finite().then_some(at)
 }
 
@@ -445,7 +448,7 @@ pub(super) fn failed(mut run: TableRun, error: &Error) -> TableRun {
 }
 
 /// The error with its table named, if it does not say so already.
-pub(super) fn named(error: Error, table: &str) -> Error {
+pub(crate) fn named(error: Error, table: &str) -> Error {
     let name = format!("table `{table}`");
     if error.to_string().contains(&name) { error } else { error.context(name) }
 }

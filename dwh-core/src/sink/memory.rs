@@ -129,8 +129,11 @@ impl World {
             status: RunState::Extracting,
             rows_extracted: None,
             rows_loaded: None,
+            rows_inserted: None,
+            rows_updated: None,
             rows_identical: None,
             rows_different: None,
+            rows_kept_newer: None,
             rows_late: None,
             csv_path: None,
             error_message: None,
@@ -165,8 +168,11 @@ impl World {
             status: if lost.loaded { RunState::Loaded } else { RunState::Uploaded },
             rows_extracted: number(lost.upload.rows),
             rows_loaded: loaded(lost.upload.rows),
+            rows_inserted: loaded(lost.upload.rows),
+            rows_updated: loaded(0),
             rows_identical: loaded(0),
             rows_different: loaded(0),
+            rows_kept_newer: loaded(0),
             rows_late: number(lost.upload.late_rows),
             csv_path: lost.upload.csv_path.clone(),
             error_message: None,
@@ -248,7 +254,10 @@ impl World {
         let run = self.transition(commit.run_id, RunState::Loaded)?;
         run.rows_extracted = Some(counts.staged.cast_signed());
         run.rows_loaded = Some((counts.inserted + counts.updated).cast_signed());
+        run.rows_inserted = Some(counts.inserted.cast_signed());
+        run.rows_updated = Some(counts.updated.cast_signed());
         run.rows_identical = Some(counts.identical.cast_signed());
+        run.rows_kept_newer = Some(counts.kept_newer.cast_signed());
         run.rows_different = Some(counts.different.cast_signed());
         self.tables.insert(load.target.clone(), table);
         if let Some(advance) = &commit.advance {

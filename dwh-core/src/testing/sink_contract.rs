@@ -128,7 +128,7 @@ fn kind<T>(result: Result<T>) -> ErrorKind {
 }
 
 const fn counted(staged: u64, inserted: u64, updated: u64, identical: u64, different: u64) -> Accounting {
-    Accounting { staged, inserted, updated, identical, different }
+    Accounting { staged, inserted, updated, identical, different, kept_newer: 0 }
 }
 
 async fn leases(sink: &dyn Sink) {

@@ -5,7 +5,7 @@ mod flaws;
 mod gates;
 mod store;
 
-use dwh_core::pipeline::{CheckReport, Finding, MigrateRequest, Severity};
+use dwh_core::operate::{CheckReport, Finding, MigrateRequest, Severity};
 use dwh_core::testing::TestDb;
 use dwh_core::{Config, Pipeline};
 

@@ -1,6 +1,6 @@
 //! What `check` found, subject by subject: a line for each finding, the remedy indented below it, and a summary.
 
-use dwh_core::pipeline::{CheckReport, Finding, Severity};
+use dwh_core::operate::{CheckReport, Finding, Severity};
 
 use crate::output::{Paint, Show, human, printable};
 

@@ -1,6 +1,6 @@
 //! What `init` chose: a line for each table, what was left out, and what comes next.
 
-use dwh_core::pipeline::InitReport;
+use dwh_core::operate::InitReport;
 
 use crate::output::table::{Table, Tone, plain};
 use crate::output::{Paint, Show, human, printable};

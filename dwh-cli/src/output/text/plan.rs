@@ -1,6 +1,7 @@
 //! What `run --dry-run` and `extract --dry-run` say: for each table what would be read, where it would go, and every statement.
 
-use dwh_core::pipeline::{PlanReport, WindowReport};
+use dwh_core::operate::PlanReport;
+use dwh_core::pipeline::WindowReport;
 use serde::Serialize;
 
 use crate::output::{Paint, Show, human, printable};

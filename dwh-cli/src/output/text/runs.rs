@@ -1,7 +1,7 @@
 //! The run log, and one run of it in words.
 
 use dwh_core::config::Mode;
-use dwh_core::pipeline::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
+use dwh_core::operate::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
 use dwh_core::sink::RunRecord;
 use dwh_core::{RunKind, Timestamp};
 use serde::Serialize;

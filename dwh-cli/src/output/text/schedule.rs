@@ -1,6 +1,6 @@
 //! What `schedule` prints: each file under its place, in a form that can be pasted or piped as it is.
 
-use dwh_core::pipeline::ScheduleReport;
+use dwh_core::operate::ScheduleReport;
 
 use crate::output::{Paint, Show};
 

@@ -1,6 +1,6 @@
 //! Whether all is well: one sentence, a line for each table and disk, then what needs attention with its remedy.
 
-use dwh_core::pipeline::{Breach, BreachCheck, DiskStatus, StatusReport, TableStatus};
+use dwh_core::operate::{Breach, BreachCheck, DiskStatus, StatusReport, TableStatus};
 
 use super::state;
 use crate::output::table::{Table, Tone, plain};

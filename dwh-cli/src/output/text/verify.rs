@@ -1,7 +1,7 @@
 //! What `verify` found: a line a table, then the keys that differ.
 
 use dwh_core::config::Mode;
-use dwh_core::pipeline::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport};
+use dwh_core::operate::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport};
 
 use super::{Tone, plain};
 use crate::output::table::Table;

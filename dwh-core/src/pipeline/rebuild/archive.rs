@@ -49,7 +49,7 @@ impl Pipeline {
     }
 
     /// The highest run number that any file of the project bears, 0 if none does: no new run may have it.
-    pub(in crate::pipeline) async fn highest_run(&self) -> Result<RunId> {
+    pub(crate) async fn highest_run(&self) -> Result<RunId> {
         let prefix = self.layout.project_prefix();
         let mut names = self.blobs.list(&prefix);
         let mut highest = RunId(0);

@@ -10,7 +10,7 @@ use crate::sink::{RunFilter, TableState};
 impl Pipeline {
     /// Refuses to begin a table anew beside the files of an earlier life, and gives new runs numbers that no file of the
     /// project bears. Costs a listing, and that only until the table's first load.
-    pub(in crate::pipeline) async fn may_begin(&self, table: &TableConfig, state: &TableState) -> Result<()> {
+    pub(crate) async fn may_begin(&self, table: &TableConfig, state: &TableState) -> Result<()> {
         if self.is_first(table, state).await? {
             self.sink.number_above(self.highest_run().await?, false).await?;
         }
@@ -18,7 +18,7 @@ impl Pipeline {
     }
 
     /// Whether nothing of the table was ever loaded; refuses if its files say otherwise. Writes nothing.
-    pub(in crate::pipeline) async fn is_first(&self, table: &TableConfig, state: &TableState) -> Result<bool> {
+    pub(crate) async fn is_first(&self, table: &TableConfig, state: &TableState) -> Result<bool> {
         if state.last_run_id.is_some() {
             return Ok(false);
         }
@@ -41,7 +41,7 @@ impl Pipeline {
     }
 
     /// The refusal to work on a table whose run log is gone while its files are not.
-    pub(in crate::pipeline) fn lost_log(&self, table: &TableConfig, files: usize) -> Error {
+    pub(crate) fn lost_log(&self, table: &TableConfig, files: usize) -> Error {
         let folder = self.layout.prefix(Folder::Processed, &table.name);
         let (url, name) = (self.blobs.url(), &table.name);
         Error::new(

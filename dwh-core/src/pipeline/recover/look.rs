@@ -86,12 +86,12 @@ impl Pipeline {
     }
 
     /// The keys of a table in a folder.
-    pub(in crate::pipeline) async fn keys(&self, table: &TableConfig, folder: Folder) -> Result<BTreeSet<BlobKey>> {
+    pub(crate) async fn keys(&self, table: &TableConfig, folder: Folder) -> Result<BTreeSet<BlobKey>> {
         self.blobs.list(&self.layout.prefix(folder, &table.name)).map_ok(|meta| meta.key).try_collect().await
     }
 
     /// The row of a run of this table.
-    pub(in crate::pipeline) async fn record_of(&self, table: &TableConfig, run_id: RunId) -> Result<Option<RunRecord>> {
+    pub(crate) async fn record_of(&self, table: &TableConfig, run_id: RunId) -> Result<Option<RunRecord>> {
         let filter = RunFilter { run_id: Some(run_id), ..RunFilter::default() };
         Ok(self.sink.runs(&filter).await?.pop().filter(|record| record.table_name == table.name))
     }
@@ -150,7 +150,7 @@ fn unreadable(error: Error, csv: &BlobKey) -> Error {
 }
 
 /// The run id at the end of a CSV's name, or of its manifest's.
-pub(in crate::pipeline) fn run_id_of(key: &BlobKey) -> Option<RunId> {
+pub(crate) fn run_id_of(key: &BlobKey) -> Option<RunId> {
     let stem = key.file_name().split(".csv").next()?.trim_end_matches(".manifest.json");
     stem.rsplit('_').next()?.parse().ok().map(RunId)
 }

@@ -126,10 +126,11 @@ fn keyed(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, staged:
             counts.identical += 1;
             continue;
         }
-        counts.different += 1;
         if load.on_conflict == OnConflict::Update && newer(load, age, row, &rows[at]) {
             rows[at].clone_from(row);
             counts.updated += 1;
+        } else {
+            counts.different += 1;
         }
     }
     Ok(counts)

@@ -103,7 +103,7 @@ impl Merge<'_> {
             inserted: touched.saturating_sub(known.wins),
             updated: known.wins,
             identical: known.same,
-            different: known.wins + known.loses,
+            different: known.loses,
             ..self.account(0)
         };
         if touched == new + known.wins { self.balanced(counts) } else { Err(self.unbalanced(&counts)) }

@@ -1,7 +1,7 @@
 //! What the configuration asks for, and what a sound database makes of it.
 
 use dwh_core::Pipeline;
-use dwh_core::pipeline::{CheckReport, Finding, MigrateRequest, Severity};
+use dwh_core::operate::{CheckReport, Finding, MigrateRequest, Severity};
 use dwh_core::testing::TestDb;
 
 use super::{TABLE, check, pipeline, problems, sound, walk};

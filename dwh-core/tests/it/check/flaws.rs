@@ -1,6 +1,6 @@
 //! Set-ups that are broken in one way each: the finding that tells, and its remedy applied.
 
-use dwh_core::pipeline::{Finding, MigrateRequest, Severity};
+use dwh_core::operate::{Finding, MigrateRequest, Severity};
 use dwh_core::testing::TestDb;
 
 use super::{TABLE, check, pipeline, problems, sound};

@@ -1,6 +1,7 @@
 //! The three gates, each seen shut and open.
 
-use dwh_core::pipeline::{CheckReport, Finding, Gate, MigrateRequest, RunRequest, Severity};
+use dwh_core::operate::{CheckReport, Finding, Gate, MigrateRequest, Severity};
+use dwh_core::pipeline::RunRequest;
 use dwh_core::testing::TestDb;
 use tokio_util::sync::CancellationToken;
 

@@ -1,6 +1,6 @@
 //! What check says of a blob store over HTTP.
 
-use dwh_core::pipeline::{CheckReport, Severity};
+use dwh_core::operate::{CheckReport, Severity};
 use dwh_core::testing::{S3Effect, S3Fault, S3Server, TestDb};
 use dwh_core::{Config, Pipeline};
 use futures_util::TryStreamExt;

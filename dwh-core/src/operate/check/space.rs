@@ -6,7 +6,8 @@ use super::about::About;
 use super::words::Word;
 use crate::disk::{Space, is_one_disk, space};
 use crate::error::{Error, ErrorKind};
-use crate::pipeline::{CheckReport, Pipeline};
+use crate::operate::CheckReport;
+use crate::pipeline::Pipeline;
 
 /// The file system is better not fuller than this.
 const FULL_PERCENT: f64 = 80.0;
@@ -93,8 +94,8 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::{Size, judge, size};
     use crate::disk::Space;
-    use crate::pipeline::check::about::About;
-    use crate::pipeline::{CheckReport, Finding, Severity};
+    use crate::operate::check::about::About;
+    use crate::operate::{CheckReport, Finding, Severity};
     use std::path::Path;
 
     const GB: u64 = 1_000_000_000;

@@ -2,7 +2,7 @@
 
 use super::{Breach, BreachCheck, DiskStatus, DiskUse, StoreStatus, TableStatus};
 use crate::config::Thresholds;
-use crate::pipeline::shell::quoted;
+use crate::operate::shell::quoted;
 use crate::watermark::Micros;
 
 /// One failure is no rate: it stands as a failure until the next load, and is over then. Of a table that runs once a day

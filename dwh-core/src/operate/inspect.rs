@@ -1,14 +1,54 @@
 //! `plan` (the dry run of `run` and `extract`), and `migrate` with its SQL.
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Mode, TableConfig};
 use crate::error::Result;
 use crate::migrate;
 use crate::pipeline::run::finite;
-use crate::pipeline::{MigrateReport, MigrateRequest, Pipeline, PlanReport, WindowReport};
+use crate::pipeline::{ErrorReport, Pipeline, WindowReport};
 use crate::plan::Plan;
 use crate::sink::TableState;
 use crate::source::Sweep;
 use crate::watermark::Timestamp;
+
+pub use crate::migrate::MigrateReport;
+
+/// What `migrate` is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct MigrateRequest {
+    /// Globs over table names; empty: all tables.
+    pub tables: Vec<String>,
+    /// Only tell what would be made.
+    pub dry_run: bool,
+}
+
+/// What one table's run would do: printed by `--dry-run`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanReport {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// How it is moved.
+    pub mode: Mode,
+    /// Where it is read.
+    pub source: String,
+    /// Where it goes.
+    pub target: String,
+    /// The next window.
+    pub window: Option<WindowReport>,
+    /// Where the watermark would move.
+    pub watermark: Option<Timestamp>,
+    /// What holds it.
+    pub bound: Option<String>,
+    /// The statement that would be copied out.
+    pub extract_sql: String,
+    /// The statements of the load transaction, in order.
+    pub load_sql: Vec<String>,
+    /// The folder of the CSV.
+    pub blob_prefix: String,
+    /// What would keep it from running.
+    pub error: Option<ErrorReport>,
+}
 
 impl Pipeline {
     /// What the next run of each matching table would do; nothing is moved or written.
@@ -34,7 +74,7 @@ impl Pipeline {
     async fn plan_one(&self, table: &TableConfig) -> PlanReport {
         let mut report = self.empty_plan(table);
         if let Err(error) = self.fill_plan(table, &mut report).await {
-            report.error = Some((&super::run::named(error, &table.name)).into());
+            report.error = Some((&crate::pipeline::run::named(error, &table.name)).into());
         }
         report
     }
@@ -122,7 +162,7 @@ impl Pipeline {
         let mut plans = Vec::new();
         for table in self.config.select(tables)? {
             let schema = self.source(table)?.describe(table).await;
-            plans.push(Plan::new(table, schema.map_err(|error| super::run::named(error, &table.name))?)?);
+            plans.push(Plan::new(table, schema.map_err(|error| crate::pipeline::run::named(error, &table.name))?)?);
         }
         Ok(plans)
     }

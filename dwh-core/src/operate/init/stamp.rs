@@ -4,7 +4,7 @@ use crate::schema::Column;
 use crate::source::survey::{TableFacts, Trigger};
 
 /// Calls that give the time of the transaction, or a later one.
-pub(in crate::pipeline) const NOW: [&str; 7] = [
+pub(crate) const NOW: [&str; 7] = [
     "now()",
     "current_timestamp",
     "clock_timestamp()",
@@ -141,7 +141,7 @@ fn candidate(facts: &TableFacts, column: &Column) -> Option<Candidate> {
 }
 
 /// Whether the trigger puts the time into the column: `new.column := now()`, or the extension `moddatetime`.
-pub(in crate::pipeline) fn sets_now(trigger: &Trigger, column: &str) -> bool {
+pub(crate) fn sets_now(trigger: &Trigger, column: &str) -> bool {
     if trigger.function == "moddatetime" {
         return trigger.arguments.iter().any(|argument| argument == column);
     }

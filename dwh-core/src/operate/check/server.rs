@@ -229,7 +229,7 @@ pub(super) async fn clock(client: &Client) -> Result<(Timestamp, Instant)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::{CheckReport, Severity};
+    use crate::operate::{CheckReport, Severity};
 
     fn told(judge: impl FnOnce(&mut About<'_>)) -> (Severity, String, Option<String>) {
         let mut report = CheckReport::default();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::about::About;
 use super::words::Word;
 use crate::config::Config;
-use crate::pipeline::shell::quoted;
+use crate::operate::shell::quoted;
 
 /// Looks at `.env` and at the configuration itself. A password file that is open to others is refused by the connection.
 pub(super) fn check(config: &Config, about: &mut About<'_>) {

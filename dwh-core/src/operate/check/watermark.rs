@@ -5,7 +5,7 @@ use super::server::{Server, clock};
 use super::words::Word;
 use crate::config::{Mode, SourceConfig};
 use crate::error::{ErrorKind, Result};
-use crate::pipeline::init::{NOW, sets_now};
+use crate::operate::init::{NOW, sets_now};
 use crate::plan::Plan;
 use crate::schema::{RelationKind, quote_ident};
 use crate::source::survey::TableFacts;

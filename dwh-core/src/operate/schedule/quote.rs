@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::shell::quoted;
+use crate::operate::shell::quoted;
 
 /// A path inside a line of a crontab: quoted for the shell, and `%`, which ends the command, with a backslash.
 pub(super) fn cron(path: &Path) -> Result<String> {

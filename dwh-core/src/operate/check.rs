@@ -5,6 +5,7 @@ mod about;
 mod bronze;
 mod gate;
 mod lease;
+mod report;
 mod secrets;
 mod server;
 mod source;
@@ -18,12 +19,13 @@ mod words;
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::pipeline::{CheckReport, Pipeline};
+use crate::pipeline::Pipeline;
 use about::About;
 use server::clocks;
 use words::Word;
 
 pub use gate::Gate;
+pub use report::{CheckReport, Finding, Severity};
 
 impl Pipeline {
     /// Looks at everything that a run depends on. Nothing is changed in a database; tiny objects are written to the blob

@@ -2,7 +2,7 @@
 
 use super::words::Word;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::{CheckReport, Finding, Severity};
+use crate::operate::{CheckReport, Finding, Severity};
 
 /// Findings about one subject.
 pub(super) struct About<'a> {

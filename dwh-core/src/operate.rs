@@ -1,0 +1,20 @@
+//! What looks at a warehouse, tells of it and prepares it; none of it moves a row of a pipeline.
+
+mod check;
+mod init;
+mod inspect;
+mod runs;
+mod schedule;
+mod shell;
+mod status;
+mod verify;
+
+pub use check::{CheckReport, Finding, Gate, Severity};
+pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
+pub use inspect::{MigrateReport, MigrateRequest, PlanReport};
+pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
+pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
+pub use status::{
+    Breach, BreachCheck, DiskStatus, DiskUse, RunningRun, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
+};
+pub use verify::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport, VerifyRequest};
