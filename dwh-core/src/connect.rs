@@ -20,6 +20,7 @@
 //! described by a prepared statement: its source needs PgBouncer 1.21 with `max_prepared_statements`, or none.
 
 mod errors;
+mod options;
 mod parse;
 mod passfile;
 mod settings;
