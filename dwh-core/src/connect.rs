@@ -12,8 +12,8 @@
 //! `allow` and `prefer` are refused: they give way to anyone who says that there is no TLS.
 //!
 //! # PgBouncer
-//! In transaction mode a `set` does not stay with the session: what depends on [`SESSION_SETTINGS`] must repeat them
-//! with `set local` in its transaction.
+//! In transaction mode a `set` does not stay with the session, and stays with the server's for whoever comes next: what
+//! depends on a setting begins its transaction with [`opening`](crate::plan::opening), which sets it there alone.
 //!
 //! Statements must be unnamed (`query_typed`), or be named only inside a transaction: before 1.21, PgBouncer does not
 //! keep track of names, and two processes use the same ones. A source table with `query`, or with `select`, is
@@ -39,18 +39,12 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::{Environment, Secret};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::SESSION_SETTINGS;
+use crate::plan::session_settings;
 use settings::Settings;
 use target::Target;
 
 pub(crate) use errors::in_the_drivers;
 pub use errors::{kind_of, sort, sort_named};
-
-/// Timeouts that a server may set for a role, and that would end a long COPY; set beside [`SESSION_SETTINGS`]. Not every
-/// version has the last two.
-pub const SESSION_TIMEOUTS: &str = "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; \
-    select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings \
-    where name in ('transaction_timeout', 'idle_session_timeout')";
 
 /// What is verified of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,13 +153,24 @@ impl Connector {
         Ok(Self { name: name.to_owned(), targets, base, mode, tls, timeout, password_from })
     }
 
-    /// Connects and pins the session settings. The connection is closed when the client is dropped.
+    /// Connects, and sets nothing: what is set for a session stays in a pooler for whoever comes next. The connection is
+    /// closed when the client is dropped.
     ///
     /// # Errors
     /// `Unreachable`, `Auth`, `Busy`, `NotFound` for a database that is not there. Credentials that a server refused
     /// are not tried again.
     pub async fn connect(&self) -> Result<Client> {
         self.dial().await.map(|(client, _)| client)
+    }
+
+    /// Connects and pins the settings of the session, for statements that are in no transaction of their own.
+    ///
+    /// # Errors
+    /// As [`Connector::connect`].
+    pub(crate) async fn connect_pinned(&self) -> Result<Client> {
+        let client = self.connect().await?;
+        client.batch_execute(&session_settings()).await.map_err(|error| sort_named(&self.name, error))?;
+        Ok(client)
     }
 
     /// The same with the task that speaks to the server, for a pool that ends it.
@@ -230,10 +235,7 @@ impl Connector {
             // Nobody can listen in on a Unix socket, and PostgreSQL has no TLS there.
             _ => self.open(config.ssl_mode(DriverSslMode::Disable), NoTls).await,
         };
-        let (client, task) = dialled.map_err(|error| self.refused(target, error))?;
-        let settings = format!("{SESSION_SETTINGS}; {SESSION_TIMEOUTS}");
-        client.batch_execute(&settings).await.map_err(|error| sort_named(&self.name, error))?;
-        Ok((client, task))
+        dialled.map_err(|error| self.refused(target, error))
     }
 
     async fn open<T>(&self, config: &tokio_postgres::Config, tls: T) -> Result<Dialled, tokio_postgres::Error>

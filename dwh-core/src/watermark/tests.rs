@@ -40,7 +40,7 @@ fn judge(first: Vec<Backend>, second: Vec<Backend>, prepared: &[Prepared]) -> Ve
 fn bound(first: Backend, second: Backend) -> (i64, &'static str) {
     match judge(vec![first], vec![second], &[]) {
         Verdict::Bound(bound) => (bound.watermark.micros(), name(&bound.rule)),
-        Verdict::Hidden(_) => (0, "hidden"),
+        Verdict::Hidden { .. } => (0, "hidden"),
     }
 }
 
@@ -56,6 +56,7 @@ fn name(rule: &BoundRule) -> &'static str {
         BoundRule::NotDrained(_) => "not drained",
         BoundRule::SweepOnly => "sweep",
         BoundRule::FixedLag { .. } => "lag",
+        BoundRule::Unproven { .. } => "unproven",
     }
 }
 
@@ -114,7 +115,8 @@ fn hidden_sessions_are_never_taken_for_idle_ones() {
     for hidden in
         [Backend { backend_type: None, state: None, ..idle(7) }, Backend { state: Some("disabled".into()), ..idle(7) }]
     {
-        assert_eq!(judge(vec![], vec![idle(6), hidden.clone()], &[]), Verdict::Hidden(vec![7]));
+        let verdict = Verdict::Hidden { pids: vec![7], shown: (at(100), BoundRule::Quiet) };
+        assert_eq!(judge(vec![], vec![idle(6), hidden.clone()], &[]), verdict);
         let own = Backend { harmless: true, ..hidden };
         assert!(matches!(judge(vec![], vec![own], &[]), Verdict::Bound(b) if b.rule == BoundRule::Quiet));
     }
@@ -217,11 +219,28 @@ fn the_repeated_hour_holds_a_column_without_zone() {
     assert_eq!(hold_repeated_hour(utc("2026-04-04T15:30:00Z"), &howe), utc("2026-04-04T15:30:00Z"));
 }
 
+/// A table that was read up to the start of 2020, with a bound and a clock.
+fn progress(bound: Timestamp) -> Progress {
+    Progress {
+        low: utc("2020-01-01T00:00:00Z"),
+        read_high: None,
+        bound,
+        now: bound.max(utc("2026-10-01T00:00:00Z")),
+        window: Micros::ZERO,
+        late_window: Micros::seconds(86_400),
+        mode: BoundMode::Overlap,
+        since: None,
+        look_back: false,
+        any_age: false,
+        call: Call::First,
+    }
+}
+
 #[test]
 fn windows_jump_over_empty_years_and_end_at_the_bound() {
     let month = Micros::seconds(30 * 86_400);
     let bound = utc("2026-10-01T00:00:00Z");
-    let next = |low, earliest, window, mode| next_window(low, earliest, bound, window, mode);
+    let next = |low, earliest, window, mode| Progress { low, window, mode, ..progress(bound) }.next_window(earliest);
     let first = next(Timestamp::NEG_INFINITY, Some(utc("2020-01-01T00:00:00Z")), month, BoundMode::Overlap);
     let end = utc("2020-01-31T00:00:00Z");
     assert_eq!(first, Window { low: Timestamp::NEG_INFINITY, high: Some(end), watermark: end });
@@ -236,8 +255,6 @@ fn windows_jump_over_empty_years_and_end_at_the_bound() {
             assert!(last.is_last(bound));
         }
     }
-    // A bound that stands at L: nothing is proved, overlap still reads.
-    assert_eq!(next_window(low, None, low, month, BoundMode::Overlap), Window { low, high: None, watermark: low });
     // A row above the bound, in a window that would end above it.
     let above = next(low, Some(bound.plus(Micros::seconds(5))), month, BoundMode::Hold);
     assert_eq!(above, Window { low, high: Some(bound), watermark: bound });

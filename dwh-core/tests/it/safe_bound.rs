@@ -79,7 +79,14 @@ impl Lab {
         let plan = self.plan().await;
         let window = Window { low: self.low, high: None, watermark: bound.watermark };
         let run_started_at = Timestamp::INFINITY;
-        let request = ReadRequest { plan: &plan, window: Some(window), sweep: Sweep::Off, run_started_at };
+        let request = ReadRequest {
+            plan: &plan,
+            window: Some(window),
+            sweep: Sweep::Off,
+            run_started_at,
+            known: None,
+            bound: None,
+        };
         let mut reading = self.source.read(request).await.expect("a reading");
         let mut text = Vec::new();
         while let Some(piece) = reading.next().await.expect("a piece") {
@@ -271,7 +278,14 @@ async fn a_rewrite_between_snapshot_and_lock_loses() {
         let (read, ()) = tokio::join!(
             async {
                 let sweep = Sweep::Off;
-                let request = ReadRequest { plan: &plan, window: None, sweep, run_started_at: Timestamp::SEED };
+                let request = ReadRequest {
+                    plan: &plan,
+                    window: None,
+                    sweep,
+                    run_started_at: Timestamp::SEED,
+                    known: None,
+                    bound: None,
+                };
                 let mut reading = lab.source.read(request).await.expect("a reading");
                 let mut lines = 0;
                 while let Some(piece) = reading.next().await.expect("a piece") {
@@ -422,7 +436,14 @@ async fn a_session_that_tracks_nothing_is_unknown_not_idle() {
 async fn our_own_readers_hold_nothing_unless_they_can_write() {
     let lab = Lab::new("own_readers").await;
     let plan = lab.plan().await;
-    let request = ReadRequest { plan: &plan, window: None, sweep: Sweep::Off, run_started_at: Timestamp::SEED };
+    let request = ReadRequest {
+        plan: &plan,
+        window: None,
+        sweep: Sweep::Off,
+        run_started_at: Timestamp::SEED,
+        known: None,
+        bound: None,
+    };
     let reading = lab.source.read(request.clone()).await.expect("a reading");
     lab.becomes_quiet().await;
     drop(reading);
