@@ -40,7 +40,7 @@
 //!
 //! let column = |name: &str, type_name: &str| Column {
 //!     name: name.into(),
-//!     type_name: type_name.into(),
+//!     type_name: type_name.parse().expect("a type"),
 //!     not_null: true,
 //!     generated: false,
 //!     identity: false,

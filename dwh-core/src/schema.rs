@@ -1,7 +1,11 @@
 //! What a catalog says of a table, and the difference between two catalogs. Pure.
 
+mod type_name;
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+pub use type_name::TypeName;
 
 /// A table by schema and name, both exactly as the catalog spells them (never quoted).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -95,7 +99,7 @@ pub struct Column {
     pub name: String,
     /// Exact type as `format_type` prints it with an empty `search_path`: `numeric(6,2)`, `public.geometry(Point,4326)`.
     #[serde(rename = "type")]
-    pub type_name: String,
+    pub type_name: TypeName,
     /// Whether it refuses NULL.
     pub not_null: bool,
     /// Whether the server computes it (`GENERATED ALWAYS AS`): left out of an extract.
@@ -113,29 +117,11 @@ pub struct Column {
 }
 
 impl Column {
-    /// The type without its schema and quotes: `geometry(Point,4326)` for `public.geometry(Point,4326)`.
-    ///
-    /// Extensions live in different schemas at the two ends; the rest of the name must agree.
+    /// The type without its schema: `geometry(Point,4326)` for `public.geometry(Point,4326)`.
     #[must_use]
     pub fn bare_type(&self) -> &str {
-        bare_type(&self.type_name)
+        self.type_name.bare()
     }
-}
-
-/// A type's name without the schema before it.
-#[must_use]
-pub fn bare_type(type_name: &str) -> &str {
-    let head_end = type_name.find('(').unwrap_or(type_name.len());
-    let mut quoted = false;
-    let mut start = 0;
-    for (at, byte) in type_name.as_bytes()[..head_end].iter().enumerate() {
-        match byte {
-            b'"' => quoted = !quoted,
-            b'.' if !quoted => start = at + 1,
-            _ => {}
-        }
-    }
-    &type_name[start..]
 }
 
 /// A primary key or unique index.
@@ -303,12 +289,14 @@ pub fn drift(delivered: &[Column], bronze: &[Column]) -> Vec<Drift> {
     let mut found = Vec::new();
     for column in delivered {
         match bronze.iter().find(|other| other.name == column.name) {
-            None => found
-                .push(Drift::MissingInBronze { column: column.name.clone(), source_type: column.type_name.clone() }),
+            None => found.push(Drift::MissingInBronze {
+                column: column.name.clone(),
+                source_type: column.type_name.to_string(),
+            }),
             Some(other) if other.bare_type() != column.bare_type() => found.push(Drift::Type {
                 column: column.name.clone(),
-                source_type: column.type_name.clone(),
-                bronze_type: other.type_name.clone(),
+                source_type: column.type_name.to_string(),
+                bronze_type: other.type_name.to_string(),
             }),
             Some(other) if other.not_null && !column.not_null => {
                 found.push(Drift::Nullability { column: column.name.clone() });

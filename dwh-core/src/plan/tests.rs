@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 fn column(name: &str, type_name: &str) -> Column {
     Column {
         name: name.to_owned(),
-        type_name: type_name.to_owned(),
+        type_name: type_name.parse().expect("a type"),
         not_null: true,
         generated: false,
         identity: false,

@@ -24,7 +24,7 @@ pub fn target(url: &str) -> TargetConfig {
 }
 
 pub fn column(name: &str, type_name: &str, not_null: bool) -> Column {
-    let (name, type_name) = (name.to_owned(), type_name.to_owned());
+    let (name, type_name) = (name.to_owned(), type_name.parse().expect("a type"));
     Column { name, type_name, not_null, generated: false, identity: false, geometry: false, default: None }
 }
 

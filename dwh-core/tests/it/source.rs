@@ -147,7 +147,7 @@ impl OpenRow for OpenMemory {
 async fn memory_keeps_the_contract() {
     let column = |name: &str, type_name: &str, not_null| Column {
         name: name.to_owned(),
-        type_name: type_name.to_owned(),
+        type_name: type_name.parse().expect("a type"),
         not_null,
         generated: false,
         identity: false,
@@ -312,7 +312,7 @@ async fn expressions_queries_and_odd_names_are_described() {
         Some("select v.id, v.km, g.\"x y\" from public.v join \"a \"\"b\".\"select\" g using (id); -- all".to_owned());
     query.query = query.query.map(|q| q.replace("; -- all", " -- all"));
     let (plan, text, _) = read(&source, &query, "-infinity", "infinity", Sweep::Off).await;
-    let told: Vec<String> = plan.delivered().iter().map(|c| c.type_name.clone()).collect();
+    let told: Vec<String> = plan.delivered().iter().map(|c| c.type_name.to_string()).collect();
     assert_eq!(told, ["integer", "numeric(8,3)", "public.geometry(Point,4326)"]);
     assert_eq!((plan.source.kind, rows(&text).len()), (RelationKind::Query, 2));
     query.query = Some("select * from nowhere".to_owned());
