@@ -102,6 +102,7 @@ pub mod geometry;
 pub mod identity;
 pub mod migrate;
 pub mod operate;
+mod peer;
 pub mod pipeline;
 pub mod plan;
 pub mod retry;

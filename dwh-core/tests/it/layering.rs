@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["error", "run", "watermark", "schema", "identity"],
     &["dialect", "geometry", "config"],
     &["plan"],
-    &["source", "blob", "sink", "control", "migrate", "spool", "retry", "connect", "catalog", "disk"],
+    &["source", "blob", "sink", "control", "migrate", "spool", "retry", "connect", "catalog", "disk", "peer"],
     &["pipeline"],
     &["operate"],
     &["testing"],
