@@ -20,6 +20,9 @@ pub use environment::Environment;
 pub use read::json_schema;
 pub use secret::Secret;
 
+/// How long a server may be silent, if not said: with everything that is tried afterwards, a run ends within two minutes.
+pub const IDLE_TIMEOUT: Micros = Micros::seconds(60);
+
 /// How a table is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -139,6 +142,8 @@ pub struct SourceConfig {
     pub drain_timeout: Micros,
     /// `schema.function` that a DBA installed to show activity without `pg_read_all_stats`.
     pub activity_function: Option<TableRef>,
+    /// How long the server may be silent while something is asked of it. A statement that it works on may take longer.
+    pub idle_timeout: Micros,
 }
 
 /// `[target]`.
@@ -158,6 +163,8 @@ pub struct TargetConfig {
     pub connections: usize,
     /// How long a load waits for a table's lock.
     pub lock_timeout: Micros,
+    /// How long the server may be silent while something is asked of it. A statement that it works on may take longer.
+    pub idle_timeout: Micros,
 }
 
 /// `[blob]`.
@@ -175,6 +182,8 @@ pub struct BlobConfig {
     pub path_style: bool,
     /// Section of the AWS credentials file.
     pub profile: Option<String>,
+    /// How long an S3 server may be silent while something is asked of it.
+    pub idle_timeout: Micros,
 }
 
 /// `[retention]`: how long things are kept; `None` is for ever.

@@ -102,6 +102,7 @@ pub mod geometry;
 pub mod identity;
 mod migrate;
 pub mod operate;
+mod peer;
 pub mod pipeline;
 mod plan;
 mod retry;

@@ -6,7 +6,7 @@ use super::tree::{Room, rooms};
 const FLOORS: [(&str, &[&str]); 6] = [
     ("nouns", &["error", "run", "watermark", "schema", "identity", "chain"]),
     ("text", &["dialect", "geometry", "config", "plan"]),
-    ("ends", &["retry", "connect", "catalog", "disk", "spool", "source", "blob", "control", "sink", "migrate"]),
+    ("ends", &["peer", "retry", "connect", "catalog", "disk", "spool", "source", "blob", "control", "sink", "migrate"]),
     ("arrow", &["pipeline"]),
     ("operate", &["operate"]),
     ("testing", &["testing"]),
