@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::blob::BlobKey;
 use crate::config::{Compression, Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::LoadPlan;
+use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunKind};
 use crate::schema::{Column, TableRef};
 use crate::source::{Snapshot, Sweep};
@@ -126,6 +126,7 @@ impl Manifest {
             on_conflict: self.on_conflict,
             watermark_column: self.watermark_column.clone(),
             allow_empty: false,
+            missing: Missing::default(),
             replay,
         }
     }

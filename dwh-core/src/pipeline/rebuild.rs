@@ -16,6 +16,7 @@ use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{ErrorReport, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
+use crate::schema::Delivered;
 use crate::sink::{Advance, LogEntry, Restore, TableState, Upload};
 use crate::watermark::Timestamp;
 
@@ -212,7 +213,7 @@ impl Pipeline {
             self.sink.log(LogEntry::Loading { run_id }).await?;
             run.status = RunState::Loading;
             let advances = manifest.kind.moves_watermark() && !is_behind(manifest, state);
-            let load = self.load_again(&archive.table, manifest, !advances).await?;
+            let load = self.load_again(&archive.table, manifest, !advances, Delivered::Nothing).await?;
             let bytes = self.open_csv(csv, manifest).await?;
             let staged = tokio::select! {
                 staged = self.sink.stage(&load, bytes) => staged?,

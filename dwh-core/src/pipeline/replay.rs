@@ -13,9 +13,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::run::{failed, finite, named};
 use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{Event, Pipeline, RunReport, TableRun, WindowReport};
-use crate::plan::LoadPlan;
+use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunKind, RunState};
-use crate::sink::{LogEntry, Upload};
+use crate::schema::Delivered;
+use crate::sink::{LogEntry, TableState, Upload};
 use crate::watermark::Timestamp;
 
 /// Complete CSV files, by run.
@@ -97,7 +98,7 @@ impl Pipeline {
         for (csv, manifest) in chosen.iter().filter(|_| !request.dry_run) {
             let started = Instant::now();
             let mut run = TableRun::new(&table.name, table.mode);
-            let done = self.replay_csv(table, csv, manifest, &mut run, cancel).await;
+            let done = self.replay_csv(table, lease.state(), csv, manifest, &mut run, cancel).await;
             if let Err(error) = &done {
                 let error = named(Error::new(error.kind(), error.chain()).with_hint(error.hint()), &table.name);
                 self.log_failure(&mut run, &error).await;
@@ -158,6 +159,7 @@ impl Pipeline {
     async fn replay_csv(
         &self,
         table: &TableConfig,
+        state: &TableState,
         csv: &BlobKey,
         manifest: &Manifest,
         run: &mut TableRun,
@@ -175,7 +177,7 @@ impl Pipeline {
         self.sink.log(LogEntry::Uploaded(Box::new(upload))).await?;
         self.sink.log(LogEntry::Loading { run_id }).await?;
         run.status = RunState::Loading;
-        let load = self.load_again(table, manifest, true).await?;
+        let load = self.load_again(table, manifest, true, state.delivered()).await?;
         let bytes = self.open_csv(csv, manifest).await?;
         let staged = tokio::select! {
             staged = self.sink.stage(&load, bytes) => staged?,
@@ -185,7 +187,16 @@ impl Pipeline {
     }
 
     /// How a CSV of any age is loaded into bronze as it is now.
-    pub(super) async fn load_again(&self, table: &TableConfig, manifest: &Manifest, replay: bool) -> Result<LoadPlan> {
+    ///
+    /// An older CSV of an incremental table lacks columns that came later, and that takes nothing from bronze; a snapshot
+    /// replaces every row, and must not lose what `before` says was loaded.
+    pub(super) async fn load_again(
+        &self,
+        table: &TableConfig,
+        manifest: &Manifest,
+        replay: bool,
+        before: Delivered<'_>,
+    ) -> Result<LoadPlan> {
         let mut load = manifest.load_plan(replay);
         load.target.clone_from(&table.target);
         // It was loaded before, so somebody allowed it then.
@@ -193,6 +204,9 @@ impl Pipeline {
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = &bronze {
             load = load.with_types_of(bronze);
+            if manifest.mode == Mode::Snapshot {
+                load.missing = Missing::of(table, &load.columns, bronze, before);
+            }
         }
         load.check_columns(bronze.as_ref())?;
         Ok(load)

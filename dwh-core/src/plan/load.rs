@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::UPLOADED_AT;
-use crate::schema::{Column, TableRef, TableSchema, UniqueKey, drift, quote_ident};
+use crate::plan::{Missing, UPLOADED_AT};
+use crate::schema::{Column, Drift, TableRef, TableSchema, UniqueKey, drift, quote_ident, remedies};
 
 /// The name of the staging table; temporary, so every session has its own.
 const STAGE: &str = "pg_temp.dwh_stage";
@@ -29,6 +29,8 @@ pub struct LoadPlan {
     pub watermark_column: Option<String>,
     /// Whether a snapshot of no rows may replace rows.
     pub allow_empty: bool,
+    /// Columns of bronze that it does not bring, although earlier loads did.
+    pub missing: Missing,
     /// Whether the CSV may be older than what bronze holds: then equal age does not win.
     pub replay: bool,
 }
@@ -56,6 +58,9 @@ impl LoadPlan {
     #[must_use]
     pub fn statements(&self) -> Vec<String> {
         let mut list = vec![self.create_stage(), self.copy_in()];
+        if self.carries_over() {
+            list.push(self.set_values_aside());
+        }
         if self.mode == Mode::Snapshot {
             list.push(self.truncate());
         }
@@ -73,14 +78,15 @@ impl LoadPlan {
             return Err(fail(ErrorKind::NotFound, format!("bronze has no table {}", self.target))
                 .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration"));
         };
-        let found = drift(&self.columns, &bronze.columns);
+        let mut found = drift(&self.columns, &bronze.columns);
+        for column in &self.missing.refused {
+            if found.iter().all(|drift| drift.column() != column.name) {
+                found.push(Drift::MissingInSource { column: column.name.clone(), required: false });
+            }
+        }
         if !found.is_empty() {
             let list: Vec<String> = found.iter().map(ToString::to_string).collect();
-            let remedies: Vec<String> = found.iter().map(|drift| drift.remedy(&bronze.table)).collect();
-            return Err(fail(ErrorKind::Drift, list.join("; ")).with_hint(format!(
-                "in the target: {}\nor map the column in `[table.select]`, or `exclude` it",
-                remedies.join(" ")
-            )));
+            return Err(fail(ErrorKind::Drift, list.join("; ")).with_hint(remedies(&found, &bronze.table)));
         }
         self.check_key(bronze)
     }
@@ -109,7 +115,7 @@ impl LoadPlan {
         let missing: Vec<&str> = bronze
             .columns
             .iter()
-            .filter(|c| c.not_null && c.default.is_none() && !c.identity && !c.generated && !columns.contains(c))
+            .filter(|c| c.is_required() && !columns.contains(c))
             .map(|c| c.name.as_str())
             .collect();
         if !missing.is_empty() {
@@ -124,6 +130,7 @@ impl LoadPlan {
             on_conflict: table.on_conflict,
             watermark_column: table.watermark.clone(),
             allow_empty: table.allow_empty,
+            missing: Missing::default(),
             replay: true,
         };
         load.check_key(bronze).map(|()| load)
@@ -167,11 +174,11 @@ impl LoadPlan {
         sql.join(" ")
     }
 
-    fn names(&self, prefix: &str) -> String {
+    pub(super) fn names(&self, prefix: &str) -> String {
         self.columns.iter().map(|c| format!("{prefix}{}", quote_ident(&c.name))).collect::<Vec<_>>().join(", ")
     }
 
-    fn key_names(&self, prefix: &str) -> String {
+    pub(super) fn key_names(&self, prefix: &str) -> String {
         self.key.iter().map(|name| format!("{prefix}{}", quote_ident(name))).collect::<Vec<_>>().join(", ")
     }
 
@@ -215,6 +222,9 @@ impl LoadPlan {
     /// Moves the staged rows into bronze.
     #[must_use]
     pub fn merge(&self) -> String {
+        if self.carries_over() {
+            return self.insert_with_kept(STAGE);
+        }
         let names = self.names("");
         let mut sql = format!(
             "insert into {} as b ({names}) overriding system value select {names} from {STAGE}",
@@ -275,7 +285,7 @@ impl LoadPlan {
     }
 
     /// `=` where it can: a key of a unique index with `nulls not distinct` may hold NULLs.
-    fn key_equals(&self, name: &str) -> String {
+    pub(super) fn key_equals(&self, name: &str) -> String {
         let column = quote_ident(name);
         if self.columns.iter().any(|c| c.name == *name && c.not_null) {
             format!("s.{column} = b.{column}")

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use crate::blob::ByteStream;
 use crate::config::{Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{LoadPlan, UPLOADED_AT};
+use crate::plan::{LoadPlan, Missing, UPLOADED_AT};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, TableRef};
 use crate::sink::{Accounting, Advance, Commit, LogEntry, RunFilter, Sink, TableState, Upload};
@@ -42,6 +42,7 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         key: if mode == Mode::Incremental { vec!["id".to_owned()] } else { Vec::new() },
         on_conflict: OnConflict::Nothing,
         watermark_column: (mode == Mode::Incremental).then(|| "recorded_at".to_owned()),
+        missing: Missing::default(),
         allow_empty: false,
         replay: false,
     }
