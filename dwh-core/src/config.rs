@@ -58,6 +58,19 @@ pub enum OnConflict {
     Update,
 }
 
+/// What happens to a column that bronze has and the source has lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnMissingColumn {
+    /// The run stops before it reads anything, and names the column.
+    #[default]
+    Stop,
+    /// Bronze keeps the values that it has; new rows get NULL. A snapshot carries them over by `key`.
+    Keep,
+    /// What is loaded from now on has NULL there; in a snapshot that is every row.
+    Null,
+}
+
 /// How geometry stands in the CSV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -259,6 +272,8 @@ pub struct TableConfig {
     pub on_conflict: OnConflict,
     /// Columns that are left out.
     pub exclude: Vec<String>,
+    /// What happens to a column that bronze has and the source has lost.
+    pub on_missing_column: OnMissingColumn,
     /// How geometry stands in the CSV.
     pub geometry: GeometryForm,
     /// Largest slice of history in one CSV; zero: all in one.

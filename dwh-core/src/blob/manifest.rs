@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::blob::BlobKey;
 use crate::config::{Compression, Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::LoadPlan;
+use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunKind};
 use crate::schema::{Column, TableRef};
 use crate::source::{Snapshot, Sweep};
@@ -149,6 +149,7 @@ impl Manifest {
             key: self.key.clone(),
             on_conflict: self.on_conflict,
             allow_empty: false,
+            missing: Missing::default(),
             older,
         }
     }

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use crate::blob::ByteStream;
 use crate::config::{Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{LoadPlan, UPLOADED_AT};
+use crate::plan::{LoadPlan, Missing, UPLOADED_AT};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, TableRef};
 use crate::sink::{Accounting, Commit, LogEntry, RunFilter, RunRecord, Sink, TableState, Upload};
@@ -41,6 +41,7 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         columns,
         key: if mode == Mode::Incremental { vec!["id".to_owned()] } else { Vec::new() },
         on_conflict: OnConflict::Nothing,
+        missing: Missing::default(),
         allow_empty: false,
         older: false,
     }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-use crate::config::{Compression, GeometryForm, Mode, OnConflict};
+use crate::config::{Compression, GeometryForm, Mode, OnConflict, OnMissingColumn};
 use crate::watermark::BoundMode;
 
 /// Configuration of dwh. `${NAME}` and `${NAME:-default}` in any text stand for variables of the environment or of
@@ -199,6 +199,9 @@ pub(super) struct RawTable {
     pub on_conflict: Option<OnConflict>,
     /// Columns that are left out.
     pub exclude: Option<Vec<String>>,
+    /// What happens to a column that bronze has and the source has lost.
+    #[schemars(extend("default" = "stop"))]
+    pub on_missing_column: Option<OnMissingColumn>,
     /// How geometry stands in the CSV.
     #[schemars(extend("default" = "ewkt"))]
     pub geometry: Option<GeometryForm>,
