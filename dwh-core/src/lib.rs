@@ -92,6 +92,7 @@
 
 pub mod blob;
 pub(crate) mod catalog;
+pub mod chain;
 pub mod config;
 pub mod connect;
 mod control;

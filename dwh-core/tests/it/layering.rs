@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Modules of one line may know each other, and those of the lines above; never those below.
 const LAYERS: &[&[&str]] = &[
-    &["error", "run", "watermark", "schema", "identity"],
+    &["error", "run", "watermark", "schema", "identity", "chain"],
     &["dialect", "geometry", "config"],
     &["plan"],
     &["source", "blob", "sink", "control", "migrate", "spool", "retry", "connect", "catalog", "disk"],
