@@ -23,6 +23,7 @@ use archive::Archive;
 
 /// What `rebuild` is asked for.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct RebuildRequest {
     /// Globs over table names; empty: all tables.
     pub tables: Vec<String>,
@@ -32,8 +33,17 @@ pub struct RebuildRequest {
     pub reset: bool,
 }
 
+impl RebuildRequest {
+    /// A rebuild of the tables that match, refused where something is there already.
+    #[must_use]
+    pub fn new(tables: Vec<String>) -> Self {
+        Self { tables, ..Self::default() }
+    }
+}
+
 /// One table of `rebuild`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct RebuiltTable {
     /// The table's name in the configuration.
     pub table: String,
@@ -61,6 +71,7 @@ pub struct RebuiltTable {
 
 /// What `rebuild` did, or would do.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct RebuildReport {
     /// Whether nothing was done.
     pub dry_run: bool,

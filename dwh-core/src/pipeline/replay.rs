@@ -26,6 +26,7 @@ const MANIFESTS_AT_ONCE: usize = 16;
 
 /// What `replay` is asked for.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct ReplayRequest {
     /// The table's name in the configuration.
     pub table: String,
@@ -39,8 +40,17 @@ pub struct ReplayRequest {
     pub dry_run: bool,
 }
 
+impl ReplayRequest {
+    /// All CSV files of a table, loaded again.
+    #[must_use]
+    pub fn new(table: impl Into<String>) -> Self {
+        Self { table: table.into(), ..Self::default() }
+    }
+}
+
 /// A CSV that `replay` chose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct ReplayCsv {
     /// Its address.
     pub csv_path: String,
@@ -58,6 +68,7 @@ pub struct ReplayCsv {
 
 /// What `replay` did, or would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct ReplayReport {
     /// The table's name in the configuration.
     pub table: String,

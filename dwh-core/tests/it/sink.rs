@@ -1,11 +1,11 @@
 //! The warehouse in PostgreSQL: its contract, and what only a real server can do to it.
 
+use dwh_core::LoadPlan;
 use dwh_core::config::{Environment, Mode, OnConflict};
-use dwh_core::migrate::migrate;
-use dwh_core::plan::LoadPlan;
 use dwh_core::schema::{RelationKind, TableSchema};
 use dwh_core::sink::{Accounting, Commit, LogEntry, RunFilter, Sink};
 use dwh_core::testing::TestDb;
+use dwh_core::testing::internals::migrate;
 use dwh_core::testing::sink_contract::{contract_load, csv, load_rows, loading, sink_contract};
 use dwh_core::{ErrorKind, MemorySink, PgSink};
 
