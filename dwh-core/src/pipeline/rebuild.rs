@@ -16,7 +16,7 @@ use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{ErrorReport, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
-use crate::sink::{Advance, LogEntry, Restore, TableState, Upload};
+use crate::sink::{Commit, LogEntry, Restore, TableState, Upload};
 use crate::watermark::Timestamp;
 
 use archive::Archive;
@@ -220,21 +220,18 @@ impl Pipeline {
         let mut run = TableRun::new(&archive.table.name, manifest.mode);
         run.run_id = Some(run_id);
         let done = async {
-            self.sink.log(LogEntry::Loading { run_id }).await?;
+            self.sink.log(LogEntry::Loading { run_id, upload: None }).await?;
             run.status = RunState::Loading;
             let advances = manifest.kind.moves_watermark() && !is_behind(manifest, state);
-            let load = self.load_again(&archive.table, manifest, !advances).await?;
+            let load = self.load_again(&archive.table, manifest, state.is_newer_than(run_id)).await?;
             let bytes = self.open_csv(csv, manifest).await?;
             let staged = tokio::select! {
                 staged = self.sink.stage(&load, bytes) => staged?,
                 () = cancel.cancelled() => return Err(interrupted()),
             };
             let becomes = advances.then(|| after(state, manifest));
-            let advance = becomes.clone().map(|becomes| Advance { expected: state.clone(), becomes });
-            self.commit(staged, run_id, manifest.rows, advance, &mut run).await?;
-            if let Some(becomes) = becomes {
-                *state = TableState { last_run_id: Some(run_id), ..becomes };
-            }
+            let commit = Commit::of(run_id, Some(manifest.rows), state.clone()).becoming(becomes);
+            *state = self.commit(staged, commit, &mut run).await?;
             Ok(())
         };
         let done: Result<()> = done.await;
