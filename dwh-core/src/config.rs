@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::schema::TableRef;
 use crate::watermark::{BoundMode, Micros};
 
+pub use crate::chain::Compression;
 pub use environment::Environment;
 pub use read::json_schema;
 pub use secret::Secret;
@@ -80,31 +81,6 @@ pub enum GeometryForm {
     Ewkt,
     /// Hex EWKB, as COPY writes it by itself: exact for every value, and faster.
     Ewkb,
-}
-
-/// How CSV files are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Compression {
-    /// As they are.
-    #[default]
-    None,
-    /// gzip.
-    Gzip,
-    /// Zstandard.
-    Zstd,
-}
-
-impl Compression {
-    /// What is appended to `.csv`.
-    #[must_use]
-    pub const fn suffix(self) -> &'static str {
-        match self {
-            Self::None => "",
-            Self::Gzip => ".gz",
-            Self::Zstd => ".zst",
-        }
-    }
 }
 
 /// The whole configuration.

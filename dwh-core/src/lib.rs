@@ -92,6 +92,7 @@
 
 pub mod blob;
 mod catalog;
+pub mod chain;
 pub mod config;
 mod connect;
 mod control;
