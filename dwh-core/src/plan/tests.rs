@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{GeometryForm, OnMissingColumn, Thresholds};
 use crate::schema::{Delivered, TableRef};
-use crate::source::Sweep;
+use crate::watermark::Sweep;
 use crate::watermark::{BoundMode, Micros, Timestamp};
 use std::collections::BTreeMap;
 

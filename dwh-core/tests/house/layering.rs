@@ -6,7 +6,7 @@ use super::tree::{Room, rooms};
 const FLOORS: [(&str, &[&str]); 6] = [
     ("nouns", &["error", "run", "watermark", "schema", "identity", "chain"]),
     ("text", &["dialect", "geometry", "config", "plan"]),
-    ("ends", &["peer", "retry", "connect", "catalog", "disk", "spool", "source", "blob", "control", "sink", "migrate"]),
+    ("ends", &["peer", "retry", "connect", "catalog", "disk", "source", "blob", "spool", "control", "sink", "migrate"]),
     ("arrow", &["pipeline"]),
     ("operate", &["operate"]),
     ("testing", &["testing"]),
@@ -43,7 +43,9 @@ fn the_drivers_stay_in_their_rooms() {
         [("s3", &["blob/s3", "testing"]), ("deadpool_postgres", &["sink"]), ("tokio_postgres", postgres)];
     for room in rooms() {
         for (driver, allowed) in drivers {
-            let uses = room.ast.items.iter().any(|item| uses_crate(item, driver));
+            // `blob.rs` has a module of its own that is called `s3`.
+            let own = room.ast.items.iter().any(|item| matches!(item, syn::Item::Mod(it) if it.ident == driver));
+            let uses = !own && room.ast.items.iter().any(|item| uses_crate(item, driver));
             assert!(!uses || allowed.iter().any(|folder| room.file.starts_with(folder)), "{} uses {driver}", room.file);
         }
     }

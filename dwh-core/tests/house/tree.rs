@@ -94,12 +94,7 @@ fn walk(tokens: &TokenStream, found: &mut BTreeSet<Vec<String>>) {
 }
 
 /// Follows `a::b::{c, d::e}` from its first word on; returns where it ends.
-fn follow(
-    tokens: &[TokenTree],
-    mut at: usize,
-    mut path: Vec<String>,
-    found: &mut BTreeSet<Vec<String>>,
-) -> usize {
+fn follow(tokens: &[TokenTree], mut at: usize, mut path: Vec<String>, found: &mut BTreeSet<Vec<String>>) -> usize {
     loop {
         match tokens.get(at) {
             Some(TokenTree::Ident(word)) => path.push(word.to_string()),
