@@ -53,6 +53,15 @@ const PLAIN: &str = "name = \"trips\"\nrelation = \"public.trips\"\nmode = \"sna
 const INCREMENTAL: &str = "name = \"t\"\nrelation = \"s.t\"\nmode = \"incremental\"\n";
 
 #[test]
+fn old_values_of_a_snapshot_are_kept_by_a_key_or_not_at_all() {
+    let keep = format!("{PLAIN}on_missing_column = \"keep\"\n");
+    assert!(problem(&keep).contains("`keep` of a snapshot needs `key`"), "{}", problem(&keep));
+    let kept = table(&format!("{keep}key = [\"id\"]\n")).expect("good");
+    assert_eq!(kept.on_missing_column, OnMissingColumn::Keep);
+    assert_eq!(table(PLAIN).expect("good").on_missing_column, OnMissingColumn::Stop);
+}
+
+#[test]
 fn defaults_are_those_of_the_reference() {
     let config = parse(&format!("{HEAD}[[table]]\n{PLAIN}")).expect("good");
     assert_eq!(config.project.zone.iana_name(), Some("UTC"));
@@ -240,6 +249,9 @@ fn the_rules_between_keys_are_held() {
     refused(&format!("{INCREMENTAL}watermark = \"at\"\nkey = []"), "table.key: is missing");
     refused(&format!("{INCREMENTAL}watermark = \"at\"\nkey = [\"a\", \"a\"]"), "names `a` twice");
     refused(&format!("{INCREMENTAL}watermark = \"at\"\nkey = [\"a\"]\nexclude = [\"at\"]"), "leaves out `at`");
+    let reshaped = format!("{INCREMENTAL}watermark = \"at\"\nkey = [\"a\"]\n[table.select]\nat = \"t.at at time zone 'UTC'\"");
+    let found = problem(&reshaped);
+    assert!(found.contains(": table.select: reshapes `at`") && found.contains("a name of its own"), "{found}");
     refused(&format!("{PLAIN}on_conflict = \"update\""), "only for mode `incremental`");
     refused(&format!("{PLAIN}query = \"select 1\""), "stands beside `relation`");
     refused(&format!("{PLAIN}source = \"mian\""), "did you mean `main`?");

@@ -325,7 +325,11 @@ fn a_held_watermark_does_not_stop_the_reading() {
         assert_eq!(window.is_last(progress.bound), end.is_none(), "{name}");
     }
     let hold = Progress { mode: BoundMode::Hold, ..by_xmin };
-    assert_eq!(hold.next_window(soon(low)), Window { low, high: Some(low), watermark: low }, "hold reads nothing above");
+    assert_eq!(
+        hold.next_window(soon(low)),
+        Window { low, high: Some(low), watermark: low },
+        "hold reads nothing above"
+    );
     assert!(hold.next_window(None).is_last(low));
     let free = Progress { bound: low.plus(Micros(1)), ..by_xmin };
     assert_eq!(free.begin(), low, "a bound that moves proves everything above L anew");
@@ -342,14 +346,24 @@ fn what_lies_below_a_window_is_swept_as_far_as_it_must() {
     let held = Progress { bound: low, read_high: Some(low.plus(day)), ..xmin };
     for (name, progress, clock_went_back, expected) in [
         ("by number", xmin, false, Sweep::Xmin { since: 9, back_to }),
-        ("no look-back: what is stamped -infinity", Progress { late_window: off, ..xmin }, false, Sweep::Xmin { since: 9, back_to: low }),
+        (
+            "no look-back: what is stamped -infinity",
+            Progress { late_window: off, ..xmin },
+            false,
+            Sweep::Xmin { since: 9, back_to: low },
+        ),
         ("a clock that went back", xmin, true, Sweep::Xmin { since: 9, back_to: all }),
         ("rows of any age", Progress { any_age: true, ..xmin }, false, Sweep::Xmin { since: 9, back_to: all }),
         ("nothing else finds them", Progress { look_back: true, ..table }, false, Sweep::LookBack { back_to }),
         ("the bound alone", table, false, Sweep::LookBack { back_to: low }),
         ("the bound alone, after a clock", table, true, Sweep::LookBack { back_to: all }),
         ("a held one, below L and above", held, false, Sweep::Xmin { since: 9, back_to }),
-        ("the window before has read it", Progress { look_back: true, call: Call::Next, ..table }, false, Sweep::LookBack { back_to: low }),
+        (
+            "the window before has read it",
+            Progress { look_back: true, call: Call::Next, ..table },
+            false,
+            Sweep::LookBack { back_to: low },
+        ),
     ] {
         assert_eq!(progress.sweep(progress.begin(), clock_went_back), expected, "{name}");
     }
@@ -392,7 +406,8 @@ fn values_of_release_0_1_0_are_still_read() {
         let sweep: Sweep = serde_json::from_str(text).expect(text);
         assert_eq!(serde_json::to_string(&sweep).expect("json"), text);
     }
-    let text = r#"{"watermark":"2026-01-01T00:00:00.000000Z","rule":"quiet","source_clock":"2026-01-01T00:00:00.000001Z"}"#;
+    let text =
+        r#"{"watermark":"2026-01-01T00:00:00.000000Z","rule":"quiet","source_clock":"2026-01-01T00:00:00.000001Z"}"#;
     let bound: SafeBound = serde_json::from_str(text).expect("a bound");
     assert_eq!((bound.server.as_ref(), serde_json::to_string(&bound).expect("json").as_str()), (None, text));
     let bound = bound.unproven("rows of `app.f` are written on another server".to_owned());

@@ -16,7 +16,7 @@ use super::{PgSource, catalog};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
-use crate::plan::{Extent, Isolation, Plan, not_in_force};
+use crate::plan::{Extent, Isolation, Plan, no_time_limit, not_in_force};
 use crate::schema::{Column, RelationKind, TableSchema};
 use crate::source::{ReadRequest, Reading, Snapshot, SourceIdentity, Sweep, appeared};
 use crate::watermark::Timestamp;
@@ -33,6 +33,8 @@ async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading>
     let plan = request.plan;
     let client = source.pool.take().await?;
     let guard = lock(&source.pool, &client, plan, source.lock_timeout).await?;
+    // From here on the snapshot is fixed.
+    client.batch_execute(&no_time_limit()).await.map_err(about(plan))?;
     refuse_drift(plan, &catalog::describe(&client, &plan.table).await?)?;
     let answered = identify(&client).await?;
     refuse_other_server(request, &answered, guard.as_ref())?;
@@ -246,7 +248,7 @@ impl Reading for PgReading {
                     if piece.capacity() == 0 {
                         piece.reserve(2 * PIECE_BYTES);
                     }
-                    piece.extend_from_slice(&row.map_err(sort)?);
+                    piece.extend_from_slice(&row.map_err(|error| self.client.explain(sort(error)))?);
                 }
                 None => self.sent_all = true,
             }
