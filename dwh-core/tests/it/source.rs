@@ -30,6 +30,11 @@ pub fn pg(db: &TestDb, role: &str, change: impl FnOnce(&mut SourceConfig)) -> Pg
     PgSource::new("app", &config, &Environment::default()).expect("a source")
 }
 
+/// The plan of a table as its source is now.
+pub async fn plan_of(source: &PgSource, table: &TableConfig) -> Plan {
+    Plan::new(table, source.describe(table).await.expect("described")).expect("a plan")
+}
+
 pub async fn clock(client: &Client) -> Timestamp {
     let row =
         client.query_one("select (extract(epoch from clock_timestamp()) * 1000000)::int8", &[]).await.expect("clock");
