@@ -6,6 +6,7 @@ mod crash;
 mod dry_run;
 mod first_minutes;
 mod foreign;
+mod held;
 mod init;
 mod lost_column;
 mod modes;
