@@ -30,7 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::failure::interrupted;
 use crate::plan::Plan;
 use crate::run::RunId;
-use crate::sink::{Lease, PgSink, Sink};
+use crate::sink::{Lease, PgSink, Sink, TableState};
 use crate::source::{PgSource, Source};
 
 pub use archived::GapReport;
@@ -190,11 +190,11 @@ impl Pipeline {
         }
     }
 
-    /// The plan of a table, judged against both catalogs: nothing moves before this is right.
-    pub(crate) async fn plan_table(&self, table: &TableConfig) -> Result<Plan> {
+    /// The plan of a table, judged against both catalogs and what was loaded before: nothing moves before this is right.
+    pub(crate) async fn plan_table(&self, table: &TableConfig, state: &TableState) -> Result<Plan> {
         let source = self.source(table)?;
         let (schema, bronze) = futures_util::try_join!(source.describe(table), self.sink.describe(&table.target))?;
-        let plan = Plan::new(table, schema)?;
+        let plan = Plan::new(table, schema)?.fitted(bronze.as_ref(), state.delivered());
         plan.check_bronze(bronze.as_ref())?;
         Ok(plan)
     }

@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 
 use crate::blob::{BlobKey, Folder, Manifest, read_manifest};
 use crate::chain::{self, Gap, Link, Lost, Span};
-use crate::config::TableConfig;
+use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::finite;
 use crate::pipeline::links::named_by_us;
 use crate::pipeline::{Pipeline, WindowReport};
-use crate::plan::LoadPlan;
+use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunState};
+use crate::schema::Delivered;
 use crate::sink::RunFilter;
 use crate::watermark::{Micros, Timestamp};
 
@@ -99,13 +100,25 @@ impl Pipeline {
     }
 
     /// How a CSV of any age is loaded into bronze as it is now, and the table as it is configured now.
-    pub(super) async fn load_again(&self, table: &TableConfig, manifest: &Manifest, older: bool) -> Result<LoadPlan> {
+    ///
+    /// An older CSV of an incremental table lacks columns that came later, and that takes nothing from bronze; a snapshot
+    /// replaces every row, and must not lose what `before` says was loaded.
+    pub(super) async fn load_again(
+        &self,
+        table: &TableConfig,
+        manifest: &Manifest,
+        older: bool,
+        before: Delivered<'_>,
+    ) -> Result<LoadPlan> {
         let mut load = manifest.load_plan(older).as_configured(table);
         // It was loaded before, so somebody allowed it then.
         load.allow_empty = true;
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = &bronze {
             load = load.with_types_of(bronze);
+            if table.mode == Mode::Snapshot {
+                load.missing = Missing::of(table, &load.columns, bronze, before);
+            }
         }
         load.check_columns(bronze.as_ref())?;
         Ok(load)

@@ -154,15 +154,15 @@ impl Pipeline {
         let table = work.table;
         let mut report = empty(table, work.kind, dry_run);
         (self.observer)(&Event::TableStarted { table: table.name.clone() });
-        let limit = self.settle_table(&work, &mut report, cancel).await.map_err(|error| named(error, &table.name))?;
+        let state = self.settle_table(&work, &mut report, cancel).await.map_err(|error| named(error, &table.name))?;
         if report.runs.iter().all(|run| run.error.is_none()) {
-            let pieces = if restart { Vec::new() } else { self.pieces(table).await? };
-            let range = work.range(limit, &pieces)?;
+            let pieces = if restart { Vec::new() } else { self.pieces(table, &state).await? };
+            let range = work.range(state.low(), &pieces)?;
             let (at, windows) = range.resume(&pieces);
             report.range = Some(WindowReport { from: finite(range.low), to: Some(range.end) });
             report.windows_skipped = windows;
             let done = match dry_run {
-                true => self.list_windows(table, &range, at, &mut report).await,
+                true => self.list_windows(table, &state, &range, at, &mut report).await,
                 false => self.load_windows(&work, &range, at, &mut report, cancel).await,
             };
             if let Err(error) = done {
@@ -180,7 +180,7 @@ impl Pipeline {
 
     /// The windows that earlier calls loaded, newest first, and which of them are worth something today: those that went
     /// into the very bronze table that is there (a truncate gives it another file), by the same select list.
-    async fn pieces(&self, table: &TableConfig) -> Result<Vec<Piece>> {
+    async fn pieces(&self, table: &TableConfig, state: &TableState) -> Result<Vec<Piece>> {
         let mut records = Vec::new();
         for kind in [RunKind::Backfill, RunKind::Reseed] {
             let filter = RunFilter {
@@ -195,7 +195,7 @@ impl Pipeline {
             return Ok(Vec::new());
         }
         records.sort_by_key(|record| std::cmp::Reverse(record.run_id));
-        let plan = Some(self.plan_table(table).await?.sha256());
+        let plan = Some(self.plan_table(table, state).await?.sha256());
         let bronze = self.sink.bronze_id(&table.target).await?.map(|bronze| bronze.id);
         let stands = |record: &RunRecord| bronze.is_some() && record.bronze == bronze && record.plan_sha256 == plan;
         let piece = |record: &RunRecord| {
@@ -210,13 +210,13 @@ impl Pipeline {
         Ok(records.iter().filter_map(piece).collect())
     }
 
-    /// Puts in order what an earlier run left, so that the run log tells how far it came; returns the watermark.
+    /// Puts in order what an earlier run left, so that the run log tells how far it came; returns the watermark row.
     async fn settle_table(
         &self,
         work: &Work<'_>,
         report: &mut BackfillReport,
         cancel: &CancellationToken,
-    ) -> Result<Timestamp> {
+    ) -> Result<TableState> {
         if !report.dry_run {
             self.number_above_files().await?;
         }
@@ -230,17 +230,18 @@ impl Pipeline {
             return Err(error);
         }
         lease.release().await?;
-        Ok(state.low())
+        Ok(state)
     }
 
     async fn list_windows(
         &self,
         table: &TableConfig,
+        state: &TableState,
         range: &Range,
         mut at: Timestamp,
         report: &mut BackfillReport,
     ) -> Result<()> {
-        let plan = self.plan_table(table).await?;
+        let plan = self.plan_table(table, state).await?;
         while at < range.end {
             let high = range.next(self.source(table)?.earliest(&plan, at).await?);
             report.windows.push(WindowReport { from: finite(at), to: Some(high) });
@@ -266,7 +267,7 @@ impl Pipeline {
             let mut state = lease.state().clone();
             // What was extracted since the last window is loaded before this one: it is older than what this one reads.
             self.recover_table(work.table, &mut state, &mut report.runs, cancel).await?;
-            let plan = Arc::new(self.plan_table(work.table).await?);
+            let plan = Arc::new(self.plan_table(work.table, &state).await?);
             let high = range.next(self.source(work.table)?.earliest(&plan, at).await?);
             let window = Window { low: at, high: Some(high), watermark: range.end };
             let run = self.load_window(&plan, range.kind, window, &state, cancel).await;

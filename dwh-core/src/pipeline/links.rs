@@ -89,7 +89,7 @@ pub(super) fn after(state: &TableState, manifest: &Manifest, place: Place) -> Op
         Some(BoundRule::NotDrained(open)) => Some(open.clone()),
         _ => None,
     };
-    Some(TableState {
+    let mut becomes = TableState {
         last_extracted_at: if watermark.is_finite() { Some(watermark) } else { state.last_extracted_at },
         snapshot_xmin: snapshot.map(|snapshot| snapshot.xmin),
         read_high: manifest.window.and_then(|window| window.high),
@@ -98,7 +98,9 @@ pub(super) fn after(state: &TableState, manifest: &Manifest, place: Place) -> Op
         source_clock: state.source_clock.max(manifest.bound.as_ref().map(|bound| bound.source_clock)),
         undrained,
         ..state.clone()
-    })
+    };
+    becomes.note_columns(&manifest.columns);
+    Some(becomes)
 }
 
 impl Pipeline {

@@ -13,7 +13,7 @@ use crate::pipeline::describe::{describe_manifest, describe_record};
 use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
 use crate::pipeline::links::{after, identity, must_serve};
 use crate::pipeline::{Event, LoadParams, Pipeline, TableRun};
-use crate::plan::LoadPlan;
+use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunState};
 use crate::sink::{Commit, LogEntry, RunRecord, TableState};
 
@@ -188,13 +188,12 @@ impl Pipeline {
         self.enter_loading(manifest, record).await?;
         run.status = RunState::Loading;
         describe_manifest(run, manifest, Some(self.address(csv)));
-        let (load, place) = self.plan_manifest(table, state, manifest).await?;
+        let (load, place, becomes) = self.plan_manifest(table, state, manifest).await?;
         let bytes = self.open_csv(csv, manifest).await?;
         let staged = tokio::select! {
             staged = self.sink.stage(&load, bytes) => staged?,
             () = cancel.cancelled() => return Err(interrupted()),
         };
-        let becomes = after(state, manifest, place);
         let commit = Commit::of(record.run_id, Some(manifest.rows), state.clone()).becoming(becomes);
         *state = self.commit(staged, commit, run).await?;
         if place == Place::Superseded {
@@ -211,20 +210,28 @@ impl Pipeline {
         Ok(())
     }
 
-    /// How a complete CSV is loaded on top of `state`, and what that means for the table.
+    /// How a complete CSV is loaded on top of `state`, what that means for the table, and its watermark row afterwards if
+    /// that moves.
     async fn plan_manifest(
         &self,
         table: &TableConfig,
         state: &TableState,
         manifest: &Manifest,
-    ) -> Result<(LoadPlan, Place)> {
+    ) -> Result<(LoadPlan, Place, Option<TableState>)> {
         must_serve(table, manifest)?;
         let place = Standing::from(state).place(&Link::from(manifest));
         let mut load = manifest.load_plan(place.older()).as_configured(table);
         load.allow_empty = table.allow_empty || self.allow_empty;
         let bronze = self.sink.describe(&load.target).await?;
+        let mut becomes = after(state, manifest, place);
+        if let Some(bronze) = bronze.as_ref().filter(|_| becomes.is_some()) {
+            load.missing = Missing::of(table, &load.columns, bronze, state.delivered());
+        }
         load.check_columns(bronze.as_ref())?;
-        Ok((load, place))
+        if let Some(becomes) = &mut becomes {
+            becomes.note_columns(&load.missing.kept);
+        }
+        Ok((load, place, becomes))
     }
 
     /// Brings the run log to `loading` from wherever the run stopped.

@@ -19,6 +19,7 @@ use crate::pipeline::report::one_code;
 use crate::pipeline::{ErrorReport, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
+use crate::schema::Delivered;
 use crate::sink::{Commit, LogEntry, TableState};
 use crate::watermark::Timestamp;
 
@@ -220,7 +221,7 @@ impl Pipeline {
             self.sink.log(LogEntry::Loading { run_id, upload: None }).await?;
             run.status = RunState::Loading;
             let place = Standing::from(&*state).place_across_gap(&Link::from(manifest));
-            let load = self.load_again(&archive.table, manifest, place.older()).await?;
+            let load = self.load_again(&archive.table, manifest, place.older(), Delivered::Nothing).await?;
             let bytes = self.open_csv(csv, manifest).await?;
             let staged = tokio::select! {
                 staged = self.sink.stage(&load, bytes) => staged?,

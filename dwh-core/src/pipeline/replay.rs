@@ -216,7 +216,7 @@ impl Pipeline {
         run.status = RunState::Loading;
         // The newest snapshot replaces whatever bronze holds, unless that is newer; of rows, none that is there is.
         let place = Standing::from(&*state).place_again(&Link::from(manifest));
-        let load = self.load_again(table, manifest, place.older()).await?;
+        let load = self.load_again(table, manifest, place.older(), state.delivered()).await?;
         let bytes = self.open_csv(csv, manifest).await?;
         let staged = tokio::select! {
             staged = self.sink.stage(&load, bytes) => staged?,

@@ -145,7 +145,7 @@ impl Pipeline {
         let prepared = async {
             self.recover_table(table, state, runs, cancel).await?;
             self.may_begin(table, state).await?;
-            self.plan_table(table).await.map(Arc::new)
+            self.plan_or_warn(table, state).await
         };
         let error = match prepared.await {
             Ok(plan) => return Ok(plan),
@@ -352,7 +352,11 @@ impl Pipeline {
         if !slice.kind.moves_watermark() {
             run.watermark = finite(state.low());
         }
-        let commit = Commit::of(run_id, Some(extracted.manifest.rows), slice.state).becoming(extracted.becomes);
+        let mut becomes = extracted.becomes;
+        if let Some(becomes) = &mut becomes {
+            becomes.note_columns(&slice.plan.missing.kept);
+        }
+        let commit = Commit::of(run_id, Some(extracted.manifest.rows), slice.state).becoming(becomes);
         *state = self.commit(staged, commit, run).await?;
         if extracted.stored {
             let started = Instant::now();
@@ -406,6 +410,15 @@ impl Pipeline {
         }
     }
 
+    /// The plan of a table, with a word about columns that lose their values.
+    async fn plan_or_warn(&self, table: &TableConfig, state: &TableState) -> Result<Arc<Plan>> {
+        let plan = self.plan_table(table, state).await?;
+        if let Some(warning) = plan.missing.warning(table) {
+            self.warn(&table.name, &warning);
+        }
+        Ok(Arc::new(plan))
+    }
+
     /// A run that cannot begin, as a failed one in the log.
     async fn log_unbegun(&self, run: &mut TableRun, error: &Error) {
         if error.kind() == ErrorKind::Interrupted {
@@ -435,7 +448,7 @@ impl Pipeline {
         let prepared = async {
             self.fail_dead_extracts(table, lease.state()).await?;
             self.may_begin(table, lease.state()).await?;
-            self.plan_table(table).await.map(Arc::new)
+            self.plan_or_warn(table, lease.state()).await
         };
         let plan = match prepared.await {
             Ok(plan) => plan,

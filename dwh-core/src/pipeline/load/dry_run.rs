@@ -10,7 +10,6 @@ use crate::dialect::{HeaderGate, Tally};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{describe_manifest, describe_record};
 use crate::pipeline::failure::{named, with_way_out};
-use crate::pipeline::links::after;
 use crate::pipeline::{LoadParams, Pipeline, TableRun, WindowReport};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
@@ -105,9 +104,9 @@ impl Pipeline {
                 run.run_id = Some(record.run_id);
                 run.status = RunState::Loading;
                 describe_manifest(run, &manifest, Some(self.address(&manifest.csv)));
-                let (load, place) = self.plan_manifest(table, state, &manifest).await?;
+                let (load, _, becomes) = self.plan_manifest(table, state, &manifest).await?;
                 self.read_through(&load, &manifest).await?;
-                run.watermark = after(state, &manifest, place).and_then(|becomes| becomes.last_extracted_at);
+                run.watermark = becomes.and_then(|becomes| becomes.last_extracted_at);
                 let report = self.load_report(table, csv, run, LoadStep::Load, true, Some(record.status));
                 Ok(LoadPlanReport { load_sql: load.statements(), ..report })
             }
