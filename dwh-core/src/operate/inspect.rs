@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Mode, TableConfig};
 use crate::error::Result;
 use crate::migrate;
-use crate::pipeline::run::finite;
+use crate::pipeline::describe::finite;
 use crate::pipeline::{ErrorReport, Pipeline, WindowReport};
 use crate::plan::Plan;
 use crate::sink::TableState;
@@ -84,7 +84,7 @@ impl Pipeline {
     async fn plan_one(&self, table: &TableConfig) -> PlanReport {
         let mut report = self.empty_plan(table);
         if let Err(error) = self.fill_plan(table, &mut report).await {
-            report.error = Some((&crate::pipeline::run::named(error, &table.name)).into());
+            report.error = Some((&crate::pipeline::failure::named(error, &table.name)).into());
         }
         report
     }
@@ -171,7 +171,7 @@ impl Pipeline {
         let mut plans = Vec::new();
         for table in self.config.select(tables)? {
             let schema = self.source(table)?.describe(table).await;
-            plans.push(Plan::new(table, schema.map_err(|error| crate::pipeline::run::named(error, &table.name))?)?);
+            plans.push(Plan::new(table, schema.map_err(|error| crate::pipeline::failure::named(error, &table.name))?)?);
         }
         Ok(plans)
     }
