@@ -1,6 +1,8 @@
 //! The pipeline: the only place that knows source, blob store and sink together.
 
+mod anew;
 mod backfill;
+pub(crate) mod belongs;
 mod by_hand;
 mod load;
 mod prune;
@@ -91,6 +93,9 @@ pub struct RunRequest {
     pub wait: bool,
     /// Let a snapshot of no rows replace rows.
     pub allow_empty: bool,
+    /// Go on though the source is another server than before: the same database, moved. Of a table that is read whole it
+    /// may be another database, too.
+    pub accept_source: bool,
 }
 
 impl RunRequest {
@@ -112,6 +117,7 @@ pub struct Pipeline {
     pub(crate) layout: Layout,
     pub(crate) observer: Observer,
     allow_empty: bool,
+    accept_source: bool,
 }
 
 impl fmt::Debug for Pipeline {
@@ -145,7 +151,16 @@ impl Pipeline {
         sink: Arc<dyn Sink>,
     ) -> Self {
         let layout = Layout { project: config.project.name.clone(), zone: config.project.zone.clone() };
-        Self { config: Arc::new(config), sources, blobs, sink, layout, observer: Arc::new(|_| {}), allow_empty: false }
+        Self {
+            config: Arc::new(config),
+            sources,
+            blobs,
+            sink,
+            layout,
+            observer: Arc::new(|_| {}),
+            allow_empty: false,
+            accept_source: false,
+        }
     }
 
     /// The same pipeline, telling `observer` what happens.
@@ -184,6 +199,9 @@ impl Pipeline {
     /// The plan of a table, judged against both catalogs and what was loaded before: nothing moves before this is right.
     pub(crate) async fn plan_table(&self, table: &TableConfig, state: &TableState) -> Result<Plan> {
         let source = self.source(table)?;
+        if let Some(identity) = source.identity().await? {
+            self.judge_source(table, state, &identity)?;
+        }
         let (schema, bronze) = futures_util::try_join!(source.describe(table), self.sink.describe(&table.target))?;
         let plan = Plan::new(table, schema)?.fitted(bronze.as_ref(), state.delivered());
         plan.check_bronze(bronze.as_ref())?;

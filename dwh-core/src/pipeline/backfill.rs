@@ -87,6 +87,18 @@ pub struct BackfillReport {
 }
 
 impl BackfillReport {
+    pub(super) fn empty(table: &TableConfig, kind: RunKind, dry_run: bool) -> Self {
+        Self {
+            table: table.name.clone(),
+            kind,
+            dry_run,
+            range: None,
+            windows_skipped: 0,
+            windows: Vec::new(),
+            runs: Vec::new(),
+        }
+    }
+
     /// 0 if every run went well; otherwise the code of the one that did not.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -172,10 +184,20 @@ impl Pipeline {
 
     /// Reads all history up to the watermark again, as [`Pipeline::backfill`] does; a snapshot table is run.
     ///
+    /// A table whose watermark was read for something else, or whose bronze table lost what was loaded, begins anew: the
+    /// watermark goes back to the seed, and ordinary runs follow.
+    ///
     /// # Errors
     /// As [`Pipeline::backfill`]; `Config` for an scd table, whose history is not at the source.
     pub async fn reseed(&self, request: &ReseedRequest, cancel: &CancellationToken) -> Result<BackfillReport> {
         let table = self.config.table(&request.table)?;
+        if table.mode == Mode::Scd {
+            return Err(whole(table));
+        }
+        let anew = self.reseed_anew(table, request, cancel).await.map_err(|error| named(error, &table.name))?;
+        if let Some(report) = anew {
+            return Ok(report);
+        }
         match table.mode {
             Mode::Incremental => {
                 let low = Timestamp::NEG_INFINITY;
@@ -183,7 +205,7 @@ impl Pipeline {
                 self.read_again(work, request.restart, request.dry_run, cancel).await
             }
             Mode::Snapshot => {
-                let mut report = empty(table, RunKind::Run, request.dry_run);
+                let mut report = BackfillReport::empty(table, RunKind::Run, request.dry_run);
                 if !request.dry_run {
                     report.runs = self.run_table(table, request.wait, cancel).await;
                 }
@@ -201,7 +223,7 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<BackfillReport> {
         let table = work.table;
-        let mut report = empty(table, work.kind, dry_run);
+        let mut report = BackfillReport::empty(table, work.kind, dry_run);
         (self.observer)(&Event::TableStarted { table: table.name.clone() });
         let state = self.settle_table(&work, &mut report, cancel).await.map_err(|error| named(error, &table.name))?;
         let limit = state.low();
@@ -243,6 +265,7 @@ impl Pipeline {
     ) -> Result<TableState> {
         let lease = self.lease(work.table, work.wait, cancel).await?;
         let mut state = lease.state().clone();
+        self.judge(work.table, &state).await?;
         if !report.dry_run
             && let Err(error) = self.recover_table(work.table, &mut state, &mut report.runs, cancel).await
             // A load that failed is in the report.
@@ -365,18 +388,6 @@ impl Work<'_> {
             _ => unfinished_end(self.low, limit, log).unwrap_or(limit),
         };
         Ok(Range { kind: self.kind, low: self.low, end, window: self.table.window })
-    }
-}
-
-fn empty(table: &TableConfig, kind: RunKind, dry_run: bool) -> BackfillReport {
-    BackfillReport {
-        table: table.name.clone(),
-        kind,
-        dry_run,
-        range: None,
-        windows_skipped: 0,
-        windows: Vec::new(),
-        runs: Vec::new(),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::blob::transform::{decode, verified};
 use crate::blob::{BlobKey, ByteStream, Folder, Manifest, archive, read_manifest};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::belongs::origin_of;
 use crate::pipeline::run::{describe_manifest, failed, named};
 use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{Event, LoadParams, Pipeline, TableRun};
@@ -145,6 +146,7 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<()> {
         check_manifest(table, manifest, record)?;
+        self.judge_csv(table, state, manifest).await?;
         self.enter_loading(manifest, record).await?;
         run.status = RunState::Loading;
         describe_manifest(run, manifest, Some(self.address(&manifest.csv)));
@@ -182,6 +184,9 @@ impl Pipeline {
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = bronze.as_ref().filter(|_| becomes.is_some()) {
             load.missing = Missing::of(table, &load.columns, bronze, state.delivered());
+            if load.carries_over() {
+                load.key.clone_from(&table.key);
+            }
         }
         load.check_columns(bronze.as_ref())?;
         if let Some(becomes) = &mut becomes {
@@ -280,6 +285,7 @@ pub(super) fn after(state: &TableState, manifest: &Manifest) -> TableState {
         _ => None,
     };
     let mut becomes = TableState {
+        origin: origin_of(manifest).or_else(|| state.origin.clone()),
         last_extracted_at: if watermark.is_finite() { Some(watermark) } else { state.last_extracted_at },
         snapshot_xmin: snapshot.map(|snapshot| snapshot.xmin),
         read_high: high,

@@ -221,6 +221,9 @@ impl Pipeline {
             load = load.with_types_of(bronze);
             if manifest.mode == Mode::Snapshot {
                 load.missing = Missing::of(table, &load.columns, bronze, before);
+                if load.carries_over() {
+                    load.key.clone_from(&table.key);
+                }
             }
         }
         load.check_columns(bronze.as_ref())?;

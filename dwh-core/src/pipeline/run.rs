@@ -27,7 +27,7 @@ impl Pipeline {
         let tables: Vec<TableConfig> = self.config.select(&request.tables)?.into_iter().cloned().collect();
         let jobs = request.jobs.unwrap_or(self.config.target.connections).max(1);
         let mut this = self.clone();
-        this.allow_empty = request.allow_empty;
+        (this.allow_empty, this.accept_source) = (request.allow_empty, request.accept_source);
         let mut work = futures_util::stream::iter(tables)
             .map(|table| {
                 let (this, cancel, wait) = (this.clone(), cancel.clone(), request.wait);
@@ -78,6 +78,7 @@ impl Pipeline {
         }
         let lease = self.lease(table, wait, cancel).await?;
         let mut state = lease.state().clone();
+        self.judge(table, &state).await?;
         self.recover_table(table, &mut state, runs, cancel).await?;
         self.may_begin(table, &state).await?;
         let mut run = TableRun::new(&table.name, table.mode);
@@ -398,6 +399,7 @@ impl Pipeline {
     pub async fn extract(&self, table: &str, wait: bool, cancel: &CancellationToken) -> Result<LoadParams> {
         let table = self.config.table(table)?;
         let lease = self.lease(table, wait, cancel).await?;
+        self.judge(table, lease.state()).await?;
         self.fail_dead_extracts(table, lease.state()).await?;
         self.may_begin(table, lease.state()).await.map_err(|error| named(error, &table.name))?;
         let mut run = TableRun::new(&table.name, table.mode);
