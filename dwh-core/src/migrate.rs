@@ -60,6 +60,29 @@ pub struct MigrateReport {
     pub tables_created: Vec<String>,
     /// Bronze tables that were there already; they are left as they are.
     pub tables_present: Vec<String>,
+    /// Tables whose watermarks cannot be used: they belong to something else, or bronze lost what was loaded.
+    #[serde(default)]
+    pub conflicts: Vec<MigrateConflict>,
+}
+
+/// A table whose watermark cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
+pub struct MigrateConflict {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// What is wrong, one line.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl MigrateReport {
+    /// 0 if runs may begin; 4 if a table's watermark cannot be used.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        if self.conflicts.is_empty() { 0 } else { ErrorKind::Contract.row().exit_code }
+    }
 }
 
 /// The migrations, in their order, with the names of `target`.

@@ -97,6 +97,10 @@ impl Show for MigrateReport {
         let (applied, created) = (self.applied.len(), self.tables_created.len());
         let (applied, created) = (human::many(applied, "migration"), human::many(created, "table"));
         let to_be = if self.dry_run { "to be " } else { "" };
-        text + &format!("\n{applied} {to_be}applied, {created} {to_be}created\n")
+        text.push_str(&format!("\n{applied} {to_be}applied, {created} {to_be}created\n"));
+        for conflict in &self.conflicts {
+            text.push_str(&format!("\nATTENTION  {}\n  {}\n", conflict.message, conflict.hint.replace('\n', "\n  ")));
+        }
+        text
     }
 }

@@ -7,6 +7,7 @@ use crate::chain::{Compression, CsvName, Link, Place, Reads, RunIdentity, Standi
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
+use crate::pipeline::belongs::origin_of;
 use crate::run::RunKind;
 use crate::sink::{RunRecord, TableState, Upload};
 use crate::watermark::{BoundRule, Timestamp, Window};
@@ -90,6 +91,7 @@ pub(super) fn after(state: &TableState, manifest: &Manifest, place: Place) -> Op
         _ => None,
     };
     let mut becomes = TableState {
+        origin: origin_of(manifest).or_else(|| state.origin.clone()),
         last_extracted_at: if watermark.is_finite() { Some(watermark) } else { state.last_extracted_at },
         snapshot_xmin: snapshot.map(|snapshot| snapshot.xmin),
         read_high: manifest.window.and_then(|window| window.high),

@@ -28,7 +28,7 @@ impl Pipeline {
         let tables: Vec<TableConfig> = self.config.select(&request.tables)?.into_iter().cloned().collect();
         let jobs = request.jobs.unwrap_or(self.config.target.connections).max(1);
         let mut this = self.clone();
-        this.allow_empty = request.allow_empty;
+        (this.allow_empty, this.accept_source) = (request.allow_empty, request.accept_source);
         let numbered = Arc::new(self.number_above_files().await);
         let mut work = futures_util::stream::iter(tables)
             .map(|table| {
@@ -143,6 +143,7 @@ impl Pipeline {
     ) -> Result<Arc<Plan>> {
         let begun = runs.len();
         let prepared = async {
+            self.judge(table, state).await?;
             self.recover_table(table, state, runs, cancel).await?;
             self.may_begin(table, state).await?;
             self.plan_or_warn(table, state).await
@@ -446,6 +447,7 @@ impl Pipeline {
         let lease = self.lease(table, wait, cancel).await?;
         let mut run = TableRun::new(&table.name, table.mode);
         let prepared = async {
+            self.judge(table, lease.state()).await?;
             self.fail_dead_extracts(table, lease.state()).await?;
             self.may_begin(table, lease.state()).await?;
             self.plan_or_warn(table, lease.state()).await

@@ -12,6 +12,7 @@ use crate::chain::{Before, Link, Standing};
 use crate::config::Mode;
 use crate::dialect::Tally;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::belongs::relation_of;
 use crate::pipeline::failure::interrupted;
 use crate::pipeline::links::after;
 use crate::pipeline::{Event, Pipeline, TableRun};
@@ -145,6 +146,8 @@ impl Pipeline {
             run_started_at: slice.record.run_started_at,
         };
         let reading = source.read(request(slice.sweep)).await?;
+        // The plan may have been made on another server: nothing of this one may get into a file, let alone into bronze.
+        self.judge_source(&slice.plan.table, &slice.state, &reading.snapshot().identity)?;
         let Sweep::Xmin { since, back_to } = slice.sweep else { return Ok(reading) };
         if same_history(&slice.state, reading.snapshot(), since) {
             return Ok(reading);
@@ -216,6 +219,7 @@ impl Pipeline {
             columns: slice.plan.delivered(),
             key: table.key.clone(),
             on_conflict: table.on_conflict,
+            relation: Some(relation_of(table)),
             watermark_column: table.watermark.clone(),
             query: slice.query(reading),
             window: slice.window.map(|window| Window { high: reading.high, ..window }),

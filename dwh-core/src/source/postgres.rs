@@ -20,7 +20,7 @@ use crate::connect::{Connector, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Plan;
 use crate::schema::{RelationKind, TableRef, TableSchema, quote_ident};
-use crate::source::{BoundRequest, ReadRequest, Reading, Source};
+use crate::source::{BoundRequest, ReadRequest, Reading, Source, SourceIdentity};
 use crate::watermark::{Micros, SafeBound, Timestamp};
 
 use pool::Pool;
@@ -85,6 +85,13 @@ impl PgSource {
 
 #[async_trait]
 impl Source for PgSource {
+    async fn identity(&self) -> Result<Option<SourceIdentity>> {
+        let client = self.pool.take().await?;
+        let found = identity::identity(&client).await?;
+        client.give_back();
+        Ok(Some(found))
+    }
+
     async fn describe(&self, table: &TableConfig) -> Result<TableSchema> {
         let client = self.pool.take().await?;
         let begin = self.begin();

@@ -104,6 +104,7 @@ class MigrateReport(_Report):
     present: list[str]
     tables_created: list[str]
     tables_present: list[str]
+    conflicts: list[dict[str, str]]
 
 @final
 class PlanReport(_Report):
@@ -330,6 +331,7 @@ class Pipeline:
         jobs: Optional[int] = None,
         wait: bool = False,
         allow_empty: bool = False,
+        accept_source: bool = False,
     ) -> RunReport:
         """Extract, load and archive the tables that match; all of them if none is named.
 
@@ -452,6 +454,7 @@ class AsyncPipeline:
         jobs: Optional[int] = None,
         wait: bool = False,
         allow_empty: bool = False,
+        accept_source: bool = False,
     ) -> RunReport: ...
     async def run_details(self, run_id: int) -> RunDetails: ...
     async def runs(
