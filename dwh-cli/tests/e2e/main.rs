@@ -9,6 +9,7 @@ mod foreign;
 mod init;
 mod modes;
 mod names;
+mod newer;
 mod pgbouncer;
 mod prune;
 mod rebuild;
