@@ -4,6 +4,7 @@ mod compare;
 mod ddl;
 mod extract;
 mod load;
+mod session;
 
 use serde::Serialize;
 
@@ -16,6 +17,8 @@ pub(crate) use compare::{Compared, Cut, End, NO_BUCKET, bucket_span};
 pub use ddl::{bronze_ddl, missing_extension_hint};
 pub(crate) use extract::from_sql;
 pub use load::LoadPlan;
+pub(crate) use session::not_in_force;
+pub use session::{Isolation, opening, session_settings};
 
 /// The column that dates the copies of an scd table.
 pub const UPLOADED_AT: &str = "_uploaded_at";

@@ -3,6 +3,7 @@
 mod backfill;
 mod check;
 mod crash;
+mod defaults;
 mod dry_run;
 mod first_minutes;
 mod foreign;
@@ -24,4 +25,5 @@ mod states;
 mod status;
 mod support;
 mod types;
+mod upgrade;
 mod verify;
