@@ -4,6 +4,7 @@ mod compare;
 mod ddl;
 mod extract;
 mod load;
+mod missing;
 mod session;
 
 use serde::Serialize;
@@ -17,8 +18,8 @@ pub(crate) use compare::{Compared, Cut, End, NO_BUCKET, bucket_span};
 pub use ddl::{bronze_ddl, missing_extension_hint};
 pub(crate) use extract::from_sql;
 pub use load::LoadPlan;
-pub(crate) use session::not_in_force;
-pub use session::{Isolation, opening, session_settings};
+pub use missing::Missing;
+pub use session::{Isolation, opening};
 
 /// The column that dates the copies of an scd table.
 pub const UPLOADED_AT: &str = "_uploaded_at";
@@ -56,6 +57,10 @@ pub struct Plan {
     pub watermark_indexed: bool,
     /// Whether the watermark column may be NULL.
     pub watermark_nullable: bool,
+    /// Generated columns of the source that bronze does not have and never got: they are not copied.
+    pub left_out: Vec<Column>,
+    /// Columns of bronze that loads brought before and that the source has lost.
+    pub missing: Missing,
 }
 
 impl Plan {
@@ -101,6 +106,8 @@ impl Plan {
             watermark: None,
             watermark_indexed: false,
             watermark_nullable: false,
+            left_out: Vec::new(),
+            missing: Missing::default(),
         };
         if table.mode == Mode::Incremental {
             plan.set_watermark()?;
@@ -195,6 +202,7 @@ impl Plan {
             key: self.table.key.clone(),
             on_conflict: self.table.on_conflict,
             allow_empty: self.table.allow_empty,
+            missing: self.missing.clone(),
             older,
         }
     }
