@@ -5,6 +5,7 @@ mod ddl;
 mod extract;
 mod load;
 mod missing;
+mod session;
 
 use serde::Serialize;
 
@@ -18,6 +19,7 @@ pub use ddl::{bronze_ddl, missing_extension_hint};
 pub(crate) use extract::from_sql;
 pub use load::LoadPlan;
 pub use missing::Missing;
+pub use session::{Isolation, opening};
 
 /// The column that dates the copies of an scd table.
 pub const UPLOADED_AT: &str = "_uploaded_at";
