@@ -10,6 +10,7 @@ mod faults;
 mod layering;
 mod migrations;
 mod safe_bound;
+mod silence;
 mod sink;
 mod source;
 mod standby;
