@@ -4,13 +4,12 @@ use bytes::Bytes;
 use dwh_core::config::{Environment, Mode};
 use dwh_core::connect::{Connector, sort};
 use dwh_core::migrate::migrate;
-use dwh_core::run::RunState;
 use dwh_core::sink::{Commit, RunFilter, Sink};
 use dwh_core::source::{ReadRequest, Sweep};
 use dwh_core::testing::sink_contract::{contract_load, csv, load_rows, loading};
 use dwh_core::testing::{Clusters, Proxy, Server, TestDb, Way, When, Whom};
 use dwh_core::watermark::Micros;
-use dwh_core::{Error, ErrorKind, PgSink, PgSource, Plan, Secret, Source};
+use dwh_core::{Error, ErrorKind, PgSink, PgSource, Plan, RunState, Secret, Source};
 use futures_util::{StreamExt, stream};
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
@@ -39,7 +38,7 @@ async fn behind(test: &str) -> (TestDb, Proxy, Connector, Client) {
 fn assert_silent(error: &Error, began: Instant, words: &str) {
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error:?}");
     let text = error.to_string();
-    assert!(text.contains("sent nothing for 2 s") && text.contains(words), "{error:?}");
+    assert!(text.contains("sent nothing for ") && text.contains(words), "{error:?}");
     assert!(error.hint().contains("idle_timeout"), "{error:?}");
     assert!(began.elapsed() < Duration::from_secs(8), "it took {:?}", began.elapsed());
 }
@@ -60,7 +59,7 @@ async fn a_server_that_does_not_answer_is_given_up_and_not_asked_by_everyone() {
     assert!(error.to_string().starts_with("source `fleet`: 127.0.0.1:"), "{error}");
     let began = Instant::now();
     let error = connector.connect().await.expect_err("it is known to be silent");
-    assert!(error.to_string().contains("sent nothing for 2 s"), "{error}");
+    assert!(error.to_string().contains("sent nothing for "), "{error}");
     let error = sort(second.simple_query("select 1").await.expect_err("so is this one"));
     assert!(error.to_string().contains("sent nothing for"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
@@ -283,7 +282,7 @@ async fn a_commit_without_an_answer_is_proved_or_given_up() {
             load_rows(&sink, &load, &ROWS).await.expect("it is loaded now");
         }
         sink.lease(&load.table, true).await.expect("free").release().await.expect("given back");
-        db.tgt("set lock_timeout = '1s'; lock table bronze.contract_incremental in access exclusive mode").await;
+        db.tgt("begin; set local lock_timeout = '1s'; lock table bronze.contract_incremental in access exclusive mode; commit").await;
     }
 }
 
