@@ -24,6 +24,7 @@ mod replay;
 mod runbook;
 mod runs;
 mod set_aside;
+mod silence;
 mod states;
 mod status;
 mod support;
