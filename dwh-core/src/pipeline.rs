@@ -2,6 +2,7 @@
 
 mod backfill;
 mod by_hand;
+mod clock;
 mod load;
 mod prune;
 mod rebuild;

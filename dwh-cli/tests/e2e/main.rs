@@ -23,4 +23,5 @@ mod states;
 mod status;
 mod support;
 mod types;
+mod untrusted;
 mod verify;
