@@ -107,6 +107,18 @@ impl Fresh {
         dwh(self.folder.path(), &[("DWH_SOURCE_URL", &source), ("DWH_TARGET_URL", &target)], &args)
     }
 
+    /// Applies `grants.sql` as it tells: the logins by hand, then each part at its own server.
+    fn apply_grants(&self) {
+        let (of_source, of_target) = parts(&self.read("grants.sql"));
+        for (server, part) in [(&Clusters::shared().source, of_source), (&Clusters::shared().target, of_target)] {
+            let by_hand = part.lines().find_map(|line| line.strip_prefix("-- first, by hand:  ")).expect("a login");
+            let (create, _) = by_hand.split_once("  \\password").expect("two steps");
+            // The cluster has it from another test perhaps.
+            drop(server.psql_told(self.db.name(), create));
+            server.psql(self.db.name(), &part);
+        }
+    }
+
     fn read(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
@@ -234,7 +246,7 @@ async fn grants_are_enough() {
     assert!(output.stderr.contains("warning: target") && output.stderr.contains("is a superuser"), "{}", output.all());
     // Twice: it may be applied again.
     for _ in 0..2 {
-        fresh.apply_grants().await;
+        fresh.apply_grants();
     }
     let may = fresh
         .db
@@ -345,7 +357,7 @@ async fn a_database_that_it_has_never_seen_goes_through_without_an_edit() {
     let fresh = Fresh { db, folder: tempfile::tempdir().expect("folder") };
     let output = fresh.init(&[]);
     assert_eq!(output.code, 0, "{}", output.all());
-    fresh.apply_grants().await;
+    fresh.apply_grants();
     let dwh = |args: &[&str]| {
         let output = dwh(fresh.folder.path(), &[], args);
         assert_eq!(output.code, 0, "{}\n{}", output.all(), fresh.read("dwh.toml"));

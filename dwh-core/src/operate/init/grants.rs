@@ -82,7 +82,9 @@ fn target(roles: &Roles<'_>, tables: &[Taken]) -> String {
             quote_ident(name)
         ));
     }
-    text.push_str("commit;\n-- `dwh migrate` makes the rest: both schemas, the tables, and what the reader may read.\n");
+    text.push_str(
+        "commit;\n-- `dwh migrate` makes the rest: both schemas, the tables, and what the reader may read.\n",
+    );
     text
 }
 
@@ -99,7 +101,8 @@ fn login(role: &str) -> String {
     let message = quote_literal(&format!("role {name} is not there, and nothing was changed"));
     let hint = quote_literal(&format!("make it first, in psql: {create} then: \\password {name}"));
     let raise = format!("raise exception using message = {message}, hint = {hint};");
-    format!("-- first, by hand:  {0}  \\password {1}\n", in_comment(&create), in_comment(&name)) + &unless_there(role, &raise)
+    format!("-- first, by hand:  {0}  \\password {1}\n", in_comment(&create), in_comment(&name))
+        + &unless_there(role, &raise)
 }
 
 /// What no role of dwh needs.
