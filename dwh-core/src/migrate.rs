@@ -35,6 +35,7 @@ const PRINT_HINT: &str = "`dwh migrate --print-sql` prints all of it for a DBA t
 
 /// A migration with the configured names put in.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct Migration {
     /// File name.
     pub name: &'static str,
@@ -46,6 +47,7 @@ pub struct Migration {
 
 /// What [`migrate`] did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct MigrateReport {
     /// Whether nothing was done.
     #[serde(default)]
@@ -127,7 +129,7 @@ pub async fn migrate_tables(
     environment: &Environment,
     tables: &[LoadPlan],
 ) -> Result<MigrateReport> {
-    let mut client = Connector::new("target", &target.url, environment)?.connect().await?;
+    let mut client = Connector::to_target(target, environment)?.connect().await?;
     let done = make_all(&mut client, target, tables).await;
     owner::explained(&client, target, tables, done).await
 }

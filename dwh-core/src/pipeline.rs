@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::transfer::interrupted;
 use crate::plan::Plan;
 use crate::run::RunId;
-use crate::sink::{Lease, PgSink, Sink};
+use crate::sink::{Lease, PgSink, Sink, TableState};
 use crate::source::{PgSource, Source};
 
 pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
@@ -82,6 +82,7 @@ pub type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// What `run` is asked for.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct RunRequest {
     /// Globs over table names; empty: all tables.
     pub tables: Vec<String>,
@@ -93,8 +94,17 @@ pub struct RunRequest {
     pub allow_empty: bool,
 }
 
+impl RunRequest {
+    /// A run of the tables that match; empty: of all.
+    #[must_use]
+    pub fn new(tables: Vec<String>) -> Self {
+        Self { tables, ..Self::default() }
+    }
+}
+
 /// The engine: verbs over a configuration, a source or several, a blob store and a sink.
 #[derive(Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct Pipeline {
     pub(crate) config: Arc<Config>,
     sources: BTreeMap<String, Arc<dyn Source>>,
@@ -172,11 +182,11 @@ impl Pipeline {
         }
     }
 
-    /// The plan of a table, judged against both catalogs: nothing moves before this is right.
-    pub(crate) async fn plan_table(&self, table: &TableConfig) -> Result<Plan> {
+    /// The plan of a table, judged against both catalogs and what was loaded before: nothing moves before this is right.
+    pub(crate) async fn plan_table(&self, table: &TableConfig, state: &TableState) -> Result<Plan> {
         let source = self.source(table)?;
         let (schema, bronze) = futures_util::try_join!(source.describe(table), self.sink.describe(&table.target))?;
-        let plan = Plan::new(table, schema)?;
+        let plan = Plan::new(table, schema)?.fitted(bronze.as_ref(), state.delivered());
         plan.check_bronze(bronze.as_ref())?;
         Ok(plan)
     }

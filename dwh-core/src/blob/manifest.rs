@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::blob::BlobKey;
 use crate::config::{Compression, Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::LoadPlan;
+use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunKind};
 use crate::schema::{Column, TableRef};
 use crate::source::{Snapshot, Sweep};
@@ -138,9 +138,9 @@ impl Manifest {
         manifest.check(key).map(|()| manifest)
     }
 
-    /// How its CSV is loaded. `replay`: it may be older than what bronze holds.
+    /// How its CSV is loaded. `older`: bronze may hold rows of a newer snapshot.
     #[must_use]
-    pub fn load_plan(&self, replay: bool) -> LoadPlan {
+    pub fn load_plan(&self, older: bool) -> LoadPlan {
         LoadPlan {
             table: self.table.clone(),
             target: self.target.clone(),
@@ -148,9 +148,9 @@ impl Manifest {
             columns: self.columns.clone(),
             key: self.key.clone(),
             on_conflict: self.on_conflict,
-            watermark_column: self.watermark_column.clone(),
             allow_empty: false,
-            replay,
+            missing: Missing::default(),
+            older,
         }
     }
 

@@ -29,6 +29,7 @@ use end::{Session, Sum};
 
 /// What `verify` is asked for.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct VerifyRequest {
     /// Globs over table names; empty: all tables.
     pub tables: Vec<String>,
@@ -40,6 +41,14 @@ pub struct VerifyRequest {
     pub limit: usize,
     /// Read the files in `processed/` too.
     pub blobs: bool,
+}
+
+impl VerifyRequest {
+    /// All rows of the tables that match are compared.
+    #[must_use]
+    pub fn new(tables: Vec<String>) -> Self {
+        Self { tables, ..Self::default() }
+    }
 }
 
 impl Default for VerifyRequest {
@@ -74,6 +83,7 @@ impl Difference {
 
 /// A row that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct KeyDifference {
     /// How.
     pub difference: Difference,
@@ -85,6 +95,7 @@ pub struct KeyDifference {
 
 /// One table of `verify`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct TableVerify {
     /// The table's name in the configuration.
     pub table: String,
@@ -166,6 +177,7 @@ impl TableVerify {
 
 /// What `verify` found.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct VerifyReport {
     /// One entry a table.
     pub tables: Vec<TableVerify>,
@@ -213,14 +225,14 @@ impl Pipeline {
     }
 
     async fn compare(&self, table: &TableConfig, request: &VerifyRequest, found: &mut TableVerify) -> Result<()> {
-        let plan = self.plan_table(table).await?;
+        let (source, target) = self.sessions(table).await?;
+        // Before both snapshots: what is loaded meanwhile lies above it.
+        let state = target.state(&self.config.target.control_schema).await?;
+        let plan = self.plan_table(table, &state).await?;
         let bronze = self.sink.describe(&table.target).await?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("bronze has no table {}", table.target))
                 .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration")
         })?;
-        let (source, target) = self.sessions(table).await?;
-        // Before both snapshots: what is loaded meanwhile lies above it.
-        let state = target.state(&self.config.target.control_schema).await?;
         found.loaded_at = state.last_loaded_at;
         let cut = (table.mode == Mode::Incremental).then(|| Cut {
             low: request.since.unwrap_or(Timestamp::NEG_INFINITY),
@@ -245,8 +257,9 @@ impl Pipeline {
             Error::new(ErrorKind::Config, format!("there is no source `{}`", table.source))
                 .with_hint("add `[source.NAME]`, or name one that is there")
         })?;
-        let source = Connector::new(&table.source, &source.url, environment)?;
-        let target = Connector::new("target", &self.config.target.url, environment)?;
+        let source =
+            Connector::patient(&format!("source `{}`", table.source), &source.url, environment, source.idle_timeout)?;
+        let target = Connector::to_target(&self.config.target, environment)?;
         futures_util::try_join!(Session::open(&source, &table.name), Session::open(&target, &table.name))
     }
 }

@@ -11,9 +11,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::run::{describe_manifest, failed, named};
 use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{Event, LoadParams, Pipeline, TableRun};
-use crate::plan::LoadPlan;
+use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunState};
-use crate::sink::{Advance, LogEntry, RunFilter, RunRecord, TableState, Upload};
+use crate::sink::{Commit, LogEntry, RunFilter, RunRecord, TableState, Upload};
 use crate::watermark::{BoundRule, Timestamp};
 
 pub use dry_run::{LoadPlanReport, LoadStep};
@@ -154,11 +154,8 @@ impl Pipeline {
             staged = self.sink.stage(&load, csv) => staged?,
             () = cancel.cancelled() => return Err(interrupted()),
         };
-        let advance = becomes.clone().map(|becomes| Advance { expected: state.clone(), becomes });
-        self.commit(staged, record.run_id, manifest.rows, advance, run).await?;
-        if let Some(becomes) = becomes {
-            *state = TableState { last_run_id: Some(record.run_id), ..becomes };
-        }
+        let commit = Commit::of(record.run_id, Some(manifest.rows), state.clone()).becoming(becomes);
+        *state = self.commit(staged, commit, run).await?;
         let moved = archive(self.blobs.as_ref(), &self.layout, manifest).await?;
         run.csv_path = Some(self.address(&moved.csv));
         Ok(())
@@ -171,7 +168,7 @@ impl Pipeline {
         state: &TableState,
         manifest: &Manifest,
     ) -> Result<(LoadPlan, Option<TableState>)> {
-        let becomes = follows(state, manifest);
+        let mut becomes = follows(state, manifest);
         if becomes.is_none() && manifest.mode != Mode::Incremental {
             return Err(Error::new(
                 ErrorKind::Data,
@@ -179,11 +176,17 @@ impl Pipeline {
             )
             .with_hint("nothing was loaded: the newer copy stays"));
         }
-        let mut load = manifest.load_plan(becomes.is_none());
+        let mut load = manifest.load_plan(state.is_newer_than(manifest.run_id));
         load.target.clone_from(&table.target);
         load.allow_empty = table.allow_empty || self.allow_empty;
         let bronze = self.sink.describe(&load.target).await?;
+        if let Some(bronze) = bronze.as_ref().filter(|_| becomes.is_some()) {
+            load.missing = Missing::of(table, &load.columns, bronze, state.delivered());
+        }
         load.check_columns(bronze.as_ref())?;
+        if let Some(becomes) = &mut becomes {
+            becomes.note_columns(&load.missing.kept);
+        }
         Ok((load, becomes))
     }
 
@@ -211,7 +214,7 @@ impl Pipeline {
             }
             RunState::Uploaded | RunState::Failed | RunState::Loaded => {}
         }
-        self.sink.log(LogEntry::Loading { run_id }).await.map(drop)
+        self.sink.log(LogEntry::Loading { run_id, upload: None }).await.map(drop)
     }
 
     /// The CSV of a manifest, unpacked, ending in an error unless every byte is the one that was written.
@@ -276,7 +279,7 @@ pub(super) fn after(state: &TableState, manifest: &Manifest) -> TableState {
         Some(BoundRule::NotDrained(open)) => Some(open.clone()),
         _ => None,
     };
-    TableState {
+    let mut becomes = TableState {
         last_extracted_at: if watermark.is_finite() { Some(watermark) } else { state.last_extracted_at },
         snapshot_xmin: snapshot.map(|snapshot| snapshot.xmin),
         read_high: high,
@@ -285,7 +288,9 @@ pub(super) fn after(state: &TableState, manifest: &Manifest) -> TableState {
         source_clock: state.source_clock.max(manifest.bound.as_ref().map(|bound| bound.source_clock)),
         undrained,
         ..state.clone()
-    }
+    };
+    becomes.note_columns(&manifest.columns);
+    becomes
 }
 
 /// A manifest comes from outside: it must be about this table, and the run log's word goes before its own.

@@ -5,22 +5,24 @@ use crate::plan::{Plan, PlanColumn, UPLOADED_AT};
 use crate::schema::{Column, TableSchema, TypeName, quote_ident, quote_literal};
 use crate::watermark::{Sweep, Timestamp, WatermarkKind};
 
-/// The columns of the CSV: those of the table that are not generated or excluded, with `select` applied, then the
-/// additional ones of `select` (a source describes both with the types of their expressions), then `_uploaded_at` for
-/// scd tables.
+/// The columns of the CSV: those of the table that are not excluded, with `select` applied, then the additional ones of
+/// `select` (a source describes both with the types of their expressions), then `_uploaded_at` for scd tables.
+///
+/// What the source computes is delivered as a plain value.
 pub(super) fn columns(table: &TableConfig, source: &TableSchema) -> Vec<PlanColumn> {
     // No row under a NULL is ever found again, so bronze refuses it, also where the source cannot promise it (a view).
     let keyed = |name: &String| table.mode == Mode::Incremental && table.key.contains(name);
     let mut columns: Vec<PlanColumn> = source
         .columns
         .iter()
-        .filter(|column| !column.generated && !table.exclude.contains(&column.name))
+        .filter(|column| !table.exclude.contains(&column.name))
         .map(|column| {
             let expression = match table.select.get(&column.name) {
                 Some(expression) => format!("({expression}\n)"),
                 None => expression(column, table.geometry),
             };
-            let column = Column { not_null: column.not_null || keyed(&column.name), ..column.clone() };
+            let not_null = column.not_null || keyed(&column.name);
+            let column = Column { not_null, generated: false, ..column.clone() };
             PlanColumn { column, expression }
         })
         .collect();

@@ -10,13 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
 
 use crate::blob::ByteStream;
+use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::BronzeId;
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{TableRef, TableSchema};
 use crate::sink::{
-    Accounting, Commit, Glance, Lease, LeaseHolder, LogEntry, Restore, RunFilter, RunRecord, Sink, Staged, TableGlance,
-    TableState,
+    Accounting, BronzeState, Commit, Committed, Glance, Lease, LeaseHolder, LogEntry, Restore, RunFilter, RunRecord,
+    Sink, Staged, TableGlance, TableState, Upload,
 };
 use crate::watermark::Timestamp;
 
@@ -27,6 +29,10 @@ pub type MemoryRow = Vec<Option<String>>;
 struct Table {
     schema: TableSchema,
     rows: Vec<MemoryRow>,
+    /// Another one for each table that is added.
+    oid: u32,
+    /// Another one each time that all rows are taken out.
+    file: u32,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +45,8 @@ struct World {
     runs: Vec<RunRecord>,
     /// The highest number that a run ever had.
     above: i64,
+    /// The highest oid or file that a table ever had.
+    oids: u32,
 }
 
 /// A warehouse in memory. Values are kept as the text of the CSV; integers are checked, other types are not.
@@ -59,12 +67,23 @@ impl MemorySink {
         Self::default()
     }
 
-    /// Adds an empty bronze table and the seeded watermark row of `name`.
+    /// Adds an empty bronze table, in place of the one that is there if there is, and the seeded watermark row of `name`
+    /// unless it has one.
     pub fn add_table(&self, name: &str, schema: TableSchema) {
         let mut world = self.world();
         let seeded = TableState { last_extracted_at: Some(Timestamp::SEED), ..TableState::default() };
         world.states.entry(name.to_owned()).or_insert(seeded);
-        world.tables.insert(schema.table.clone(), Table { schema, rows: Vec::new() });
+        let (oid, file) = (world.next_oid(), world.next_oid());
+        world.tables.insert(schema.table.clone(), Table { schema, rows: Vec::new(), oid, file });
+    }
+
+    /// Takes all rows out of a bronze table, as a person would who knows nothing of watermarks.
+    pub fn truncate(&self, table: &TableRef) {
+        let mut world = self.world();
+        let file = world.next_oid();
+        if let Some(table) = world.tables.get_mut(table) {
+            (table.rows, table.file) = (Vec::new(), file);
+        }
     }
 
     /// The rows of a bronze table, in the order in which they came; none if there is no such table.
@@ -101,6 +120,34 @@ impl World {
             .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no bronze table {target}")))
     }
 
+    fn next_oid(&mut self) -> u32 {
+        self.oids += 1;
+        self.oids
+    }
+
+    fn bronze_id(&self, target: &TableRef) -> Option<BronzeId> {
+        let id = |table: &Table| BronzeId {
+            warehouse: "memory/1".to_owned(),
+            control: 1,
+            table: target.to_string(),
+            oid: table.oid,
+            file: table.file.to_string(),
+        };
+        self.tables.get(target).map(id)
+    }
+
+    /// The watermark row, if it still is where it was.
+    fn unmoved(&self, table: &str, expected: &TableState) -> Result<TableState> {
+        let state = self.state(table)?;
+        let place = |state: &TableState| (state.last_extracted_at, state.last_run_id, state.newest_run_id);
+        if place(state) == place(expected) {
+            return Ok(state.clone());
+        }
+        let by =
+            state.newest_run_id.max(state.last_run_id).map_or_else(|| "by hand".to_owned(), |run| format!("run {run}"));
+        Err(Error::new(ErrorKind::Locked, format!("table `{table}`: the watermark moved meanwhile ({by})")))
+    }
+
     fn transition(&mut self, run_id: RunId, next: RunState) -> Result<&mut RunRecord> {
         let run = self.runs.iter_mut().find(|run| run.run_id == run_id);
         let run = run.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("run {run_id} is not in the run log")))?;
@@ -118,7 +165,7 @@ impl World {
         Ok(run)
     }
 
-    fn begin(&mut self, table: &str, mode: crate::config::Mode, kind: RunKind) -> RunRecord {
+    fn begin(&mut self, table: &str, mode: Mode, kind: RunKind) -> RunRecord {
         self.above += 1;
         let run = RunRecord {
             run_id: RunId(self.above),
@@ -209,7 +256,13 @@ impl World {
                 run.run_finished_at = run.run_finished_at.or_else(|| Some(now()));
                 run
             }
-            LogEntry::Loading { run_id } => self.transition(*run_id, RunState::Loading)?,
+            LogEntry::Loading { run_id, upload } => {
+                let run = self.transition(*run_id, RunState::Loading)?;
+                if let Some(upload) = upload {
+                    fill(run, upload);
+                }
+                run
+            }
             LogEntry::Failed { run_id, message } => {
                 let run = self.transition(*run_id, RunState::Failed)?;
                 run.error_message = Some(message.clone());
@@ -217,15 +270,7 @@ impl World {
             }
             LogEntry::Uploaded(upload) => {
                 let run = self.transition(upload.run_id, RunState::Uploaded)?;
-                run.csv_path.clone_from(&upload.csv_path);
-                run.rows_extracted = Some(upload.rows.cast_signed());
-                run.rows_late = Some(upload.late_rows.cast_signed());
-                run.bytes = Some(upload.bytes.cast_signed());
-                run.sha256 = Some(upload.sha256.clone());
-                run.window_low = upload.window.map(|window| window.low).filter(|low| low.is_finite());
-                run.window_high = upload.window.and_then(|window| window.high);
-                run.watermark = upload.window.map(|window| window.watermark);
-                run.bound.clone_from(&upload.bound);
+                fill(run, upload);
                 run
             }
         };
@@ -233,40 +278,68 @@ impl World {
     }
 
     /// Everything of a commit; what fails has changed nothing.
-    fn commit(&mut self, load: &LoadPlan, staged: &[MemoryRow], commit: &Commit) -> Result<Accounting> {
+    fn commit(&mut self, load: &LoadPlan, staged: &[MemoryRow], commit: &Commit) -> Result<Committed> {
         if let Some(promised) = commit.rows.filter(|promised| *promised != staged.len() as u64) {
             return Err(Error::new(
                 ErrorKind::Data,
                 format!("table `{}`: the manifest promises {promised} rows, the CSV has {}", load.table, staged.len()),
             ));
         }
-        let current = self.state(&load.table)?.clone();
-        if let Some(advance) = &commit.advance
-            && (advance.expected.last_extracted_at, advance.expected.last_run_id)
-                != (current.last_extracted_at, current.last_run_id)
-        {
-            let by = current.last_run_id.map_or_else(|| "by hand".to_owned(), |run| format!("run {run}"));
-            let message = format!("table `{}`: the watermark moved meanwhile ({by})", load.table);
-            return Err(Error::new(ErrorKind::Locked, message));
-        }
+        let old = self.unmoved(&load.table, &commit.expected)?;
+        let kind = self.runs.iter().find(|run| run.run_id == commit.run_id).map(|run| run.kind).unwrap_or_default();
+        let takes_it = commit.becomes.is_some()
+            || commit.whole
+            || old.bronze.is_none()
+            || old.bronze == self.bronze_id(&load.target);
         let mut table = self.table(&load.target)?.clone();
-        let counts = rows::merge(load, &table.schema.columns, &mut table.rows, staged)?;
-        let run = self.transition(commit.run_id, RunState::Loaded)?;
-        run.rows_extracted = Some(counts.staged.cast_signed());
-        run.rows_loaded = Some((counts.inserted + counts.updated).cast_signed());
-        run.rows_inserted = Some(counts.inserted.cast_signed());
-        run.rows_updated = Some(counts.updated.cast_signed());
-        run.rows_identical = Some(counts.identical.cast_signed());
-        run.rows_kept_newer = Some(counts.kept_newer.cast_signed());
-        run.rows_different = Some(counts.different.cast_signed());
-        self.tables.insert(load.target.clone(), table);
-        if let Some(advance) = &commit.advance {
-            let becomes =
-                TableState { last_run_id: Some(commit.run_id), last_loaded_at: Some(now()), ..advance.becomes.clone() };
-            self.states.insert(load.table.clone(), becomes);
+        let counts = rows::merge(load, &table.schema.columns, &mut table.rows, staged, kind)?;
+        if load.mode == Mode::Snapshot && counts.inserted == counts.staged {
+            table.file = self.next_oid();
         }
-        Ok(counts)
+        count(self.transition(commit.run_id, RunState::Loaded)?, &counts);
+        self.tables.insert(load.target.clone(), table);
+        let is_newest = !load.older && kind != RunKind::Replay && !old.is_newer_than(commit.run_id);
+        let moves = commit.becomes.is_some();
+        let new = commit.becomes.clone().unwrap_or_else(|| old.clone());
+        let state = TableState {
+            last_extracted_at: new.last_extracted_at.or(old.last_extracted_at),
+            last_loaded_at: if moves { Some(now()) } else { old.last_loaded_at },
+            last_run_id: if moves { Some(commit.run_id) } else { old.last_run_id },
+            newest_run_id: if is_newest { Some(commit.run_id) } else { old.newest_run_id },
+            bronze: if takes_it { self.bronze_id(&load.target) } else { old.bronze },
+            ..new
+        };
+        self.states.insert(load.table.clone(), state.clone());
+        Ok(Committed { counts, state })
     }
+}
+
+/// Fills what is empty in the row by what the manifest says.
+fn fill(run: &mut RunRecord, upload: &Upload) {
+    let number = |known: Option<i64>, count: u64| known.or(Some(count.cast_signed()));
+    run.csv_path = run.csv_path.take().or_else(|| upload.csv_path.clone());
+    run.rows_extracted = number(run.rows_extracted, upload.rows);
+    run.rows_late = number(run.rows_late, upload.late_rows);
+    run.bytes = number(run.bytes, upload.bytes);
+    run.sha256 = run.sha256.take().or_else(|| Some(upload.sha256.clone()));
+    if let (None, Some(window)) = (run.watermark, upload.window) {
+        run.window_low = Some(window.low).filter(|low| low.is_finite());
+        run.window_high = window.high;
+        run.watermark = Some(window.watermark);
+    }
+    run.bound = run.bound.take().or_else(|| upload.bound.clone());
+}
+
+/// Writes the counts of a load into its row.
+fn count(run: &mut RunRecord, counts: &Accounting) {
+    let number = |count: u64| Some(count.cast_signed());
+    run.rows_extracted = number(counts.staged);
+    run.rows_loaded = number(counts.inserted + counts.updated);
+    run.rows_inserted = number(counts.inserted);
+    run.rows_updated = number(counts.updated);
+    run.rows_identical = number(counts.identical);
+    run.rows_different = number(counts.different);
+    run.rows_kept_newer = number(counts.kept_newer);
 }
 
 #[async_trait]
@@ -343,6 +416,25 @@ impl Sink for MemorySink {
         Ok(behind)
     }
 
+    async fn bronze_id(&self, target: &TableRef) -> Result<Option<BronzeState>> {
+        let world = self.world();
+        let empty = world.tables.get(target).is_some_and(|table| table.rows.is_empty());
+        Ok(world.bronze_id(target).map(|id| BronzeState { id, empty }))
+    }
+
+    async fn begin_anew(&self, table: &str, expected: &TableState) -> Result<TableState> {
+        let mut world = self.world();
+        let old = world.unmoved(table, expected)?;
+        let seed = TableState {
+            last_extracted_at: Some(Timestamp::SEED),
+            last_loaded_at: old.last_loaded_at,
+            newest_run_id: old.newest_run_id,
+            ..TableState::default()
+        };
+        world.states.insert(table.to_owned(), seed.clone());
+        Ok(seed)
+    }
+
     async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
         let columns = self.world().table(&load.target)?.schema.columns.clone();
         let csv: Vec<u8> = csv.map_ok(|piece| piece.to_vec()).try_concat().await?;
@@ -379,7 +471,7 @@ impl Staged for MemoryStaged {
         self.rows.len() as u64
     }
 
-    async fn commit(self: Box<Self>, commit: Commit) -> Result<Accounting> {
+    async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
         self.sink.world().commit(&self.load, &self.rows, &commit)
     }
 }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use dwh_core::config::{Environment, GeometryForm, Mode, OnConflict, TableConfig, TargetConfig, Thresholds};
-use dwh_core::migrate::{MigrateReport, dry_run, migrate, print_sql, render};
+use dwh_core::config::{
+    Environment, GeometryForm, IDLE_TIMEOUT, Mode, OnConflict, TableConfig, TargetConfig, Thresholds,
+};
+use dwh_core::operate::MigrateReport;
 use dwh_core::schema::{Column, RelationKind, TableRef, TableSchema, UniqueKey};
+use dwh_core::testing::internals::{dry_run, migrate, print_sql, render};
 use dwh_core::testing::{Clusters, Server, TestDb};
 use dwh_core::watermark::{BoundMode, Micros};
 use dwh_core::{Error, ErrorKind, Plan, Secret};
@@ -19,6 +22,7 @@ pub fn target(url: &str) -> TargetConfig {
         reader_role: "grafana_ro".into(),
         connections: 2,
         lock_timeout: Micros::seconds(1),
+        idle_timeout: IDLE_TIMEOUT,
     }
 }
 
@@ -49,6 +53,7 @@ pub fn plan(name: &str, mode: Mode, more: &[Column]) -> Plan {
         key: if mode == Mode::Incremental { vec!["id".into()] } else { Vec::new() },
         on_conflict: OnConflict::Nothing,
         exclude: Vec::new(),
+        on_missing_column: dwh_core::config::OnMissingColumn::Stop,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,
         late_window: Micros::ZERO,

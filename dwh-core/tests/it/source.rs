@@ -1,7 +1,7 @@
 //! The source: the contract, and what only PostgreSQL has.
 
 use async_trait::async_trait;
-use dwh_core::config::{Environment, SourceConfig, TableConfig};
+use dwh_core::config::{Environment, IDLE_TIMEOUT, SourceConfig, TableConfig};
 use dwh_core::schema::{Column, RelationKind, TableRef, TableSchema};
 use dwh_core::source::{MemoryTransaction, ReadRequest, Sweep};
 use dwh_core::testing::{OpenRow, SourceUnderTest, TestDb, events_table, source_contract};
@@ -24,6 +24,7 @@ pub fn pg(db: &TestDb, role: &str, change: impl FnOnce(&mut SourceConfig)) -> Pg
         lock_timeout: Micros::seconds(20),
         drain_timeout: Micros::seconds(20),
         activity_function: None,
+        idle_timeout: IDLE_TIMEOUT,
     };
     change(&mut config);
     PgSource::new("app", &config, &Environment::default()).expect("a source")

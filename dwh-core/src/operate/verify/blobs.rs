@@ -16,6 +16,7 @@ use crate::watermark::Timestamp;
 
 /// What the files in `processed/` are like.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct BlobsReport {
     /// Files with a manifest.
     pub files: u64,
@@ -83,7 +84,7 @@ impl Pipeline {
     /// Whether the CSV is the one that this run wrote, by its name.
     fn is_file_of(&self, table: &TableConfig, run: &RunRecord, key: &BlobKey) -> bool {
         [Compression::None, Compression::Gzip, Compression::Zstd].iter().any(|how| {
-            let name = self.layout.csv(&table.name, run.run_id, run.run_started_at, how.suffix());
+            let name = self.layout.csv(&table.name, run.run_id, run.run_started_at, *how);
             name.file_name() == key.file_name()
         })
     }
