@@ -9,6 +9,7 @@ mod by_hand;
 pub(crate) mod describe;
 pub(crate) mod failure;
 pub(crate) mod links;
+mod clock;
 mod load;
 mod prune;
 mod rebuild;

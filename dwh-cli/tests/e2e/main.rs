@@ -30,4 +30,5 @@ mod status;
 mod support;
 mod types;
 mod upgrade;
+mod untrusted;
 mod verify;

@@ -21,7 +21,7 @@ use crate::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream}
 use crate::config::{BlobConfig, Environment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::retry;
-use crate::watermark::Micros;
+use crate::watermark::Timestamp;
 use client::Client;
 use errors::refusal;
 use wait::Wait;
@@ -216,10 +216,10 @@ impl BlobStore for S3Blobs {
         }
     }
 
-    async fn sweep_uploads(&self, prefix: &str, older_than: Micros, dry_run: bool) -> Result<Vec<String>> {
+    async fn sweep_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<Vec<String>> {
         let (client, from) = (&self.client, format!("{}{prefix}", self.client.options.prefix));
         let mut left = Vec::new();
-        for (object, id) in orphans::find(client, &from, older_than).await? {
+        for (object, id) in orphans::find(client, &from, before).await? {
             if !dry_run {
                 upload::abort(client, &object, &id).await?;
             }
