@@ -29,6 +29,6 @@ mod states;
 mod status;
 mod support;
 mod types;
-mod upgrade;
 mod untrusted;
+mod upgrade;
 mod verify;

@@ -42,7 +42,7 @@ fn ends_with_3(project: &Project) -> Output {
 async fn heals(db: &TestDb, project: &Project) {
     project.ok(&["run"]);
     for name in ["large", "small"] {
-        assert_equal_tables(db, &format!("select * from app.{name}")).await;
+        assert_equal_tables(db, &format!("select * from app.{name}"), &format!("select * from bronze.{name}")).await;
     }
     assert_eq!(project.json(&["recover", "--dry-run"])["findings"].as_array().map(Vec::len), Some(0));
 }

@@ -8,8 +8,8 @@ mod look;
 mod mend;
 mod report;
 mod scene;
-mod whole;
 mod uploads;
+mod whole;
 
 use tokio_util::sync::CancellationToken;
 

@@ -58,32 +58,45 @@ impl Isolation {
 }
 
 /// `begin`, with everything that the transaction relies on set for it alone. A `lock_timeout` of zero waits for ever.
+///
+/// With [`Isolation::Snapshot`] there is no query in it: the snapshot is taken by the first one, after what is read was
+/// locked. That one should be [`no_time_limit`].
 #[must_use]
 pub fn opening(isolation: Isolation, lock_timeout: Micros) -> String {
     // Rounded up: a part of a millisecond must not become "for ever".
     let lock_ms = lock_timeout.0.div_euclid(1000).max(i64::from(lock_timeout.0 > 0));
-    format!("begin {}; {}; set local lock_timeout = {lock_ms}", isolation.sql(), settings("set local", true))
+    let mut sql = format!("begin {}; {}set local lock_timeout = {lock_ms}", isolation.sql(), settings("set local"));
+    if isolation != Isolation::Snapshot {
+        sql.push_str("; ");
+        sql.push_str(&no_time_limit());
+    }
+    sql
+}
+
+/// Lifts the time limit of the whole transaction, which not every version has.
+#[must_use]
+pub fn no_time_limit() -> String {
+    unlimited("'transaction_timeout'", true)
+}
+
+fn unlimited(names: &str, local: bool) -> String {
+    format!("select pg_catalog.set_config(name, '0', {local}) from pg_catalog.pg_settings where name in ({names})")
 }
 
 /// The same settings for a whole session. Only for a session that nobody gets afterwards.
 #[must_use]
 pub fn session_settings() -> String {
-    settings("set", false)
+    let limits = unlimited("'transaction_timeout', 'idle_session_timeout'", false);
+    settings("set") + &limits
 }
 
 /// The settings, and the time limits that a role or a database may have and that would end a long statement.
-fn settings(set: &str, local: bool) -> String {
+fn settings(set: &str) -> String {
     let mut sql = String::new();
     for (name, value) in SETTINGS {
         sql.push_str(&format!("{set} {name} = {}; ", quote_literal(value)));
     }
-    // Not every version has the last ones.
-    let more = if local { "'transaction_timeout'" } else { "'transaction_timeout', 'idle_session_timeout'" };
-    sql.push_str(&format!(
-        "{set} statement_timeout = 0; {set} idle_in_transaction_session_timeout = 0; \
-         select pg_catalog.set_config(name, '0', {local}) from pg_catalog.pg_settings where name in ({more})"
-    ));
-    sql
+    sql + &format!("{set} statement_timeout = 0; {set} idle_in_transaction_session_timeout = 0; ")
 }
 
 /// Selects the settings that are not as [`opening`] left them, and the properties of the transaction, as one array of
@@ -114,9 +127,13 @@ mod tests {
         assert!(sql.starts_with("begin isolation level repeatable read, read only, not deferrable; "), "{sql}");
         assert!(sql.ends_with("set local lock_timeout = 1"), "rounded up: {sql}");
         for statement in sql.split("; ").skip(1) {
-            let local = statement.starts_with("set local ") || statement.contains("set_config(name, '0', true)");
-            assert!(local, "{statement}");
+            assert!(
+                statement.starts_with("set local "),
+                "a query would take the snapshot before the lock: {statement}"
+            );
         }
+        let look = opening(Isolation::Look, Micros(1));
+        assert!(look.ends_with(&no_time_limit()) && look.contains("set_config(name, '0', true)"), "{look}");
         let session = session_settings();
         assert!(!session.contains("local") && !session.contains("true"), "{session}");
         for (name, _) in SETTINGS {

@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use dwh_core::config::{Environment, Mode};
-use dwh_core::connect::{Connector, sort};
-use dwh_core::migrate::migrate;
-use dwh_core::sink::{Commit, RunFilter, Sink};
+use dwh_core::sink::{Commit, RunFilter, Sink, TableState};
 use dwh_core::source::{ReadRequest, Sweep};
+use dwh_core::testing::internals::{Connector, migrate, sort};
 use dwh_core::testing::sink_contract::{contract_load, csv, load_rows, loading};
 use dwh_core::testing::{Clusters, Proxy, Server, TestDb, Way, When, Whom};
 use dwh_core::watermark::Micros;
@@ -174,7 +173,7 @@ async fn large(test: &str) -> (TestDb, Proxy, PgSource, Plan) {
 
 fn request(plan: &Plan) -> ReadRequest<'_> {
     let run_started_at = "2026-10-01T12:00:00Z".parse().expect("a moment");
-    ReadRequest { plan, window: None, sweep: Sweep::Off, run_started_at }
+    ReadRequest { plan, window: None, sweep: Sweep::Off, run_started_at, known: None, bound: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,6 +247,11 @@ async fn a_warehouse_that_takes_no_more_rows_is_given_up() {
     }
 }
 
+/// The watermark row as it is.
+async fn state(sink: &PgSink, table: &str) -> TableState {
+    sink.glance().await.expect("glance").tables.remove(table).expect("a row").state
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_without_an_answer_is_proved_or_given_up() {
     for (when, whom, stored) in [
@@ -259,13 +263,14 @@ async fn a_commit_without_an_answer_is_proved_or_given_up() {
         let load = contract_load(Mode::Incremental);
         let run_id = loading(&sink, &load).await;
         let staged = sink.stage(&load, csv(&load, &ROWS)).await.expect("staged");
+        let commit = Commit::of(run_id, Some(2), state(&sink, &load.table).await);
         proxy.silence_when(Way::Up, when, whom);
         let began = Instant::now();
-        let done = staged.commit(Commit { run_id, rows: Some(2), advance: None }).await;
+        let done = staged.commit(commit).await;
         assert!(proxy.has_been_silent());
         let filter = RunFilter { run_id: Some(run_id), ..RunFilter::default() };
         match stored {
-            Some(true) => assert_eq!(done.expect("it was committed, and the log says so").inserted, 2),
+            Some(true) => assert_eq!(done.expect("it was committed, and the log says so").counts.inserted, 2),
             Some(false) => assert_silent(&done.expect_err("it never came"), began, "the connection was cut"),
             None => {
                 assert_silent(&done.expect_err("nobody knows"), began, "answers nobody else");
@@ -300,7 +305,7 @@ async fn a_load_whose_rows_come_slowly_and_a_lease_that_is_held_are_left_alone()
     let header = Bytes::from(format!("{}\n", load.header()));
     let body = stream::once(async move { Ok(header) }).chain(late).boxed();
     let staged = sink.stage(&load, body).await.expect("the wait was the source's");
-    staged.commit(Commit { run_id, rows: Some(1), advance: None }).await.expect("committed");
+    staged.commit(Commit::of(run_id, Some(1), lease.state().clone())).await.expect("committed");
     lease.release().await.expect("it was never idle in the server's eyes");
     assert_eq!(rows(&db).await, 1);
 }

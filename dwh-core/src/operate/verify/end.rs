@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Row};
 use crate::connect::{Connector, sort};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Compared, Isolation, Plan, opening};
+use crate::plan::{Compared, Isolation, Plan, no_time_limit, opening};
 use crate::sink::TableState;
 use crate::watermark::Micros;
 
@@ -87,7 +87,7 @@ impl Session {
             self.execute("rollback").await?;
             self.execute(&begin).await?;
         }
-        self.execute("select pg_catalog.pg_current_snapshot()").await
+        self.execute(&no_time_limit()).await
     }
 
     async fn execute(&self, sql: &str) -> Result<()> {
