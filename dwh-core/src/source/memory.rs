@@ -198,6 +198,10 @@ impl Database {
 
 #[async_trait]
 impl Source for MemorySource {
+    async fn identity(&self) -> Result<Option<SourceIdentity>> {
+        Ok(Some(self.lock().snapshot().identity))
+    }
+
     async fn describe(&self, table: &TableConfig) -> Result<TableSchema> {
         Ok(self.lock().table(table)?.schema.clone())
     }
