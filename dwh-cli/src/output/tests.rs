@@ -264,7 +264,7 @@ fn details() -> RunDetails {
             rows: 1200,
             compression: Compression::None,
             previous_run_id: Some(RunId(16)),
-            snapshot: Some(Snapshot { taken_at: at("2026-10-01T03:00:00Z"), xmin: 12, xmax: 14, identity }),
+            snapshot: Some(Snapshot { taken_at: at("2026-10-01T03:00:00Z"), xmin: 12, xmax: 14, relations: None, identity }),
         }),
         next: Some(NeighbourReport { run_id: RunId(18), joins: Some(true), ..previous.clone() }),
         previous: Some(previous),
