@@ -16,9 +16,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::schema::TableRef;
 use crate::watermark::{BoundMode, Micros};
 
+pub use crate::chain::Compression;
 pub use environment::Environment;
 pub use read::json_schema;
 pub use secret::Secret;
+
+/// How long a server may be silent, if not said: with everything that is tried afterwards, a run ends within two minutes.
+pub const IDLE_TIMEOUT: Micros = Micros::seconds(60);
 
 /// How a table is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -79,31 +83,6 @@ pub enum GeometryForm {
     Ewkb,
 }
 
-/// How CSV files are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Compression {
-    /// As they are.
-    #[default]
-    None,
-    /// gzip.
-    Gzip,
-    /// Zstandard.
-    Zstd,
-}
-
-impl Compression {
-    /// What is appended to `.csv`.
-    #[must_use]
-    pub const fn suffix(self) -> &'static str {
-        match self {
-            Self::None => "",
-            Self::Gzip => ".gz",
-            Self::Zstd => ".zst",
-        }
-    }
-}
-
 /// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -152,6 +131,8 @@ pub struct SourceConfig {
     pub drain_timeout: Micros,
     /// `schema.function` that a DBA installed to show activity without `pg_read_all_stats`.
     pub activity_function: Option<TableRef>,
+    /// How long the server may be silent while something is asked of it. A statement that it works on may take longer.
+    pub idle_timeout: Micros,
 }
 
 /// `[target]`.
@@ -171,6 +152,8 @@ pub struct TargetConfig {
     pub connections: usize,
     /// How long a load waits for a table's lock.
     pub lock_timeout: Micros,
+    /// How long the server may be silent while something is asked of it. A statement that it works on may take longer.
+    pub idle_timeout: Micros,
 }
 
 /// `[blob]`.
@@ -188,6 +171,8 @@ pub struct BlobConfig {
     pub path_style: bool,
     /// Section of the AWS credentials file.
     pub profile: Option<String>,
+    /// How long an S3 server may be silent while something is asked of it.
+    pub idle_timeout: Micros,
 }
 
 /// `[retention]`: how long things are kept; `None` is for ever.

@@ -1,11 +1,13 @@
 //! What a catalog says of a table, and the difference between two catalogs. Pure.
 
 mod drift;
+mod type_name;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 pub use drift::{Delivered, Drift, drift, lost, remedies};
+pub use type_name::TypeName;
 
 /// A table by schema and name, both exactly as the catalog spells them (never quoted).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -99,7 +101,7 @@ pub struct Column {
     pub name: String,
     /// Exact type as `format_type` prints it with an empty `search_path`: `numeric(6,2)`, `public.geometry(Point,4326)`.
     #[serde(rename = "type")]
-    pub type_name: String,
+    pub type_name: TypeName,
     /// Whether it refuses NULL.
     pub not_null: bool,
     /// Whether the server computes it (`GENERATED ALWAYS AS`): it can be read, and not written.
@@ -117,12 +119,10 @@ pub struct Column {
 }
 
 impl Column {
-    /// The type without its schema and quotes: `geometry(Point,4326)` for `public.geometry(Point,4326)`.
-    ///
-    /// Extensions live in different schemas at the two ends; the rest of the name must agree.
+    /// The type without its schema: `geometry(Point,4326)` for `public.geometry(Point,4326)`.
     #[must_use]
     pub fn bare_type(&self) -> &str {
-        bare_type(&self.type_name)
+        self.type_name.bare()
     }
 
     /// Whether a row without a value for it is refused.
@@ -130,22 +130,6 @@ impl Column {
     pub fn is_required(&self) -> bool {
         self.not_null && self.default.is_none() && !self.generated && !self.identity
     }
-}
-
-/// A type's name without the schema before it.
-#[must_use]
-pub fn bare_type(type_name: &str) -> &str {
-    let head_end = type_name.find('(').unwrap_or(type_name.len());
-    let mut quoted = false;
-    let mut start = 0;
-    for (at, byte) in type_name.as_bytes()[..head_end].iter().enumerate() {
-        match byte {
-            b'"' => quoted = !quoted,
-            b'.' if !quoted => start = at + 1,
-            _ => {}
-        }
-    }
-    &type_name[start..]
 }
 
 /// A primary key or unique index.

@@ -251,8 +251,9 @@ impl Pipeline {
             Error::new(ErrorKind::Config, format!("there is no source `{}`", table.source))
                 .with_hint("add `[source.NAME]`, or name one that is there")
         })?;
-        let source = Connector::new(&table.source, &source.url, environment)?;
-        let target = Connector::new("target", &self.config.target.url, environment)?;
+        let source =
+            Connector::patient(&format!("source `{}`", table.source), &source.url, environment, source.idle_timeout)?;
+        let target = Connector::to_target(&self.config.target, environment)?;
         futures_util::try_join!(Session::open(&source, &table.name), Session::open(&target, &table.name))
     }
 }

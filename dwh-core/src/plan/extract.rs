@@ -2,7 +2,7 @@
 
 use crate::config::{GeometryForm, Mode, TableConfig};
 use crate::plan::{Plan, PlanColumn, UPLOADED_AT};
-use crate::schema::{Column, TableSchema, quote_ident, quote_literal};
+use crate::schema::{Column, TableSchema, TypeName, quote_ident, quote_literal};
 use crate::watermark::{Sweep, Timestamp, WatermarkKind};
 
 /// The columns of the CSV: those of the table that are not excluded, with `select` applied, then the additional ones of
@@ -29,7 +29,7 @@ pub(super) fn columns(table: &TableConfig, source: &TableSchema) -> Vec<PlanColu
     if table.mode == Mode::Scd {
         let column = Column {
             name: UPLOADED_AT.to_owned(),
-            type_name: "timestamp with time zone".to_owned(),
+            type_name: TypeName::timestamptz(),
             not_null: true,
             generated: false,
             identity: false,
@@ -48,11 +48,11 @@ fn expression(column: &Column, form: GeometryForm) -> String {
     }
     // The functions live in the schema of the type. A domain has a schema of its own that says nothing of theirs: it
     // goes as hex, which bronze reads as well.
-    if !matches!(column.bare_type().split('(').next(), Some("geometry" | "geography")) {
+    if !matches!(column.type_name.name(), "geometry" | "geography") {
         return name;
     }
     // 30 decimals, not the default 15, which moves 5 to 8 % of points; the text is never longer than it must be.
-    let schema = column.type_name.rsplit_once('.').map(|(schema, _)| format!("{schema}.")).unwrap_or_default();
+    let schema = column.type_name.schema().map(|schema| format!("{schema}.")).unwrap_or_default();
     format!("{schema}st_asewkt({name}, 30)")
 }
 

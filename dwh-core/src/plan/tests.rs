@@ -3,14 +3,14 @@
 use super::*;
 use crate::config::{GeometryForm, OnMissingColumn, Thresholds};
 use crate::schema::{Delivered, TableRef};
-use crate::source::Sweep;
+use crate::watermark::Sweep;
 use crate::watermark::{BoundMode, Micros, Timestamp};
 use std::collections::BTreeMap;
 
 fn column(name: &str, type_name: &str) -> Column {
     Column {
         name: name.to_owned(),
-        type_name: type_name.to_owned(),
+        type_name: type_name.parse().expect("a type"),
         not_null: true,
         generated: false,
         identity: false,

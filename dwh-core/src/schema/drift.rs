@@ -169,12 +169,12 @@ pub fn drift(delivered: &[Column], bronze: &[Column]) -> Vec<Drift> {
     for column in delivered {
         let name = || column.name.clone();
         match bronze.iter().find(|other| other.name == column.name) {
-            None => found.push(Drift::MissingInBronze { column: name(), source_type: column.type_name.clone() }),
+            None => found.push(Drift::MissingInBronze { column: name(), source_type: column.type_name.to_string() }),
             Some(other) if other.generated && !column.generated => found.push(Drift::Computed { column: name() }),
             Some(other) if other.bare_type() != column.bare_type() => found.push(Drift::Type {
                 column: name(),
-                source_type: column.type_name.clone(),
-                bronze_type: other.type_name.clone(),
+                source_type: column.type_name.to_string(),
+                bronze_type: other.type_name.to_string(),
             }),
             Some(other) if other.not_null && !column.not_null => found.push(Drift::Nullability { column: name() }),
             Some(_) => {}
@@ -195,7 +195,7 @@ mod tests {
     fn column(name: &str) -> Column {
         Column {
             name: name.to_owned(),
-            type_name: "text".to_owned(),
+            type_name: "text".parse().expect("a type"),
             not_null: false,
             generated: false,
             identity: false,

@@ -18,7 +18,7 @@ use crate::watermark::{Micros, Timestamp, Window};
 pub fn contract_load(mode: Mode) -> LoadPlan {
     let column = |name: &str, type_name: &str, not_null| Column {
         name: name.to_owned(),
-        type_name: type_name.to_owned(),
+        type_name: type_name.parse().expect("a type"),
         not_null,
         generated: false,
         identity: false,
