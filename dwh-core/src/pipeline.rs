@@ -1,16 +1,23 @@
 //! The pipeline: the only place that knows source, blob store and sink together.
 
+mod ahead;
 mod anew;
+mod archived;
 mod backfill;
 pub(crate) mod belongs;
 mod by_hand;
+pub(crate) mod describe;
+pub(crate) mod failure;
+pub(crate) mod links;
 mod load;
 mod prune;
 mod rebuild;
 pub(crate) mod recover;
 mod replay;
 pub(crate) mod report;
-pub(crate) mod run;
+mod restore;
+mod run;
+mod trace;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -21,12 +28,13 @@ use tokio_util::sync::CancellationToken;
 use crate::blob::{BlobKey, BlobStore, Layout};
 use crate::config::{Config, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::transfer::interrupted;
+use crate::pipeline::failure::interrupted;
 use crate::plan::Plan;
 use crate::run::RunId;
 use crate::sink::{Lease, PgSink, Sink, TableState};
 use crate::source::{PgSource, Source};
 
+pub use archived::GapReport;
 pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
 pub use load::{LoadPlanReport, LoadStep};
 pub use prune::{PruneReport, PruneRequest, PrunedTable};

@@ -71,6 +71,18 @@ impl Standing {
         self.judge(link)
     }
 
+    /// What loading a CSV once more means that was loaded before: the watermark stays, and rows that are there too, but
+    /// for a snapshot, which comes in the place of what is there unless that is newer.
+    #[must_use]
+    pub fn place_again(&self, link: &Link) -> Place {
+        let older = self.newest.max(self.last).is_some_and(|newest| newest > link.run_id());
+        match link.reads {
+            Reads::Whole if older => Place::Superseded,
+            Reads::Whole => Place::Beside { older: false },
+            _ => Place::Beside { older: true },
+        }
+    }
+
     fn judge(&self, link: &Link) -> Place {
         let run_id = link.run_id();
         let older = self.newest.max(self.last).is_some_and(|newest| newest > run_id);

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::identity::Fate;
 use crate::migrate;
 use crate::pipeline::belongs::Conflict;
-use crate::pipeline::run::finite;
+use crate::pipeline::describe::finite;
 use crate::pipeline::{ErrorReport, Pipeline, WindowReport};
 use crate::plan::Plan;
 use crate::sink::TableState;
@@ -87,7 +87,7 @@ impl Pipeline {
     async fn plan_one(&self, table: &TableConfig) -> PlanReport {
         let mut report = self.empty_plan(table);
         if let Err(error) = self.fill_plan(table, &mut report).await {
-            report.error = Some((&crate::pipeline::run::named(error, &table.name)).into());
+            report.error = Some((&crate::pipeline::failure::named(error, &table.name)).into());
         }
         report
     }
@@ -215,7 +215,7 @@ impl Pipeline {
         let mut plans = Vec::new();
         for table in self.config.select(tables)? {
             let schema = self.source(table)?.describe(table).await;
-            plans.push(Plan::new(table, schema.map_err(|error| crate::pipeline::run::named(error, &table.name))?)?);
+            plans.push(Plan::new(table, schema.map_err(|error| crate::pipeline::failure::named(error, &table.name))?)?);
         }
         Ok(plans)
     }

@@ -15,7 +15,6 @@ use crate::config::TableConfig;
 use crate::disk::{is_one_disk, space};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
-use crate::pipeline::recover::run_id_of;
 use crate::run::RunState;
 use crate::sink::{Glance, RunFilter, RunRecord};
 use crate::watermark::Timestamp;
@@ -131,13 +130,13 @@ impl Pipeline {
         let prefix = self.layout.prefix(Folder::Exports, &table.name);
         let mut began = Vec::new();
         for meta in listed.iter().filter(|meta| meta.key.as_str().starts_with(&prefix)) {
-            let run_id = run_id_of(&meta.key);
+            let run_id = meta.key.csv_name().map(|name| name.run_id);
             let record = match (run_id, runs.iter().find(|run| Some(run.run_id) == run_id)) {
                 (_, Some(run)) => Some(run.clone()),
                 (Some(run_id), None) => self.record_of(table, run_id).await?,
                 (None, None) => None,
             };
-            match record {
+            match record.filter(|record| self.is_file_of(record, &meta.key)) {
                 Some(run) if run.status == RunState::Loaded => {}
                 Some(run) => began.push(run.run_started_at),
                 None => began.push(meta.modified),

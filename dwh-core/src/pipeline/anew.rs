@@ -20,7 +20,7 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<Option<BackfillReport>> {
         let lease = self.lease(table, request.wait, cancel).await?;
-        let state = lease.state().clone();
+        let mut state = lease.state().clone();
         let identity = self.source(table)?.identity().await?;
         let Some(found) = self.conflict(table, &state, identity.as_ref()).await? else {
             lease.release().await?;
@@ -32,12 +32,14 @@ impl Pipeline {
         let mut report = BackfillReport::empty(table, RunKind::Run, request.dry_run);
         report.range = Some(WindowReport { from: None, to: None });
         self.warn(&table.name, &format!("{}; it begins anew, from the first row on", found.message(table, &state)));
-        if !request.dry_run {
-            self.sink.begin_anew(&table.name, &state).await?;
+        if request.dry_run {
+            lease.release().await?;
+            return Ok(Some(report));
         }
-        lease.release().await?;
-        if !request.dry_run {
-            report.runs = self.run_table(table, request.wait, cancel).await;
+        self.number_above_files().await?;
+        state = self.sink.begin_anew(&table.name, &state).await?;
+        if self.run_leased(table, &mut state, cancel, &mut report.runs).await.is_ok() {
+            lease.release().await?;
         }
         Ok(Some(report))
     }

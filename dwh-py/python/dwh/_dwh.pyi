@@ -146,6 +146,7 @@ class RecoverReport(_Report):
 class ReplayReport(_Report):
     table: str
     dry_run: bool
+    gaps: list[dict[str, Any]]
     csvs: list[dict[str, Any]]
     runs: list[dict[str, Any]]
 
@@ -292,6 +293,7 @@ class Pipeline:
         *,
         dry_run: bool = False,
         reset: bool = False,
+        accept_gaps: bool = False,
     ) -> RebuildReport:
         """Make bronze, run log and watermarks anew from the blobs alone.
 
@@ -318,6 +320,7 @@ class Pipeline:
         to: Optional[_Moment] = None,
         wait: bool = False,
         dry_run: bool = False,
+        accept_gaps: bool = False,
     ) -> ReplayReport:
         """Load the CSV files of a table in `processed/` again; the watermark stays where it is."""
 
@@ -422,6 +425,7 @@ class AsyncPipeline:
         *,
         dry_run: bool = False,
         reset: bool = False,
+        accept_gaps: bool = False,
     ) -> RebuildReport: ...
     async def recover(
         self,
@@ -438,6 +442,7 @@ class AsyncPipeline:
         to: Optional[_Moment] = None,
         wait: bool = False,
         dry_run: bool = False,
+        accept_gaps: bool = False,
     ) -> ReplayReport: ...
     async def reseed(
         self,

@@ -47,6 +47,8 @@ fn run(run_id: i64, status: RunState, ended: Micros) -> RunRecord {
         attempt: 1,
         host: None,
         engine_version: None,
+        bronze: None,
+        plan_sha256: None,
     }
 }
 
