@@ -135,9 +135,12 @@ def test_backfill(project: Project, loaded: dwh.Pipeline) -> None:
 
 
 def test_reseed(project: Project, loaded: dwh.Pipeline) -> None:
-    project.target("truncate bronze.events")
+    project.target("delete from bronze.events where id > 10")
     report = whole(loaded.reseed("events", wait=True, restart=True))
-    assert (report.kind, sum(run["rows_loaded"] for run in report.runs)) == ("reseed", 50)
+    assert (report.kind, sum(run["rows_loaded"] for run in report.runs)) == ("reseed", 40)
+    project.target("truncate bronze.events")
+    report = whole(loaded.reseed("events", wait=True))
+    assert (report.kind, sum(run["rows_loaded"] for run in report.runs)) == ("run", 50), "it begins anew"
 
 
 def test_recover(project: Project, loaded: dwh.Pipeline) -> None:

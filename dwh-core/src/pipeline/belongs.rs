@@ -241,10 +241,17 @@ impl Pipeline {
     pub(super) async fn judge_csv(&self, table: &TableConfig, state: &TableState, manifest: &Manifest) -> Result<()> {
         self.judge(table, state).await?;
         let Some(read_for) = origin_of(manifest) else { return Ok(()) };
-        let today = self.origin(table, None);
-        let found = read_for.refuses(&today).map(Conflict::Stranger).or_else(|| self.stranger(table, state, &read_for));
-        match found {
-            Some(found) => Err(found.error(table, state).context(format!("`{}`", manifest.csv))),
+        if let Some(stranger) = read_for.refuses(&self.origin(table, None)) {
+            let (message, _) = told_stranger(&stranger, table);
+            let text = format!("table `{}`: `{}` was read for something else: {message}", table.name, manifest.csv);
+            return Err(Error::new(ErrorKind::Contract, text).with_hint(format!(
+                "set the configuration back and load it; or take it out of the way with `dwh recover --set-aside {}`, and \
+                 `dwh reseed {}` reads everything as it is configured now",
+                manifest.run_id, table.name
+            )));
+        }
+        match self.stranger(table, state, &read_for) {
+            Some(found) => Err(found.error(table, state)),
             None => Ok(()),
         }
     }
