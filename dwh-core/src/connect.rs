@@ -63,8 +63,8 @@ use target::Target;
 use watch::{Watch, last_row};
 
 pub(crate) use errors::in_the_drivers;
-pub(crate) use stream::Dialled;
 pub use errors::{kind_of, sort, sort_named};
+pub(crate) use stream::Dialled;
 
 /// Timeouts that a server may set for a role, and that would end a long COPY; set beside [`SESSION_SETTINGS`]. Not every
 /// version has the last two.

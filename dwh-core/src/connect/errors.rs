@@ -138,11 +138,10 @@ pub(super) fn not_there(kind: io::ErrorKind, why: &str, attempt: &Attempt<'_>) -
     let Attempt { place, host, port, .. } = attempt;
     let unreachable = |message: String| Error::new(ErrorKind::Unreachable, message);
     Some(match kind {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
-            unreachable(format!("nothing answers at {place}")).with_hint(format!(
-                "`pg_isready -h {host} -p {port}` tells whether PostgreSQL is up; check host and port"
-            ))
-        }
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => unreachable(format!(
+            "nothing answers at {place}"
+        ))
+        .with_hint(format!("`pg_isready -h {host} -p {port}` tells whether PostgreSQL is up; check host and port")),
         io::ErrorKind::TimedOut => unreachable(format!("{place} does not answer in time"))
             .with_hint("check host and port, and that no firewall is in between"),
         io::ErrorKind::PermissionDenied => unreachable(format!("{place}: {why}"))

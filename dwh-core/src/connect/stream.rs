@@ -280,7 +280,8 @@ impl Silence {
 /// The error as the server would send it.
 fn farewell(error: &Error) -> Bytes {
     let mut body = BytesMut::new();
-    for (field, text) in [(b'S', "FATAL"), (b'V', "FATAL"), (b'C', SILENT), (b'M', &error.to_string()), (b'H', error.hint())]
+    for (field, text) in
+        [(b'S', "FATAL"), (b'V', "FATAL"), (b'C', SILENT), (b'M', &error.to_string()), (b'H', error.hint())]
     {
         body.put_u8(field);
         body.put_slice(text.replace('\0', "").as_bytes());

@@ -146,7 +146,8 @@ mod tests {
     #[test]
     fn a_request_is_open_until_the_server_is_ready_again() {
         let ask = (true, message(b'Q', b"select 1\0"));
-        let rows = (false, [message(b'T', &[0; 30]), message(b'D', b"some row"), message(b'C', b"SELECT 1\0")].concat());
+        let rows =
+            (false, [message(b'T', &[0; 30]), message(b'D', b"some row"), message(b'C', b"SELECT 1\0")].concat());
         let ready = (false, message(b'Z', b"I"));
         each_cut(&[], |wire| assert!(!wire.owes() && wire.pid() == Some(258)));
         each_cut(&[ask.clone(), rows.clone()], |wire| assert!(wire.owes() && wire.takes_message()));

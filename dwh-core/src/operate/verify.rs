@@ -235,7 +235,8 @@ impl Pipeline {
             Error::new(ErrorKind::Config, format!("there is no source `{}`", table.source))
                 .with_hint("add `[source.NAME]`, or name one that is there")
         })?;
-        let source = Connector::patient(&format!("source `{}`", table.source), &source.url, environment, source.idle_timeout)?;
+        let source =
+            Connector::patient(&format!("source `{}`", table.source), &source.url, environment, source.idle_timeout)?;
         let target = Connector::to_target(&self.config.target, environment)?;
         futures_util::try_join!(Session::open(&source, &table.name), Session::open(&target, &table.name))
     }

@@ -166,7 +166,13 @@ async fn passing(silent: &mut watch::Receiver<bool>) {
     let _ = silent.wait_for(|silent| !*silent).await;
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Way, own: Arc<watch::Sender<bool>>, shared: &Shared) {
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    way: Way,
+    own: Arc<watch::Sender<bool>>,
+    shared: &Shared,
+) {
     let (mut all, mut this) = (shared.silent.subscribe(), own.subscribe());
     let (mut passed, mut buffer) = (0_u64, vec![0; 64 << 10]);
     loop {

@@ -178,7 +178,9 @@ async fn standby(
         return Ok(());
     };
     let mut primary_about = About::new(format!("{} primary", about.subject), about.report);
-    let Some(primary) = open(primary_url, environment, config.idle_timeout, 1, &mut primary_about).await else { return Ok(()) };
+    let Some(primary) = open(primary_url, environment, config.idle_timeout, 1, &mut primary_about).await else {
+        return Ok(());
+    };
     if in_recovery(&primary).await? {
         primary_about.fail(Word::Standby, ErrorKind::Config, "`primary_url` leads to a standby", remedy);
     }

@@ -79,12 +79,9 @@ async fn a_download_that_stops_is_taken_up_again_or_given_up() {
 async fn an_upload_that_stops_is_given_up_and_leaves_nothing() {
     let (_server, proxy, store) = behind().await;
     let small = large().slice(..4 << 20);
-    for (body, whom) in [
-        (large(), Whom::Everyone),
-        (large(), Whom::EachOne),
-        (small.clone(), Whom::Everyone),
-        (small, Whom::EachOne),
-    ] {
+    for (body, whom) in
+        [(large(), Whom::Everyone), (large(), Whom::EachOne), (small.clone(), Whom::Everyone), (small, Whom::EachOne)]
+    {
         proxy.silence_when(Way::Up, When::Bytes(100_000), whom);
         let began = Instant::now();
         assert_silent(&store.put(&key("a.csv"), &body).await.expect_err("100,000 bytes and no more"), began);
