@@ -13,6 +13,7 @@ pub(crate) mod verify;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
 use std::fmt;
 use std::path::Path;
@@ -109,6 +110,13 @@ pub trait BlobStore: fmt::Debug + Send + Sync {
     /// All objects whose key begins with `prefix`, in byte order of the keys, page by page.
     /// Objects whose names are not keys of this library are passed over.
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<BlobMeta>>;
+
+    /// Those of [`list`](Self::list) whose keys come after `after` in byte order; a store that can skip the others should.
+    fn list_after(&self, prefix: &str, after: &str) -> BoxStream<'_, Result<BlobMeta>> {
+        let after = after.to_owned();
+        let newer = move |meta: &BlobMeta| futures_util::future::ready(meta.key.as_str() > after.as_str());
+        Box::pin(self.list(prefix).try_filter(newer))
+    }
 
     /// Makes `to` hold the bytes of `from`, inside the store where it can. An existing `to` is replaced.
     ///

@@ -149,15 +149,20 @@ impl BlobStore for LocalBlobs {
     }
 
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<BlobMeta>> {
-        let (root, prefix) = (self.root.clone(), prefix.to_owned());
+        self.list_after(prefix, "")
+    }
+
+    /// Names that are not wanted cost no look at their file.
+    fn list_after(&self, prefix: &str, after: &str) -> BoxStream<'_, Result<BlobMeta>> {
+        let (root, prefix, after) = (self.root.clone(), prefix.to_owned(), after.to_owned());
         let walk = async move {
             let found = blocking(move || {
                 let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
                 let mut found = Vec::new();
                 if folder.is_empty() || BlobKey::parse(folder).is_ok() {
-                    walk(&root, folder, &mut found)?;
+                    walk(&root, folder, &after, &mut found)?;
                 }
-                found.retain(|meta| meta.key.as_str().starts_with(&prefix));
+                found.retain(|meta| meta.key.as_str().starts_with(&prefix) && meta.key.as_str() > after.as_str());
                 found.sort_by(|a, b| a.key.cmp(&b.key));
                 Ok(found)
             });
@@ -264,8 +269,8 @@ fn duplicate(source: &Path, file: NamedTempFile) -> Result<TempPath> {
     }
 }
 
-/// All objects below `folder`, a key's beginning without its last slash.
-fn walk(root: &Path, folder: &str, found: &mut Vec<BlobMeta>) -> Result<()> {
+/// All objects below `folder`, a key's beginning without its last slash, whose keys may come after `after`.
+fn walk(root: &Path, folder: &str, after: &str, found: &mut Vec<BlobMeta>) -> Result<()> {
     let path = root.join(folder);
     let entries = match fs::read_dir(&path) {
         Err(error) if matches!(error.kind(), Io::NotFound | Io::NotADirectory) => return Ok(()),
@@ -278,8 +283,11 @@ fn walk(root: &Path, folder: &str, found: &mut Vec<BlobMeta>) -> Result<()> {
         let Some(key) = name.to_str().and_then(|name| BlobKey::parse(&format!("{folder}{slash}{name}")).ok()) else {
             continue;
         };
+        if key.as_str() <= after && !after.starts_with(key.as_str()) {
+            continue;
+        }
         match entry.metadata() {
-            Ok(meta) if meta.is_dir() => walk(root, key.as_str(), found)?,
+            Ok(meta) if meta.is_dir() => walk(root, key.as_str(), after, found)?,
             Ok(meta) if meta.is_file() => {
                 let modified = modified(&meta);
                 found.push(BlobMeta { key, bytes: meta.len(), modified });

@@ -15,8 +15,10 @@ use crate::config::{Mode, TableConfig};
 use crate::connect::Connector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operate::shell::quoted;
+use crate::pipeline::belongs::Conflict;
+use crate::pipeline::describe::finite;
+use crate::pipeline::failure::named;
 use crate::pipeline::report::one_code;
-use crate::pipeline::run::{finite, named};
 use crate::pipeline::{ErrorReport, Pipeline, WindowReport};
 use crate::plan::{Compared, Cut, End, Plan};
 use crate::schema::TableSchema;
@@ -228,6 +230,9 @@ impl Pipeline {
         let (source, target) = self.sessions(table).await?;
         // Before both snapshots: what is loaded meanwhile lies above it.
         let state = target.state(&self.config.target.control_schema).await?;
+        if let Some(found @ Conflict::Stranger(_)) = self.conflict(table, &state, None).await? {
+            return Err(found.error(table, &state));
+        }
         let plan = self.plan_table(table, &state).await?;
         let bronze = self.sink.describe(&table.target).await?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("bronze has no table {}", table.target))

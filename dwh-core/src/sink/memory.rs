@@ -194,6 +194,8 @@ impl World {
             attempt: 1,
             host: Some(host()),
             engine_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            bronze: None,
+            plan_sha256: None,
         };
         self.runs.push(run.clone());
         run
@@ -233,6 +235,8 @@ impl World {
             attempt: 1,
             host: Some(host()),
             engine_version: Some(lost.engine_version.clone()),
+            bronze: None,
+            plan_sha256: lost.upload.plan_sha256.clone(),
         };
         self.above = self.above.max(lost.above.0).max(run_id.0);
         self.runs.push(run.clone());
@@ -298,6 +302,10 @@ impl World {
         }
         count(self.transition(commit.run_id, RunState::Loaded)?, &counts);
         self.tables.insert(load.target.clone(), table);
+        let bronze = self.bronze_id(&load.target);
+        if let Some(run) = self.runs.iter_mut().find(|run| run.run_id == commit.run_id) {
+            run.bronze = bronze;
+        }
         let is_newest = !load.older && kind != RunKind::Replay && !old.is_newer_than(commit.run_id);
         let moves = commit.becomes.is_some();
         let new = commit.becomes.clone().unwrap_or_else(|| old.clone());
@@ -328,6 +336,7 @@ fn fill(run: &mut RunRecord, upload: &Upload) {
         run.watermark = Some(window.watermark);
     }
     run.bound = run.bound.take().or_else(|| upload.bound.clone());
+    run.plan_sha256 = run.plan_sha256.take().or_else(|| upload.plan_sha256.clone());
 }
 
 /// Writes the counts of a load into its row.
@@ -374,6 +383,7 @@ impl Sink for MemorySink {
                 && filter.before.is_none_or(|before| run.run_id < before)
                 && filter.after.is_none_or(|after| run.run_id > after)
                 && filter.kind.is_none_or(|kind| run.kind == kind)
+                && (!filter.with_csv || run.csv_path.is_some())
                 && (filter.states.is_empty() || filter.states.contains(&run.status))
         };
         let limit = filter.limit.map_or(usize::MAX, |limit| limit as usize);

@@ -4,7 +4,8 @@ use s3::command::Command;
 use s3::request::Request;
 use s3::request::tokio_backend::ReqwestRequest;
 
-use super::client::{Client, SHORT};
+use super::client::Client;
+use super::wait::Wait;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::retry;
 use crate::watermark::Timestamp;
@@ -43,7 +44,7 @@ async fn page(client: &Client, prefix: &str, after: (Option<String>, Option<Stri
             max_uploads: None,
         };
         let list = async { ReqwestRequest::new(&bucket, "/", command).await?.response_data(false).await };
-        client.within(SHORT, prefix, list).await
+        client.within(Wait::Answer, prefix, list).await
     });
     answer.await?.to_string().map_err(|_| unreadable())
 }
