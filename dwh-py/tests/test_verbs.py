@@ -121,7 +121,9 @@ def test_verify(loaded: dwh.Pipeline) -> None:
     assert [(table["rows_source"], table["missing"]) for table in report.tables] == [(50, 0), (2, 0)]
     assert report.tables[0]["blobs"]["files"] == 1
     tomorrow = datetime.now(timezone.utc) + timedelta(days=1)
-    assert loaded.verify(["events"], since=tomorrow).tables[0]["rows_source"] == 0
+    with pytest.raises(dwh.DataError, match="nothing was compared") as told:
+        loaded.verify(["events"], since=tomorrow)
+    assert told.value.report.tables[0]["compared"] is False and "--since" in told.value.hint
 
 
 def test_backfill(project: Project, loaded: dwh.Pipeline) -> None:
