@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 use crate::blob::{BlobKey, Folder, Manifest};
 use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::migrate;
 use crate::pipeline::load::after;
 use crate::pipeline::report::one_code;
 use crate::pipeline::run::{finite, named};
@@ -100,8 +99,7 @@ impl Pipeline {
         let mut report = RebuildReport { dry_run: request.dry_run, ..RebuildReport::default() };
         report.tables = archives.iter().map(Archive::report).collect();
         let loads: Vec<LoadPlan> = archives.iter().filter_map(Archive::table).collect();
-        let (target, environment) = (&self.config.target, &self.config.environment);
-        report.in_the_way = migrate::occupied(target, environment, &loads).await?;
+        report.in_the_way = self.sink.occupied(&loads).await?;
         if request.dry_run {
             return Ok(report);
         }
@@ -109,9 +107,9 @@ impl Pipeline {
             if !request.reset {
                 return Err(occupied(&report.in_the_way, &request.tables));
             }
-            let aside = migrate::set_aside(target, environment, &loads).await?;
-            (report.backup, report.backup_tables) = (Some(aside.schema), aside.tables);
-            report.restore_sql = Some(aside.restore);
+            let moved = self.sink.move_away(&loads).await?;
+            (report.backup, report.backup_tables) = (Some(moved.schema), moved.tables);
+            report.restore_sql = Some(moved.restore_sql);
             // A run may have ended while they were looked at.
             archives = self.archives(request).await.map_err(|error| put_aside(error, &report))?;
             report.tables = archives.iter().map(Archive::report).collect();
@@ -137,7 +135,7 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<()> {
         let loads: Vec<LoadPlan> = archives.iter().filter_map(Archive::table).collect();
-        migrate::migrate_tables(&self.config.target, &self.config.environment, &loads).await?;
+        self.sink.make_tables(&loads).await?;
         let above = self.highest_run().await?;
         for (archive, told) in archives.iter().zip(&mut report.tables).filter(|(archive, _)| !archive.is_empty()) {
             if let Err(error) = self.rebuild_table(archive, above, told, cancel).await {

@@ -1,6 +1,7 @@
 //! [`MemorySink`]: a warehouse in memory, for tests and examples.
 
 mod rows;
+mod tables;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
@@ -15,10 +16,12 @@ use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{TableRef, TableSchema};
 use crate::sink::{
-    Accounting, Commit, Glance, Lease, LeaseHolder, LogEntry, Restore, RunFilter, RunRecord, Sink, Staged, TableGlance,
-    TableState,
+    Accounting, Commit, Glance, Lease, LeaseHolder, LogEntry, Moved, Restore, RunFilter, RunRecord, Sink, Staged,
+    TableGlance, TableState,
 };
 use crate::watermark::Timestamp;
+
+pub use tables::MemoryBackup;
 
 /// A row: the text of each column, in the order of the table; `None` is NULL.
 pub type MemoryRow = Vec<Option<String>>;
@@ -39,6 +42,8 @@ struct World {
     runs: Vec<RunRecord>,
     /// The highest number that a run ever had.
     above: i64,
+    /// The clock, if it was set by hand.
+    clock: Option<Timestamp>,
 }
 
 /// A warehouse in memory. Values are kept as the text of the CSV; integers are checked, other types are not.
@@ -62,8 +67,7 @@ impl MemorySink {
     /// Adds an empty bronze table and the seeded watermark row of `name`.
     pub fn add_table(&self, name: &str, schema: TableSchema) {
         let mut world = self.world();
-        let seeded = TableState { last_extracted_at: Some(Timestamp::SEED), ..TableState::default() };
-        world.states.entry(name.to_owned()).or_insert(seeded);
+        world.seed(name);
         world.tables.insert(schema.table.clone(), Table { schema, rows: Vec::new() });
     }
 
@@ -83,11 +87,11 @@ fn host() -> String {
     format!("memory pid {}", std::process::id())
 }
 
-fn now() -> Timestamp {
-    Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
-}
-
 impl World {
+    fn now(&self) -> Timestamp {
+        self.clock.unwrap_or_else(|| Timestamp::from_micros(jiff::Timestamp::now().as_microsecond()))
+    }
+
     fn state(&self, table: &str) -> Result<&TableState> {
         self.states.get(table).ok_or_else(|| {
             Error::new(ErrorKind::Contract, format!("table `{table}` has no watermark row"))
@@ -102,6 +106,7 @@ impl World {
     }
 
     fn transition(&mut self, run_id: RunId, next: RunState) -> Result<&mut RunRecord> {
+        let now = self.now();
         let run = self.runs.iter_mut().find(|run| run.run_id == run_id);
         let run = run.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("run {run_id} is not in the run log")))?;
         if !run.status.may_become(next) {
@@ -113,7 +118,7 @@ impl World {
             run.attempt += 1;
         }
         run.status = next;
-        run.run_finished_at = next.is_final().then(now);
+        run.run_finished_at = next.is_final().then_some(now);
         run.error_message = None;
         Ok(run)
     }
@@ -124,7 +129,7 @@ impl World {
             run_id: RunId(self.above),
             table_name: table.to_owned(),
             kind,
-            run_started_at: now(),
+            run_started_at: self.now(),
             run_finished_at: None,
             status: RunState::Extracting,
             rows_extracted: None,
@@ -164,7 +169,7 @@ impl World {
             table_name: lost.table.clone(),
             kind: lost.kind,
             run_started_at: lost.run_started_at,
-            run_finished_at: lost.loaded.then(now),
+            run_finished_at: lost.loaded.then_some(self.now()),
             status: if lost.loaded { RunState::Loaded } else { RunState::Uploaded },
             rows_extracted: number(lost.upload.rows),
             rows_loaded: loaded(lost.upload.rows),
@@ -198,6 +203,7 @@ impl World {
             LogEntry::Begin { table, mode, kind } => return Ok(self.begin(table, *mode, *kind)),
             LogEntry::Restore(lost) => return self.restore(lost),
             LogEntry::SetAside { run_id, csv_path, message } => {
+                let now = self.now();
                 let runs = &mut self.runs;
                 let run = runs.iter_mut().find(|run| run.run_id == *run_id && run.status != RunState::Loaded);
                 let run = run.ok_or_else(|| {
@@ -206,7 +212,7 @@ impl World {
                 run.status = RunState::Failed;
                 run.csv_path = Some(csv_path.clone());
                 run.error_message = Some(message.clone());
-                run.run_finished_at = run.run_finished_at.or_else(|| Some(now()));
+                run.run_finished_at = run.run_finished_at.or(Some(now));
                 run
             }
             LogEntry::Loading { run_id } => self.transition(*run_id, RunState::Loading)?,
@@ -261,8 +267,8 @@ impl World {
         run.rows_different = Some(counts.different.cast_signed());
         self.tables.insert(load.target.clone(), table);
         if let Some(advance) = &commit.advance {
-            let becomes =
-                TableState { last_run_id: Some(commit.run_id), last_loaded_at: Some(now()), ..advance.becomes.clone() };
+            let last_loaded_at = Some(self.now());
+            let becomes = TableState { last_run_id: Some(commit.run_id), last_loaded_at, ..advance.becomes.clone() };
             self.states.insert(load.table.clone(), becomes);
         }
         Ok(counts)
@@ -287,7 +293,8 @@ impl Sink for MemorySink {
         };
         let mut world = self.world();
         let state = world.state(table)?.clone();
-        world.taken.insert(table.to_owned(), now());
+        let now = world.now();
+        world.taken.insert(table.to_owned(), now);
         Ok(Box::new(MemoryLease { state, _held: held }))
     }
 
@@ -324,7 +331,7 @@ impl Sink for MemorySink {
             let holder = since.map(|since| LeaseHolder { host: host(), since: *since });
             (name.clone(), TableGlance { state: state.clone(), holder })
         };
-        Ok(Glance { now: now(), tables: world.states.iter().map(glance).collect() })
+        Ok(Glance { now: world.now(), tables: world.states.iter().map(glance).collect() })
     }
 
     async fn forget(&self, runs: &[RunId]) -> Result<u64> {
@@ -348,6 +355,19 @@ impl Sink for MemorySink {
         let csv: Vec<u8> = csv.map_ok(|piece| piece.to_vec()).try_concat().await?;
         let rows = rows::read(load, &columns, &csv)?;
         Ok(Box::new(MemoryStaged { sink: self.clone(), load: load.clone(), rows }))
+    }
+
+    async fn occupied(&self, tables: &[LoadPlan]) -> Result<Vec<String>> {
+        Ok(self.world().occupied(tables))
+    }
+
+    async fn move_away(&self, tables: &[LoadPlan]) -> Result<Moved> {
+        self.world().move_away(tables)
+    }
+
+    async fn make_tables(&self, tables: &[LoadPlan]) -> Result<()> {
+        self.world().make_tables(tables);
+        Ok(())
     }
 }
 
