@@ -19,7 +19,7 @@ use crate::sink::{
     Accounting, Commit, Glance, Lease, LeaseHolder, LogEntry, Moved, Restore, RunFilter, RunRecord, Sink, Staged,
     TableGlance, TableState,
 };
-use crate::watermark::Timestamp;
+use crate::watermark::{Micros, Timestamp};
 
 pub use tables::MemoryBackup;
 
@@ -125,6 +125,7 @@ impl World {
 
     fn begin(&mut self, table: &str, mode: crate::config::Mode, kind: RunKind) -> RunRecord {
         self.above += 1;
+        self.clock = self.clock.map(|clock| clock.plus(Micros(1)));
         let run = RunRecord {
             run_id: RunId(self.above),
             table_name: table.to_owned(),

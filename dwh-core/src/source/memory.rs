@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::Plan;
+use crate::plan::{Plan, UPLOADED_AT};
 use crate::schema::{TableRef, TableSchema};
 use crate::source::{BoundRequest, ReadRequest, Reading, Snapshot, Source, Sweep};
 use crate::watermark::{BoundRule, Holder, Micros, SafeBound, Timestamp, hold_repeated_hour, refuse_future, settle};
@@ -222,12 +222,16 @@ impl Source for MemorySource {
         let in_window = |row: &Row| high.is_none_or(|high| row.stamp <= high) && (!low.is_finite() || row.stamp > low);
         let names: Vec<&str> = request.plan.columns.iter().map(|column| column.column.name.as_str()).collect();
         let mut text = names.join(",") + "\n";
+        // What is read whole and kept for ever carries the moment of its run, which no source has.
+        let dated = request.plan.columns.last().is_some_and(|column| column.expression == UPLOADED_AT);
+        let stamp = if dated { format!(",{}", request.run_started_at) } else { String::new() };
         let mut late_rows = 0;
         for (_, row) in database.visible(table) {
             let late = is_late(row);
             late_rows += u64::from(late);
             if late || in_window(row) {
                 text.push_str(&row.line);
+                text.push_str(&stamp);
                 text.push('\n');
             }
         }

@@ -20,9 +20,18 @@ pub struct MemoryBackup {
 }
 
 impl MemorySink {
-    /// Sets the clock by hand; it stands still from then on.
+    /// Sets the clock by hand; it stands still from then on, but for a microsecond with each run that begins.
     pub fn set_clock(&self, clock: Timestamp) {
         self.world().clock = Some(clock);
+    }
+
+    /// Adds a key to a bronze table, as a person would, unless it has one over these columns.
+    pub fn add_key(&self, table: &TableRef, key: UniqueKey) {
+        if let Some(table) = self.world().tables.get_mut(table)
+            && table.schema.keys.iter().all(|known| known.columns != key.columns)
+        {
+            table.schema.keys.push(key);
+        }
     }
 
     /// Removes a bronze table with its rows, as a person would; its watermark stays.
