@@ -26,6 +26,7 @@ pub enum Request {
     Prune,
     Recover,
     SetAside(String),
+    Migrate(Table),
 }
 
 /// How much a word weighs.
@@ -130,6 +131,10 @@ pub async fn request(world: &World, verb: Verb) -> Option<Request> {
 impl World {
     /// Does it in a process of its own, which may die.
     pub async fn perform(&mut self, request: &Request, death: Option<Death>) -> Told {
+        if let Request::Migrate(table) = request {
+            self.migrate(*table).await;
+            return Told::default();
+        }
         let life = Life::new(death);
         let heard = Arc::new(Mutex::new(Vec::new()));
         let ears = Arc::clone(&heard);
@@ -229,6 +234,7 @@ async fn call(pipeline: &Pipeline, request: &Request, told: &mut Told) {
             Ok(report) => told.recovered(&report),
             Err(error) => told.error(None, &error),
         },
+        Request::Migrate(_) => {}
     }
 }
 

@@ -3,6 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dwh_core::RunState;
+use dwh_core::sink::RunRecord;
+
 use crate::calls::{Request, Told, Weight, Word, request};
 use crate::model::Floors;
 use crate::steps::{Kind, Step, Table};
@@ -27,12 +30,21 @@ impl World {
 
     async fn call(&mut self, request: &Request, death: Option<crate::steps::Death>) -> Result<Told, String> {
         self.model.calls.push(self.seen());
+        let (before, words_before) = (self.records().await, self.words.len());
         let told = self.perform(request, death).await;
         let records = self.records().await;
         if let Request::Rebuild(asked, _) = request {
-            for table in (0..2).filter(|table| asked.is_none_or(|asked| asked == *table)) {
-                self.model.rebuilt(table, &records, told.died || told.speaks_of(table));
+            let of = |records: &[(Table, RunRecord)], table| -> Vec<RunRecord> {
+                records.iter().filter(|(of, _)| *of == table).map(|(_, record)| record.clone()).collect()
+            };
+            // One without any CSV is left as it is.
+            let touched = |table: &Table| of(&before, *table) != of(&records, *table);
+            for table in (0..2).filter(|table| asked.is_none_or(|asked| asked == *table)).filter(touched) {
+                let waits = records.iter().any(|(of, record)| *of == table && record.status == RunState::Uploaded);
+                self.model.rebuilt(table, &records, told.died || waits || told.speaks_of(table));
+                self.spoken_from[table] = words_before;
             }
+            self.disturbed |= told.died;
         }
         self.model.learn(&records, matches!(request, Request::Rebuild(..)));
         for table in told.up_to_date.clone() {
@@ -174,7 +186,7 @@ impl World {
             if !errors.is_empty() && !self.disturbed {
                 return Err(format!("nothing was taken away, and a person is called: {}", said(&errors)));
             }
-            let mut asked: Vec<Request> = errors.iter().filter_map(|word| asked_for(&word.hint)).collect();
+            let mut asked: Vec<Request> = errors.iter().filter_map(asked_for).collect();
             asked.dedup();
             asked.retain(|request| !tried.contains(request));
             if asked.is_empty() || round == ROUNDS {
@@ -183,7 +195,7 @@ impl World {
             for request in asked {
                 let told = self.call(&request, None).await?;
                 // A hint of a hint: `rebuild` asks for `--reset`.
-                let next: Vec<Request> = told.words.iter().filter_map(|word| asked_for(&word.hint)).collect();
+                let next: Vec<Request> = told.words.iter().filter_map(asked_for).collect();
                 tried.push(request);
                 for request in next.into_iter().filter(|request| !tried.contains(request)).collect::<Vec<_>>() {
                     self.call(&request, None).await?;
@@ -222,7 +234,7 @@ impl World {
 
     /// What was delivered and is not in bronze any more: the tool has said so since the target went back.
     fn nothing_went_in_silence(&self, table: Table, rows: &BTreeMap<u8, &String>, lines: &BTreeSet<String>) -> Verdict {
-        let since = self.restored_at.unwrap_or(0);
+        let since = self.spoken_from[table];
         if self.words[since..].iter().any(|word| word.table.is_none_or(|of| of == table)) {
             return Ok(());
         }
@@ -254,7 +266,11 @@ fn said(words: &[Word]) -> String {
 }
 
 /// The first call that a hint names, if it is one that can be made as it stands.
-fn asked_for(hint: &str) -> Option<Request> {
+fn asked_for(word: &Word) -> Option<Request> {
+    let hint = &word.hint;
+    if hint.contains("MemorySink::add_table") || hint.contains("`dwh migrate`") {
+        return word.table.map(Request::Migrate);
+    }
     hint.split('`').skip(1).step_by(2).find_map(|text| {
         let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches('\'')).collect();
         let after = |flag: &str| words.iter().position(|word| *word == flag).and_then(|at| words.get(at + 1));

@@ -89,10 +89,10 @@ impl Model {
         self.target.firsts[table].clear();
     }
 
-    /// A rebuild makes the table from the CSV files that are there; `short` if it said that not everything is.
+    /// A rebuild made the table from the CSV files that are there; `short` if it said that not everything is, or that
+    /// something still waits to be loaded.
     pub fn rebuilt(&mut self, table: Table, records: &[(Table, RunRecord)], short: bool) {
-        let all = records.iter().filter(|(of, _)| *of == table).map(|(_, record)| run_of(record));
-        let all: Vec<Run> = all.collect();
+        let all: Vec<Run> = records.iter().filter(|(of, _)| *of == table).map(|(_, record)| run_of(record)).collect();
         self.target.loaded.retain(|run| !all.contains(run));
         self.target.firsts[table].clear();
         if short {

@@ -33,8 +33,8 @@ pub struct World {
     backup: Option<(MemoryBackup, Target)>,
     /// Everything that the tool said so far.
     pub words: Vec<Word>,
-    /// How many words there were when the target was last restored.
-    pub restored_at: Option<usize>,
+    /// For each table, how many words there were when its bronze last became what an older time or the archive knew.
+    pub spoken_from: [usize; 2],
     pub disturbed: bool,
 }
 
@@ -104,7 +104,7 @@ impl World {
             dump: None,
             backup: None,
             words: Vec::new(),
-            restored_at: None,
+            spoken_from: [0; 2],
             disturbed: false,
         };
         for table in 0..2 {
@@ -113,6 +113,13 @@ impl World {
             this.make_bronze(table);
         }
         this
+    }
+
+    /// What `dwh migrate` does: it makes what is missing, and lets be what is there.
+    pub async fn migrate(&self, table: Table) {
+        if self.sink.describe(&bronze(table)).await.expect("a look").is_none() {
+            self.make_bronze(table);
+        }
     }
 
     fn make_bronze(&self, table: Table) {
@@ -225,7 +232,7 @@ impl World {
                 if let Some((backup, target)) = &self.backup {
                     self.sink.restore(backup);
                     self.model.target = target.clone();
-                    self.restored_at = Some(self.words.len());
+                    self.spoken_from = [self.words.len(); 2];
                 }
             }
             Step::MakeBronzeAnew(table) => {
