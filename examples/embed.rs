@@ -39,7 +39,7 @@ async fn run(path: &str, tables: Vec<String>) -> Result<u8> {
         }
     });
 
-    let report = pipeline.run(&RunRequest { tables, ..RunRequest::default() }, &stop).await?;
+    let report = pipeline.run(&RunRequest::new(tables), &stop).await?;
     let loaded: u64 = report.runs.iter().map(|run| run.rows_loaded).sum();
     say(&format!("{} runs, {loaded} rows loaded", report.runs.len()));
     if report.runs.is_empty() {

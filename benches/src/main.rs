@@ -6,8 +6,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use dwh_core::blob::Body;
-use dwh_core::dialect::Tally;
-use dwh_core::spool::spool;
+use dwh_core::testing::internals::{Tally, spool};
 use dwh_core::watermark::{Activity, Backend, Micros, Observation, Timestamp, safe_bound};
 use dwh_core::{Error, Result};
 

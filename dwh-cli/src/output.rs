@@ -175,7 +175,9 @@ impl Printer {
             if at > 0 {
                 self.told("\n");
             }
-            self.error(&ErrorReport { message: progress::about(table, &error.message), ..error.clone() });
+            let mut named = error.clone();
+            named.message = progress::about(table, &error.message);
+            self.error(&named);
         }
     }
 

@@ -42,8 +42,8 @@ use crate::plan::SESSION_SETTINGS;
 use settings::Settings;
 use target::Target;
 
-pub(crate) use errors::in_the_drivers;
-pub use errors::{kind_of, sort, sort_named};
+pub use errors::sort;
+pub(crate) use errors::{in_the_drivers, sort_named};
 
 /// Timeouts that a server may set for a role, and that would end a long COPY; set beside [`SESSION_SETTINGS`]. Not every
 /// version has the last two.

@@ -91,25 +91,25 @@
 //! [`Observer`](pipeline::Observer) and to `tracing`. Every future may be dropped.
 
 pub mod blob;
-pub(crate) mod catalog;
+mod catalog;
 pub mod config;
-pub mod connect;
+mod connect;
 mod control;
-pub mod dialect;
+mod dialect;
 mod disk;
 mod error;
 pub mod geometry;
 pub mod identity;
-pub mod migrate;
+mod migrate;
 pub mod operate;
 pub mod pipeline;
-pub mod plan;
-pub mod retry;
+mod plan;
+mod retry;
 mod run;
 pub mod schema;
 pub mod sink;
 pub mod source;
-pub mod spool;
+mod spool;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod watermark;
@@ -118,7 +118,7 @@ pub use blob::{BlobKey, BlobStore, LocalBlobs, Manifest, MemoryBlobs, S3Blobs};
 pub use config::{Config, Secret, TableConfig};
 pub use error::{Error, ErrorKind, KindRow, Result};
 pub use pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest};
-pub use plan::Plan;
+pub use plan::{LoadPlan, Plan, PlanColumn};
 pub use run::{RunId, RunKind, RunState};
 pub use sink::{MemorySink, PgSink, Sink};
 pub use source::{MemorySource, PgSource, Source};

@@ -35,6 +35,7 @@ const PRINT_HINT: &str = "`dwh migrate --print-sql` prints all of it for a DBA t
 
 /// A migration with the configured names put in.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct Migration {
     /// File name.
     pub name: &'static str,
@@ -46,6 +47,7 @@ pub struct Migration {
 
 /// What [`migrate`] did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct MigrateReport {
     /// Whether nothing was done.
     #[serde(default)]

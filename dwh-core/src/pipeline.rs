@@ -81,6 +81,7 @@ pub type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// What `run` is asked for.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct RunRequest {
     /// Globs over table names; empty: all tables.
     pub tables: Vec<String>,
@@ -92,8 +93,17 @@ pub struct RunRequest {
     pub allow_empty: bool,
 }
 
+impl RunRequest {
+    /// A run of the tables that match; empty: of all.
+    #[must_use]
+    pub fn new(tables: Vec<String>) -> Self {
+        Self { tables, ..Self::default() }
+    }
+}
+
 /// The engine: verbs over a configuration, a source or several, a blob store and a sink.
 #[derive(Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct Pipeline {
     pub(crate) config: Arc<Config>,
     sources: BTreeMap<String, Arc<dyn Source>>,

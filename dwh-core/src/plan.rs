@@ -181,9 +181,9 @@ impl Plan {
         self.watermark.is_some() && self.table.late_window.0 > 0 && self.source.kind.has_xmin()
     }
 
-    /// How the CSV of this plan is loaded. `replay`: the CSV may be older than what bronze holds.
+    /// How the CSV of this plan is loaded. `older`: bronze may hold rows of a newer snapshot.
     #[must_use]
-    pub fn load(&self, replay: bool) -> LoadPlan {
+    pub fn load(&self, older: bool) -> LoadPlan {
         LoadPlan {
             table: self.table.name.clone(),
             target: self.table.target.clone(),
@@ -191,9 +191,8 @@ impl Plan {
             columns: self.delivered(),
             key: self.table.key.clone(),
             on_conflict: self.table.on_conflict,
-            watermark_column: self.table.watermark.clone(),
             allow_empty: self.table.allow_empty,
-            replay,
+            older,
         }
     }
 

@@ -60,6 +60,12 @@ pub struct TableState {
 }
 
 impl TableState {
+    /// Whether bronze may hold rows of a newer snapshot than that of `run`.
+    #[must_use]
+    pub fn is_newer_than(&self, run: RunId) -> bool {
+        self.newest_run_id.is_some_and(|newest| newest > run)
+    }
+
     /// L: the stored watermark; the seed value stands for "from the first row on".
     #[must_use]
     pub fn low(&self) -> Timestamp {
@@ -201,6 +207,8 @@ pub enum LogEntry {
     Loading {
         /// The run.
         run_id: RunId,
+        /// What its manifest says: fills what is empty in the row, for the log may not have heard of the upload.
+        upload: Option<Box<Upload>>,
     },
     /// It went wrong: `failed`.
     Failed {
@@ -264,15 +272,6 @@ pub struct Upload {
     pub bound: Option<SafeBound>,
 }
 
-/// How the watermark row moves when a load commits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advance {
-    /// The row as it was when the run began: it must still be so (compare and set).
-    pub expected: TableState,
-    /// The row as it becomes; `last_run_id` and `last_loaded_at` are set by the commit.
-    pub becomes: TableState,
-}
-
 /// What a load is committed with.
 #[derive(Debug, Clone)]
 pub struct Commit {
@@ -280,8 +279,47 @@ pub struct Commit {
     pub run_id: RunId,
     /// Rows that the manifest promises; anything else rolls back. `None` for a hand-made CSV without a manifest.
     pub rows: Option<u64>,
-    /// How the watermark moves; `None` leaves it as it is (replay, back-fill).
-    pub advance: Option<Advance>,
+    /// The watermark row as it was read under the lease: it must still be so (compare and set).
+    pub expected: TableState,
+    /// The row as it becomes; `None` leaves the watermark where it is (replay, back-fill). `last_run_id`,
+    /// `last_loaded_at`, `newest_run_id` and `bronze` are set by the commit.
+    pub becomes: Option<TableState>,
+    /// Whether bronze holds all rows up to the watermark once this load is committed, though it may be another table
+    /// than the one that the row names: the last CSV of a replay of all of them.
+    pub whole: bool,
+}
+
+impl Commit {
+    /// A load that leaves the watermark where it is.
+    #[must_use]
+    pub const fn of(run_id: RunId, rows: Option<u64>, expected: TableState) -> Self {
+        Self { run_id, rows, expected, becomes: None, whole: false }
+    }
+
+    /// The same load, which moves the watermark.
+    #[must_use]
+    pub fn becoming(mut self, becomes: Option<TableState>) -> Self {
+        self.becomes = becomes;
+        self
+    }
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// What the load did.
+    pub counts: Accounting,
+    /// The watermark row as it stands now: what the next load under the same lease expects.
+    pub state: TableState,
+}
+
+/// A bronze table as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BronzeState {
+    /// Which table it is.
+    pub id: BronzeId,
+    /// Whether it holds no row.
+    pub empty: bool,
 }
 
 /// What was moved out of the way of a rebuild.
@@ -353,6 +391,25 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Contract` if the run is in a state from which the entry's cannot follow.
     async fn log(&self, entry: LogEntry) -> Result<RunRecord>;
+
+    /// Which table a bronze table is, and whether it is empty; `None` if there is none, or the sink cannot tell.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing.
+    async fn bronze_id(&self, _target: &TableRef) -> Result<Option<BronzeState>> {
+        Ok(None)
+    }
+
+    /// Sets the watermark row back to the seed, at once and for good, if it still is as `expected` says, and returns it
+    /// as it is then: what it belongs to is forgotten, so the next run begins with the first row, whatever the table is
+    /// read from by now. `newest_run_id` stays, for bronze keeps its rows. Called under the lease.
+    ///
+    /// # Errors
+    /// `Locked` if the row changed meanwhile; `Contract` if the sink cannot do it.
+    async fn begin_anew(&self, table: &str, _expected: &TableState) -> Result<TableState> {
+        Err(Error::new(ErrorKind::Contract, format!("table `{table}`: this sink cannot set a watermark back"))
+            .with_hint("set it back where the sink keeps it, and run again"))
+    }
 
     /// Opens the load transaction and puts the CSV into a staging area. Nothing is visible before the commit.
     ///
@@ -440,10 +497,15 @@ pub trait Staged: Send {
     /// Moves the rows into bronze, accounts for each of them, moves the watermark by compare-and-set, marks the run
     /// `loaded`, and commits all of it as one.
     ///
+    /// In the same transaction it writes which table bronze is, into the run's row, and into the watermark row unless
+    /// that names another table and the load neither moves the watermark nor makes bronze whole: rows may be missing
+    /// then, and what says so must stay. `newest_run_id` becomes the run's, unless the load is [older](LoadPlan::older)
+    /// or a replay.
+    ///
     /// When the answer to the commit is lost, the run log is read again: it was written in the same transaction, so it
     /// is the proof.
     ///
     /// # Errors
     /// `Data` if the counts do not add up; `Locked` if the watermark moved meanwhile; nothing has changed then.
-    async fn commit(self: Box<Self>, commit: Commit) -> Result<Accounting>;
+    async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed>;
 }

@@ -14,3 +14,11 @@ pub use clusters::{Clusters, Server, TestDb, assert_equal_tables};
 pub use faulty::{Fault, Faulty};
 pub use s3::{S3Effect, S3Fault, S3Server};
 pub use source_contract::{OpenRow, SourceUnderTest, events_table, source_contract};
+
+/// Parts of the engine that are not its API: the tests and benchmarks of this repository reach them here.
+pub mod internals {
+    pub use crate::connect::{Connector, SslMode, sort};
+    pub use crate::dialect::Tally;
+    pub use crate::migrate::{Migration, dry_run, migrate, print_sql, render};
+    pub use crate::spool::{Spool, SpoolWriter, spool};
+}

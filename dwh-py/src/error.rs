@@ -74,17 +74,17 @@ pub fn as_one(failures: Vec<ErrorReport>) -> Option<ErrorReport> {
     }
     let same = failures.iter().all(|failure| failure.code == first.code);
     let lines: Vec<&str> = failures.iter().map(|failure| failure.message.as_str()).collect();
-    Some(ErrorReport {
-        code: if same { first.code } else { "several".to_owned() },
-        message: format!("{} failures\n{}", failures.len(), lines.join("\n")),
-        hint: if same { first.hint } else { "each failure in `report` has its own hint".to_owned() },
-        exit_code: first.exit_code,
-    })
+    let (code, hint) = match same {
+        true => (first.code, first.hint),
+        false => ("several".to_owned(), "each failure in `report` has its own hint".to_owned()),
+    };
+    let message = format!("{} failures\n{}", failures.len(), lines.join("\n"));
+    Some(ErrorReport::new(code, message, hint, first.exit_code))
 }
 
 /// A failure that a report tells of in other ways than by an error.
 pub fn found(code: &str, message: String, hint: impl Into<String>) -> ErrorReport {
-    ErrorReport { code: code.to_owned(), message, hint: hint.into(), exit_code: 0 }
+    ErrorReport::new(code, message, hint, 0)
 }
 
 /// The exception of a defect of ours.

@@ -50,7 +50,9 @@ impl $face {
         restart: bool,
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
-        let request = BackfillRequest { table, from: from_.0, to: to.map(|to| to.0), wait, restart, dry_run };
+        let mut request = BackfillRequest::new(table, from_.0);
+        request.to = to.map(|to| to.0);
+        (request.wait, request.restart, request.dry_run) = (wait, restart, dry_run);
         $make(py, backfill::backfill(self.0.get(py)?, request))
     }
 
@@ -84,7 +86,9 @@ impl $face {
     /// Create control schema, roles, views and bronze tables, or assert them.
     #[pyo3(signature = (tables = None, *, dry_run = false))]
     fn migrate(&self, py: Python<'_>, tables: Option<Vec<String>>, dry_run: bool) -> PyResult<Py<PyAny>> {
-        $make(py, migrate::migrate(self.0.get(py)?, MigrateRequest { tables: tables.unwrap_or_default(), dry_run }))
+        let mut request = MigrateRequest::new(tables.unwrap_or_default());
+        request.dry_run = dry_run;
+        $make(py, migrate::migrate(self.0.get(py)?, request))
     }
 
     /// What the next run or extract of each matching table would do; nothing is moved or written.
@@ -102,13 +106,17 @@ impl $face {
     /// Remove loaded CSV files and rows of the run log that are older than `[retention]` says.
     #[pyo3(signature = (tables = None, *, dry_run = false))]
     fn prune(&self, py: Python<'_>, tables: Option<Vec<String>>, dry_run: bool) -> PyResult<Py<PyAny>> {
-        $make(py, prune::prune(self.0.get(py)?, PruneRequest { tables: tables.unwrap_or_default(), dry_run }))
+        let mut request = PruneRequest::new(tables.unwrap_or_default());
+        request.dry_run = dry_run;
+        $make(py, prune::prune(self.0.get(py)?, request))
     }
 
     /// Make bronze, run log and watermarks anew from the blobs alone.
     #[pyo3(signature = (tables = None, *, dry_run = false, reset = false))]
     fn rebuild(&self, py: Python<'_>, tables: Option<Vec<String>>, dry_run: bool, reset: bool) -> PyResult<Py<PyAny>> {
-        $make(py, rebuild::rebuild(self.0.get(py)?, RebuildRequest { tables: tables.unwrap_or_default(), dry_run, reset }))
+        let mut request = RebuildRequest::new(tables.unwrap_or_default());
+        (request.dry_run, request.reset) = (dry_run, reset);
+        $make(py, rebuild::rebuild(self.0.get(py)?, request))
     }
 
     /// Put in order what a crash left; raises if something is left that only a person can decide.
@@ -121,11 +129,9 @@ impl $face {
         uploads_older_than: Option<Duration>,
     ) -> PyResult<Py<PyAny>> {
         let micros = |age: Duration| Micros(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
-        let request = RecoverRequest {
-            tables: tables.unwrap_or_default(),
-            dry_run,
-            uploads_older_than: uploads_older_than.map(micros),
-        };
+        let mut request = RecoverRequest::new(tables.unwrap_or_default());
+        request.dry_run = dry_run;
+        request.uploads_older_than = uploads_older_than.map(micros);
         $make(py, recover::recover(self.0.get(py)?, request))
     }
 
@@ -141,7 +147,10 @@ impl $face {
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
         let (from, to) = (from_.map(|from| from.0), to.map(|to| to.0));
-        $make(py, replay::replay(self.0.get(py)?, ReplayRequest { table, from, to, wait, dry_run }))
+        let mut request = ReplayRequest::new(table);
+        (request.from, request.to) = (from, to);
+        (request.wait, request.dry_run) = (wait, dry_run);
+        $make(py, replay::replay(self.0.get(py)?, request))
     }
 
     /// Read all history of a table again, in windows; the watermark stays where it is.
@@ -154,7 +163,9 @@ impl $face {
         restart: bool,
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
-        $make(py, reseed::reseed(self.0.get(py)?, ReseedRequest { table, wait, restart, dry_run }))
+        let mut request = ReseedRequest::new(table);
+        (request.wait, request.restart, request.dry_run) = (wait, restart, dry_run);
+        $make(py, reseed::reseed(self.0.get(py)?, request))
     }
 
     /// Extract, load and archive the tables that match; all of them if none is named.
@@ -169,7 +180,9 @@ impl $face {
         wait: bool,
         allow_empty: bool,
     ) -> PyResult<Py<PyAny>> {
-        $make(py, run::run(self.0.get(py)?, RunRequest { tables: tables.unwrap_or_default(), jobs, wait, allow_empty }))
+        let mut request = RunRequest::new(tables.unwrap_or_default());
+        (request.jobs, request.wait, request.allow_empty) = (jobs, wait, allow_empty);
+        $make(py, run::run(self.0.get(py)?, request))
     }
 
     /// Everything that is known of one run.
@@ -226,7 +239,9 @@ impl $face {
         limit: usize,
         blobs: bool,
     ) -> PyResult<Py<PyAny>> {
-        let request = VerifyRequest { tables: tables.unwrap_or_default(), since: since.map(|since| since.0), sample_percent, limit, blobs };
+        let mut request = VerifyRequest::new(tables.unwrap_or_default());
+        request.since = since.map(|since| since.0);
+        (request.sample_percent, request.limit, request.blobs) = (sample_percent, limit, blobs);
         $make(py, verify::verify(self.0.get(py)?, request))
     }
 

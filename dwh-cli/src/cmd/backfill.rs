@@ -9,14 +9,11 @@ use crate::exit::Exit;
 
 /// Reads a range of history again.
 pub async fn backfill(args: BackfillArgs, context: &Context) -> Result<Exit> {
-    let request = BackfillRequest {
-        table: args.table,
-        from: args.from,
-        to: args.to,
-        wait: args.again.wait,
-        restart: args.again.restart,
-        dry_run: args.again.dry_run,
-    };
+    let mut request = BackfillRequest::new(args.table, args.from);
+    request.to = args.to;
+    request.wait = args.again.wait;
+    request.restart = args.again.restart;
+    request.dry_run = args.again.dry_run;
     show(&context.pipeline()?.backfill(&request, &context.cancel).await?, context)
 }
 

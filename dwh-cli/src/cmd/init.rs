@@ -10,17 +10,12 @@ use crate::exit::Exit;
 
 /// Looks at a live source and writes a configuration.
 pub async fn init(args: InitArgs, context: &Context) -> Result<Exit> {
-    let request = InitRequest {
-        source: Secret::new(args.source),
-        target: Secret::new(args.target),
-        blob: args.blob,
-        tables: args.tables,
-        exclude: args.exclude,
-        name: args.name,
-        timezone: args.timezone.unwrap_or_else(machine_zone),
-        output_file: args.output_file,
-        dry_run: args.dry_run,
-    };
+    let mut request = InitRequest::new(Secret::new(args.source), Secret::new(args.target), args.blob, args.output_file);
+    request.tables = args.tables;
+    request.exclude = args.exclude;
+    request.name = args.name;
+    request.timezone = args.timezone.unwrap_or_else(machine_zone);
+    request.dry_run = args.dry_run;
     let report = context.unless_cancelled(operate::init(&request, &Environment::of_process())).await?;
     report.warnings.iter().for_each(|warning| context.printer.warning(warning));
     match &report.config {

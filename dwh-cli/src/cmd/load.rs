@@ -26,13 +26,11 @@ async fn params(args: LoadArgs) -> Result<LoadParams> {
         Some(dash) if dash == "-" => stdin().await?,
         Some(json) => json,
         None => {
-            return Ok(LoadParams {
-                // The parser refuses a call that lacks either.
-                table: args.table.unwrap_or_default(),
-                csv_path: args.csv_path.unwrap_or_default(),
-                run_id: args.run_id.map(RunId),
-                run_started_at: args.run_started_at,
-            });
+            // The parser refuses a call that lacks either.
+            let mut params = LoadParams::new(args.table.unwrap_or_default(), args.csv_path.unwrap_or_default());
+            params.run_id = args.run_id.map(RunId);
+            params.run_started_at = args.run_started_at;
+            return Ok(params);
         }
     };
     serde_json::from_str(&json).map_err(|error| refused("is not what `dwh extract` prints").with_source(error))

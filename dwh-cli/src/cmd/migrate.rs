@@ -13,7 +13,8 @@ pub async fn migrate(args: MigrateArgs, context: &Context) -> Result<Exit> {
     if args.print_sql {
         context.printer.sql(&context.unless_cancelled(pipeline.migration_sql(&args.tables)).await?)?;
     } else {
-        let request = MigrateRequest { tables: args.tables, dry_run: args.dry_run };
+        let mut request = MigrateRequest::new(args.tables);
+        request.dry_run = args.dry_run;
         context.printer.show(&context.unless_cancelled(pipeline.migrate(&request)).await?)?;
     }
     Ok(Exit::DONE)

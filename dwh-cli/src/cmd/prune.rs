@@ -11,7 +11,8 @@ use crate::output::freed;
 /// Says what retention lets go, then removes it.
 pub async fn prune(args: PruneArgs, context: &Context) -> Result<Exit> {
     let pipeline = context.pipeline()?;
-    let mut request = PruneRequest { tables: args.tables, dry_run: true };
+    let mut request = PruneRequest::new(args.tables);
+    request.dry_run = true;
     let mut report = pipeline.prune(&request, &context.cancel).await?;
     if !args.dry_run {
         context.printer.note(&format!("removing {}", freed(&report)));

@@ -9,7 +9,9 @@ use crate::exit::Exit;
 
 /// Makes bronze and control schema anew from the blobs, or tells what that would do.
 pub async fn rebuild(args: RebuildArgs, context: &Context) -> Result<Exit> {
-    let request = RebuildRequest { tables: args.tables, dry_run: args.dry_run, reset: args.reset };
+    let mut request = RebuildRequest::new(args.tables);
+    request.dry_run = args.dry_run;
+    request.reset = args.reset;
     let report = context.pipeline()?.rebuild(&request, &context.cancel).await?;
     context.printer.show(&report)?;
     context.printer.table_errors(report.tables.iter().map(|table| (&table.table, &table.error)));

@@ -15,7 +15,9 @@ pub async fn recover(args: RecoverArgs, context: &Context) -> Result<Exit> {
         Some(what) => context.unless_cancelled(pipeline.set_aside(&what, args.dry_run)).await?,
         None => {
             let uploads_older_than = Some(Micros::seconds(i64::from(args.uploads_older_than) * 3600));
-            let request = RecoverRequest { tables: args.tables, dry_run: args.dry_run, uploads_older_than };
+            let mut request = RecoverRequest::new(args.tables);
+            request.dry_run = args.dry_run;
+            request.uploads_older_than = uploads_older_than;
             pipeline.recover(&request, &context.cancel).await?
         }
     };

@@ -9,8 +9,10 @@ use crate::exit::Exit;
 
 /// Loads archived CSV files again, or tells which.
 pub async fn replay(args: ReplayArgs, context: &Context) -> Result<Exit> {
-    let request =
-        ReplayRequest { table: args.table, from: args.from, to: args.to, wait: args.wait, dry_run: args.dry_run };
+    let mut request = ReplayRequest::new(args.table);
+    (request.from, request.to) = (args.from, args.to);
+    request.wait = args.wait;
+    request.dry_run = args.dry_run;
     let report = context.pipeline()?.replay(&request, &context.cancel).await?;
     context.printer.show(&report)?;
     context.printer.table_errors(report.runs.iter().map(|run| (&run.table, &run.error)));

@@ -9,11 +9,9 @@ use crate::exit::Exit;
 
 /// Reads all history of a table again.
 pub async fn reseed(args: ReseedArgs, context: &Context) -> Result<Exit> {
-    let request = ReseedRequest {
-        table: args.table,
-        wait: args.again.wait,
-        restart: args.again.restart,
-        dry_run: args.again.dry_run,
-    };
+    let mut request = ReseedRequest::new(args.table);
+    request.wait = args.again.wait;
+    request.restart = args.again.restart;
+    request.dry_run = args.again.dry_run;
     backfill::show(&context.pipeline()?.reseed(&request, &context.cancel).await?, context)
 }

@@ -14,12 +14,10 @@ pub async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
     if args.dry_run {
         return show_plans(context.unless_cancelled(pipeline.plan(&args.tables)).await?, context);
     }
-    let request = RunRequest {
-        tables: args.tables,
-        jobs: args.jobs.map(usize::from),
-        wait: args.wait,
-        allow_empty: args.allow_empty,
-    };
+    let mut request = RunRequest::new(args.tables);
+    request.jobs = args.jobs.map(usize::from);
+    request.wait = args.wait;
+    request.allow_empty = args.allow_empty;
     let report = pipeline.run(&request, &context.cancel).await?;
     context.printer.show(&report)?;
     context.printer.table_errors(report.runs.iter().map(|run| (&run.table, &run.error)));

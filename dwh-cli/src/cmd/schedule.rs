@@ -15,15 +15,14 @@ pub fn schedule(args: &ScheduleArgs, context: &Context) -> Result<Exit> {
     let unknown = |what: &str, error| {
         Error::new(ErrorKind::Internal, format!("the path of {what} is not known")).with_source(error)
     };
-    let request = ScheduleRequest {
-        scheduler: match args.scheduler {
-            SchedulerName::Cron => Scheduler::Cron,
-            SchedulerName::Systemd => Scheduler::Systemd,
-        },
-        hours: args.hours,
-        binary: env::current_exe().map_err(|error| unknown("this command", error))?,
-        config: absolute(&context.settings.config).map_err(|error| unknown("the configuration", error))?,
+    let scheduler = match args.scheduler {
+        SchedulerName::Cron => Scheduler::Cron,
+        SchedulerName::Systemd => Scheduler::Systemd,
     };
+    let binary = env::current_exe().map_err(|error| unknown("this command", error))?;
+    let config_file = absolute(&context.settings.config).map_err(|error| unknown("the configuration", error))?;
+    let mut request = ScheduleRequest::new(scheduler, binary, config_file);
+    request.hours = args.hours;
     let report = operate::schedule(&config, &request)?;
     report.notes.iter().for_each(|note| context.printer.note(note));
     context.printer.show(&report)?;

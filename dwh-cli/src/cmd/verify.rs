@@ -9,13 +9,11 @@ use crate::exit::Exit;
 
 /// Compares source and bronze.
 pub async fn verify(args: VerifyArgs, context: &Context) -> Result<Exit> {
-    let request = VerifyRequest {
-        tables: args.tables,
-        since: args.since,
-        sample_percent: args.sample,
-        limit: args.limit as usize,
-        blobs: args.blobs,
-    };
+    let mut request = VerifyRequest::new(args.tables);
+    request.since = args.since;
+    request.sample_percent = args.sample;
+    request.limit = args.limit as usize;
+    request.blobs = args.blobs;
     let pipeline = context.pipeline()?;
     let report = context.unless_cancelled(pipeline.verify(&request)).await?;
     context.printer.show(&report)?;

@@ -114,9 +114,9 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// How its CSV is loaded. `replay`: it may be older than what bronze holds.
+    /// How its CSV is loaded. `older`: bronze may hold rows of a newer snapshot.
     #[must_use]
-    pub fn load_plan(&self, replay: bool) -> LoadPlan {
+    pub fn load_plan(&self, older: bool) -> LoadPlan {
         LoadPlan {
             table: self.table.clone(),
             target: self.target.clone(),
@@ -124,9 +124,8 @@ impl Manifest {
             columns: self.columns.clone(),
             key: self.key.clone(),
             on_conflict: self.on_conflict,
-            watermark_column: self.watermark_column.clone(),
             allow_empty: false,
-            replay,
+            older,
         }
     }
 

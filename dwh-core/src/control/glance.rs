@@ -3,7 +3,8 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{GenericClient, Row};
 
-use super::{Control, STATE, table_state, value};
+use super::watermark::{STATE, table_state};
+use super::{Control, value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::{Glance, LeaseHolder, TableGlance};
 

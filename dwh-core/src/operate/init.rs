@@ -31,6 +31,7 @@ const LOADER: &str = "dwh_loader";
 
 /// What `init` is asked for.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct InitRequest {
     /// Connection string of the source.
     pub source: Secret,
@@ -50,6 +51,24 @@ pub struct InitRequest {
     pub output_file: PathBuf,
     /// Only look.
     pub dry_run: bool,
+}
+
+impl InitRequest {
+    /// A look at all tables of `source`, for a configuration in `output_file`; CSV files are stamped in UTC.
+    #[must_use]
+    pub fn new(source: Secret, target: Secret, blob: impl Into<String>, output_file: impl Into<PathBuf>) -> Self {
+        Self {
+            source,
+            target,
+            blob: blob.into(),
+            tables: Vec::new(),
+            exclude: Vec::new(),
+            name: None,
+            timezone: "UTC".to_owned(),
+            output_file: output_file.into(),
+            dry_run: false,
+        }
+    }
 }
 
 /// A table that is copied.

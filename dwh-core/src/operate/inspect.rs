@@ -16,6 +16,7 @@ pub use crate::migrate::MigrateReport;
 
 /// What `migrate` is asked for.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct MigrateRequest {
     /// Globs over table names; empty: all tables.
     pub tables: Vec<String>,
@@ -23,8 +24,17 @@ pub struct MigrateRequest {
     pub dry_run: bool,
 }
 
+impl MigrateRequest {
+    /// What the tables that match need is made.
+    #[must_use]
+    pub fn new(tables: Vec<String>) -> Self {
+        Self { tables, ..Self::default() }
+    }
+}
+
 /// What one table's run would do: printed by `--dry-run`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct PlanReport {
     /// The table's name in the configuration.
     pub table: String,

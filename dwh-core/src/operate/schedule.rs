@@ -15,6 +15,7 @@ const DAY: i64 = 24 * HOUR;
 
 /// Who starts the runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Scheduler {
     /// A line of a crontab.
     Cron,
@@ -24,6 +25,7 @@ pub enum Scheduler {
 
 /// What is to be started, and within which hours.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct ScheduleRequest {
     /// Who starts it.
     pub scheduler: Scheduler,
@@ -35,8 +37,17 @@ pub struct ScheduleRequest {
     pub config: PathBuf,
 }
 
+impl ScheduleRequest {
+    /// Runs around the clock.
+    #[must_use]
+    pub fn new(scheduler: Scheduler, binary: impl Into<PathBuf>, config: impl Into<PathBuf>) -> Self {
+        Self { scheduler, hours: None, binary: binary.into(), config: config.into() }
+    }
+}
+
 /// Texts to be put where they belong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct ScheduleReport {
     /// The files, or the one piece of a crontab.
     pub files: Vec<ScheduleFile>,
@@ -46,6 +57,7 @@ pub struct ScheduleReport {
 
 /// One text and its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct ScheduleFile {
     /// Where it belongs.
     pub path: String,

@@ -28,6 +28,7 @@ use end::{Session, Sum};
 
 /// What `verify` is asked for.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct VerifyRequest {
     /// Globs over table names; empty: all tables.
     pub tables: Vec<String>,
@@ -39,6 +40,14 @@ pub struct VerifyRequest {
     pub limit: usize,
     /// Read the files in `processed/` too.
     pub blobs: bool,
+}
+
+impl VerifyRequest {
+    /// All rows of the tables that match are compared.
+    #[must_use]
+    pub fn new(tables: Vec<String>) -> Self {
+        Self { tables, ..Self::default() }
+    }
 }
 
 impl Default for VerifyRequest {
@@ -73,6 +82,7 @@ impl Difference {
 
 /// A row that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct KeyDifference {
     /// How.
     pub difference: Difference,
@@ -84,6 +94,7 @@ pub struct KeyDifference {
 
 /// One table of `verify`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct TableVerify {
     /// The table's name in the configuration.
     pub table: String,
@@ -159,6 +170,7 @@ impl TableVerify {
 
 /// What `verify` found.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct VerifyReport {
     /// One entry a table.
     pub tables: Vec<TableVerify>,

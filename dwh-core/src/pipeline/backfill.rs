@@ -19,6 +19,7 @@ use crate::watermark::{Micros, Timestamp, Window};
 
 /// What `backfill` is asked for.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct BackfillRequest {
     /// The table's name in the configuration.
     pub table: String,
@@ -34,8 +35,17 @@ pub struct BackfillRequest {
     pub dry_run: bool,
 }
 
+impl BackfillRequest {
+    /// All history of a table from this moment on, read again.
+    #[must_use]
+    pub fn new(table: impl Into<String>, from: Timestamp) -> Self {
+        Self { table: table.into(), from, to: None, wait: false, restart: false, dry_run: false }
+    }
+}
+
 /// What `reseed` is asked for.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct ReseedRequest {
     /// The table's name in the configuration.
     pub table: String,
@@ -47,8 +57,17 @@ pub struct ReseedRequest {
     pub dry_run: bool,
 }
 
+impl ReseedRequest {
+    /// All history of a table, read again.
+    #[must_use]
+    pub fn new(table: impl Into<String>) -> Self {
+        Self { table: table.into(), wait: false, restart: false, dry_run: false }
+    }
+}
+
 /// What `backfill` or `reseed` did, or would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct BackfillReport {
     /// The table's name in the configuration.
     pub table: String,

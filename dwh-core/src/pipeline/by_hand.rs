@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind, RunState};
-use crate::sink::{Advance, LogEntry, RunRecord, TableState, Upload};
+use crate::sink::{Commit, LogEntry, RunRecord, TableState, Upload};
 use crate::watermark::Timestamp;
 
 /// The longest header that is read.
@@ -47,11 +47,13 @@ impl Pipeline {
         };
         let totals = tally.totals()?;
         self.log_by_hand(&record, &totals, run).await?;
-        let advance = forward(run_started_at, state).map(|at| Advance {
-            expected: state.clone(),
-            becomes: TableState { last_extracted_at: Some(at), snapshot_xmin: None, ..state.clone() },
+        let becomes = forward(run_started_at, state).map(|at| TableState {
+            last_extracted_at: Some(at),
+            snapshot_xmin: None,
+            ..state.clone()
         });
-        self.commit(staged, record.run_id, totals.rows, advance, run).await?;
+        let commit = Commit::of(record.run_id, Some(totals.rows), state.clone()).becoming(becomes);
+        *state = self.commit(staged, commit, run).await?;
         let moved = self.archive_by_hand(csv, record.run_id).await?;
         run.csv_path = Some(self.address(&moved));
         Ok(())
@@ -92,7 +94,7 @@ impl Pipeline {
             };
             self.sink.log(LogEntry::Uploaded(Box::new(upload))).await?;
         }
-        self.sink.log(LogEntry::Loading { run_id: record.run_id }).await?;
+        self.sink.log(LogEntry::Loading { run_id: record.run_id, upload: None }).await?;
         run.status = RunState::Loading;
         Ok(())
     }

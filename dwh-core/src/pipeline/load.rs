@@ -13,7 +13,7 @@ use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{Event, LoadParams, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
-use crate::sink::{Advance, LogEntry, RunFilter, RunRecord, TableState, Upload};
+use crate::sink::{Commit, LogEntry, RunFilter, RunRecord, TableState, Upload};
 use crate::watermark::{BoundRule, Timestamp};
 
 pub use dry_run::{LoadPlanReport, LoadStep};
@@ -154,11 +154,8 @@ impl Pipeline {
             staged = self.sink.stage(&load, csv) => staged?,
             () = cancel.cancelled() => return Err(interrupted()),
         };
-        let advance = becomes.clone().map(|becomes| Advance { expected: state.clone(), becomes });
-        self.commit(staged, record.run_id, manifest.rows, advance, run).await?;
-        if let Some(becomes) = becomes {
-            *state = TableState { last_run_id: Some(record.run_id), ..becomes };
-        }
+        let commit = Commit::of(record.run_id, Some(manifest.rows), state.clone()).becoming(becomes);
+        *state = self.commit(staged, commit, run).await?;
         let moved = archive(self.blobs.as_ref(), &self.layout, manifest).await?;
         run.csv_path = Some(self.address(&moved.csv));
         Ok(())
@@ -179,7 +176,7 @@ impl Pipeline {
             )
             .with_hint("nothing was loaded: the newer copy stays"));
         }
-        let mut load = manifest.load_plan(becomes.is_none());
+        let mut load = manifest.load_plan(state.is_newer_than(manifest.run_id));
         load.target.clone_from(&table.target);
         load.allow_empty = table.allow_empty || self.allow_empty;
         let bronze = self.sink.describe(&load.target).await?;
@@ -211,7 +208,7 @@ impl Pipeline {
             }
             RunState::Uploaded | RunState::Failed | RunState::Loaded => {}
         }
-        self.sink.log(LogEntry::Loading { run_id }).await.map(drop)
+        self.sink.log(LogEntry::Loading { run_id, upload: None }).await.map(drop)
     }
 
     /// The CSV of a manifest, unpacked, ending in an error unless every byte is the one that was written.

@@ -19,6 +19,7 @@ use crate::watermark::{Micros, Timestamp};
 
 /// What `prune` is asked for.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct PruneRequest {
     /// Globs over table names; empty: all tables.
     pub tables: Vec<String>,
@@ -26,8 +27,17 @@ pub struct PruneRequest {
     pub dry_run: bool,
 }
 
+impl PruneRequest {
+    /// Retention for the tables that match.
+    #[must_use]
+    pub fn new(tables: Vec<String>) -> Self {
+        Self { tables, ..Self::default() }
+    }
+}
+
 /// One table of `prune`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct PrunedTable {
     /// The table's name in the configuration.
     pub table: String,
@@ -43,6 +53,7 @@ pub struct PrunedTable {
 
 /// What `prune` removed, or would remove.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct PruneReport {
     /// Whether nothing was done.
     pub dry_run: bool,

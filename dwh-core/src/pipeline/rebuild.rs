@@ -15,13 +15,14 @@ use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{ErrorReport, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
-use crate::sink::{Advance, LogEntry, Restore, TableState, Upload};
+use crate::sink::{Commit, LogEntry, Restore, TableState, Upload};
 use crate::watermark::Timestamp;
 
 use archive::Archive;
 
 /// What `rebuild` is asked for.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct RebuildRequest {
     /// Globs over table names; empty: all tables.
     pub tables: Vec<String>,
@@ -31,8 +32,17 @@ pub struct RebuildRequest {
     pub reset: bool,
 }
 
+impl RebuildRequest {
+    /// A rebuild of the tables that match, refused where something is there already.
+    #[must_use]
+    pub fn new(tables: Vec<String>) -> Self {
+        Self { tables, ..Self::default() }
+    }
+}
+
 /// One table of `rebuild`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct RebuiltTable {
     /// The table's name in the configuration.
     pub table: String,
@@ -60,6 +70,7 @@ pub struct RebuiltTable {
 
 /// What `rebuild` did, or would do.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct RebuildReport {
     /// Whether nothing was done.
     pub dry_run: bool,
@@ -207,21 +218,18 @@ impl Pipeline {
         let mut run = TableRun::new(&archive.table.name, manifest.mode);
         run.run_id = Some(run_id);
         let done = async {
-            self.sink.log(LogEntry::Loading { run_id }).await?;
+            self.sink.log(LogEntry::Loading { run_id, upload: None }).await?;
             run.status = RunState::Loading;
             let advances = manifest.kind.moves_watermark() && !is_behind(manifest, state);
-            let load = self.load_again(&archive.table, manifest, !advances).await?;
+            let load = self.load_again(&archive.table, manifest, state.is_newer_than(run_id)).await?;
             let bytes = self.open_csv(csv, manifest).await?;
             let staged = tokio::select! {
                 staged = self.sink.stage(&load, bytes) => staged?,
                 () = cancel.cancelled() => return Err(interrupted()),
             };
             let becomes = advances.then(|| after(state, manifest));
-            let advance = becomes.clone().map(|becomes| Advance { expected: state.clone(), becomes });
-            self.commit(staged, run_id, manifest.rows, advance, &mut run).await?;
-            if let Some(becomes) = becomes {
-                *state = TableState { last_run_id: Some(run_id), ..becomes };
-            }
+            let commit = Commit::of(run_id, Some(manifest.rows), state.clone()).becoming(becomes);
+            *state = self.commit(staged, commit, &mut run).await?;
             Ok(())
         };
         let done: Result<()> = done.await;

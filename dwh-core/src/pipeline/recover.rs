@@ -26,6 +26,7 @@ pub use report::{Outcome, RecoverFinding, RecoverReport, Remedy, TableError, Tro
 
 /// What `recover` is asked for.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct RecoverRequest {
     /// Globs over table names; empty: all tables.
     pub tables: Vec<String>,
@@ -33,6 +34,14 @@ pub struct RecoverRequest {
     pub dry_run: bool,
     /// How old an unfinished upload is before it counts as left behind; `None`: a day. One that is under way is younger.
     pub uploads_older_than: Option<Micros>,
+}
+
+impl RecoverRequest {
+    /// What is found about the tables that match is mended.
+    #[must_use]
+    pub fn new(tables: Vec<String>) -> Self {
+        Self { tables, ..Self::default() }
+    }
 }
 
 /// How old an unfinished upload is before it counts as left behind.

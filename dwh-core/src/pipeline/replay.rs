@@ -15,7 +15,7 @@ use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{Event, Pipeline, RunReport, TableRun, WindowReport};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind, RunState};
-use crate::sink::{LogEntry, Upload};
+use crate::sink::{Commit, LogEntry, TableState, Upload};
 use crate::watermark::Timestamp;
 
 /// Complete CSV files, by run.
@@ -26,6 +26,7 @@ const MANIFESTS_AT_ONCE: usize = 16;
 
 /// What `replay` is asked for.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct ReplayRequest {
     /// The table's name in the configuration.
     pub table: String,
@@ -39,8 +40,17 @@ pub struct ReplayRequest {
     pub dry_run: bool,
 }
 
+impl ReplayRequest {
+    /// All CSV files of a table, loaded again.
+    #[must_use]
+    pub fn new(table: impl Into<String>) -> Self {
+        Self { table: table.into(), ..Self::default() }
+    }
+}
+
 /// A CSV that `replay` chose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct ReplayCsv {
     /// Its address.
     pub csv_path: String,
@@ -58,6 +68,7 @@ pub struct ReplayCsv {
 
 /// What `replay` did, or would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct ReplayReport {
     /// The table's name in the configuration.
     pub table: String,
@@ -92,12 +103,13 @@ impl Pipeline {
         let mut report =
             ReplayReport { table: table.name.clone(), dry_run: request.dry_run, csvs: Vec::new(), runs: Vec::new() };
         let lease = self.lease(table, request.wait, cancel).await?;
+        let mut state = lease.state().clone();
         let chosen = self.chosen(table, request).await?;
         report.csvs = chosen.iter().map(|(csv, manifest)| self.describe_csv(csv, manifest)).collect();
         for (csv, manifest) in chosen.iter().filter(|_| !request.dry_run) {
             let started = Instant::now();
             let mut run = TableRun::new(&table.name, table.mode);
-            let done = self.replay_csv(table, csv, manifest, &mut run, cancel).await;
+            let done = self.replay_csv(table, csv, manifest, &mut state, &mut run, cancel).await;
             if let Err(error) = &done {
                 let error = named(Error::new(error.kind(), error.chain()).with_hint(error.hint()), &table.name);
                 self.log_failure(&mut run, &error).await;
@@ -160,6 +172,7 @@ impl Pipeline {
         table: &TableConfig,
         csv: &BlobKey,
         manifest: &Manifest,
+        state: &mut TableState,
         run: &mut TableRun,
         cancel: &CancellationToken,
     ) -> Result<()> {
@@ -173,20 +186,22 @@ impl Pipeline {
         run.window = window_of(manifest);
         let upload = Upload { run_id, ..self.upload_of(csv, manifest) };
         self.sink.log(LogEntry::Uploaded(Box::new(upload))).await?;
-        self.sink.log(LogEntry::Loading { run_id }).await?;
+        self.sink.log(LogEntry::Loading { run_id, upload: None }).await?;
         run.status = RunState::Loading;
-        let load = self.load_again(table, manifest, true).await?;
+        // The newest snapshot replaces whatever bronze holds; of rows, none that is there is replaced.
+        let load = self.load_again(table, manifest, manifest.mode != Mode::Snapshot).await?;
         let bytes = self.open_csv(csv, manifest).await?;
         let staged = tokio::select! {
             staged = self.sink.stage(&load, bytes) => staged?,
             () = cancel.cancelled() => return Err(interrupted()),
         };
-        self.commit(staged, run_id, manifest.rows, None, run).await.map(drop)
+        *state = self.commit(staged, Commit::of(run_id, Some(manifest.rows), state.clone()), run).await?;
+        Ok(())
     }
 
     /// How a CSV of any age is loaded into bronze as it is now.
-    pub(super) async fn load_again(&self, table: &TableConfig, manifest: &Manifest, replay: bool) -> Result<LoadPlan> {
-        let mut load = manifest.load_plan(replay);
+    pub(super) async fn load_again(&self, table: &TableConfig, manifest: &Manifest, older: bool) -> Result<LoadPlan> {
+        let mut load = manifest.load_plan(older);
         load.target.clone_from(&table.target);
         // It was loaded before, so somebody allowed it then.
         load.allow_empty = true;

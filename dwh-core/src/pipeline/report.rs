@@ -9,6 +9,7 @@ use crate::watermark::Timestamp;
 
 /// An error as JSON shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct ErrorReport {
     /// Stable word.
     pub code: String,
@@ -19,6 +20,14 @@ pub struct ErrorReport {
     /// The exit code that it leads to; not part of the JSON.
     #[serde(skip)]
     pub exit_code: u8,
+}
+
+impl ErrorReport {
+    /// An error of a caller of its own, in the form of ours.
+    #[must_use]
+    pub fn new(code: impl Into<String>, message: impl Into<String>, hint: impl Into<String>, exit_code: u8) -> Self {
+        Self { code: code.into(), message: message.into(), hint: hint.into(), exit_code }
+    }
 }
 
 impl From<&Error> for ErrorReport {
@@ -44,6 +53,7 @@ pub(crate) fn one_code(codes: impl IntoIterator<Item = u8>) -> u8 {
 
 /// The window of a run as JSON shows it; `from` is exclusive and `null` for "from the first row on", `to` is inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct WindowReport {
     /// Lower end, exclusive.
     pub from: Option<Timestamp>,
@@ -53,6 +63,7 @@ pub struct WindowReport {
 
 /// How long the parts of a run took, in seconds. Parts overlap, so they add up to more than the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct Seconds {
     /// Bound, snapshot and COPY at the source.
     pub extract: f64,
@@ -70,6 +81,7 @@ pub struct Seconds {
 
 /// One run of one table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct TableRun {
     /// The table's name in the configuration.
     pub table: String,
@@ -138,6 +150,7 @@ impl TableRun {
 
 /// What `run` did, in the order in which runs ended.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct RunReport {
     /// One entry a run: a first load has many for one table.
     pub runs: Vec<TableRun>,
@@ -154,6 +167,7 @@ impl RunReport {
 /// What `load` takes, and exactly what `extract` prints: the manual's own JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct LoadParams {
     /// The table's name in the configuration.
     pub table: String,
@@ -165,4 +179,12 @@ pub struct LoadParams {
     /// When that run began; where a hand-made CSV moves the watermark to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_started_at: Option<Timestamp>,
+}
+
+impl LoadParams {
+    /// The CSV at `csv_path`, into the table of this name in the configuration.
+    #[must_use]
+    pub fn new(table: impl Into<String>, csv_path: impl Into<String>) -> Self {
+        Self { table: table.into(), csv_path: csv_path.into(), run_id: None, run_started_at: None }
+    }
 }

@@ -13,8 +13,8 @@ use crate::pipeline::load::with_way_out;
 use crate::pipeline::transfer::{Extracted, Goal, Slice, interrupted};
 use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun, WindowReport};
 use crate::plan::Plan;
-use crate::run::{RunId, RunKind, RunState};
-use crate::sink::{Accounting, Advance, Commit, LogEntry, RunRecord, Staged, TableState, Upload};
+use crate::run::{RunKind, RunState};
+use crate::sink::{Commit, Committed, LogEntry, RunRecord, Staged, TableState, Upload};
 use crate::source::{BoundRequest, Sweep};
 use crate::watermark::{BoundMode, BoundRule, SafeBound, Timestamp, Window, next_window};
 
@@ -299,21 +299,18 @@ impl Pipeline {
         run: &mut TableRun,
     ) -> Result<()> {
         let run_id = slice.record.run_id;
-        self.sink.log(LogEntry::Loading { run_id }).await?;
+        self.sink.log(LogEntry::Loading { run_id, upload: None }).await?;
         run.status = RunState::Loading;
         let staged = match extracted.staged {
             Some(staged) => staged?,
             None => self.sink.stage(&slice.load(), self.header_only(&slice.plan)).await?,
         };
-        let rows = extracted.manifest.rows;
-        if slice.kind.moves_watermark() {
-            let advance = Advance { expected: slice.state, becomes: extracted.becomes.clone() };
-            self.commit(staged, run_id, rows, Some(advance), run).await?;
-            *state = TableState { last_run_id: Some(run_id), ..extracted.becomes };
-        } else {
+        if !slice.kind.moves_watermark() {
             run.watermark = finite(state.low());
-            self.commit(staged, run_id, rows, None, run).await?;
         }
+        let becomes = slice.kind.moves_watermark().then_some(extracted.becomes);
+        let commit = Commit::of(run_id, Some(extracted.manifest.rows), slice.state).becoming(becomes);
+        *state = self.commit(staged, commit, run).await?;
         if extracted.stored {
             let started = Instant::now();
             let moved = archive(self.blobs.as_ref(), &self.layout, &extracted.manifest).await?;
@@ -323,28 +320,28 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Commits staged rows and puts the counts into the report.
+    /// Commits staged rows and puts the counts into the report; returns the watermark row as it stands now.
     pub(super) async fn commit(
         &self,
         staged: Box<dyn Staged>,
-        run_id: RunId,
-        rows: impl Into<Option<u64>>,
-        advance: Option<Advance>,
+        commit: Commit,
         run: &mut TableRun,
-    ) -> Result<Accounting> {
+    ) -> Result<TableState> {
         let started = Instant::now();
-        let watermark = advance.as_ref().and_then(|advance| advance.becomes.last_extracted_at);
-        let done = staged.commit(Commit { run_id, rows: rows.into(), advance }).await?;
+        let moves = commit.becomes.is_some();
+        let Committed { counts, state } = staged.commit(commit).await?;
         run.seconds.commit = started.elapsed().as_secs_f64();
         run.status = RunState::Loaded;
-        run.rows_loaded = done.inserted + done.updated;
-        run.rows_inserted = done.inserted;
-        run.rows_updated = done.updated;
-        run.rows_identical = done.identical;
-        run.rows_different = done.different;
-        run.rows_kept_newer = done.kept_newer;
-        run.watermark = watermark.or(run.watermark);
-        Ok(done)
+        run.rows_loaded = counts.inserted + counts.updated;
+        run.rows_inserted = counts.inserted;
+        run.rows_updated = counts.updated;
+        run.rows_identical = counts.identical;
+        run.rows_different = counts.different;
+        run.rows_kept_newer = counts.kept_newer;
+        if moves {
+            run.watermark = state.last_extracted_at;
+        }
+        Ok(state)
     }
 
     /// A CSV without rows, for a run that found nothing: the watermark moves through the same transaction as ever.

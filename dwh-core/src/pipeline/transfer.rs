@@ -228,9 +228,9 @@ impl Pipeline {
 }
 
 impl Slice {
-    /// How it is loaded: what is read again may be older than what bronze holds.
+    /// How it is loaded: its snapshot is the newest, unless the run log was restored from a backup.
     pub(super) fn load(&self) -> LoadPlan {
-        self.plan.load(!self.kind.moves_watermark())
+        self.plan.load(self.state.is_newer_than(self.record.run_id))
     }
 
     fn query(&self, reading: &Ended) -> String {

@@ -1,5 +1,6 @@
 //! [`MemorySink`]: a warehouse in memory, for tests and examples.
 
+mod log;
 mod rows;
 mod tables;
 
@@ -12,14 +13,15 @@ use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
 
 use crate::blob::ByteStream;
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::BronzeId;
 use crate::plan::LoadPlan;
-use crate::run::{RunId, RunKind, RunState};
+use crate::run::RunId;
 use crate::schema::{TableRef, TableSchema};
 use crate::sink::{
-    Accounting, Commit, Glance, Lease, LeaseHolder, LogEntry, Moved, Restore, RunFilter, RunRecord, Sink, Staged,
+    BronzeState, Commit, Committed, Glance, Lease, LeaseHolder, LogEntry, Moved, RunFilter, RunRecord, Sink, Staged,
     TableGlance, TableState,
 };
-use crate::watermark::{Micros, Timestamp};
+use crate::watermark::Timestamp;
 
 pub use tables::MemoryBackup;
 
@@ -30,6 +32,10 @@ pub type MemoryRow = Vec<Option<String>>;
 struct Table {
     schema: TableSchema,
     rows: Vec<MemoryRow>,
+    /// Another one for each table that is added.
+    oid: u32,
+    /// Another one each time that all rows are taken out.
+    file: u32,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +48,8 @@ struct World {
     runs: Vec<RunRecord>,
     /// The highest number that a run ever had.
     above: i64,
+    /// The highest oid or file that a table ever had.
+    oids: u32,
     /// The clock, if it was set by hand.
     clock: Option<Timestamp>,
 }
@@ -64,11 +72,12 @@ impl MemorySink {
         Self::default()
     }
 
-    /// Adds an empty bronze table and the seeded watermark row of `name`.
+    /// Adds an empty bronze table, in place of the one that is there if there is, and the seeded watermark row of `name`
+    /// unless it has one.
     pub fn add_table(&self, name: &str, schema: TableSchema) {
         let mut world = self.world();
         world.seed(name);
-        world.tables.insert(schema.table.clone(), Table { schema, rows: Vec::new() });
+        world.add(schema);
     }
 
     /// The rows of a bronze table, in the order in which they came; none if there is no such table.
@@ -105,174 +114,32 @@ impl World {
             .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no bronze table {target}")))
     }
 
-    fn transition(&mut self, run_id: RunId, next: RunState) -> Result<&mut RunRecord> {
-        let now = self.now();
-        let run = self.runs.iter_mut().find(|run| run.run_id == run_id);
-        let run = run.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("run {run_id} is not in the run log")))?;
-        if !run.status.may_become(next) {
-            let message =
-                format!("run {run_id} of table `{}` is `{}`, it cannot become `{next}`", run.table_name, run.status);
-            return Err(Error::new(ErrorKind::Contract, message));
-        }
-        if run.status == RunState::Failed {
-            run.attempt += 1;
-        }
-        run.status = next;
-        run.run_finished_at = next.is_final().then_some(now);
-        run.error_message = None;
-        Ok(run)
+    fn next_oid(&mut self) -> u32 {
+        self.oids += 1;
+        self.oids
     }
 
-    fn begin(&mut self, table: &str, mode: crate::config::Mode, kind: RunKind) -> RunRecord {
-        self.above += 1;
-        self.clock = self.clock.map(|clock| clock.plus(Micros(1)));
-        let run = RunRecord {
-            run_id: RunId(self.above),
-            table_name: table.to_owned(),
-            kind,
-            run_started_at: self.now(),
-            run_finished_at: None,
-            status: RunState::Extracting,
-            rows_extracted: None,
-            rows_loaded: None,
-            rows_inserted: None,
-            rows_updated: None,
-            rows_identical: None,
-            rows_different: None,
-            rows_kept_newer: None,
-            rows_late: None,
-            csv_path: None,
-            error_message: None,
-            mode: Some(mode),
-            window_low: None,
-            window_high: None,
-            watermark: None,
-            bound: None,
-            bytes: None,
-            sha256: None,
-            attempt: 1,
-            host: Some(host()),
-            engine_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+    fn bronze_id(&self, target: &TableRef) -> Option<BronzeId> {
+        let id = |table: &Table| BronzeId {
+            warehouse: "memory/1".to_owned(),
+            control: 1,
+            table: target.to_string(),
+            oid: table.oid,
+            file: table.file.to_string(),
         };
-        self.runs.push(run.clone());
-        run
+        self.tables.get(target).map(id)
     }
 
-    fn restore(&mut self, lost: &Restore) -> Result<RunRecord> {
-        let run_id = lost.upload.run_id;
-        if self.runs.iter().any(|run| run.run_id == run_id) {
-            return Err(Error::new(ErrorKind::Contract, format!("run {run_id} is in the run log already")));
+    /// The watermark row, if it still is where it was.
+    fn unmoved(&self, table: &str, expected: &TableState) -> Result<TableState> {
+        let state = self.state(table)?;
+        let place = |state: &TableState| (state.last_extracted_at, state.last_run_id, state.newest_run_id);
+        if place(state) == place(expected) {
+            return Ok(state.clone());
         }
-        let number = |count: u64| Some(count.cast_signed());
-        let loaded = |count| if lost.loaded { number(count) } else { None };
-        let run = RunRecord {
-            run_id,
-            table_name: lost.table.clone(),
-            kind: lost.kind,
-            run_started_at: lost.run_started_at,
-            run_finished_at: lost.loaded.then_some(self.now()),
-            status: if lost.loaded { RunState::Loaded } else { RunState::Uploaded },
-            rows_extracted: number(lost.upload.rows),
-            rows_loaded: loaded(lost.upload.rows),
-            rows_inserted: loaded(lost.upload.rows),
-            rows_updated: loaded(0),
-            rows_identical: loaded(0),
-            rows_different: loaded(0),
-            rows_kept_newer: loaded(0),
-            rows_late: number(lost.upload.late_rows),
-            csv_path: lost.upload.csv_path.clone(),
-            error_message: None,
-            mode: Some(lost.mode),
-            window_low: lost.upload.window.map(|window| window.low).filter(|low| low.is_finite()),
-            window_high: lost.upload.window.and_then(|window| window.high),
-            watermark: lost.upload.window.map(|window| window.watermark),
-            bound: lost.upload.bound.clone(),
-            bytes: number(lost.upload.bytes),
-            sha256: Some(lost.upload.sha256.clone()),
-            attempt: 1,
-            host: Some(host()),
-            engine_version: Some(lost.engine_version.clone()),
-        };
-        self.above = self.above.max(lost.above.0).max(run_id.0);
-        self.runs.push(run.clone());
-        self.runs.sort_by_key(|run| run.run_id);
-        Ok(run)
-    }
-
-    fn write(&mut self, entry: &LogEntry) -> Result<RunRecord> {
-        let run = match entry {
-            LogEntry::Begin { table, mode, kind } => return Ok(self.begin(table, *mode, *kind)),
-            LogEntry::Restore(lost) => return self.restore(lost),
-            LogEntry::SetAside { run_id, csv_path, message } => {
-                let now = self.now();
-                let runs = &mut self.runs;
-                let run = runs.iter_mut().find(|run| run.run_id == *run_id && run.status != RunState::Loaded);
-                let run = run.ok_or_else(|| {
-                    Error::new(ErrorKind::Contract, format!("run {run_id} is loaded, or not in the run log"))
-                })?;
-                run.status = RunState::Failed;
-                run.csv_path = Some(csv_path.clone());
-                run.error_message = Some(message.clone());
-                run.run_finished_at = run.run_finished_at.or(Some(now));
-                run
-            }
-            LogEntry::Loading { run_id } => self.transition(*run_id, RunState::Loading)?,
-            LogEntry::Failed { run_id, message } => {
-                let run = self.transition(*run_id, RunState::Failed)?;
-                run.error_message = Some(message.clone());
-                run
-            }
-            LogEntry::Uploaded(upload) => {
-                let run = self.transition(upload.run_id, RunState::Uploaded)?;
-                run.csv_path.clone_from(&upload.csv_path);
-                run.rows_extracted = Some(upload.rows.cast_signed());
-                run.rows_late = Some(upload.late_rows.cast_signed());
-                run.bytes = Some(upload.bytes.cast_signed());
-                run.sha256 = Some(upload.sha256.clone());
-                run.window_low = upload.window.map(|window| window.low).filter(|low| low.is_finite());
-                run.window_high = upload.window.and_then(|window| window.high);
-                run.watermark = upload.window.map(|window| window.watermark);
-                run.bound.clone_from(&upload.bound);
-                run
-            }
-        };
-        Ok(run.clone())
-    }
-
-    /// Everything of a commit; what fails has changed nothing.
-    fn commit(&mut self, load: &LoadPlan, staged: &[MemoryRow], commit: &Commit) -> Result<Accounting> {
-        if let Some(promised) = commit.rows.filter(|promised| *promised != staged.len() as u64) {
-            return Err(Error::new(
-                ErrorKind::Data,
-                format!("table `{}`: the manifest promises {promised} rows, the CSV has {}", load.table, staged.len()),
-            ));
-        }
-        let current = self.state(&load.table)?.clone();
-        if let Some(advance) = &commit.advance
-            && (advance.expected.last_extracted_at, advance.expected.last_run_id)
-                != (current.last_extracted_at, current.last_run_id)
-        {
-            let by = current.last_run_id.map_or_else(|| "by hand".to_owned(), |run| format!("run {run}"));
-            let message = format!("table `{}`: the watermark moved meanwhile ({by})", load.table);
-            return Err(Error::new(ErrorKind::Locked, message));
-        }
-        let mut table = self.table(&load.target)?.clone();
-        let counts = rows::merge(load, &table.schema.columns, &mut table.rows, staged)?;
-        let run = self.transition(commit.run_id, RunState::Loaded)?;
-        run.rows_extracted = Some(counts.staged.cast_signed());
-        run.rows_loaded = Some((counts.inserted + counts.updated).cast_signed());
-        run.rows_inserted = Some(counts.inserted.cast_signed());
-        run.rows_updated = Some(counts.updated.cast_signed());
-        run.rows_identical = Some(counts.identical.cast_signed());
-        run.rows_kept_newer = Some(counts.kept_newer.cast_signed());
-        run.rows_different = Some(counts.different.cast_signed());
-        self.tables.insert(load.target.clone(), table);
-        if let Some(advance) = &commit.advance {
-            let last_loaded_at = Some(self.now());
-            let becomes = TableState { last_run_id: Some(commit.run_id), last_loaded_at, ..advance.becomes.clone() };
-            self.states.insert(load.table.clone(), becomes);
-        }
-        Ok(counts)
+        let by =
+            state.newest_run_id.max(state.last_run_id).map_or_else(|| "by hand".to_owned(), |run| format!("run {run}"));
+        Err(Error::new(ErrorKind::Locked, format!("table `{table}`: the watermark moved meanwhile ({by})")))
     }
 }
 
@@ -351,6 +218,25 @@ impl Sink for MemorySink {
         Ok(behind)
     }
 
+    async fn bronze_id(&self, target: &TableRef) -> Result<Option<BronzeState>> {
+        let world = self.world();
+        let empty = world.tables.get(target).is_some_and(|table| table.rows.is_empty());
+        Ok(world.bronze_id(target).map(|id| BronzeState { id, empty }))
+    }
+
+    async fn begin_anew(&self, table: &str, expected: &TableState) -> Result<TableState> {
+        let mut world = self.world();
+        let old = world.unmoved(table, expected)?;
+        let seed = TableState {
+            last_extracted_at: Some(Timestamp::SEED),
+            last_loaded_at: old.last_loaded_at,
+            newest_run_id: old.newest_run_id,
+            ..TableState::default()
+        };
+        world.states.insert(table.to_owned(), seed.clone());
+        Ok(seed)
+    }
+
     async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
         let columns = self.world().table(&load.target)?.schema.columns.clone();
         let csv: Vec<u8> = csv.map_ok(|piece| piece.to_vec()).try_concat().await?;
@@ -400,7 +286,7 @@ impl Staged for MemoryStaged {
         self.rows.len() as u64
     }
 
-    async fn commit(self: Box<Self>, commit: Commit) -> Result<Accounting> {
+    async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
         self.sink.world().commit(&self.load, &self.rows, &commit)
     }
 }

@@ -21,7 +21,7 @@ use crate::migrate;
 use crate::plan::LoadPlan;
 use crate::run::RunId;
 use crate::schema::{TableRef, TableSchema};
-use crate::sink::{Glance, Lease, LogEntry, Moved, RunFilter, RunRecord, Sink, Staged};
+use crate::sink::{BronzeState, Glance, Lease, LogEntry, Moved, RunFilter, RunRecord, Sink, Staged, TableState};
 use crate::watermark::Micros;
 
 use lease::PgLease;
@@ -116,7 +116,7 @@ impl Sink for PgSink {
         let run = match &entry {
             LogEntry::Begin { table, mode, kind } => self.control.begin(client, table, *mode, *kind).await?,
             LogEntry::Uploaded(upload) => self.control.uploaded(client, upload).await?,
-            LogEntry::Loading { run_id } => self.control.loading(client, *run_id).await?,
+            LogEntry::Loading { run_id, upload } => self.control.loading(client, *run_id, upload.as_deref()).await?,
             LogEntry::SetAside { run_id, csv_path, message } => {
                 self.control.set_aside(client, *run_id, csv_path, message).await?
             }
@@ -146,6 +146,23 @@ impl Sink for PgSink {
         let behind = self.control.number_above(tx.client()?, run, dry_run).await?;
         tx.commit().await?;
         Ok(behind)
+    }
+
+    async fn bronze_id(&self, target: &TableRef) -> Result<Option<BronzeState>> {
+        let tx = self.begin().await?;
+        let state = match self.control.bronze_id(tx.client()?, target).await? {
+            Some(id) => Some(BronzeState { id, empty: self.control.is_empty(tx.client()?, target).await? }),
+            None => None,
+        };
+        tx.commit().await?;
+        Ok(state)
+    }
+
+    async fn begin_anew(&self, table: &str, expected: &TableState) -> Result<TableState> {
+        let tx = self.begin().await?;
+        let state = self.control.begin_anew(tx.client()?, table, expected).await?;
+        tx.commit().await?;
+        Ok(state)
     }
 
     async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {

@@ -9,8 +9,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, UPLOADED_AT};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, TableRef};
-use crate::sink::{Accounting, Advance, Commit, LogEntry, RunFilter, Sink, TableState, Upload};
-use crate::watermark::{Micros, Timestamp};
+use crate::sink::{Accounting, Commit, LogEntry, RunFilter, RunRecord, Sink, TableState, Upload};
+use crate::watermark::{Micros, Timestamp, Window};
 
 /// The load that the suite uses: table `contract_<mode>` in schema `bronze` with `id bigint`, `note text`,
 /// `recorded_at timestamptz`, key `(id)` where the mode has one, and `_uploaded_at timestamptz` where it is scd.
@@ -41,9 +41,8 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         columns,
         key: if mode == Mode::Incremental { vec!["id".to_owned()] } else { Vec::new() },
         on_conflict: OnConflict::Nothing,
-        watermark_column: (mode == Mode::Incremental).then(|| "recorded_at".to_owned()),
         allow_empty: false,
-        replay: false,
+        older: false,
     }
 }
 
@@ -63,6 +62,9 @@ pub async fn sink_contract(sink: &dyn Sink) {
     newer_wins(sink).await;
     snapshots_replace(sink).await;
     copies_are_dated(sink).await;
+    the_newest_run_is_known(sink).await;
+    a_manifest_fills_the_log(sink).await;
+    a_table_begins_anew(sink).await;
 }
 
 /// A CSV of these lines under the load's header, in pieces that break wherever it hurts.
@@ -82,7 +84,11 @@ pub fn csv(load: &LoadPlan, rows: &[&str]) -> ByteStream {
 /// # Panics
 /// If the run log refuses it.
 pub async fn loading(sink: &dyn Sink, load: &LoadPlan) -> RunId {
-    let begin = LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind: RunKind::Run };
+    begun(sink, load, RunKind::Run).await
+}
+
+async fn begun(sink: &dyn Sink, load: &LoadPlan, kind: RunKind) -> RunId {
+    let begin = LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind };
     let run_id = sink.log(begin).await.expect("begin").run_id;
     let upload = Upload {
         run_id,
@@ -95,17 +101,25 @@ pub async fn loading(sink: &dyn Sink, load: &LoadPlan) -> RunId {
         bound: None,
     };
     sink.log(LogEntry::Uploaded(Box::new(upload))).await.expect("uploaded");
-    sink.log(LogEntry::Loading { run_id }).await.expect("loading");
+    sink.log(LogEntry::Loading { run_id, upload: None }).await.expect("loading");
     run_id
 }
 
-/// Loads the rows in a run of their own, without moving the watermark; a failed run is failed in the log.
+/// Loads the rows in a run of their own, under the lease, without moving the watermark; a failed run is failed in the log.
 ///
 /// # Errors
 /// Whatever the load ended in.
+///
+/// # Panics
+/// If the table cannot be taken.
 pub async fn load_rows(sink: &dyn Sink, load: &LoadPlan, rows: &[&str]) -> Result<Accounting> {
-    let run_id = loading(sink, load).await;
-    let commit = Commit { run_id, rows: Some(rows.len() as u64), advance: None };
+    load_as(sink, load, RunKind::Run, rows).await
+}
+
+async fn load_as(sink: &dyn Sink, load: &LoadPlan, kind: RunKind, rows: &[&str]) -> Result<Accounting> {
+    let lease = sink.lease(&load.table, true).await.expect("lease");
+    let run_id = begun(sink, load, kind).await;
+    let commit = Commit::of(run_id, Some(rows.len() as u64), lease.state().clone());
     let loaded = match sink.stage(load, csv(load, rows)).await {
         Ok(staged) => staged.commit(commit).await,
         Err(error) => Err(error),
@@ -113,7 +127,8 @@ pub async fn load_rows(sink: &dyn Sink, load: &LoadPlan, rows: &[&str]) -> Resul
     if loaded.is_err() {
         sink.log(LogEntry::Failed { run_id, message: "it went wrong".to_owned() }).await.expect("failed");
     }
-    loaded
+    lease.release().await.expect("release");
+    loaded.map(|committed| committed.counts)
 }
 
 async fn state(sink: &dyn Sink, table: &str) -> TableState {
@@ -172,14 +187,14 @@ async fn run_log(sink: &dyn Sink) {
     assert!(begun.run_finished_at.is_none() && begun.host.is_some() && begun.engine_version.is_some());
     let run_id = begun.run_id;
     // Not before it is uploaded, and not without a run.
-    assert_eq!(kind(sink.log(LogEntry::Loading { run_id }).await), ErrorKind::Contract);
-    assert_eq!(kind(sink.log(LogEntry::Loading { run_id: RunId(i64::MAX) }).await), ErrorKind::NotFound);
+    assert_eq!(kind(sink.log(LogEntry::Loading { run_id, upload: None }).await), ErrorKind::Contract);
+    assert_eq!(kind(sink.log(LogEntry::Loading { run_id: RunId(i64::MAX), upload: None }).await), ErrorKind::NotFound);
     let failed = LogEntry::Failed { run_id, message: "the source went away".to_owned() };
     let failed = sink.log(failed).await.expect("failed");
     assert_eq!(failed.error_message.as_deref(), Some("the source went away"));
     assert!(failed.run_finished_at.is_some());
     // A failed run may be loaded again; that counts.
-    let again = sink.log(LogEntry::Loading { run_id }).await.expect("again");
+    let again = sink.log(LogEntry::Loading { run_id, upload: None }).await.expect("again");
     assert_eq!((again.status, again.attempt, again.run_finished_at), (RunState::Loading, 2, None));
     let message = "no".to_owned();
     sink.log(LogEntry::Failed { run_id, message }).await.expect("failed again");
@@ -265,16 +280,17 @@ async fn failures_change_nothing(sink: &dyn Sink) {
     let doubled = ["9,one,2026-01-03 00:00:00+00", "9,two,2026-01-03 00:00:00+00"];
     assert_eq!(kind(load_rows(sink, &load, &doubled).await), ErrorKind::Data);
     // Another number of rows than the manifest says.
+    let now = state(sink, &load.table).await;
     let run_id = loading(sink, &load).await;
     let staged = sink.stage(&load, csv(&load, &row)).await.expect("staged");
     assert_eq!(staged.rows(), 1);
-    assert_eq!(kind(staged.commit(Commit { run_id, rows: Some(2), advance: None }).await), ErrorKind::Data);
+    assert_eq!(kind(staged.commit(Commit::of(run_id, Some(2), now.clone())).await), ErrorKind::Data);
     // Not committed.
     drop(sink.stage(&load, csv(&load, &row)).await.expect("staged"));
     // The run is not at `loading`.
     sink.log(LogEntry::Failed { run_id, message: "stopped".to_owned() }).await.expect("failed");
     let staged = sink.stage(&load, csv(&load, &row)).await.expect("staged");
-    assert_eq!(kind(staged.commit(Commit { run_id, rows: Some(1), advance: None }).await), ErrorKind::Contract);
+    assert_eq!(kind(staged.commit(Commit::of(run_id, Some(1), now)).await), ErrorKind::Contract);
     assert_eq!(load_rows(sink, &load, &row).await.expect("still new"), counted(1, 1, 0, 0, 0));
 }
 
@@ -292,17 +308,22 @@ async fn the_watermark_moves_once(sink: &dyn Sink) {
         source_clock: Some(at),
         ..TableState::default()
     };
-    let advance = Some(Advance { expected, becomes: becomes.clone() });
+    let commit = |run_id| Commit::of(run_id, Some(1), expected.clone()).becoming(Some(becomes.clone()));
     let (first, second) = (loading(sink, &load).await, loading(sink, &load).await);
     let one = sink.stage(&load, csv(&load, &["10,a,2026-01-04 00:00:00+00"])).await.expect("staged");
     let two = sink.stage(&load, csv(&load, &["11,a,2026-01-04 00:00:00+00"])).await.expect("staged beside");
-    one.commit(Commit { run_id: first, rows: Some(1), advance: advance.clone() }).await.expect("first");
-    let error = two.commit(Commit { run_id: second, rows: Some(1), advance }).await.expect_err("moved meanwhile");
+    let done = one.commit(commit(first)).await.expect("first");
+    let error = two.commit(commit(second)).await.expect_err("moved meanwhile");
     assert_eq!(error.kind(), ErrorKind::Locked);
     assert!(error.to_string().contains(&format!("run {first}")), "{error}");
     let now = state(sink, &load.table).await;
+    assert_eq!(done.state, now, "the commit tells what the next one expects");
     assert!(now.last_loaded_at.is_some());
-    assert_eq!(now, TableState { last_run_id: Some(first), last_loaded_at: now.last_loaded_at, ..becomes });
+    let (last_loaded_at, bronze) = (now.last_loaded_at, now.bronze.clone());
+    let set = TableState { last_run_id: Some(first), newest_run_id: Some(first), last_loaded_at, bronze, ..becomes };
+    assert_eq!(now, set);
+    let there = sink.bronze_id(&load.target).await.expect("bronze");
+    assert_eq!(now.bronze, there.map(|there| there.id), "the row names the table that the rows are in");
     let filter = |id| RunFilter { run_id: Some(id), ..RunFilter::default() };
     assert_eq!(sink.runs(&filter(first)).await.expect("runs")[0].status, RunState::Loaded);
     assert_eq!(sink.runs(&filter(second)).await.expect("runs")[0].status, RunState::Loading);
@@ -348,24 +369,111 @@ async fn numbers_can_be_raised(sink: &dyn Sink) {
     }
 }
 
+/// What was read later wins, whatever its stamp says; what may be older only adds.
 async fn newer_wins(sink: &dyn Sink) {
     let load = LoadPlan { on_conflict: OnConflict::Update, ..contract_load(Mode::Incremental) };
-    let old = ["20,old,2026-02-01 00:00:00+00", "21,same,2026-02-01 00:00:00+00"];
-    let new = ["20,new,2026-02-02 00:00:00+00", "21,same,2026-02-01 00:00:00+00", "22,more,2026-02-02 00:00:00+00"];
-    assert_eq!(load_rows(sink, &load, &old).await.expect("old"), counted(2, 2, 0, 0, 0));
-    assert_eq!(load_rows(sink, &load, &new).await.expect("new"), counted(3, 1, 1, 1, 1));
-    // The older CSV once more, after the newer: nothing goes back.
-    let replay = LoadPlan { replay: true, ..load.clone() };
-    for load in [&load, &replay] {
-        assert_eq!(load_rows(sink, load, &old).await.expect("replayed"), counted(2, 0, 0, 1, 1));
+    let first = ["20,one,2026-02-02 00:00:00+00", "21,same,2026-02-02 00:00:00+00"];
+    // Row 20 was written by a transaction that began earlier and committed later; its stamp is the earlier one.
+    let second = ["20,two,2026-02-01 00:00:00+00", "21,same,2026-02-02 00:00:00+00", "22,more,2026-02-02 00:00:00+00"];
+    assert_eq!(load_rows(sink, &load, &first).await.expect("first"), counted(2, 2, 0, 0, 0));
+    assert_eq!(load_rows(sink, &load, &second).await.expect("second"), counted(3, 1, 1, 1, 0));
+    assert_eq!(load_rows(sink, &load, &second).await.expect("again"), counted(3, 0, 0, 3, 0));
+    // The older CSV once more: nothing goes back, though its stamp is the later one.
+    let older = LoadPlan { older: true, ..load.clone() };
+    let kept = |staged, inserted, identical, kept_newer| Accounting {
+        kept_newer,
+        ..counted(staged, inserted, 0, identical, 0)
+    };
+    let with_lost = [first[0], first[1], "24,lost,2026-01-01 00:00:00+00"];
+    assert_eq!(load_as(sink, &older, RunKind::Replay, &with_lost).await.expect("replayed"), kept(3, 1, 1, 1));
+    assert_eq!(load_rows(sink, &load, &second).await.expect("as it was"), counted(3, 0, 0, 3, 0));
+    // `nothing` keeps what came first, whatever is newer.
+    let nothing = LoadPlan { on_conflict: OnConflict::Nothing, ..load.clone() };
+    for load in [&nothing, &LoadPlan { older: true, ..nothing.clone() }] {
+        assert_eq!(load_rows(sink, load, &first).await.expect("kept"), counted(2, 0, 0, 1, 1));
     }
-    assert_eq!(load_rows(sink, &load, &new).await.expect("as it was"), counted(3, 0, 0, 3, 0));
-    // Of equal age: what comes from the source now wins, what is replayed does not.
-    let equal = ["20,equal,2026-02-02 00:00:00+00"];
-    assert_eq!(load_rows(sink, &replay, &equal).await.expect("replayed"), counted(1, 0, 0, 0, 1));
-    assert_eq!(load_rows(sink, &load, &equal).await.expect("equal"), counted(1, 0, 1, 0, 1));
+    // Of equal stamp: the same.
+    let equal = ["20,equal,2026-02-01 00:00:00+00"];
+    assert_eq!(load_rows(sink, &older, &equal).await.expect("older"), kept(1, 0, 0, 1));
+    assert_eq!(load_rows(sink, &load, &equal).await.expect("newer"), counted(1, 0, 1, 0, 0));
     let doubled = ["23,a,2026-02-03 00:00:00+00", "23,b,2026-02-03 00:00:00+00"];
     assert_eq!(kind(load_rows(sink, &load, &doubled).await), ErrorKind::Data);
+}
+
+/// `newest_run_id` follows every load that was read in a newer snapshot, and no other.
+async fn the_newest_run_is_known(sink: &dyn Sink) {
+    let load = contract_load(Mode::Incremental);
+    let row = ["30,a,2026-02-02 00:00:00+00"];
+    let older = LoadPlan { older: true, ..load.clone() };
+    for (load, kind, moves) in [
+        (&load, RunKind::Run, true),
+        (&load, RunKind::Backfill, true),
+        (&load, RunKind::Reseed, true),
+        (&load, RunKind::Replay, false),
+        (&older, RunKind::Run, false),
+    ] {
+        let before = state(sink, &load.table).await;
+        load_as(sink, load, kind, &row).await.expect("loaded");
+        let after = state(sink, &load.table).await;
+        assert_eq!(after.newest_run_id > before.newest_run_id, moves, "{kind:?}, older: {}", load.older);
+        assert_eq!(TableState { newest_run_id: before.newest_run_id, ..after }, before, "the rest stays");
+    }
+    // A run that was begun before another was loaded is seen to be older; and who did not see that one is refused.
+    let (seen, late) = (state(sink, &load.table).await, loading(sink, &load).await);
+    load_rows(sink, &load, &row).await.expect("loaded");
+    assert!(!seen.is_newer_than(late) && state(sink, &load.table).await.is_newer_than(late));
+    let staged = sink.stage(&load, csv(&load, &row)).await.expect("staged");
+    assert_eq!(kind(staged.commit(Commit::of(late, Some(1), seen)).await), ErrorKind::Locked);
+    sink.log(LogEntry::Failed { run_id: late, message: "lost the race".to_owned() }).await.expect("failed");
+}
+
+async fn a_table_begins_anew(sink: &dyn Sink) {
+    let load = contract_load(Mode::Incremental);
+    let before = state(sink, &load.table).await;
+    assert!(before.last_run_id.is_some() && before.newest_run_id.is_some(), "it was loaded: {before:?}");
+    let stale = TableState { last_run_id: None, ..before.clone() };
+    match sink.begin_anew(&load.table, &stale).await {
+        Err(error) if error.kind() == ErrorKind::Locked => {}
+        // A sink that cannot do it says so.
+        other => return assert_eq!(kind(other), ErrorKind::Contract),
+    }
+    assert_eq!(state(sink, &load.table).await, before, "nothing has changed");
+    let anew = sink.begin_anew(&load.table, &before).await.expect("as it was read");
+    let (newest_run_id, last_loaded_at) = (before.newest_run_id, before.last_loaded_at);
+    let last_extracted_at = Some(Timestamp::SEED);
+    let seed = TableState { last_extracted_at, newest_run_id, last_loaded_at, ..TableState::default() };
+    assert_eq!((&anew, &state(sink, &load.table).await), (&seed, &seed));
+}
+
+/// The CSV of a run that the log has not heard enough of: its manifest fills the row.
+async fn a_manifest_fills_the_log(sink: &dyn Sink) {
+    let load = contract_load(Mode::Incremental);
+    let begin = LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind: RunKind::Run };
+    let run_id = sink.log(begin).await.expect("begin").run_id;
+    sink.log(LogEntry::Failed { run_id, message: "the target went away".to_owned() }).await.expect("failed");
+    let at = |day: u32| format!("2026-03-0{day}T00:00:00Z").parse().expect("a moment");
+    let upload = Upload {
+        run_id,
+        csv_path: Some("memory://p/exports/x.csv".to_owned()),
+        rows: 3,
+        late_rows: 1,
+        bytes: 77,
+        sha256: "a".repeat(64),
+        window: Some(Window { low: at(1), high: Some(at(2)), watermark: at(3) }),
+        bound: None,
+    };
+    let enter = |upload: &Upload| LogEntry::Loading { run_id, upload: Some(Box::new(upload.clone())) };
+    let told = |run: &RunRecord| {
+        (run.csv_path.clone(), run.rows_extracted, run.rows_late, run.bytes, run.sha256.clone(), run.window_low)
+    };
+    let filled = sink.log(enter(&upload)).await.expect("loading");
+    assert_eq!(told(&filled), (upload.csv_path.clone(), Some(3), Some(1), Some(77), Some("a".repeat(64)), Some(at(1))));
+    assert_eq!((filled.window_high, filled.watermark), (Some(at(2)), Some(at(3))));
+    // What is known already is not touched.
+    sink.log(LogEntry::Failed { run_id, message: "once more".to_owned() }).await.expect("failed");
+    let other = Upload { csv_path: Some("memory://p/y.csv".to_owned()), rows: 9, window: None, ..upload };
+    assert_eq!(told(&sink.log(enter(&other)).await.expect("again")), told(&filled));
+    sink.log(LogEntry::Failed { run_id, message: "given up".to_owned() }).await.expect("failed");
 }
 
 async fn snapshots_replace(sink: &dyn Sink) {
@@ -378,6 +486,15 @@ async fn snapshots_replace(sink: &dyn Sink) {
     assert_eq!(refused.kind(), ErrorKind::Data);
     let told = LoadPlan { allow_empty: true, ..load };
     assert_eq!(load_rows(sink, &told, &[]).await.expect("told to"), counted(0, 0, 0, 0, 0));
+    // An older copy replaces nothing, not even none by some; the newest one, replayed, is put back.
+    let older = LoadPlan { older: true, ..told.clone() };
+    let kept = Accounting { kept_newer: 1, ..counted(1, 0, 0, 0, 0) };
+    assert_eq!(load_rows(sink, &older, &rows[..1]).await.expect("older"), kept);
+    assert_eq!(load_rows(sink, &told, &rows).await.expect("newer"), counted(2, 2, 0, 0, 0));
+    assert_eq!(load_rows(sink, &older, &rows[..1]).await.expect("older"), kept);
+    assert_eq!(load_rows(sink, &older, &rows).await.expect("the same"), counted(2, 0, 0, 2, 0));
+    assert_eq!(load_as(sink, &told, RunKind::Replay, &rows).await.expect("the same"), counted(2, 0, 0, 2, 0));
+    assert_eq!(load_as(sink, &told, RunKind::Replay, &rows[..1]).await.expect("put back"), counted(1, 1, 0, 0, 0));
 }
 
 async fn copies_are_dated(sink: &dyn Sink) {

@@ -47,6 +47,10 @@ impl World {
             self.disturbed |= told.died;
         }
         self.model.learn(&records, matches!(request, Request::Rebuild(..)));
+        if told.died && matches!(request, Request::Rebuild(..)) {
+            // Of snapshots only the last one is loaded, and it may not have come to that.
+            self.model.target.whole = [None; 2];
+        }
         for table in told.up_to_date.clone() {
             self.model.up_to_date(table);
         }

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use tokio::sync::Notify;
 
-use dwh_core::blob::{Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream};
+use dwh_core::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream};
 use dwh_core::config::TableConfig;
-use dwh_core::plan::LoadPlan;
 use dwh_core::schema::{TableRef, TableSchema};
-use dwh_core::sink::{Glance, Lease, LogEntry, Moved, RunFilter, RunRecord, Sink, Staged};
+use dwh_core::sink::{
+    BronzeState, Commit, Committed, Glance, Lease, LogEntry, Moved, RunFilter, RunRecord, Sink, Staged, TableState,
+};
 use dwh_core::source::{BoundRequest, ReadRequest, Reading, Source};
 use dwh_core::watermark::{Micros, SafeBound};
-use dwh_core::{MemoryBlobs, MemorySink, MemorySource, Plan, Result, RunId, Timestamp};
+use dwh_core::{LoadPlan, MemoryBlobs, MemorySink, MemorySource, Plan, Result, RunId, Timestamp};
 
 use crate::steps::Death;
 
@@ -106,6 +107,10 @@ impl BlobStore for Mortal<MemoryBlobs> {
     async fn sweep_uploads(&self, prefix: &str, older_than: Micros, dry_run: bool) -> Result<Vec<String>> {
         self.inner.sweep_uploads(prefix, older_than, dry_run).await
     }
+
+    async fn abilities(&self, prefix: &str) -> Result<Vec<Ability>> {
+        self.inner.abilities(prefix).await
+    }
 }
 
 #[async_trait]
@@ -145,6 +150,14 @@ impl Sink for Mortal<MemorySink> {
 
     async fn log(&self, entry: LogEntry) -> Result<RunRecord> {
         self.life.call(self.inner.log(entry)).await
+    }
+
+    async fn bronze_id(&self, target: &TableRef) -> Result<Option<BronzeState>> {
+        self.life.call(self.inner.bronze_id(target)).await
+    }
+
+    async fn begin_anew(&self, table: &str, expected: &TableState) -> Result<TableState> {
+        self.life.call(self.inner.begin_anew(table, expected)).await
     }
 
     async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
@@ -188,7 +201,7 @@ impl Staged for MortalStaged {
         self.inner.rows()
     }
 
-    async fn commit(self: Box<Self>, commit: dwh_core::sink::Commit) -> Result<dwh_core::sink::Accounting> {
+    async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
         self.life.call(self.inner.commit(commit)).await
     }
 }

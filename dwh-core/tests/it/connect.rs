@@ -1,7 +1,7 @@
 //! Settings, passwords and errors of connections, against real servers.
 
 use dwh_core::config::Environment;
-use dwh_core::connect::{Connector, sort};
+use dwh_core::testing::internals::{Connector, sort};
 use dwh_core::testing::{Clusters, Server, TestDb};
 use dwh_core::{Error, ErrorKind, Secret, Timestamp};
 use std::fs;

@@ -2,7 +2,7 @@
 
 use crate::connect::{connector, refused};
 use dwh_core::ErrorKind;
-use dwh_core::connect::SslMode;
+use dwh_core::testing::internals::SslMode;
 use dwh_core::testing::{Clusters, Server};
 use std::path::Path;
 use std::process::Command;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use dwh_core::config::{Environment, GeometryForm, Mode, OnConflict, TableConfig, TargetConfig, Thresholds};
-use dwh_core::migrate::{MigrateReport, dry_run, migrate, print_sql, render};
+use dwh_core::operate::MigrateReport;
 use dwh_core::schema::{Column, RelationKind, TableRef, TableSchema, UniqueKey};
+use dwh_core::testing::internals::{dry_run, migrate, print_sql, render};
 use dwh_core::testing::{Clusters, Server, TestDb};
 use dwh_core::watermark::{BoundMode, Micros};
 use dwh_core::{Error, ErrorKind, Plan, Secret};

@@ -1,11 +1,11 @@
 //! The warehouse in PostgreSQL: its contract, and what only a real server can do to it.
 
+use dwh_core::LoadPlan;
 use dwh_core::config::{Environment, Mode, OnConflict};
-use dwh_core::migrate::migrate;
-use dwh_core::plan::LoadPlan;
-use dwh_core::schema::{RelationKind, TableSchema};
+use dwh_core::schema::{RelationKind, TableRef, TableSchema};
 use dwh_core::sink::{Accounting, Commit, LogEntry, RunFilter, Sink};
 use dwh_core::testing::TestDb;
+use dwh_core::testing::internals::migrate;
 use dwh_core::testing::sink_contract::{contract_load, csv, load_rows, loading, sink_contract};
 use dwh_core::{ErrorKind, MemorySink, PgSink};
 
@@ -95,12 +95,12 @@ async fn two_sinks_race_and_one_wins() {
         last_extracted_at: Some("2026-01-01T00:00:00Z".parse().expect("a moment")),
         ..lease.state().clone()
     };
-    let advance = Some(dwh_core::sink::Advance { expected: lease.state().clone(), becomes });
+    let expected = lease.state().clone();
     let mut commits = Vec::new();
     for row in ROWS {
         let run_id = loading(&sink, &load).await;
         let staged = sink.stage(&load, csv(&load, &[row])).await.expect("staged");
-        commits.push(staged.commit(Commit { run_id, rows: Some(1), advance: advance.clone() }));
+        commits.push(staged.commit(Commit::of(run_id, Some(1), expected.clone()).becoming(Some(becomes.clone()))));
     }
     let (two, one) = (commits.pop().expect("two"), commits.pop().expect("one"));
     let (one, two) = tokio::join!(one, two);
@@ -119,8 +119,8 @@ async fn a_watermark_that_was_changed_by_hand_is_seen() {
     let run_id = loading(&sink, &load).await;
     let staged = sink.stage(&load, csv(&load, &ROWS)).await.expect("staged");
     db.tgt("update dwh_control.extract_watermarks set last_extracted_at = '2025-01-01' where table_name = 'contract_incremental'").await;
-    let advance = Some(dwh_core::sink::Advance { becomes: expected.clone(), expected });
-    let error = staged.commit(Commit { run_id, rows: Some(2), advance }).await.expect_err("moved");
+    let commit = Commit::of(run_id, Some(2), expected.clone()).becoming(Some(expected));
+    let error = staged.commit(commit).await.expect_err("moved");
     assert_eq!(error.kind(), ErrorKind::Locked);
     assert!(error.to_string().contains("by hand"), "{error}");
     lease.release().await.expect("release");
@@ -170,7 +170,8 @@ async fn a_dead_server_session_leaves_nothing_and_frees_the_table() {
     let run_id = loading(&sink, &load).await;
     let staged = sink.stage(&load, csv(&load, &ROWS)).await.expect("staged");
     db.tgt("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'dwh_loader' and datname = current_database()").await;
-    let error = staged.commit(Commit { run_id, rows: Some(2), advance: None }).await.expect_err("gone");
+    let commit = Commit::of(run_id, Some(2), lease.state().clone());
+    let error = staged.commit(commit).await.expect_err("gone");
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
     assert!(lease.release().await.is_err(), "the lease was lost");
     sink.lease(&load.table, true).await.expect("free").release().await.expect("release");
@@ -192,12 +193,16 @@ async fn an_open_lease_keeps_no_vacuum_waiting() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_loads_than_connections_wait_for_each_other() {
-    let (db, sink) = warehouse("sink_many").await;
-    let load = contract_load(Mode::Incremental);
-    let rows: Vec<String> = (0..8).map(|id| format!("{id},a,2026-01-01 00:00:00+00")).collect();
-    let loads = rows.iter().map(|row| {
-        let (sink, load) = (&sink, &load);
-        async move { load_rows(sink, load, &[row]).await.expect("loaded") }
+    let db = TestDb::new("sink_many").await;
+    let names: Vec<String> = (0..8).map(|n| format!("many_{n}")).collect();
+    let plans: Vec<_> = names.iter().map(|name| plan(name, Mode::Incremental, &[])).collect();
+    let target = target(&db.target_url_as("dwh_loader"));
+    migrate(&target, &Environment::default(), &plans).await.expect("migrated");
+    let sink = PgSink::new(&target, &Environment::default()).expect("a sink");
+    let loads = names.iter().map(|name| {
+        let (sink, like) = (&sink, contract_load(Mode::Incremental));
+        let load = LoadPlan { table: name.clone(), target: TableRef::new("bronze", name), ..like };
+        async move { load_rows(sink, &load, &ROWS[..1]).await.expect("loaded") }
     });
     let counts: Vec<Accounting> = futures_util::future::join_all(loads).await;
     assert_eq!(counts.iter().map(|count| count.inserted).sum::<u64>(), 8);

@@ -30,7 +30,8 @@ fn line(text: &mut String, found: &RecoverFinding, paint: Paint) {
         Outcome::Planned => paint.warn("planned"),
         Outcome::Waiting => paint.warn("waiting"),
         Outcome::Failed => paint.bad("FAILED "),
-        Outcome::Person => paint.bad("DECIDE "),
+        // `Person`, and what a later library may say: a person looks at it.
+        _ => paint.bad("DECIDE "),
     };
     let subject = found.table.as_ref().map_or_else(|| "blob".to_owned(), |table| format!("table `{table}`"));
     let does = match found.action {
@@ -39,9 +40,8 @@ fn line(text: &mut String, found: &RecoverFinding, paint: Paint) {
         Remedy::FailRun => ": mark it failed",
         Remedy::Delete => ": delete it",
         Remedy::Abort => ": remove its parts",
-        Remedy::SetAside => "",
         Remedy::Number => ": number new runs above it",
-        Remedy::Person => "",
+        _ => "",
     };
     let message = printable(&found.message);
     text.push_str(&format!("{word}  {} {}: {message}{does}\n", printable(&subject), found.state.as_str()));

@@ -29,6 +29,7 @@ const SHAPES: u32 = 100;
 /// When a pipeline is looked at, and so what must have happened by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Gate {
     /// Before the first schedule: everything is in place, and one table went all the way.
     Deploy,

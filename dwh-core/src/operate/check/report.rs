@@ -19,6 +19,7 @@ pub enum Severity {
 
 /// One finding of `check`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct Finding {
     /// How bad.
     pub severity: Severity,
@@ -37,6 +38,7 @@ pub struct Finding {
 
 /// What `check` found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct CheckReport {
     /// The gate that was asked for; `null` for the check alone.
     #[serde(default)]

@@ -8,6 +8,7 @@ use crate::config::{Mode, OnConflict};
 
 /// What `init` found and wrote. Holds no address of a database.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct InitReport {
     /// Name of the project.
     pub project: String,
@@ -31,6 +32,7 @@ pub struct InitReport {
 
 /// How one table is copied, and why.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct InitTable {
     /// Its name in the configuration.
     pub name: String,
@@ -52,6 +54,7 @@ pub struct InitTable {
 
 /// A table that is not copied.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct LeftOut {
     /// The table at the source.
     pub relation: String,

@@ -11,6 +11,7 @@ use crate::watermark::Timestamp;
 
 /// Everything that is known of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct RunDetails {
     /// Its row of the run log.
     pub run: RunRecord,
@@ -52,6 +53,7 @@ pub enum CsvPlace {
 
 /// A CSV, as a listing shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct CsvReport {
     /// Where it lies.
     pub place: CsvPlace,
@@ -76,6 +78,7 @@ impl CsvReport {
 
 /// What a manifest says beyond the run log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct ManifestReport {
     /// Its address.
     pub path: String,
@@ -95,6 +98,7 @@ pub struct ManifestReport {
 
 /// A run before or after another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct NeighbourReport {
     /// Its number.
     pub run_id: RunId,

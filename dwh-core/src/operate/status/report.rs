@@ -10,6 +10,7 @@ use crate::watermark::Timestamp;
 
 /// One table of `status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct TableStatus {
     /// The table's name in the configuration.
     pub table: String,
@@ -55,6 +56,7 @@ pub struct TableStatus {
 
 /// A run in progress.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct RunningRun {
     /// Its number; `null` as long as it has none.
     pub run_id: Option<RunId>,
@@ -70,6 +72,7 @@ pub struct RunningRun {
 
 /// Complete CSV files in `exports/` that are not loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct WaitingCsvs {
     /// How many.
     pub files: u64,
@@ -82,6 +85,7 @@ pub struct WaitingCsvs {
 /// What a disk is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DiskUse {
     /// The file between the extract and its readers.
     Spool,
@@ -102,6 +106,7 @@ impl DiskUse {
 
 /// A disk of this machine that a run needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct DiskStatus {
     /// What for.
     pub used_for: DiskUse,
@@ -119,6 +124,7 @@ pub struct DiskStatus {
 
 /// Whether the blob store answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct StoreStatus {
     /// Its address.
     pub url: String,
@@ -155,6 +161,7 @@ pub enum BreachCheck {
 
 /// One thing that needs attention.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct Breach {
     /// Stable word.
     pub check: BreachCheck,
@@ -168,6 +175,7 @@ pub struct Breach {
 
 /// What `status` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct StatusReport {
     /// The project.
     pub project: String,

@@ -16,6 +16,7 @@ use crate::watermark::Timestamp;
 
 /// What the files in `processed/` are like.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct BlobsReport {
     /// Files with a manifest.
     pub files: u64,

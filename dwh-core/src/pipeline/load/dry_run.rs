@@ -30,6 +30,7 @@ pub enum LoadStep {
 
 /// What a load would do: printed by `load --dry-run`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct LoadPlanReport {
     /// The table's name in the configuration.
     pub table: String,

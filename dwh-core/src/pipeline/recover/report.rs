@@ -9,6 +9,7 @@ use crate::run::RunId;
 /// What is not as it should be; the words are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Trouble {
     /// A CSV in `exports/` that has no manifest: its upload never finished, or a person put it there.
     CsvWithoutManifest,
@@ -69,6 +70,7 @@ impl Trouble {
 /// What mends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Remedy {
     /// The CSV is loaded, then moved.
     Load,
@@ -91,6 +93,7 @@ pub enum Remedy {
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Outcome {
     /// A dry run: nothing was done.
     Planned,
@@ -106,6 +109,7 @@ pub enum Outcome {
 
 /// One thing that `recover` found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct RecoverFinding {
     /// The table's name in the configuration; `null` for what belongs to none.
     pub table: Option<String>,
@@ -129,6 +133,7 @@ pub struct RecoverFinding {
 
 /// A table that could not be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct TableError {
     /// The table's name in the configuration.
     pub table: String,
@@ -138,6 +143,7 @@ pub struct TableError {
 
 /// What `recover` found and did.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct RecoverReport {
     /// Whether it only looked.
     pub dry_run: bool,

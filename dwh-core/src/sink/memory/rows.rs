@@ -6,9 +6,9 @@ use super::MemoryRow;
 use crate::config::{Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, UPLOADED_AT};
+use crate::run::RunKind;
 use crate::schema::Column;
 use crate::sink::Accounting;
-use crate::watermark::Timestamp;
 
 fn data(load: &LoadPlan, text: String) -> Error {
     Error::new(ErrorKind::Data, format!("table `{}`: {text}", load.table))
@@ -78,9 +78,14 @@ pub(super) fn merge(
     columns: &[Column],
     rows: &mut Vec<MemoryRow>,
     staged: &[MemoryRow],
+    kind: RunKind,
 ) -> Result<Accounting> {
     let mut counts = Accounting { staged: staged.len() as u64, ..Accounting::default() };
     match load.mode {
+        Mode::Snapshot if (load.older || kind == RunKind::Replay) && same(rows, staged) => {
+            counts.identical = counts.staged;
+        }
+        Mode::Snapshot if load.older => counts.kept_newer = counts.staged,
         Mode::Snapshot => {
             if staged.is_empty() && !rows.is_empty() && !load.allow_empty {
                 return Err(data(load, "a snapshot of no rows would replace rows".into()));
@@ -105,10 +110,19 @@ pub(super) fn merge(
     Ok(counts)
 }
 
+/// Whether both hold the same rows, in whatever order.
+fn same(rows: &[MemoryRow], staged: &[MemoryRow]) -> bool {
+    let sorted = |rows: &[MemoryRow]| {
+        let mut rows = rows.to_vec();
+        rows.sort();
+        rows
+    };
+    sorted(rows) == sorted(staged)
+}
+
 fn keyed(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, staged: &[MemoryRow]) -> Result<Accounting> {
     let mut counts = Accounting { staged: staged.len() as u64, ..Accounting::default() };
     let key: Vec<usize> = load.key.iter().map(|name| place(load, columns, name)).collect::<Result<_>>()?;
-    let age = load.watermark_column.as_deref().map(|name| place(load, columns, name)).transpose()?;
     let of = |row: &MemoryRow| -> MemoryRow { key.iter().map(|at| row[*at].clone()).collect() };
     let mut places: BTreeMap<MemoryRow, usize> = rows.iter().enumerate().map(|(at, row)| (of(row), at)).collect();
     let mut seen = BTreeSet::new();
@@ -126,22 +140,16 @@ fn keyed(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, staged:
             counts.identical += 1;
             continue;
         }
-        if load.on_conflict == OnConflict::Update && newer(load, age, row, &rows[at]) {
-            rows[at].clone_from(row);
-            counts.updated += 1;
-        } else {
-            counts.different += 1;
+        match load.on_conflict {
+            OnConflict::Nothing => counts.different += 1,
+            OnConflict::Update if load.older => counts.kept_newer += 1,
+            OnConflict::Update => {
+                rows[at].clone_from(row);
+                counts.updated += 1;
+            }
         }
     }
     Ok(counts)
-}
-
-/// Whether `new` replaces `old`: it is later, or of equal age and not replayed.
-fn newer(load: &LoadPlan, age: Option<usize>, new: &MemoryRow, old: &MemoryRow) -> bool {
-    let Some(at) = age else { return !load.replay };
-    let moment = |row: &MemoryRow| row[at].as_deref().and_then(|text| text.parse::<Timestamp>().ok());
-    let (new, old) = (moment(new), moment(old));
-    if load.replay { new > old } else { new >= old }
 }
 
 fn place(load: &LoadPlan, columns: &[Column], name: &str) -> Result<usize> {

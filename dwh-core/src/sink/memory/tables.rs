@@ -39,10 +39,12 @@ impl MemorySink {
         self.world().tables.remove(table);
     }
 
-    /// Removes the rows of a bronze table, as a person would; its watermark stays.
+    /// Takes all rows out of a bronze table, as a person would who knows nothing of watermarks.
     pub fn truncate(&self, table: &TableRef) {
-        if let Some(table) = self.world().tables.get_mut(table) {
-            table.rows.clear();
+        let mut world = self.world();
+        let file = world.next_oid();
+        if let Some(table) = world.tables.get_mut(table) {
+            (table.rows, table.file) = (Vec::new(), file);
         }
     }
 
@@ -74,6 +76,12 @@ impl World {
     pub(super) fn seed(&mut self, table: &str) {
         let seeded = TableState { last_extracted_at: Some(Timestamp::SEED), ..TableState::default() };
         self.states.entry(table.to_owned()).or_insert(seeded);
+    }
+
+    /// An empty table, in place of the one that is there if there is.
+    pub(super) fn add(&mut self, schema: TableSchema) {
+        let (oid, file) = (self.next_oid(), self.next_oid());
+        self.tables.insert(schema.table.clone(), Table { schema, rows: Vec::new(), oid, file });
     }
 
     pub(super) fn occupied(&self, tables: &[LoadPlan]) -> Vec<String> {
@@ -114,9 +122,9 @@ impl World {
     pub(super) fn make_tables(&mut self, tables: &[LoadPlan]) {
         for load in tables {
             self.seed(&load.table);
-            self.tables
-                .entry(load.target.clone())
-                .or_insert_with(|| Table { schema: schema_of(load), rows: Vec::new() });
+            if !self.tables.contains_key(&load.target) {
+                self.add(schema_of(load));
+            }
         }
     }
 }

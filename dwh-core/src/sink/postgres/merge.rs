@@ -7,7 +7,8 @@ use crate::config::{Mode, OnConflict};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
-use crate::sink::{Accounting, Commit};
+use crate::run::RunKind;
+use crate::sink::{Accounting, Commit, Committed};
 
 /// Does everything of a load but the commit.
 ///
@@ -19,26 +20,23 @@ pub(super) async fn merge(
     client: &Client,
     staged: u64,
     commit: &Commit,
-) -> Result<Accounting> {
+) -> Result<Committed> {
     if let Some(promised) = commit.rows.filter(|promised| *promised != staged) {
         return Err(Error::new(
             ErrorKind::Data,
             format!("table `{}`: the manifest promises {promised} rows, the CSV has {staged}", load.table),
         ));
     }
-    match &commit.advance {
-        Some(advance) => sink.control.advance(client, &load.table, commit.run_id, advance).await?,
-        None => sink.control.hold(client, &load.table).await?,
-    }
-    let work = Merge { load, client, staged };
-    let counts = match (load.mode, load.on_conflict) {
-        (Mode::Incremental, OnConflict::Nothing) => work.append().await?,
-        (Mode::Incremental, OnConflict::Update) => work.upsert().await?,
+    let held = sink.control.hold(client, load, commit).await?;
+    let work = Merge { load, client, staged, kind: held.kind };
+    let counts = match (load.mode, load.replaces()) {
+        (Mode::Incremental, false) => work.append().await?,
+        (Mode::Incremental, true) => work.upsert().await?,
         (Mode::Snapshot, _) => work.replace().await?,
         (Mode::Scd, _) => work.date().await?,
     };
-    sink.control.loaded(client, commit.run_id, &counts).await?;
-    Ok(counts)
+    let state = sink.control.settle(client, load, commit, held, &counts).await?;
+    Ok(Committed { counts, state })
 }
 
 /// A driver's error with the table's name, and with what to do about a lock.
@@ -58,13 +56,13 @@ struct Merge<'a> {
     load: &'a LoadPlan,
     client: &'a Client,
     staged: u64,
+    kind: RunKind,
 }
 
 /// Staged rows whose key is in bronze.
 struct Known {
     same: u64,
-    wins: u64,
-    loses: u64,
+    differ: u64,
 }
 
 impl Merge<'_> {
@@ -77,6 +75,11 @@ impl Merge<'_> {
         Ok((0..row.len()).map(|at| row.get::<_, i64>(at).cast_unsigned()).collect())
     }
 
+    async fn holds(&self, sql: &str) -> Result<bool> {
+        let row = self.client.query_typed_one(sql, &[]).await.map_err(|error| named(self.load, error))?;
+        Ok(row.get(0))
+    }
+
     /// New rows are inserted; only if some were not new is it worth a look at what the others are.
     async fn append(&self) -> Result<Accounting> {
         let inserted = self.execute(&self.load.merge()).await?;
@@ -85,7 +88,10 @@ impl Merge<'_> {
             let known = self.classify().await?;
             // The join finds the rows that were just inserted as well.
             counts.identical = known.same.checked_sub(inserted).ok_or_else(|| self.unbalanced(&counts))?;
-            counts.different = known.wins + known.loses;
+            match self.load.on_conflict {
+                OnConflict::Nothing => counts.different = known.differ,
+                OnConflict::Update => counts.kept_newer = known.differ,
+            }
         }
         self.balanced(counts)
     }
@@ -96,30 +102,29 @@ impl Merge<'_> {
             return Ok(self.account(0));
         }
         let known = self.classify().await?;
-        let new = self.staged.checked_sub(known.same + known.wins + known.loses);
+        let new = self.staged.checked_sub(known.same + known.differ);
         let new = new.ok_or_else(|| self.unbalanced(&self.account(0)))?;
         let touched = self.execute(&self.load.merge()).await?;
         let counts = Accounting {
-            inserted: touched.saturating_sub(known.wins),
-            updated: known.wins,
+            inserted: touched.saturating_sub(known.differ),
+            updated: known.differ,
             identical: known.same,
-            different: known.loses,
             ..self.account(0)
         };
-        if touched == new + known.wins { self.balanced(counts) } else { Err(self.unbalanced(&counts)) }
+        if touched == new + known.differ { self.balanced(counts) } else { Err(self.unbalanced(&counts)) }
     }
 
-    /// Replaced in place: views and grants stay, and readers see the old rows until the commit.
+    /// Replaced in place: views and grants stay, and readers see the old rows until the commit. A copy that is older than
+    /// what bronze holds replaces nothing.
     async fn replace(&self) -> Result<Accounting> {
-        if self.load.replay {
-            let row = self.client.query_typed_one(&self.load.is_staged(), &[]).await;
-            if row.map_err(|error| named(self.load, error))?.get(0) {
-                return Ok(Accounting { identical: self.staged, ..self.account(0) });
-            }
+        if (self.load.older || self.kind == RunKind::Replay) && self.holds(&self.load.is_staged()).await? {
+            return Ok(Accounting { identical: self.staged, ..self.account(0) });
+        }
+        if self.load.older {
+            return Ok(Accounting { kept_newer: self.staged, ..self.account(0) });
         }
         if self.staged == 0 && !self.load.allow_empty {
-            let row = self.client.query_typed_one(&self.load.any_row(), &[]).await;
-            if row.map_err(|error| named(self.load, error))?.get(0) {
+            if self.holds(&self.load.any_row()).await? {
                 return Err(Error::new(
                     ErrorKind::Data,
                     format!(
@@ -172,8 +177,8 @@ impl Merge<'_> {
             )));
         }
         match self.counts(&self.load.classify()).await?[..] {
-            [same, wins, loses] => Ok(Known { same, wins, loses }),
-            _ => Err(Error::new(ErrorKind::Internal, "the comparison with bronze gave no three counts")),
+            [same, differ] => Ok(Known { same, differ }),
+            _ => Err(Error::new(ErrorKind::Internal, "the comparison with bronze gave no two counts")),
         }
     }
 
@@ -189,8 +194,16 @@ impl Merge<'_> {
         Error::new(
             ErrorKind::Data,
             format!(
-                "table `{}`: row accounting: {} rows staged, but {} inserted, {} identical and {} different in {}",
-                self.load.table, counts.staged, counts.inserted, counts.identical, counts.different, self.load.target
+                "table `{}`: row accounting: {} rows staged, but {} inserted, {} updated, {} identical, {} different and {} \
+                 kept in a newer version in {}",
+                self.load.table,
+                counts.staged,
+                counts.inserted,
+                counts.updated,
+                counts.identical,
+                counts.different,
+                counts.kept_newer,
+                self.load.target
             ),
         )
         .with_hint(format!(

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::retry::retry;
 use crate::run::{RunId, RunState};
-use crate::sink::{Accounting, Commit, Staged};
+use crate::sink::{Commit, Committed, Staged};
 
 /// Bytes that are gathered before they are sent: the driver flushes with every piece.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -78,14 +78,14 @@ impl Staged for PgStaged {
         self.rows
     }
 
-    async fn commit(self: Box<Self>, commit: Commit) -> Result<Accounting> {
+    async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
         let Self { sink, load, tx, rows, _one_of_the_loads } = *self;
-        let counts = merge::merge(&sink, &load, tx.client()?, rows, &commit).await?;
+        let committed = merge::merge(&sink, &load, tx.client()?, rows, &commit).await?;
         match tx.commit().await {
-            Ok(()) => Ok(counts),
+            Ok(()) => Ok(committed),
             Err(error) if error.kind() == ErrorKind::Unreachable => prove(&sink, commit.run_id, error)
                 .await
-                .map(|()| counts)
+                .map(|()| committed)
                 .map_err(|error| error.context(format!("table `{}`", load.table))),
             Err(error) => Err(error.context(format!("table `{}`", load.table))),
         }

@@ -1,0 +1,211 @@
+//! The watermark rows, `extract_watermarks`: one row a table.
+
+use tokio_postgres::types::{Json, Type};
+use tokio_postgres::{GenericClient, Row};
+
+use super::{Control, Params, json, value};
+use crate::error::{Error, ErrorKind, Result};
+use crate::identity::{BronzeId, Member, Origin};
+use crate::plan::LoadPlan;
+use crate::run::{RunId, RunKind};
+use crate::sink::{Accounting, Commit, TableState};
+use crate::watermark::{Timestamp, Undrained};
+
+/// The columns of a watermark row that make up a [`TableState`].
+pub(super) const STATE: &str = "last_extracted_at, last_loaded_at, last_run_id, snapshot_xmin, read_high, \
+     source_system_identifier, source_timeline, source_clock, undrained, origin, bronze, delivered, relations, newest_run_id";
+
+/// A watermark row, held until the transaction ends.
+pub(crate) struct Held {
+    /// What the run is made for.
+    pub(crate) kind: RunKind,
+    state: TableState,
+    /// Whether the row names from now on the bronze table that is there.
+    takes_it: bool,
+}
+
+impl Control {
+    /// The watermark row, as it is.
+    ///
+    /// # Errors
+    /// `Contract` if there is none; `Data` if its watermark is NULL.
+    pub(crate) async fn state(&self, client: &impl GenericClient, table: &str) -> Result<TableState> {
+        let sql = format!("select {STATE} from {} where table_name = $1", self.watermarks());
+        let rows = self.ask(client, &sql, &[(&table, Type::TEXT)]).await?;
+        let state = rows.first().map(table_state).transpose()?.ok_or_else(|| no_row(table))?;
+        if state.last_extracted_at.is_none() {
+            return Err(Error::new(ErrorKind::Data, format!("table `{table}`: the watermark is NULL")).with_hint(format!(
+                "in the target: update {} set last_extracted_at = '2000-01-01T00:00:00Z' where table_name = {};\nthe next \
+                 run reads everything again, rows that are there already are not doubled",
+                self.watermarks(),
+                crate::schema::quote_literal(table)
+            )));
+        }
+        Ok(state)
+    }
+
+    /// Writes down for people who works on the table.
+    pub(crate) async fn take(&self, client: &impl GenericClient, table: &str) -> Result<()> {
+        let sql = format!(
+            "update {} set lease_holder = $2, lease_since = pg_catalog.clock_timestamp() where table_name = $1",
+            self.watermarks()
+        );
+        self.ask(client, &sql, &[(&table, Type::TEXT), (&self.host, Type::TEXT)]).await.map(drop)
+    }
+
+    /// Takes that back, unless somebody else has written since.
+    pub(crate) async fn give(&self, client: &impl GenericClient, table: &str) -> Result<()> {
+        let sql = format!(
+            "update {} set lease_holder = null, lease_since = null where table_name = $1 and lease_holder = $2",
+            self.watermarks()
+        );
+        self.ask(client, &sql, &[(&table, Type::TEXT), (&self.host, Type::TEXT)]).await.map(drop)
+    }
+
+    /// Who works on the table, and since when, as far as is written.
+    pub(crate) async fn holder(&self, client: &impl GenericClient, table: &str) -> Result<Option<(String, Timestamp)>> {
+        let sql = format!(
+            "select lease_holder, lease_since from {} where table_name = $1 and lease_holder is not null \
+             and lease_since is not null",
+            self.watermarks()
+        );
+        let rows = self.ask(client, &sql, &[(&table, Type::TEXT)]).await?;
+        Ok(rows.first().map(|row| (row.get(0), row.get(1))))
+    }
+
+    /// Holds the watermark row until the transaction ends, so that loads of one table come one by one.
+    ///
+    /// # Errors
+    /// `Locked` if it is not as the load expects it.
+    pub(crate) async fn hold(&self, client: &impl GenericClient, load: &LoadPlan, commit: &Commit) -> Result<Held> {
+        let state = self.unmoved(client, &load.table, &commit.expected).await?;
+        let kind = self.kind(client, commit.run_id).await?;
+        let takes_it = commit.becomes.is_some()
+            || commit.whole
+            || state.bronze.is_none()
+            || state.bronze == self.bronze_id(client, &load.target).await?;
+        Ok(Held { kind, state, takes_it })
+    }
+
+    /// The watermark row, held, if it still is where it was.
+    async fn unmoved(&self, client: &impl GenericClient, table: &str, expected: &TableState) -> Result<TableState> {
+        let sql = format!("select {STATE} from {} where table_name = $1 for update", self.watermarks());
+        let rows = self.ask(client, &sql, &[(&table, Type::TEXT)]).await?;
+        let state = rows.first().map(table_state).transpose()?.ok_or_else(|| no_row(table))?;
+        let place = |state: &TableState| (state.last_extracted_at, state.last_run_id, state.newest_run_id);
+        if place(&state) == place(expected) {
+            return Ok(state);
+        }
+        let by = match state.newest_run_id.max(state.last_run_id) {
+            Some(run) if Some(run) != expected.newest_run_id.max(expected.last_run_id) => format!("run {run}"),
+            _ => "by hand".to_owned(),
+        };
+        Err(Error::new(ErrorKind::Locked, format!("table `{table}`: the watermark moved meanwhile ({by})"))
+            .with_hint("nothing was loaded by this run; run it again, it goes on from the new watermark"))
+    }
+
+    /// Rows are merged: the run becomes `loaded`, and the watermark row what the load makes of it.
+    pub(crate) async fn settle(
+        &self,
+        client: &impl GenericClient,
+        load: &LoadPlan,
+        commit: &Commit,
+        held: Held,
+        counts: &Accounting,
+    ) -> Result<TableState> {
+        // Afterwards: a truncate gives the table another file.
+        let bronze = self.bronze_id(client, &load.target).await?;
+        self.loaded(client, commit.run_id, counts, bronze.as_ref()).await?;
+        let old = held.state;
+        let is_newest = !load.older && held.kind != RunKind::Replay && !old.is_newer_than(commit.run_id);
+        let moves = commit.becomes.is_some();
+        let new = commit.becomes.clone().unwrap_or_else(|| old.clone());
+        let state = TableState {
+            last_extracted_at: new.last_extracted_at.or(old.last_extracted_at),
+            last_run_id: if moves { Some(commit.run_id) } else { old.last_run_id },
+            newest_run_id: if is_newest { Some(commit.run_id) } else { old.newest_run_id },
+            bronze: if held.takes_it { bronze } else { old.bronze },
+            ..new
+        };
+        let rows = (counts.inserted + counts.updated).cast_signed();
+        self.write(client, &load.table, &state, moves.then_some(rows)).await
+    }
+
+    /// Sets the watermark row back to the seed.
+    pub(crate) async fn begin_anew(
+        &self,
+        client: &impl GenericClient,
+        table: &str,
+        expected: &TableState,
+    ) -> Result<TableState> {
+        let state = self.unmoved(client, table, expected).await?;
+        let seed = TableState {
+            last_extracted_at: Some(Timestamp::SEED),
+            newest_run_id: state.newest_run_id,
+            ..TableState::default()
+        };
+        self.write(client, table, &seed, None).await
+    }
+
+    /// Writes the row and returns it; `rows` that were loaded are loaded now.
+    async fn write(
+        &self,
+        client: &impl GenericClient,
+        table: &str,
+        state: &TableState,
+        rows: Option<i64>,
+    ) -> Result<TableState> {
+        let sql = format!(
+            "update {} set last_extracted_at = $2, last_run_id = $3, snapshot_xmin = $4, read_high = $5, \
+             source_system_identifier = $6, source_timeline = $7, source_clock = $8, undrained = $9, origin = $10, \
+             bronze = $11, delivered = $12, relations = $13, newest_run_id = $14, \
+             rows_loaded_last_run = coalesce($15, rows_loaded_last_run), \
+             last_loaded_at = case when $15 is null then last_loaded_at else pg_catalog.clock_timestamp() end \
+             where table_name = $1 returning {STATE}",
+            self.watermarks()
+        );
+        let params: Params<'_> = &[
+            (&table, Type::TEXT),
+            (&state.last_extracted_at, Type::TIMESTAMPTZ),
+            (&state.last_run_id.map(|id| id.0), Type::INT8),
+            (&state.snapshot_xmin.map(u64::cast_signed), Type::INT8),
+            (&state.read_high, Type::TIMESTAMPTZ),
+            (&state.system_identifier, Type::TEXT),
+            (&state.timeline, Type::INT8),
+            (&state.source_clock, Type::TIMESTAMPTZ),
+            (&state.undrained.as_ref().map(Json), Type::JSONB),
+            (&state.origin.as_ref().map(Json), Type::JSONB),
+            (&state.bronze.as_ref().map(Json), Type::JSONB),
+            (&state.columns.as_ref().map(Json), Type::JSONB),
+            (&state.relations.as_ref().map(Json), Type::JSONB),
+            (&state.newest_run_id.map(|id| id.0), Type::INT8),
+            (&rows, Type::INT8),
+        ];
+        self.ask(client, &sql, params).await?.first().map_or_else(|| Err(no_row(table)), table_state)
+    }
+}
+
+fn no_row(table: &str) -> Error {
+    Error::new(ErrorKind::Contract, format!("table `{table}` has no row in `extract_watermarks`"))
+        .with_hint("run `dwh migrate`; it makes one for each table of the configuration")
+}
+
+/// A row of [`STATE`].
+pub(super) fn table_state(row: &Row) -> Result<TableState> {
+    Ok(TableState {
+        last_extracted_at: value(row, "last_extracted_at")?,
+        last_loaded_at: value(row, "last_loaded_at")?,
+        last_run_id: value::<Option<i64>>(row, "last_run_id")?.map(RunId),
+        snapshot_xmin: value::<Option<i64>>(row, "snapshot_xmin")?.map(i64::cast_unsigned),
+        read_high: value(row, "read_high")?,
+        system_identifier: value(row, "source_system_identifier")?,
+        timeline: value(row, "source_timeline")?,
+        source_clock: value(row, "source_clock")?,
+        undrained: json::<Undrained>(row, "undrained")?,
+        origin: json::<Origin>(row, "origin")?,
+        bronze: json::<BronzeId>(row, "bronze")?,
+        columns: json::<Vec<String>>(row, "delivered")?,
+        relations: json::<Vec<Member>>(row, "relations")?,
+        newest_run_id: value::<Option<i64>>(row, "newest_run_id")?.map(RunId),
+    })
+}
