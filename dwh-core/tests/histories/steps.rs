@@ -68,6 +68,8 @@ pub enum Step {
     /// Inserts the row with this key, or updates it.
     Put(Table, u8, By),
     Delete(Table, u8, By),
+    /// Puts every key, with more than a window between two of them.
+    Spread(Table),
     Begin(usize),
     Commit(usize),
     RollBack(usize),
@@ -98,8 +100,10 @@ fn table() -> impl Strategy<Value = Table> {
 }
 
 /// Few keys, so that things meet.
+pub const KEYS: u8 = 4;
+
 fn key() -> impl Strategy<Value = u8> {
-    0..4_u8
+    0..KEYS
 }
 
 fn by() -> impl Strategy<Value = By> {
@@ -131,7 +135,8 @@ fn verb() -> impl Strategy<Value = Verb> {
 }
 
 fn death() -> impl Strategy<Value = Option<Death>> {
-    let death = (0..40_u8, any::<bool>()).prop_map(|(call, done)| Death { call, done });
+    // A run has some 25 calls, one of many windows more.
+    let death = (prop_oneof![0..25_u8, 0..100_u8], any::<bool>()).prop_map(|(call, done)| Death { call, done });
     prop::option::weighted(0.25, death)
 }
 
@@ -140,6 +145,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (1..40_u8).prop_map(Step::Pass),
         12 => (table(), key(), by()).prop_map(|(table, key, by)| Step::Put(table, key, by)),
         3 => (table(), key(), by()).prop_map(|(table, key, by)| Step::Delete(table, key, by)),
+        3 => table().prop_map(Step::Spread),
         3 => (0..2_usize).prop_map(Step::Begin),
         3 => (0..2_usize).prop_map(Step::Commit),
         1 => (0..2_usize).prop_map(Step::RollBack),
@@ -207,6 +213,7 @@ impl fmt::Display for Step {
             Self::Pass(seconds) => write!(f, "{seconds} s pass"),
             Self::Put(table, key, by) => write!(f, "t{table}: put key {key}, {by}"),
             Self::Delete(table, key, by) => write!(f, "t{table}: delete key {key}, {by}"),
+            Self::Spread(table) => write!(f, "t{table}: every key is put, with more than a window between two of them"),
             Self::Begin(slot) => write!(f, "transaction {slot} begins"),
             Self::Commit(slot) => write!(f, "transaction {slot} commits"),
             Self::RollBack(slot) => write!(f, "transaction {slot} rolls back"),

@@ -15,7 +15,7 @@ use futures_util::TryStreamExt;
 use crate::calls::Word;
 use crate::model::{Model, Seen, Target};
 use crate::mortal::{Life, Mortal};
-use crate::steps::{By, Kind, Step, Table};
+use crate::steps::{By, KEYS, Kind, Step, Table};
 
 pub struct World {
     pub source: MemorySource,
@@ -206,6 +206,12 @@ impl World {
             Step::Pass(seconds) => self.pass(seconds),
             Step::Put(table, key, by) => self.put(&relation(table), table, key, by),
             Step::Delete(table, key, by) => self.delete(table, key, by),
+            Step::Spread(table) => {
+                for key in 0..KEYS {
+                    self.put(&relation(table), table, key, By::Now);
+                    self.pass(35);
+                }
+            }
             Step::Begin(slot) if self.open[slot].is_none() => self.open[slot] = Some(self.source.begin()),
             Step::Begin(_) => {}
             Step::Commit(slot) => {
@@ -323,12 +329,12 @@ impl World {
         }
     }
 
+    /// Unless a key of it is there: a key of the parent holds in all its partitions.
     fn attach(&mut self, table: Table) {
         let keys = |relation: &TableRef| -> Vec<u8> {
             self.source.visible(relation).iter().map(|(line, _)| key_of(line)).collect()
         };
         let (there, coming) = (keys(&relation(table)), keys(&beside(table)));
-        // A key of the parent holds in all its partitions.
         if coming.is_empty() || coming.iter().any(|key| there.contains(key)) {
             return;
         }
