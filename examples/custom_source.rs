@@ -37,20 +37,22 @@ impl Thermometer {
 #[async_trait]
 impl Source for Thermometer {
     async fn describe(&self, table: &TableConfig) -> Result<TableSchema> {
-        let column = |name: &str, type_name: &str| Column {
-            name: name.to_owned(),
-            type_name: type_name.to_owned(),
-            not_null: true,
-            generated: false,
-            identity: false,
-            geometry: false,
-            default: None,
+        let column = |name: &str, type_name: &str| {
+            Ok::<_, dwh_core::Error>(Column {
+                name: name.to_owned(),
+                type_name: type_name.parse()?,
+                not_null: true,
+                generated: false,
+                identity: false,
+                geometry: false,
+                default: None,
+            })
         };
         Ok(TableSchema {
             table: table.relation.clone().unwrap_or_else(|| TableRef::new("thermometer", "readings")),
             // A query has no row versions, so no late-row sweep is asked for.
             kind: RelationKind::Query,
-            columns: vec![column("recorded_at", "timestamp with time zone"), column("celsius", "numeric")],
+            columns: vec![column("recorded_at", "timestamp with time zone")?, column("celsius", "numeric")?],
             keys: vec![],
             indexed: vec![],
             row_estimate: -1,

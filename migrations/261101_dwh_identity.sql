@@ -11,7 +11,7 @@ alter table "dwh_control".extract_watermarks
 comment on column "dwh_control".extract_watermarks.origin is
     'What the watermark belongs to: project, cluster and database, relation, watermark column; null: loaded by release 0.1, filled by the next load';
 comment on column "dwh_control".extract_watermarks.bronze is 'The bronze table that rows were loaded into, by oid and file';
-comment on column "dwh_control".extract_watermarks.delivered is 'Columns that the last load delivered';
+comment on column "dwh_control".extract_watermarks.delivered is 'Columns that loads have delivered, also those that the source has lost since';
 comment on column "dwh_control".extract_watermarks.relations is 'Tables that were read last, with their oids and files';
 comment on column "dwh_control".extract_watermarks.newest_run_id is 'Newest run whose rows are loaded, of whatever kind but a replay';
 

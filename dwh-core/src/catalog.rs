@@ -6,8 +6,8 @@ use tokio_postgres::GenericClient;
 use tokio_postgres::types::Type;
 
 use crate::connect::sort;
-use crate::error::Result;
-use crate::schema::{Column, DEFERRABLE, NULLS, RelationKind, TableRef, TableSchema, UniqueKey};
+use crate::error::{Error, Result};
+use crate::schema::{Column, DEFERRABLE, NULLS, RelationKind, TableRef, TableSchema, TypeName, UniqueKey};
 
 const RELATION: &str = "select c.oid, c.relkind::text, pg_catalog.to_regclass('_timescaledb_catalog.hypertable') is not null \
      from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
@@ -79,7 +79,7 @@ pub(crate) async fn describe(client: &impl GenericClient, table: &TableRef) -> R
     Ok(Some(TableSchema {
         table: table.clone(),
         kind,
-        columns: rows(COLUMNS).await?.iter().map(column).collect(),
+        columns: rows(COLUMNS).await?.iter().map(column).collect::<Result<_>>()?,
         keys: rows(KEYS).await?.iter().map(unique_key).collect(),
         indexed: rows(LEADING).await?.iter().map(|row| row.get(0)).collect(),
         row_estimate: rows(ROW_ESTIMATE).await?.first().map_or(-1, |row| row.get(0)),
@@ -93,16 +93,22 @@ pub(crate) async fn schema_of_extension(client: &impl GenericClient, name: &str)
     Ok(client.query_typed_opt(sql, &[(&name, Type::TEXT)]).await.map_err(sort)?.map(|row| row.get(0)))
 }
 
-fn column(row: &tokio_postgres::Row) -> Column {
-    Column {
-        name: row.get(0),
-        type_name: row.get(1),
+fn column(row: &tokio_postgres::Row) -> Result<Column> {
+    let name: String = row.get(0);
+    Ok(Column {
+        type_name: type_name(&name, row.get(1))?,
+        name,
         not_null: row.get(2),
         generated: row.get(3),
         identity: row.get(4),
         geometry: row.get(5),
         default: row.get(6),
-    }
+    })
+}
+
+/// The type of a column as the server prints it.
+pub(crate) fn type_name(column: &str, printed: &str) -> Result<TypeName> {
+    printed.parse().map_err(|error: Error| error.context(format!("column `{column}`")))
 }
 
 fn unique_key(row: &tokio_postgres::Row) -> UniqueKey {

@@ -16,9 +16,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::schema::TableRef;
 use crate::watermark::{BoundMode, Micros};
 
+pub use crate::chain::Compression;
 pub use environment::Environment;
 pub use read::json_schema;
 pub use secret::Secret;
+
+/// How long a server may be silent, if not said: with everything that is tried afterwards, a run ends within two minutes.
+pub const IDLE_TIMEOUT: Micros = Micros::seconds(60);
 
 /// How a table is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -55,6 +59,19 @@ pub enum OnConflict {
     Update,
 }
 
+/// What happens to a column that bronze has and the source has lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnMissingColumn {
+    /// The run stops before it reads anything, and names the column.
+    #[default]
+    Stop,
+    /// Bronze keeps the values that it has; new rows get NULL. A snapshot carries them over by `key`.
+    Keep,
+    /// What is loaded from now on has NULL there; in a snapshot that is every row.
+    Null,
+}
+
 /// How geometry stands in the CSV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -64,31 +81,6 @@ pub enum GeometryForm {
     Ewkt,
     /// Hex EWKB, as COPY writes it by itself: exact for every value, and faster.
     Ewkb,
-}
-
-/// How CSV files are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Compression {
-    /// As they are.
-    #[default]
-    None,
-    /// gzip.
-    Gzip,
-    /// Zstandard.
-    Zstd,
-}
-
-impl Compression {
-    /// What is appended to `.csv`.
-    #[must_use]
-    pub const fn suffix(self) -> &'static str {
-        match self {
-            Self::None => "",
-            Self::Gzip => ".gz",
-            Self::Zstd => ".zst",
-        }
-    }
 }
 
 /// The whole configuration.
@@ -139,6 +131,8 @@ pub struct SourceConfig {
     pub drain_timeout: Micros,
     /// `schema.function` that a DBA installed to show activity without `pg_read_all_stats`.
     pub activity_function: Option<TableRef>,
+    /// How long the server may be silent while something is asked of it. A statement that it works on may take longer.
+    pub idle_timeout: Micros,
 }
 
 /// `[target]`.
@@ -158,6 +152,8 @@ pub struct TargetConfig {
     pub connections: usize,
     /// How long a load waits for a table's lock.
     pub lock_timeout: Micros,
+    /// How long the server may be silent while something is asked of it. A statement that it works on may take longer.
+    pub idle_timeout: Micros,
 }
 
 /// `[blob]`.
@@ -175,6 +171,8 @@ pub struct BlobConfig {
     pub path_style: bool,
     /// Section of the AWS credentials file.
     pub profile: Option<String>,
+    /// How long an S3 server may be silent while something is asked of it.
+    pub idle_timeout: Micros,
 }
 
 /// `[retention]`: how long things are kept; `None` is for ever.
@@ -250,6 +248,8 @@ pub struct TableConfig {
     pub on_conflict: OnConflict,
     /// Columns that are left out.
     pub exclude: Vec<String>,
+    /// What happens to a column that bronze has and the source has lost.
+    pub on_missing_column: OnMissingColumn,
     /// How geometry stands in the CSV.
     pub geometry: GeometryForm,
     /// Largest slice of history in one CSV; zero: all in one.

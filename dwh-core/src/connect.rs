@@ -11,6 +11,16 @@
 //! Without `sslmode`, a server on this machine is spoken to in the clear, and any other one under `verify-full`.
 //! `allow` and `prefer` are refused: they give way to anyone who says that there is no TLS.
 //!
+//! # Silence
+//! No wait for a server has no end. A connection on which nothing moves for the idle timeout, though something was asked,
+//! is looked at from a second one: a server that works on the statement, or waits for a lock, is given as long again and
+//! again; one that answers nobody, or whose session waits for us or is gone, counts as unreachable. Connections of which
+//! nothing is asked may rest for ever. Behind a pooler the server's number of a session is not known: any session of the
+//! same role, database and application name that works counts as the one.
+//!
+//! `tcp_user_timeout` is set only where the connection string says it: the system then also ends a connection whose
+//! server is there and is too busy to take more.
+//!
 //! # PgBouncer
 //! In transaction mode a `set` does not stay with the session: what depends on [`SESSION_SETTINGS`] must repeat them
 //! with `set local` in its transaction.
@@ -23,27 +33,38 @@ mod errors;
 mod parse;
 mod passfile;
 mod settings;
+mod socket;
+mod stream;
 mod target;
 mod timestamp;
 mod tls;
+mod watch;
+mod wire;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
-use tokio::task::JoinHandle;
 use tokio_postgres::config::{ChannelBinding, SslMode as DriverSslMode, SslNegotiation, TargetSessionAttrs};
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{CancelToken, Client, NoTls, Socket};
+use tokio_postgres::{CancelToken, Client, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::config::{Environment, Secret};
+use crate::config::{Environment, IDLE_TIMEOUT, Secret, TargetConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::peer::Peer;
 use crate::plan::SESSION_SETTINGS;
+use crate::watermark::Micros;
+use errors::Attempt;
 use settings::Settings;
+use stream::{Clear, Watched, drive};
 use target::Target;
+use watch::{Watch, last_row};
 
 pub use errors::sort;
 pub(crate) use errors::{in_the_drivers, sort_named};
+pub(crate) use stream::Dialled;
 
 /// Timeouts that a server may set for a role, and that would end a long COPY; set beside [`SESSION_SETTINGS`]. Not every
 /// version has the last two.
@@ -95,9 +116,6 @@ impl SslMode {
     }
 }
 
-/// A connection, and the task that speaks to the server.
-pub(crate) type Dialled = (Client, JoinHandle<()>);
-
 /// How to connect to one server: libpq's settings, understood in full, and TLS by rustls.
 #[derive(Clone)]
 pub struct Connector {
@@ -106,7 +124,8 @@ pub struct Connector {
     base: tokio_postgres::Config,
     mode: SslMode,
     tls: Option<MakeRustlsConnect>,
-    timeout: Option<Duration>,
+    timeout: Duration,
+    peer: Arc<Peer>,
     password_from: String,
 }
 
@@ -124,10 +143,26 @@ impl Connector {
     /// # Errors
     /// `Config` for settings that cannot be used; no error holds a piece of the string that could be a password.
     pub fn new(name: &str, url: &Secret, environment: &Environment) -> Result<Self> {
-        Self::build(name, url, environment).map_err(|error| error.context(name))
+        Self::patient(name, url, environment, IDLE_TIMEOUT)
     }
 
-    fn build(name: &str, url: &Secret, environment: &Environment) -> Result<Self> {
+    /// The same for a server that may be silent for `idle_timeout` while something is asked of it.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn patient(name: &str, url: &Secret, environment: &Environment, idle_timeout: Micros) -> Result<Self> {
+        Self::build(name, url, environment, idle_timeout).map_err(|error| error.context(name))
+    }
+
+    /// The connector of the warehouse.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn to_target(target: &TargetConfig, environment: &Environment) -> Result<Self> {
+        Self::patient("target", &target.url, environment, target.idle_timeout)
+    }
+
+    fn build(name: &str, url: &Secret, environment: &Environment, idle_timeout: Micros) -> Result<Self> {
         let settings = Settings::gather(url.expose(), environment)?;
         let mut targets = target::targets(&settings)?;
         let user = settings.get("user").or_else(|| environment.get("USER")).ok_or_else(|| {
@@ -150,12 +185,14 @@ impl Connector {
             SslMode::Disable => None,
             _ => Some(tls::connector(mode, &settings, environment)?),
         };
+        let peer = Arc::new(Peer::new(idle_timeout));
         let timeout = match settings.number("connect_timeout")?.unwrap_or(10) {
-            seconds @ 1.. => Some(Duration::from_secs(seconds.max(2).unsigned_abs())),
-            _ => None,
+            seconds @ 1.. => Duration::from_secs(seconds.max(2).unsigned_abs()).min(peer.idle()),
+            // For ever, says libpq.
+            _ => peer.idle(),
         };
-        let base = base(&settings, user, database)?;
-        Ok(Self { name: name.to_owned(), targets, base, mode, tls, timeout, password_from })
+        let base = base(&settings, user, database, peer.idle())?;
+        Ok(Self { name: name.to_owned(), targets, base, mode, tls, timeout, peer, password_from })
     }
 
     /// Connects and pins the session settings. The connection is closed when the client is dropped.
@@ -169,18 +206,31 @@ impl Connector {
 
     /// The same with the task that speaks to the server, for a pool that ends it.
     pub(crate) async fn dial(&self) -> Result<Dialled> {
+        self.peer.ask()?;
         let mut last = None;
+        let mut waited = false;
         for target in &self.targets {
-            match self.connect_target(target).await {
+            match self.connect_target(target, &mut waited).await {
                 Err(error) if matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Busy) => last = Some(error),
-                done => return done,
+                Ok(dialled) => {
+                    self.peer.heard();
+                    return Ok(dialled);
+                }
+                Err(error) => return Err(error),
             }
         }
-        Err(last.unwrap_or_else(|| Error::new(ErrorKind::Config, format!("{}: no host", self.name))))
+        let error = last.unwrap_or_else(|| Error::new(ErrorKind::Config, format!("{}: no host", self.name)));
+        // Each table would wait as long.
+        Err(if waited { self.peer.silent(error) } else { error })
     }
 
-    async fn connect_target(&self, target: &Target) -> Result<Dialled> {
-        let limit = self.timeout.unwrap_or(Duration::MAX);
+    /// The server's silence, where it is known that there was one, in place of a connection that broke.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        self.peer.explain(error)
+    }
+
+    async fn connect_target(&self, target: &Target, waited: &mut bool) -> Result<Dialled> {
+        let limit = self.timeout;
         let silent = || {
             let seconds = limit.as_secs();
             Error::new(
@@ -201,7 +251,7 @@ impl Connector {
         let mut last = self.unknown_host(target);
         for address in addresses {
             match tokio::time::timeout(limit, self.connect_address(target, address)).await {
-                Err(_) => last = silent(),
+                Err(_) => (last, *waited) = (silent(), true),
                 Ok(Err(error)) if error.kind() == ErrorKind::Unreachable => last = error,
                 Ok(done) => return done,
             }
@@ -215,6 +265,21 @@ impl Connector {
     }
 
     async fn connect_address(&self, target: &Target, address: Option<IpAddr>) -> Result<Dialled> {
+        let (connector, place) = (self.clone(), target.clone());
+        let watch = Arc::new(Watch {
+            peer: Arc::clone(&self.peer),
+            place: format!("{}: {}", self.name, target.place()),
+            dial: Arc::new(move || {
+                let (connector, place) = (connector.clone(), place.clone());
+                Box::pin(async move { connector.session(&place, address, None).await.map(|(client, _)| client) })
+            }),
+            pid: AtomicI32::new(0),
+        });
+        self.session(target, address, Some(watch)).await
+    }
+
+    /// A connection with its settings; one that is not watched has its limit from whoever asks for it.
+    async fn session(&self, target: &Target, address: Option<IpAddr>, watch: Option<Arc<Watch>>) -> Result<Dialled> {
         let mut config = self.base.clone();
         config.port(target.port);
         match address {
@@ -224,31 +289,35 @@ impl Connector {
         if let Some(password) = &target.password {
             config.password(password.expose());
         }
-        let dialled = match &self.tls {
-            Some(tls) if !target.is_socket() => self.open(config.ssl_mode(DriverSslMode::Require), tls.clone()).await,
+        let (client, task) = match &self.tls {
             // Nobody can listen in on a Unix socket, and PostgreSQL has no TLS there.
-            _ => self.open(config.ssl_mode(DriverSslMode::Disable), NoTls).await,
-        };
-        let (client, task) = dialled.map_err(|error| self.refused(target, error))?;
-        let settings = format!("{SESSION_SETTINGS}; {SESSION_TIMEOUTS}");
-        client.batch_execute(&settings).await.map_err(|error| sort_named(&self.name, error))?;
+            _ if target.is_socket() => socket::open(&config, &self.attempt(target), watch.clone(), &self.name).await,
+            Some(tls) => {
+                config.ssl_mode(DriverSslMode::Require);
+                self.open(&config, Watched { tls: tls.clone(), watch: watch.clone() }, target).await
+            }
+            None => {
+                config.ssl_mode(DriverSslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+                self.open(&config, Watched { tls: Clear, watch: watch.clone() }, target).await
+            }
+        }
+        .map_err(|error| error.context(&self.name))?;
+        let settings = format!("{SESSION_SETTINGS}; {SESSION_TIMEOUTS}; select pg_catalog.pg_backend_pid()");
+        let answer = client.simple_query(&settings).await.map_err(|error| sort_named(&self.name, error))?;
+        if let (Some(watch), Some(row)) = (watch, last_row(&answer)) {
+            let pid = row.first().and_then(|pid| pid.parse().ok());
+            watch.pid.store(pid.unwrap_or(0), Ordering::Relaxed);
+        }
         Ok((client, task))
     }
 
-    async fn open<T>(&self, config: &tokio_postgres::Config, tls: T) -> Result<Dialled, tokio_postgres::Error>
+    async fn open<T>(&self, config: &tokio_postgres::Config, tls: T, target: &Target) -> Result<Dialled>
     where
         T: MakeTlsConnect<Socket>,
         T::Stream: Send + 'static,
     {
-        let (client, connection) = config.connect(tls).await?;
-        let name = self.name.clone();
-        let task = tokio::spawn(async move {
-            match connection.await {
-                Ok(()) => tracing::debug!(name, "connection closed"),
-                Err(error) => tracing::debug!(name, error = %sort(error), "connection ended"),
-            }
-        });
-        Ok((client, task))
+        let dialled = config.connect(tls).await.map_err(|error| errors::at_connect(error, &self.attempt(target)))?;
+        Ok(drive(&self.name, dialled))
     }
 
     /// Asks the server to cancel what the session of this token is doing. It may be over already.
@@ -256,15 +325,18 @@ impl Connector {
     /// # Errors
     /// `Unreachable`, `Auth`: the server was not told.
     pub async fn cancel(&self, token: &CancelToken) -> Result<()> {
-        let over_socket = self.targets.iter().any(Target::is_socket);
+        self.peer.ask()?;
+        let socket = self.targets.iter().find(|target| target.is_socket());
         let told = async {
-            match &self.tls {
-                Some(tls) if !over_socket => token.cancel_query(tls.clone()).await,
-                _ => token.cancel_query(NoTls).await,
+            match (&self.tls, socket) {
+                (_, Some(target)) => return socket::cancel(token, &self.attempt(target)).await,
+                (Some(tls), None) => token.cancel_query(tls.clone()).await,
+                (None, None) => token.cancel_query(Watched { tls: Clear, watch: None }).await,
             }
+            .map_err(sort)
         };
-        match tokio::time::timeout(self.timeout.unwrap_or(Duration::MAX), told).await {
-            Ok(told) => told.map_err(|error| sort_named(&self.name, error)),
+        match tokio::time::timeout(self.timeout, told).await {
+            Ok(told) => told.map_err(|error| error.context(&self.name)),
             Err(_) => Err(Error::new(ErrorKind::Unreachable, format!("{}: the server does not answer", self.name))),
         }
     }
@@ -300,25 +372,20 @@ impl Connector {
         self.base.get_dbname().unwrap_or_default()
     }
 
-    /// Why there is no connection, in a sentence, with a hint that helps.
-    fn refused(&self, target: &Target, error: tokio_postgres::Error) -> Error {
-        errors::at_connect(
-            error,
-            &errors::Attempt {
-                place: target.place(),
-                port: target.port,
-                host: &target.host,
-                user: self.user(),
-                database: self.database(),
-                password_from: &self.password_from,
-            },
-        )
-        .context(&self.name)
+    fn attempt<'a>(&'a self, target: &'a Target) -> Attempt<'a> {
+        Attempt {
+            place: target.place(),
+            port: target.port,
+            host: &target.host,
+            user: self.user(),
+            database: self.database(),
+            password_from: &self.password_from,
+        }
     }
 }
 
 /// The settings that are the same wherever the server is.
-fn base(settings: &Settings, user: &str, database: &str) -> Result<tokio_postgres::Config> {
+fn base(settings: &Settings, user: &str, database: &str, idle: Duration) -> Result<tokio_postgres::Config> {
     let mut base = tokio_postgres::Config::new();
     base.user(user).dbname(database);
     let name = settings.get("application_name").or_else(|| settings.get("fallback_application_name"));
@@ -331,10 +398,11 @@ fn base(settings: &Settings, user: &str, database: &str) -> Result<tokio_postgre
             settings.number(name)?.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
         Ok(Duration::from_secs(found.unwrap_or(default)))
     };
-    // A peer that vanished is noticed after two minutes; the system's own default is two hours.
+    // A peer that vanished is noticed after the idle timeout; the system's own default is two hours.
+    let idle = idle.as_secs();
     base.keepalives(settings.number("keepalives")? != Some(0))
-        .keepalives_idle(seconds("keepalives_idle", 60)?)
-        .keepalives_interval(seconds("keepalives_interval", 10)?)
+        .keepalives_idle(seconds("keepalives_idle", (idle / 2).max(1))?)
+        .keepalives_interval(seconds("keepalives_interval", (idle / 12).max(1))?)
         .keepalives_retries(settings.number("keepalives_count")?.and_then(|n| u32::try_from(n).ok()).unwrap_or(6));
     if let Some(limit) = settings.number("tcp_user_timeout")?.and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0)
     {

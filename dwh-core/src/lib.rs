@@ -40,7 +40,7 @@
 //!
 //! let column = |name: &str, type_name: &str| Column {
 //!     name: name.into(),
-//!     type_name: type_name.into(),
+//!     type_name: type_name.parse().expect("a type"),
 //!     not_null: true,
 //!     generated: false,
 //!     identity: false,
@@ -92,6 +92,7 @@
 
 pub mod blob;
 mod catalog;
+pub mod chain;
 pub mod config;
 mod connect;
 mod control;
@@ -102,6 +103,7 @@ pub mod geometry;
 pub mod identity;
 mod migrate;
 pub mod operate;
+mod peer;
 pub mod pipeline;
 mod plan;
 mod retry;

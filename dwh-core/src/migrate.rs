@@ -18,7 +18,7 @@ use crate::connect::{Connector, sort};
 use crate::dialect::hex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Plan, bronze_ddl, missing_extension_hint};
-use crate::schema::{TableRef, quote_ident, quote_literal};
+use crate::schema::{TableRef, TypeName, quote_ident, quote_literal};
 
 pub use dry_run::dry_run;
 pub(crate) use reset::{occupied, set_aside};
@@ -129,7 +129,7 @@ pub async fn migrate_tables(
     environment: &Environment,
     tables: &[LoadPlan],
 ) -> Result<MigrateReport> {
-    let mut client = Connector::new("target", &target.url, environment)?.connect().await?;
+    let mut client = Connector::to_target(target, environment)?.connect().await?;
     let done = make_all(&mut client, target, tables).await;
     owner::explained(&client, target, tables, done).await
 }
@@ -247,10 +247,8 @@ async fn is_there(tx: &Transaction<'_>, table: &TableRef) -> Result<bool> {
 fn no_table(load: &LoadPlan, error: tokio_postgres::Error) -> Error {
     let unknown = error.as_db_error().filter(|db| db.code().code() == "42704").and_then(|db| {
         // The server names the type as it was written, in quotes of its own language.
-        load.columns.iter().map(|column| column.type_name.as_str()).find(|name| {
-            let bare = crate::schema::bare_type(name);
-            db.message().contains(&format!("\"{}\"", bare.split(['(', '[']).next().unwrap_or(bare).trim_matches('"')))
-        })
+        let names = |name: &&TypeName| db.message().contains(&format!("\"{}\"", name.name().trim_matches('"')));
+        load.columns.iter().map(|column| &column.type_name).find(names)
     });
     match unknown {
         Some(name) => no_type(load, name),
@@ -258,9 +256,9 @@ fn no_table(load: &LoadPlan, error: tokio_postgres::Error) -> Error {
     }
 }
 
-fn no_type(load: &LoadPlan, name: &str) -> Error {
+fn no_type(load: &LoadPlan, name: &TypeName) -> Error {
     Error::new(ErrorKind::Contract, format!("table `{}`: the target has no type `{name}`", load.table))
-        .with_hint(missing_extension_hint(name))
+        .with_hint(missing_extension_hint(name.name()))
 }
 
 /// Makes the schemas of bronze tables that do not lie in the bronze schema.
@@ -293,7 +291,7 @@ fn as_owner(target: &TargetConfig, tables: &[LoadPlan]) -> String {
 fn search_path(target: &TargetConfig, tables: &[LoadPlan]) -> String {
     let mut schemas = BTreeSet::from([quote_literal(&target.bronze_schema), quote_literal("public")]);
     for column in tables.iter().flat_map(|load| &load.columns) {
-        let schema = column.type_name.strip_suffix(column.bare_type()).unwrap_or_default().trim_end_matches('.');
+        let schema = column.type_name.schema().unwrap_or_default();
         let name =
             schema.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(|name| name.replace("\"\"", "\""));
         schemas.insert(quote_literal(name.as_deref().unwrap_or(schema)));

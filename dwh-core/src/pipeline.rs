@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::transfer::interrupted;
 use crate::plan::Plan;
 use crate::run::RunId;
-use crate::sink::{Lease, PgSink, Sink};
+use crate::sink::{Lease, PgSink, Sink, TableState};
 use crate::source::{PgSource, Source};
 
 pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
@@ -181,11 +181,11 @@ impl Pipeline {
         }
     }
 
-    /// The plan of a table, judged against both catalogs: nothing moves before this is right.
-    pub(crate) async fn plan_table(&self, table: &TableConfig) -> Result<Plan> {
+    /// The plan of a table, judged against both catalogs and what was loaded before: nothing moves before this is right.
+    pub(crate) async fn plan_table(&self, table: &TableConfig, state: &TableState) -> Result<Plan> {
         let source = self.source(table)?;
         let (schema, bronze) = futures_util::try_join!(source.describe(table), self.sink.describe(&table.target))?;
-        let plan = Plan::new(table, schema)?;
+        let plan = Plan::new(table, schema)?.fitted(bronze.as_ref(), state.delivered());
         plan.check_bronze(bronze.as_ref())?;
         Ok(plan)
     }

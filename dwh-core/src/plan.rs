@@ -4,6 +4,7 @@ mod compare;
 mod ddl;
 mod extract;
 mod load;
+mod missing;
 
 use serde::Serialize;
 
@@ -16,6 +17,7 @@ pub(crate) use compare::{Compared, Cut, End, NO_BUCKET, bucket_span};
 pub use ddl::{bronze_ddl, missing_extension_hint};
 pub(crate) use extract::from_sql;
 pub use load::LoadPlan;
+pub use missing::Missing;
 
 /// The column that dates the copies of an scd table.
 pub const UPLOADED_AT: &str = "_uploaded_at";
@@ -53,6 +55,10 @@ pub struct Plan {
     pub watermark_indexed: bool,
     /// Whether the watermark column may be NULL.
     pub watermark_nullable: bool,
+    /// Generated columns of the source that bronze does not have and never got: they are not copied.
+    pub left_out: Vec<Column>,
+    /// Columns of bronze that loads brought before and that the source has lost.
+    pub missing: Missing,
 }
 
 impl Plan {
@@ -98,6 +104,8 @@ impl Plan {
             watermark: None,
             watermark_indexed: false,
             watermark_nullable: false,
+            left_out: Vec::new(),
+            missing: Missing::default(),
         };
         if table.mode == Mode::Incremental {
             plan.set_watermark()?;
@@ -192,6 +200,7 @@ impl Plan {
             key: self.table.key.clone(),
             on_conflict: self.table.on_conflict,
             allow_empty: self.table.allow_empty,
+            missing: self.missing.clone(),
             older,
         }
     }

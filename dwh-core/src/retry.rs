@@ -2,13 +2,18 @@
 
 use backon::{ExponentialBuilder, Retryable};
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::peer::was_not_asked;
 
-/// Calls `attempt` until it succeeds, ends in an error that no retry can mend, or was tried five times.
+/// After this nothing is tried once more: a server that was silent for a minute is asked a second time, and not a third.
+const BUDGET: Duration = Duration::from_secs(75);
+
+/// Calls `attempt` until it succeeds, ends in an error that no retry can mend, or was tried five times or for 75 seconds.
 ///
-/// Waits about 0.2, 0.4, 0.8 and 1.6 seconds in between, each up to doubled by chance.
+/// Waits about 0.2, 0.4, 0.8 and 1.6 seconds in between, each up to doubled by chance. A server that is known to be silent
+/// is left alone.
 ///
 /// # Errors
 /// The last attempt's.
@@ -19,9 +24,10 @@ where
 {
     let pauses =
         ExponentialBuilder::default().with_min_delay(Duration::from_millis(200)).with_max_times(4).with_jitter();
+    let began = Instant::now();
     attempt
         .retry(pauses)
-        .when(Error::is_retryable)
+        .when(|error| error.is_retryable() && !was_not_asked(error) && began.elapsed() < BUDGET)
         .notify(|error: &Error, pause| tracing::warn!(what, %error, pause_ms = pause.as_millis(), "trying again"))
         .await
 }

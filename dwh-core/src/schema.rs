@@ -1,7 +1,13 @@
 //! What a catalog says of a table, and the difference between two catalogs. Pure.
 
+mod drift;
+mod type_name;
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+pub use drift::{Delivered, Drift, drift, lost, remedies};
+pub use type_name::TypeName;
 
 /// A table by schema and name, both exactly as the catalog spells them (never quoted).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -95,10 +101,10 @@ pub struct Column {
     pub name: String,
     /// Exact type as `format_type` prints it with an empty `search_path`: `numeric(6,2)`, `public.geometry(Point,4326)`.
     #[serde(rename = "type")]
-    pub type_name: String,
+    pub type_name: TypeName,
     /// Whether it refuses NULL.
     pub not_null: bool,
-    /// Whether the server computes it (`GENERATED ALWAYS AS`): left out of an extract.
+    /// Whether the server computes it (`GENERATED ALWAYS AS`): it can be read, and not written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub generated: bool,
     /// Whether it is an identity column: overridden in a load.
@@ -113,29 +119,17 @@ pub struct Column {
 }
 
 impl Column {
-    /// The type without its schema and quotes: `geometry(Point,4326)` for `public.geometry(Point,4326)`.
-    ///
-    /// Extensions live in different schemas at the two ends; the rest of the name must agree.
+    /// The type without its schema: `geometry(Point,4326)` for `public.geometry(Point,4326)`.
     #[must_use]
     pub fn bare_type(&self) -> &str {
-        bare_type(&self.type_name)
+        self.type_name.bare()
     }
-}
 
-/// A type's name without the schema before it.
-#[must_use]
-pub fn bare_type(type_name: &str) -> &str {
-    let head_end = type_name.find('(').unwrap_or(type_name.len());
-    let mut quoted = false;
-    let mut start = 0;
-    for (at, byte) in type_name.as_bytes()[..head_end].iter().enumerate() {
-        match byte {
-            b'"' => quoted = !quoted,
-            b'.' if !quoted => start = at + 1,
-            _ => {}
-        }
+    /// Whether a row without a value for it is refused.
+    #[must_use]
+    pub fn is_required(&self) -> bool {
+        self.not_null && self.default.is_none() && !self.generated && !self.identity
     }
-    &type_name[start..]
 }
 
 /// A primary key or unique index.
@@ -203,125 +197,4 @@ impl TableSchema {
         fits.sort_by_key(|key| key.unusable.is_some());
         fits.first().copied()
     }
-}
-
-/// One difference between the columns that an extract delivers and those that bronze has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "drift", rename_all = "snake_case")]
-pub enum Drift {
-    /// The source has it, bronze has not.
-    MissingInBronze {
-        /// The column.
-        column: String,
-        /// Its type at the source.
-        source_type: String,
-    },
-    /// Bronze has it, the source has not.
-    MissingInSource {
-        /// The column.
-        column: String,
-        /// Whether bronze refuses NULL there and has no default, so that no row could be loaded.
-        required: bool,
-    },
-    /// Both have it with different types.
-    Type {
-        /// The column.
-        column: String,
-        /// Its type at the source.
-        source_type: String,
-        /// Its type in bronze.
-        bronze_type: String,
-    },
-    /// The source allows NULL, bronze refuses it.
-    Nullability {
-        /// The column.
-        column: String,
-    },
-}
-
-impl Drift {
-    /// The column that differs.
-    #[must_use]
-    pub fn column(&self) -> &str {
-        match self {
-            Self::MissingInBronze { column, .. }
-            | Self::MissingInSource { column, .. }
-            | Self::Type { column, .. }
-            | Self::Nullability { column } => column,
-        }
-    }
-
-    /// The statement that would bring bronze in line.
-    #[must_use]
-    pub fn remedy(&self, bronze: &TableRef) -> String {
-        let table = bronze.sql();
-        match self {
-            Self::MissingInBronze { column, source_type } => {
-                format!("alter table {table} add column {} {source_type};", quote_ident(column))
-            }
-            Self::MissingInSource { column, required: true } => {
-                format!("alter table {table} alter column {} drop not null;", quote_ident(column))
-            }
-            Self::MissingInSource { column, required: false } => {
-                format!("alter table {table} drop column {};", quote_ident(column))
-            }
-            Self::Type { column, source_type, .. } => {
-                format!("alter table {table} alter column {} type {source_type};", quote_ident(column))
-            }
-            Self::Nullability { column } => {
-                format!("alter table {table} alter column {} drop not null;", quote_ident(column))
-            }
-        }
-    }
-}
-
-impl fmt::Display for Drift {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MissingInBronze { column, source_type } => {
-                write!(f, "column `{column}` ({source_type}) exists in the source but not in bronze")
-            }
-            Self::MissingInSource { column, .. } => {
-                write!(f, "column `{column}` exists in bronze but not in the source")
-            }
-            Self::Type { column, source_type, bronze_type } => {
-                write!(f, "column `{column}` is {source_type} in the source but {bronze_type} in bronze")
-            }
-            Self::Nullability { column } => {
-                write!(f, "column `{column}` may be NULL in the source but not in bronze")
-            }
-        }
-    }
-}
-
-/// The differences between what an extract delivers and what bronze has, in the order of the columns.
-///
-/// Types are compared without their schema. A bronze column that the source lacks counts only when bronze requires a
-/// value there: an extra nullable column does no harm.
-#[must_use]
-pub fn drift(delivered: &[Column], bronze: &[Column]) -> Vec<Drift> {
-    let mut found = Vec::new();
-    for column in delivered {
-        match bronze.iter().find(|other| other.name == column.name) {
-            None => found
-                .push(Drift::MissingInBronze { column: column.name.clone(), source_type: column.type_name.clone() }),
-            Some(other) if other.bare_type() != column.bare_type() => found.push(Drift::Type {
-                column: column.name.clone(),
-                source_type: column.type_name.clone(),
-                bronze_type: other.type_name.clone(),
-            }),
-            Some(other) if other.not_null && !column.not_null => {
-                found.push(Drift::Nullability { column: column.name.clone() });
-            }
-            Some(_) => {}
-        }
-    }
-    for column in bronze {
-        let delivered = delivered.iter().any(|other| other.name == column.name);
-        let required = column.not_null && column.default.is_none() && !column.generated && !column.identity;
-        if !delivered && required {
-            found.push(Drift::MissingInSource { column: column.name.clone(), required });
-        }
-    }
-    found
 }

@@ -7,6 +7,7 @@ mod dry_run;
 mod first_minutes;
 mod foreign;
 mod init;
+mod lost_column;
 mod modes;
 mod names;
 mod pgbouncer;

@@ -50,7 +50,9 @@ async fn generated_and_identity_columns() {
          insert into app.t (v) values (1), (2); insert into app.t (id, v) overriding system value values (1000, 3)",
     )
     .await;
-    follows(&db, "app.t", "insert into app.t (v) values (4)", "id, at, v, num").await;
+    follows(&db, "app.t", "insert into app.t (v) values (4)", "id, at, v, twice, num").await;
+    let plain = "select count(*) from pg_attribute where attrelid = 'bronze.t'::regclass and attgenerated <> ''";
+    assert_eq!(number(&db, plain).await, 0, "bronze gets values, it computes none");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+use crate::chain::{Compression, CsvName};
 use crate::error::{Error, ErrorKind, Result};
 use crate::run::RunId;
 use crate::watermark::Timestamp;
@@ -55,6 +56,13 @@ impl BlobKey {
     pub fn manifest(&self) -> Self {
         let stem = ["", ".gz", ".zst"].iter().find_map(|end| self.0.strip_suffix(&format!(".csv{end}")));
         Self(format!("{}.manifest.json", stem.unwrap_or(&self.0)))
+    }
+
+    /// What its name says, if it is exactly one that a run gives to its CSV, or the manifest of one. It is no proof.
+    #[must_use]
+    pub fn csv_name(&self) -> Option<CsvName> {
+        let name = self.file_name();
+        CsvName::parse(name).or_else(|| CsvName::parse_manifest(name))
     }
 
     /// Whether this is a manifest.
@@ -143,16 +151,11 @@ impl Layout {
         format!("{}{}/", self.folder(folder), segment(table))
     }
 
-    /// The key of a run's CSV: `{YYYYMMDD_HHMM}_{TZ}_{run_id}.csv`, the time being the run's start in the project's zone.
-    ///
-    /// The run id keeps two runs of one minute apart. `suffix` is `""`, `".gz"` or `".zst"`.
+    /// The key of a run's CSV in `exports/`.
     #[must_use]
-    pub fn csv(&self, table: &str, run_id: RunId, run_started_at: Timestamp, suffix: &str) -> BlobKey {
-        let stamp = match run_started_at.in_zone(&self.zone) {
-            Some(local) => format!("{}_{}", local.strftime("%Y%m%d_%H%M"), zone_word(&local)),
-            None => "00000000_0000_UTC".to_owned(),
-        };
-        BlobKey(format!("{}{stamp}_{run_id}.csv{suffix}", self.prefix(Folder::Exports, table)))
+    pub fn csv(&self, table: &str, run_id: RunId, run_started_at: Timestamp, compression: Compression) -> BlobKey {
+        let name = CsvName::of(run_id, run_started_at, &self.zone, compression);
+        BlobKey(format!("{}{name}", self.prefix(Folder::Exports, table)))
     }
 
     /// The same file in another folder.
@@ -193,19 +196,6 @@ fn segment(name: &str) -> String {
     utf8_percent_encode(name, SEGMENT).to_string()
 }
 
-/// The zone's abbreviation, in letters that every store takes: `EAT`, and `UTCplus04` where a zone has only a number.
-fn zone_word(local: &jiff::Zoned) -> String {
-    let word = local.strftime("%Z").to_string();
-    match word.as_bytes().first() {
-        Some(b'+') => format!("UTCplus{}", &word[1..]),
-        Some(b'-') => format!("UTCminus{}", &word[1..]),
-        _ => word,
-    }
-    .chars()
-    .filter(char::is_ascii_alphanumeric)
-    .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,12 +207,15 @@ mod tests {
     #[test]
     fn csv_is_stamped_in_the_projects_zone() {
         let at: Timestamp = "2026-04-24T11:00:00Z".parse().expect("time");
-        let key = layout("Africa/Nairobi").csv("trips", RunId(7), at, ".gz");
+        let key = layout("Africa/Nairobi").csv("trips", RunId(7), at, Compression::Gzip);
         assert_eq!(key.as_str(), "fleet/exports/trips/20260424_1400_EAT_7.csv.gz");
         assert_eq!(key.manifest().as_str(), "fleet/exports/trips/20260424_1400_EAT_7.manifest.json");
-        assert_eq!(layout("Asia/Dubai").csv("t", RunId(1), at, "").file_name(), "20260424_1500_UTCplus04_1.csv");
         assert_eq!(
-            layout("America/Sao_Paulo").csv("t", RunId(1), at, "").file_name(),
+            layout("Asia/Dubai").csv("t", RunId(1), at, Compression::None).file_name(),
+            "20260424_1500_UTCplus04_1.csv"
+        );
+        assert_eq!(
+            layout("America/Sao_Paulo").csv("t", RunId(1), at, Compression::None).file_name(),
             "20260424_0800_UTCminus03_1.csv"
         );
     }
@@ -231,7 +224,7 @@ mod tests {
     fn hostile_table_names_stay_one_segment() {
         let at = Timestamp::SEED;
         for name in ["..", ".", "a/b", "../x", "%2e", "Ärger 🐘", "\"; drop table x;--"] {
-            let key = layout("UTC").csv(name, RunId(1), at, "");
+            let key = layout("UTC").csv(name, RunId(1), at, Compression::None);
             assert!(BlobKey::parse(key.as_str()).is_ok(), "{key}");
             assert_eq!(key.as_str().split('/').count(), 4, "{key}");
             assert!(key.as_str().starts_with("fleet/exports/"), "{key}");

@@ -1,11 +1,14 @@
 //! The manifest: everything that is known of a CSV, written beside it last. A CSV without one does not exist.
 
+mod check;
+
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobKey;
 use crate::config::{Compression, Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::LoadPlan;
+use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunKind};
 use crate::schema::{Column, TableRef};
 use crate::source::{Snapshot, Sweep};
@@ -80,6 +83,25 @@ pub struct Manifest {
     pub engine_version: String,
 }
 
+/// Looked at before anything else: fields of another format may mean something else.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
+/// A document, or the field that is wrong.
+fn read<T: DeserializeOwned>(key: &BlobKey, json: &[u8]) -> Result<T> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let document = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        // Without a path the document as a whole is none; the place is in the text then.
+        let field = if path == "." { String::new() } else { format!(", field `{path}`") };
+        check::refused(key, &format!("cannot be read{field}")).with_source(error.into_inner())
+    })?;
+    reader.end().map_err(|error| check::refused(key, "cannot be read").with_source(error))?;
+    Ok(document)
+}
+
 impl Manifest {
     /// The version of the document that this library writes.
     pub const FORMAT: u32 = 1;
@@ -96,22 +118,24 @@ impl Manifest {
         Ok(json)
     }
 
-    /// A manifest from JSON that may have been tampered with.
+    /// A manifest from JSON that may have been tampered with; `key` is where it lies.
+    ///
+    /// Whatever it holds is checked before anything is decided by it: types are names of types, the names of project and
+    /// table are those of the folder, numbers are in their ranges. Its `query` is for people, and is never executed.
     ///
     /// # Errors
-    /// `Data` if it is no manifest, or of a format this version does not know.
+    /// `Data`, with file and field, if it is no manifest, or of a format this version does not know.
     pub fn from_json(key: &BlobKey, json: &[u8]) -> Result<Self> {
-        let manifest: Self = serde_json::from_slice(json).map_err(|error| {
-            Error::new(ErrorKind::Data, format!("manifest `{key}` cannot be read")).with_source(error)
-        })?;
-        if manifest.format != Self::FORMAT {
+        let Version { format } = read(key, json)?;
+        if format != Self::FORMAT {
             return Err(Error::new(
                 ErrorKind::Data,
-                format!("manifest `{key}` has format {}, this version knows {}", manifest.format, Self::FORMAT),
+                format!("manifest `{key}` has format {format}, this version knows {}", Self::FORMAT),
             )
             .with_hint("load it with the version of dwh that wrote it, or a newer one"));
         }
-        Ok(manifest)
+        let manifest: Self = read(key, json)?;
+        manifest.check(key).map(|()| manifest)
     }
 
     /// How its CSV is loaded. `older`: bronze may hold rows of a newer snapshot.
@@ -125,6 +149,7 @@ impl Manifest {
             key: self.key.clone(),
             on_conflict: self.on_conflict,
             allow_empty: false,
+            missing: Missing::default(),
             older,
         }
     }

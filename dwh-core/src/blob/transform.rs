@@ -27,13 +27,22 @@ pub fn encode(plain: ByteStream, how: Compression) -> ByteStream {
     }
 }
 
-/// The reverse of [`encode`].
+/// The reverse of [`encode`]. A file may hold several members, as `cat a.gz b.gz` makes it: all of them are read, and
+/// what stands behind the last one is an error.
 #[must_use]
 pub fn decode(stored: ByteStream, how: Compression) -> ByteStream {
     match how {
         Compression::None => stored,
-        Compression::Gzip => stream_of(GzipDecoder::new(reader(stored))),
-        Compression::Zstd => stream_of(ZstdDecoder::new(reader(stored))),
+        Compression::Gzip => {
+            let mut reader = GzipDecoder::new(reader(stored));
+            reader.multiple_members(true);
+            stream_of(reader)
+        }
+        Compression::Zstd => {
+            let mut reader = ZstdDecoder::new(reader(stored));
+            reader.multiple_members(true);
+            stream_of(reader)
+        }
     }
 }
 
@@ -140,6 +149,27 @@ mod tests {
             assert_eq!(body.sent(), Some((stored.len() as u64, hex(&Sha256::digest(&stored)))));
             let back = collect(decode(Bytes::from(stored).open(), how)).await.expect("decode");
             assert_eq!(back, plain);
+        }
+    }
+
+    #[tokio::test]
+    async fn every_member_is_read_and_nothing_else_is_passed_over() {
+        for how in [Compression::Gzip, Compression::Zstd] {
+            let member = |text: &'static [u8]| collect(encode(Bytes::from_static(text).open(), how));
+            let (one, two) = (member(b"id\n1\n").await.expect("one"), member(b"2\n3\n").await.expect("two"));
+            let unpack = |parts: &[&[u8]]| collect(decode(Bytes::from(parts.concat()).open(), how));
+            assert_eq!(unpack(&[&one, &two]).await.expect("both"), b"id\n1\n2\n3\n");
+            // One after another as they come from a slow store, cut in the middle of the second one's beginning.
+            let pieces = [one.clone(), two[..1].to_vec(), two[1..].to_vec()];
+            let slow: ByteStream = stream::iter(pieces.map(|piece| Ok(Bytes::from(piece)))).boxed();
+            assert_eq!(collect(decode(slow, how)).await.expect("both"), b"id\n1\n2\n3\n");
+            let cut = &two[..two.len() - 1];
+            for parts in
+                [[&one[..], b"2\n3\n"], [&one, b"\0"], [&one, &two[..1]], [&one, cut], [cut, b""], [b"id\n", b""]]
+            {
+                let error = unpack(&parts).await.expect_err("not whole");
+                assert_eq!(error.kind(), ErrorKind::Data, "{how:?} {parts:?}");
+            }
         }
     }
 

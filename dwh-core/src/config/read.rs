@@ -11,7 +11,7 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::problems::{Problems, did_you_mean};
-use super::{BlobConfig, Config, Environment, Project, Retention, Secret, SourceConfig, TargetConfig};
+use super::{BlobConfig, Config, Environment, IDLE_TIMEOUT, Project, Retention, Secret, SourceConfig, TargetConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::watermark::Micros;
 use raw::{RawBlob, RawConfig, RawProject, RawRetention, RawSource, RawTable, RawTarget};
@@ -200,7 +200,12 @@ fn source(section: &Section<'_, RawSource>) -> SourceConfig {
         lock_timeout: timeout("lock_timeout", &raw.lock_timeout).unwrap_or(TIMEOUT),
         drain_timeout: timeout("drain_timeout", &raw.drain_timeout).unwrap_or(TIMEOUT),
         activity_function: section.checked("activity_function", raw.activity_function.as_deref(), value::relation),
+        idle_timeout: idle_timeout(section, raw.idle_timeout.as_deref()),
     }
+}
+
+fn idle_timeout<T>(section: &Section<'_, T>, text: Option<&str>) -> Micros {
+    section.checked("idle_timeout", text, value::patience).unwrap_or(IDLE_TIMEOUT)
 }
 
 fn target(section: &Section<'_, RawTarget>) -> TargetConfig {
@@ -220,6 +225,7 @@ fn target(section: &Section<'_, RawTarget>) -> TargetConfig {
         reader_role: name("reader_role", &raw.reader_role, "grafana_ro"),
         connections: usize::try_from(connections).unwrap_or(1),
         lock_timeout: section.checked("lock_timeout", raw.lock_timeout.as_deref(), value::duration).unwrap_or(TIMEOUT),
+        idle_timeout: idle_timeout(section, raw.idle_timeout.as_deref()),
     }
 }
 
@@ -248,5 +254,6 @@ fn blob(section: &Section<'_, RawBlob>) -> BlobConfig {
         endpoint,
         region: section.checked("region", raw.region.as_deref(), value::filled),
         profile: section.checked("profile", raw.profile.as_deref(), value::filled),
+        idle_timeout: idle_timeout(section, raw.idle_timeout.as_deref()),
     }
 }

@@ -53,6 +53,15 @@ const PLAIN: &str = "name = \"trips\"\nrelation = \"public.trips\"\nmode = \"sna
 const INCREMENTAL: &str = "name = \"t\"\nrelation = \"s.t\"\nmode = \"incremental\"\n";
 
 #[test]
+fn old_values_of_a_snapshot_are_kept_by_a_key_or_not_at_all() {
+    let keep = format!("{PLAIN}on_missing_column = \"keep\"\n");
+    assert!(problem(&keep).contains("`keep` of a snapshot needs `key`"), "{}", problem(&keep));
+    let kept = table(&format!("{keep}key = [\"id\"]\n")).expect("good");
+    assert_eq!(kept.on_missing_column, OnMissingColumn::Keep);
+    assert_eq!(table(PLAIN).expect("good").on_missing_column, OnMissingColumn::Stop);
+}
+
+#[test]
 fn defaults_are_those_of_the_reference() {
     let config = parse(&format!("{HEAD}[[table]]\n{PLAIN}")).expect("good");
     assert_eq!(config.project.zone.iana_name(), Some("UTC"));

@@ -12,6 +12,9 @@ use tokio_util::io::StreamReader;
 
 use crate::error::{Error, ErrorKind};
 
+/// The SQLSTATE of what the stream below the driver says in a server's place. No server has it.
+pub(super) const SILENT: &str = "DWH01";
+
 /// Sorts a driver's error into ours.
 ///
 /// The message is the server's primary message with its SQLSTATE, and the place in a CSV if it has one. Details, hints,
@@ -116,30 +119,35 @@ pub(super) fn at_connect(error: tokio_postgres::Error, attempt: &Attempt<'_>) ->
         Some(_) => return sort(error),
         None => {}
     }
+    let why = causes(&error).last().map(ToString::to_string).unwrap_or_default();
     let io_kind = causes(&error).find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
-    match io_kind {
-        Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
-            Error::new(ErrorKind::Unreachable, format!("nothing answers at {place}")).with_hint(format!(
-                "`pg_isready -h {host} -p {port}` tells whether PostgreSQL is up; check host and port"
-            ))
-        }
-        Some(io::ErrorKind::TimedOut) => Error::new(ErrorKind::Unreachable, format!("{place} does not answer in time"))
-            .with_hint("check host and port, and that no firewall is in between"),
-        Some(io::ErrorKind::PermissionDenied) => {
-            let why = causes(&error).last().map(ToString::to_string).unwrap_or_default();
-            Error::new(ErrorKind::Unreachable, format!("{place}: {why}"))
-                .with_hint("another host may serve: list several, or leave `target_session_attrs` out")
-        }
-        _ => {
-            let sorted = sort(error);
-            let hint = tls_hint(&sorted.to_string());
-            let sorted = sorted.context(place);
-            match hint {
-                Some(hint) => sorted.with_hint(hint),
-                None => sorted,
-            }
-        }
+    if let Some(error) = io_kind.and_then(|kind| not_there(kind, &why, attempt)) {
+        return error;
     }
+    let sorted = sort(error);
+    let hint = tls_hint(&sorted.to_string());
+    let sorted = sorted.context(place);
+    match hint {
+        Some(hint) => sorted.with_hint(hint),
+        None => sorted,
+    }
+}
+
+/// What the system says of a place that it cannot connect to.
+pub(super) fn not_there(kind: io::ErrorKind, why: &str, attempt: &Attempt<'_>) -> Option<Error> {
+    let Attempt { place, host, port, .. } = attempt;
+    let unreachable = |message: String| Error::new(ErrorKind::Unreachable, message);
+    Some(match kind {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => unreachable(format!(
+            "nothing answers at {place}"
+        ))
+        .with_hint(format!("`pg_isready -h {host} -p {port}` tells whether PostgreSQL is up; check host and port")),
+        io::ErrorKind::TimedOut => unreachable(format!("{place} does not answer in time"))
+            .with_hint("check host and port, and that no firewall is in between"),
+        io::ErrorKind::PermissionDenied => unreachable(format!("{place}: {why}"))
+            .with_hint("another host may serve: list several, or leave `target_session_attrs` out"),
+        _ => return None,
+    })
 }
 
 fn tls_hint(message: &str) -> Option<&'static str> {
@@ -181,6 +189,10 @@ pub fn kind_of(sqlstate: &str) -> ErrorKind {
 
 fn sort_db(error: &DbError) -> Error {
     let code = error.code().code();
+    if code == SILENT {
+        // Put in by the stream below the driver, with all that there is to say.
+        return Error::new(ErrorKind::Unreachable, error.message()).with_hint(error.hint().unwrap_or_default());
+    }
     let place = csv_place(error.where_()).map(|place| format!(" at {place}")).unwrap_or_default();
     let message = format!("{}{place} (SQLSTATE {code})", without_values(code, error.message()));
     let sorted = Error::new(kind_of(code), message);

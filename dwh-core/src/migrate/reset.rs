@@ -16,7 +16,7 @@ use crate::sink::Moved;
 const CONTROL: [&str; 3] = ["extract_watermarks", "extract_runs", "table_contracts"];
 
 async fn connect(target: &TargetConfig, environment: &Environment) -> Result<Client> {
-    Connector::new("target", &target.url, environment)?.connect().await
+    Connector::to_target(target, environment)?.connect().await
 }
 
 async fn is_there(tx: &Transaction<'_>, table: &TableRef) -> Result<bool> {

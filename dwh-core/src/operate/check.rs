@@ -53,11 +53,14 @@ impl Pipeline {
                 sources.insert(name.as_str(), server);
             }
         }
+        // Without a control schema nothing was loaded, and that is told already.
+        let known = self.sink.glance().await.map(|glance| glance.tables).unwrap_or_default();
         let mut sizes = Vec::new();
         for table in chosen {
             let Some(source) = sources.get(table.source.as_str()) else { continue };
             let mut about = About::table(&table.name, &mut report);
-            match table::check(self, table, source, target.as_ref(), &mut about).await {
+            let state = known.get(&table.name).map(|known| &known.state);
+            match table::check(self, table, state, source, target.as_ref(), &mut about).await {
                 Ok(size) => sizes.extend(size),
                 Err(error) => about.error(Word::Catalog, &error),
             }

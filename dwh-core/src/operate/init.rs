@@ -76,8 +76,6 @@ struct Taken {
     name: String,
     table: TableRef,
     choice: Choice,
-    /// What a reader should know beside the choice.
-    remarks: Vec<String>,
     /// Columns whose types the target lacks.
     casts: Vec<ForeignType>,
     /// Extensions whose types the columns need.

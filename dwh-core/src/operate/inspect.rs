@@ -111,12 +111,11 @@ impl Pipeline {
     }
 
     async fn fill_plan(&self, table: &TableConfig, report: &mut PlanReport) -> Result<()> {
-        let plan = self.plan_table(table).await?;
-        let load = plan.load(false);
-        report.load_sql = load.statements();
         let lease = self.sink.lease(&table.name, false).await?;
         let state = lease.state().clone();
         lease.release().await?;
+        let plan = self.plan_table(table, &state).await?;
+        report.load_sql = plan.load(false).statements();
         self.is_first(table, &state).await?;
         let now = Timestamp::now();
         let whole = (Timestamp::NEG_INFINITY, Timestamp::INFINITY, Sweep::Off);

@@ -79,13 +79,13 @@ impl Pipeline {
     }
 
     async fn look_for(&self, run: &RunRecord) -> Result<(CsvReport, Option<ManifestReport>)> {
-        let suffix = self.config.blob.compression.suffix();
+        let compression = self.config.blob.compression;
         // The address of another store, or none: then it has the name that the run gives.
         let key = run
             .csv_path
             .as_deref()
             .and_then(|path| self.layout.resolve(self.blobs.url(), &run.table_name, path).ok())
-            .unwrap_or_else(|| self.layout.csv(&run.table_name, run.run_id, run.run_started_at, suffix));
+            .unwrap_or_else(|| self.layout.csv(&run.table_name, run.run_id, run.run_started_at, compression));
         let exports = self.beside(&self.layout.moved(&key, Folder::Exports)?).await?;
         let processed = self.beside(&self.layout.moved(&key, Folder::Processed)?).await?;
         let aside = self.beside(&self.layout.moved(&key, Folder::SetAside)?).await?;

@@ -218,14 +218,14 @@ impl Pipeline {
     }
 
     async fn compare(&self, table: &TableConfig, request: &VerifyRequest, found: &mut TableVerify) -> Result<()> {
-        let plan = self.plan_table(table).await?;
+        let (source, target) = self.sessions(table).await?;
+        // Before both snapshots: what is loaded meanwhile lies above it.
+        let state = target.state(&self.config.target.control_schema).await?;
+        let plan = self.plan_table(table, &state).await?;
         let bronze = self.sink.describe(&table.target).await?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("bronze has no table {}", table.target))
                 .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration")
         })?;
-        let (source, target) = self.sessions(table).await?;
-        // Before both snapshots: what is loaded meanwhile lies above it.
-        let state = target.state(&self.config.target.control_schema).await?;
         found.loaded_at = state.last_loaded_at;
         if state.low() == Timestamp::NEG_INFINITY {
             return Ok(());
@@ -247,8 +247,9 @@ impl Pipeline {
             Error::new(ErrorKind::Config, format!("there is no source `{}`", table.source))
                 .with_hint("add `[source.NAME]`, or name one that is there")
         })?;
-        let source = Connector::new(&table.source, &source.url, environment)?;
-        let target = Connector::new("target", &self.config.target.url, environment)?;
+        let source =
+            Connector::patient(&format!("source `{}`", table.source), &source.url, environment, source.idle_timeout)?;
+        let target = Connector::to_target(&self.config.target, environment)?;
         futures_util::try_join!(Session::open(&source, &table.name), Session::open(&target, &table.name))
     }
 }

@@ -203,7 +203,8 @@ impl Pipeline {
         let table = work.table;
         let mut report = empty(table, work.kind, dry_run);
         (self.observer)(&Event::TableStarted { table: table.name.clone() });
-        let limit = self.settle_table(&work, &mut report, cancel).await.map_err(|error| named(error, &table.name))?;
+        let state = self.settle_table(&work, &mut report, cancel).await.map_err(|error| named(error, &table.name))?;
+        let limit = state.low();
         if report.runs.iter().all(|run| run.error.is_none()) {
             let log = RunFilter {
                 table: Some(table.name.clone()),
@@ -220,7 +221,7 @@ impl Pipeline {
             report.range = Some(range.report());
             report.windows_skipped = windows;
             let done = match dry_run {
-                true => self.list_windows(table, &range, at, &mut report).await,
+                true => self.list_windows(table, &state, &range, at, &mut report).await,
                 false => self.load_windows(&work, &range, at, &mut report, cancel).await,
             };
             if let Err(error) = done {
@@ -233,13 +234,13 @@ impl Pipeline {
         Ok(report)
     }
 
-    /// Puts in order what an earlier run left, so that the run log tells how far it came; returns the watermark.
+    /// Puts in order what an earlier run left, so that the run log tells how far it came; returns the watermark row.
     async fn settle_table(
         &self,
         work: &Work<'_>,
         report: &mut BackfillReport,
         cancel: &CancellationToken,
-    ) -> Result<Timestamp> {
+    ) -> Result<TableState> {
         let lease = self.lease(work.table, work.wait, cancel).await?;
         let mut state = lease.state().clone();
         if !report.dry_run
@@ -250,17 +251,18 @@ impl Pipeline {
             return Err(error);
         }
         lease.release().await?;
-        Ok(state.low())
+        Ok(state)
     }
 
     async fn list_windows(
         &self,
         table: &TableConfig,
+        state: &TableState,
         range: &Range,
         mut at: Timestamp,
         report: &mut BackfillReport,
     ) -> Result<()> {
-        let plan = self.plan_table(table).await?;
+        let plan = self.plan_table(table, state).await?;
         while at < range.end {
             let high = range.next(self.source(table)?.earliest(&plan, at).await?);
             report.windows.push(WindowReport { from: finite(at), to: Some(high) });
@@ -283,7 +285,7 @@ impl Pipeline {
                 return Err(interrupted());
             }
             let lease = self.lease(work.table, work.wait, cancel).await?;
-            let plan = Arc::new(self.plan_table(work.table).await?);
+            let plan = Arc::new(self.plan_table(work.table, lease.state()).await?);
             let high = range.next(self.source(work.table)?.earliest(&plan, at).await?);
             let window = Window { low: at, high: Some(high), watermark: range.end };
             let run = self.load_window(&plan, range.kind, window, lease.state(), cancel).await;

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::run::{describe_manifest, failed, named};
 use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{Event, LoadParams, Pipeline, TableRun};
-use crate::plan::LoadPlan;
+use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunState};
 use crate::sink::{Commit, LogEntry, RunFilter, RunRecord, TableState, Upload};
 use crate::watermark::{BoundRule, Timestamp};
@@ -168,7 +168,7 @@ impl Pipeline {
         state: &TableState,
         manifest: &Manifest,
     ) -> Result<(LoadPlan, Option<TableState>)> {
-        let becomes = follows(state, manifest);
+        let mut becomes = follows(state, manifest);
         if becomes.is_none() && manifest.mode != Mode::Incremental {
             return Err(Error::new(
                 ErrorKind::Data,
@@ -180,7 +180,13 @@ impl Pipeline {
         load.target.clone_from(&table.target);
         load.allow_empty = table.allow_empty || self.allow_empty;
         let bronze = self.sink.describe(&load.target).await?;
+        if let Some(bronze) = bronze.as_ref().filter(|_| becomes.is_some()) {
+            load.missing = Missing::of(table, &load.columns, bronze, state.delivered());
+        }
         load.check_columns(bronze.as_ref())?;
+        if let Some(becomes) = &mut becomes {
+            becomes.note_columns(&load.missing.kept);
+        }
         Ok((load, becomes))
     }
 
@@ -273,7 +279,7 @@ pub(super) fn after(state: &TableState, manifest: &Manifest) -> TableState {
         Some(BoundRule::NotDrained(open)) => Some(open.clone()),
         _ => None,
     };
-    TableState {
+    let mut becomes = TableState {
         last_extracted_at: if watermark.is_finite() { Some(watermark) } else { state.last_extracted_at },
         snapshot_xmin: snapshot.map(|snapshot| snapshot.xmin),
         read_high: high,
@@ -282,7 +288,9 @@ pub(super) fn after(state: &TableState, manifest: &Manifest) -> TableState {
         source_clock: state.source_clock.max(manifest.bound.as_ref().map(|bound| bound.source_clock)),
         undrained,
         ..state.clone()
-    }
+    };
+    becomes.note_columns(&manifest.columns);
+    becomes
 }
 
 /// A manifest comes from outside: it must be about this table, and the run log's word goes before its own.

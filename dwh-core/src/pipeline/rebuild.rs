@@ -15,6 +15,7 @@ use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{ErrorReport, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
+use crate::schema::Delivered;
 use crate::sink::{Commit, LogEntry, Restore, TableState, Upload};
 use crate::watermark::Timestamp;
 
@@ -221,7 +222,8 @@ impl Pipeline {
             self.sink.log(LogEntry::Loading { run_id, upload: None }).await?;
             run.status = RunState::Loading;
             let advances = manifest.kind.moves_watermark() && !is_behind(manifest, state);
-            let load = self.load_again(&archive.table, manifest, state.is_newer_than(run_id)).await?;
+            let older = state.is_newer_than(run_id);
+            let load = self.load_again(&archive.table, manifest, older, Delivered::Nothing).await?;
             let bytes = self.open_csv(csv, manifest).await?;
             let staged = tokio::select! {
                 staged = self.sink.stage(&load, bytes) => staged?,

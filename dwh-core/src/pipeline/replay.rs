@@ -13,8 +13,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::run::{failed, finite, named};
 use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{Event, Pipeline, RunReport, TableRun, WindowReport};
-use crate::plan::LoadPlan;
+use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunKind, RunState};
+use crate::schema::Delivered;
 use crate::sink::{Commit, LogEntry, TableState, Upload};
 use crate::watermark::Timestamp;
 
@@ -189,7 +190,8 @@ impl Pipeline {
         self.sink.log(LogEntry::Loading { run_id, upload: None }).await?;
         run.status = RunState::Loading;
         // The newest snapshot replaces whatever bronze holds; of rows, none that is there is replaced.
-        let load = self.load_again(table, manifest, manifest.mode != Mode::Snapshot).await?;
+        let older = manifest.mode != Mode::Snapshot;
+        let load = self.load_again(table, manifest, older, state.delivered()).await?;
         let bytes = self.open_csv(csv, manifest).await?;
         let staged = tokio::select! {
             staged = self.sink.stage(&load, bytes) => staged?,
@@ -200,7 +202,16 @@ impl Pipeline {
     }
 
     /// How a CSV of any age is loaded into bronze as it is now.
-    pub(super) async fn load_again(&self, table: &TableConfig, manifest: &Manifest, older: bool) -> Result<LoadPlan> {
+    ///
+    /// An older CSV of an incremental table lacks columns that came later, and that takes nothing from bronze; a snapshot
+    /// replaces every row, and must not lose what `before` says was loaded.
+    pub(super) async fn load_again(
+        &self,
+        table: &TableConfig,
+        manifest: &Manifest,
+        older: bool,
+        before: Delivered<'_>,
+    ) -> Result<LoadPlan> {
         let mut load = manifest.load_plan(older);
         load.target.clone_from(&table.target);
         // It was loaded before, so somebody allowed it then.
@@ -208,6 +219,9 @@ impl Pipeline {
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = &bronze {
             load = load.with_types_of(bronze);
+            if manifest.mode == Mode::Snapshot {
+                load.missing = Missing::of(table, &load.columns, bronze, before);
+            }
         }
         load.check_columns(bronze.as_ref())?;
         Ok(load)

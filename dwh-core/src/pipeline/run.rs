@@ -81,7 +81,7 @@ impl Pipeline {
         self.recover_table(table, &mut state, runs, cancel).await?;
         self.may_begin(table, &state).await?;
         let mut run = TableRun::new(&table.name, table.mode);
-        let plan = match self.plan_or_log(table, &mut run).await {
+        let plan = match self.plan_or_log(table, &state, &mut run).await {
             Ok(plan) => plan,
             Err(error) => {
                 let run = failed(run, &error);
@@ -308,7 +308,10 @@ impl Pipeline {
         if !slice.kind.moves_watermark() {
             run.watermark = finite(state.low());
         }
-        let becomes = slice.kind.moves_watermark().then_some(extracted.becomes);
+        let mut becomes = slice.kind.moves_watermark().then_some(extracted.becomes);
+        if let Some(becomes) = &mut becomes {
+            becomes.note_columns(&slice.plan.missing.kept);
+        }
         let commit = Commit::of(run_id, Some(extracted.manifest.rows), slice.state).becoming(becomes);
         *state = self.commit(staged, commit, run).await?;
         if extracted.stored {
@@ -365,9 +368,14 @@ impl Pipeline {
 
     /// The plan of a table. What keeps it from being made (drift, a source that does not answer) is a failed run in the
     /// log: who watches the log would not see it otherwise.
-    async fn plan_or_log(&self, table: &TableConfig, run: &mut TableRun) -> Result<Arc<Plan>> {
-        let error = match self.plan_table(table).await {
-            Ok(plan) => return Ok(Arc::new(plan)),
+    async fn plan_or_log(&self, table: &TableConfig, state: &TableState, run: &mut TableRun) -> Result<Arc<Plan>> {
+        let error = match self.plan_table(table, state).await {
+            Ok(plan) => {
+                if let Some(warning) = plan.missing.warning(table) {
+                    self.warn(&table.name, &warning);
+                }
+                return Ok(Arc::new(plan));
+            }
             Err(error) => named(error, &table.name),
         };
         let begin = LogEntry::Begin { table: run.table.clone(), mode: run.mode, kind: RunKind::Run };
@@ -393,7 +401,7 @@ impl Pipeline {
         self.fail_dead_extracts(table, lease.state()).await?;
         self.may_begin(table, lease.state()).await.map_err(|error| named(error, &table.name))?;
         let mut run = TableRun::new(&table.name, table.mode);
-        let plan = self.plan_or_log(table, &mut run).await?;
+        let plan = self.plan_or_log(table, lease.state(), &mut run).await?;
         let extracted = async {
             let slice = self.slice(&plan, lease.state(), &mut run, cancel).await?;
             let extracted = self.transfer(&slice, Goal::Blob, &mut run, cancel).await?;

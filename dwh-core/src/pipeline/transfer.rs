@@ -157,7 +157,7 @@ impl Pipeline {
             &slice.plan.table.name,
             slice.record.run_id,
             slice.record.run_started_at,
-            self.config.blob.compression.suffix(),
+            self.config.blob.compression,
         )
     }
 

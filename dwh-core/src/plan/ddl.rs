@@ -30,11 +30,9 @@ fn target_type(column: &Column) -> &str {
     column.bare_type()
 }
 
-/// What to do when the target does not know a type.
+/// What to do when the target does not know a type, named without schema and modifiers.
 #[must_use]
-pub fn missing_extension_hint(type_name: &str) -> String {
-    let bare = crate::schema::bare_type(type_name);
-    let name = bare.split(['(', '[']).next().unwrap_or(bare);
+pub fn missing_extension_hint(name: &str) -> String {
     let extension = match name {
         "geometry" | "geography" | "box2d" | "box3d" => Some("postgis"),
         "raster" => Some("postgis_raster"),

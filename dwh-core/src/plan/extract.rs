@@ -2,32 +2,34 @@
 
 use crate::config::{GeometryForm, Mode, TableConfig};
 use crate::plan::{Plan, PlanColumn, UPLOADED_AT};
-use crate::schema::{Column, TableSchema, quote_ident, quote_literal};
+use crate::schema::{Column, TableSchema, TypeName, quote_ident, quote_literal};
 use crate::watermark::{Sweep, Timestamp, WatermarkKind};
 
-/// The columns of the CSV: those of the table that are not generated or excluded, with `select` applied, then the
-/// additional ones of `select` (a source describes both with the types of their expressions), then `_uploaded_at` for
-/// scd tables.
+/// The columns of the CSV: those of the table that are not excluded, with `select` applied, then the additional ones of
+/// `select` (a source describes both with the types of their expressions), then `_uploaded_at` for scd tables.
+///
+/// What the source computes is delivered as a plain value.
 pub(super) fn columns(table: &TableConfig, source: &TableSchema) -> Vec<PlanColumn> {
     // No row under a NULL is ever found again, so bronze refuses it, also where the source cannot promise it (a view).
     let keyed = |name: &String| table.mode == Mode::Incremental && table.key.contains(name);
     let mut columns: Vec<PlanColumn> = source
         .columns
         .iter()
-        .filter(|column| !column.generated && !table.exclude.contains(&column.name))
+        .filter(|column| !table.exclude.contains(&column.name))
         .map(|column| {
             let expression = match table.select.get(&column.name) {
                 Some(expression) => format!("({expression}\n)"),
                 None => expression(column, table.geometry),
             };
-            let column = Column { not_null: column.not_null || keyed(&column.name), ..column.clone() };
+            let not_null = column.not_null || keyed(&column.name);
+            let column = Column { not_null, generated: false, ..column.clone() };
             PlanColumn { column, expression }
         })
         .collect();
     if table.mode == Mode::Scd {
         let column = Column {
             name: UPLOADED_AT.to_owned(),
-            type_name: "timestamp with time zone".to_owned(),
+            type_name: TypeName::timestamptz(),
             not_null: true,
             generated: false,
             identity: false,
@@ -46,11 +48,11 @@ fn expression(column: &Column, form: GeometryForm) -> String {
     }
     // The functions live in the schema of the type. A domain has a schema of its own that says nothing of theirs: it
     // goes as hex, which bronze reads as well.
-    if !matches!(column.bare_type().split('(').next(), Some("geometry" | "geography")) {
+    if !matches!(column.type_name.name(), "geometry" | "geography") {
         return name;
     }
     // 30 decimals, not the default 15, which moves 5 to 8 % of points; the text is never longer than it must be.
-    let schema = column.type_name.rsplit_once('.').map(|(schema, _)| format!("{schema}.")).unwrap_or_default();
+    let schema = column.type_name.schema().map(|schema| format!("{schema}.")).unwrap_or_default();
     format!("{schema}st_asewkt({name}, 30)")
 }
 

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::UPLOADED_AT;
-use crate::schema::{Column, TableRef, TableSchema, UniqueKey, drift, quote_ident};
+use crate::plan::{Missing, UPLOADED_AT};
+use crate::schema::{Column, Drift, TableRef, TableSchema, UniqueKey, drift, quote_ident, remedies};
 
 /// The name of the staging table; temporary, so every session has its own.
 const STAGE: &str = "pg_temp.dwh_stage";
@@ -27,6 +27,8 @@ pub struct LoadPlan {
     pub on_conflict: OnConflict,
     /// Whether a snapshot of no rows may replace rows.
     pub allow_empty: bool,
+    /// Columns of bronze that it does not bring, although earlier loads did.
+    pub missing: Missing,
     /// Whether bronze may hold rows of a newer snapshot than the CSV's: then no row that is there is replaced, whatever
     /// stamp it has. Clocks and stamps do not tell which version is newer, the order of the runs does.
     pub older: bool,
@@ -55,6 +57,9 @@ impl LoadPlan {
     #[must_use]
     pub fn statements(&self) -> Vec<String> {
         let mut list = vec![self.create_stage(), self.copy_in()];
+        if self.carries_over() {
+            list.push(self.set_values_aside());
+        }
         if self.mode == Mode::Snapshot {
             list.push(self.truncate());
         }
@@ -72,14 +77,15 @@ impl LoadPlan {
             return Err(fail(ErrorKind::NotFound, format!("bronze has no table {}", self.target))
                 .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration"));
         };
-        let found = drift(&self.columns, &bronze.columns);
+        let mut found = drift(&self.columns, &bronze.columns);
+        for column in &self.missing.refused {
+            if found.iter().all(|drift| drift.column() != column.name) {
+                found.push(Drift::MissingInSource { column: column.name.clone(), required: false });
+            }
+        }
         if !found.is_empty() {
             let list: Vec<String> = found.iter().map(ToString::to_string).collect();
-            let remedies: Vec<String> = found.iter().map(|drift| drift.remedy(&bronze.table)).collect();
-            return Err(fail(ErrorKind::Drift, list.join("; ")).with_hint(format!(
-                "in the target: {}\nor map the column in `[table.select]`, or `exclude` it",
-                remedies.join(" ")
-            )));
+            return Err(fail(ErrorKind::Drift, list.join("; ")).with_hint(remedies(&found, &bronze.table)));
         }
         self.check_key(bronze)
     }
@@ -108,7 +114,7 @@ impl LoadPlan {
         let missing: Vec<&str> = bronze
             .columns
             .iter()
-            .filter(|c| c.not_null && c.default.is_none() && !c.identity && !c.generated && !columns.contains(c))
+            .filter(|c| c.is_required() && !columns.contains(c))
             .map(|c| c.name.as_str())
             .collect();
         if !missing.is_empty() {
@@ -122,6 +128,7 @@ impl LoadPlan {
             key: table.key.clone(),
             on_conflict: table.on_conflict,
             allow_empty: table.allow_empty,
+            missing: Missing::default(),
             // Nobody knows when its rows were read: it may add some, and replaces none.
             older: true,
         };
@@ -166,11 +173,11 @@ impl LoadPlan {
         sql.join(" ")
     }
 
-    fn names(&self, prefix: &str) -> String {
+    pub(super) fn names(&self, prefix: &str) -> String {
         self.columns.iter().map(|c| format!("{prefix}{}", quote_ident(&c.name))).collect::<Vec<_>>().join(", ")
     }
 
-    fn key_names(&self, prefix: &str) -> String {
+    pub(super) fn key_names(&self, prefix: &str) -> String {
         self.key.iter().map(|name| format!("{prefix}{}", quote_ident(name))).collect::<Vec<_>>().join(", ")
     }
 
@@ -214,6 +221,9 @@ impl LoadPlan {
     /// Moves the staged rows into bronze.
     #[must_use]
     pub fn merge(&self) -> String {
+        if self.carries_over() {
+            return self.insert_with_kept(STAGE);
+        }
         let names = self.names("");
         let mut sql = format!(
             "insert into {} as b ({names}) overriding system value select {names} from {STAGE}",
@@ -262,7 +272,7 @@ impl LoadPlan {
     }
 
     /// `=` where it can: a key of a unique index with `nulls not distinct` may hold NULLs.
-    fn key_equals(&self, name: &str) -> String {
+    pub(super) fn key_equals(&self, name: &str) -> String {
         let column = quote_ident(name);
         if self.columns.iter().any(|c| c.name == *name && c.not_null) {
             format!("s.{column} = b.{column}")

@@ -1,16 +1,16 @@
 //! The SQL that reads the source, as text; that a server takes it is tested against one.
 
 use super::*;
-use crate::config::{GeometryForm, Thresholds};
-use crate::schema::TableRef;
-use crate::source::Sweep;
+use crate::config::{GeometryForm, OnMissingColumn, Thresholds};
+use crate::schema::{Delivered, TableRef};
+use crate::watermark::Sweep;
 use crate::watermark::{BoundMode, Micros, Timestamp};
 use std::collections::BTreeMap;
 
 fn column(name: &str, type_name: &str) -> Column {
     Column {
         name: name.to_owned(),
-        type_name: type_name.to_owned(),
+        type_name: type_name.parse().expect("a type"),
         not_null: true,
         generated: false,
         identity: false,
@@ -32,6 +32,7 @@ fn table() -> TableConfig {
         key: vec!["id".to_owned()],
         on_conflict: OnConflict::Nothing,
         exclude: Vec::new(),
+        on_missing_column: OnMissingColumn::Stop,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,
         late_window: Micros::ZERO,
@@ -168,6 +169,7 @@ fn columns_are_delivered_as_configured() {
         [
             "t.\"id\"",
             "t.\"at\"",
+            "t.\"computed\"",
             "public.st_asewkt(t.\"g\", 30)",
             "\"post.gis\".st_asewkt(t.\"h\", 30)",
             "t.\"d\"",
@@ -175,7 +177,7 @@ fn columns_are_delivered_as_configured() {
         ]
     );
     table.geometry = GeometryForm::Ewkb;
-    assert_eq!(told(&table)[2..4], ["t.\"g\"", "t.\"h\""]);
+    assert_eq!(told(&table)[3..5], ["t.\"g\"", "t.\"h\""]);
     (table.mode, table.watermark) = (Mode::Scd, None);
     let plan = Plan::new(&table, schema(columns.clone())).expect("a plan");
     let sql = plan.select(Timestamp::NEG_INFINITY, Timestamp::INFINITY, Sweep::Off, time(LOW));
@@ -190,4 +192,44 @@ fn a_query_may_end_in_a_comment_or_a_semicolon() {
     assert_eq!(from_sql(&table), "(select 1 -- one\n) as t");
     table.query = Some(" select 1; ".to_owned());
     assert_eq!(from_sql(&table), "(select 1\n) as t");
+}
+
+#[test]
+fn what_the_source_computes_comes_as_a_plain_value() {
+    let computed = Column { generated: true, ..column("twice", "integer") };
+    let columns = vec![column("id", "bigint"), column("at", "timestamp with time zone"), computed.clone()];
+    let plan = Plan::new(&table(), schema(columns.clone())).expect("a plan");
+    assert!(plan.delivered().iter().all(|column| !column.generated));
+    assert!(bronze_ddl(&plan.load(false)).contains("\"twice\" integer"));
+    let fitted = |bronze: Vec<Column>, before: Delivered<'_>| {
+        let plan = plan.clone().fitted(Some(&schema(bronze)), before);
+        (plan.columns.len(), plan.left_out.len())
+    };
+    let two = columns[..2].to_vec();
+    let before = ["id".to_owned(), "at".to_owned(), "twice".to_owned()];
+    assert_eq!(fitted(two.clone(), Delivered::Unknown), (2, 1), "release 0.1 did not copy it");
+    assert_eq!(fitted(two.clone(), Delivered::Columns(&before[..2])), (2, 1));
+    assert_eq!(fitted(two, Delivered::Columns(&before)), (3, 0), "it was copied, so it is missing now");
+    let plain = Column { generated: false, ..computed };
+    assert_eq!(fitted([&columns[..2], &[plain]].concat(), Delivered::Unknown), (3, 0));
+    assert_eq!(fitted(columns.clone(), Delivered::Unknown), (2, 0), "bronze computes it itself");
+}
+
+#[test]
+fn a_lost_column_is_refused_kept_or_emptied() {
+    let mut table = table();
+    let bronze = schema(vec![column("id", "bigint"), column("at", "timestamp with time zone"), column("gone", "text")]);
+    let before = ["id".to_owned(), "at".to_owned(), "gone".to_owned()];
+    let missing = |table: &TableConfig| {
+        let mut bronze = bronze.clone();
+        bronze.columns[2].not_null = false;
+        let missing =
+            plan(table, "timestamp with time zone").fitted(Some(&bronze), Delivered::Columns(&before)).missing;
+        (missing.refused.len(), missing.kept.len(), missing.emptied.len())
+    };
+    assert_eq!(missing(&table), (1, 0, 0));
+    table.on_missing_column = OnMissingColumn::Keep;
+    assert_eq!(missing(&table), (0, 1, 0));
+    table.on_missing_column = OnMissingColumn::Null;
+    assert_eq!(missing(&table), (0, 0, 1));
 }

@@ -52,7 +52,7 @@ impl PgSink {
     /// # Errors
     /// `Config` if the connection string cannot be used.
     pub fn new(config: &TargetConfig, environment: &Environment) -> Result<Self> {
-        let connector = Connector::new("target", &config.url, environment)?;
+        let connector = Connector::to_target(config, environment)?;
         let loads = config.connections.max(1);
         let pool = pool(&connector, loads + 1)?;
         Ok(Self {

@@ -57,11 +57,14 @@ impl PgSource {
         let primary = config
             .primary_url
             .as_ref()
-            .map(|url| Connector::new(&format!("{called}, its primary"), url, environment).map(Pool::new))
+            .map(|url| {
+                let called = format!("{called}, its primary");
+                Connector::patient(&called, url, environment, config.idle_timeout).map(Pool::new)
+            })
             .transpose()?;
         Ok(Self {
             name: name.to_owned(),
-            pool: Pool::new(Connector::new(&called, &config.url, environment)?),
+            pool: Pool::new(Connector::patient(&called, &config.url, environment, config.idle_timeout)?),
             primary,
             lock_timeout: config.lock_timeout,
             drain_timeout: config.drain_timeout,

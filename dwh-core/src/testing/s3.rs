@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::blob::S3Blobs;
-use crate::config::{BlobConfig, Compression, Environment};
+use crate::config::{BlobConfig, Compression, Environment, IDLE_TIMEOUT};
 
 /// An S3 server on 127.0.0.1 with one bucket; it stops when this is dropped or the process dies.
 #[derive(Debug)]
@@ -181,6 +181,7 @@ impl S3Server {
             region: None,
             path_style: true,
             profile: None,
+            idle_timeout: IDLE_TIMEOUT,
         }
     }
 

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use crate::blob::ByteStream;
 use crate::config::{Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{LoadPlan, UPLOADED_AT};
+use crate::plan::{LoadPlan, Missing, UPLOADED_AT};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, TableRef};
 use crate::sink::{Accounting, Commit, LogEntry, RunFilter, RunRecord, Sink, TableState, Upload};
@@ -18,7 +18,7 @@ use crate::watermark::{Micros, Timestamp, Window};
 pub fn contract_load(mode: Mode) -> LoadPlan {
     let column = |name: &str, type_name: &str, not_null| Column {
         name: name.to_owned(),
-        type_name: type_name.to_owned(),
+        type_name: type_name.parse().expect("a type"),
         not_null,
         generated: false,
         identity: false,
@@ -41,6 +41,7 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         columns,
         key: if mode == Mode::Incremental { vec!["id".to_owned()] } else { Vec::new() },
         on_conflict: OnConflict::Nothing,
+        missing: Missing::default(),
         allow_empty: false,
         older: false,
     }

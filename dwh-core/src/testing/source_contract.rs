@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
-use crate::config::{GeometryForm, Mode, OnConflict, TableConfig, Thresholds};
+use crate::config::{GeometryForm, Mode, OnConflict, OnMissingColumn, TableConfig, Thresholds};
 use crate::dialect::Tally;
 use crate::error::ErrorKind;
 use crate::plan::Plan;
@@ -52,6 +52,7 @@ pub fn events_table(relation: TableRef) -> TableConfig {
         key: vec!["id".to_owned()],
         on_conflict: OnConflict::Nothing,
         exclude: Vec::new(),
+        on_missing_column: OnMissingColumn::Stop,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,
         late_window: Micros::seconds(86_400),

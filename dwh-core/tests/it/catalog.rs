@@ -2,7 +2,7 @@
 
 use dwh_core::PgSink;
 use dwh_core::config::Environment;
-use dwh_core::schema::{RelationKind, TableRef, TableSchema};
+use dwh_core::schema::{RelationKind, TableRef, TableSchema, TypeName};
 use dwh_core::sink::Sink;
 use dwh_core::testing::TestDb;
 
@@ -48,6 +48,28 @@ async fn columns_are_told_exactly() {
     );
     assert_eq!((table.kind, table.row_estimate), (RelationKind::Table, -1));
     assert!(seen(&db, "nothing").await.is_none());
+}
+
+/// The server is the oracle: whatever it prints is read, and comes back byte by byte.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_is_named_as_the_server_names_it() {
+    let db = TestDb::new("catalog_types").await;
+    let typed = |name: String| assert_eq!(name.parse::<TypeName>().expect(&name).as_str(), name);
+    // Every word of the grammar as a type's name, and every type of the server with its modifiers.
+    let words = "select 'app.' || quote_ident(word) from pg_get_keywords() where word not like '%serial'";
+    let types = "select format_type(t.oid, m) from pg_type t, unnest(array[-1, 4, 655366]) m \
+                 where t.typtype in ('b', 'r', 'm', 'd', 'e') and (m = -1 or t.typmodout <> 0) \
+                   and not (t.typname like '%geo%' and m > 4)";
+    let spans = "select format('%s%s', format_type('interval'::regtype, (mask << 16) | p), '[]') \
+                 from unnest(array[4, 2, 8, 1024, 2048, 4096, 6, 1032, 3080, 7176, 3072, 7168, 6144, 32767]) mask, \
+                   unnest(array[65535, 0, 3]) p where p = 65535 or mask in (4096, 7176, 7168, 6144, 32767)";
+    for sql in [words, types, spans] {
+        db.src("set search_path = ''").await;
+        let rows = db.source().query(sql, &[]).await.expect("names");
+        let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        assert!(names.len() > 20, "{sql}");
+        names.into_iter().for_each(typed);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

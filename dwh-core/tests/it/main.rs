@@ -7,7 +7,6 @@ mod clusters;
 mod connect;
 mod connect_tls;
 mod faults;
-mod layering;
 mod migrations;
 mod safe_bound;
 mod sink;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use dwh_core::config::{Environment, GeometryForm, Mode, OnConflict, TableConfig, TargetConfig, Thresholds};
+use dwh_core::config::{
+    Environment, GeometryForm, IDLE_TIMEOUT, Mode, OnConflict, TableConfig, TargetConfig, Thresholds,
+};
 use dwh_core::operate::MigrateReport;
 use dwh_core::schema::{Column, RelationKind, TableRef, TableSchema, UniqueKey};
 use dwh_core::testing::internals::{dry_run, migrate, print_sql, render};
@@ -20,11 +22,12 @@ pub fn target(url: &str) -> TargetConfig {
         reader_role: "grafana_ro".into(),
         connections: 2,
         lock_timeout: Micros::seconds(1),
+        idle_timeout: IDLE_TIMEOUT,
     }
 }
 
 pub fn column(name: &str, type_name: &str, not_null: bool) -> Column {
-    let (name, type_name) = (name.to_owned(), type_name.to_owned());
+    let (name, type_name) = (name.to_owned(), type_name.parse().expect("a type"));
     Column { name, type_name, not_null, generated: false, identity: false, geometry: false, default: None }
 }
 
@@ -50,6 +53,7 @@ pub fn plan(name: &str, mode: Mode, more: &[Column]) -> Plan {
         key: if mode == Mode::Incremental { vec!["id".into()] } else { Vec::new() },
         on_conflict: OnConflict::Nothing,
         exclude: Vec::new(),
+        on_missing_column: dwh_core::config::OnMissingColumn::Stop,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,
         late_window: Micros::ZERO,

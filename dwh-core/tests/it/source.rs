@@ -1,7 +1,7 @@
 //! The source: the contract, and what only PostgreSQL has.
 
 use async_trait::async_trait;
-use dwh_core::config::{Environment, SourceConfig, TableConfig};
+use dwh_core::config::{Environment, IDLE_TIMEOUT, SourceConfig, TableConfig};
 use dwh_core::schema::{Column, RelationKind, TableRef, TableSchema};
 use dwh_core::source::{MemoryTransaction, ReadRequest, Sweep};
 use dwh_core::testing::{OpenRow, SourceUnderTest, TestDb, events_table, source_contract};
@@ -24,6 +24,7 @@ pub fn pg(db: &TestDb, role: &str, change: impl FnOnce(&mut SourceConfig)) -> Pg
         lock_timeout: Micros::seconds(20),
         drain_timeout: Micros::seconds(20),
         activity_function: None,
+        idle_timeout: IDLE_TIMEOUT,
     };
     change(&mut config);
     PgSource::new("app", &config, &Environment::default()).expect("a source")
@@ -147,7 +148,7 @@ impl OpenRow for OpenMemory {
 async fn memory_keeps_the_contract() {
     let column = |name: &str, type_name: &str, not_null| Column {
         name: name.to_owned(),
-        type_name: type_name.to_owned(),
+        type_name: type_name.parse().expect("a type"),
         not_null,
         generated: false,
         identity: false,
@@ -312,7 +313,7 @@ async fn expressions_queries_and_odd_names_are_described() {
         Some("select v.id, v.km, g.\"x y\" from public.v join \"a \"\"b\".\"select\" g using (id); -- all".to_owned());
     query.query = query.query.map(|q| q.replace("; -- all", " -- all"));
     let (plan, text, _) = read(&source, &query, "-infinity", "infinity", Sweep::Off).await;
-    let told: Vec<String> = plan.delivered().iter().map(|c| c.type_name.clone()).collect();
+    let told: Vec<String> = plan.delivered().iter().map(|c| c.type_name.to_string()).collect();
     assert_eq!(told, ["integer", "numeric(8,3)", "public.geometry(Point,4326)"]);
     assert_eq!((plan.source.kind, rows(&text).len()), (RelationKind::Query, 2));
     query.query = Some("select * from nowhere".to_owned());

@@ -1,6 +1,6 @@
 //! A standby as the source.
 
-use dwh_core::config::{Environment, SourceConfig};
+use dwh_core::config::{Environment, IDLE_TIMEOUT, SourceConfig};
 use dwh_core::source::{BoundRequest, ReadRequest, Sweep};
 use dwh_core::testing::Server;
 use dwh_core::watermark::{BoundRule, Micros, SafeBound, Window};
@@ -66,6 +66,7 @@ fn source(url: &str, primary_url: Option<&str>, late_window: Micros) -> (PgSourc
         lock_timeout: Micros::seconds(10),
         drain_timeout: Micros::seconds(20),
         activity_function: None,
+        idle_timeout: IDLE_TIMEOUT,
     };
     let mut table = events();
     table.late_window = late_window;

@@ -20,6 +20,7 @@ pub async fn a_column_went(night: &mut Night) {
     night.db.tgt("alter table bronze.trips alter column distance_km set not null").await;
     night.db.src("alter table fleet.trips drop column distance_km; insert into fleet.trips values (901, 'd1')").await;
     night.dwh(4, &["run"]);
+    night.edit("on_conflict = \"update\"", "on_conflict = \"update\"\non_missing_column = \"keep\"");
     night.follow_all();
     let kept = "select count(*) from bronze.trips where distance_km is not null";
     assert_eq!(crate::support::number(&night.db, kept).await, 30, "what was loaded stays");

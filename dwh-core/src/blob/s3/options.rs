@@ -84,7 +84,7 @@ fn amazon(region: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Compression;
+    use crate::config::{Compression, IDLE_TIMEOUT};
 
     fn resolve(url: &str, endpoint: Option<&str>, variables: &[(&str, &str)]) -> Result<S3Options> {
         let config = BlobConfig {
@@ -94,6 +94,7 @@ mod tests {
             region: None,
             path_style: endpoint.is_some(),
             profile: None,
+            idle_timeout: IDLE_TIMEOUT,
         };
         S3Options::resolve(&config, &variables.iter().copied().collect())
     }

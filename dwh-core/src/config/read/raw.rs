@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-use crate::config::{Compression, GeometryForm, Mode, OnConflict};
+use crate::config::{Compression, GeometryForm, Mode, OnConflict, OnMissingColumn};
 use crate::watermark::BoundMode;
 
 /// Configuration of dwh. `${NAME}` and `${NAME:-default}` in any text stand for variables of the environment or of
@@ -70,6 +70,10 @@ pub(super) struct RawSource {
     pub drain_timeout: Option<String>,
     /// `schema.function` that shows activity to a role without `pg_read_all_stats`.
     pub activity_function: Option<String>,
+    /// How long the server may be silent while something is asked of it; then it counts as unreachable. A statement
+    /// that it is working on may take longer.
+    #[schemars(extend("default" = "60s"))]
+    pub idle_timeout: Option<String>,
 }
 
 /// The warehouse.
@@ -97,6 +101,10 @@ pub(super) struct RawTarget {
     /// How long a load waits for a bronze table that somebody holds.
     #[schemars(extend("default" = "30s"))]
     pub lock_timeout: Option<String>,
+    /// How long the server may be silent while something is asked of it; then it counts as unreachable. A statement
+    /// that it is working on may take longer.
+    #[schemars(extend("default" = "60s"))]
+    pub idle_timeout: Option<String>,
 }
 
 /// The object store.
@@ -118,6 +126,9 @@ pub(super) struct RawBlob {
     pub path_style: Option<bool>,
     /// Section of the AWS credentials file.
     pub profile: Option<String>,
+    /// How long an S3 server may be silent while something is asked of it; then it counts as unreachable.
+    #[schemars(extend("default" = "60s"))]
+    pub idle_timeout: Option<String>,
 }
 
 /// How long `dwh prune` keeps what; a key that is left out: for ever.
@@ -188,6 +199,9 @@ pub(super) struct RawTable {
     pub on_conflict: Option<OnConflict>,
     /// Columns that are left out.
     pub exclude: Option<Vec<String>>,
+    /// What happens to a column that bronze has and the source has lost.
+    #[schemars(extend("default" = "stop"))]
+    pub on_missing_column: Option<OnMissingColumn>,
     /// How geometry stands in the CSV.
     #[schemars(extend("default" = "ewkt"))]
     pub geometry: Option<GeometryForm>,

@@ -6,7 +6,7 @@ use super::raw::RawTable;
 use super::section::Section;
 use super::value;
 use crate::config::problems::did_you_mean;
-use crate::config::{Mode, OnConflict, SourceConfig, TableConfig, Thresholds};
+use crate::config::{Mode, OnConflict, OnMissingColumn, SourceConfig, TableConfig, Thresholds};
 use crate::schema::TableRef;
 use crate::watermark::Micros;
 
@@ -55,6 +55,7 @@ fn table(section: &Section<'_, RawTable>, thresholds: Thresholds, sources: &Sour
         key: columns(section, "key", raw.key.as_deref()),
         on_conflict: raw.on_conflict.unwrap_or_default(),
         exclude: columns(section, "exclude", raw.exclude.as_deref()),
+        on_missing_column: raw.on_missing_column.unwrap_or_default(),
         geometry: raw.geometry.unwrap_or_default(),
         window: length("window", &raw.window).unwrap_or(DAY),
         late_window: length("late_window", &raw.late_window).unwrap_or(DAY),
@@ -84,6 +85,10 @@ fn agree(section: &Section<'_, RawTable>, table: &TableConfig) {
         }
     } else if section.raw.mode.is_some() && table.on_conflict == OnConflict::Update {
         section.problem("on_conflict", "`update` is only for mode `incremental`");
+    }
+    let keeps = table.on_missing_column == OnMissingColumn::Keep;
+    if keeps && table.mode == Mode::Snapshot && table.key.is_empty() && !section.refused("key") {
+        section.problem("on_missing_column", "`keep` of a snapshot needs `key`, by which old values find their rows");
     }
     for column in table.key.iter().chain(&table.watermark).filter(|column| table.exclude.contains(column)) {
         section.problem("exclude", &format!("leaves out `{column}`, which `key` or `watermark` needs"));

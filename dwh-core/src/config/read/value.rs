@@ -29,6 +29,12 @@ pub(super) fn positive_duration(text: &str) -> Checked<Micros> {
     }
 }
 
+/// How long a server may be silent: never for ever, and long enough for an answer.
+pub(super) fn patience(text: &str) -> Checked<Micros> {
+    let length = duration(text)?;
+    if length < Micros::seconds(1) { Err("must be one second at least".to_owned()) } else { Ok(length) }
+}
+
 /// A time zone by its IANA name.
 pub(super) fn zone(text: &str) -> Checked<TimeZone> {
     TimeZone::get(text).map_err(|_| "is no time zone; write an IANA name such as `Africa/Nairobi` or `UTC`".to_owned())

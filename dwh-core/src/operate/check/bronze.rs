@@ -11,7 +11,8 @@ use crate::catalog;
 use crate::config::{Mode, TableConfig};
 use crate::error::{ErrorKind, Result};
 use crate::plan::{Plan, UPLOADED_AT, missing_extension_hint};
-use crate::schema::{TableSchema, quote_ident};
+use crate::schema::{Delivered, TableSchema, quote_ident};
+use crate::sink::TableState;
 use crate::source::survey::TableFacts;
 
 /// Rights and what acts on rows, of one table.
@@ -48,11 +49,15 @@ const UNIQUES: &str = "select x.relname::text, case when 0 = any (i.indkey::int2
 
 pub(super) async fn check(
     plan: &Plan,
+    state: Option<&TableState>,
     facts: Option<&TableFacts>,
     server: &Server,
     about: &mut About<'_>,
 ) -> Result<()> {
     let bronze = catalog::describe(&server.survey.client, &plan.table.target).await?;
+    let before = state.map_or(Delivered::Nothing, TableState::delivered);
+    let plan = &plan.clone().fitted(bronze.as_ref(), before);
+    columns(plan, about);
     match plan.check_bronze(bronze.as_ref()) {
         Ok(()) => about.ok(Word::Bronze, format!("{} fits", plan.table.target)),
         Err(error) => {
@@ -68,6 +73,34 @@ pub(super) async fn check(
     obstacles(server, &plan.table, &bronze, about).await?;
     uniques(plan, &bronze, server, about).await?;
     constraints(plan, &bronze, server, about).await
+}
+
+/// Columns that one end has and the other has not, of which a run makes no error.
+fn columns(plan: &Plan, about: &mut About<'_>) {
+    let target = plan.table.target.sql();
+    for column in &plan.left_out {
+        let (name, again) = (&plan.table.name, if plan.table.mode == Mode::Incremental { "reseed" } else { "run" });
+        about.warn(
+            Word::Generated,
+            format!("generated column `{}` of the source is not copied: bronze does not have it", column.name),
+            format!(
+                "in the target: alter table {target} add column {} {}; then `dwh {again} {name}`, so that every row gets \
+                 its value; or `exclude` it",
+                quote_ident(&column.name),
+                column.bare_type()
+            ),
+        );
+    }
+    for column in &plan.missing.kept {
+        about.ok(Word::Drift, format!("the source has lost column `{}`, and bronze keeps its values", column.name));
+    }
+    if let Some(message) = plan.missing.warning(&plan.table) {
+        about.warn(
+            Word::Drift,
+            message,
+            "to keep the values that bronze has: `on_missing_column = \"keep\"` of the table, and take them out of `exclude`; to keep none: drop the columns in bronze (this deletes what bronze has in them)",
+        );
+    }
 }
 
 /// Types that `dwh migrate` would not find.

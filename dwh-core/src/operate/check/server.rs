@@ -49,11 +49,12 @@ pub(super) fn place(about: &About<'_>) -> &'static str {
 pub(super) async fn open(
     url: &Secret,
     environment: &Environment,
+    idle_timeout: Micros,
     wanted: usize,
     about: &mut About<'_>,
 ) -> Option<Server> {
     let opened = async {
-        let connector = Connector::new(&about.subject, url, environment)?;
+        let connector = Connector::patient(&about.subject, url, environment, idle_timeout)?;
         let client = connector.connect().await?;
         let sql = "select current_user::text, rolsuper, pg_catalog.current_setting('server_version'), \
                    pg_catalog.current_setting('server_version_num')::integer, \

@@ -42,7 +42,7 @@ pub(super) async fn check(
     let environment = &project.environment;
     // A read has one, and a second one where the table cannot be locked by its name.
     let wanted = project.target.connections.min(tables.len()) + 1;
-    let server = open(&config.url, environment, wanted, about).await?;
+    let server = open(&config.url, environment, config.idle_timeout, wanted, about).await?;
     let looked = read_only(&server, tables, about).await;
     about.unless(Word::ReadOnly, looked);
     let looked = activity(&server, config, about).await;
@@ -178,7 +178,9 @@ async fn standby(
         return Ok(());
     };
     let mut primary_about = About::new(format!("{} primary", about.subject), about.report);
-    let Some(primary) = open(primary_url, environment, 1, &mut primary_about).await else { return Ok(()) };
+    let Some(primary) = open(primary_url, environment, config.idle_timeout, 1, &mut primary_about).await else {
+        return Ok(());
+    };
     if in_recovery(&primary).await? {
         primary_about.fail(Word::Standby, ErrorKind::Config, "`primary_url` leads to a standby", remedy);
     }

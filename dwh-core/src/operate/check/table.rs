@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::plan::Plan;
 use crate::schema::{RelationKind, UniqueKey, quote_ident, quote_literal};
+use crate::sink::TableState;
 use crate::watermark::Micros;
 
 /// More files than this for a first load are a mistake in `window`.
@@ -19,6 +20,7 @@ const MANY_FILES: i64 = 10_000;
 pub(super) async fn check(
     pipeline: &Pipeline,
     table: &TableConfig,
+    state: Option<&TableState>,
     server: &Server,
     target: Option<&Server>,
     about: &mut About<'_>,
@@ -49,7 +51,7 @@ pub(super) async fn check(
     source_key(&plan, about);
     window(&plan, history, about);
     if let Some(target) = target {
-        bronze::check(&plan, facts.as_ref(), target, about).await?;
+        bronze::check(&plan, state, facts.as_ref(), target, about).await?;
         lease::check(pipeline, target, table, about).await?;
     }
     size(&plan, history, server).await

@@ -16,7 +16,7 @@ pub(super) async fn check(config: &Config, about: &mut About<'_>) -> Option<Serv
     let target = &config.target;
     // A table has two while it works.
     let wanted = 2 * target.connections.min(config.tables.len());
-    let server = open(&target.url, &config.environment, wanted, about).await?;
+    let server = open(&target.url, &config.environment, target.idle_timeout, wanted, about).await?;
     let looked = writable(&server, about).await;
     about.unless(Word::Writable, looked);
     let looked = login(&server, target, about).await;

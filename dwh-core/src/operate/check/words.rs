@@ -55,6 +55,7 @@ words! {
     Type "type"
     Bronze "bronze"
     Drift "drift"
+    Generated "generated"
     Key "key"
     OtherUnique "other_unique"
     Constraint "constraint"

@@ -43,7 +43,7 @@ fn table(columns: &str) -> TableFacts {
 fn column(name: &str, type_name: &str, not_null: bool, default: Option<&str>) -> Column {
     Column {
         name: name.into(),
-        type_name: type_name.into(),
+        type_name: type_name.parse().expect("a type"),
         not_null,
         generated: false,
         identity: false,

@@ -102,24 +102,12 @@ impl<'a> Look<'a> {
         let mut taken = Vec::new();
         for (table, name) in tables.iter().zip(names::names(&tables)) {
             let facts = self.survey.facts(table).await?;
-            match self.take(name, &facts).await? {
-                Some(table) => taken.push(table),
-                None => left_out.push(LeftOut {
-                    relation: table.to_string(),
-                    reason: "every column is generated".to_owned(),
-                    remedy: None,
-                }),
-            }
+            taken.push(self.take(name, &facts).await?);
         }
         Ok((taken, left_out))
     }
 
-    async fn take(&self, name: String, facts: &TableFacts) -> Result<Option<Taken>> {
-        let generated: Vec<&str> =
-            facts.schema.columns.iter().filter(|column| column.generated).map(|column| column.name.as_str()).collect();
-        if generated.len() == facts.schema.columns.len() {
-            return Ok(None);
-        }
+    async fn take(&self, name: String, facts: &TableFacts) -> Result<Taken> {
         let known_types = self.known_types(&facts.types).await?;
         let (of_extensions, own): (Vec<ForeignType>, Vec<ForeignType>) =
             facts.types.iter().cloned().partition(|found| found.extension.is_some());
@@ -144,12 +132,8 @@ impl<'a> Look<'a> {
                 format!("the target has no type `{name}`, and `dwh migrate` needs it: {}", missing_extension_hint(name))
             }));
         }
-        let mut remarks = Vec::new();
-        if !generated.is_empty() {
-            remarks.push(format!("generated, so left out: {}", generated.join(", ")));
-        }
         let extensions = of_extensions.into_iter().filter_map(|found| found.extension).collect();
-        Ok(Some(Taken { name, table: facts.schema.table.clone(), choice, remarks, casts, extensions }))
+        Ok(Taken { name, table: facts.schema.table.clone(), choice, casts, extensions })
     }
 
     /// Which of the types the target has; `None` if it did not answer.

@@ -54,7 +54,6 @@ pub(super) fn table(taken: &Taken) -> String {
     let choice = &taken.choice;
     let mut text = String::from("\n[[table]]\n");
     choice.reasons.iter().for_each(|reason| text.push_str(&comment("", reason)));
-    taken.remarks.iter().for_each(|remark| text.push_str(&comment("", remark)));
     choice.doubts.iter().for_each(|doubt| text.push_str(&comment("doubtful: ", doubt)));
     text.push_str(&format!("name = {}\n", quoted(&taken.name)));
     text.push_str(&format!("relation = {}\n", quoted(&relation(&taken.table))));

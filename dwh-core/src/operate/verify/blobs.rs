@@ -84,7 +84,7 @@ impl Pipeline {
     /// Whether the CSV is the one that this run wrote, by its name.
     fn is_file_of(&self, table: &TableConfig, run: &RunRecord, key: &BlobKey) -> bool {
         [Compression::None, Compression::Gzip, Compression::Zstd].iter().any(|how| {
-            let name = self.layout.csv(&table.name, run.run_id, run.run_started_at, how.suffix());
+            let name = self.layout.csv(&table.name, run.run_id, run.run_started_at, *how);
             name.file_name() == key.file_name()
         })
     }

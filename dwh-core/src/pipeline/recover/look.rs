@@ -106,7 +106,7 @@ impl Pipeline {
 
     /// The names that the CSV of a run may have: the compression may have been another one then.
     pub(super) fn names_of(&self, table: &TableConfig, record: &RunRecord) -> [BlobKey; 3] {
-        let name = |how: Compression| self.layout.csv(&table.name, record.run_id, record.run_started_at, how.suffix());
+        let name = |how: Compression| self.layout.csv(&table.name, record.run_id, record.run_started_at, how);
         [Compression::None, Compression::Gzip, Compression::Zstd].map(name)
     }
 

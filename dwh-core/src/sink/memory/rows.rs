@@ -90,7 +90,7 @@ pub(super) fn merge(
             if staged.is_empty() && !rows.is_empty() && !load.allow_empty {
                 return Err(data(load, "a snapshot of no rows would replace rows".into()));
             }
-            *rows = staged.to_vec();
+            *rows = with_kept(load, columns, rows, staged)?;
             counts.inserted = counts.staged;
         }
         Mode::Scd => {
@@ -108,6 +108,29 @@ pub(super) fn merge(
         Mode::Incremental => counts = keyed(load, columns, rows, staged)?,
     }
     Ok(counts)
+}
+
+/// The new rows of a snapshot, with the old values of the columns that bronze keeps.
+fn with_kept(load: &LoadPlan, columns: &[Column], old: &[MemoryRow], new: &[MemoryRow]) -> Result<Vec<MemoryRow>> {
+    if !load.carries_over() {
+        return Ok(new.to_vec());
+    }
+    let key: Vec<usize> = load.key.iter().map(|name| place(load, columns, name)).collect::<Result<_>>()?;
+    let kept: Vec<usize> =
+        load.missing.kept.iter().map(|column| place(load, columns, &column.name)).collect::<Result<_>>()?;
+    let of = |row: &MemoryRow| -> MemoryRow { key.iter().map(|at| row[*at].clone()).collect() };
+    let by_key: BTreeMap<MemoryRow, &MemoryRow> = old.iter().map(|row| (of(row), row)).collect();
+    if by_key.len() < old.len() {
+        return Err(data(load, "bronze has keys more than once, so the values that it keeps belong to no row".into()));
+    }
+    let filled = new.iter().map(|row| {
+        let mut row = row.clone();
+        if let Some(old) = by_key.get(&of(&row)) {
+            kept.iter().for_each(|at| row[*at].clone_from(&old[*at]));
+        }
+        row
+    });
+    Ok(filled.collect())
 }
 
 /// Whether both hold the same rows, in whatever order.

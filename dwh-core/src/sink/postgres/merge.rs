@@ -137,9 +137,31 @@ impl Merge<'_> {
                 ));
             }
         }
+        if self.load.carries_over() {
+            self.set_values_aside().await?;
+        }
         self.execute(&self.load.truncate()).await?;
         let inserted = self.execute(&self.load.merge()).await?;
         self.balanced(self.account(inserted))
+    }
+
+    /// What bronze has in columns that the source lost, by key.
+    async fn set_values_aside(&self) -> Result<()> {
+        self.execute(&self.load.set_values_aside()).await?;
+        match self.counts(&self.load.count_kept_twice()).await?[..] {
+            [0, ..] => Ok(()),
+            _ => Err(Error::new(
+                ErrorKind::Data,
+                format!(
+                    "table `{}`: {} has keys more than once, so the values that it keeps belong to no row",
+                    self.load.table, self.load.target
+                ),
+            )
+            .with_hint(format!(
+                "nothing was changed: ({}) must tell the rows apart, so correct `key`",
+                self.load.key.join(", ")
+            ))),
+        }
     }
 
     /// Appended, unless this very copy is there already.

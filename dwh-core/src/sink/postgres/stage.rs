@@ -38,17 +38,17 @@ impl PgStaged {
             .map_err(|error| Error::new(ErrorKind::Internal, "target: the sink is closed").with_source(error))?;
         let tx = sink.begin().await?;
         tx.client()?.batch_execute(&load.create_stage()).await.map_err(|error| merge::named(load, error))?;
-        let rows = copy(&tx, load, csv).await?;
+        let rows = copy(sink, &tx, load, csv).await?;
         Ok(Self { sink: sink.clone(), load: load.clone(), tx, rows, _one_of_the_loads: permit })
     }
 }
 
 /// Sends the CSV and returns the server's count of rows. An error leaves the transaction to be rolled back.
-async fn copy(tx: &Tx, load: &LoadPlan, mut csv: ByteStream) -> Result<u64> {
-    let failed = |error| merge::named(load, error);
+async fn copy(sink: &PgSink, tx: &Tx, load: &LoadPlan, mut csv: ByteStream) -> Result<u64> {
+    let failed = |error| sink.connector.explain(merge::named(load, error));
     let wrong_header = |error: Error| error.context(format!("table `{}`", load.table));
     let mut gate = HeaderGate::new(load.columns.iter().map(|column| column.name.as_str()));
-    let mut sink = Box::pin(tx.client()?.copy_in::<_, Bytes>(&load.copy_in()).await.map_err(failed)?);
+    let mut rows = Box::pin(tx.client()?.copy_in::<_, Bytes>(&load.copy_in()).await.map_err(failed)?);
     let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
     while let Some(piece) = csv.next().await {
         // On the way out of here the COPY is called off.
@@ -57,7 +57,7 @@ async fn copy(tx: &Tx, load: &LoadPlan, mut csv: ByteStream) -> Result<u64> {
         chunk.extend_from_slice(&piece);
         if chunk.len() >= CHUNK_BYTES {
             let full = std::mem::replace(&mut chunk, BytesMut::with_capacity(CHUNK_BYTES)).freeze();
-            if sink.feed(full).await.is_err() {
+            if rows.feed(full).await.is_err() {
                 // The server has said why; it is told at the end.
                 chunk.clear();
                 break;
@@ -67,9 +67,9 @@ async fn copy(tx: &Tx, load: &LoadPlan, mut csv: ByteStream) -> Result<u64> {
     gate.finish().map_err(wrong_header)?;
     if !chunk.is_empty() {
         // As above.
-        drop(sink.feed(chunk.freeze()).await);
+        drop(rows.feed(chunk.freeze()).await);
     }
-    sink.as_mut().finish().await.map_err(failed)
+    rows.as_mut().finish().await.map_err(failed)
 }
 
 #[async_trait]

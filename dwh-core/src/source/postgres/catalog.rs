@@ -6,6 +6,7 @@ use tokio_postgres::types::Type;
 
 use super::read::not_locked;
 use super::rights;
+use crate::catalog::type_name;
 use crate::config::TableConfig;
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
@@ -99,15 +100,17 @@ async fn prepared_columns(client: &Client, table: &TableConfig, list: &str, what
     let rows =
         client.query_typed(&sql, &[(&types, Type::OID_ARRAY), (&modifiers, Type::INT4_ARRAY)]).await.map_err(sort)?;
     let named = statement.columns().iter().zip(&rows);
-    Ok(named
-        .map(|(column, row)| Column {
-            name: column.name().to_owned(),
-            type_name: row.get("type_name"),
-            not_null: false,
-            generated: false,
-            identity: false,
-            geometry: row.get("geometry"),
-            default: None,
+    named
+        .map(|(column, row)| {
+            Ok(Column {
+                name: column.name().to_owned(),
+                type_name: type_name(column.name(), row.get("type_name"))?,
+                not_null: false,
+                generated: false,
+                identity: false,
+                geometry: row.get("geometry"),
+                default: None,
+            })
         })
-        .collect())
+        .collect()
 }

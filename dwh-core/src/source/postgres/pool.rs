@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_postgres::Client;
 
 use crate::connect::Connector;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Idle connections that are kept at most.
 const IDLE: usize = 8;
@@ -44,6 +44,11 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    /// The server's silence in place of a connection that broke, where it was that.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        self.pool.connector.explain(error)
+    }
+
     /// Keeps the connection for later; only when no transaction is open and no answer is outstanding.
     pub(super) fn give_back(mut self) {
         let Some(client) = self.client.take() else { return };

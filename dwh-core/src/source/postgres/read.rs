@@ -195,7 +195,7 @@ impl Reading for PgReading {
                     if piece.capacity() == 0 {
                         piece.reserve(2 * PIECE_BYTES);
                     }
-                    piece.extend_from_slice(&row.map_err(sort)?);
+                    piece.extend_from_slice(&row.map_err(|error| self.client.explain(sort(error)))?);
                 }
                 None => self.sent_all = true,
             }

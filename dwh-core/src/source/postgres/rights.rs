@@ -55,8 +55,7 @@ pub(super) async fn check(client: &Client, table: &TableConfig, schema: &TableSc
 /// Whether the column's own value is read.
 fn is_read(table: &TableConfig, column: &Column) -> bool {
     let watermark = table.mode == Mode::Incremental && table.watermark.as_ref() == Some(&column.name);
-    let delivered =
-        !column.generated && !table.exclude.contains(&column.name) && !table.select.contains_key(&column.name);
+    let delivered = !table.exclude.contains(&column.name) && !table.select.contains_key(&column.name);
     watermark || delivered
 }
 

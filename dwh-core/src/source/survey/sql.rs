@@ -68,7 +68,7 @@ pub(super) const TYPES: &str = "select a.attname::text as column, e.typname::tex
      cross join lateral (select inner_type.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace and not exists ( \
          select from pg_catalog.pg_depend i where i.classid = 'pg_catalog.pg_type'::pg_catalog.regclass \
          and i.objid = inner_type.oid and i.deptype = 'e') as made) own \
-     where n.nspname = $1 and c.relname = $2 and a.attgenerated = '' \
+     where n.nspname = $1 and c.relname = $2 \
      and e.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace order by a.attnum";
 
 pub(super) const KNOWN_TYPES: &str =

@@ -22,7 +22,8 @@ fn layout() -> Layout {
 fn manifest() -> Manifest {
     let document = serde_json::json!({
         "format": 1, "project": "fleet", "table": "trips", "run_id": 7, "run_started_at": "2026-04-24T11:00:00Z",
-        "mode": "incremental", "target": { "schema": "bronze", "name": "trips" }, "csv": FROM, "columns": [],
+        "mode": "incremental", "target": { "schema": "bronze", "name": "trips" }, "csv": FROM,
+        "columns": [{ "name": "id", "type": "integer", "not_null": true }],
         "key": ["id"], "on_conflict": "nothing", "watermark_column": null, "query": "select 1", "window": null,
         "sweep": { "sweep": "off" }, "late_rows": 0, "bound": null, "previous_run_id": null, "snapshot": null, "rows": 2,
         "bytes": CSV.len(), "sha256": SHA256, "stored": null, "engine_version": "0.1.0"

@@ -1,0 +1,85 @@
+//! What an archive of CSV files must hold so that its table can be made anew.
+
+use std::collections::BTreeSet;
+
+use super::cover::covers;
+use super::{Link, NamedCsv, Reads, Span};
+use crate::run::{RunId, RunKind};
+
+/// A CSV that a later one names and that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// It.
+    pub csv: NamedCsv,
+    /// The run whose manifest names it.
+    pub named_by: RunId,
+    /// Whether everything that is there is newer: retention takes the oldest first.
+    pub oldest: bool,
+}
+
+/// The CSV files that others name and that are not among `links`, unless newer ones read all of their window again.
+///
+/// Of snapshots only the newest one counts, so none that others name is missed.
+#[must_use]
+pub fn lost(links: &[Link]) -> Vec<Lost> {
+    let first = links.iter().filter(|link| link.csv).map(Link::run_id).min();
+    let mut told = BTreeSet::new();
+    let mut found = Vec::new();
+    for link in links.iter().filter(|link| link.reads != Reads::Whole) {
+        let Some(csv) = link.before.as_ref().and_then(|before| before.csv.as_ref()) else { continue };
+        let there = links.iter().any(|other| other.run.differs(&csv.run).is_none());
+        if there || is_read_again(csv, links) || !told.insert(csv.run.run_id) {
+            continue;
+        }
+        let oldest = first.is_none_or(|first| csv.run.run_id < first);
+        found.push(Lost { csv: csv.clone(), named_by: link.run_id(), oldest });
+    }
+    found.sort_unstable_by_key(|lost| lost.csv.run.run_id);
+    found
+}
+
+fn is_read_again(csv: &NamedCsv, links: &[Link]) -> bool {
+    let newer = links.iter().filter(|link| link.run_id() > csv.run.run_id);
+    let spans: Vec<Span> = newer.filter_map(Link::span).collect();
+    csv.span.is_some_and(|span| covers(spans, span))
+}
+
+/// The loaded runs of the log that wrote a CSV which is not among the runs `there`.
+///
+/// Retention takes the oldest first and never the newest: with `pruned` those older than all that are there are not
+/// missed, unless one of them is the newest of the log.
+#[must_use]
+pub fn missing(log: &[Link], there: &BTreeSet<RunId>, pruned: impl Fn(&Link) -> bool) -> Vec<RunId> {
+    let wrote = |link: &&Link| link.csv && link.kind != RunKind::Replay;
+    let newest = log.iter().filter(wrote).map(Link::run_id).max();
+    let oldest = there.first().copied();
+    let gone = log.iter().filter(wrote).filter(|link| !there.contains(&link.run_id()));
+    let missed = gone.filter(|link| {
+        let in_between = oldest.is_some_and(|oldest| link.run_id() > oldest);
+        Some(link.run_id()) == newest || in_between || !pruned(link)
+    });
+    let mut found: Vec<RunId> = missed.map(Link::run_id).collect();
+    found.sort_unstable();
+    found
+}
+
+/// The run from which on every CSV is needed: the newest one, or an older one if those after it are of backfills, which
+/// carry no watermark.
+#[must_use]
+pub fn needed_from(archive: impl IntoIterator<Item = (RunId, RunKind)>) -> Option<RunId> {
+    let all: Vec<(RunId, RunKind)> = archive.into_iter().collect();
+    let ordinary = all.iter().filter(|(_, kind)| kind.moves_watermark()).map(|(run_id, _)| *run_id).max();
+    ordinary.or_else(|| all.iter().map(|(run_id, _)| *run_id).max())
+}
+
+/// Whether a CSV can be loaded into a table that is read as `today` says. A part of a table must never be taken for the
+/// whole, nor a dated copy for one without a date.
+#[must_use]
+pub const fn serves(today: Reads, csv: Reads) -> bool {
+    match today {
+        Reads::Window(_) => matches!(csv, Reads::Window(_) | Reads::Whole | Reads::Unknown),
+        Reads::Whole => matches!(csv, Reads::Whole),
+        Reads::Copy => matches!(csv, Reads::Copy),
+        Reads::Unknown => false,
+    }
+}

@@ -1,0 +1,105 @@
+//! Whether a CSV continues what was loaded, and where the watermark stands afterwards.
+
+use super::{Link, Reads};
+use crate::run::RunId;
+use crate::watermark::Timestamp;
+
+/// Where a table stands: what of its watermark row the chain needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// L; `-infinity`: nothing was loaded yet.
+    pub watermark: Timestamp,
+    /// The run that put it there.
+    pub last: Option<RunId>,
+    /// The newest run whose rows are in bronze, of whatever kind but a replay.
+    pub newest: Option<RunId>,
+}
+
+/// What the load of a CSV means for its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It moves the watermark.
+    Continues {
+        /// Whether bronze may hold rows of a newer snapshot, which stay.
+        older: bool,
+        /// Where the watermark stands afterwards.
+        watermark: Timestamp,
+    },
+    /// Its rows are added, and the watermark stays.
+    Beside {
+        /// As above.
+        older: bool,
+    },
+    /// Bronze holds a newer snapshot of the whole table: none of its rows is wanted.
+    Superseded,
+}
+
+impl Place {
+    /// Whether bronze may hold rows of a newer snapshot.
+    #[must_use]
+    pub const fn older(self) -> bool {
+        matches!(self, Self::Superseded | Self::Continues { older: true, .. } | Self::Beside { older: true })
+    }
+
+    /// Whether it moves the watermark.
+    #[must_use]
+    pub const fn moves(self) -> bool {
+        matches!(self, Self::Continues { .. })
+    }
+}
+
+impl Standing {
+    /// What loading this CSV now means.
+    ///
+    /// Everything at or below the watermark is in bronze. A CSV holds everything above its own lower end, as its
+    /// snapshot saw it. So it continues the chain if its window begins at or below the watermark and ends at or above
+    /// it, and no newer ordinary run was loaded.
+    #[must_use]
+    pub fn place(&self, link: &Link) -> Place {
+        match (self.judge(link), link.reads) {
+            // What lies between is not in bronze yet.
+            (Place::Continues { older, .. }, Reads::Window(window)) if window.low > self.watermark => {
+                Place::Beside { older }
+            }
+            (place, _) => place,
+        }
+    }
+
+    /// What loading it means in a rebuild, where what lies between it and the watermark is known to be gone.
+    #[must_use]
+    pub fn place_across_gap(&self, link: &Link) -> Place {
+        self.judge(link)
+    }
+
+    fn judge(&self, link: &Link) -> Place {
+        let run_id = link.run_id();
+        let older = self.newest.max(self.last).is_some_and(|newest| newest > run_id);
+        let overtaken = self.last.is_some_and(|last| last > run_id);
+        if !link.kind.moves_watermark() {
+            return Place::Beside { older };
+        }
+        let watermark = match link.reads {
+            Reads::Whole if older || overtaken => return Place::Superseded,
+            // Only for people: it says when the copy was made, and a clock may have been set back since.
+            Reads::Whole | Reads::Copy => self.watermark.max(link.run.run_started_at),
+            Reads::Window(window) if window.watermark.is_finite() => window.watermark,
+            // Nothing is proven yet.
+            Reads::Window(_) => self.watermark,
+            Reads::Unknown => return Place::Beside { older },
+        };
+        if overtaken || watermark < self.watermark {
+            return Place::Beside { older };
+        }
+        Place::Continues { older, watermark }
+    }
+
+    /// Where the table stands once this CSV is loaded.
+    #[must_use]
+    pub fn after(&self, link: &Link, place: Place) -> Self {
+        let newest = if place.older() { self.newest } else { self.newest.max(Some(link.run_id())) };
+        match place {
+            Place::Continues { watermark, .. } => Self { watermark, last: Some(link.run_id()), newest },
+            Place::Beside { .. } | Place::Superseded => Self { newest, ..*self },
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Columns that bronze has and the source lost: what a load does about them, and how a plan is fitted to the bronze table
+//! that is there.
+
+use serde::Serialize;
+
+use crate::config::{Mode, OnMissingColumn, TableConfig};
+use crate::plan::{LoadPlan, Plan};
+use crate::schema::{Column, Delivered, TableSchema, lost, quote_ident};
+
+/// Columns of bronze that a load does not bring, although earlier ones did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// The load is refused because of these.
+    pub refused: Vec<Column>,
+    /// These keep the values that bronze has.
+    pub kept: Vec<Column>,
+    /// These lose their values, or get none any more, and the configuration says so.
+    pub emptied: Vec<Column>,
+}
+
+impl Missing {
+    /// What the configuration says about the columns that `delivered` lacks, `before` being what loads brought so far.
+    pub(crate) fn of(table: &TableConfig, delivered: &[Column], bronze: &TableSchema, before: Delivered<'_>) -> Self {
+        let mut found = Self::default();
+        for column in lost(delivered, &bronze.columns, before) {
+            // Left out on request. A snapshot replaces all rows, and their old values go with them.
+            if table.exclude.contains(&column.name) {
+                if table.mode == Mode::Snapshot {
+                    found.emptied.push(column);
+                }
+                continue;
+            }
+            match table.on_missing_column {
+                OnMissingColumn::Stop => found.refused.push(column),
+                OnMissingColumn::Keep => found.kept.push(column),
+                OnMissingColumn::Null => found.emptied.push(column),
+            }
+        }
+        found
+    }
+
+    /// What a person should know before the rows are loaded; `None` if no value is lost.
+    pub(crate) fn warning(&self, table: &TableConfig) -> Option<String> {
+        if self.emptied.is_empty() {
+            return None;
+        }
+        let names: Vec<String> = self.emptied.iter().map(|column| format!("`{}`", column.name)).collect();
+        let (which, rows) = match table.mode {
+            Mode::Snapshot => ("lose their values", "every row"),
+            Mode::Incremental | Mode::Scd => ("get no values any more", "each new row"),
+        };
+        let names = names.join(", ");
+        Some(format!("columns of bronze that the source does not deliver {which}: {names} is NULL in {rows}"))
+    }
+}
+
+impl Plan {
+    /// The plan as it can be carried out on this bronze table, `before` being what loads brought into it so far.
+    ///
+    /// A generated column of the source that bronze does not have and never got is left out: releases before 0.2 did not
+    /// copy such columns. One that bronze computes itself is left out too. What the source has lost is noted.
+    #[must_use]
+    pub fn fitted(mut self, bronze: Option<&TableSchema>, before: Delivered<'_>) -> Self {
+        let Some(bronze) = bronze else { return self };
+        let never = |name: &String| !matches!(before, Delivered::Columns(names) if names.contains(name));
+        let (mut columns, mut left_out) = (Vec::new(), Vec::new());
+        for own in self.columns {
+            let generated = self.source.column(&own.column.name).is_some_and(|column| column.generated);
+            match bronze.column(&own.column.name) {
+                None if generated && never(&own.column.name) => left_out.push(own.column),
+                Some(there) if generated && there.generated => {}
+                _ => columns.push(own),
+            }
+        }
+        (self.columns, self.left_out) = (columns, left_out);
+        self.missing = Missing::of(&self.table, &self.delivered(), bronze, before);
+        self
+    }
+}
+
+impl LoadPlan {
+    /// Whether old values of a snapshot are put beside its new rows.
+    #[must_use]
+    pub fn carries_over(&self) -> bool {
+        self.mode == Mode::Snapshot && !self.missing.kept.is_empty()
+    }
+
+    /// Sets the old values aside, by key, before bronze is emptied.
+    #[must_use]
+    pub fn set_values_aside(&self) -> String {
+        let kept = self.kept_names("");
+        format!(
+            "create temporary table dwh_kept on commit drop as select {}, {kept} from {}",
+            self.key_names(""),
+            self.target.sql()
+        )
+    }
+
+    /// Counts the keys that bronze holds more than once: their old values belong to no row.
+    #[must_use]
+    pub fn count_kept_twice(&self) -> String {
+        let key = self.key_names("");
+        format!("select count(*) from (select from pg_temp.dwh_kept group by {key} having count(*) > 1) d")
+    }
+
+    /// The new rows of a snapshot, with the old values of their keys.
+    pub(super) fn insert_with_kept(&self, stage: &str) -> String {
+        let on: Vec<String> = self.key.iter().map(|name| self.key_equals(name)).collect();
+        format!(
+            "insert into {} as t ({}, {}) overriding system value select {}, {} from {stage} s \
+             left join pg_temp.dwh_kept b on {}",
+            self.target.sql(),
+            self.names(""),
+            self.kept_names(""),
+            self.names("s."),
+            self.kept_names("b."),
+            on.join(" and ")
+        )
+    }
+
+    fn kept_names(&self, prefix: &str) -> String {
+        let names: Vec<String> =
+            self.missing.kept.iter().map(|column| format!("{prefix}{}", quote_ident(&column.name))).collect();
+        names.join(", ")
+    }
+}

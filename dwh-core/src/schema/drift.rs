@@ -1,0 +1,259 @@
+//! The difference between the columns that a load brings and those that bronze has. Pure.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use super::{Column, TableRef, quote_ident};
+
+/// One difference between the columns that an extract delivers and those that bronze has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "drift", rename_all = "snake_case")]
+pub enum Drift {
+    /// The source has it, bronze has not.
+    MissingInBronze {
+        /// The column.
+        column: String,
+        /// Its type at the source.
+        source_type: String,
+    },
+    /// Bronze has it, the source has not.
+    MissingInSource {
+        /// The column.
+        column: String,
+        /// Whether bronze refuses NULL there and has no default, so that no row could be loaded.
+        required: bool,
+    },
+    /// Both have it with different types.
+    Type {
+        /// The column.
+        column: String,
+        /// Its type at the source.
+        source_type: String,
+        /// Its type in bronze.
+        bronze_type: String,
+    },
+    /// The source allows NULL, bronze refuses it.
+    Nullability {
+        /// The column.
+        column: String,
+    },
+    /// Bronze computes it, so that the source's value cannot be written.
+    Computed {
+        /// The column.
+        column: String,
+    },
+}
+
+impl Drift {
+    /// The column that differs.
+    #[must_use]
+    pub fn column(&self) -> &str {
+        match self {
+            Self::MissingInBronze { column, .. }
+            | Self::MissingInSource { column, .. }
+            | Self::Type { column, .. }
+            | Self::Nullability { column }
+            | Self::Computed { column } => column,
+        }
+    }
+
+    /// The statement that brings bronze in line and loses nothing; `None` for a column that the source has lost, which
+    /// only a person can decide about.
+    #[must_use]
+    pub fn remedy(&self, bronze: &TableRef) -> Option<String> {
+        let alter = format!("alter table {}", bronze.sql());
+        let column = quote_ident(self.column());
+        match self {
+            Self::MissingInBronze { source_type, .. } => Some(format!("{alter} add column {column} {source_type};")),
+            Self::MissingInSource { .. } => None,
+            Self::Type { source_type, .. } => Some(format!("{alter} alter column {column} type {source_type};")),
+            Self::Nullability { .. } => Some(format!("{alter} alter column {column} drop not null;")),
+            Self::Computed { .. } => Some(format!("{alter} alter column {column} drop expression;")),
+        }
+    }
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingInBronze { column, source_type } => {
+                write!(f, "column `{column}` ({source_type}) exists in the source but not in bronze")
+            }
+            Self::MissingInSource { column, .. } => {
+                write!(f, "column `{column}` exists in bronze but not in the source")
+            }
+            Self::Type { column, source_type, bronze_type } => {
+                write!(f, "column `{column}` is {source_type} in the source but {bronze_type} in bronze")
+            }
+            Self::Nullability { column } => {
+                write!(f, "column `{column}` may be NULL in the source but not in bronze")
+            }
+            Self::Computed { column } => {
+                write!(f, "column `{column}` is computed in bronze, so the source's value cannot be written")
+            }
+        }
+    }
+}
+
+/// What to do about the differences: every line works as it stands, and none of them deletes a value but the one that
+/// says so.
+#[must_use]
+pub fn remedies(found: &[Drift], bronze: &TableRef) -> String {
+    let mut lines = Vec::new();
+    let sql: Vec<String> = found.iter().filter_map(|drift| drift.remedy(bronze)).collect();
+    if !sql.is_empty() {
+        lines.push(format!("in the target: {}", sql.join(" ")));
+        lines.push("or map the column in `[table.select]`, or `exclude` it".to_owned());
+    }
+    for drift in found {
+        if let Drift::MissingInSource { column, required } = drift {
+            lines.push(about_lost(column, *required, bronze));
+        }
+    }
+    lines.join("\n")
+}
+
+fn about_lost(column: &str, required: bool, bronze: &TableRef) -> String {
+    let (table, name) = (bronze.sql(), quote_ident(column));
+    let first = if required {
+        format!(", then in the target: alter table {table} alter column {name} drop not null;")
+    } else {
+        String::new()
+    };
+    format!(
+        "`{column}`: say `on_missing_column = \"keep\"` of the table{first} (bronze keeps its values, in a snapshot by \
+         `key`; new rows have none), or `\"null\"` (a snapshot then loses its values); or in the target: alter table \
+         {table} drop column {name}; (this deletes what bronze has in it)"
+    )
+}
+
+/// What loads have brought into a bronze table so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered<'a> {
+    /// Nothing: the table was never loaded.
+    Nothing,
+    /// It was loaded, and nobody wrote down which columns it got.
+    Unknown,
+    /// These columns.
+    Columns(&'a [String]),
+}
+
+impl Delivered<'_> {
+    /// Whether loads may have filled this column of bronze.
+    ///
+    /// Where it is not known: one that could only have come from the source, or from a person who added it without a
+    /// default.
+    fn filled(self, column: &Column) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Unknown => column.default.is_none() && !column.generated && !column.identity,
+            Self::Columns(names) => names.contains(&column.name),
+        }
+    }
+}
+
+/// The columns of bronze that loads filled before, and that are not among the delivered ones any more.
+#[must_use]
+pub fn lost(delivered: &[Column], bronze: &[Column], before: Delivered<'_>) -> Vec<Column> {
+    let brought = |column: &Column| delivered.iter().any(|other| other.name == column.name);
+    bronze.iter().filter(|column| !brought(column) && before.filled(column)).cloned().collect()
+}
+
+/// The differences between what an extract delivers and what bronze has, in the order of the columns.
+///
+/// Types are compared without their schema. A bronze column that the source lacks counts only when bronze requires a
+/// value there; whether another one was [`lost`] depends on what was loaded before.
+#[must_use]
+pub fn drift(delivered: &[Column], bronze: &[Column]) -> Vec<Drift> {
+    let mut found = Vec::new();
+    for column in delivered {
+        let name = || column.name.clone();
+        match bronze.iter().find(|other| other.name == column.name) {
+            None => found.push(Drift::MissingInBronze { column: name(), source_type: column.type_name.to_string() }),
+            Some(other) if other.generated && !column.generated => found.push(Drift::Computed { column: name() }),
+            Some(other) if other.bare_type() != column.bare_type() => found.push(Drift::Type {
+                column: name(),
+                source_type: column.type_name.to_string(),
+                bronze_type: other.type_name.to_string(),
+            }),
+            Some(other) if other.not_null && !column.not_null => found.push(Drift::Nullability { column: name() }),
+            Some(_) => {}
+        }
+    }
+    for column in bronze.iter().filter(|column| column.is_required()) {
+        if !delivered.iter().any(|other| other.name == column.name) {
+            found.push(Drift::MissingInSource { column: column.name.clone(), required: true });
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str) -> Column {
+        Column {
+            name: name.to_owned(),
+            type_name: "text".parse().expect("a type"),
+            not_null: false,
+            generated: false,
+            identity: false,
+            geometry: false,
+            default: None,
+        }
+    }
+
+    fn names(columns: &[Column]) -> Vec<&str> {
+        columns.iter().map(|column| column.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_column_is_lost_when_loads_filled_it_and_it_does_not_come_any_more() {
+        let bronze = [
+            column("id"),
+            column("gone"),
+            Column { not_null: true, ..column("must") },
+            Column { default: Some("'x'".to_owned()), ..column("by_hand") },
+            Column { generated: true, ..column("twice") },
+            Column { identity: true, ..column("row_no") },
+        ];
+        let filled = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let now = [column("id")];
+        assert!(lost(&now, &bronze, Delivered::Nothing).is_empty(), "the first load loses nothing");
+        assert_eq!(names(&lost(&now, &bronze, Delivered::Unknown)), ["gone", "must"]);
+        let before = filled(&["id", "gone"]);
+        assert_eq!(names(&lost(&now, &bronze, Delivered::Columns(&before))), ["gone"]);
+        let before = filled(&["id"]);
+        assert!(lost(&now, &bronze, Delivered::Columns(&before)).is_empty(), "a person added the others");
+        let before = filled(&["id", "by_hand", "elsewhere"]);
+        assert_eq!(names(&lost(&now, &bronze, Delivered::Columns(&before))), ["by_hand"], "a default came later");
+        assert!(lost(&bronze, &bronze, Delivered::Unknown).is_empty());
+    }
+
+    #[test]
+    fn a_computed_column_of_bronze_gets_no_value_of_the_source() {
+        let computed = Column { generated: true, ..column("n") };
+        assert_eq!(drift(&[column("n")], &[computed]), [Drift::Computed { column: "n".to_owned() }]);
+    }
+
+    #[test]
+    fn no_remedy_deletes_without_saying_so() {
+        let found = [
+            Drift::MissingInSource { column: "gone".to_owned(), required: false },
+            Drift::MissingInSource { column: "must".to_owned(), required: true },
+        ];
+        let told = remedies(&found, &TableRef::new("bronze", "t"));
+        for line in told.lines() {
+            let (before, drop) = line.split_once("drop column").expect("the way to drop it");
+            assert!(before.contains("on_missing_column = \"keep\""), "{line}");
+            assert!(drop.ends_with("(this deletes what bronze has in it)"), "{line}");
+        }
+        assert_eq!(told.matches("drop not null").count(), 1, "{told}");
+        let added = Drift::MissingInBronze { column: "n".to_owned(), source_type: "integer".to_owned() };
+        assert_eq!(
+            remedies(&[added], &TableRef::new("bronze", "t")).lines().next(),
+            Some("in the target: alter table \"bronze\".\"t\" add column \"n\" integer;")
+        );
+    }
+}
