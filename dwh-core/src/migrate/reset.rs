@@ -10,7 +10,6 @@ use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::schema::{TableRef, quote_ident, quote_literal};
-use crate::sink::Moved;
 
 /// Tables of the control schema that hold rows of a table, with the column that names it.
 const CONTROL: [&str; 3] = ["extract_watermarks", "extract_runs", "table_contracts"];
@@ -59,19 +58,29 @@ pub(crate) async fn occupied(
     Ok(found)
 }
 
+/// What was put aside.
+pub(crate) struct Aside {
+    /// The schema.
+    pub(crate) schema: String,
+    /// The tables in it.
+    pub(crate) tables: Vec<String>,
+    /// SQL that brings everything back.
+    pub(crate) restore: String,
+}
+
 /// Moves the bronze tables, and the rows of the control schema about them, into a schema of their own. One transaction:
 /// all of it or nothing. Views on a moved table go on reading it where it is then.
 ///
 /// # Errors
 /// `Locked` while a run holds one of the tables; `Contract` if the connection may not make a schema or does not own the
 /// tables.
-pub(crate) async fn set_aside(target: &TargetConfig, environment: &Environment, tables: &[LoadPlan]) -> Result<Moved> {
+pub(crate) async fn set_aside(target: &TargetConfig, environment: &Environment, tables: &[LoadPlan]) -> Result<Aside> {
     let mut client = connect(target, environment).await?;
     let done = move_all(&mut client, target, tables).await;
     owner::explained(&client, target, tables, done).await
 }
 
-async fn move_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan]) -> Result<Moved> {
+async fn move_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan]) -> Result<Aside> {
     let tx = begin(client, target).await?;
     hold(&tx, target, tables).await?;
     let stamp =
@@ -79,8 +88,8 @@ async fn move_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan
     let schema: String = tx.query_typed_one(stamp, &[]).await.map_err(sort)?.get(0);
     let (backup, owner) = (quote_ident(&schema), quote_ident(&target.owner_role));
     let undone = quote_ident(&format!("{schema}_undone"));
-    let mut aside = Moved {
-        restore_sql: format!("begin;\ncreate schema {undone} authorization {owner};\nset local role {owner};\n"),
+    let mut aside = Aside {
+        restore: format!("begin;\ncreate schema {undone} authorization {owner};\nset local role {owner};\n"),
         schema: schema.clone(),
         tables: Vec::new(),
     };
@@ -90,7 +99,7 @@ async fn move_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan
         let original = quote_ident(&table.schema);
         if is_there(&tx, table).await? {
             sql.push_str(&format!("alter table {} set schema {backup};\n", table.sql()));
-            aside.restore_sql.push_str(&format!(
+            aside.restore.push_str(&format!(
                 "alter table {} set schema {undone};\nalter table {} set schema {original};\n",
                 table.sql(),
                 copy.sql()
@@ -107,18 +116,18 @@ async fn move_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan
             let delete = format!("delete from {from} where {these};\n");
             sql.push_str(&format!("create table {} as select * from {from} where {these};\n{delete}", copy.sql()));
             let restore = format!("insert into {from} overriding system value select * from {};\n", copy.sql());
-            aside.restore_sql.push_str(&(delete + &restore));
+            aside.restore.push_str(&(delete + &restore));
             aside.tables.push(copy.to_string());
         }
     }
     let log = TableRef::new(&target.control_schema, "extract_runs").sql();
-    aside.restore_sql.push_str(&format!(
+    aside.restore.push_str(&format!(
         "select pg_catalog.setval(s, greatest((select max(run_id) from {log}), pg_catalog.pg_sequence_last_value(s)))\n    \
          from (select pg_catalog.pg_get_serial_sequence({}, 'run_id')::pg_catalog.regclass as s) x;\ncommit;\n",
         quote_literal(&log)
     ));
     // Whoever finds the schema later finds the way back too.
-    sql.push_str(&format!("comment on schema {backup} is {};\n", quote_literal(&aside.restore_sql)));
+    sql.push_str(&format!("comment on schema {backup} is {};\n", quote_literal(&aside.restore)));
     tx.batch_execute(&sql).await.map_err(refused)?;
     tx.commit().await.map_err(sort)?;
     Ok(aside)

@@ -174,7 +174,8 @@ impl Sink for PgSink {
     }
 
     async fn move_away(&self, tables: &[LoadPlan]) -> Result<Moved> {
-        migrate::set_aside(&self.target, &self.environment, tables).await
+        let aside = migrate::set_aside(&self.target, &self.environment, tables).await?;
+        Ok(Moved { schema: aside.schema, tables: aside.tables, restore_sql: aside.restore })
     }
 
     async fn make_tables(&self, tables: &[LoadPlan]) -> Result<()> {

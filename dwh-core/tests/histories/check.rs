@@ -275,6 +275,10 @@ fn asked_for(word: &Word) -> Option<Request> {
     if hint.contains("MemorySink::add_table") || hint.contains("`dwh migrate`") {
         return word.table.map(Request::Migrate);
     }
+    // What does not help is named too.
+    if hint.contains("cannot bring") {
+        return None;
+    }
     hint.split('`').skip(1).step_by(2).find_map(|text| {
         let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches('\'')).collect();
         let after = |flag: &str| words.iter().position(|word| *word == flag).and_then(|at| words.get(at + 1));
@@ -284,7 +288,7 @@ fn asked_for(word: &Word) -> Option<Request> {
             (["dwh", "reseed"], Some(table)) => Some(Request::Reseed(table, words.contains(&"--restart"))),
             (["dwh", "backfill"], Some(table)) => Some(Request::Backfill(table, moment("--from")?, moment("--to"))),
             (["dwh", "replay"], Some(table)) => Some(Request::Replay(table, None, None)),
-            (["dwh", "rebuild"], table) => Some(Request::Rebuild(table, words.contains(&"--reset"))),
+            (["dwh", "rebuild"], Some(table)) => Some(Request::Rebuild(Some(table), words.contains(&"--reset"))),
             (["dwh", "recover"], _) if words.contains(&"--set-aside") => {
                 after("--set-aside").map(|what| Request::SetAside((*what).to_owned()))
             }

@@ -44,7 +44,7 @@ const COLUMNS: [(&str, &str); 4] =
 fn column(name: &str, type_name: &str) -> Column {
     Column {
         name: name.into(),
-        type_name: type_name.into(),
+        type_name: type_name.parse().expect("a type"),
         not_null: true,
         generated: false,
         identity: false,
