@@ -129,7 +129,7 @@ pub async fn migrate_tables(
     environment: &Environment,
     tables: &[LoadPlan],
 ) -> Result<MigrateReport> {
-    let mut client = Connector::to_target(target, environment)?.connect().await?;
+    let mut client = Connector::to_target(target, environment)?.connect_pinned().await?;
     let done = make_all(&mut client, target, tables).await;
     owner::explained(&client, target, tables, done).await
 }

@@ -10,6 +10,7 @@ mod replay;
 pub(crate) mod report;
 pub(crate) mod run;
 mod transfer;
+pub(crate) mod window;
 
 use std::collections::BTreeMap;
 use std::fmt;

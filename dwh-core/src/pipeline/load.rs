@@ -287,6 +287,7 @@ pub(super) fn after(state: &TableState, manifest: &Manifest) -> TableState {
         timeline: snapshot.map(|snapshot| snapshot.identity.timeline),
         source_clock: state.source_clock.max(manifest.bound.as_ref().map(|bound| bound.source_clock)),
         undrained,
+        relations: snapshot.and_then(|snapshot| snapshot.relations.clone()).or_else(|| state.relations.clone()),
         ..state.clone()
     };
     becomes.note_columns(&manifest.columns);

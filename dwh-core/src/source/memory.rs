@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::Member;
 use crate::plan::{Plan, UPLOADED_AT};
 use crate::schema::{TableRef, TableSchema};
-use crate::source::{BoundRequest, ReadRequest, Reading, Snapshot, Source, Sweep};
+use crate::source::{BoundRequest, ReadRequest, Reading, Snapshot, Source, Sweep, appeared};
 use crate::watermark::{BoundRule, Holder, Micros, SafeBound, Timestamp, hold_repeated_hour, refuse_future, settle};
 
 use database::{Database, Row};
@@ -211,13 +212,18 @@ impl Source for MemorySource {
             let message = format!("table `{}`: changed since the run was planned", request.plan.table.name);
             return Err(Error::new(ErrorKind::Drift, message).with_hint("run it again: it plans anew"));
         }
-        let snapshot = database.snapshot();
+        let mut snapshot = database.snapshot();
+        let members: Vec<Member> = table.parts.iter().map(|part| part.member.clone()).collect();
+        let new = request.known.map(|known| appeared(known, &members)).unwrap_or_default();
+        snapshot.relations = Some(members);
         let high = request.window.map(|window| {
             let now = snapshot.taken_at.min(request.run_started_at).max(window.watermark);
             window.high.unwrap_or(now)
         });
         let low = request.window.map_or(Timestamp::NEG_INFINITY, |window| window.low);
-        let is_late = |row: &Row| low.is_finite() && row.stamp <= low && swept(row, request.sweep);
+        let is_late = |part: &Member, row: &Row| {
+            low.is_finite() && row.stamp <= low && (new.contains(part) || swept(row, request.sweep))
+        };
         // A whole read has no upper end; without a lower one, even `-infinity` is inside.
         let in_window = |row: &Row| high.is_none_or(|high| row.stamp <= high) && (!low.is_finite() || row.stamp > low);
         let names: Vec<&str> = request.plan.columns.iter().map(|column| column.column.name.as_str()).collect();
@@ -226,8 +232,8 @@ impl Source for MemorySource {
         let dated = request.plan.columns.last().is_some_and(|column| column.expression == UPLOADED_AT);
         let stamp = if dated { format!(",{}", request.run_started_at) } else { String::new() };
         let mut late_rows = 0;
-        for (_, row) in database.visible(table) {
-            let late = is_late(row);
+        for (part, row) in database.visible(table) {
+            let late = is_late(part, row);
             late_rows += u64::from(late);
             if late || in_window(row) {
                 text.push_str(&row.line);
@@ -239,11 +245,13 @@ impl Source for MemorySource {
     }
 }
 
+/// A row stamped `-infinity` lies before every moment: it is found however short the sweep looks back.
 fn swept(row: &Row, sweep: Sweep) -> bool {
+    let after = |back_to| row.stamp > back_to || row.stamp == Timestamp::NEG_INFINITY;
     match sweep {
         Sweep::Off => false,
-        Sweep::Xmin { since, back_to } => row.stamp > back_to && row.transaction >= since,
-        Sweep::LookBack { back_to } => row.stamp > back_to,
+        Sweep::Xmin { since, back_to } => after(back_to) && row.transaction >= since,
+        Sweep::LookBack { back_to } => after(back_to),
     }
 }
 

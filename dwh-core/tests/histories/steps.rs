@@ -31,6 +31,8 @@ pub enum By {
     Now,
     /// The application, with a time so many seconds ago.
     Earlier(u8),
+    /// The application, with `-infinity`.
+    Ever,
     /// The server, in the open transaction of this slot: the stamp is its start.
     Open(usize),
 }
@@ -108,9 +110,10 @@ fn key() -> impl Strategy<Value = u8> {
 
 fn by() -> impl Strategy<Value = By> {
     prop_oneof![
-        4 => Just(By::Now),
-        1 => (1..90_u8).prop_map(By::Earlier),
-        3 => (0..2_usize).prop_map(By::Open),
+        8 => Just(By::Now),
+        2 => (1..90_u8).prop_map(By::Earlier),
+        1 => Just(By::Ever),
+        6 => (0..2_usize).prop_map(By::Open),
     ]
 }
 
@@ -182,6 +185,7 @@ impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Now => f.write_str("now"),
+            Self::Ever => f.write_str("stamped -infinity"),
             Self::Earlier(seconds) => write!(f, "stamped {seconds} s ago"),
             Self::Open(slot) => write!(f, "in transaction {slot}"),
         }

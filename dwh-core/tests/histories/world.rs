@@ -283,6 +283,7 @@ impl World {
         let at = match by {
             By::Now => self.clock,
             By::Earlier(seconds) => self.clock.minus(Micros::seconds(seconds.into())),
+            By::Ever => Timestamp::NEG_INFINITY,
             By::Open(slot) => match &self.open[slot] {
                 Some(transaction) => transaction.started_at(),
                 None => return,
@@ -314,7 +315,7 @@ impl World {
                 transaction.delete(&relation, &old);
                 self.locks.insert((table, key), slot);
             }
-            By::Now | By::Earlier(_) => self.source.delete(&relation, &old),
+            By::Now | By::Earlier(_) | By::Ever => self.source.delete(&relation, &old),
         }
     }
 

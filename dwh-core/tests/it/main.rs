@@ -1,5 +1,6 @@
 //! All integration tests of the library in one binary, so that its clusters start once: a line for each module.
 
+mod appears;
 mod blob;
 mod catalog;
 mod check;

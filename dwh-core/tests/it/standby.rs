@@ -94,8 +94,14 @@ async fn a_standby_is_read_behind_its_primarys_bound() {
     let proved = bound(&follower, &plan).await.expect("a bound");
     assert!(proved.rule.is_proven());
     let window = Window { low: Timestamp::SEED, high: None, watermark: proved.watermark };
-    let request =
-        ReadRequest { plan: &plan, window: Some(window), sweep: Sweep::Off, run_started_at: Timestamp::INFINITY };
+    let request = ReadRequest {
+        plan: &plan,
+        window: Some(window),
+        sweep: Sweep::Off,
+        run_started_at: Timestamp::INFINITY,
+        known: None,
+        bound: None,
+    };
     let mut reading = follower.read(request).await.expect("a reading");
     assert!(reading.snapshot().identity.in_recovery);
     let piece = reading.next().await.expect("a piece").expect("rows");

@@ -171,7 +171,7 @@ impl Pipeline {
     /// That bronze holds the source's geometry is a part of the comparison; here it is looked at for itself.
     async fn shapes(&self, table: &TableConfig, about: &mut About<'_>) -> Result<()> {
         let Some(bronze) = self.sink.describe(&table.target).await? else { return Ok(()) };
-        let target = Connector::to_target(&self.config.target, &self.config.environment)?.connect().await?;
+        let target = Connector::to_target(&self.config.target, &self.config.environment)?.connect_pinned().await?;
         for column in bronze.columns.iter().filter(|column| column.geometry) {
             let (name, relation) = (quote_ident(&column.name), bronze.table.sql());
             // The functions live in the schema of the type; `geography` has no test of its own.

@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Config};
 
 use crate::connect::{Connector, Dialled, in_the_drivers, sort};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::SESSION_SETTINGS;
+use crate::plan::{self, Isolation};
 use crate::watermark::Micros;
 
 /// Makes the connections of a pool: the driver alone knows neither our TLS nor libpq's settings.
@@ -73,20 +73,7 @@ impl Drop for Tx {
     }
 }
 
-/// `begin`, with everything said again for this transaction alone: behind a pooler, it may run on another server
-/// connection than the one whose session was prepared. Time limits of the role must not end a load half-way.
+/// `begin` for a transaction that writes. A commit that was told is one that a crash keeps.
 pub(super) fn opening(lock_timeout: Micros) -> String {
-    let mut sql = "begin; set local synchronous_commit = on".to_owned();
-    for setting in SESSION_SETTINGS.split(';') {
-        sql.push_str("; ");
-        sql.push_str(&setting.trim().replacen("set ", "set local ", 1));
-    }
-    // Rounded up: 0 would wait for ever.
-    let lock_ms = lock_timeout.0.div_euclid(1000).max(i64::from(lock_timeout.0 > 0));
-    sql.push_str(&format!(
-        "; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; \
-         set local lock_timeout = {lock_ms}; \
-         select pg_catalog.set_config(name, '0', true) from pg_catalog.pg_settings where name = 'transaction_timeout'"
-    ));
-    sql
+    format!("{}; set local synchronous_commit = on", plan::opening(Isolation::Write, lock_timeout))
 }
