@@ -129,6 +129,9 @@ impl Merge<'_> {
             let hint = "if the source is meant to be empty, call with `--allow-empty` or set `allow_empty = true`";
             return Err(Error::new(ErrorKind::Data, message).with_hint(hint));
         }
+        if self.load.carries_over() {
+            self.set_values_aside().await?;
+        }
         self.execute(&self.load.truncate()).await?;
         let inserted = self.execute(&self.load.merge()).await?;
         self.balanced(self.account(inserted))
