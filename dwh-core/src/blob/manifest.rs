@@ -56,6 +56,9 @@ pub struct Manifest {
     pub key: Vec<String>,
     /// What happens to a row whose key is there already.
     pub on_conflict: OnConflict,
+    /// The relation that it was read from, or the text of its query; `None` in a manifest of release 0.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relation: Option<String>,
     /// The watermark column of the source.
     pub watermark_column: Option<String>,
     /// The statement that was copied out.

@@ -26,10 +26,10 @@ fn backfill(run_id: i64, low: i64, high: i64) -> Link {
 }
 
 fn standing(watermark: i64, last: i64) -> Standing {
-    Standing { watermark: at(watermark), last: Some(RunId(last)), newest: Some(RunId(last)) }
+    Standing { watermark: at(watermark), read_high: None, last: Some(RunId(last)), newest: Some(RunId(last)) }
 }
 
-const NOTHING: Standing = Standing { watermark: Timestamp::NEG_INFINITY, last: None, newest: None };
+const NOTHING: Standing = Standing { watermark: Timestamp::NEG_INFINITY, read_high: None, last: None, newest: None };
 
 #[test]
 fn two_runs_of_one_number_are_not_one_run() {
@@ -71,7 +71,7 @@ fn a_window_continues_or_stands_beside() {
 
 #[test]
 fn copies_of_the_whole_are_in_the_order_of_their_runs_whatever_a_clock_says() {
-    let newest = Standing { watermark: at(9_000_000), last: Some(RunId(4)), newest: Some(RunId(4)) };
+    let newest = Standing { watermark: at(9_000_000), ..standing(0, 4) };
     let place = newest.place(&link(5, Reads::Whole));
     assert_eq!(
         place,

@@ -1,18 +1,22 @@
 //! `plan` (the dry run of `run` and `extract`), and `migrate` with its SQL.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use crate::config::{Mode, TableConfig};
 use crate::error::Result;
+use crate::identity::Fate;
 use crate::migrate;
+use crate::pipeline::belongs::Conflict;
 use crate::pipeline::describe::finite;
+use crate::pipeline::window::Ahead;
 use crate::pipeline::{ErrorReport, Pipeline, WindowReport};
 use crate::plan::Plan;
 use crate::sink::TableState;
 use crate::source::Sweep;
-use crate::watermark::Timestamp;
+use crate::watermark::{Call, Timestamp};
 
-pub use crate::migrate::MigrateReport;
+pub use crate::migrate::{MigrateConflict, MigrateReport};
 
 /// What `migrate` is asked for.
 #[derive(Debug, Clone, Default)]
@@ -114,6 +118,7 @@ impl Pipeline {
         let lease = self.sink.lease(&table.name, false).await?;
         let state = lease.state().clone();
         lease.release().await?;
+        self.judge(table, &state).await?;
         let plan = self.plan_table(table, &state).await?;
         report.load_sql = plan.load(false).statements();
         self.is_first(table, &state).await?;
@@ -134,13 +139,13 @@ impl Pipeline {
         now: Timestamp,
         report: &mut PlanReport,
     ) -> Result<(Timestamp, Timestamp, Sweep)> {
-        let low = state.low();
-        let (bound, window) = self.bound_and_window(plan, state, now).await?;
+        let Ahead { bound, window, sweep } = self.ahead(plan, state, now, Call::First).await?;
+        let low = window.low;
         let high = window.high.unwrap_or(now);
         report.window = Some(WindowReport { from: finite(low), to: Some(high) });
         report.watermark = finite(window.watermark);
         report.bound = Some(bound.rule.to_string());
-        Ok((low, high, self.sweep(plan, state, &bound)))
+        Ok((low, high, sweep))
     }
 
     /// Creates control schema, roles, views and the bronze tables that match, or asserts them; with `dry_run` only looks.
@@ -150,11 +155,51 @@ impl Pipeline {
     pub async fn migrate(&self, request: &MigrateRequest) -> Result<MigrateReport> {
         let plans = self.source_plans(&request.tables).await?;
         let (target, environment) = (&self.config.target, &self.config.environment);
-        if request.dry_run {
-            migrate::dry_run(target, environment, &plans).await
-        } else {
-            migrate::migrate(target, environment, &plans).await
+        let known = self.known_states().await;
+        for plan in &plans {
+            if let Some(state) = known.get(&plan.table.name)
+                && let Some(found) = self.owned_by_another(&plan.table, state)
+            {
+                return Err(found.error(&plan.table, state));
+            }
         }
+        let mut report = if request.dry_run {
+            migrate::dry_run(target, environment, &plans).await?
+        } else {
+            migrate::migrate(target, environment, &plans).await?
+        };
+        for plan in &plans {
+            if let Some(state) = known.get(&plan.table.name) {
+                report.conflicts.extend(self.migrate_conflict(&plan.table, state, &report).await?);
+            }
+        }
+        Ok(report)
+    }
+
+    /// The watermark rows, by table. Without a control schema there is none.
+    async fn known_states(&self) -> BTreeMap<String, TableState> {
+        let known = self.sink.glance().await.map(|glance| glance.tables).unwrap_or_default();
+        known.into_iter().map(|(name, known)| (name, known.state)).collect()
+    }
+
+    /// Why the watermark of a table cannot be used. A table that would only be made is lost, if rows were loaded into it.
+    async fn migrate_conflict(
+        &self,
+        table: &TableConfig,
+        state: &TableState,
+        report: &MigrateReport,
+    ) -> Result<Option<MigrateConflict>> {
+        let missing = report.dry_run && report.tables_created.contains(&table.target.to_string());
+        let found = match self.conflict(table, state, None).await? {
+            None if missing && state.last_run_id.is_some() && table.mode != Mode::Snapshot => {
+                Some(Conflict::Bronze(Fate::MadeAgain))
+            }
+            found => found,
+        };
+        Ok(found.map(|found| {
+            let error = found.error(table, state);
+            MigrateConflict { table: table.name.clone(), message: error.to_string(), hint: error.hint().to_owned() }
+        }))
     }
 
     /// The SQL that [`Pipeline::migrate`] would run, for a DBA to read and apply.

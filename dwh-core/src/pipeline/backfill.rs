@@ -87,6 +87,18 @@ pub struct BackfillReport {
 }
 
 impl BackfillReport {
+    pub(super) fn empty(table: &TableConfig, kind: RunKind, dry_run: bool) -> Self {
+        Self {
+            table: table.name.clone(),
+            kind,
+            dry_run,
+            range: None,
+            windows_skipped: 0,
+            windows: Vec::new(),
+            runs: Vec::new(),
+        }
+    }
+
     /// 0 if every run went well; otherwise the code of the one that did not.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -117,23 +129,28 @@ impl Pipeline {
 
     /// Reads all history up to the watermark again, as [`Pipeline::backfill`] does; a snapshot table is run.
     ///
+    /// A table whose watermark was read for something else, or whose bronze table lost what was loaded, begins anew: the
+    /// watermark goes back to the seed, and ordinary runs follow.
+    ///
     /// # Errors
     /// As [`Pipeline::backfill`]; `Config` for an scd table, whose history is not at the source.
     pub async fn reseed(&self, request: &ReseedRequest, cancel: &CancellationToken) -> Result<BackfillReport> {
         let table = self.config.table(&request.table)?;
+        if table.mode == Mode::Scd {
+            return Err(whole(table));
+        }
+        let anew = self.reseed_anew(table, request, cancel).await.map_err(|error| named(error, &table.name))?;
+        if let Some(report) = anew {
+            return Ok(report);
+        }
         match table.mode {
             Mode::Incremental => {
-                if !request.dry_run
-                    && let Some(runs) = self.reseed_anew(table, request.wait, cancel).await?
-                {
-                    return Ok(BackfillReport { runs, ..empty(table, RunKind::Run, false) });
-                }
                 let low = Timestamp::NEG_INFINITY;
                 let work = Work { table, kind: RunKind::Reseed, low, to: None, wait: request.wait };
                 self.read_again(work, request.restart, request.dry_run, cancel).await
             }
             Mode::Snapshot => {
-                let mut report = empty(table, RunKind::Run, request.dry_run);
+                let mut report = BackfillReport::empty(table, RunKind::Run, request.dry_run);
                 if !request.dry_run {
                     let numbered = self.number_above_files().await;
                     report.runs = self.run_table(table, numbered.as_ref().map(|&()| &()), request.wait, cancel).await;
@@ -152,7 +169,7 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<BackfillReport> {
         let table = work.table;
-        let mut report = empty(table, work.kind, dry_run);
+        let mut report = BackfillReport::empty(table, work.kind, dry_run);
         (self.observer)(&Event::TableStarted { table: table.name.clone() });
         let state = self.settle_table(&work, &mut report, cancel).await.map_err(|error| named(error, &table.name))?;
         if report.runs.iter().all(|run| run.error.is_none()) {
@@ -222,6 +239,7 @@ impl Pipeline {
         }
         let lease = self.lease(work.table, work.wait, cancel).await?;
         let mut state = lease.state().clone();
+        self.judge(work.table, &state).await?;
         if !report.dry_run
             && let Err(error) = self.recover_table(work.table, &mut state, &mut report.runs, cancel).await
             // A load that failed is in the report.
@@ -347,18 +365,6 @@ impl Work<'_> {
             _ => unfinished_end(self.kind, self.low, limit, pieces).unwrap_or(limit),
         };
         Ok(Range { kind: self.kind, low: self.low, end, window: self.table.window })
-    }
-}
-
-fn empty(table: &TableConfig, kind: RunKind, dry_run: bool) -> BackfillReport {
-    BackfillReport {
-        table: table.name.clone(),
-        kind,
-        dry_run,
-        range: None,
-        windows_skipped: 0,
-        windows: Vec::new(),
-        runs: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::chain::{Compression, CsvName, Link, Place, Reads, RunIdentity, Standi
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
+use crate::pipeline::belongs::origin_of;
 use crate::run::RunKind;
 use crate::sink::{RunRecord, TableState, Upload};
 use crate::watermark::{BoundRule, Timestamp, Window};
@@ -50,7 +51,12 @@ impl From<&RunRecord> for Link {
 
 impl From<&TableState> for Standing {
     fn from(state: &TableState) -> Self {
-        Self { watermark: state.low(), last: state.last_run_id, newest: state.newest_run_id }
+        Self {
+            watermark: state.low(),
+            read_high: state.read_high,
+            last: state.last_run_id,
+            newest: state.newest_run_id,
+        }
     }
 }
 
@@ -90,6 +96,7 @@ pub(super) fn after(state: &TableState, manifest: &Manifest, place: Place) -> Op
         _ => None,
     };
     let mut becomes = TableState {
+        origin: origin_of(manifest).or_else(|| state.origin.clone()),
         last_extracted_at: if watermark.is_finite() { Some(watermark) } else { state.last_extracted_at },
         snapshot_xmin: snapshot.map(|snapshot| snapshot.xmin),
         read_high: manifest.window.and_then(|window| window.high),
@@ -97,6 +104,7 @@ pub(super) fn after(state: &TableState, manifest: &Manifest, place: Place) -> Op
         timeline: snapshot.map(|snapshot| snapshot.identity.timeline),
         source_clock: state.source_clock.max(manifest.bound.as_ref().map(|bound| bound.source_clock)),
         undrained,
+        relations: snapshot.and_then(|snapshot| snapshot.relations.clone()).or_else(|| state.relations.clone()),
         ..state.clone()
     };
     becomes.note_columns(&manifest.columns);

@@ -185,6 +185,7 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<()> {
         check_manifest(table, manifest, record)?;
+        self.judge_csv(table, state, manifest).await?;
         self.enter_loading(manifest, record).await?;
         run.status = RunState::Loading;
         describe_manifest(run, manifest, Some(self.address(csv)));
@@ -226,6 +227,9 @@ impl Pipeline {
         let mut becomes = after(state, manifest, place);
         if let Some(bronze) = bronze.as_ref().filter(|_| becomes.is_some()) {
             load.missing = Missing::of(table, &load.columns, bronze, state.delivered());
+            if load.carries_over() {
+                load.key.clone_from(&table.key);
+            }
         }
         load.check_columns(bronze.as_ref())?;
         if let Some(becomes) = &mut becomes {

@@ -12,6 +12,7 @@ use crate::chain::{Before, Link, Standing};
 use crate::config::Mode;
 use crate::dialect::Tally;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::belongs::relation_of;
 use crate::pipeline::failure::interrupted;
 use crate::pipeline::links::after;
 use crate::pipeline::{Event, Pipeline, TableRun};
@@ -142,9 +143,13 @@ impl Pipeline {
             plan: &slice.plan,
             window: slice.window,
             sweep,
+            known: slice.state.relations.as_deref().filter(|_| slice.kind.moves_watermark()),
+            bound: slice.bound.as_ref(),
             run_started_at: slice.record.run_started_at,
         };
         let reading = source.read(request(slice.sweep)).await?;
+        // The plan may have been made on another server: nothing of this one may get into a file, let alone into bronze.
+        self.judge_source(&slice.plan.table, &slice.state, &reading.snapshot().identity)?;
         let Sweep::Xmin { since, back_to } = slice.sweep else { return Ok(reading) };
         if same_history(&slice.state, reading.snapshot(), since) {
             return Ok(reading);
@@ -216,10 +221,11 @@ impl Pipeline {
             columns: slice.plan.delivered(),
             key: table.key.clone(),
             on_conflict: table.on_conflict,
+            relation: Some(relation_of(table)),
             watermark_column: table.watermark.clone(),
-            query: slice.query(reading),
+            query: reading.statement.clone().unwrap_or_else(|| slice.query(reading)),
             window: slice.window.map(|window| Window { high: reading.high, ..window }),
-            sweep: slice.sweep,
+            sweep: reading.sweep.unwrap_or(slice.sweep),
             late_rows: reading.late_rows,
             bound: slice.bound.clone(),
             previous_run_id: slice.state.last_run_id.filter(|_| slice.kind.moves_watermark()),
@@ -275,6 +281,8 @@ struct Ended {
     snapshot: Snapshot,
     high: Option<Timestamp>,
     late_rows: u64,
+    sweep: Option<Sweep>,
+    statement: Option<String>,
 }
 
 impl Extract {
@@ -328,6 +336,8 @@ impl Extract {
             snapshot: self.reading.snapshot().clone(),
             high: self.reading.high(),
             late_rows: self.reading.late_rows(),
+            sweep: self.reading.sweep(),
+            statement: self.reading.statement().map(str::to_owned),
         };
         self.reading.finish().await?;
         if !self.tally.is_complete() {

@@ -191,12 +191,17 @@ impl Database {
                 server_version: "0".to_owned(),
                 in_recovery: false,
             },
+            relations: None,
         }
     }
 }
 
 #[async_trait]
 impl Source for MemorySource {
+    async fn identity(&self) -> Result<Option<SourceIdentity>> {
+        Ok(Some(self.lock().snapshot().identity))
+    }
+
     async fn describe(&self, table: &TableConfig) -> Result<TableSchema> {
         Ok(self.lock().table(table)?.schema.clone())
     }

@@ -33,6 +33,7 @@ fn manifest(run_id: i64) -> Manifest {
         columns: Vec::new(),
         key: Vec::new(),
         on_conflict: OnConflict::Nothing,
+        relation: None,
         watermark_column: None,
         query: String::new(),
         window: None,
