@@ -74,7 +74,8 @@ impl Drop for Tx {
 }
 
 /// `begin`, with everything said again for this transaction alone: behind a pooler, it may run on another server
-/// connection than the one whose session was prepared. Time limits of the role must not end a load half-way.
+/// connection than the one whose session was prepared. Time limits of the role must not end a load half-way. The server
+/// looks for us every minute: its session of a machine that vanished would hold lease and locks for hours.
 pub(super) fn opening(lock_timeout: Micros) -> String {
     let mut sql = "begin; set local synchronous_commit = on".to_owned();
     for setting in SESSION_SETTINGS.split(';') {
@@ -86,6 +87,8 @@ pub(super) fn opening(lock_timeout: Micros) -> String {
     sql.push_str(&format!(
         "; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; \
          set local lock_timeout = {lock_ms}; \
+         set local tcp_keepalives_idle = 60; set local tcp_keepalives_interval = 10; \
+         set local tcp_keepalives_count = 6; \
          select pg_catalog.set_config(name, '0', true) from pg_catalog.pg_settings where name = 'transaction_timeout'"
     ));
     sql
