@@ -118,8 +118,7 @@ impl Pipeline {
         })?;
         let mut report = PruneReport { dry_run: request.dry_run, tables: Vec::new() };
         let tables = self.config.select(&request.tables)?;
-        let now = self.sink.glance().await?.now;
-        same_time(now, Timestamp::now())?;
+        let now = self.clock().await?;
         for table in tables {
             if cancel.is_cancelled() {
                 return Err(interrupted());
@@ -329,34 +328,5 @@ impl Kept {
         let first_kept = self.records.values().filter(loaded).find(|record| stays(record)).map(|record| record.run_id);
         let in_order = |record: &&RunRecord| !loaded(record) || first_kept.is_none_or(|first| record.run_id < first);
         self.records.values().filter(|record| !stays(record)).filter(in_order).map(|record| record.run_id).collect()
-    }
-}
-
-/// How far two clocks may be apart.
-const ONE_HOUR: Micros = Micros::seconds(3600);
-
-/// Refuses where the target's clock and this machine's are not of one mind.
-fn same_time(target: Timestamp, here: Timestamp) -> Result<()> {
-    let apart = Micros(target.since(here).0.saturating_abs());
-    if apart <= ONE_HOUR {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::Contract,
-        format!("the target's clock says {target} and this machine's {here}: by a wrong clock everything may be old"),
-    )
-    .with_hint("nothing was removed; set the wrong one of the two clocks right (NTP), then run it again"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_is_an_hour_off_stops_it() {
-        let now = Timestamp::SEED;
-        for (apart, fine) in [(0, true), (3600, true), (3601, false), (-3601, false), (366 * 24 * 3600, false)] {
-            assert_eq!(same_time(now, now.plus(Micros::seconds(apart))).is_ok(), fine, "{apart} s");
-        }
     }
 }
