@@ -13,12 +13,13 @@ pub(crate) mod verify;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
 use std::fmt;
 use std::path::Path;
 
 use crate::error::Result;
-use crate::watermark::{Micros, Timestamp};
+use crate::watermark::Timestamp;
 
 pub(crate) use aside::copy_as_it_is;
 
@@ -110,6 +111,13 @@ pub trait BlobStore: fmt::Debug + Send + Sync {
     /// Objects whose names are not keys of this library are passed over.
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<BlobMeta>>;
 
+    /// Those of [`list`](Self::list) whose keys come after `after` in byte order; a store that can skip the others should.
+    fn list_after(&self, prefix: &str, after: &str) -> BoxStream<'_, Result<BlobMeta>> {
+        let after = after.to_owned();
+        let newer = move |meta: &BlobMeta| futures_util::future::ready(meta.key.as_str() > after.as_str());
+        Box::pin(self.list(prefix).try_filter(newer))
+    }
+
     /// Makes `to` hold the bytes of `from`, inside the store where it can. An existing `to` is replaced.
     ///
     /// # Errors
@@ -122,12 +130,13 @@ pub trait BlobStore: fmt::Debug + Send + Sync {
     /// `Permission`, `Unreachable`.
     async fn delete(&self, key: &BlobKey) -> Result<()>;
 
-    /// Removes what uploads of keys under `prefix` left that began longer than `older_than` ago and never came to their
-    /// end, and names it; with `dry_run` it only names it. A store that never keeps such parts has nothing to do.
+    /// Removes what uploads of keys under `prefix` left that were last written to before this moment, by the store's own
+    /// stamps, and never came to their end, and names it; with `dry_run` it only names it. The caller says the moment,
+    /// because no clock of this machine is asked. A store that never keeps such parts has nothing to do.
     ///
     /// # Errors
     /// If the store cannot tell; nothing depends on it.
-    async fn sweep_uploads(&self, _prefix: &str, _older_than: Micros, _dry_run: bool) -> Result<Vec<String>> {
+    async fn sweep_uploads(&self, _prefix: &str, _before: Timestamp, _dry_run: bool) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
 

@@ -134,11 +134,16 @@ impl Link {
 
     /// What of the watermark column is delivered for good once it is loaded.
     ///
-    /// What an ordinary run read above its watermark is read again, so it counts up to there; the others set none.
+    /// What an ordinary run read above its watermark is read again, so it counts up to there, unless something held the
+    /// watermark: then the next run goes on where this one ended. The others set none.
     #[must_use]
     pub fn span(&self) -> Option<Span> {
         let Reads::Window(window) = self.reads else { return None };
-        let end = if self.kind.moves_watermark() { window.watermark } else { window.high? };
+        let end = match self.kind.moves_watermark() {
+            true if window.watermark > window.low => window.watermark,
+            true => window.high.unwrap_or(window.watermark),
+            false => window.high?,
+        };
         Some(Span { low: window.low, end })
     }
 

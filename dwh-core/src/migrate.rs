@@ -17,8 +17,9 @@ use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::dialect::hex;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{LoadPlan, Plan, bronze_ddl, missing_extension_hint};
+use crate::plan::{Isolation, LoadPlan, Plan, bronze_ddl, missing_extension_hint, opening};
 use crate::schema::{TableRef, TypeName, quote_ident, quote_literal};
+use crate::watermark::Micros;
 
 pub use dry_run::dry_run;
 pub(crate) use reset::{occupied, set_aside};
@@ -60,6 +61,29 @@ pub struct MigrateReport {
     pub tables_created: Vec<String>,
     /// Bronze tables that were there already; they are left as they are.
     pub tables_present: Vec<String>,
+    /// Tables whose watermarks cannot be used: they belong to something else, or bronze lost what was loaded.
+    #[serde(default)]
+    pub conflicts: Vec<MigrateConflict>,
+}
+
+/// A table whose watermark cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
+pub struct MigrateConflict {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// What is wrong, one line.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl MigrateReport {
+    /// 0 if runs may begin; 4 if a table's watermark cannot be used.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        if self.conflicts.is_empty() { 0 } else { ErrorKind::Contract.row().exit_code }
+    }
 }
 
 /// The migrations, in their order, with the names of `target`.
@@ -146,8 +170,13 @@ async fn make_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan
 
 async fn begin<'a>(client: &'a mut Client, target: &TargetConfig) -> Result<Transaction<'a>> {
     let transaction = client.transaction().await.map_err(sort)?;
-    transaction.batch_execute(&lock(target)).await.map_err(sort)?;
+    transaction.batch_execute(&format!("{}; {}", pinned(Isolation::Write), lock(target))).await.map_err(sort)?;
     Ok(transaction)
+}
+
+/// What a transaction relies on, said inside it: the driver begins one with the defaults of role and database.
+fn pinned(isolation: Isolation) -> String {
+    opening(isolation, Micros::ZERO).replacen("begin ", "set transaction ", 1)
 }
 
 fn lock(target: &TargetConfig) -> String {

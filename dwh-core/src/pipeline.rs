@@ -1,14 +1,24 @@
 //! The pipeline: the only place that knows source, blob store and sink together.
 
+mod ahead;
+mod anew;
+mod archived;
 mod backfill;
+pub(crate) mod belongs;
 mod by_hand;
+mod clock;
+pub(crate) mod describe;
+pub(crate) mod failure;
+pub(crate) mod links;
 mod load;
 mod prune;
 mod rebuild;
 pub(crate) mod recover;
 mod replay;
 pub(crate) mod report;
-pub(crate) mod run;
+mod restore;
+mod run;
+mod trace;
 mod transfer;
 pub(crate) mod window;
 
@@ -20,12 +30,13 @@ use tokio_util::sync::CancellationToken;
 use crate::blob::{BlobKey, BlobStore, Layout};
 use crate::config::{Config, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::transfer::interrupted;
+use crate::pipeline::failure::interrupted;
 use crate::plan::Plan;
 use crate::run::RunId;
 use crate::sink::{Lease, PgSink, Sink, TableState};
 use crate::source::{PgSource, Source};
 
+pub use archived::GapReport;
 pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
 pub use load::{LoadPlanReport, LoadStep};
 pub use prune::{PruneReport, PruneRequest, PrunedTable};
@@ -92,6 +103,9 @@ pub struct RunRequest {
     pub wait: bool,
     /// Let a snapshot of no rows replace rows.
     pub allow_empty: bool,
+    /// Go on though the source is another server than before: the same database, moved. Of a table that is read whole it
+    /// may be another database, too.
+    pub accept_source: bool,
 }
 
 impl RunRequest {
@@ -113,6 +127,7 @@ pub struct Pipeline {
     pub(crate) layout: Layout,
     pub(crate) observer: Observer,
     allow_empty: bool,
+    accept_source: bool,
 }
 
 impl fmt::Debug for Pipeline {
@@ -146,7 +161,16 @@ impl Pipeline {
         sink: Arc<dyn Sink>,
     ) -> Self {
         let layout = Layout { project: config.project.name.clone(), zone: config.project.zone.clone() };
-        Self { config: Arc::new(config), sources, blobs, sink, layout, observer: Arc::new(|_| {}), allow_empty: false }
+        Self {
+            config: Arc::new(config),
+            sources,
+            blobs,
+            sink,
+            layout,
+            observer: Arc::new(|_| {}),
+            allow_empty: false,
+            accept_source: false,
+        }
     }
 
     /// The same pipeline, telling `observer` what happens.
@@ -185,6 +209,9 @@ impl Pipeline {
     /// The plan of a table, judged against both catalogs and what was loaded before: nothing moves before this is right.
     pub(crate) async fn plan_table(&self, table: &TableConfig, state: &TableState) -> Result<Plan> {
         let source = self.source(table)?;
+        if let Some(identity) = source.identity().await? {
+            self.judge_source(table, state, &identity)?;
+        }
         let (schema, bronze) = futures_util::try_join!(source.describe(table), self.sink.describe(&table.target))?;
         let plan = Plan::new(table, schema)?.fitted(bronze.as_ref(), state.delivered());
         plan.check_bronze(bronze.as_ref())?;

@@ -157,6 +157,12 @@ pub struct RunRecord {
     pub host: Option<String>,
     /// Version of the engine.
     pub engine_version: Option<String>,
+    /// The bronze table that it was loaded into; `None` before that, and in rows of release 0.1.
+    #[serde(skip)]
+    pub bronze: Option<BronzeId>,
+    /// SHA-256 of the select list that was read; `None` as above, and for files that a person made.
+    #[serde(skip)]
+    pub plan_sha256: Option<String>,
 }
 
 /// What the sink knows without taking a table.
@@ -207,6 +213,8 @@ pub struct RunFilter {
     pub before: Option<RunId>,
     /// Only runs with a higher number, and the lowest of them first.
     pub after: Option<RunId>,
+    /// Only those that left a CSV.
+    pub with_csv: bool,
     /// At most so many, the newest first; `None`: all.
     pub limit: Option<u32>,
 }
@@ -292,6 +300,8 @@ pub struct Upload {
     pub window: Option<Window>,
     /// The bound and what held it.
     pub bound: Option<SafeBound>,
+    /// SHA-256 of the select list that was read, where that is known.
+    pub plan_sha256: Option<String>,
 }
 
 /// What a load is committed with.

@@ -97,6 +97,14 @@ pub struct ReadRequest<'a> {
 /// finished before `read` begins.
 #[async_trait]
 pub trait Source: fmt::Debug + Send + Sync {
+    /// Which database this is, where it has no snapshot yet; `None` where it cannot be told without one.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Auth`.
+    async fn identity(&self) -> Result<Option<SourceIdentity>> {
+        Ok(None)
+    }
+
     /// What the catalog says of the table: exact types, keys, kind.
     ///
     /// # Errors

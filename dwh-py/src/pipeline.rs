@@ -171,7 +171,7 @@ impl $face {
     /// Extract, load and archive the tables that match; all of them if none is named.
     ///
     /// One that fails stops no other.
-    #[pyo3(signature = (tables = None, *, jobs = None, wait = false, allow_empty = false))]
+    #[pyo3(signature = (tables = None, *, jobs = None, wait = false, allow_empty = false, accept_source = false))]
     fn run(
         &self,
         py: Python<'_>,
@@ -179,9 +179,11 @@ impl $face {
         jobs: Option<usize>,
         wait: bool,
         allow_empty: bool,
+        accept_source: bool,
     ) -> PyResult<Py<PyAny>> {
         let mut request = RunRequest::new(tables.unwrap_or_default());
-        (request.jobs, request.wait, request.allow_empty) = (jobs, wait, allow_empty);
+        (request.jobs, request.wait) = (jobs, wait);
+        (request.allow_empty, request.accept_source) = (allow_empty, accept_source);
         $make(py, run::run(self.0.get(py)?, request))
     }
 

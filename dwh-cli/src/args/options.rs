@@ -122,6 +122,9 @@ pub struct RunArgs {
     /// Let a snapshot of no rows replace the rows that are there
     #[arg(long)]
     pub allow_empty: bool,
+    /// Go on though the source is another server than before: the same database, moved
+    #[arg(long)]
+    pub accept_source: bool,
 }
 
 /// `dwh extract`.

@@ -15,7 +15,9 @@ pub async fn migrate(args: MigrateArgs, context: &Context) -> Result<Exit> {
     } else {
         let mut request = MigrateRequest::new(args.tables);
         request.dry_run = args.dry_run;
-        context.printer.show(&context.unless_cancelled(pipeline.migrate(&request)).await?)?;
+        let report = context.unless_cancelled(pipeline.migrate(&request)).await?;
+        context.printer.show(&report)?;
+        return Ok(Exit(report.exit_code()));
     }
     Ok(Exit::DONE)
 }

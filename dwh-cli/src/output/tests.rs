@@ -1,7 +1,8 @@
 use dwh_core::config::{Compression, Mode};
 use dwh_core::operate::{
-    Breach, BreachCheck, CheckReport, CsvPlace, CsvReport, DiskStatus, DiskUse, Finding, ManifestReport, MigrateReport,
-    NeighbourReport, PlanReport, RunDetails, RunningRun, Severity, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
+    Breach, BreachCheck, CheckReport, CsvPlace, CsvReport, DiskStatus, DiskUse, Finding, ManifestReport,
+    MigrateConflict, MigrateReport, NeighbourReport, PlanReport, RunDetails, RunningRun, Severity, StatusReport,
+    StoreStatus, TableStatus, WaitingCsvs,
 };
 use dwh_core::pipeline::{ErrorReport, LoadPlanReport, LoadStep, RunReport, Seconds, TableRun, WindowReport};
 use dwh_core::sink::RunRecord;
@@ -25,12 +26,12 @@ fn loaded(table: &str) -> TableRun {
         window: Some(WindowReport { from: None, to: Some(at("2026-10-01T00:00:00Z")) }),
         watermark: Some(at("2026-10-01T00:00:00.123456Z")),
         rows_extracted: 1_234_567,
-        rows_loaded: 1_234_000,
-        rows_inserted: 0,
-        rows_updated: 0,
+        rows_loaded: 1_233_990,
+        rows_inserted: 1_230_000,
+        rows_updated: 3_990,
         rows_identical: 560,
         rows_different: 7,
-        rows_kept_newer: 0,
+        rows_kept_newer: 10,
         bytes: 98_765_432,
         seconds: Seconds { total: 75.4, ..Seconds::default() },
         ..TableRun::new(table, Mode::Incremental)
@@ -54,11 +55,13 @@ fn record(run_id: i64, status: RunState) -> RunRecord {
         status,
         rows_extracted: Some(1200),
         rows_loaded: (!failed).then_some(1200),
-        rows_inserted: (!failed).then_some(0),
+        rows_inserted: (!failed).then_some(1200),
         rows_updated: (!failed).then_some(0),
         rows_identical: (!failed).then_some(0),
         rows_different: (!failed).then_some(0),
         rows_kept_newer: (!failed).then_some(0),
+        bronze: None,
+        plan_sha256: None,
         rows_late: None,
         csv_path: None,
         error_message: failed.then(|| "table `trips`:\n3 rows\tshort\u{1b}[2J".into()),
@@ -98,6 +101,7 @@ fn table_status(table: &str, lag_seconds: Option<f64>, fresh: bool) -> TableStat
         waiting: Some(WaitingCsvs { files: u64::from(failed.is_some()), oldest: None, oldest_seconds: None }),
         last_run: failed.clone().or_else(|| lag_seconds.map(|_| record(9, RunState::Loaded))),
         unresolved_failure: failed,
+        conflict: None,
     }
 }
 
@@ -391,6 +395,11 @@ fn migrate_text() {
         present: vec!["261003_dwh_roles.sql".into()],
         tables_created: vec!["bronze.trips".into()],
         tables_present: vec!["bronze.devices".into()],
+        conflicts: vec![MigrateConflict {
+            table: "trips".into(),
+            message: "table `trips`: bronze.trips was dropped and made again after its rows were loaded".into(),
+            hint: "`dwh reseed trips` reads everything from the source again".into(),
+        }],
     };
     let would = MigrateReport { dry_run: true, ..report.clone() };
     assert_snapshot("text_migrate", &report.text(Paint(false)));

@@ -16,7 +16,7 @@ use tokio_util::io::ReaderStream;
 use crate::blob::verify::{of_length, same_or_exists};
 use crate::blob::{Blob, BlobKey, BlobMeta, BlobStore, Body};
 use crate::error::{Error, ErrorKind, Result};
-use crate::watermark::{Micros, Timestamp};
+use crate::watermark::Timestamp;
 
 /// Begins the name of an unfinished file. No key may hold this letter, so none of them is ever listed or opened.
 const UNFINISHED: &str = "~";
@@ -149,15 +149,20 @@ impl BlobStore for LocalBlobs {
     }
 
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<BlobMeta>> {
-        let (root, prefix) = (self.root.clone(), prefix.to_owned());
+        self.list_after(prefix, "")
+    }
+
+    /// Names that are not wanted cost no look at their file.
+    fn list_after(&self, prefix: &str, after: &str) -> BoxStream<'_, Result<BlobMeta>> {
+        let (root, prefix, after) = (self.root.clone(), prefix.to_owned(), after.to_owned());
         let walk = async move {
             let found = blocking(move || {
                 let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
                 let mut found = Vec::new();
                 if folder.is_empty() || BlobKey::parse(folder).is_ok() {
-                    walk(&root, folder, &mut found)?;
+                    walk(&root, folder, &after, &mut found)?;
                 }
-                found.retain(|meta| meta.key.as_str().starts_with(&prefix));
+                found.retain(|meta| meta.key.as_str().starts_with(&prefix) && meta.key.as_str() > after.as_str());
                 found.sort_by(|a, b| a.key.cmp(&b.key));
                 Ok(found)
             });
@@ -194,12 +199,12 @@ impl BlobStore for LocalBlobs {
         .await
     }
 
-    async fn sweep_uploads(&self, prefix: &str, older_than: Micros, dry_run: bool) -> Result<Vec<String>> {
+    async fn sweep_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<Vec<String>> {
         let (root, folder) = (self.root.clone(), prefix.trim_end_matches('/').to_owned());
         blocking(move || {
             let mut left = Vec::new();
             if BlobKey::parse(&folder).is_ok() {
-                unfinished_below(&root.join(&folder), older_than, &mut left)?;
+                unfinished_below(&root.join(&folder), before, &mut left)?;
             }
             left.sort();
             for path in left.iter().filter(|_| !dry_run) {
@@ -215,8 +220,8 @@ impl BlobStore for LocalBlobs {
     }
 }
 
-/// Unfinished files below a folder that nobody has written to for so long.
-fn unfinished_below(folder: &Path, older_than: Micros, found: &mut Vec<PathBuf>) -> Result<()> {
+/// Unfinished files below a folder that nobody has written to since `before`.
+fn unfinished_below(folder: &Path, before: Timestamp, found: &mut Vec<PathBuf>) -> Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if matches!(error.kind(), Io::NotFound | Io::NotADirectory) => return Ok(()),
         other => other.map_err(|error| sorted(folder, error))?,
@@ -226,11 +231,11 @@ fn unfinished_below(folder: &Path, older_than: Micros, found: &mut Vec<PathBuf>)
         let name = entry.file_name();
         let name = name.to_string_lossy();
         match entry.metadata() {
-            Ok(meta) if meta.is_dir() => unfinished_below(&entry.path(), older_than, found)?,
+            Ok(meta) if meta.is_dir() => unfinished_below(&entry.path(), before, found)?,
             Ok(meta)
                 if name.starts_with(UNFINISHED)
                     && (name.ends_with(".part") || name.ends_with(".link"))
-                    && Timestamp::now().since(modified(&meta)) > older_than =>
+                    && modified(&meta) < before =>
             {
                 found.push(entry.path());
             }
@@ -264,8 +269,8 @@ fn duplicate(source: &Path, file: NamedTempFile) -> Result<TempPath> {
     }
 }
 
-/// All objects below `folder`, a key's beginning without its last slash.
-fn walk(root: &Path, folder: &str, found: &mut Vec<BlobMeta>) -> Result<()> {
+/// All objects below `folder`, a key's beginning without its last slash, whose keys may come after `after`.
+fn walk(root: &Path, folder: &str, after: &str, found: &mut Vec<BlobMeta>) -> Result<()> {
     let path = root.join(folder);
     let entries = match fs::read_dir(&path) {
         Err(error) if matches!(error.kind(), Io::NotFound | Io::NotADirectory) => return Ok(()),
@@ -278,8 +283,11 @@ fn walk(root: &Path, folder: &str, found: &mut Vec<BlobMeta>) -> Result<()> {
         let Some(key) = name.to_str().and_then(|name| BlobKey::parse(&format!("{folder}{slash}{name}")).ok()) else {
             continue;
         };
+        if key.as_str() <= after && !after.starts_with(key.as_str()) {
+            continue;
+        }
         match entry.metadata() {
-            Ok(meta) if meta.is_dir() => walk(root, key.as_str(), found)?,
+            Ok(meta) if meta.is_dir() => walk(root, key.as_str(), after, found)?,
             Ok(meta) if meta.is_file() => {
                 let modified = modified(&meta);
                 found.push(BlobMeta { key, bytes: meta.len(), modified });

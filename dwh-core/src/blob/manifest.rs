@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobKey;
+use crate::chain::Before;
 use crate::config::{Compression, Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Missing};
@@ -55,6 +56,9 @@ pub struct Manifest {
     pub key: Vec<String>,
     /// What happens to a row whose key is there already.
     pub on_conflict: OnConflict,
+    /// The relation that it was read from, or the text of its query; `None` in a manifest of release 0.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relation: Option<String>,
     /// The watermark column of the source.
     pub watermark_column: Option<String>,
     /// The statement that was copied out.
@@ -69,6 +73,12 @@ pub struct Manifest {
     pub bound: Option<SafeBound>,
     /// The run whose watermark this one continues.
     pub previous_run_id: Option<RunId>,
+    /// What was loaded before it was read; `None` in manifests of release 0.1, and where the run log could not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
+    /// SHA-256 of the select list that was read; `None` in manifests of release 0.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_sha256: Option<String>,
     /// The snapshot, with the source's identity; `None` for a CSV that did not come from a database.
     pub snapshot: Option<Snapshot>,
     /// Rows, without the header.

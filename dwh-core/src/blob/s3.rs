@@ -8,6 +8,7 @@ mod errors;
 mod options;
 mod orphans;
 mod upload;
+mod wait;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
@@ -20,9 +21,10 @@ use crate::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream}
 use crate::config::{BlobConfig, Environment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::retry;
-use crate::watermark::Micros;
+use crate::watermark::Timestamp;
 use client::Client;
 use errors::refusal;
+use wait::Wait;
 
 pub use options::S3Options;
 
@@ -51,7 +53,7 @@ impl S3Blobs {
         // One setting for the whole process: rust-s3's own retries, of reads only, would multiply with ours.
         s3::set_retries(0);
         let options = S3Options::resolve(config, environment)?;
-        Ok(Self { client: Arc::new(Client::new(options, environment.clone())) })
+        Ok(Self { client: Arc::new(Client::new(options, environment.clone(), config.idle_timeout)) })
     }
 
     /// What it was opened with.
@@ -73,12 +75,18 @@ impl S3Blobs {
         }
     }
 
-    async fn page(&self, prefix: &str, token: Option<String>) -> Result<(Vec<BlobMeta>, Option<String>)> {
+    async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        token: Option<String>,
+    ) -> Result<(Vec<BlobMeta>, Option<String>)> {
         let (client, from) = (&self.client, format!("{}{prefix}", self.client.options.prefix));
+        let after = after.map(|after| format!("{}{after}", self.client.options.prefix));
         let (page, _) = retry("list objects", || async {
             let bucket = client.bucket().await?;
-            let page = bucket.list_page(from.clone(), None, token.clone(), None, Some(1000));
-            client.within(client::SHORT, &from, page).await
+            let page = bucket.list_page(from.clone(), None, token.clone(), after.clone(), Some(1000));
+            client.within(Wait::Answer, &from, page).await
         })
         .await?;
         if page.is_truncated && page.next_continuation_token.is_none() {
@@ -91,6 +99,26 @@ impl S3Blobs {
         });
         let metas = metas.map(|(key, bytes, modified)| Ok(BlobMeta { key, bytes, modified: modified.parse()? }));
         Ok((metas.collect::<Result<_>>()?, page.next_continuation_token.filter(|_| page.is_truncated)))
+    }
+
+    /// All pages of a listing.
+    fn gathered(&self, prefix: String, after: Option<String>) -> BoxStream<'_, Result<BlobMeta>> {
+        let gathered = async move {
+            let (mut all, mut token) = (Vec::new(), None);
+            loop {
+                let (page, next) = self.page(&prefix, after.as_deref(), token).await?;
+                all.extend(page);
+                if next.is_none() {
+                    break;
+                }
+                token = next;
+            }
+            all.sort_by(|a: &BlobMeta, b| a.key.cmp(&b.key));
+            // A server that does not know `start-after` sends all of them.
+            all.retain(|meta| after.as_deref().is_none_or(|after| meta.key.as_str() > after));
+            Ok(stream::iter(all.into_iter().map(Ok)))
+        };
+        Box::pin(stream::once(gathered).try_flatten())
     }
 
     /// Begins an upload in parts and leaves it, as a process does that is killed.
@@ -150,21 +178,11 @@ impl BlobStore for S3Blobs {
     /// Gathers all pages before the first object comes out (about 150 bytes of memory each): SeaweedFS lists folder by
     /// folder, which is not the order of the keys.
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<BlobMeta>> {
-        let prefix = prefix.to_owned();
-        let gathered = async move {
-            let (mut all, mut token) = (Vec::new(), None);
-            loop {
-                let (page, next) = self.page(&prefix, token).await?;
-                all.extend(page);
-                if next.is_none() {
-                    break;
-                }
-                token = next;
-            }
-            all.sort_by(|a: &BlobMeta, b| a.key.cmp(&b.key));
-            Ok(stream::iter(all.into_iter().map(Ok)))
-        };
-        Box::pin(stream::once(gathered).try_flatten())
+        self.gathered(prefix.to_owned(), None)
+    }
+
+    fn list_after(&self, prefix: &str, after: &str) -> BoxStream<'_, Result<BlobMeta>> {
+        self.gathered(prefix.to_owned(), Some(after.to_owned()))
     }
 
     async fn copy(&self, from: &BlobKey, to: &BlobKey) -> Result<()> {
@@ -175,7 +193,7 @@ impl BlobStore for S3Blobs {
         let copied = retry("copy object", || async {
             let bucket = client.bucket().await?;
             // It answers 200 as soon as it begins and tells an error in the body: rust-s3 looks for that.
-            client.within(client::LONG, &source, bucket.copy_object_internal(&encoded, &target)).await
+            client.within(Wait::Work, &source, bucket.copy_object_internal(&encoded, &target)).await
         })
         .await;
         match copied {
@@ -190,7 +208,7 @@ impl BlobStore for S3Blobs {
         let (client, object) = (&self.client, self.object(key));
         let deleted = retry("delete object", || async {
             let bucket = client.bucket().await?;
-            client.within(client::SHORT, &object, bucket.delete_object(&object)).await
+            client.within(Wait::Answer, &object, bucket.delete_object(&object)).await
         });
         match deleted.await {
             Err(error) if is_missing(&error) => Ok(()),
@@ -198,10 +216,10 @@ impl BlobStore for S3Blobs {
         }
     }
 
-    async fn sweep_uploads(&self, prefix: &str, older_than: Micros, dry_run: bool) -> Result<Vec<String>> {
+    async fn sweep_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<Vec<String>> {
         let (client, from) = (&self.client, format!("{}{prefix}", self.client.options.prefix));
         let mut left = Vec::new();
-        for (object, id) in orphans::find(client, &from, older_than).await? {
+        for (object, id) in orphans::find(client, &from, before).await? {
             if !dry_run {
                 upload::abort(client, &object, &id).await?;
             }

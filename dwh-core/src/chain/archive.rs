@@ -6,33 +6,36 @@ use super::cover::covers;
 use super::{Link, NamedCsv, Reads, Span};
 use crate::run::{RunId, RunKind};
 
-/// A CSV that a later one names and that is not there.
+/// A CSV that was loaded once and that is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
     /// It.
     pub csv: NamedCsv,
-    /// The run whose manifest names it.
-    pub named_by: RunId,
     /// Whether everything that is there is newer: retention takes the oldest first.
     pub oldest: bool,
 }
 
-/// The CSV files that others name and that are not among `links`, unless newer ones read all of their window again.
+/// The CSV files that later ones name, or the loaded runs of a `log`, and that are not among `links`, unless newer ones
+/// read all of their window again.
 ///
-/// Of snapshots only the newest one counts, so none that others name is missed.
+/// Of snapshots only the newest one counts, so of those only that one is missed.
 #[must_use]
-pub fn lost(links: &[Link]) -> Vec<Lost> {
+pub fn lost(links: &[Link], log: &[Link]) -> Vec<Lost> {
     let first = links.iter().filter(|link| link.csv).map(Link::run_id).min();
-    let mut told = BTreeSet::new();
-    let mut found = Vec::new();
-    for link in links.iter().filter(|link| link.reads != Reads::Whole) {
-        let Some(csv) = link.before.as_ref().and_then(|before| before.csv.as_ref()) else { continue };
+    let named =
+        links.iter().filter(|link| link.reads != Reads::Whole).filter_map(|link| link.before.as_ref()?.csv.clone());
+    let logged = log.iter().filter(|link| link.csv && link.reads != Reads::Whole).map(Link::named);
+    let newest = log.iter().filter(|link| link.csv).max_by_key(|link| link.run_id());
+    let replaced = |link: &&Link| links.iter().any(|other| other.run_id() >= link.run_id());
+    let newest = newest.filter(|link| link.reads == Reads::Whole && !replaced(link)).map(Link::named);
+    let mut found: Vec<Lost> = Vec::new();
+    for csv in named.chain(logged).chain(newest) {
         let there = links.iter().any(|other| other.run.differs(&csv.run).is_none());
-        if there || is_read_again(csv, links) || !told.insert(csv.run.run_id) {
-            continue;
+        let told = found.iter().any(|lost| lost.csv.run.differs(&csv.run).is_none());
+        if !there && !told && !is_read_again(&csv, links) {
+            let oldest = first.is_none_or(|first| csv.run.run_id < first);
+            found.push(Lost { csv, oldest });
         }
-        let oldest = first.is_none_or(|first| csv.run.run_id < first);
-        found.push(Lost { csv: csv.clone(), named_by: link.run_id(), oldest });
     }
     found.sort_unstable_by_key(|lost| lost.csv.run.run_id);
     found

@@ -13,7 +13,7 @@ use crate::watermark::SafeBound;
 
 const RUN: &str = "run_id, table_name, run_started_at, run_finished_at, status, rows_extracted, rows_loaded, \
      rows_inserted, rows_updated, rows_identical, rows_different, rows_kept_newer, rows_late, csv_path, error_message, mode, window_low, window_high, watermark, \
-     bound, bytes, sha256, attempt, host, engine_version, kind";
+     bound, bytes, sha256, attempt, host, engine_version, kind, bronze, plan_sha256";
 
 impl Control {
     /// A new row of the run log, `extracting`.
@@ -49,10 +49,10 @@ impl Control {
         let sql = format!(
             "insert into {} (run_id, table_name, run_started_at, status, mode, kind, engine_version, csv_path, \
              rows_extracted, rows_late, bytes, sha256, window_low, window_high, watermark, bound, run_finished_at, \
-             rows_loaded, rows_inserted, rows_identical, rows_different, rows_updated, rows_kept_newer, host) overriding system value \
+             rows_loaded, rows_inserted, rows_identical, rows_different, rows_updated, rows_kept_newer, host, plan_sha256) overriding system value \
              select $1, $2, $3, case when $4 then 'loaded' else 'uploaded' end, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
              $14, $15, $16, case when $4 then pg_catalog.now() end, case when $4 then $9 end, case when $4 then $9 end, \
-             case when $4 then 0 end, case when $4 then 0 end, case when $4 then 0 end, case when $4 then 0 end, $17 on conflict (run_id) do nothing returning {RUN}",
+             case when $4 then 0 end, case when $4 then 0 end, case when $4 then 0 end, case when $4 then 0 end, $17, $18 on conflict (run_id) do nothing returning {RUN}",
             self.log()
         );
         let upload = &lost.upload;
@@ -75,6 +75,7 @@ impl Control {
             (&upload.window.map(|window| window.watermark), Type::TIMESTAMPTZ),
             (&upload.bound.as_ref().map(Json), Type::JSONB),
             (&self.host, Type::TEXT),
+            (&upload.plan_sha256, Type::TEXT),
         ];
         let rows = self.ask(client, &sql, params).await?;
         self.number_above(client, lost.above, false).await?;
@@ -152,7 +153,7 @@ impl Control {
     /// The CSV is complete.
     pub(crate) async fn uploaded(&self, client: &impl GenericClient, upload: &Upload) -> Result<RunRecord> {
         let set = "csv_path = $3, rows_extracted = $4, rows_late = $5, bytes = $6, sha256 = $7, window_low = $8, \
-             window_high = $9, watermark = $10, bound = $11";
+             window_high = $9, watermark = $10, bound = $11, plan_sha256 = $12";
         let low = upload.window.map(|window| window.low).filter(|low| low.is_finite());
         let high = upload.window.and_then(|window| window.high);
         let watermark = upload.window.map(|window| window.watermark);
@@ -166,6 +167,7 @@ impl Control {
             (&high, Type::TIMESTAMPTZ),
             (&watermark, Type::TIMESTAMPTZ),
             (&upload.bound.as_ref().map(Json), Type::JSONB),
+            (&upload.plan_sha256, Type::TEXT),
         ];
         self.transition(client, upload.run_id, RunState::Uploaded, set, more).await
     }
@@ -182,7 +184,7 @@ impl Control {
              rows_late = coalesce(rows_late, $6), bytes = coalesce(bytes, $7), sha256 = coalesce(sha256, $8), \
              window_low = case when watermark is null then $9 else window_low end, \
              window_high = case when watermark is null then $10 else window_high end, \
-             watermark = coalesce(watermark, $11), bound = coalesce(bound, $12)";
+             watermark = coalesce(watermark, $11), bound = coalesce(bound, $12), plan_sha256 = coalesce(plan_sha256, $13)";
         let window = upload.and_then(|upload| upload.window);
         let count = |number: fn(&Upload) -> u64| upload.map(|upload| number(upload).cast_signed());
         let more: Params<'_> = &[
@@ -196,6 +198,7 @@ impl Control {
             (&window.and_then(|window| window.high), Type::TIMESTAMPTZ),
             (&window.map(|window| window.watermark), Type::TIMESTAMPTZ),
             (&upload.and_then(|upload| upload.bound.as_ref()).map(Json), Type::JSONB),
+            (&upload.and_then(|upload| upload.plan_sha256.as_ref()), Type::TEXT),
         ];
         self.transition(client, run_id, RunState::Loading, set, more).await
     }
@@ -274,6 +277,7 @@ impl Control {
              and ($6::timestamptz is null or run_started_at >= $6) \
              and ($7::timestamptz is null or run_started_at <= $7) \
              and ($8::bigint is null or run_id < $8) and ($9::bigint is null or run_id > $9) \
+             and (not $11::boolean or csv_path is not null) \
              order by run_id {order} limit $4",
             self.log()
         );
@@ -289,6 +293,7 @@ impl Control {
             (&filter.before.map(|id| id.0), Type::INT8),
             (&filter.after.map(|id| id.0), Type::INT8),
             (&filter.tables, Type::TEXT_ARRAY),
+            (&filter.with_csv, Type::BOOL),
         ];
         self.ask(client, &sql, params).await?.iter().map(run_record).collect()
     }
@@ -328,5 +333,7 @@ fn run_record(row: &Row) -> Result<RunRecord> {
         attempt: value(row, "attempt")?,
         host: value(row, "host")?,
         engine_version: value(row, "engine_version")?,
+        bronze: json::<BronzeId>(row, "bronze")?,
+        plan_sha256: value(row, "plan_sha256")?,
     })
 }

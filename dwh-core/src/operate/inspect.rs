@@ -1,11 +1,14 @@
 //! `plan` (the dry run of `run` and `extract`), and `migrate` with its SQL.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use crate::config::{Mode, TableConfig};
 use crate::error::Result;
+use crate::identity::Fate;
 use crate::migrate;
-use crate::pipeline::run::finite;
+use crate::pipeline::belongs::Conflict;
+use crate::pipeline::describe::finite;
 use crate::pipeline::window::Ahead;
 use crate::pipeline::{ErrorReport, Pipeline, WindowReport};
 use crate::plan::Plan;
@@ -13,7 +16,7 @@ use crate::sink::TableState;
 use crate::source::Sweep;
 use crate::watermark::{Call, Timestamp};
 
-pub use crate::migrate::MigrateReport;
+pub use crate::migrate::{MigrateConflict, MigrateReport};
 
 /// What `migrate` is asked for.
 #[derive(Debug, Clone, Default)]
@@ -85,7 +88,7 @@ impl Pipeline {
     async fn plan_one(&self, table: &TableConfig) -> PlanReport {
         let mut report = self.empty_plan(table);
         if let Err(error) = self.fill_plan(table, &mut report).await {
-            report.error = Some((&crate::pipeline::run::named(error, &table.name)).into());
+            report.error = Some((&crate::pipeline::failure::named(error, &table.name)).into());
         }
         report
     }
@@ -115,6 +118,7 @@ impl Pipeline {
         let lease = self.sink.lease(&table.name, false).await?;
         let state = lease.state().clone();
         lease.release().await?;
+        self.judge(table, &state).await?;
         let plan = self.plan_table(table, &state).await?;
         report.load_sql = plan.load(false).statements();
         self.is_first(table, &state).await?;
@@ -151,11 +155,51 @@ impl Pipeline {
     pub async fn migrate(&self, request: &MigrateRequest) -> Result<MigrateReport> {
         let plans = self.source_plans(&request.tables).await?;
         let (target, environment) = (&self.config.target, &self.config.environment);
-        if request.dry_run {
-            migrate::dry_run(target, environment, &plans).await
-        } else {
-            migrate::migrate(target, environment, &plans).await
+        let known = self.known_states().await;
+        for plan in &plans {
+            if let Some(state) = known.get(&plan.table.name)
+                && let Some(found) = self.owned_by_another(&plan.table, state)
+            {
+                return Err(found.error(&plan.table, state));
+            }
         }
+        let mut report = if request.dry_run {
+            migrate::dry_run(target, environment, &plans).await?
+        } else {
+            migrate::migrate(target, environment, &plans).await?
+        };
+        for plan in &plans {
+            if let Some(state) = known.get(&plan.table.name) {
+                report.conflicts.extend(self.migrate_conflict(&plan.table, state, &report).await?);
+            }
+        }
+        Ok(report)
+    }
+
+    /// The watermark rows, by table. Without a control schema there is none.
+    async fn known_states(&self) -> BTreeMap<String, TableState> {
+        let known = self.sink.glance().await.map(|glance| glance.tables).unwrap_or_default();
+        known.into_iter().map(|(name, known)| (name, known.state)).collect()
+    }
+
+    /// Why the watermark of a table cannot be used. A table that would only be made is lost, if rows were loaded into it.
+    async fn migrate_conflict(
+        &self,
+        table: &TableConfig,
+        state: &TableState,
+        report: &MigrateReport,
+    ) -> Result<Option<MigrateConflict>> {
+        let missing = report.dry_run && report.tables_created.contains(&table.target.to_string());
+        let found = match self.conflict(table, state, None).await? {
+            None if missing && state.last_run_id.is_some() && table.mode != Mode::Snapshot => {
+                Some(Conflict::Bronze(Fate::MadeAgain))
+            }
+            found => found,
+        };
+        Ok(found.map(|found| {
+            let error = found.error(table, state);
+            MigrateConflict { table: table.name.clone(), message: error.to_string(), hint: error.hint().to_owned() }
+        }))
     }
 
     /// The SQL that [`Pipeline::migrate`] would run, for a DBA to read and apply.
@@ -172,7 +216,7 @@ impl Pipeline {
         let mut plans = Vec::new();
         for table in self.config.select(tables)? {
             let schema = self.source(table)?.describe(table).await;
-            plans.push(Plan::new(table, schema.map_err(|error| crate::pipeline::run::named(error, &table.name))?)?);
+            plans.push(Plan::new(table, schema.map_err(|error| crate::pipeline::failure::named(error, &table.name))?)?);
         }
         Ok(plans)
     }

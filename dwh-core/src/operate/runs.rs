@@ -6,9 +6,10 @@ mod report;
 use futures_util::TryStreamExt;
 
 use crate::blob::{BlobKey, BlobMeta, Folder, Manifest, read_manifest};
+use crate::chain;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{ErrorReport, Pipeline};
-use crate::run::{RunId, RunKind, RunState};
+use crate::run::{RunId, RunState};
 use crate::sink::{RunFilter, RunRecord};
 
 pub use report::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
@@ -142,11 +143,6 @@ fn csv_of(files: &[BlobMeta]) -> Option<&BlobMeta> {
 
 /// Whether no time lies between the windows of two ordinary runs; `None` where there are no windows.
 fn joins(earlier: &RunRecord, later: &RunRecord) -> Option<bool> {
-    let chained = |run: &RunRecord| run.kind == RunKind::Run && run.status == RunState::Loaded;
-    if !chained(earlier) || !chained(later) {
-        return None;
-    }
-    let reached = earlier.watermark?;
-    later.watermark?;
-    Some(later.window_low.is_none_or(|low| low <= reached))
+    let loaded = [earlier, later].iter().all(|run| run.status == RunState::Loaded);
+    loaded.then(|| chain::joins(&earlier.into(), &later.into()))?
 }

@@ -6,7 +6,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -15,7 +15,6 @@ use crate::config::TableConfig;
 use crate::disk::{is_one_disk, space};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
-use crate::pipeline::recover::run_id_of;
 use crate::run::RunState;
 use crate::sink::{Glance, RunFilter, RunRecord};
 use crate::watermark::Timestamp;
@@ -54,13 +53,21 @@ impl Pipeline {
         let store = StoreStatus { url: self.blobs.url().to_owned(), error: listed.as_ref().err().map(Into::into) };
         let mut tables = Vec::new();
         let mut breaches = Vec::new();
-        for (table, runs) in chosen.into_iter().zip(&runs) {
+        let conflicts = self.conflicts(&chosen, &glance).await?;
+        for ((table, runs), conflict) in chosen.into_iter().zip(&runs).zip(&conflicts) {
             let waiting = match &listed {
                 Ok(listed) => Some(self.waiting(table, listed, runs).await?),
                 Err(_) => None,
             };
             let glance_at = glance.tables.get(&table.name);
-            let facts = Facts { table, now: glance.now, runs, glance: glance_at, waiting: waiting.as_deref() };
+            let facts = Facts {
+                table,
+                now: glance.now,
+                runs,
+                glance: glance_at,
+                waiting: waiting.as_deref(),
+                conflict: conflict.as_ref(),
+            };
             let status = table_status(&facts);
             breaches.extend(breach::of_table(&status, &table.thresholds));
             tables.push(status);
@@ -95,6 +102,20 @@ impl Pipeline {
         Ok((glance, runs))
     }
 
+    /// Of each table, why its watermark cannot be used. Sources are not asked.
+    async fn conflicts(&self, tables: &[&TableConfig], glance: &Glance) -> Result<Vec<Option<Error>>> {
+        let looks = tables.iter().map(|table| async move {
+            let Some(known) = glance.tables.get(&table.name) else { return Ok(None) };
+            match self.conflict(table, &known.state, None).await {
+                Ok(found) => Ok(found.map(|found| found.error(table, &known.state))),
+                Err(error) if error.kind() == ErrorKind::Unreachable => Err(error),
+                // One table that cannot be looked at hides no other.
+                Err(error) => Ok(Some(error)),
+            }
+        });
+        stream::iter(looks).buffered(self.config.target.connections.max(1)).try_collect().await
+    }
+
     /// The CSV files in `exports/` that have a manifest, of all tables, in one listing.
     async fn complete_csvs(&self) -> Result<Vec<BlobMeta>> {
         let mut listed: Vec<BlobMeta> = self.blobs.list(&self.layout.folder(Folder::Exports)).try_collect().await?;
@@ -109,13 +130,13 @@ impl Pipeline {
         let prefix = self.layout.prefix(Folder::Exports, &table.name);
         let mut began = Vec::new();
         for meta in listed.iter().filter(|meta| meta.key.as_str().starts_with(&prefix)) {
-            let run_id = run_id_of(&meta.key);
+            let run_id = meta.key.csv_name().map(|name| name.run_id);
             let record = match (run_id, runs.iter().find(|run| Some(run.run_id) == run_id)) {
                 (_, Some(run)) => Some(run.clone()),
                 (Some(run_id), None) => self.record_of(table, run_id).await?,
                 (None, None) => None,
             };
-            match record {
+            match record.filter(|record| self.is_file_of(record, &meta.key)) {
                 Some(run) if run.status == RunState::Loaded => {}
                 Some(run) => began.push(run.run_started_at),
                 None => began.push(meta.modified),

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::{Piece, Range, unfinished_end};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::load::with_way_out;
-use crate::pipeline::run::{failed, finite, named};
-use crate::pipeline::transfer::interrupted;
+use crate::pipeline::describe::{finite, window_report};
+use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
 use crate::pipeline::{Event, Pipeline, RunReport, TableRun, WindowReport};
 use crate::plan::Plan;
 use crate::run::{RunKind, RunState};
@@ -87,66 +87,23 @@ pub struct BackfillReport {
 }
 
 impl BackfillReport {
+    pub(super) fn empty(table: &TableConfig, kind: RunKind, dry_run: bool) -> Self {
+        Self {
+            table: table.name.clone(),
+            kind,
+            dry_run,
+            range: None,
+            windows_skipped: 0,
+            windows: Vec::new(),
+            runs: Vec::new(),
+        }
+    }
+
     /// 0 if every run went well; otherwise the code of the one that did not.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         RunReport { runs: self.runs.clone() }.exit_code()
     }
-}
-
-/// A range on its way through its windows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Range {
-    kind: RunKind,
-    /// Exclusive.
-    low: Timestamp,
-    /// Inclusive; never above the watermark.
-    end: Timestamp,
-    /// Length of a window; zero: all in one.
-    window: Micros,
-}
-
-impl Range {
-    /// Where the window that begins at `low` ends. Ends lie on a grid that depends on the range alone, so that a second
-    /// call cuts at the same places; stretches without a row, up to `earliest`, cost no window.
-    fn next(&self, earliest: Option<Timestamp>) -> Timestamp {
-        let Some(first) = earliest.filter(|first| *first < self.end && self.window.0 > 0) else { return self.end };
-        let origin = if self.low.is_finite() { self.low } else { Timestamp::SEED };
-        let cell = -origin.since(first).0.div_euclid(self.window.0);
-        origin.plus(Micros(cell.saturating_mul(self.window.0))).min(self.end)
-    }
-
-    /// How far an earlier call of this range came, and in how many windows: from the run log, newest first. A call that
-    /// came to the end is over; what came before it belongs to others.
-    fn resume(&self, runs: &[RunRecord]) -> (Timestamp, u64) {
-        let of_range = runs.iter().filter(|run| run.watermark == Some(self.end));
-        let unfinished: Vec<&RunRecord> = of_range.take_while(|run| run.window_high != Some(self.end)).collect();
-        let (mut at, mut windows) = (self.low, 0);
-        while let Some(high) = unfinished.iter().find(|run| low_of(run) == at).and_then(|run| run.window_high) {
-            if high <= at {
-                break;
-            }
-            (at, windows) = (high, windows + 1);
-        }
-        (at, windows)
-    }
-
-    fn report(&self) -> WindowReport {
-        WindowReport { from: finite(self.low), to: Some(self.end) }
-    }
-}
-
-/// The end of the range with the same beginning that an earlier call did not finish. The watermark has moved since, but
-/// what lies above the end was loaded by ordinary runs meanwhile.
-fn unfinished_end(low: Timestamp, limit: Timestamp, runs: &[RunRecord]) -> Option<Timestamp> {
-    let first = runs.iter().position(|run| low_of(run) == low)?;
-    let end = runs[first].watermark?;
-    let finished = runs[..=first].iter().any(|run| run.watermark == Some(end) && run.window_high == Some(end));
-    (!finished && end <= limit).then_some(end)
-}
-
-fn low_of(run: &RunRecord) -> Timestamp {
-    run.window_low.unwrap_or(Timestamp::NEG_INFINITY)
 }
 
 impl Pipeline {
@@ -172,10 +129,20 @@ impl Pipeline {
 
     /// Reads all history up to the watermark again, as [`Pipeline::backfill`] does; a snapshot table is run.
     ///
+    /// A table whose watermark was read for something else, or whose bronze table lost what was loaded, begins anew: the
+    /// watermark goes back to the seed, and ordinary runs follow.
+    ///
     /// # Errors
     /// As [`Pipeline::backfill`]; `Config` for an scd table, whose history is not at the source.
     pub async fn reseed(&self, request: &ReseedRequest, cancel: &CancellationToken) -> Result<BackfillReport> {
         let table = self.config.table(&request.table)?;
+        if table.mode == Mode::Scd {
+            return Err(whole(table));
+        }
+        let anew = self.reseed_anew(table, request, cancel).await.map_err(|error| named(error, &table.name))?;
+        if let Some(report) = anew {
+            return Ok(report);
+        }
         match table.mode {
             Mode::Incremental => {
                 let low = Timestamp::NEG_INFINITY;
@@ -183,9 +150,10 @@ impl Pipeline {
                 self.read_again(work, request.restart, request.dry_run, cancel).await
             }
             Mode::Snapshot => {
-                let mut report = empty(table, RunKind::Run, request.dry_run);
+                let mut report = BackfillReport::empty(table, RunKind::Run, request.dry_run);
                 if !request.dry_run {
-                    report.runs = self.run_table(table, request.wait, cancel).await;
+                    let numbered = self.number_above_files().await;
+                    report.runs = self.run_table(table, numbered.as_ref().map(|&()| &()), request.wait, cancel).await;
                 }
                 Ok(report)
             }
@@ -201,37 +169,62 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<BackfillReport> {
         let table = work.table;
-        let mut report = empty(table, work.kind, dry_run);
+        let mut report = BackfillReport::empty(table, work.kind, dry_run);
         (self.observer)(&Event::TableStarted { table: table.name.clone() });
         let state = self.settle_table(&work, &mut report, cancel).await.map_err(|error| named(error, &table.name))?;
-        let limit = state.low();
         if report.runs.iter().all(|run| run.error.is_none()) {
-            let log = RunFilter {
-                table: Some(table.name.clone()),
-                kind: Some(work.kind),
-                states: vec![RunState::Loaded],
-                ..RunFilter::default()
-            };
-            let mut log = self.sink.runs(&log).await?;
-            if restart {
-                log.clear();
-            }
-            let range = work.range(limit, &log)?;
-            let (at, windows) = range.resume(&log);
-            report.range = Some(range.report());
+            let pieces = if restart { Vec::new() } else { self.pieces(table, &state).await? };
+            let range = work.range(state.low(), &pieces)?;
+            let (at, windows) = range.resume(&pieces);
+            report.range = Some(WindowReport { from: finite(range.low), to: Some(range.end) });
             report.windows_skipped = windows;
             let done = match dry_run {
                 true => self.list_windows(table, &state, &range, at, &mut report).await,
                 false => self.load_windows(&work, &range, at, &mut report, cancel).await,
             };
             if let Err(error) = done {
-                let run = failed(TableRun::new(&table.name, table.mode), &named(error, &table.name));
-                (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-                report.runs.push(run);
+                // An error that belongs to a run is in its report already.
+                if report.runs.last().is_none_or(|run| run.error.is_none()) {
+                    let run = failed(TableRun::new(&table.name, table.mode), &named(error, &table.name));
+                    (self.observer)(&Event::RunFinished(Box::new(run.clone())));
+                    report.runs.push(run);
+                }
             }
         }
         (self.observer)(&Event::TableFinished { table: table.name.clone() });
         Ok(report)
+    }
+
+    /// The windows that earlier calls loaded, newest first, and which of them are worth something today: those that went
+    /// into the very bronze table that is there (a truncate gives it another file), by the same select list.
+    async fn pieces(&self, table: &TableConfig, state: &TableState) -> Result<Vec<Piece>> {
+        let mut records = Vec::new();
+        for kind in [RunKind::Backfill, RunKind::Reseed] {
+            let filter = RunFilter {
+                table: Some(table.name.clone()),
+                kind: Some(kind),
+                states: vec![RunState::Loaded],
+                ..RunFilter::default()
+            };
+            records.extend(self.sink.runs(&filter).await?);
+        }
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        records.sort_by_key(|record| std::cmp::Reverse(record.run_id));
+        let plan = Some(self.plan_table(table, state).await?.sha256());
+        let bronze = self.sink.bronze_id(&table.target).await?.map(|bronze| bronze.id);
+        let stands = |record: &RunRecord| bronze.is_some() && record.bronze == bronze && record.plan_sha256 == plan;
+        let piece = |record: &RunRecord| {
+            Some(Piece {
+                kind: record.kind,
+                low: record.window_low.unwrap_or(Timestamp::NEG_INFINITY),
+                high: record.window_high?,
+                end: record.watermark?,
+                stands: stands(record),
+            })
+        };
+        Ok(records.iter().filter_map(piece).collect())
     }
 
     /// Puts in order what an earlier run left, so that the run log tells how far it came; returns the watermark row.
@@ -241,8 +234,12 @@ impl Pipeline {
         report: &mut BackfillReport,
         cancel: &CancellationToken,
     ) -> Result<TableState> {
+        if !report.dry_run {
+            self.number_above_files().await?;
+        }
         let lease = self.lease(work.table, work.wait, cancel).await?;
         let mut state = lease.state().clone();
+        self.judge(work.table, &state).await?;
         if !report.dry_run
             && let Err(error) = self.recover_table(work.table, &mut state, &mut report.runs, cancel).await
             // A load that failed is in the report.
@@ -285,10 +282,13 @@ impl Pipeline {
                 return Err(interrupted());
             }
             let lease = self.lease(work.table, work.wait, cancel).await?;
-            let plan = Arc::new(self.plan_table(work.table, lease.state()).await?);
+            let mut state = lease.state().clone();
+            // What was extracted since the last window is loaded before this one: it is older than what this one reads.
+            self.recover_table(work.table, &mut state, &mut report.runs, cancel).await?;
+            let plan = Arc::new(self.plan_table(work.table, &state).await?);
             let high = range.next(self.source(work.table)?.earliest(&plan, at).await?);
             let window = Window { low: at, high: Some(high), watermark: range.end };
-            let run = self.load_window(&plan, range.kind, window, lease.state(), cancel).await;
+            let run = self.load_window(&plan, range.kind, window, &state, cancel).await;
             let ok = run.error.is_none();
             (self.observer)(&Event::RunFinished(Box::new(run.clone())));
             report.runs.push(run);
@@ -312,7 +312,7 @@ impl Pipeline {
         let started = Instant::now();
         let table = &plan.table;
         let mut run = TableRun::new(&table.name, table.mode);
-        run.window = Some(WindowReport { from: finite(window.low), to: window.high });
+        run.window = Some(window_report(window));
         let mut state = state.clone();
         let done = async {
             let mut slice = self.begin(plan, &state, kind, &mut run).await?;
@@ -344,7 +344,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// The range below the watermark `limit`; one that an earlier call did not finish keeps its end.
-    fn range(&self, limit: Timestamp, log: &[RunRecord]) -> Result<Range> {
+    fn range(&self, limit: Timestamp, pieces: &[Piece]) -> Result<Range> {
         let fail = |text: String, hint: &str| {
             Err(Error::new(ErrorKind::Config, format!("table `{}`: {text}", self.table.name)).with_hint(hint))
         };
@@ -362,21 +362,9 @@ impl Work<'_> {
                 return fail("the range ends before it begins".to_owned(), "give `--to` a time after `--from`");
             }
             Some(to) if to <= limit => to,
-            _ => unfinished_end(self.low, limit, log).unwrap_or(limit),
+            _ => unfinished_end(self.kind, self.low, limit, pieces).unwrap_or(limit),
         };
         Ok(Range { kind: self.kind, low: self.low, end, window: self.table.window })
-    }
-}
-
-fn empty(table: &TableConfig, kind: RunKind, dry_run: bool) -> BackfillReport {
-    BackfillReport {
-        table: table.name.clone(),
-        kind,
-        dry_run,
-        range: None,
-        windows_skipped: 0,
-        windows: Vec::new(),
-        runs: Vec::new(),
     }
 }
 
@@ -389,7 +377,3 @@ fn whole(table: &TableConfig) -> Error {
     Error::new(ErrorKind::Config, format!("table `{}`: mode `{mode}` has no windows to read again", table.name))
         .with_hint(hint)
 }
-
-#[cfg(test)]
-#[path = "backfill/tests.rs"]
-mod tests;

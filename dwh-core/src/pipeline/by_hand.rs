@@ -13,7 +13,6 @@ use crate::pipeline::{Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{Commit, LogEntry, RunRecord, TableState, Upload};
-use crate::watermark::Timestamp;
 
 /// The longest header that is read.
 const HEADER_BYTES: usize = 1 << 20;
@@ -26,13 +25,13 @@ impl Pipeline {
         state: &mut TableState,
         csv: &BlobKey,
         record: Option<RunRecord>,
-        run_started_at: Option<Timestamp>,
         run: &mut TableRun,
     ) -> Result<()> {
         let (load, names) = self.plan_by_hand(table, csv).await?;
         let record = match record {
             Some(record) => record,
             None => {
+                self.number_above_files().await?;
                 let (table, mode) = (table.name.clone(), table.mode);
                 self.sink.log(LogEntry::Begin { table, mode, kind: RunKind::Run }).await?
             }
@@ -47,12 +46,8 @@ impl Pipeline {
         };
         let totals = tally.totals()?;
         self.log_by_hand(&record, &totals, run).await?;
-        let becomes = forward(run_started_at, state).map(|at| TableState {
-            last_extracted_at: Some(at),
-            snapshot_xmin: None,
-            ..state.clone()
-        });
-        let commit = Commit::of(record.run_id, Some(totals.rows), state.clone()).becoming(becomes);
+        // Nobody knows what else the source held then: the watermark stays where it is.
+        let commit = Commit::of(record.run_id, Some(totals.rows), state.clone());
         *state = self.commit(staged, commit, run).await?;
         let moved = self.archive_by_hand(csv, record.run_id).await?;
         run.csv_path = Some(self.address(&moved));
@@ -91,6 +86,7 @@ impl Pipeline {
                 sha256: totals.sha256.clone(),
                 window: None,
                 bound: None,
+                plan_sha256: None,
             };
             self.sink.log(LogEntry::Uploaded(Box::new(upload))).await?;
         }
@@ -138,11 +134,6 @@ async fn shape(plain: ByteStream, names: Vec<String>) -> Result<()> {
     let reader = SyncIoBridge::new(StreamReader::new(plain.map_err(std::io::Error::other)));
     let read = tokio::task::spawn_blocking(move || diagnose(reader, &names)).await;
     read.map_err(|stopped| Error::new(ErrorKind::Internal, "the CSV was not read").with_source(stopped))?
-}
-
-/// The manual's own rule for a file made by hand: the watermark moves to where its run says, and never back.
-pub(super) fn forward(run_started_at: Option<Timestamp>, state: &TableState) -> Option<Timestamp> {
-    run_started_at.filter(|at| *at > state.low())
 }
 
 fn compression_of(csv: &BlobKey) -> Compression {

@@ -6,15 +6,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blob::transform::{decode, verified};
 use crate::blob::{BlobKey, ByteStream, Folder, Manifest, archive, read_manifest};
-use crate::config::{Mode, TableConfig};
+use crate::chain::{Link, Place, RunIdentity, Standing};
+use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::run::{describe_manifest, failed, named};
-use crate::pipeline::transfer::interrupted;
+use crate::pipeline::describe::{describe_manifest, describe_record};
+use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
+use crate::pipeline::links::{after, identity, must_serve};
 use crate::pipeline::{Event, LoadParams, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunState};
-use crate::sink::{Commit, LogEntry, RunFilter, RunRecord, TableState, Upload};
-use crate::watermark::{BoundRule, Timestamp};
+use crate::sink::{Commit, LogEntry, RunRecord, TableState};
 
 pub use dry_run::{LoadPlanReport, LoadStep};
 
@@ -74,9 +75,10 @@ impl Pipeline {
             Found::Complete(manifest, record) => {
                 run.run_id = Some(record.run_id);
                 run.status = record.status;
+                self.must_be_next(table, state, &manifest).await?;
                 self.load_manifest(table, state, &manifest, &record, run, cancel).await
             }
-            Found::ByHand(record) => self.load_by_hand(table, state, csv, record, params.run_started_at, run).await,
+            Found::ByHand(record) => self.load_by_hand(table, state, csv, record, run).await,
         }
     }
 
@@ -92,20 +94,28 @@ impl Pipeline {
             Some(run_id) => Some(self.record(table, run_id).await?),
             None => None,
         };
-        if let Some(record) = record.as_ref().filter(|record| record.status == RunState::Loaded) {
-            return Ok(Found::Loaded(record.clone()));
+        if let (Some(record), Some(began)) = (&record, params.run_started_at)
+            && record.run_started_at != began
+        {
+            return Err(renumbered(record, &format!("began at {}, not at {began}", record.run_started_at)));
         }
         match (read_manifest(self.blobs.as_ref(), csv).await?, record) {
             (Some(manifest), record) => {
                 let record = match record {
-                    Some(record) if record.run_id != manifest.run_id => return Err(other_run(csv, &manifest, &record)),
                     Some(record) => record,
                     None => self.record(table, manifest.run_id).await?,
                 };
+                check_manifest(table, &manifest, &record)?;
                 Ok(match record.status {
                     RunState::Loaded => Found::Loaded(record),
                     _ => Found::Complete(Box::new(manifest), record),
                 })
+            }
+            (None, Some(record)) if record.status == RunState::Loaded => {
+                if self.is_file_of(&record, csv) {
+                    return Ok(Found::Loaded(record));
+                }
+                Err(renumbered(&record, &format!("did not write `{csv}`")))
             }
             (None, _) if !accept_unverified => Err(Error::new(
                 ErrorKind::Data,
@@ -127,11 +137,27 @@ impl Pipeline {
     }
 
     async fn record(&self, table: &TableConfig, run_id: RunId) -> Result<RunRecord> {
-        let filter = RunFilter { run_id: Some(run_id), ..RunFilter::default() };
-        self.sink.runs(&filter).await?.pop().filter(|record| record.table_name == table.name).ok_or_else(|| {
+        self.record_of(table, run_id).await?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("the run log has no run {run_id} of this table"))
                 .with_hint("`dwh runs` lists the runs; leave `run_id` out for a file made by hand")
         })
+    }
+
+    /// Refuses a CSV of a backfill while an earlier ordinary one waits: loaded later, that would count as older than
+    /// bronze, though it holds newer versions of rows that the backfill has not read.
+    async fn must_be_next(&self, table: &TableConfig, state: &TableState, manifest: &Manifest) -> Result<()> {
+        if manifest.kind.moves_watermark() {
+            return Ok(());
+        }
+        let Some(waiting) = self.first_waiting(table, state).await?.filter(|waiting| *waiting < manifest.run_id) else {
+            return Ok(());
+        };
+        let run_id = manifest.run_id;
+        Err(Error::new(
+            ErrorKind::Contract,
+            format!("run {run_id} is a {}, and run {waiting} waits before it", manifest.kind),
+        )
+        .with_hint(format!("`dwh recover {}` loads both in their order", table.name)))
     }
 
     /// Loads a complete CSV under the lease, in the place that the chain of windows gives it.
@@ -144,77 +170,89 @@ impl Pipeline {
         run: &mut TableRun,
         cancel: &CancellationToken,
     ) -> Result<()> {
+        let csv = manifest.csv.clone();
+        self.load_file(table, state, (&csv, manifest), record, run, cancel).await
+    }
+
+    /// The same for a CSV that may lie in `processed/` already.
+    pub(super) async fn load_file(
+        &self,
+        table: &TableConfig,
+        state: &mut TableState,
+        (csv, manifest): (&BlobKey, &Manifest),
+        record: &RunRecord,
+        run: &mut TableRun,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
         check_manifest(table, manifest, record)?;
+        self.judge_csv(table, state, manifest).await?;
         self.enter_loading(manifest, record).await?;
         run.status = RunState::Loading;
-        describe_manifest(run, manifest, Some(self.address(&manifest.csv)));
-        let (load, becomes) = self.plan_manifest(table, state, manifest).await?;
-        let csv = self.open_csv(&manifest.csv, manifest).await?;
+        describe_manifest(run, manifest, Some(self.address(csv)));
+        let (load, place, becomes) = self.plan_manifest(table, state, manifest).await?;
+        let bytes = self.open_csv(csv, manifest).await?;
         let staged = tokio::select! {
-            staged = self.sink.stage(&load, csv) => staged?,
+            staged = self.sink.stage(&load, bytes) => staged?,
             () = cancel.cancelled() => return Err(interrupted()),
         };
         let commit = Commit::of(record.run_id, Some(manifest.rows), state.clone()).becoming(becomes);
         *state = self.commit(staged, commit, run).await?;
+        if place == Place::Superseded {
+            self.warn(
+                &table.name,
+                &format!(
+                    "run {} is older than the copy that bronze holds: its CSV is archived, its rows are not wanted",
+                    record.run_id
+                ),
+            );
+        }
         let moved = archive(self.blobs.as_ref(), &self.layout, manifest).await?;
         run.csv_path = Some(self.address(&moved.csv));
         Ok(())
     }
 
-    /// How a complete CSV is loaded on top of `state`, and where the watermark row stands then if it moves.
+    /// How a complete CSV is loaded on top of `state`, what that means for the table, and its watermark row afterwards if
+    /// that moves.
     async fn plan_manifest(
         &self,
         table: &TableConfig,
         state: &TableState,
         manifest: &Manifest,
-    ) -> Result<(LoadPlan, Option<TableState>)> {
-        let mut becomes = follows(state, manifest);
-        if becomes.is_none() && manifest.mode != Mode::Incremental {
-            return Err(Error::new(
-                ErrorKind::Data,
-                format!("`{}` is older than the copy that bronze holds", manifest.csv),
-            )
-            .with_hint("nothing was loaded: the newer copy stays"));
-        }
-        let mut load = manifest.load_plan(state.is_newer_than(manifest.run_id));
-        load.target.clone_from(&table.target);
+    ) -> Result<(LoadPlan, Place, Option<TableState>)> {
+        must_serve(table, manifest)?;
+        let place = Standing::from(state).place(&Link::from(manifest));
+        let mut load = manifest.load_plan(place.older()).as_configured(table);
         load.allow_empty = table.allow_empty || self.allow_empty;
         let bronze = self.sink.describe(&load.target).await?;
+        let mut becomes = after(state, manifest, place);
         if let Some(bronze) = bronze.as_ref().filter(|_| becomes.is_some()) {
             load.missing = Missing::of(table, &load.columns, bronze, state.delivered());
+            if load.carries_over() {
+                load.key.clone_from(&table.key);
+            }
         }
         load.check_columns(bronze.as_ref())?;
         if let Some(becomes) = &mut becomes {
             becomes.note_columns(&load.missing.kept);
         }
-        Ok((load, becomes))
+        Ok((load, place, becomes))
     }
 
     /// Brings the run log to `loading` from wherever the run stopped.
     async fn enter_loading(&self, manifest: &Manifest, record: &RunRecord) -> Result<()> {
         let run_id = record.run_id;
+        let upload = Box::new(self.upload_of(&manifest.csv, manifest));
         match record.status {
             // The manifest is the proof that the upload was complete, though the log was not told.
-            RunState::Extracting => {
-                let upload = Upload {
-                    run_id,
-                    csv_path: Some(self.address(&manifest.csv)),
-                    rows: manifest.rows,
-                    late_rows: manifest.late_rows,
-                    bytes: manifest.bytes,
-                    sha256: manifest.sha256.clone(),
-                    window: manifest.window,
-                    bound: manifest.bound.clone(),
-                };
-                self.sink.log(LogEntry::Uploaded(Box::new(upload))).await?;
-            }
+            RunState::Extracting => drop(self.sink.log(LogEntry::Uploaded(upload.clone())).await?),
             RunState::Loading => {
                 let message = "the process ended before the load was committed".to_owned();
                 self.sink.log(LogEntry::Failed { run_id, message }).await?;
             }
             RunState::Uploaded | RunState::Failed | RunState::Loaded => {}
         }
-        self.sink.log(LogEntry::Loading { run_id, upload: None }).await.map(drop)
+        // A run that failed before the log was told of its upload has an empty row otherwise.
+        self.sink.log(LogEntry::Loading { run_id, upload: Some(upload) }).await.map(drop)
     }
 
     /// The CSV of a manifest, unpacked, ending in an error unless every byte is the one that was written.
@@ -231,80 +269,23 @@ impl Pipeline {
     }
 }
 
-/// What the run log says of a run that is loaded.
-fn describe_record(run: &mut TableRun, record: &RunRecord) {
-    let count = |number: Option<i64>| u64::try_from(number.unwrap_or(0)).unwrap_or(0);
-    run.run_id = Some(record.run_id);
-    run.status = RunState::Loaded;
-    run.rows_extracted = count(record.rows_extracted);
-    run.rows_loaded = count(record.rows_loaded);
-    run.rows_inserted = count(record.rows_inserted);
-    run.rows_updated = count(record.rows_updated);
-    run.rows_identical = count(record.rows_identical);
-    run.rows_different = count(record.rows_different);
-    run.rows_kept_newer = count(record.rows_kept_newer);
-    run.bytes = count(record.bytes);
-    run.sha256.clone_from(&record.sha256);
-    run.watermark = record.watermark;
-}
-
-/// Where the watermark row stands once this CSV is loaded on top of `state`; `None` when the CSV is older than that,
-/// or is a part of a backfill, which leaves the watermark as it is.
-///
-/// Everything at or below the stored watermark is in bronze. The CSV holds everything above its own lower end, as its
-/// snapshot saw it. So it continues the chain when its window begins at or below the stored watermark and ends at or
-/// above it, and its snapshot is no older than the one that was loaded last.
-fn follows(state: &TableState, manifest: &Manifest) -> Option<TableState> {
-    if !manifest.kind.moves_watermark() || state.last_run_id.is_some_and(|last| last > manifest.run_id) {
-        return None;
-    }
-    let (low, watermark) = match manifest.window {
-        Some(window) => (window.low, window.watermark),
-        None => (Timestamp::NEG_INFINITY, manifest.run_started_at),
-    };
-    if low > state.low() || (watermark.is_finite() && watermark < state.low()) {
-        return None;
-    }
-    Some(after(state, manifest))
-}
-
-/// The watermark row once this CSV is loaded and moves it.
-pub(super) fn after(state: &TableState, manifest: &Manifest) -> TableState {
-    let (watermark, high) = match manifest.window {
-        Some(window) => (window.watermark, window.high),
-        None => (manifest.run_started_at, None),
-    };
-    let snapshot = manifest.snapshot.as_ref();
-    let undrained = match manifest.bound.as_ref().map(|bound| &bound.rule) {
-        Some(BoundRule::NotDrained(open)) => Some(open.clone()),
-        _ => None,
-    };
-    let mut becomes = TableState {
-        last_extracted_at: if watermark.is_finite() { Some(watermark) } else { state.last_extracted_at },
-        snapshot_xmin: snapshot.map(|snapshot| snapshot.xmin),
-        read_high: high,
-        system_identifier: snapshot.map(|snapshot| snapshot.identity.system_identifier.clone()),
-        timeline: snapshot.map(|snapshot| snapshot.identity.timeline),
-        source_clock: state.source_clock.max(manifest.bound.as_ref().map(|bound| bound.source_clock)),
-        undrained,
-        relations: snapshot.and_then(|snapshot| snapshot.relations.clone()).or_else(|| state.relations.clone()),
-        ..state.clone()
-    };
-    becomes.note_columns(&manifest.columns);
-    becomes
-}
-
-/// A manifest comes from outside: it must be about this table, and the run log's word goes before its own.
+/// A manifest comes from outside: it must be of this table and of this very run, and the run log's word goes before its
+/// own.
 fn check_manifest(table: &TableConfig, manifest: &Manifest, record: &RunRecord) -> Result<()> {
     let differs = |what: &str| {
-        Err(Error::new(ErrorKind::Data, format!("manifest of `{}`: its {what} is not what the run log says", manifest.csv))
-            .with_hint("the file was changed or replaced; nothing was loaded. Put the right one back, or remove both files and run again"))
+        Err(Error::new(ErrorKind::Data, format!("manifest of `{}`: its {what} is not what the run log says of run {}", manifest.csv, record.run_id))
+            .with_hint(format!(
+                "nothing was moved or loaded; pass on exactly the JSON that `dwh extract` printed. If the target was restored \
+                 from a backup, or the file changed: `dwh recover {}` tells what it is and what to do",
+                table.name
+            )))
     };
     if manifest.table != table.name {
         return differs("table");
     }
-    if record.sha256.as_ref().is_some_and(|sha256| *sha256 != manifest.sha256) {
-        return differs("sha256");
+    let theirs = RunIdentity::from(manifest);
+    if let Some(what) = theirs.differs(&identity(record)) {
+        return differs(what);
     }
     if record.rows_extracted.is_some_and(|rows| u64::try_from(rows) != Ok(manifest.rows)) {
         return differs("number of rows");
@@ -312,20 +293,9 @@ fn check_manifest(table: &TableConfig, manifest: &Manifest, record: &RunRecord) 
     Ok(())
 }
 
-/// The error of a load with the way out of it: a CSV that is never loaded would keep its table waiting for ever.
-pub(super) fn with_way_out(error: Error, run: &TableRun) -> Error {
-    use ErrorKind::{Contract, Data, Drift, NotFound, Permission};
-    let stuck = run.csv_path.is_some() && matches!(run.status, RunState::Uploaded | RunState::Loading);
-    let Some(run_id) =
-        run.run_id.filter(|_| stuck && matches!(error.kind(), Data | Contract | Drift | Permission | NotFound))
-    else {
-        return error;
-    };
-    let hint = format!("{}\nif this CSV can never be loaded: `dwh recover --set-aside {run_id}`", error.hint());
-    error.with_hint(hint)
-}
-
-fn other_run(csv: &BlobKey, manifest: &Manifest, record: &RunRecord) -> Error {
-    Error::new(ErrorKind::Data, format!("`{csv}` belongs to run {}, not to run {}", manifest.run_id, record.run_id))
-        .with_hint("pass on exactly the JSON that `dwh extract` printed")
+fn renumbered(record: &RunRecord, what: &str) -> Error {
+    Error::new(ErrorKind::Data, format!("run {} of the run log {what}", record.run_id)).with_hint(
+        "nothing was moved or loaded; pass on exactly the JSON that `dwh extract` printed. If the target was restored from \
+         a backup since, `dwh recover` tells what each file is",
+    )
 }

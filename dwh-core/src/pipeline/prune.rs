@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::blob::{BlobKey, BlobMeta, Folder, archive, read_manifest};
+use crate::chain;
 use crate::config::{Retention, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::recover::run_id_of;
+use crate::pipeline::failure::{interrupted, named};
+use crate::pipeline::links::{identity, named_by_us};
 use crate::pipeline::report::one_code;
-use crate::pipeline::run::named;
-use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{ErrorReport, Pipeline};
-use crate::run::{RunId, RunKind, RunState};
+use crate::run::{RunId, RunState};
 use crate::sink::{RunFilter, RunRecord, TableState};
 use crate::watermark::{Micros, Timestamp};
 
@@ -104,23 +104,28 @@ impl Pipeline {
     /// `set_aside/`, and rows of the run log.
     ///
     /// What is not loaded is never touched, nor the newest loaded CSV of a table, nor the run that set its watermark.
-    /// May be cut off and repeated at any time.
+    /// May be cut off and repeated at any time: the oldest run goes first, so what is left is a whole chain. Ages are
+    /// taken from the target's clock.
     ///
     /// # Errors
     /// `Config` without a `[retention]` section, or if no table matches. What went wrong with a single table stands in
-    /// its report and stops no other.
+    /// its report and stops no other. `Contract` if the target's clock and this machine's differ by more than an hour: one
+    /// of them is wrong, and by a wrong one everything may be old.
     pub async fn prune(&self, request: &PruneRequest, cancel: &CancellationToken) -> Result<PruneReport> {
         let retention = self.config.retention.clone().ok_or_else(|| {
             Error::new(ErrorKind::Config, format!("`{}` has no section `[retention]`", self.config.path.display()))
                 .with_hint("say how long to keep what: `[retention]`, `processed = \"365d\"`, `exports = \"30d\"`, `runs = \"365d\"`")
         })?;
         let mut report = PruneReport { dry_run: request.dry_run, tables: Vec::new() };
-        for table in self.config.select(&request.tables)? {
+        let tables = self.config.select(&request.tables)?;
+        let now = self.sink.glance().await?.now;
+        same_time(now, Timestamp::now())?;
+        for table in tables {
             if cancel.is_cancelled() {
                 return Err(interrupted());
             }
             let mut told = PrunedTable { table: table.name.clone(), ..PrunedTable::default() };
-            if let Err(error) = self.prune_table(table, &retention, request.dry_run, &mut told).await {
+            if let Err(error) = self.prune_table(table, &retention, now, request.dry_run, &mut told).await {
                 told.error = Some((&named(error, &table.name)).into());
             }
             report.tables.push(told);
@@ -132,6 +137,7 @@ impl Pipeline {
         &self,
         table: &TableConfig,
         retention: &Retention,
+        now: Timestamp,
         dry_run: bool,
         told: &mut PrunedTable,
     ) -> Result<()> {
@@ -144,7 +150,7 @@ impl Pipeline {
             aside: self.metas(table, Folder::SetAside).await?,
             records,
             state: lease.state().clone(),
-            now: Timestamp::now(),
+            now,
         };
         let doomed = self.doomed(table, &kept, retention).await?;
         for key in &doomed.processed {
@@ -189,7 +195,8 @@ impl Pipeline {
             return Err(self.lost_log(table, complete));
         }
         if let Some(keep) = retention.processed {
-            doomed.processed = kept.old_archives(keep, self.needed_from(kept).await?);
+            let old = kept.old_archives(keep, self.needed_from(kept).await?);
+            doomed.processed = self.only_their_own(kept, old).await?;
         }
         if let Some(keep) = retention.set_aside {
             doomed.aside = kept.aside.keys().filter(|key| kept.age(key, &kept.aside) > keep).cloned().collect();
@@ -197,7 +204,9 @@ impl Pipeline {
         if let Some(keep) = retention.exports {
             for key in kept.exports.keys().filter(|key| key.is_csv() && kept.exports.contains_key(&key.manifest())) {
                 let copy = self.layout.moved(key, Folder::Processed)?;
-                let loaded = run_id_of(key).is_some_and(|run_id| kept.is(run_id, RunState::Loaded));
+                let loaded = kept
+                    .record(key)
+                    .is_some_and(|record| record.status == RunState::Loaded && self.is_file_of(record, key));
                 let copied = kept.processed.contains_key(&copy) && !doomed.processed.contains(&copy);
                 if loaded && copied && kept.age(key, &kept.exports) > keep {
                     doomed.exports.push(key.clone());
@@ -215,19 +224,39 @@ impl Pipeline {
     /// The run from which on every CSV is kept: the newest one, or an older one if those after it are of backfills, which
     /// carry no watermark.
     async fn needed_from(&self, kept: &Kept) -> Result<Option<RunId>> {
-        let mut newest: Vec<&BlobKey> = kept.complete().collect();
-        newest.sort_by_key(|key| std::cmp::Reverse(run_id_of(key)));
-        for key in &newest {
-            let known = run_id_of(key).and_then(|run_id| kept.records.get(&run_id)).map(|record| record.kind);
-            let kind = match known {
-                Some(kind) => Some(kind),
-                None => read_manifest(self.blobs.as_ref(), key).await?.map(|manifest| manifest.kind),
+        let mut kinds = Vec::new();
+        for (run_id, key) in kept.complete_by_run().into_iter().rev() {
+            let kind = match kept.records.get(&run_id) {
+                Some(record) => record.kind,
+                None => match read_manifest(self.blobs.as_ref(), key).await? {
+                    Some(manifest) => manifest.kind,
+                    None => continue,
+                },
             };
-            if kind.is_some_and(RunKind::moves_watermark) {
-                return Ok(run_id_of(key));
+            kinds.push((run_id, kind));
+            // Older ones change nothing.
+            if kind.moves_watermark() {
+                break;
             }
         }
-        Ok(newest.first().and_then(|key| run_id_of(key)))
+        Ok(chain::needed_from(kinds))
+    }
+
+    /// Leaves out the files of runs that the log has under another identity: a number may have been given twice, and the
+    /// file may be of the life before.
+    async fn only_their_own(&self, kept: &Kept, old: Vec<BlobKey>) -> Result<Vec<BlobKey>> {
+        let mut own = Vec::new();
+        for key in old {
+            let csv = kept.csv_of(&key);
+            if let Some(record) = kept.record(&key).filter(|record| !self.is_file_of(record, csv)) {
+                let manifest = read_manifest(self.blobs.as_ref(), csv).await?;
+                if manifest.is_some_and(|manifest| identity(record).differs(&(&manifest).into()).is_some()) {
+                    continue;
+                }
+            }
+            own.push(key);
+        }
+        Ok(own)
     }
 }
 
@@ -237,43 +266,61 @@ impl Kept {
         self.processed.keys().filter(|key| key.is_csv() && self.processed.contains_key(&key.manifest()))
     }
 
-    fn is(&self, run_id: RunId, status: RunState) -> bool {
-        self.records.get(&run_id).is_some_and(|record| record.status == status)
+    /// The same by run: names that a person gave are not among them.
+    fn complete_by_run(&self) -> BTreeMap<RunId, &BlobKey> {
+        self.complete().filter_map(|key| Some((key.csv_name()?.run_id, key))).collect()
+    }
+
+    /// The CSV beside a manifest, if it is there; otherwise the file itself.
+    fn csv_of<'a>(&'a self, key: &'a BlobKey) -> &'a BlobKey {
+        self.processed.keys().find(|csv| csv.is_csv() && csv.manifest() == *key).unwrap_or(key)
+    }
+
+    /// The row of the run whose number stands in the name.
+    fn record(&self, key: &BlobKey) -> Option<&RunRecord> {
+        self.records.get(&key.csv_name()?.run_id)
     }
 
     /// How old a file is: by its run if the log knows it, otherwise by the store's clock.
     fn age(&self, key: &BlobKey, folder: &BTreeMap<BlobKey, BlobMeta>) -> Micros {
-        let started = run_id_of(key).and_then(|run_id| self.records.get(&run_id)).map(|record| record.run_started_at);
+        let started = self.record(key).map(|record| record.run_started_at);
         let written = folder.get(key).map(|meta| meta.modified);
         started.or(written).map_or(Micros::ZERO, |at| self.now.since(at))
     }
 
     /// CSV files in `processed/` with their manifests that are older than `keep`, and manifests whose CSV is gone; never
     /// those from the run `needed` on, nor a CSV without a manifest, nor one whose run the log does not call loaded.
+    ///
+    /// In the order of the runs: a call that is cut off leaves what a shorter retention would leave.
     fn old_archives(&self, keep: Micros, needed: Option<RunId>) -> Vec<BlobKey> {
-        let mut old = Vec::new();
-        for key in self.complete() {
-            let Some(run_id) = run_id_of(key).filter(|run_id| Some(*run_id) < needed) else { continue };
+        let csvs: Vec<BlobKey> = self.processed.keys().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
+        let alone = self.processed.keys().filter(|key| key.is_manifest() && !csvs.contains(key));
+        let mut old: Vec<BlobKey> = alone.filter(|key| self.age(key, &self.processed) > keep).cloned().collect();
+        for (run_id, key) in self.complete_by_run() {
+            if Some(run_id) >= needed {
+                break;
+            }
             let loaded = self.records.get(&run_id).is_none_or(|record| record.status == RunState::Loaded);
             if loaded && self.age(key, &self.processed) > keep {
                 old.extend([key.clone(), key.manifest()]);
             }
         }
-        let csvs: Vec<BlobKey> = self.processed.keys().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
-        let alone = self.processed.keys().filter(|key| key.is_manifest() && !csvs.contains(key));
-        old.extend(alone.filter(|key| self.age(key, &self.processed) > keep).cloned());
         old
     }
 
-    /// Final runs older than `keep`; never the newest loaded one, the one that set the watermark, or one whose CSV is
-    /// still in `exports/`. Of the loaded ones the oldest go first, so that those left tell of windows without a gap.
+    /// Final runs older than `keep`; never the newest loaded one, the one that set the watermark, one whose CSV is still
+    /// in `exports/`, or the newest that wrote a CSV and the newest ordinary one of these, which the next manifest names. Of the loaded ones the oldest go first, so that those left tell of windows without a gap.
     fn old_runs(&self, keep: Micros) -> Vec<RunId> {
         let newest =
             self.records.values().rfind(|record| record.status == RunState::Loaded).map(|record| record.run_id);
-        let waiting: Vec<RunId> = self.exports.keys().filter_map(run_id_of).collect();
+        let wrote = |record: &&RunRecord| record.status == RunState::Loaded && named_by_us(record);
+        let named = self.records.values().rfind(wrote).map(|record| record.run_id);
+        let ordinary = |record: &&RunRecord| wrote(record) && record.kind.moves_watermark();
+        let ordinary = self.records.values().rfind(ordinary).map(|record| record.run_id);
+        let waiting: Vec<RunId> = self.exports.keys().filter_map(BlobKey::csv_name).map(|name| name.run_id).collect();
         let stays = |record: &RunRecord| {
             !record.status.is_final()
-                || Some(record.run_id) == newest
+                || [newest, named, ordinary].contains(&Some(record.run_id))
                 || Some(record.run_id) == self.state.last_run_id
                 || waiting.contains(&record.run_id)
                 || self.now.since(record.run_started_at) <= keep
@@ -282,5 +329,34 @@ impl Kept {
         let first_kept = self.records.values().filter(loaded).find(|record| stays(record)).map(|record| record.run_id);
         let in_order = |record: &&RunRecord| !loaded(record) || first_kept.is_none_or(|first| record.run_id < first);
         self.records.values().filter(|record| !stays(record)).filter(in_order).map(|record| record.run_id).collect()
+    }
+}
+
+/// How far two clocks may be apart.
+const ONE_HOUR: Micros = Micros::seconds(3600);
+
+/// Refuses where the target's clock and this machine's are not of one mind.
+fn same_time(target: Timestamp, here: Timestamp) -> Result<()> {
+    let apart = Micros(target.since(here).0.saturating_abs());
+    if apart <= ONE_HOUR {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Contract,
+        format!("the target's clock says {target} and this machine's {here}: by a wrong clock everything may be old"),
+    )
+    .with_hint("nothing was removed; set the wrong one of the two clocks right (NTP), then run it again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_an_hour_off_stops_it() {
+        let now = Timestamp::SEED;
+        for (apart, fine) in [(0, true), (3600, true), (3601, false), (-3601, false), (366 * 24 * 3600, false)] {
+            assert_eq!(same_time(now, now.plus(Micros::seconds(apart))).is_ok(), fine, "{apart} s");
+        }
     }
 }

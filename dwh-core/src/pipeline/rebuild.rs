@@ -3,20 +3,23 @@
 mod archive;
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::blob::{BlobKey, Folder, Manifest};
+use crate::blob::{BlobKey, Manifest};
+use crate::chain::{Link, Standing};
 use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::load::after;
+use crate::pipeline::archived::{GapReport, lacking};
+use crate::pipeline::describe::finite;
+use crate::pipeline::failure::{interrupted, named};
+use crate::pipeline::links::after;
 use crate::pipeline::report::one_code;
-use crate::pipeline::run::{finite, named};
-use crate::pipeline::transfer::interrupted;
 use crate::pipeline::{ErrorReport, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
 use crate::schema::Delivered;
-use crate::sink::{Commit, LogEntry, Restore, TableState, Upload};
+use crate::sink::{Commit, LogEntry, TableState};
 use crate::watermark::Timestamp;
 
 use archive::Archive;
@@ -31,6 +34,8 @@ pub struct RebuildRequest {
     pub dry_run: bool,
     /// Put aside what is there of these tables, into a schema of its own, instead of refusing.
     pub reset: bool,
+    /// Go on with what there is, though CSV files that were loaded once are gone.
+    pub accept_gaps: bool,
 }
 
 impl RebuildRequest {
@@ -63,6 +68,8 @@ pub struct RebuiltTable {
     pub rows_loaded: u64,
     /// Where the watermark stands now.
     pub watermark: Option<Timestamp>,
+    /// What was loaded once and is in no CSV any more; the run log keeps the gap, and `dwh recover` tells of it.
+    pub gaps: Vec<GapReport>,
     /// What a person should know.
     pub notes: Vec<String>,
     /// What went wrong.
@@ -112,7 +119,11 @@ impl Pipeline {
         report.tables = archives.iter().map(Archive::report).collect();
         let loads: Vec<LoadPlan> = archives.iter().filter_map(Archive::table).collect();
         report.in_the_way = self.sink.occupied(&loads).await?;
-        if request.dry_run {
+        if !request.accept_gaps {
+            refuse_gaps(&mut report.tables);
+        }
+        // Before anything is put aside.
+        if request.dry_run || report.tables.iter().any(|table| table.error.is_some()) {
             return Ok(report);
         }
         if !report.in_the_way.is_empty() {
@@ -124,7 +135,10 @@ impl Pipeline {
             report.restore_sql = Some(moved.restore_sql);
             // A run may have ended while they were looked at.
             archives = self.archives(request).await.map_err(|error| put_aside(error, &report))?;
+            let known: Vec<Vec<GapReport>> = report.tables.drain(..).map(|table| table.gaps).collect();
             report.tables = archives.iter().map(Archive::report).collect();
+            // The run log that knew of them is put aside.
+            report.tables.iter_mut().zip(known).for_each(|(table, gaps)| table.gaps = gaps);
         }
         match self.rebuild_all(&archives, &mut report, cancel).await {
             Ok(()) => Ok(report),
@@ -166,44 +180,27 @@ impl Pipeline {
     ) -> Result<()> {
         let lease = self.sink.lease(&archive.table.name, false).await?;
         let mut state = lease.state().clone();
+        let mut empties = BTreeSet::new();
         for (csv, manifest) in archive.loaded.values() {
             if cancel.is_cancelled() {
                 return Err(interrupted());
             }
-            if let Some(empty) = archive.empty_run_before(manifest, &state) {
-                self.restore(empty, true, above).await?;
+            // Two extracts without a load between them name the same one.
+            if let Some(empty) = archive.empty_before(manifest).filter(|empty| empties.insert(empty.run_id)) {
+                self.restore_empty(manifest, empty, above).await?;
             }
             // Of snapshots only the last one is left in bronze.
             let replaced = manifest.mode == Mode::Snapshot && Some(manifest.run_id) != archive.newest_loaded();
-            self.restore((self.layout.moved(csv, Folder::Exports)?, manifest.clone()), replaced, above).await?;
+            self.restore(csv, manifest, replaced, above).await?;
             if !replaced {
                 self.load_restored(archive, csv, manifest, &mut state, told, cancel).await?;
             }
         }
         for (csv, manifest) in archive.waiting.values() {
-            self.restore((csv.clone(), manifest.clone()), false, above).await?;
+            self.restore(csv, manifest, false, above).await?;
         }
         told.watermark = state.last_extracted_at.filter(|at| *at > Timestamp::SEED).and_then(finite);
         lease.release().await
-    }
-
-    /// Writes the row of a run that the log has lost.
-    async fn restore(&self, (csv, manifest): (BlobKey, Manifest), loaded: bool, above: RunId) -> Result<()> {
-        let mut upload = self.upload_of(&csv, &manifest);
-        if manifest.sha256.is_empty() {
-            upload = Upload { csv_path: None, ..upload };
-        }
-        let entry = Restore {
-            table: manifest.table,
-            mode: manifest.mode,
-            kind: manifest.kind,
-            run_started_at: manifest.run_started_at,
-            engine_version: manifest.engine_version,
-            upload,
-            loaded,
-            above,
-        };
-        self.sink.log(LogEntry::Restore(Box::new(entry))).await.map(drop)
     }
 
     async fn load_restored(
@@ -221,15 +218,14 @@ impl Pipeline {
         let done = async {
             self.sink.log(LogEntry::Loading { run_id, upload: None }).await?;
             run.status = RunState::Loading;
-            let advances = manifest.kind.moves_watermark() && !is_behind(manifest, state);
-            let older = state.is_newer_than(run_id);
-            let load = self.load_again(&archive.table, manifest, older, Delivered::Nothing).await?;
+            let place = Standing::from(&*state).place_across_gap(&Link::from(manifest));
+            let load = self.load_again(&archive.table, manifest, place.older(), Delivered::Nothing).await?;
             let bytes = self.open_csv(csv, manifest).await?;
             let staged = tokio::select! {
                 staged = self.sink.stage(&load, bytes) => staged?,
                 () = cancel.cancelled() => return Err(interrupted()),
             };
-            let becomes = advances.then(|| after(state, manifest));
+            let becomes = after(state, manifest, place);
             let commit = Commit::of(run_id, Some(manifest.rows), state.clone()).becoming(becomes);
             *state = self.commit(staged, commit, &mut run).await?;
             Ok(())
@@ -244,9 +240,12 @@ impl Pipeline {
     }
 }
 
-/// Whether the CSV is older than what the watermark says was loaded: then it fills a hole and moves nothing.
-fn is_behind(manifest: &Manifest, state: &TableState) -> bool {
-    manifest.window.is_some_and(|window| window.watermark.is_finite() && window.watermark < state.low())
+/// A table of which CSV files are gone is not made anew without them unless a person says so.
+fn refuse_gaps(tables: &mut [RebuiltTable]) {
+    for table in tables.iter_mut().filter(|table| !table.gaps.is_empty()) {
+        let go_on = format!("dwh rebuild {} --accept-gaps", table.table);
+        table.error = Some((&lacking(&table.table, &table.gaps, &go_on)).into());
+    }
 }
 
 fn occupied(in_the_way: &[String], tables: &[String]) -> Error {

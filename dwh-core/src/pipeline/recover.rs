@@ -2,26 +2,27 @@
 //! the verb looks further, says all that it finds, and names what only a person can decide.
 
 mod aside;
-mod chain;
 mod find;
 mod first;
 mod look;
 mod mend;
 mod report;
+mod scene;
+mod uploads;
+mod whole;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::config::TableConfig;
-use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::run::named;
-use crate::pipeline::transfer::interrupted;
+use crate::error::{Error, Result};
+use crate::pipeline::failure::{interrupted, named, told};
 use crate::pipeline::{Pipeline, TableRun};
 use crate::sink::TableState;
 use crate::watermark::Micros;
 
-use find::{Found, Mend, find};
+use find::find;
+use scene::{Found, Mend};
 
-pub(crate) use look::run_id_of;
 pub use report::{Outcome, RecoverFinding, RecoverReport, Remedy, TableError, Trouble};
 
 /// What `recover` is asked for.
@@ -32,7 +33,8 @@ pub struct RecoverRequest {
     pub tables: Vec<String>,
     /// Only tell what was found.
     pub dry_run: bool,
-    /// How old an unfinished upload is before it counts as left behind; `None`: a day. One that is under way is younger.
+    /// How old an unfinished upload is before it counts as left behind, by the target's clock; `None`: a day. One that is
+    /// under way is younger. Zero: all of them, whatever the clocks say; nothing may be at work then.
     pub uploads_older_than: Option<Micros>,
 }
 
@@ -44,9 +46,6 @@ impl RecoverRequest {
     }
 }
 
-/// How old an unfinished upload is before it counts as left behind.
-const UPLOAD_AGE: Micros = Micros::seconds(24 * 3600);
-
 impl Pipeline {
     /// Reconciles run log, blobs and bronze of the tables that match, and says what it found and did.
     ///
@@ -57,7 +56,11 @@ impl Pipeline {
     /// `Config` if no table matches. What went wrong with a single table stands in the report and stops no other.
     pub async fn recover(&self, request: &RecoverRequest, cancel: &CancellationToken) -> Result<RecoverReport> {
         let mut report = RecoverReport { dry_run: request.dry_run, ..RecoverReport::default() };
-        for table in self.config.select(&request.tables)? {
+        let tables = self.config.select(&request.tables)?;
+        if !request.dry_run {
+            self.number_above_files().await?;
+        }
+        for table in tables {
             if cancel.is_cancelled() {
                 return Err(interrupted());
             }
@@ -66,7 +69,7 @@ impl Pipeline {
                 report.errors.push(TableError { table: table.name.clone(), error });
             }
         }
-        self.sweep_uploads(request.uploads_older_than.unwrap_or(UPLOAD_AGE), &mut report).await;
+        self.sweep_uploads(request.uploads_older_than, &mut report).await;
         Ok(report)
     }
 
@@ -84,7 +87,7 @@ impl Pipeline {
             if cancel.is_cancelled() {
                 return Err(interrupted());
             }
-            let in_order = matches!(found.mend, Mend::Load(..));
+            let in_order = matches!(found.mend, Mend::Load(..) | Mend::Restore(..));
             let (outcome, error) = match &found.mend {
                 Mend::Person(_) => (Outcome::Person, None),
                 _ if report.dry_run => (Outcome::Planned, None),
@@ -103,7 +106,7 @@ impl Pipeline {
 
     fn finding(&self, table: &TableConfig, found: Found, outcome: Outcome, error: Option<&Error>) -> RecoverFinding {
         let (action, hint) = match found.mend {
-            Mend::Load(..) => (Remedy::Load, way_out(&found, outcome)),
+            Mend::Load(..) | Mend::Restore(..) => (Remedy::Load, way_out(&found, outcome)),
             Mend::Move(_) => (Remedy::Move, None),
             Mend::Fail(..) | Mend::Drop(..) => (Remedy::FailRun, None),
             Mend::Delete(_) => (Remedy::Delete, None),
@@ -124,27 +127,6 @@ impl Pipeline {
         }
     }
 
-    /// What dead uploads left in the store.
-    async fn sweep_uploads(&self, older_than: Micros, report: &mut RecoverReport) {
-        match self.blobs.sweep_uploads(&self.layout.project_prefix(), older_than, report.dry_run).await {
-            Ok(names) => report.found.extend(names.into_iter().map(|name| RecoverFinding {
-                table: None,
-                state: Trouble::OrphanUpload,
-                run_id: None,
-                message: format!("an upload of `{name}` was begun and never came to its end"),
-                csv_path: Some(name),
-                action: Remedy::Abort,
-                outcome: if report.dry_run { Outcome::Planned } else { Outcome::Mended },
-                hint: None,
-                error: None,
-            })),
-            Err(error) => report.notes.push(format!(
-                "unfinished uploads cannot be listed or removed ({}); a lifecycle rule `AbortIncompleteMultipartUpload` on the bucket removes them",
-                error.chain()
-            )),
-        }
-    }
-
     /// Under the lease: loads what was uploaded and not loaded, moves what was loaded and not moved, removes CSV files
     /// whose upload never finished, and fails runs whose process died.
     ///
@@ -156,13 +138,15 @@ impl Pipeline {
         runs: &mut Vec<TableRun>,
         cancel: &CancellationToken,
     ) -> Result<()> {
-        for found in find(&self.look(table).await?) {
+        let scene = self.look(table, state).await?;
+        for found in find(&scene) {
             match &found.mend {
-                Mend::Person(_) => self.warn(&table.name, &found.message),
-                Mend::Load(..) => self
-                    .mend(table, state, &found, runs, cancel)
-                    .await
-                    .map_err(|_| Error::new(ErrorKind::Internal, "its report tells"))?,
+                Mend::Person(hint) => {
+                    self.warn(&table.name, &format!("{}; {}", found.message, hint.replace("TABLE", &table.name)));
+                }
+                Mend::Load(..) | Mend::Restore(..) => {
+                    self.mend(table, state, &found, runs, cancel).await.map_err(|_| told())?;
+                }
                 _ => self.mend(table, state, &found, runs, cancel).await?,
             }
         }
@@ -172,7 +156,7 @@ impl Pipeline {
     /// Before an extract alone: runs that died without a CSV are failed; uploaded ones wait for their load.
     pub(super) async fn fail_dead_extracts(&self, table: &TableConfig, state: &TableState) -> Result<()> {
         let (mut state, cancel) = (state.clone(), CancellationToken::new());
-        let scene = self.look(table).await?;
+        let scene = self.look(table, &state).await?;
         let uploading = |found: &Found| {
             let record = found.run_id.and_then(|run_id| scene.records.get(&run_id));
             record.is_some_and(|record| record.status == crate::run::RunState::Extracting)
@@ -181,7 +165,7 @@ impl Pipeline {
             let wanted = match &found.mend {
                 Mend::Fail(..) => uploading(&found),
                 Mend::Delete(_) | Mend::Drop(..) | Mend::SetAside(_) => true,
-                Mend::Load(..) | Mend::Move(_) | Mend::Number(_) | Mend::Person(_) => false,
+                Mend::Load(..) | Mend::Restore(..) | Mend::Move(_) | Mend::Number(_) | Mend::Person(_) => false,
             };
             if wanted {
                 self.mend(table, &mut state, &found, &mut Vec::new(), &cancel).await?;

@@ -9,14 +9,15 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::blob::{Manifest, archive};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::load::with_way_out;
-use crate::pipeline::transfer::{Extracted, Goal, Slice, interrupted};
-use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun, WindowReport};
+use crate::pipeline::describe::{describe_manifest, finite, window_report};
+use crate::pipeline::failure::{failed, interrupted, named, repeated, told, with_way_out};
+use crate::pipeline::transfer::{Extracted, Goal, Slice};
+use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun};
 use crate::plan::Plan;
 use crate::run::{RunKind, RunState};
 use crate::sink::{Commit, Committed, LogEntry, RunRecord, Staged, TableState, Upload};
 use crate::source::Sweep;
-use crate::watermark::{Call, Timestamp, Window};
+use crate::watermark::{Call, Window};
 
 impl Pipeline {
     /// The whole run for the tables that match: recover, extract, load, archive.
@@ -27,14 +28,17 @@ impl Pipeline {
         let tables: Vec<TableConfig> = self.config.select(&request.tables)?.into_iter().cloned().collect();
         let jobs = request.jobs.unwrap_or(self.config.target.connections).max(1);
         let mut this = self.clone();
-        this.allow_empty = request.allow_empty;
+        (this.allow_empty, this.accept_source) = (request.allow_empty, request.accept_source);
+        let numbered = Arc::new(self.number_above_files().await);
         let mut work = futures_util::stream::iter(tables)
             .map(|table| {
                 let (this, cancel, wait) = (this.clone(), cancel.clone(), request.wait);
+                let numbered = Arc::clone(&numbered);
                 let name = table.name.clone();
                 let mode = table.mode;
-                let task =
-                    AbortOnDropHandle::new(tokio::spawn(async move { this.run_table(&table, wait, &cancel).await }));
+                let task = AbortOnDropHandle::new(tokio::spawn(async move {
+                    this.run_table(&table, numbered.as_ref().as_ref(), wait, &cancel).await
+                }));
                 async move {
                     task.await.unwrap_or_else(|stopped| {
                         let error = Error::new(ErrorKind::Internal, format!("table `{name}`: its run stopped"));
@@ -50,11 +54,22 @@ impl Pipeline {
         Ok(report)
     }
 
-    /// All runs of one table until it is up to date; the last one failed if anything did.
-    pub(super) async fn run_table(&self, table: &TableConfig, wait: bool, cancel: &CancellationToken) -> Vec<TableRun> {
+    /// All runs of one table until it is up to date; the last one failed if anything did. None begins while it is not
+    /// known that its number is free.
+    pub(super) async fn run_table(
+        &self,
+        table: &TableConfig,
+        numbered: Result<&(), &Error>,
+        wait: bool,
+        cancel: &CancellationToken,
+    ) -> Vec<TableRun> {
         (self.observer)(&Event::TableStarted { table: table.name.clone() });
         let mut runs = Vec::new();
-        if let Err(error) = self.run_windows(table, wait, cancel, &mut runs).await {
+        let done = match numbered {
+            Ok(()) => self.run_windows(table, wait, cancel, &mut runs).await,
+            Err(error) => Err(repeated(error)),
+        };
+        if let Err(error) = done {
             // An error that belongs to a run is in its report already.
             if runs.last().is_none_or(|run: &TableRun| run.error.is_none()) {
                 let run = failed(TableRun::new(&table.name, table.mode), &named(error, &table.name));
@@ -78,32 +93,71 @@ impl Pipeline {
         }
         let lease = self.lease(table, wait, cancel).await?;
         let mut state = lease.state().clone();
-        self.recover_table(table, &mut state, runs, cancel).await?;
-        self.may_begin(table, &state).await?;
+        self.run_leased(table, &mut state, cancel, runs).await?;
+        lease.release().await
+    }
+
+    /// Under the lease: settles what earlier runs left, then reads window after window.
+    pub(super) async fn run_leased(
+        &self,
+        table: &TableConfig,
+        state: &mut TableState,
+        cancel: &CancellationToken,
+        runs: &mut Vec<TableRun>,
+    ) -> Result<()> {
         let mut run = TableRun::new(&table.name, table.mode);
-        let plan = match self.plan_or_log(table, &state, &mut run).await {
+        let plan = match self.prepare(table, state, runs, &mut run, cancel).await {
             Ok(plan) => plan,
+            // A load of what was left over failed: that is a run of its own.
+            Err(_) if runs.last().is_some_and(|run| run.error.is_some()) => return Err(told()),
             Err(error) => {
                 let run = failed(run, &error);
                 (self.observer)(&Event::RunFinished(Box::new(run.clone())));
                 runs.push(run);
-                return Err(Error::new(ErrorKind::Internal, "its report tells"));
+                return Err(told());
             }
         };
         let mut call = Call::First;
         loop {
-            let (run, more) = self.run_once(&plan, &mut state, call, cancel).await;
+            let (run, more) = self.run_once(&plan, state, call, cancel).await;
             call = Call::Next;
             let error = run.error.is_some();
             (self.observer)(&Event::RunFinished(Box::new(run.clone())));
             runs.push(run);
             if error {
-                return Err(Error::new(ErrorKind::Internal, "its report tells"));
+                return Err(told());
             }
             if !more {
-                return lease.release().await;
+                return Ok(());
             }
         }
+    }
+
+    /// What comes before the first run. What keeps that from beginning is a failed run in the log: who watches the log
+    /// would not see it otherwise.
+    async fn prepare(
+        &self,
+        table: &TableConfig,
+        state: &mut TableState,
+        runs: &mut Vec<TableRun>,
+        run: &mut TableRun,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<Plan>> {
+        let begun = runs.len();
+        let prepared = async {
+            self.judge(table, state).await?;
+            self.recover_table(table, state, runs, cancel).await?;
+            self.may_begin(table, state).await?;
+            self.plan_or_warn(table, state).await
+        };
+        let error = match prepared.await {
+            Ok(plan) => return Ok(plan),
+            Err(error) => named(error, &table.name),
+        };
+        if runs.len() == begun || runs.last().is_some_and(|run| run.error.is_none()) {
+            self.log_unbegun(run, &error).await;
+        }
+        Err(error)
     }
 
     /// One run. The second value says whether further windows follow.
@@ -156,7 +210,7 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<()> {
         let extracted = self.transfer(&slice, Goal::BlobAndStage, run, cancel).await?;
-        self.record_upload(&slice, &extracted.manifest, extracted.stored, run).await?;
+        self.record_upload(&extracted.manifest, extracted.stored, run).await?;
         if cancel.is_cancelled() {
             return Err(interrupted());
         }
@@ -180,7 +234,7 @@ impl Pipeline {
                 () = cancel.cancelled() => return Err(interrupted()),
             }
             let window = slice.window.unwrap_or(Window { low: state.low(), high: None, watermark: state.low() });
-            run.window = Some(WindowReport { from: finite(window.low), to: window.high });
+            run.window = Some(window_report(window));
         }
         let bound = slice.bound.as_ref().map(|bound| bound.rule.to_string());
         (self.observer)(&Event::RunStarted { table: table.name.clone(), run_id: slice.record.run_id, bound });
@@ -209,20 +263,11 @@ impl Pipeline {
         })
     }
 
-    async fn record_upload(&self, slice: &Slice, manifest: &Manifest, stored: bool, run: &mut TableRun) -> Result<()> {
+    async fn record_upload(&self, manifest: &Manifest, stored: bool, run: &mut TableRun) -> Result<()> {
         let csv_path = stored.then(|| self.address(&manifest.csv));
         describe_manifest(run, manifest, csv_path.clone());
         run.status = RunState::Uploaded;
-        let upload = Upload {
-            run_id: slice.record.run_id,
-            csv_path,
-            rows: manifest.rows,
-            late_rows: manifest.late_rows,
-            bytes: manifest.bytes,
-            sha256: manifest.sha256.clone(),
-            window: manifest.window,
-            bound: manifest.bound.clone(),
-        };
+        let upload = Upload { csv_path, ..self.upload_of(&manifest.csv, manifest) };
         self.sink.log(LogEntry::Uploaded(Box::new(upload))).await.map(drop)
     }
 
@@ -243,7 +288,7 @@ impl Pipeline {
         if !slice.kind.moves_watermark() {
             run.watermark = finite(state.low());
         }
-        let mut becomes = slice.kind.moves_watermark().then_some(extracted.becomes);
+        let mut becomes = extracted.becomes;
         if let Some(becomes) = &mut becomes {
             becomes.note_columns(&slice.plan.missing.kept);
         }
@@ -301,29 +346,30 @@ impl Pipeline {
         }
     }
 
-    /// The plan of a table. What keeps it from being made (drift, a source that does not answer) is a failed run in the
-    /// log: who watches the log would not see it otherwise.
-    async fn plan_or_log(&self, table: &TableConfig, state: &TableState, run: &mut TableRun) -> Result<Arc<Plan>> {
-        let error = match self.plan_table(table, state).await {
-            Ok(plan) => {
-                if let Some(warning) = plan.missing.warning(table) {
-                    self.warn(&table.name, &warning);
-                }
-                return Ok(Arc::new(plan));
-            }
-            Err(error) => named(error, &table.name),
-        };
+    /// The plan of a table, with a word about columns that lose their values.
+    async fn plan_or_warn(&self, table: &TableConfig, state: &TableState) -> Result<Arc<Plan>> {
+        let plan = self.plan_table(table, state).await?;
+        if let Some(warning) = plan.missing.warning(table) {
+            self.warn(&table.name, &warning);
+        }
+        Ok(Arc::new(plan))
+    }
+
+    /// A run that cannot begin, as a failed one in the log.
+    async fn log_unbegun(&self, run: &mut TableRun, error: &Error) {
+        if error.kind() == ErrorKind::Interrupted {
+            return;
+        }
         let begin = LogEntry::Begin { table: run.table.clone(), mode: run.mode, kind: RunKind::Run };
         match self.sink.log(begin).await {
             Ok(record) => {
                 run.run_id = Some(record.run_id);
-                self.log_failure(run, &error).await;
+                self.log_failure(run, error).await;
             }
             Err(unlogged) => {
                 tracing::warn!(table = run.table, error = %unlogged.chain(), "run log cannot be written")
             }
         }
-        Err(error)
     }
 
     /// Extracts the next window of one table and stops when its manifest is written.
@@ -332,15 +378,27 @@ impl Pipeline {
     /// Any kind; nothing was loaded then.
     pub async fn extract(&self, table: &str, wait: bool, cancel: &CancellationToken) -> Result<LoadParams> {
         let table = self.config.table(table)?;
+        self.number_above_files().await?;
         let lease = self.lease(table, wait, cancel).await?;
-        self.fail_dead_extracts(table, lease.state()).await?;
-        self.may_begin(table, lease.state()).await.map_err(|error| named(error, &table.name))?;
         let mut run = TableRun::new(&table.name, table.mode);
-        let plan = self.plan_or_log(table, lease.state(), &mut run).await?;
+        let prepared = async {
+            self.judge(table, lease.state()).await?;
+            self.fail_dead_extracts(table, lease.state()).await?;
+            self.may_begin(table, lease.state()).await?;
+            self.plan_or_warn(table, lease.state()).await
+        };
+        let plan = match prepared.await {
+            Ok(plan) => plan,
+            Err(error) => {
+                let error = named(error, &table.name);
+                self.log_unbegun(&mut run, &error).await;
+                return Err(error);
+            }
+        };
         let extracted = async {
             let slice = self.slice(&plan, lease.state(), Call::Only, &mut run, cancel).await?;
             let extracted = self.transfer(&slice, Goal::Blob, &mut run, cancel).await?;
-            self.record_upload(&slice, &extracted.manifest, extracted.stored, &mut run).await?;
+            self.record_upload(&extracted.manifest, extracted.stored, &mut run).await?;
             Ok((slice.record, extracted))
         };
         match extracted.await {
@@ -365,30 +423,4 @@ impl Pipeline {
             run_started_at: Some(record.run_started_at),
         }
     }
-}
-
-pub(super) fn describe_manifest(run: &mut TableRun, manifest: &Manifest, csv_path: Option<String>) {
-    run.rows_extracted = manifest.rows;
-    run.bytes = manifest.bytes;
-    run.sha256 = Some(manifest.sha256.clone());
-    run.csv_path = csv_path;
-    run.window = manifest.window.map(|window| WindowReport { from: finite(window.low), to: window.high });
-}
-
-pub(crate) fn finite(at: Timestamp) -> Option<Timestamp> {
-    at.is_finite().then_some(at)
-}
-
-pub(super) fn failed(mut run: TableRun, error: &Error) -> TableRun {
-    if run.status != RunState::Loaded {
-        run.status = RunState::Failed;
-    }
-    run.error = Some(error.into());
-    run
-}
-
-/// The error with its table named, if it does not say so already.
-pub(crate) fn named(error: Error, table: &str) -> Error {
-    let name = format!("table `{table}`");
-    if error.to_string().contains(&name) { error } else { error.context(name) }
 }

@@ -8,10 +8,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::blob::transform::Encoded;
 use crate::blob::{BlobKey, BlobStore, Body, Manifest, StoredForm, write_manifest};
+use crate::chain::{Before, Link, Standing};
 use crate::config::Mode;
 use crate::dialect::Tally;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::load::after;
+use crate::pipeline::belongs::relation_of;
+use crate::pipeline::failure::interrupted;
+use crate::pipeline::links::after;
 use crate::pipeline::{Event, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Plan};
 use crate::run::RunKind;
@@ -38,7 +41,8 @@ pub(super) struct Slice {
 /// What an extract leaves: a CSV whose manifest is written, and its rows staged where that was asked for.
 pub(super) struct Extracted {
     pub manifest: Manifest,
-    pub becomes: TableState,
+    /// The watermark row once it is loaded; `None` if it stays as it is.
+    pub becomes: Option<TableState>,
     /// The staged rows, or what went wrong with them: that never stops the extract.
     pub staged: Option<Result<Box<dyn Staged>>>,
     /// Whether there is a CSV: a run of `dwh run` that found nothing new writes none.
@@ -71,13 +75,15 @@ impl Pipeline {
         if skip {
             let (reading, totals) = extract.end().await?;
             run.seconds.extract = started.elapsed().as_secs_f64();
-            let manifest = self.manifest(slice, &key, &reading, totals, None);
-            return Ok(Extracted { becomes: after(&slice.state, &manifest), manifest, staged: None, stored: false });
+            let manifest = self.manifest(slice, &key, &reading, totals, None, None);
+            return Ok(Extracted { becomes: slice.becomes(&manifest), manifest, staged: None, stored: false });
         }
         let body = Arc::new(Encoded::new(extract.spool.clone(), self.config.blob.compression));
         let stage = (goal == Goal::BlobAndStage).then(|| self.spawn_stage(slice, &extract.spool));
         let upload = self.spawn_upload(key.clone(), Arc::clone(&body), extract.stop.clone());
-        let read = extract.pump(&self.observer).await;
+        // The source must not wait for the target, so it is asked meanwhile.
+        let before = self.before(&slice.plan.table, &slice.state, slice.kind);
+        let (read, before) = tokio::join!(extract.pump(&self.observer), before);
         let (reading, totals) = match (read, upload.await.map_err(stopped)?) {
             // A reader that only echoes the writer's failure is not the cause.
             (Err(error), Err(echo)) if echo.kind() == ErrorKind::Interrupted => return Err(error),
@@ -91,7 +97,7 @@ impl Pipeline {
         };
         let stored =
             body.sent().map(|(bytes, sha256)| StoredForm { compression: self.config.blob.compression, bytes, sha256 });
-        let manifest = self.manifest(slice, &key, &reading, totals, stored);
+        let manifest = self.manifest(slice, &key, &reading, totals, stored, before);
         write_manifest(self.blobs.as_ref(), &manifest).await?;
         let staged = match stage {
             Some(stage) => Some(tokio::select! {
@@ -103,7 +109,7 @@ impl Pipeline {
             }),
             None => None,
         };
-        Ok(Extracted { becomes: after(&slice.state, &manifest), manifest, staged, stored: true })
+        Ok(Extracted { becomes: slice.becomes(&manifest), manifest, staged, stored: true })
     }
 
     async fn open(&self, slice: &Slice, run: &mut TableRun, cancel: &CancellationToken) -> Result<Extract> {
@@ -142,6 +148,8 @@ impl Pipeline {
             run_started_at: slice.record.run_started_at,
         };
         let reading = source.read(request(slice.sweep)).await?;
+        // The plan may have been made on another server: nothing of this one may get into a file, let alone into bronze.
+        self.judge_source(&slice.plan.table, &slice.state, &reading.snapshot().identity)?;
         let Sweep::Xmin { since, back_to } = slice.sweep else { return Ok(reading) };
         if same_history(&slice.state, reading.snapshot(), since) {
             return Ok(reading);
@@ -197,6 +205,7 @@ impl Pipeline {
         reading: &Ended,
         totals: crate::dialect::Totals,
         stored: Option<StoredForm>,
+        before: Option<Before>,
     ) -> Manifest {
         let table = &slice.plan.table;
         Manifest {
@@ -212,6 +221,7 @@ impl Pipeline {
             columns: slice.plan.delivered(),
             key: table.key.clone(),
             on_conflict: table.on_conflict,
+            relation: Some(relation_of(table)),
             watermark_column: table.watermark.clone(),
             query: reading.statement.clone().unwrap_or_else(|| slice.query(reading)),
             window: slice.window.map(|window| Window { high: reading.high, ..window }),
@@ -219,6 +229,8 @@ impl Pipeline {
             late_rows: reading.late_rows,
             bound: slice.bound.clone(),
             previous_run_id: slice.state.last_run_id.filter(|_| slice.kind.moves_watermark()),
+            before,
+            plan_sha256: Some(slice.plan.sha256()),
             snapshot: Some(reading.snapshot.clone()),
             rows: totals.rows,
             bytes: totals.bytes,
@@ -233,6 +245,12 @@ impl Slice {
     /// How it is loaded: its snapshot is the newest, unless the run log was restored from a backup.
     pub(super) fn load(&self) -> LoadPlan {
         self.plan.load(self.state.is_newer_than(self.record.run_id))
+    }
+
+    /// The watermark row once it is loaded; `None` if it stays as it is.
+    fn becomes(&self, manifest: &Manifest) -> Option<TableState> {
+        let place = Standing::from(&self.state).place(&Link::from(manifest));
+        after(&self.state, manifest, place)
     }
 
     fn query(&self, reading: &Ended) -> String {
@@ -338,10 +356,6 @@ fn same_history(state: &TableState, snapshot: &Snapshot, since: u64) -> bool {
         && snapshot.xmax >= since
         // Half the number space: beyond it an age means nothing.
         && snapshot.xmax - since < (1 << 31)
-}
-
-pub(super) fn interrupted() -> Error {
-    Error::new(ErrorKind::Interrupted, "stopped on request")
 }
 
 /// A task of ours that ended without a result.

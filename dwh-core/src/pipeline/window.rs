@@ -1,6 +1,6 @@
 //! What the next run of a table reads, and where its watermark stands then.
 
-use super::run::finite;
+use super::describe::finite;
 use super::transfer::Slice;
 use super::{Pipeline, TableRun};
 use crate::error::Result;

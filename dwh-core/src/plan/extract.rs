@@ -1,6 +1,9 @@
 //! The SQL that reads the source.
 
+use sha2::{Digest, Sha256};
+
 use crate::config::{GeometryForm, Mode, TableConfig};
+use crate::dialect::hex;
 use crate::plan::{Plan, PlanColumn, UPLOADED_AT};
 use crate::schema::{Column, TableRef, TableSchema, TypeName, quote_ident, quote_literal};
 use crate::watermark::{Sweep, Timestamp, WatermarkKind};
@@ -91,6 +94,26 @@ impl Plan {
         format!("copy ({}) to stdout (format csv, header)", self.select(low, high, sweep, run_started_at))
     }
 
+    /// The expressions that are read, with the names that they get; `uploaded_at` is the moment of a dated copy.
+    fn select_list(&self, uploaded_at: &str) -> String {
+        let list: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| {
+                let expression = if column.expression == UPLOADED_AT { uploaded_at } else { &column.expression };
+                format!("{expression} as {}", quote_ident(&column.column.name))
+            })
+            .collect();
+        list.join(", ")
+    }
+
+    /// SHA-256 of what is read, whatever the rows: rows that were read by another plan may look different.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        let text = format!("select {} from {}", self.select_list(UPLOADED_AT), from_sql(&self.table));
+        hex(&Sha256::digest(text))
+    }
+
     /// The `SELECT` inside [`Plan::copy_out`].
     #[must_use]
     pub fn select(&self, low: Timestamp, high: Timestamp, sweep: Sweep, run_started_at: Timestamp) -> String {
@@ -100,16 +123,8 @@ impl Plan {
     /// The same with partitions and children that are read from their beginning.
     #[must_use]
     pub fn select_extent(&self, extent: &Extent<'_>, run_started_at: Timestamp) -> String {
-        let list: Vec<String> = self
-            .columns
-            .iter()
-            .map(|column| {
-                let expression =
-                    if column.expression == UPLOADED_AT { instant(run_started_at) } else { column.expression.clone() };
-                format!("{expression} as {}", quote_ident(&column.column.name))
-            })
-            .collect();
-        let mut sql = format!("select {} from {}", list.join(", "), from_sql(&self.table));
+        let list = self.select_list(&instant(run_started_at));
+        let mut sql = format!("select {list} from {}", from_sql(&self.table));
         if let Some((column, kind)) = self.watermark_sql() {
             let conditions = range(&column, kind, extent);
             if !conditions.is_empty() {

@@ -47,6 +47,17 @@ impl LoadPlan {
         self
     }
 
+    /// The same load into the table as it is configured now: a CSV says what its columns are, the configuration where they
+    /// go, which key tells rows apart, and what happens to a row that is there already.
+    #[must_use]
+    pub fn as_configured(mut self, table: &TableConfig) -> Self {
+        self.target.clone_from(&table.target);
+        self.mode = table.mode;
+        self.key.clone_from(&table.key);
+        self.on_conflict = table.on_conflict;
+        self
+    }
+
     /// The header line that the CSV must begin with, without its line end.
     #[must_use]
     pub fn header(&self) -> String {

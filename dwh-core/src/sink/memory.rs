@@ -176,6 +176,7 @@ impl Sink for MemorySink {
                 && filter.before.is_none_or(|before| run.run_id < before)
                 && filter.after.is_none_or(|after| run.run_id > after)
                 && filter.kind.is_none_or(|kind| run.kind == kind)
+                && (!filter.with_csv || run.csv_path.is_some())
                 && (filter.states.is_empty() || filter.states.contains(&run.status))
         };
         let limit = filter.limit.map_or(usize::MAX, |limit| limit as usize);

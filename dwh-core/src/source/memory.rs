@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
 use crate::plan::{Plan, UPLOADED_AT};
 use crate::schema::{TableRef, TableSchema};
-use crate::source::{BoundRequest, ReadRequest, Reading, Snapshot, Source, Sweep, appeared};
+use crate::source::{BoundRequest, ReadRequest, Reading, Snapshot, Source, SourceIdentity, Sweep, appeared};
 use crate::watermark::{BoundRule, Holder, Micros, SafeBound, Timestamp, hold_repeated_hour, refuse_future, settle};
 
 use database::{Database, Row};
@@ -170,6 +170,10 @@ pub struct MemoryDump(Database);
 
 #[async_trait]
 impl Source for MemorySource {
+    async fn identity(&self) -> Result<Option<SourceIdentity>> {
+        Ok(Some(self.lock().snapshot().identity))
+    }
+
     async fn describe(&self, table: &TableConfig) -> Result<TableSchema> {
         Ok(self.lock().table(table)?.schema.clone())
     }

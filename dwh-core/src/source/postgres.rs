@@ -24,7 +24,7 @@ use crate::connect::{Connector, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Isolation, Plan, opening};
 use crate::schema::{RelationKind, TableRef, TableSchema, quote_ident};
-use crate::source::{BoundRequest, ReadRequest, Reading, Source};
+use crate::source::{BoundRequest, ReadRequest, Reading, Source, SourceIdentity};
 use crate::watermark::{Micros, SafeBound, Timestamp};
 
 use pool::Pool;
@@ -84,6 +84,15 @@ impl PgSource {
 
 #[async_trait]
 impl Source for PgSource {
+    async fn identity(&self) -> Result<Option<SourceIdentity>> {
+        let client = self.pool.take().await?;
+        client.batch_execute(&self.begin()).await.map_err(sort)?;
+        let found = identity::identify(&client).await?;
+        client.batch_execute("commit").await.map_err(sort)?;
+        client.give_back();
+        Ok(Some(found.identity()))
+    }
+
     async fn describe(&self, table: &TableConfig) -> Result<TableSchema> {
         let client = self.pool.take().await?;
         let begin = self.begin();

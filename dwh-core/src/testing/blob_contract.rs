@@ -207,6 +207,10 @@ async fn listing(store: &dyn BlobStore, many: usize) {
     assert!(metas.iter().all(|meta| meta.bytes == 2 && meta.modified.is_finite()));
     let keys: Vec<BlobKey> = metas.into_iter().map(|meta| meta.key).collect();
     assert!(keys == all, "{} keys in order were expected, {} came", all.len(), keys.len());
+    let after = all[all.len() / 2].clone();
+    let newer: Vec<_> = store.list_after("contract/many", after.as_str()).try_collect().await.expect("list after");
+    let newer: Vec<BlobKey> = newer.into_iter().map(|meta| meta.key).collect();
+    assert!(newer == all[all.len() / 2 + 1..], "what comes after {after}, and not it");
     let within: Vec<&BlobKey> = all.iter().filter(|key| key.as_str().starts_with("contract/many/1")).collect();
     assert_eq!(listed(store, "contract/many/1").await.len(), within.len(), "a prefix need not end at a slash");
     assert!(listed(store, "contract/nothing/").await.is_empty());

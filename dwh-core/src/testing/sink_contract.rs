@@ -100,6 +100,7 @@ async fn begun(sink: &dyn Sink, load: &LoadPlan, kind: RunKind) -> RunId {
         sha256: "0".repeat(64),
         window: None,
         bound: None,
+        plan_sha256: None,
     };
     sink.log(LogEntry::Uploaded(Box::new(upload))).await.expect("uploaded");
     sink.log(LogEntry::Loading { run_id, upload: None }).await.expect("loading");
@@ -462,6 +463,7 @@ async fn a_manifest_fills_the_log(sink: &dyn Sink) {
         sha256: "a".repeat(64),
         window: Some(Window { low: at(1), high: Some(at(2)), watermark: at(3) }),
         bound: None,
+        plan_sha256: None,
     };
     let enter = |upload: &Upload| LogEntry::Loading { run_id, upload: Some(Box::new(upload.clone())) };
     let told = |run: &RunRecord| {

@@ -33,7 +33,7 @@ impl World {
         let (before, words_before) = (self.records().await, self.words.len());
         let told = self.perform(request, death).await;
         let records = self.records().await;
-        if let Request::Rebuild(asked, _) = request {
+        if let Request::Rebuild(asked, ..) = request {
             let of = |records: &[(Table, RunRecord)], table| -> Vec<RunRecord> {
                 records.iter().filter(|(of, _)| *of == table).map(|(_, record)| record.clone()).collect()
             };
@@ -54,7 +54,7 @@ impl World {
         for table in told.up_to_date.clone() {
             self.model.up_to_date(table);
         }
-        if let Request::Replay(table, None, None) = request
+        if let Request::Replay(table, None, None, _) = request
             && !told.died
             && !told.speaks_of(*table)
         {
@@ -184,7 +184,7 @@ impl World {
         let mut tried: Vec<Request> = Vec::new();
         for round in 0.. {
             self.pass(2);
-            let mut words = self.call(&Request::Run(None), None).await?.words;
+            let mut words = self.call(&Request::Run(None, false), None).await?.words;
             words.extend(self.call(&Request::Recover, None).await?.words);
             let errors: Vec<Word> = words.into_iter().filter(|word| word.weight == Weight::Error).collect();
             if !errors.is_empty() && !self.disturbed {
@@ -283,12 +283,14 @@ fn asked_for(word: &Word) -> Option<Request> {
         let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches('\'')).collect();
         let after = |flag: &str| words.iter().position(|word| *word == flag).and_then(|at| words.get(at + 1));
         let moment = |flag: &str| after(flag).and_then(|at| at.parse().ok());
+        let gaps = words.contains(&"--accept-gaps");
         let table = words.get(2).and_then(|word| table_of(word));
         match (words.get(..2)?, table) {
+            (["dwh", "run"], table) if words.contains(&"--accept-source") => Some(Request::Run(table, true)),
             (["dwh", "reseed"], Some(table)) => Some(Request::Reseed(table, words.contains(&"--restart"))),
             (["dwh", "backfill"], Some(table)) => Some(Request::Backfill(table, moment("--from")?, moment("--to"))),
-            (["dwh", "replay"], Some(table)) => Some(Request::Replay(table, None, None)),
-            (["dwh", "rebuild"], Some(table)) => Some(Request::Rebuild(Some(table), words.contains(&"--reset"))),
+            (["dwh", "replay"], Some(table)) => Some(Request::Replay(table, moment("--from"), moment("--to"), gaps)),
+            (["dwh", "rebuild"], Some(table)) => Some(Request::Rebuild(Some(table), words.contains(&"--reset"), gaps)),
             (["dwh", "recover"], _) if words.contains(&"--set-aside") => {
                 after("--set-aside").map(|what| Request::SetAside((*what).to_owned()))
             }

@@ -10,6 +10,7 @@ mod connect_tls;
 mod faults;
 mod migrations;
 mod safe_bound;
+mod silence;
 mod sink;
 mod source;
 mod standby;

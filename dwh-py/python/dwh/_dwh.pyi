@@ -104,6 +104,7 @@ class MigrateReport(_Report):
     present: list[str]
     tables_created: list[str]
     tables_present: list[str]
+    conflicts: list[dict[str, str]]
 
 @final
 class PlanReport(_Report):
@@ -169,8 +170,11 @@ class RunRecord(_Report):
     status: _State
     rows_extracted: Optional[int]
     rows_loaded: Optional[int]
+    rows_inserted: Optional[int]
+    rows_updated: Optional[int]
     rows_identical: Optional[int]
     rows_different: Optional[int]
+    rows_kept_newer: Optional[int]
     rows_late: Optional[int]
     csv_path: Optional[str]
     error_message: Optional[str]
@@ -210,8 +214,11 @@ class TableRun(_Report):
     watermark: Optional[str]
     rows_extracted: int
     rows_loaded: int
+    rows_inserted: int
+    rows_updated: int
     rows_identical: int
     rows_different: int
+    rows_kept_newer: int
     bytes: int
     sha256: Optional[str]
     csv_path: Optional[str]
@@ -330,6 +337,7 @@ class Pipeline:
         jobs: Optional[int] = None,
         wait: bool = False,
         allow_empty: bool = False,
+        accept_source: bool = False,
     ) -> RunReport:
         """Extract, load and archive the tables that match; all of them if none is named.
 
@@ -452,6 +460,7 @@ class AsyncPipeline:
         jobs: Optional[int] = None,
         wait: bool = False,
         allow_empty: bool = False,
+        accept_source: bool = False,
     ) -> RunReport: ...
     async def run_details(self, run_id: int) -> RunDetails: ...
     async def runs(

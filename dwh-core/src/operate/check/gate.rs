@@ -154,6 +154,9 @@ impl Pipeline {
         if let Some(error) = &found.error {
             return about.fail(Word::RowCount, ErrorKind::Data, error.message.clone(), error.hint.clone());
         }
+        if let Some(why) = &found.not_compared {
+            return about.fail(Word::RowCount, ErrorKind::Data, "nothing was compared", why.clone());
+        }
         let counts = format!("{} rows in the source, {} in bronze", found.rows_source, found.rows_bronze);
         let in_flight = match found.in_flight {
             0 => String::new(),

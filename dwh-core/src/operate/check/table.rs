@@ -8,6 +8,7 @@ use super::{bronze, lease, watermark};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
+use crate::pipeline::belongs::Conflict;
 use crate::plan::Plan;
 use crate::schema::{RelationKind, UniqueKey, quote_ident, quote_literal};
 use crate::sink::TableState;
@@ -51,10 +52,32 @@ pub(super) async fn check(
     source_key(&plan, about);
     window(&plan, history, about);
     if let Some(target) = target {
+        if let Some(state) = state {
+            belongs(pipeline, table, state, about).await?;
+        }
         bronze::check(&plan, state, facts.as_ref(), target, about).await?;
         lease::check(pipeline, target, table, about).await?;
     }
     size(&plan, history, server).await
+}
+
+/// Whether the watermark is of this project, source, relation, column and bronze table.
+async fn belongs(pipeline: &Pipeline, table: &TableConfig, state: &TableState, about: &mut About<'_>) -> Result<()> {
+    let identity = pipeline.source(table)?.identity().await?;
+    let found = pipeline.conflict(table, state, identity.as_ref()).await?;
+    match &found {
+        Some(conflict) => about.error(conflict_word(conflict), &conflict.error(table, state)),
+        None if state.last_run_id.is_some() => about.ok(Word::Origin, "its watermark was read for this table"),
+        None => {}
+    }
+    Ok(())
+}
+
+const fn conflict_word(conflict: &Conflict) -> Word {
+    match conflict {
+        Conflict::Stranger(_) => Word::Origin,
+        Conflict::Bronze(_) => Word::BronzeTable,
+    }
 }
 
 /// Two source rows of one key would become one row in bronze.

@@ -64,6 +64,8 @@ words! {
     Trigger "trigger"
     Rule "rule"
     WatermarkRow "watermark_row"
+    Origin "origin"
+    BronzeTable "bronze_table"
     Lease "lease"
     Unfinished "unfinished"
     Write "write"

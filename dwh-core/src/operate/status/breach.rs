@@ -16,6 +16,11 @@ pub(super) fn of_table(status: &TableStatus, thresholds: &Thresholds) -> Vec<Bre
     let mut add = |check, message: String, remedy: String| {
         found.push(Breach { check, table: Some(status.table.clone()), message, remedy });
     };
+    if let Some(conflict) = &status.conflict {
+        let about = format!("table `{}`: ", status.table);
+        let message = conflict.message.strip_prefix(&about).unwrap_or(&conflict.message);
+        add(BreachCheck::Conflict, message.to_owned(), conflict.hint.clone());
+    }
     freshness(status, thresholds, &name, &mut add);
     if let Some(run) = &status.unresolved_failure {
         let why = run.error_message.as_deref().unwrap_or("nothing is known of it").replace(['\n', '\t'], " ");

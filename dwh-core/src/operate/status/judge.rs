@@ -2,6 +2,7 @@
 
 use super::{RunningRun, TableStatus, WaitingCsvs};
 use crate::config::TableConfig;
+use crate::error::Error;
 use crate::run::RunState;
 use crate::sink::{RunRecord, TableGlance};
 use crate::watermark::{Micros, Timestamp};
@@ -24,6 +25,8 @@ pub(super) struct Facts<'a> {
     pub glance: Option<&'a TableGlance>,
     /// Its complete CSV files that are not loaded: when their runs began; `None` if the store does not say.
     pub waiting: Option<&'a [Timestamp]>,
+    /// Why the watermark cannot be used.
+    pub conflict: Option<&'a Error>,
 }
 
 /// The numbers of a table.
@@ -69,6 +72,7 @@ pub(super) fn table_status(facts: &Facts<'_>) -> TableStatus {
             .filter(|failed| loaded.is_none_or(|loaded| loaded.run_id < failed.run_id))
             .cloned(),
         last_run: runs.first().cloned(),
+        conflict: facts.conflict.map(Into::into),
     }
 }
 

@@ -52,6 +52,9 @@ pub struct TableStatus {
     pub unresolved_failure: Option<RunRecord>,
     /// The newest run, whatever became of it.
     pub last_run: Option<RunRecord>,
+    /// Why the watermark cannot be used: it belongs to something else, or bronze lost what was loaded.
+    #[serde(default)]
+    pub conflict: Option<ErrorReport>,
 }
 
 /// A run in progress.
@@ -141,6 +144,8 @@ pub enum BreachCheck {
     NeverLoaded,
     /// The last load is older than `max_lag`.
     Stale,
+    /// The watermark belongs to another project, source, relation or column, or bronze lost what was loaded.
+    Conflict,
     /// A run failed in the last 24 hours, and no ordinary one was loaded since.
     Failure,
     /// Fewer than `success_rate` percent of the runs of 7 days were loaded.

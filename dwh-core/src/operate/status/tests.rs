@@ -47,6 +47,8 @@ fn run(run_id: i64, status: RunState, ended: Micros) -> RunRecord {
         attempt: 1,
         host: None,
         engine_version: None,
+        bronze: None,
+        plan_sha256: None,
     }
 }
 
@@ -77,7 +79,7 @@ fn status(
     glance: Option<&TableGlance>,
     waiting: &[Timestamp],
 ) -> TableStatus {
-    table_status(&Facts { table: &table(thresholds), now: NOW, runs, glance, waiting: Some(waiting) })
+    table_status(&Facts { table: &table(thresholds), now: NOW, runs, glance, waiting: Some(waiting), conflict: None })
 }
 
 fn found(thresholds: &Thresholds, runs: &[RunRecord]) -> Vec<BreachCheck> {
@@ -255,7 +257,7 @@ fn every_remedy_is_a_command_that_a_shell_takes() {
     runs.iter_mut().for_each(|run| run.table_name = "it's".into());
     let table = TableConfig { name: "it's".into(), ..table(&limits) };
     let waiting = [ago(DAY)];
-    let facts = Facts { table: &table, now: NOW, runs: &runs, glance: None, waiting: Some(&waiting) };
+    let facts = Facts { table: &table, now: NOW, runs: &runs, glance: None, waiting: Some(&waiting), conflict: None };
     let breaches = breach::of_table(&table_status(&facts), &limits);
     let remedies: Vec<&str> = breaches.iter().map(|breach| breach.remedy.as_str()).collect();
     assert_eq!(

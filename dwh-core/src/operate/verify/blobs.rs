@@ -2,17 +2,18 @@
 
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::blob::transform::{decode, verified};
 use crate::blob::{BlobKey, Folder, Manifest, read_manifest};
+use crate::chain::{self, Link};
 use crate::config::{Compression, Mode, TableConfig};
 use crate::dialect::Tally;
 use crate::error::{ErrorKind, Result};
 use crate::pipeline::Pipeline;
+use crate::pipeline::links::{identity, named_by_us};
 use crate::run::{RunId, RunState};
 use crate::sink::{RunFilter, RunRecord};
-use crate::watermark::Timestamp;
 
 /// What the files in `processed/` are like.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -57,7 +58,7 @@ impl Pipeline {
         for csv in keys.iter().filter(|key| key.is_csv()) {
             match read_manifest(self.blobs.as_ref(), csv).await {
                 Ok(Some(manifest)) => drop(manifests.insert(manifest.run_id, manifest)),
-                Ok(None) if log.values().any(|run| self.is_file_of(table, run, csv)) => {
+                Ok(None) if log.values().any(|run| named_by_us(run) && self.is_file_of(run, csv)) => {
                     report.problem(format!("`{csv}` has lost its manifest"));
                 }
                 Ok(None) => report.by_hand += 1,
@@ -65,7 +66,10 @@ impl Pipeline {
                 Err(error) => return Err(error),
             }
         }
-        for key in keys.iter().filter(|key| key.is_manifest()) {
+        // Retention takes the CSV first, and the oldest run first: a call that was cut off leaves one manifest.
+        let oldest = manifests.keys().next().copied();
+        let pruned = |key: &BlobKey| key.csv_name().is_some_and(|name| Some(name.run_id) < oldest);
+        for key in keys.iter().filter(|key| key.is_manifest() && !pruned(key)) {
             if !keys.iter().any(|csv| csv.is_csv() && csv.manifest() == *key) {
                 report.problem(format!("`{key}` has lost its CSV"));
             }
@@ -74,19 +78,11 @@ impl Pipeline {
             self.read_file(manifest, &mut report).await?;
             compare_with_log(manifest, log.get(&manifest.run_id), &mut report);
         }
-        self.missing_files(table, &manifests, &log, &mut report);
+        missing_files(&manifests, &log, &mut report);
         if table.mode == Mode::Incremental {
             gaps(&manifests, &log, &mut report);
         }
         Ok(report)
-    }
-
-    /// Whether the CSV is the one that this run wrote, by its name.
-    fn is_file_of(&self, table: &TableConfig, run: &RunRecord, key: &BlobKey) -> bool {
-        [Compression::None, Compression::Gzip, Compression::Zstd].iter().any(|how| {
-            let name = self.layout.csv(&table.name, run.run_id, run.run_started_at, *how);
-            name.file_name() == key.file_name()
-        })
     }
 
     /// Bytes and hash as stored and unpacked, and the rows.
@@ -124,22 +120,18 @@ impl Pipeline {
         }
         Ok(())
     }
+}
 
-    /// Runs that wrote a file which is not there. Those older than every file there is were pruned.
-    fn missing_files(
-        &self,
-        table: &TableConfig,
-        manifests: &BTreeMap<RunId, Manifest>,
-        log: &BTreeMap<RunId, RunRecord>,
-        report: &mut BlobsReport,
-    ) {
-        let oldest = manifests.keys().next().copied().unwrap_or(RunId(0));
-        for run in log.values().filter(|run| run.run_id > oldest && !manifests.contains_key(&run.run_id)) {
-            let name = run.csv_path.as_deref().and_then(|path| BlobKey::parse(path.rsplit('/').next()?).ok());
-            if let Some(name) = name.filter(|name| self.is_file_of(table, run, name)) {
-                report.problem(format!("run {}: `{name}` is not in `processed/`, or has no manifest", run.run_id));
-            }
-        }
+/// Runs that wrote a file which is not there. Those older than every file there is were pruned.
+fn missing_files(manifests: &BTreeMap<RunId, Manifest>, log: &BTreeMap<RunId, RunRecord>, report: &mut BlobsReport) {
+    let there: BTreeSet<RunId> = manifests.keys().copied().collect();
+    let links: Vec<Link> = log.values().filter(|run| named_by_us(run)).map(Link::from).collect();
+    for run_id in chain::missing(&links, &there, |_| true) {
+        let name = log.get(&run_id).and_then(|run| run.csv_path.as_deref()?.rsplit('/').next());
+        report.problem(format!(
+            "run {run_id}: `{}` is not in `processed/`, or has no manifest",
+            name.unwrap_or_default()
+        ));
     }
 }
 
@@ -151,25 +143,18 @@ fn compare_with_log(manifest: &Manifest, run: Option<&RunRecord>, report: &mut B
         let rows = rows.unwrap_or_default();
         report.problem(format!("run {}: the run log has {rows} rows, the manifest {}", run.run_id, manifest.rows));
     }
-    if run.sha256.as_ref().is_some_and(|sha256| *sha256 != manifest.sha256) {
-        report.problem(format!("run {}: the run log has another sha256 than the manifest", run.run_id));
+    if let Some(what) = identity(run).differs(&manifest.into()) {
+        report.problem(format!("run {}: the run log has another {what} than the manifest", run.run_id));
     }
 }
 
 /// Stretches of time that no run read, from the oldest file on: what is older was pruned. Runs that found nothing wrote
 /// no file; the run log has their windows.
 fn gaps(manifests: &BTreeMap<RunId, Manifest>, log: &BTreeMap<RunId, RunRecord>, report: &mut BlobsReport) {
-    let files = manifests.values().filter(|manifest| manifest.kind.moves_watermark());
-    let mut windows: Vec<(Timestamp, Timestamp)> =
-        files.filter_map(|manifest| manifest.window).map(|window| (window.low, window.watermark)).collect();
-    let Some(mut covered) = windows.iter().map(|(low, _)| *low).min() else { return };
-    let empty = log.values().filter(|run| run.kind.moves_watermark() && run.csv_path.is_none());
-    windows.extend(empty.filter_map(|run| Some((run.window_low.unwrap_or(Timestamp::NEG_INFINITY), run.watermark?))));
-    windows.sort_unstable();
-    for (low, watermark) in windows {
-        if low > covered {
-            report.problem(format!("no file and no run covers the time from {covered} to {low}"));
-        }
-        covered = covered.max(watermark);
+    let Some(oldest) = manifests.values().find(|manifest| manifest.kind.moves_watermark()) else { return };
+    let empty = log.values().filter(|run| run.run_id > oldest.run_id && run.csv_path.is_none()).map(Link::from);
+    let links: Vec<Link> = manifests.values().map(Link::from).chain(empty).collect();
+    for gap in chain::gaps(&links) {
+        report.problem(format!("no file and no run covers the time from {} to {}", gap.from, gap.to));
     }
 }

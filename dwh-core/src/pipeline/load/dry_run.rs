@@ -3,13 +3,13 @@
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
-use super::{Found, check_manifest, describe_record, with_way_out};
+use super::Found;
 use crate::blob::{BlobKey, Folder, Manifest, read_manifest};
 use crate::config::{Mode, TableConfig};
 use crate::dialect::{HeaderGate, Tally};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::by_hand::forward;
-use crate::pipeline::run::{describe_manifest, named};
+use crate::pipeline::describe::{describe_manifest, describe_record};
+use crate::pipeline::failure::{named, with_way_out};
 use crate::pipeline::{LoadParams, Pipeline, TableRun, WindowReport};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
@@ -100,11 +100,11 @@ impl Pipeline {
                 Ok(self.load_report(table, csv, run, would, manifest.is_some(), Some(record.status)))
             }
             Found::Complete(manifest, record) => {
-                check_manifest(table, &manifest, &record)?;
+                self.must_be_next(table, state, &manifest).await?;
                 run.run_id = Some(record.run_id);
                 run.status = RunState::Loading;
                 describe_manifest(run, &manifest, Some(self.address(&manifest.csv)));
-                let (load, becomes) = self.plan_manifest(table, state, &manifest).await?;
+                let (load, _, becomes) = self.plan_manifest(table, state, &manifest).await?;
                 self.read_through(&load, &manifest).await?;
                 run.watermark = becomes.and_then(|becomes| becomes.last_extracted_at);
                 let report = self.load_report(table, csv, run, LoadStep::Load, true, Some(record.status));
@@ -114,7 +114,6 @@ impl Pipeline {
                 let (load, totals) = self.look_by_hand(table, csv).await?;
                 run.run_id = record.as_ref().map(|record| record.run_id);
                 (run.rows_extracted, run.bytes, run.sha256) = (totals.rows, totals.bytes, Some(totals.sha256));
-                run.watermark = forward(params.run_started_at, state);
                 let status = record.map(|record| record.status);
                 let report = self.load_report(table, csv, run, LoadStep::Load, false, status);
                 Ok(LoadPlanReport { load_sql: load.statements(), ..report })

@@ -5,61 +5,90 @@ use std::collections::BTreeMap;
 
 use super::RebuiltTable;
 use crate::blob::{BlobKey, Folder, Manifest, read_manifest};
+use crate::chain::{EmptyRun, Gap, Link, RunIdentity, serves};
 use crate::config::{Mode, TableConfig};
 use crate::error::Result;
 use crate::pipeline::Pipeline;
-use crate::pipeline::recover::run_id_of;
+use crate::pipeline::archived::{Archived, Holes, mended_by};
+use crate::pipeline::links::reads_today;
 use crate::plan::LoadPlan;
 use crate::run::RunId;
 use crate::schema::Column;
-use crate::sink::TableState;
-use crate::watermark::{Timestamp, Window};
-
-type Csvs = BTreeMap<RunId, (BlobKey, Manifest)>;
+use crate::watermark::{Micros, Timestamp, Window};
 
 /// The complete CSV files of a table.
 #[derive(Debug)]
 pub(super) struct Archive {
     pub table: TableConfig,
     /// In `processed/`.
-    pub loaded: Csvs,
+    pub loaded: Archived,
     /// In `exports/` alone.
-    pub waiting: Csvs,
+    pub waiting: Archived,
     /// CSV files in `processed/` that have no manifest.
     bare: usize,
     /// CSV files in `processed/` whose run number a later one bears too.
     doubled: Vec<BlobKey>,
+    /// CSV files that were read in a mode which cannot serve the table as it is configured now.
+    other_mode: usize,
+    holes: Holes,
+    /// Runs that found nothing, as far as can be told where release 0.1 left no trace: by the run before whose end the
+    /// next CSV begins.
+    presumed: BTreeMap<RunId, EmptyRun>,
 }
 
 impl Pipeline {
     pub(super) async fn archive_of(&self, table: &TableConfig) -> Result<Archive> {
-        let (loaded, doubled) = self.archived(table).await?;
+        let (all, doubled) = self.archived(table).await?;
+        let today = reads_today(table);
+        let serve = |manifest: &Manifest| serves(today, Link::from(manifest).reads);
+        let (loaded, others): (Archived, Archived) = all.into_iter().partition(|(_, (_, manifest))| serve(manifest));
         let keys = self.keys(table, Folder::Processed).await?;
         let bare = keys.iter().filter(|key| key.is_csv() && !keys.contains(&key.manifest())).count();
-        let mut waiting = Csvs::new();
+        let mut waiting = Archived::new();
         let keys = self.keys(table, Folder::Exports).await?;
         for key in keys.iter().filter(|key| key.is_csv() && keys.contains(&key.manifest())) {
             if let Some(manifest) = read_manifest(self.blobs.as_ref(), key).await?
                 && !loaded.contains_key(&manifest.run_id)
+                && serve(&manifest)
             {
                 waiting.insert(manifest.run_id, (key.clone(), manifest));
             }
         }
-        Ok(Archive { table: table.clone(), loaded, waiting, bare, doubled })
+        let links: Vec<Link> = loaded.values().map(|(_, manifest)| Link::from(manifest)).collect();
+        let log = self.logged(table).await?;
+        // What waits in `exports/` comes in by the next run.
+        let waits = |run: &RunIdentity| waiting.values().any(|(_, other)| run.differs(&other.into()).is_none());
+        let log: Vec<Link> = log.into_iter().filter(|link| !waits(&link.run)).collect();
+        let holes = self.holes(&links, &log).await;
+        let presumed = presumed(&loaded, &holes.doubtful);
+        let (table, other_mode) = (table.clone(), others.len());
+        Ok(Archive { table, loaded, waiting, bare, doubled, other_mode, holes, presumed })
     }
 
-    /// The highest run number that any file of the project bears, 0 if none does: no new run may have it.
+    /// The highest run number that any complete CSV of the project bears, 0 if none does: no new run may have it.
     pub(crate) async fn highest_run(&self) -> Result<RunId> {
         let prefix = self.layout.project_prefix();
         let mut names = self.blobs.list(&prefix);
         let mut highest = RunId(0);
         while let Some(meta) = names.try_next().await? {
-            if meta.key.is_csv() {
-                highest = highest.max(run_id_of(&meta.key).unwrap_or(highest));
+            // The manifest is what makes a CSV one of ours.
+            if meta.key.is_manifest() {
+                highest = highest.max(meta.key.csv_name().map_or(highest, |name| name.run_id));
             }
         }
         Ok(highest)
     }
+}
+
+/// The runs to which manifests of release 0.1 point and that left no CSV.
+fn presumed(loaded: &Archived, doubtful: &[Gap]) -> BTreeMap<RunId, EmptyRun> {
+    let run = |gap: &Gap| {
+        let (_, next) = loaded.get(&gap.before)?;
+        let run_id = next.previous_run_id.filter(|run_id| !loaded.contains_key(run_id))?;
+        let window = Window { low: gap.from, high: Some(gap.to), watermark: gap.to };
+        Some((gap.before, EmptyRun { run_id, run_started_at: next.run_started_at, window }))
+    };
+    doubtful.iter().filter_map(run).collect()
 }
 
 impl Archive {
@@ -91,60 +120,27 @@ impl Archive {
                 |manifest: &&Manifest| manifest.columns.iter().any(|other| other.name == column.name && other.not_null);
             column.not_null &= manifests.values().all(everywhere);
         }
-        let mut load = manifests.values().next_back()?.load_plan(false);
+        let mut load = manifests.values().next_back()?.load_plan(false).as_configured(&self.table);
         load.table.clone_from(&self.table.name);
-        load.target.clone_from(&self.table.target);
         load.columns = columns;
         Some(load)
     }
 
-    /// The run before `manifest` that found nothing and so left no CSV: its manifest as it would have been.
-    ///
-    /// Without it, the log would show a gap that never was. That its CSV was lost cannot be told from that here; the
-    /// report says so.
-    pub(super) fn empty_run_before(&self, manifest: &Manifest, state: &TableState) -> Option<(BlobKey, Manifest)> {
-        let run_id = manifest.previous_run_id.filter(|run_id| !self.loaded.contains_key(run_id))?;
-        let (window, last) = (manifest.window?, state.last_run_id?);
-        if self.waiting.contains_key(&run_id) || run_id <= last || window.low <= state.low() {
-            return None;
-        }
-        let gap = Window { low: state.low(), high: Some(window.low), watermark: window.low };
-        let empty = Manifest {
-            run_id,
-            window: Some(gap),
-            rows: 0,
-            late_rows: 0,
-            bytes: 0,
-            sha256: String::new(),
-            bound: None,
-            ..manifest.clone()
-        };
-        Some((manifest.csv.clone(), empty))
+    /// The run before `manifest` that found nothing and so left no CSV. Without its row the log would show a gap that
+    /// never was.
+    pub(super) fn empty_before<'a>(&'a self, manifest: &'a Manifest) -> Option<&'a EmptyRun> {
+        let traced = manifest.before.as_ref().and_then(|before| before.empty.as_ref());
+        let empty = traced.or_else(|| self.presumed.get(&manifest.run_id));
+        empty.filter(|empty| !self.loaded.contains_key(&empty.run_id) && !self.waiting.contains_key(&empty.run_id))
     }
 
     /// Where the oldest ordinary CSV begins, if there were older ones.
     fn pruned_below(&self) -> Option<Timestamp> {
         let (_, first) = self.loaded.values().find(|(_, manifest)| manifest.kind.moves_watermark())?;
         let low = first.window?.low;
-        (first.mode == Mode::Incremental && first.previous_run_id.is_some() && low.is_finite()).then_some(low)
-    }
-
-    /// Stretches that no CSV covers.
-    fn uncovered(&self) -> Vec<(Timestamp, Timestamp)> {
-        let mut state = TableState { last_extracted_at: Some(Timestamp::SEED), ..TableState::default() };
-        let mut found = Vec::new();
-        for (_, manifest) in self.loaded.values().filter(|(_, manifest)| manifest.kind.moves_watermark()) {
-            if let Some((_, empty)) = self.empty_run_before(manifest, &state)
-                && let Some(window) = empty.window
-            {
-                found.push((window.low, window.watermark));
-            }
-            if !super::is_behind(manifest, &state) {
-                let last_run_id = Some(manifest.run_id);
-                state = TableState { last_run_id, ..super::after(&state, manifest) };
-            }
-        }
-        found
+        let untraced = first.before.is_none() && first.previous_run_id.is_some();
+        let cut = first.mode == Mode::Incremental && (self.holes.pruned || untraced) && low.is_finite();
+        cut.then_some(low)
     }
 
     pub(super) fn report(&self) -> RebuiltTable {
@@ -155,6 +151,7 @@ impl Archive {
             rows: self.loaded.values().map(|(_, manifest)| manifest.rows).sum(),
             bytes: self.loaded.values().map(|(_, manifest)| manifest.bytes).sum(),
             waiting: self.waiting.len() as u64,
+            gaps: self.holes.gaps.clone(),
             ..RebuiltTable::default()
         };
         if self.is_empty() {
@@ -179,9 +176,22 @@ impl Archive {
                 "older CSV files are not there (pruned, or taken away): nothing up to {low} is brought back; `dwh reseed {name}` reads what the source still has"
             ));
         }
-        if let [(from, _), .., (_, to)] | [(from, to)] = self.uncovered()[..] {
+        if self.other_mode > 0 {
             told.notes.push(format!(
-                "not all of {from} to {to} is covered by a CSV: there was nothing to read, or files are missing; `dwh verify` tells"
+                "{} CSV files are left out: they cannot serve a table of mode `{}`",
+                self.other_mode,
+                self.table.mode.as_str()
+            ));
+        }
+        if !told.gaps.is_empty() {
+            told.notes.push(format!("CSV files are gone: {}", mended_by(&self.table.name, &told.gaps)));
+        }
+        if let (Some(first), Some(last)) = (self.holes.doubtful.first(), self.holes.doubtful.last()) {
+            let (name, from, to) = (&self.table.name, first.from, last.to);
+            told.notes.push(format!(
+                "not all of {from} to {to} is covered by a CSV, and release 0.1 left no trace of runs that found nothing: there \
+                 was nothing to read, or files are missing; `dwh backfill {name} --from {from} --to {}` reads it from the source",
+                to.plus(Micros(1))
             ));
         }
         told

@@ -1,11 +1,12 @@
 //! `recover --set-aside`: a CSV that cannot be loaded, out of the way of its table.
 
-use crate::blob::{BlobKey, Folder, copy_as_it_is};
+use crate::blob::{BlobKey, Folder, copy_as_it_is, read_manifest};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
-use crate::pipeline::recover::{Outcome, RecoverFinding, RecoverReport, Remedy, Trouble, run_id_of};
-use crate::pipeline::run::named;
+use crate::pipeline::failure::named;
+use crate::pipeline::links::identity;
+use crate::pipeline::recover::{Outcome, RecoverFinding, RecoverReport, Remedy, Trouble};
 use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{LogEntry, RunFilter, RunRecord};
 use crate::watermark::{Micros, Timestamp};
@@ -33,7 +34,7 @@ impl Pipeline {
     /// The table and, unless `what` is the name of a file, the run.
     async fn whose(&self, what: &str) -> Result<(&TableConfig, Option<RunId>)> {
         let Ok(number) = what.parse() else {
-            let of = |table: &&TableConfig| self.layout.resolve(self.blobs.url(), &table.name, what).is_ok();
+            let of = |table: &&TableConfig| self.file_named(table, what).is_ok();
             let table = self.config.tables.iter().find(of).ok_or_else(|| {
                 Error::new(ErrorKind::Config, format!("`{what}` is neither the number of a run nor a CSV of a table"))
                     .with_hint(
@@ -60,15 +61,16 @@ impl Pipeline {
     ) -> Result<RecoverFinding> {
         let named = match run_id {
             Some(_) => None,
-            None => Some(self.layout.resolve(self.blobs.url(), &table.name, what)?),
+            None => Some(self.file_named(table, what)?),
         };
-        let record = match run_id.or_else(|| named.as_ref().and_then(run_id_of)) {
+        let record = match run_id.or_else(|| named.as_ref()?.csv_name().map(|name| name.run_id)) {
             Some(run_id) => self.record_of(table, run_id).await?,
             None => None,
         };
-        // The number in a name that a person gave means nothing.
-        let record =
-            record.filter(|record| named.as_ref().is_none_or(|csv| self.names_of(table, record).contains(csv)));
+        let record = match (&named, record) {
+            (Some(csv), Some(record)) if !self.wrote(&record, csv).await? => None,
+            (_, record) => record,
+        };
         if let Some(record) = &record {
             may_be_set_aside(record)?;
         }
@@ -80,6 +82,33 @@ impl Pipeline {
         self.told(table, &csv, record.as_ref(), dry_run)
     }
 
+    /// The file of a table that a person named: a CSV, or the manifest that lies there without one.
+    fn file_named(&self, table: &TableConfig, what: &str) -> Result<BlobKey> {
+        let resolve = |what: &str| self.layout.resolve(self.blobs.url(), &table.name, what);
+        match what.strip_suffix(MANIFEST) {
+            Some(stem) => resolve(&format!("{stem}.csv")).and_then(|_| self.manifest_key(what)),
+            None => resolve(what),
+        }
+    }
+
+    fn manifest_key(&self, what: &str) -> Result<BlobKey> {
+        BlobKey::parse(what.strip_prefix(self.blobs.url()).map_or(what, |rest| rest.trim_start_matches('/')))
+    }
+
+    /// Whether a run wrote the file that a person named: the number in a name alone means nothing, and a number may have
+    /// been given twice.
+    async fn wrote(&self, record: &RunRecord, csv: &BlobKey) -> Result<bool> {
+        if !self.names_of(record).contains(csv) {
+            return Ok(false);
+        }
+        match read_manifest(self.blobs.as_ref(), csv).await {
+            Ok(Some(manifest)) => Ok(identity(record).differs(&(&manifest).into()).is_none()),
+            Ok(None) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Data => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The CSV, which must be in `exports/`, or its move was begun.
     async fn csv_to_set_aside(
         &self,
@@ -89,7 +118,7 @@ impl Pipeline {
     ) -> Result<BlobKey> {
         let mut candidates = Vec::from_iter(named);
         if let Some(record) = record {
-            candidates.extend(self.names_of(table, record));
+            candidates.extend(self.names_of(record));
             // Of a file that a person made, the log alone knows the name.
             let logged =
                 record.csv_path.as_deref().map(|path| self.layout.resolve(self.blobs.url(), &table.name, path));
@@ -98,6 +127,8 @@ impl Pipeline {
         let (exports, aside) = (self.keys(table, Folder::Exports).await?, self.keys(table, Folder::SetAside).await?);
         for csv in candidates {
             let csv = self.layout.moved(&csv, Folder::Exports)?;
+            // Where a manifest was named that has its CSV, both are meant.
+            let csv = exports.iter().find(|key| key.is_csv() && key.manifest() == csv).cloned().unwrap_or(csv);
             let moved = aside.contains(&self.layout.moved(&csv, Folder::SetAside)?);
             if exports.contains(&csv) || (exports.contains(&csv.manifest()) && moved) {
                 return Ok(csv);
@@ -168,6 +199,7 @@ impl Pipeline {
     }
 }
 
+const MANIFEST: &str = ".manifest.json";
 const SET_ASIDE: &str = "set aside by hand: ";
 
 fn may_be_set_aside(record: &RunRecord) -> Result<()> {

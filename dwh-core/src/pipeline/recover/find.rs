@@ -1,83 +1,13 @@
 //! From what the blob store and the control schema say to what is not as it should be. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use crate::blob::{BlobKey, Manifest};
+use crate::blob::Manifest;
 use crate::config::Mode;
 use crate::pipeline::recover::Trouble;
-use crate::run::{RunId, RunKind, RunState};
-use crate::sink::{RunRecord, TableState};
+use crate::run::{RunKind, RunState};
+use crate::sink::RunRecord;
 
-use super::chain::{behind, gaps, missing, watermark};
-
-/// Everything that is known of a table, read under its lease: whoever worked on an unfinished run is dead.
-#[derive(Debug, Default)]
-pub(super) struct Scene {
-    /// Complete CSV files in `exports/`, by run.
-    pub complete: BTreeMap<RunId, Manifest>,
-    /// Those of them whose CSV is gone while the manifest is still there.
-    pub manifest_only: BTreeSet<RunId>,
-    /// CSV files in `exports/` without a manifest, with the run in their name and the name that this run would give.
-    pub bare: Vec<Bare>,
-    /// Runs whose complete CSV is in `exports/` and in `processed/`, and whether the two are the same.
-    pub copies: BTreeMap<RunId, bool>,
-    /// Runs of them that a person set aside, which was cut off: the copy is there, and the run log says so.
-    pub aside: BTreeSet<RunId>,
-    /// Rows of the run log: the unfinished ones and those of the CSV files, or all of the table.
-    pub records: BTreeMap<RunId, RunRecord>,
-    /// What only a full look knows.
-    pub whole: Option<Whole>,
-}
-
-/// What only `recover` looks at; a run has no need of it.
-#[derive(Debug)]
-pub(super) struct Whole {
-    /// Runs that have a CSV in `processed/`.
-    pub processed: BTreeSet<RunId>,
-    /// The names of all CSV files there, also of those that people made.
-    pub names: BTreeSet<String>,
-    /// The highest run in `processed/`, if the next run that begins would get a number at or below it.
-    pub ahead: Option<RunId>,
-    /// The watermark row.
-    pub state: TableState,
-    /// How the table is moved.
-    pub mode: Mode,
-}
-
-/// A CSV without a manifest.
-#[derive(Debug, Clone)]
-pub(super) struct Bare {
-    pub key: BlobKey,
-    pub run_id: Option<RunId>,
-    /// Whether it has exactly the name that its run gives.
-    pub named_by_us: bool,
-}
-
-/// What mends something, with all that this needs.
-#[derive(Debug, Clone)]
-pub(super) enum Mend {
-    Load(Box<Manifest>, Box<RunRecord>),
-    Move(Box<Manifest>),
-    Fail(RunId, &'static str),
-    Delete(BlobKey),
-    /// The run is failed if it is not yet, and the manifest, whose CSV is gone, deleted.
-    Drop(RunId, BlobKey),
-    /// What a person began: the copy is verified, the original deleted.
-    SetAside(BlobKey),
-    /// New runs get numbers above this one.
-    Number(RunId),
-    Person(String),
-}
-
-/// Something that is not as it should be.
-#[derive(Debug, Clone)]
-pub(super) struct Found {
-    pub trouble: Trouble,
-    pub run_id: Option<RunId>,
-    pub csv: Option<BlobKey>,
-    pub message: String,
-    pub mend: Mend,
-}
+use super::scene::{Bare, Foreign, Found, Mend, Scene};
+use super::whole::{behind, copies, gaps, missing, watermark};
 
 const DIED_EXTRACTING: &str = "the process ended before the CSV was complete; its rows are read anew";
 const DIED_LOADING: &str =
@@ -86,11 +16,13 @@ const DIED_LOADING: &str =
 /// What is not as it should be, in the order in which it is to be mended: CSV files by run, because later rows must not
 /// overtake earlier ones, then runs without one, then what lies about.
 pub(super) fn find(scene: &Scene) -> Vec<Found> {
-    let mut found: Vec<Found> = scene.complete.values().map(|manifest| complete(scene, manifest)).collect();
+    let mut found: Vec<Found> = scene.complete.iter().map(|manifest| complete(scene, manifest)).collect();
     found.extend(scene.records.values().filter_map(|record| unfinished(scene, record)));
     found.extend(scene.bare.iter().map(|bare| without_manifest(scene, bare)));
+    found.extend(scene.foreign.iter().map(foreign));
     if let Some(whole) = &scene.whole {
         found.extend(behind(scene, whole));
+        found.extend(copies(whole));
         found.extend(missing(scene, whole));
         if whole.mode == Mode::Incremental {
             found.extend(gaps(scene.records.values()));
@@ -110,22 +42,12 @@ fn complete(scene: &Scene, manifest: &Manifest) -> Found {
         mend,
     };
     let boxed = || Box::new(manifest.clone());
-    let Some(record) = scene.records.get(&run_id) else {
-        return of(
-            Trouble::CsvOfUnknownRun,
-            format!("`{}` belongs to run {run_id}, which the run log does not know: it stays where it is", manifest.csv),
-            Mend::Person(
-                "if the control schema was lost, `dwh rebuild` makes it anew from the blobs; if the file is of another \
-                 warehouse, move it away"
-                    .to_owned(),
-            ),
-        );
-    };
-    if scene.aside.contains(&run_id) {
+    let Some(record) = scene.record_of(manifest) else { return unknown(scene, manifest) };
+    if scene.aside.contains(&manifest.csv) {
         let message = format!("run {run_id} was set aside, but its files are still in `exports/`");
         return of(Trouble::SetAsideHalfway, message, Mend::SetAside(manifest.csv.clone()));
     }
-    if record.status != RunState::Loaded && scene.manifest_only.contains(&run_id) {
+    if record.status != RunState::Loaded && scene.manifest_only.contains(&manifest.csv) {
         let message = format!("run {run_id} is `{}`, and of its CSV only the manifest is left", record.status);
         return of(Trouble::CsvMissing, message, Mend::Drop(run_id, manifest.csv.manifest()));
     }
@@ -135,13 +57,13 @@ fn complete(scene: &Scene, manifest: &Manifest) -> Found {
         let message = format!("run {run_id} is `{}`, and its CSV is complete", record.status);
         return of(trouble, message, Mend::Load(boxed(), Box::new(record.clone())));
     }
-    match scene.copies.get(&run_id) {
+    match scene.copies.get(&manifest.csv) {
         Some(false) => of(
             Trouble::CopyDiffers,
             format!("run {run_id} is loaded, but its CSV in `processed/` is not the one in `exports/`: both stay"),
             Mend::Person("the one in `exports/` is as its manifest says if `dwh load` takes it; compare the two, move the wrong one away, then run `dwh recover` again".to_owned()),
         ),
-        _ if scene.manifest_only.contains(&run_id) => of(
+        _ if scene.manifest_only.contains(&manifest.csv) => of(
             Trouble::ManifestLeftBehind,
             format!("run {run_id} is loaded and its CSV moved, but the manifest is still in `exports/`"),
             Mend::Move(boxed()),
@@ -159,16 +81,60 @@ fn complete(scene: &Scene, manifest: &Manifest) -> Found {
     }
 }
 
+/// A complete CSV of a run that the log does not know, or of another one than the log has under its number.
+fn unknown(scene: &Scene, manifest: &Manifest) -> Found {
+    let (run_id, csv) = (manifest.run_id, &manifest.csv);
+    let aside = format!("take it out of the way with `dwh recover --set-aside {csv}`: nothing is deleted");
+    let other = scene.records.get(&run_id);
+    let (message, mend) = match other {
+        _ if scene.lost.contains(csv) => (
+            format!("`{csv}` is of run {run_id}, which the run log has lost: the target was restored from a backup"),
+            Mend::Restore(Box::new(manifest.clone()), csv.clone()),
+        ),
+        Some(other) => (
+            format!(
+                "`{csv}` is of a run {run_id} that began at {}; run {run_id} of the run log began at {}: it stays where it is",
+                manifest.run_started_at, other.run_started_at
+            ),
+            Mend::Person(format!("the target was restored from a backup, and the number was given again; {aside}")),
+        ),
+        None if scene.taken.contains(&run_id) => (
+            format!("`{csv}` is of run {run_id}, which is of another table in the run log: it stays where it is"),
+            Mend::Person(format!("the target was restored from a backup, and the number was given again; {aside}")),
+        ),
+        None => (
+            format!("`{csv}` belongs to run {run_id}, which the run log does not know: it stays where it is"),
+            Mend::Person(format!(
+                "if the control schema was lost, `dwh rebuild` makes it anew from the blobs; if the file is of another \
+                 warehouse, {aside}"
+            )),
+        ),
+    };
+    Found { trouble: Trouble::CsvOfUnknownRun, run_id: Some(run_id), csv: Some(csv.clone()), message, mend }
+}
+
+/// A manifest without a CSV says nothing that anybody can load.
+fn foreign(foreign: &Foreign) -> Found {
+    let key = &foreign.key;
+    Found {
+        trouble: Trouble::ForeignManifest,
+        run_id: None,
+        csv: Some(key.clone()),
+        message: format!("`{key}` has no CSV, and is none of this table's: {}", foreign.why),
+        mend: Mend::Person(format!("take it out of the way with `dwh recover --set-aside {key}`: nothing is deleted")),
+    }
+}
+
 /// A run that is not final and has no complete CSV in `exports/`.
 fn unfinished(scene: &Scene, record: &RunRecord) -> Option<Found> {
     let run_id = record.run_id;
-    if record.status.is_final() || scene.complete.contains_key(&run_id) {
+    if record.status.is_final() || scene.has_csv_of(record) {
         return None;
     }
     // The CSV of a replay bears the number of the run that wrote it.
     let lost = record.csv_path.is_some()
         && record.kind != RunKind::Replay
-        && scene.whole.as_ref().is_some_and(|whole| !whole.processed.contains(&run_id))
+        && scene.whole.as_ref().is_some_and(|whole| !whole.there.contains(&run_id))
         && record.status != RunState::Extracting;
     let why = if record.status == RunState::Extracting { DIED_EXTRACTING } else { DIED_LOADING };
     let (trouble, message) = if lost {
@@ -183,10 +149,9 @@ fn unfinished(scene: &Scene, record: &RunRecord) -> Option<Found> {
 /// watermark never moved, so its rows are read anew); anything else may be a person's, and stays.
 fn without_manifest(scene: &Scene, bare: &Bare) -> Found {
     let record = bare.run_id.and_then(|run_id| scene.records.get(&run_id));
-    let ours = bare.named_by_us
-        && record.is_some_and(|record| {
-            matches!(record.status, RunState::Extracting | RunState::Failed) && record.csv_path.is_none()
-        });
+    let ours = record.is_some_and(|record| {
+        matches!(record.status, RunState::Extracting | RunState::Failed) && record.csv_path.is_none()
+    });
     let (message, mend) = if ours {
         (format!("`{}` was never finished", bare.key), Mend::Delete(bare.key.clone()))
     } else {

@@ -1,6 +1,12 @@
+use std::collections::BTreeSet;
+
+use super::super::scene::Whole;
 use super::*;
+use crate::blob::BlobKey;
 use crate::config::OnConflict;
+use crate::run::RunId;
 use crate::schema::TableRef;
+use crate::sink::TableState;
 use crate::source::Sweep;
 use crate::watermark::Timestamp;
 use RunState::{Extracting, Failed, Loaded, Loading, Uploaded};
@@ -27,6 +33,7 @@ fn manifest(run_id: i64) -> Manifest {
         columns: Vec::new(),
         key: Vec::new(),
         on_conflict: OnConflict::Nothing,
+        relation: None,
         watermark_column: None,
         query: String::new(),
         window: None,
@@ -34,6 +41,8 @@ fn manifest(run_id: i64) -> Manifest {
         late_rows: 0,
         bound: None,
         previous_run_id: None,
+        before: None,
+        plan_sha256: None,
         snapshot: None,
         rows: 1,
         bytes: 5,
@@ -71,6 +80,8 @@ fn record(run_id: i64, status: RunState) -> RunRecord {
         attempt: 1,
         host: None,
         engine_version: None,
+        bronze: None,
+        plan_sha256: None,
     }
 }
 
@@ -83,20 +94,20 @@ struct Case {
     copy: Option<bool>,
 }
 
-fn whole(processed: BTreeSet<RunId>, state: TableState, mode: Mode) -> Whole {
-    Whole { processed, names: BTreeSet::new(), ahead: None, state, mode }
+fn whole(there: BTreeSet<RunId>, state: TableState, mode: Mode) -> Whole {
+    Whole { there, ahead: None, copies: Vec::new(), state, mode }
 }
 
 fn scene(case: &Case) -> Scene {
     let mut scene = Scene::default();
     if case.exports || case.manifest_only {
-        scene.complete.insert(RunId(1), manifest(1));
+        scene.complete.push(manifest(1));
     }
     if case.manifest_only {
-        scene.manifest_only.insert(RunId(1));
+        scene.manifest_only.insert(key(1));
     }
     if let (Some(same), true) = (case.copy, case.exports || case.manifest_only) {
-        scene.copies.insert(RunId(1), same);
+        scene.copies.insert(key(1), same);
     }
     scene.records.extend(case.status.map(|status| (RunId(1), record(1, status))));
     let processed = case.copy.map(|_| RunId(1)).into_iter().collect();
@@ -110,6 +121,7 @@ fn words(found: &[Found]) -> Vec<(&'static str, &'static str)> {
         .map(|found| {
             let mend = match found.mend {
                 Mend::Load(..) => "load",
+                Mend::Restore(..) => "restore",
                 Mend::Move(_) => "move",
                 Mend::Fail(..) => "fail",
                 Mend::Delete(_) => "delete",
@@ -164,14 +176,14 @@ fn a_bare_csv_is_ours_only_if_its_run_was_writing_it() {
     ];
     for (status, named_by_us, expected) in table {
         let mut scene = Scene::default();
-        scene.bare.push(Bare { key: key(1), run_id: Some(RunId(1)), named_by_us });
+        scene.bare.push(Bare { key: key(1), run_id: named_by_us.then_some(RunId(1)) });
         scene.records.extend(status.map(|status| (RunId(1), record(1, status))));
         let found = words(&find(&scene));
         assert_eq!(found.last(), Some(&("csv_without_manifest", expected)), "{status:?} {named_by_us}");
     }
     // It failed before its CSV was known: the row names none.
     let mut scene = Scene::default();
-    scene.bare.push(Bare { key: key(1), run_id: Some(RunId(1)), named_by_us: true });
+    scene.bare.push(Bare { key: key(1), run_id: Some(RunId(1)) });
     scene.records.insert(RunId(1), RunRecord { csv_path: None, ..record(1, Failed) });
     assert_eq!(words(&find(&scene)), [("csv_without_manifest", "delete")]);
 }
@@ -179,8 +191,8 @@ fn a_bare_csv_is_ours_only_if_its_run_was_writing_it() {
 #[test]
 fn loads_come_in_the_order_of_their_runs_and_before_the_rest() {
     let mut scene = Scene::default();
-    for run_id in [12, 9, 10] {
-        scene.complete.insert(RunId(run_id), manifest(run_id));
+    for run_id in [9, 10, 12] {
+        scene.complete.push(manifest(run_id));
         scene.records.insert(RunId(run_id), record(run_id, Uploaded));
     }
     scene.records.insert(RunId(1), record(1, Extracting));
@@ -205,10 +217,8 @@ fn a_file_that_a_person_made_is_not_missed() {
     let mut scene = Scene::default();
     let csv_path = Some("file:///b/fleet/exports/trips/mended.csv".to_owned());
     scene.records.insert(RunId(7), RunRecord { csv_path, ..record(7, Loaded) });
-    let mut known = whole(BTreeSet::new(), TableState::default(), Mode::Incremental);
-    known.names.insert("mended.csv".to_owned());
-    scene.whole = Some(known);
-    assert_eq!(words(&find(&scene)), []);
+    scene.whole = Some(whole([RunId(7)].into(), TableState::default(), Mode::Incremental));
+    assert_eq!(words(&find(&scene)), [], "its file is there, under the name that it has");
 }
 
 #[test]
@@ -265,4 +275,38 @@ fn a_watermark_that_a_person_moved() {
         assert_eq!(found(at(moved), run.clone()), Some(Trouble::WatermarkDiffers));
     }
     assert_eq!(found(at(5), RunRecord { status: Failed, ..run }), Some(Trouble::WatermarkDiffers));
+}
+
+#[test]
+fn a_number_that_was_given_twice_is_two_runs() {
+    let mut scene = Scene::default();
+    scene.complete.push(manifest(1));
+    let other = RunRecord { run_started_at: at(99), ..record(1, Loaded) };
+    scene.records.insert(RunId(1), other);
+    let found = find(&scene);
+    assert_eq!(words(&found), [("csv_of_unknown_run", "person")], "never moved as if it had been loaded");
+    let Mend::Person(hint) = &found[0].mend else { panic!("{found:?}") };
+    assert!(hint.contains(&format!("dwh recover --set-aside {}", key(1))), "{hint}");
+    // The same start and another content.
+    scene.records.insert(RunId(1), RunRecord { sha256: Some("1".repeat(64)), ..record(1, Loaded) });
+    assert_eq!(words(&find(&scene)), [("csv_of_unknown_run", "person")]);
+    scene.records.clear();
+    scene.taken.insert(RunId(1));
+    assert_eq!(words(&find(&scene)), [("csv_of_unknown_run", "person")], "another table's");
+    scene.taken.clear();
+    scene.lost.insert(key(1));
+    assert_eq!(words(&find(&scene)), [("csv_of_unknown_run", "restore")]);
+}
+
+#[test]
+fn a_foreign_manifest_and_a_lost_copy_are_told_with_their_way_out() {
+    let alone = BlobKey::parse("fleet/exports/trips/20261001_0000_UTC_98.manifest.json").expect("key");
+    let mut scene = Scene::default();
+    scene.foreign.push(Foreign { key: alone.clone(), why: "it tells of table `x`".into() });
+    let copies = vec![(key(7), Manifest { mode: Mode::Scd, ..manifest(7) })];
+    scene.whole = Some(Whole { copies, ..whole(BTreeSet::new(), TableState::default(), Mode::Scd) });
+    let found = find(&scene);
+    assert_eq!(words(&found), [("foreign_manifest", "person"), ("copy_not_loaded", "restore")]);
+    let Mend::Person(hint) = &found[0].mend else { panic!("{found:?}") };
+    assert!(hint.contains(&format!("--set-aside {alone}")), "{hint}");
 }

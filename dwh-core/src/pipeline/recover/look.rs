@@ -3,86 +3,211 @@
 use futures_util::TryStreamExt;
 use std::collections::BTreeSet;
 
-use super::find::{Bare, Scene, Whole};
+use super::scene::{Bare, Foreign, Scene, Whole};
 use crate::blob::{BlobKey, Folder, Manifest, read_manifest, read_manifest_at, verify::Fingerprint};
-use crate::config::{Compression, TableConfig};
+use crate::chain::{Link, Reads, serves};
+use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
+use crate::pipeline::links::reads_today;
 use crate::run::{RunId, RunState};
 use crate::sink::{RunFilter, RunRecord, TableState};
 
 impl Pipeline {
     /// What lies in `exports/`, with the rows of the run log that it needs.
-    pub(super) async fn look(&self, table: &TableConfig) -> Result<Scene> {
-        let mut scene = self.exports(table).await?;
+    pub(super) async fn look(&self, table: &TableConfig, state: &TableState) -> Result<Scene> {
+        let (mut scene, bare) = self.exports(table).await?;
         let states = vec![RunState::Extracting, RunState::Uploaded, RunState::Loading];
         let filter = RunFilter { table: Some(table.name.clone()), states, ..RunFilter::default() };
         let open = self.sink.runs(&filter).await?;
         scene.records = open.into_iter().map(|record| (record.run_id, record)).collect();
-        let named: BTreeSet<RunId> =
-            scene.complete.keys().copied().chain(scene.bare.iter().filter_map(|bare| bare.run_id)).collect();
-        for run_id in named {
-            if !scene.records.contains_key(&run_id)
-                && let Some(record) = self.record_of(table, run_id).await?
-            {
-                scene.records.insert(run_id, record);
-            }
-        }
-        self.know_names(table, &mut scene);
-        self.know_asides(table, &mut scene).await?;
+        let in_names = bare.iter().filter_map(|key| key.csv_name().map(|name| name.run_id));
+        let named: BTreeSet<RunId> = scene.complete.iter().map(|manifest| manifest.run_id).chain(in_names).collect();
+        self.know_runs(table, named, &mut scene).await?;
+        self.know_the_rest(table, state, bare, &mut scene).await?;
         Ok(scene)
     }
 
     /// Everything that can be known of the table.
     pub(super) async fn look_at_all(&self, table: &TableConfig, state: &TableState) -> Result<Scene> {
-        let mut scene = self.exports(table).await?;
+        let (mut scene, bare) = self.exports(table).await?;
         let filter = RunFilter { table: Some(table.name.clone()), ..RunFilter::default() };
         scene.records = self.sink.runs(&filter).await?.into_iter().map(|record| (record.run_id, record)).collect();
-        self.know_names(table, &mut scene);
-        self.know_asides(table, &mut scene).await?;
+        let named: BTreeSet<RunId> = scene.complete.iter().map(|manifest| manifest.run_id).collect();
+        self.know_runs(table, named, &mut scene).await?;
+        self.know_the_rest(table, state, bare, &mut scene).await?;
         let archived = self.keys(table, Folder::Processed).await?;
-        for (run_id, manifest) in &scene.complete {
+        for manifest in &scene.complete {
             let copy = self.layout.moved(&manifest.csv, Folder::Processed)?;
             if archived.contains(&copy) {
-                scene.copies.insert(*run_id, self.is_copy(manifest, &copy).await?);
+                scene.copies.insert(manifest.csv.clone(), self.is_copy(manifest, &copy).await?);
             }
         }
-        let csvs = || archived.iter().filter(|key| key.is_csv());
-        let processed: BTreeSet<RunId> = csvs().filter_map(run_id_of).collect();
-        let names = csvs().map(|key| key.file_name().to_owned()).collect();
+        let names: BTreeSet<&str> = archived.iter().filter(|key| key.is_csv()).map(BlobKey::file_name).collect();
+        let there = scene.records.values().filter(|record| self.has_file(record, &names)).map(|record| record.run_id);
+        let there = there.collect();
+        // The manifest is what makes a CSV one of ours.
+        let complete = |key: &&BlobKey| key.is_csv() && archived.contains(&key.manifest());
+        let numbers = archived.iter().filter(complete).filter_map(|key| key.csv_name().map(|name| name.run_id));
         let mut ahead = None;
-        if let Some(highest) = processed.last().filter(|highest| !scene.records.contains_key(highest))
-            && self.sink.number_above(*highest, true).await?
+        if let Some(highest) = numbers.max().filter(|highest| !scene.records.contains_key(highest))
+            && self.sink.number_above(highest, true).await?
         {
-            ahead = Some(*highest);
+            ahead = Some(highest);
         }
-        scene.whole = Some(Whole { processed, names, ahead, state: state.clone(), mode: table.mode });
+        let copies = self.lost_copies(table, &scene, archived.iter().filter(complete)).await?;
+        self.know_windows(&mut scene, archived.iter().filter(complete)).await?;
+        scene.whole = Some(Whole { there, ahead, copies, state: state.clone(), mode: table.mode });
         Ok(scene)
     }
 
-    async fn exports(&self, table: &TableConfig) -> Result<Scene> {
+    /// The complete CSV files, and those without a manifest.
+    async fn exports(&self, table: &TableConfig) -> Result<(Scene, Vec<BlobKey>)> {
         let keys = self.keys(table, Folder::Exports).await?;
-        let mut scene = Scene::default();
+        let (mut scene, mut bare) = (Scene::default(), Vec::new());
         for key in keys.iter().filter(|key| key.is_csv()) {
             let manifest = match keys.contains(&key.manifest()) {
                 true => read_manifest(self.blobs.as_ref(), key).await.map_err(|error| unreadable(error, key))?,
                 false => None,
             };
             match manifest {
-                Some(manifest) => drop(scene.complete.insert(manifest.run_id, manifest)),
-                None => scene.bare.push(Bare { key: key.clone(), run_id: run_id_of(key), named_by_us: false }),
+                Some(manifest) => scene.complete.push(manifest),
+                None => bare.push(key.clone()),
             }
         }
         // The CSV of an interrupted move may be gone while its manifest is still here.
         for key in keys.iter().filter(|key| key.is_manifest()) {
-            if !keys.iter().any(|csv| csv.is_csv() && csv.manifest() == *key)
-                && let Some(manifest) = read_manifest_at(self.blobs.as_ref(), key).await?
-            {
-                scene.manifest_only.insert(manifest.run_id);
-                scene.complete.insert(manifest.run_id, manifest);
+            if keys.iter().any(|csv| csv.is_csv() && csv.manifest() == *key) {
+                continue;
+            }
+            match read_manifest_at(self.blobs.as_ref(), key).await {
+                Ok(Some(manifest)) if manifest.table == table.name => {
+                    scene.manifest_only.insert(manifest.csv.clone());
+                    scene.complete.push(manifest);
+                }
+                Ok(Some(manifest)) => {
+                    let why = format!("it tells of table `{}`", manifest.table);
+                    scene.foreign.push(Foreign { key: key.clone(), why });
+                }
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Data => {
+                    scene.foreign.push(Foreign { key: key.clone(), why: error.chain() });
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(scene)
+        scene.complete.sort_by_key(|manifest| (manifest.run_id, manifest.run_started_at));
+        Ok((scene, bare))
+    }
+
+    /// Asks for the rows of these runs that are not known yet; a number may be another table's.
+    async fn know_runs(&self, table: &TableConfig, runs: BTreeSet<RunId>, scene: &mut Scene) -> Result<()> {
+        for run_id in runs {
+            if scene.records.contains_key(&run_id) {
+                continue;
+            }
+            match self.run_of(run_id).await? {
+                Some(record) if record.table_name == table.name => drop(scene.records.insert(run_id, record)),
+                Some(_) => drop(scene.taken.insert(run_id)),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn know_the_rest(
+        &self,
+        table: &TableConfig,
+        state: &TableState,
+        bare: Vec<BlobKey>,
+        scene: &mut Scene,
+    ) -> Result<()> {
+        for key in bare {
+            let run_id = key.csv_name().map(|name| name.run_id);
+            let record = run_id.and_then(|run_id| scene.records.get(&run_id));
+            let named_by_us = record.is_some_and(|record| self.names_of(record).contains(&key));
+            scene.bare.push(Bare { key, run_id: run_id.filter(|_| named_by_us) });
+        }
+        let lost = scene.complete.iter().filter(|manifest| {
+            let known = scene.records.contains_key(&manifest.run_id) || scene.taken.contains(&manifest.run_id);
+            !known && !scene.manifest_only.contains(&manifest.csv) && self.is_ours(table, state, manifest)
+        });
+        scene.lost = lost.map(|manifest| manifest.csv.clone()).collect();
+        self.know_asides(table, scene).await
+    }
+
+    /// Whether a CSV that the log does not know can only be one that it has lost: newer than all that is loaded, and read
+    /// from the same source.
+    fn is_ours(&self, table: &TableConfig, state: &TableState, manifest: &Manifest) -> bool {
+        let source = manifest.snapshot.as_ref().map(|snapshot| &snapshot.identity.system_identifier);
+        let reads = Link::from(manifest).reads;
+        state.last_run_id.is_some()
+            && state.newest_run_id.max(state.last_run_id) < Some(manifest.run_id)
+            && source.is_some()
+            && source == state.system_identifier.as_ref()
+            && manifest.project == self.config.project.name
+            && manifest.table == table.name
+            && reads != Reads::Unknown
+            && serves(reads_today(table), reads)
+    }
+
+    /// Dated copies in `processed/` whose load the log has lost. Rows of the log go oldest first, so a copy that is newer
+    /// than any of them and unknown was lost with a backup that was restored.
+    async fn lost_copies(
+        &self,
+        table: &TableConfig,
+        scene: &Scene,
+        archived: impl Iterator<Item = &BlobKey>,
+    ) -> Result<Vec<(BlobKey, Manifest)>> {
+        let mut found = Vec::new();
+        let Some(oldest) = scene.records.keys().next().filter(|_| table.mode == Mode::Scd) else { return Ok(found) };
+        for key in archived {
+            let Some(name) = key.csv_name().filter(|name| name.run_id > *oldest) else { continue };
+            let known = scene.records.get(&name.run_id);
+            if known.is_some_and(|record| record.status == RunState::Loaded && self.is_file_of(record, key)) {
+                continue;
+            }
+            let Some(manifest) = read_manifest(self.blobs.as_ref(), key).await? else { continue };
+            let free = known.is_none() && self.run_of(name.run_id).await?.is_none();
+            let ours = scene.record_of(&manifest).is_some_and(|record| record.status != RunState::Loaded);
+            let waits = scene.complete.iter().any(|other| other.csv == manifest.csv);
+            if (free || ours) && !waits && manifest.table == table.name && manifest.mode == Mode::Scd {
+                found.push((key.clone(), manifest));
+            }
+        }
+        found.sort_by_key(|(_, manifest)| manifest.run_id);
+        Ok(found)
+    }
+
+    /// The windows of loaded runs whose row in the log was never filled: their manifests have them. Otherwise there would
+    /// be gaps that never were.
+    async fn know_windows(&self, scene: &mut Scene, archived: impl Iterator<Item = &BlobKey>) -> Result<()> {
+        let unfilled = |record: &RunRecord| {
+            record.status == RunState::Loaded && record.mode == Some(Mode::Incremental) && record.watermark.is_none()
+        };
+        if !scene.records.values().any(unfilled) {
+            return Ok(());
+        }
+        for key in archived {
+            let Some(name) = key.csv_name() else { continue };
+            let Some(record) = scene.records.get_mut(&name.run_id).filter(|record| unfilled(record)) else { continue };
+            if let Some(window) = read_manifest(self.blobs.as_ref(), key).await?.and_then(|manifest| manifest.window) {
+                record.window_low = Some(window.low).filter(|low| low.is_finite());
+                record.window_high = window.high;
+                record.watermark = Some(window.watermark);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first run whose complete CSV waits for its load in `exports/`.
+    pub(crate) async fn first_waiting(&self, table: &TableConfig, state: &TableState) -> Result<Option<RunId>> {
+        let scene = self.look(table, state).await?;
+        let waits = |manifest: &&Manifest| {
+            let record = scene.record_of(manifest);
+            !scene.manifest_only.contains(&manifest.csv) && record.is_some_and(|r| r.status != RunState::Loaded)
+        };
+        Ok(scene.complete.iter().find(waits).map(|manifest| manifest.run_id))
     }
 
     /// The keys of a table in a folder.
@@ -90,40 +215,30 @@ impl Pipeline {
         self.blobs.list(&self.layout.prefix(folder, &table.name)).map_ok(|meta| meta.key).try_collect().await
     }
 
+    /// The row of a run, of whatever table.
+    pub(crate) async fn run_of(&self, run_id: RunId) -> Result<Option<RunRecord>> {
+        let filter = RunFilter { run_id: Some(run_id), ..RunFilter::default() };
+        Ok(self.sink.runs(&filter).await?.pop())
+    }
+
     /// The row of a run of this table.
     pub(crate) async fn record_of(&self, table: &TableConfig, run_id: RunId) -> Result<Option<RunRecord>> {
-        let filter = RunFilter { run_id: Some(run_id), ..RunFilter::default() };
-        Ok(self.sink.runs(&filter).await?.pop().filter(|record| record.table_name == table.name))
-    }
-
-    /// Finds out which CSV files without a manifest have the name that their run gives.
-    fn know_names(&self, table: &TableConfig, scene: &mut Scene) {
-        for bare in &mut scene.bare {
-            let record = bare.run_id.and_then(|run_id| scene.records.get(&run_id));
-            bare.named_by_us = record.is_some_and(|record| self.names_of(table, record).contains(&bare.key));
-        }
-    }
-
-    /// The names that the CSV of a run may have: the compression may have been another one then.
-    pub(super) fn names_of(&self, table: &TableConfig, record: &RunRecord) -> [BlobKey; 3] {
-        let name = |how: Compression| self.layout.csv(&table.name, record.run_id, record.run_started_at, how);
-        [Compression::None, Compression::Gzip, Compression::Zstd].map(name)
+        Ok(self.run_of(run_id).await?.filter(|record| record.table_name == table.name))
     }
 
     /// Finds out which runs a person set aside without coming to the end of it.
     async fn know_asides(&self, table: &TableConfig, scene: &mut Scene) -> Result<()> {
         let mut begun = Vec::new();
-        for (run_id, manifest) in &scene.complete {
+        for manifest in &scene.complete {
             let aside = self.layout.moved(&manifest.csv, Folder::SetAside)?;
-            let record = scene.records.get(run_id).filter(|record| record.status == RunState::Failed);
+            let record = scene.record_of(manifest).filter(|record| record.status == RunState::Failed);
             if record.is_some_and(|record| record.csv_path.as_ref() == Some(&self.address(&aside))) {
-                begun.push((*run_id, aside));
+                begun.push((manifest.csv.clone(), aside));
             }
         }
         if !begun.is_empty() {
             let copies = self.keys(table, Folder::SetAside).await?;
-            scene.aside =
-                begun.into_iter().filter(|(_, aside)| copies.contains(aside)).map(|(run_id, _)| run_id).collect();
+            scene.aside = begun.into_iter().filter(|(_, aside)| copies.contains(aside)).map(|(csv, _)| csv).collect();
         }
         Ok(())
     }
@@ -147,10 +262,4 @@ fn unreadable(error: Error, csv: &BlobKey) -> Error {
     let hint =
         format!("restore it, or take it out of the way with `dwh recover --set-aside {csv}`: its rows are read again");
     error.with_hint(hint)
-}
-
-/// The run id at the end of a CSV's name, or of its manifest's.
-pub(crate) fn run_id_of(key: &BlobKey) -> Option<RunId> {
-    let stem = key.file_name().split(".csv").next()?.trim_end_matches(".manifest.json");
-    stem.rsplit('_').next()?.parse().ok().map(RunId)
 }

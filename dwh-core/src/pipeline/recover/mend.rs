@@ -2,12 +2,11 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::find::{Found, Mend};
-use crate::blob::{Manifest, archive};
+use super::scene::{Found, Mend};
+use crate::blob::{BlobKey, Manifest, archive};
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::load::with_way_out;
-use crate::pipeline::run::{failed, named};
+use crate::pipeline::failure::{failed, named, with_way_out};
 use crate::pipeline::{Event, Pipeline, TableRun};
 use crate::sink::{LogEntry, RunRecord, TableState};
 
@@ -25,10 +24,14 @@ impl Pipeline {
     ) -> Result<()> {
         match &found.mend {
             Mend::Load(manifest, record) => {
-                let (run, error) = self.load_leftover(table, state, manifest, record, cancel).await;
-                (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-                runs.push(run);
-                error.map_or(Ok(()), Err)
+                self.load_leftover(table, state, (&manifest.csv, manifest), record, runs, cancel).await
+            }
+            Mend::Restore(manifest, csv) => {
+                let record = match self.record_of(table, manifest.run_id).await? {
+                    Some(record) => record,
+                    None => self.restore(csv, manifest, false, manifest.run_id).await?,
+                };
+                self.load_leftover(table, state, (csv, manifest), &record, runs, cancel).await
             }
             Mend::Move(manifest) => archive(self.blobs.as_ref(), &self.layout, manifest).await.map(drop),
             Mend::Fail(run_id, message) => {
@@ -48,24 +51,27 @@ impl Pipeline {
         }
     }
 
+    /// Loads a complete CSV, and reports it.
     async fn load_leftover(
         &self,
         table: &TableConfig,
         state: &mut TableState,
-        manifest: &Manifest,
+        (csv, manifest): (&BlobKey, &Manifest),
         record: &RunRecord,
+        runs: &mut Vec<TableRun>,
         cancel: &CancellationToken,
-    ) -> (TableRun, Option<Error>) {
+    ) -> Result<()> {
         let mut run = TableRun::new(&table.name, table.mode);
         run.run_id = Some(record.run_id);
         run.status = record.status;
-        match self.load_manifest(table, state, manifest, record, &mut run, cancel).await {
-            Ok(()) => (run, None),
-            Err(error) => {
-                let error = with_way_out(named(error, &table.name), &run);
-                self.log_failure(&mut run, &error).await;
-                (failed(run, &error), Some(error))
-            }
+        let done = self.load_file(table, state, (csv, manifest), record, &mut run, cancel).await;
+        let done = done.map_err(|error| with_way_out(named(error, &table.name), &run));
+        if let Err(error) = &done {
+            self.log_failure(&mut run, error).await;
+            run = failed(run, error);
         }
+        (self.observer)(&Event::RunFinished(Box::new(run.clone())));
+        runs.push(run);
+        done
     }
 }

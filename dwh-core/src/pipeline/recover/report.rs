@@ -27,6 +27,10 @@ pub enum Trouble {
     ManifestLeftBehind,
     /// A complete CSV of a run that the run log does not know.
     CsvOfUnknownRun,
+    /// A manifest in `exports/` that has no CSV and is none of this table's.
+    ForeignManifest,
+    /// A dated copy in `processed/` whose load the run log has lost: the target was restored from a backup.
+    CopyNotLoaded,
     /// A run that nobody works on any more, and that left no CSV.
     DeadRun,
     /// A CSV that the run log names and neither folder has.
@@ -56,6 +60,8 @@ impl Trouble {
             Self::CopyDiffers => "copy_differs",
             Self::ManifestLeftBehind => "manifest_left_behind",
             Self::CsvOfUnknownRun => "csv_of_unknown_run",
+            Self::ForeignManifest => "foreign_manifest",
+            Self::CopyNotLoaded => "copy_not_loaded",
             Self::DeadRun => "dead_run",
             Self::CsvMissing => "csv_missing",
             Self::OrphanUpload => "orphan_upload",

@@ -57,6 +57,8 @@ impl World {
             attempt: 1,
             host: Some(host()),
             engine_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            bronze: None,
+            plan_sha256: None,
         };
         self.runs.push(run.clone());
         run
@@ -96,6 +98,8 @@ impl World {
             attempt: 1,
             host: Some(host()),
             engine_version: Some(lost.engine_version.clone()),
+            bronze: None,
+            plan_sha256: lost.upload.plan_sha256.clone(),
         };
         self.above = self.above.max(lost.above.0).max(run_id.0);
         self.runs.push(run.clone());
@@ -162,6 +166,10 @@ impl World {
         }
         count(self.transition(commit.run_id, RunState::Loaded)?, &counts);
         self.tables.insert(load.target.clone(), table);
+        let bronze = self.bronze_id(&load.target);
+        if let Some(run) = self.runs.iter_mut().find(|run| run.run_id == commit.run_id) {
+            run.bronze = bronze;
+        }
         let is_newest = !load.older && kind != RunKind::Replay && !old.is_newer_than(commit.run_id);
         let moves = commit.becomes.is_some();
         let new = commit.becomes.clone().unwrap_or_else(|| old.clone());
@@ -192,6 +200,7 @@ fn fill(run: &mut RunRecord, upload: &Upload) {
         run.watermark = Some(window.watermark);
     }
     run.bound = run.bound.take().or_else(|| upload.bound.clone());
+    run.plan_sha256 = run.plan_sha256.take().or_else(|| upload.plan_sha256.clone());
 }
 
 /// Writes the counts of a load into its row.

@@ -2,11 +2,12 @@
 
 use deadpool_postgres::{ClientWrapper, Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
 use std::pin::Pin;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config};
 
 use crate::connect::{Connector, Dialled, in_the_drivers, sort};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{self, Isolation};
+use crate::plan::{Isolation, opening};
 use crate::watermark::Micros;
 
 /// Makes the connections of a pool: the driver alone knows neither our TLS nor libpq's settings.
@@ -40,13 +41,13 @@ pub(super) struct Tx(Option<Object>);
 
 impl Tx {
     /// A transaction on a connection of the pool.
-    pub(super) async fn begin(pool: &Pool, lock_timeout: Micros) -> Result<Self> {
+    pub(super) async fn begin(pool: &Pool, isolation: Isolation, lock_timeout: Micros) -> Result<Self> {
         let object = pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => sort(error),
             other => Error::new(ErrorKind::Internal, "target: no connection from the pool").with_source(other),
         })?;
         let tx = Self(Some(object));
-        tx.client()?.batch_execute(&opening(lock_timeout)).await.map_err(sort)?;
+        open(tx.client()?, isolation, lock_timeout).await?;
         Ok(tx)
     }
 
@@ -73,7 +74,17 @@ impl Drop for Tx {
     }
 }
 
-/// `begin` for a transaction that writes. A commit that was told is one that a crash keeps.
-pub(super) fn opening(lock_timeout: Micros) -> String {
-    format!("{}; set local synchronous_commit = on", plan::opening(Isolation::Write, lock_timeout))
+/// Begins a transaction that relies on no default of role or database. A commit that was told is one that a crash keeps.
+pub(super) async fn open(client: &Client, isolation: Isolation, lock_timeout: Micros) -> Result<()> {
+    let sql = format!("{}; set local synchronous_commit = on", opening(isolation, lock_timeout));
+    client.batch_execute(&sql).await.map_err(|error| {
+        // What a standby says to `read write`.
+        if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) {
+            Error::new(ErrorKind::Permission, "target: the server is a standby, which cannot be written to")
+                .with_source(error)
+                .with_hint("connect to the primary; among several hosts `target_session_attrs=read-write` finds it")
+        } else {
+            sort(error)
+        }
+    })
 }

@@ -1,12 +1,13 @@
 //! What only a full look finds: files that are gone, windows that leave something out, a watermark and numbers that do
 //! not fit the rest. Pure.
 
-use super::find::{Found, Mend, Scene, Whole};
+use super::scene::{Found, Mend, Scene, Whole};
+use crate::chain::{self, Link};
 use crate::config::Mode;
 use crate::pipeline::recover::Trouble;
-use crate::run::{RunKind, RunState};
+use crate::run::RunState;
 use crate::sink::RunRecord;
-use crate::watermark::{Micros, Timestamp};
+use crate::watermark::Micros;
 
 /// Files of runs that the log has not come to yet: it began anew, or was restored from a backup.
 pub(super) fn behind(scene: &Scene, whole: &Whole) -> Option<Found> {
@@ -28,30 +29,32 @@ pub(super) fn behind(scene: &Scene, whole: &Whole) -> Option<Found> {
     Some(of(message, Mend::Person("`dwh rebuild TABLE` brings back what they hold".to_owned())))
 }
 
+/// Dated copies that were made after the backup from which the target was restored: no run brings them again.
+pub(super) fn copies(whole: &Whole) -> Vec<Found> {
+    let found = whole.copies.iter().map(|(csv, manifest)| Found {
+        trouble: Trouble::CopyNotLoaded,
+        run_id: Some(manifest.run_id),
+        csv: Some(csv.clone()),
+        message: format!("the copy of run {} is in `processed/`, and the run log has lost its load", manifest.run_id),
+        mend: Mend::Restore(Box::new(manifest.clone()), csv.clone()),
+    });
+    found.collect()
+}
+
 /// Loaded runs whose CSV is gone. Retention takes the oldest first and never the newest: what it took is not missed.
 pub(super) fn missing(scene: &Scene, whole: &Whole) -> Vec<Found> {
-    let archived = |record: &&RunRecord| {
-        record.status == RunState::Loaded && record.csv_path.is_some() && record.kind != RunKind::Replay
-    };
-    // A file that a person made bears no number.
-    let by_name = |record: &RunRecord| {
-        let name = record.csv_path.as_deref().and_then(|path| path.rsplit('/').next());
-        name.is_some_and(|name| whole.names.contains(name))
-    };
-    let newest = scene.records.values().rfind(archived).map(|record| record.run_id);
-    let oldest_kept = whole.processed.first().copied();
-    let gone = scene.records.values().filter(archived).filter(|record| {
-        let run_id = record.run_id;
-        !whole.processed.contains(&run_id)
-            && !by_name(record)
-            && !scene.complete.contains_key(&run_id)
-            && (Some(run_id) == newest || oldest_kept.is_some_and(|oldest| run_id > oldest))
-    });
-    gone.map(|record| Found {
+    let loaded = scene.records.values().filter(|record| record.status == RunState::Loaded);
+    let log: Vec<Link> = loaded.map(Link::from).collect();
+    let waiting = scene.records.values().filter(|record| scene.has_csv_of(record)).map(|record| record.run_id);
+    // What waits in `exports/` is newer than what retention takes, and says nothing of it.
+    let waiting: Vec<_> = waiting.collect();
+    let gone = chain::missing(&log, &whole.there, |_| true);
+    let gone = gone.into_iter().filter(|run_id| !waiting.contains(run_id));
+    gone.map(|run_id| Found {
         trouble: Trouble::CsvMissing,
-        run_id: Some(record.run_id),
+        run_id: Some(run_id),
         csv: None,
-        message: format!("run {} is loaded, but its CSV is in neither folder", record.run_id),
+        message: format!("run {run_id} is loaded, but its CSV is in neither folder"),
         mend: Mend::Person(
             "its rows are in bronze; without the CSV, `dwh replay` and `dwh rebuild` cannot bring them back: restore it from a backup of the store"
                 .to_owned(),
@@ -60,40 +63,23 @@ pub(super) fn missing(scene: &Scene, whole: &Whole) -> Vec<Found> {
     .collect()
 }
 
-/// Stretches between the first and the last window of ordinary runs that no loaded run has read, whatever the order of
-/// the runs. What lies before the first is retention's: a backfill of older history begins no chain.
+/// Stretches between the first and the last window of ordinary runs that no loaded run has read.
 pub(super) fn gaps<'a>(records: impl Iterator<Item = &'a RunRecord>) -> Vec<Found> {
     let loaded = records.filter(|record| record.status == RunState::Loaded && record.mode == Some(Mode::Incremental));
-    let mut windows: Vec<(Timestamp, Timestamp, &RunRecord)> = loaded
-        .filter_map(|record| {
-            // What an ordinary run read above its watermark is read again, so it counts up to there; the others set none.
-            let end = if record.kind.moves_watermark() { record.watermark } else { record.window_high }?;
-            Some((record.window_low.unwrap_or(Timestamp::NEG_INFINITY), end, record))
-        })
-        .collect();
-    windows.sort_unstable_by_key(|(low, end, record)| (*low, *end, record.run_id));
-    let mut found = Vec::new();
-    let first = windows.iter().find(|(_, _, record)| record.kind.moves_watermark());
-    let Some(mut reached) = first.map(|(low, ..)| *low) else { return found };
-    for (low, end, record) in windows {
-        // A watermark that stood nowhere yet leaves nothing behind it.
-        if low > reached && reached.is_finite() {
-            let run_id = record.run_id;
-            found.push(Found {
-                trouble: Trouble::GapInWindows,
-                run_id: Some(run_id),
-                csv: None,
-                message: format!("no loaded run has read from {reached} to {low}, where run {run_id} begins"),
-                // A gap ends with the moment `low`; `--to` is the first one that is not read.
-                mend: Mend::Person(format!(
-                    "read it with `dwh backfill TABLE --from {reached} --to {}`",
-                    low.plus(Micros(1))
-                )),
-            });
-        }
-        reached = reached.max(end);
-    }
-    found
+    let links: Vec<Link> = loaded.map(Link::from).collect();
+    let found = chain::gaps(&links).into_iter().map(|gap| Found {
+        trouble: Trouble::GapInWindows,
+        run_id: Some(gap.before),
+        csv: None,
+        message: format!("no loaded run has read from {} to {}, where run {} begins", gap.from, gap.to, gap.before),
+        // A gap ends with the moment `to`; `--to` is the first one that is not read.
+        mend: Mend::Person(format!(
+            "read it with `dwh backfill TABLE --from {} --to {}`",
+            gap.from,
+            gap.to.plus(Micros(1))
+        )),
+    });
+    found.collect()
 }
 
 /// A watermark row that is not as the run left it that set it.

@@ -1,0 +1,172 @@
+//! The archive of a table, `processed/`: its complete CSV files, and what is missing among them.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::blob::{BlobKey, Folder, Manifest, read_manifest};
+use crate::chain::{self, Gap, Link, Lost, Span};
+use crate::config::{Mode, TableConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::describe::finite;
+use crate::pipeline::links::named_by_us;
+use crate::pipeline::{Pipeline, WindowReport};
+use crate::plan::{LoadPlan, Missing};
+use crate::run::{RunId, RunState};
+use crate::schema::Delivered;
+use crate::sink::RunFilter;
+use crate::watermark::{Micros, Timestamp};
+
+/// Complete CSV files, by run.
+pub(super) type Archived = BTreeMap<RunId, (BlobKey, Manifest)>;
+
+/// A store answers after a while, and there may be thousands.
+const MANIFESTS_AT_ONCE: usize = 16;
+
+/// Something that was loaded once and that no CSV in the archive holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
+pub struct GapReport {
+    /// The run whose CSV is gone, where that is known.
+    pub run_id: Option<RunId>,
+    /// What it had read; `null` for a table that is read whole.
+    pub window: Option<WindowReport>,
+    /// One line for people.
+    pub message: String,
+}
+
+/// What an archive lacks, and what cannot be told of it.
+#[derive(Debug, Default)]
+pub(super) struct Holes {
+    /// What was loaded and is gone.
+    pub gaps: Vec<GapReport>,
+    /// What retention took: the lower end of what is left.
+    pub pruned: bool,
+    /// Stretches of which release 0.1 left no trace: nothing was there to read, or a CSV is gone.
+    pub doubtful: Vec<Gap>,
+}
+
+impl Pipeline {
+    /// The complete CSV files in `processed/`, by run; and those that are left out because a later one bears the same
+    /// number, which happens when a run log begins anew beside older files.
+    pub(super) async fn archived(&self, table: &TableConfig) -> Result<(Archived, Vec<BlobKey>)> {
+        let keys = self.keys(table, Folder::Processed).await?;
+        let complete: Vec<BlobKey> =
+            keys.iter().filter(|key| key.is_csv() && keys.contains(&key.manifest())).cloned().collect();
+        let mut manifests = stream::iter(complete)
+            .map(|key| async move { Ok((read_manifest(self.blobs.as_ref(), &key).await?, key)) })
+            .buffered(MANIFESTS_AT_ONCE);
+        let (mut found, mut doubled) = (Archived::new(), Vec::new());
+        while let Some((manifest, key)) = manifests.try_next().await? {
+            let Some(manifest) = manifest else { continue };
+            match found.get(&manifest.run_id) {
+                Some((_, other)) if other.run_started_at > manifest.run_started_at => doubled.push(key),
+                _ => doubled.extend(found.insert(manifest.run_id, (key, manifest)).map(|(key, _)| key)),
+            }
+        }
+        Ok((found, doubled))
+    }
+
+    /// The loaded runs of a table that wrote a CSV, as far as there is a run log.
+    pub(super) async fn logged(&self, table: &TableConfig) -> Result<Vec<Link>> {
+        let filter = RunFilter {
+            table: Some(table.name.clone()),
+            states: vec![RunState::Loaded],
+            with_csv: true,
+            ..RunFilter::default()
+        };
+        match self.sink.runs(&filter).await {
+            Ok(runs) => Ok(runs.iter().filter(|run| named_by_us(run)).map(Link::from).collect()),
+            Err(error) if error.kind() == ErrorKind::Contract => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is missing between the CSV files and, where there is a run log, among those that it names.
+    pub(super) async fn holes(&self, links: &[Link], log: &[Link]) -> Holes {
+        // Before the control schema is made there is no better clock; it only tells what retention may have taken.
+        let now = self.sink.glance().await.map_or_else(|_| Timestamp::now(), |glance| glance.now);
+        let keep = self.config.retention.as_ref().and_then(|retention| retention.processed);
+        let taken = |lost: &Lost| lost.oldest && keep.is_some_and(|keep| now.since(lost.csv.run.run_started_at) > keep);
+        let (pruned, lost): (Vec<Lost>, Vec<Lost>) = chain::lost(links, log).into_iter().partition(taken);
+        let told = |gap: &Gap| {
+            let holds = |span: Span| span.low <= gap.from && span.end >= gap.to;
+            lost.iter().any(|lost| lost.csv.span.is_some_and(holds))
+        };
+        let (proven, doubtful): (Vec<Gap>, Vec<Gap>) = chain::gaps(links).into_iter().partition(|gap| gap.proven);
+        let mut gaps: Vec<GapReport> = lost.iter().map(of_lost).collect();
+        gaps.extend(proven.iter().filter(|gap| !told(gap)).map(of_gap));
+        Holes { gaps, pruned: !pruned.is_empty(), doubtful: doubtful.into_iter().filter(|gap| !told(gap)).collect() }
+    }
+
+    /// How a CSV of any age is loaded into bronze as it is now, and the table as it is configured now.
+    ///
+    /// An older CSV of an incremental table lacks columns that came later, and that takes nothing from bronze; a snapshot
+    /// replaces every row, and must not lose what `before` says was loaded.
+    pub(super) async fn load_again(
+        &self,
+        table: &TableConfig,
+        manifest: &Manifest,
+        older: bool,
+        before: Delivered<'_>,
+    ) -> Result<LoadPlan> {
+        let mut load = manifest.load_plan(older).as_configured(table);
+        // It was loaded before, so somebody allowed it then.
+        load.allow_empty = true;
+        let bronze = self.sink.describe(&load.target).await?;
+        if let Some(bronze) = &bronze {
+            load = load.with_types_of(bronze);
+            if table.mode == Mode::Snapshot {
+                load.missing = Missing::of(table, &load.columns, bronze, before);
+            }
+        }
+        load.check_columns(bronze.as_ref())?;
+        Ok(load)
+    }
+}
+
+/// The error of a table whose archive lacks something; `go_on` is the call that takes what there is.
+pub(super) fn lacking(table: &str, gaps: &[GapReport], go_on: &str) -> Error {
+    let list: Vec<&str> = gaps.iter().take(5).map(|gap| gap.message.as_str()).collect();
+    let more = if gaps.len() > list.len() { format!("; and {} more", gaps.len() - list.len()) } else { String::new() };
+    Error::new(ErrorKind::Data, format!("table `{table}`: {}{more}", list.join("; "))).with_hint(format!(
+        "nothing was loaded; bring the files back from a backup of the store. To go on with what there is: `{go_on}`; then {}",
+        mended_by(table, gaps)
+    ))
+}
+
+/// What reads from the source what the archive lacks.
+pub(super) fn mended_by(table: &str, gaps: &[GapReport]) -> String {
+    let windows: Vec<WindowReport> = gaps.iter().filter_map(|gap| gap.window).collect();
+    match windows[..] {
+        [] => "what is gone is not at the source any more, unless `dwh run` brings it".to_owned(),
+        [WindowReport { from: Some(from), to: Some(to) }] => {
+            format!("`dwh backfill {table} --from {from} --to {}` reads it from the source", to.plus(Micros(1)))
+        }
+        _ => format!("`dwh reseed {table}` reads it from the source"),
+    }
+}
+
+fn of_lost(lost: &Lost) -> GapReport {
+    let run_id = lost.csv.run.run_id;
+    let window = lost.csv.span.map(report);
+    let of = window.map_or_else(String::new, |window| format!(", which read {}", words(window)));
+    GapReport { run_id: Some(run_id), window, message: format!("the CSV of run {run_id}{of}, is not in `processed/`") }
+}
+
+fn of_gap(gap: &Gap) -> GapReport {
+    let window = report(Span { low: gap.from, end: gap.to });
+    GapReport { run_id: None, window: Some(window), message: format!("no CSV holds what was read {}", words(window)) }
+}
+
+fn report(span: Span) -> WindowReport {
+    WindowReport { from: finite(span.low), to: finite(span.end) }
+}
+
+fn words(window: WindowReport) -> String {
+    match (window.from, window.to) {
+        (Some(from), Some(to)) => format!("from {from} to {to}"),
+        (None, Some(to)) => format!("up to {to}"),
+        _ => "everything".to_owned(),
+    }
+}
