@@ -1,12 +1,14 @@
 //! The command from end to end, against throwaway clusters, in one binary so that they start once.
 
 mod backfill;
+mod chain;
 mod check;
 mod crash;
 mod defaults;
 mod dry_run;
 mod first_minutes;
 mod foreign;
+mod held;
 mod init;
 mod lost_column;
 mod made_again;

@@ -58,7 +58,7 @@ async fn into_the_full_tables_nothing_changes() {
     assert_eq!(listed["runs"], Value::Array(Vec::new()));
     let trips = project.json(&["replay", "trips"]);
     assert_eq!(counts(&trips, "trips")[1], 0, "nothing is inserted or changed: {trips:#}");
-    assert_eq!(total(&trips, "trips", "rows_different"), 10, "the first CSV has older rows, which lose");
+    assert_eq!(total(&trips, "trips", "rows_kept_newer"), 10, "the first CSV has older rows, which lose");
     assert_eq!(counts(&project.json(&["replay", "devices"]), "devices"), [1, 0, 1], "of snapshots only the newest");
     assert_eq!(counts(&project.json(&["replay", "drivers"]), "drivers"), [2, 0, 2]);
     assert_eq!(watermarks(&db).await, before, "the watermarks stay");

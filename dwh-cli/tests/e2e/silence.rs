@@ -42,9 +42,11 @@ fn ends_with_3(project: &Project) -> Output {
 async fn heals(db: &TestDb, project: &Project) {
     project.ok(&["run"]);
     for name in ["large", "small"] {
-        assert_equal_tables(db, &format!("select * from app.{name}"), &format!("select * from bronze.{name}")).await;
+        let same = |schema: &str| format!("select * from {schema}.{name}");
+        assert_equal_tables(db, &same("app"), &same("bronze")).await;
     }
-    assert_eq!(project.json(&["recover", "--dry-run"])["findings"].as_array().map(Vec::len), Some(0));
+    // Ends well only if there is nothing to recover.
+    project.ok(&["recover", "--dry-run"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,7 +41,8 @@ impl World {
             let touched = |table: &Table| of(&before, *table) != of(&records, *table);
             for table in (0..2).filter(|table| asked.is_none_or(|asked| asked == *table)).filter(touched) {
                 let waits = records.iter().any(|(of, record)| *of == table && record.status == RunState::Uploaded);
-                self.model.rebuilt(table, &records, told.died || waits || told.speaks_of(table));
+                let short = told.died || waits || told.speaks_of(table);
+                self.model.rebuilt(table, &records, short, self.watermark(table).await);
                 self.spoken_from[table] = words_before;
             }
             self.disturbed |= told.died;
