@@ -16,13 +16,16 @@ use crate::world::{World, name, table_of};
 /// A call with all that it needs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
-    Run(Option<Table>),
+    /// Whether another server, or an older state of it, is the same source.
+    Run(Option<Table>, bool),
     Extract(Table),
     Load(LoadParams),
     Backfill(Table, Timestamp, Option<Timestamp>),
     Reseed(Table, bool),
-    Replay(Table, Option<Timestamp>, Option<Timestamp>),
-    Rebuild(Option<Table>, bool),
+    /// From, to, and whether gaps are accepted.
+    Replay(Table, Option<Timestamp>, Option<Timestamp>, bool),
+    /// Whether what is there is put aside, and whether gaps are accepted.
+    Rebuild(Option<Table>, bool, bool),
     Prune,
     Recover,
     SetAside(String),
@@ -102,7 +105,7 @@ impl Told {
 pub async fn request(world: &World, verb: Verb) -> Option<Request> {
     let ago = |seconds: u8| world.clock.minus(dwh_core::watermark::Micros::seconds(seconds.into()));
     Some(match verb {
-        Verb::Run(table) => Request::Run(table),
+        Verb::Run(table) => Request::Run(table, false),
         Verb::Extract(table) => Request::Extract(table),
         Verb::Load(table, at) => {
             let waiting = world.manifests("exports", table).await;
@@ -116,9 +119,9 @@ pub async fn request(world: &World, verb: Verb) -> Option<Request> {
         }
         Verb::Backfill(table, from, to) => Request::Backfill(table, ago(from), Some(ago(to))),
         Verb::Reseed(table, anew) => Request::Reseed(table, anew),
-        Verb::Replay(table) => Request::Replay(table, None, None),
-        Verb::ReplayRange(table, from, to) => Request::Replay(table, Some(ago(from)), Some(ago(to))),
-        Verb::Rebuild(table) => Request::Rebuild(table, true),
+        Verb::Replay(table, gaps) => Request::Replay(table, None, None, gaps),
+        Verb::ReplayRange(table, from, to) => Request::Replay(table, Some(ago(from)), Some(ago(to)), false),
+        Verb::Rebuild(table, gaps) => Request::Rebuild(table, true, gaps),
         Verb::Prune => Request::Prune,
         Verb::Recover => Request::Recover,
         Verb::SetAside(table, at) => {
@@ -176,8 +179,9 @@ fn globs(table: Option<Table>) -> Vec<String> {
 async fn call(pipeline: &Pipeline, request: &Request, told: &mut Told) {
     let cancel = CancellationToken::new();
     match request {
-        Request::Run(table) => {
-            let asked = RunRequest { tables: globs(*table), jobs: Some(1), ..RunRequest::default() };
+        Request::Run(table, accept_source) => {
+            let (tables, accept_source) = (globs(*table), *accept_source);
+            let asked = RunRequest { tables, jobs: Some(1), accept_source, ..RunRequest::default() };
             match pipeline.run(&asked, &cancel).await {
                 Ok(report) => {
                     told.runs(&report.runs);
@@ -207,15 +211,20 @@ async fn call(pipeline: &Pipeline, request: &Request, told: &mut Told) {
             let asked = ReseedRequest { table: name(*table), wait: false, restart: *restart, dry_run: false };
             read_again(pipeline.reseed(&asked, &cancel).await, &asked.table, told);
         }
-        Request::Replay(table, from, to) => {
-            let asked = ReplayRequest { table: name(*table), from: *from, to: *to, ..ReplayRequest::default() };
+        Request::Replay(table, from, to, accept_gaps) => {
+            let (from, to, accept_gaps) = (*from, *to, *accept_gaps);
+            let asked = ReplayRequest { from, to, accept_gaps, ..ReplayRequest::new(name(*table)) };
             match pipeline.replay(&asked, &cancel).await {
-                Ok(report) => told.runs(&report.runs),
+                Ok(report) => {
+                    report.gaps.iter().for_each(|gap| told.add(Some(*table), Weight::Note, &gap.message, ""));
+                    told.runs(&report.runs);
+                }
                 Err(error) => told.error(Some(*table), &error),
             }
         }
-        Request::Rebuild(table, reset) => {
-            let asked = RebuildRequest { tables: globs(*table), dry_run: false, reset: *reset, accept_gaps: false };
+        Request::Rebuild(table, reset, accept_gaps) => {
+            let (reset, accept_gaps) = (*reset, *accept_gaps);
+            let asked = RebuildRequest { reset, accept_gaps, ..RebuildRequest::new(globs(*table)) };
             rebuild(pipeline, &asked, *table, told).await;
         }
         Request::Prune => match pipeline.prune(&PruneRequest::default(), &cancel).await {
@@ -243,7 +252,8 @@ async fn rebuild(pipeline: &Pipeline, asked: &RebuildRequest, table: Option<Tabl
         Ok(report) => {
             for rebuilt in &report.tables {
                 let of = table_of(&rebuilt.table);
-                rebuilt.notes.iter().for_each(|note| told.add(of, Weight::Note, note, ""));
+                let gaps = rebuilt.gaps.iter().map(|gap| &gap.message);
+                rebuilt.notes.iter().chain(gaps).for_each(|note| told.add(of, Weight::Note, note, ""));
                 rebuilt.error.iter().for_each(|error| told.report(of, error));
             }
         }

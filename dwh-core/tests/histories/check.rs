@@ -33,7 +33,7 @@ impl World {
         let (before, words_before) = (self.records().await, self.words.len());
         let told = self.perform(request, death).await;
         let records = self.records().await;
-        if let Request::Rebuild(asked, _) = request {
+        if let Request::Rebuild(asked, ..) = request {
             let of = |records: &[(Table, RunRecord)], table| -> Vec<RunRecord> {
                 records.iter().filter(|(of, _)| *of == table).map(|(_, record)| record.clone()).collect()
             };
@@ -41,7 +41,8 @@ impl World {
             let touched = |table: &Table| of(&before, *table) != of(&records, *table);
             for table in (0..2).filter(|table| asked.is_none_or(|asked| asked == *table)).filter(touched) {
                 let waits = records.iter().any(|(of, record)| *of == table && record.status == RunState::Uploaded);
-                self.model.rebuilt(table, &records, told.died || waits || told.speaks_of(table));
+                let short = told.died || waits || told.speaks_of(table);
+                self.model.rebuilt(table, &records, short, self.watermark(table).await);
                 self.spoken_from[table] = words_before;
             }
             self.disturbed |= told.died;
@@ -54,7 +55,7 @@ impl World {
         for table in told.up_to_date.clone() {
             self.model.up_to_date(table);
         }
-        if let Request::Replay(table, None, None) = request
+        if let Request::Replay(table, None, None, _) = request
             && !told.died
             && !told.speaks_of(*table)
         {
@@ -184,7 +185,7 @@ impl World {
         let mut tried: Vec<Request> = Vec::new();
         for round in 0.. {
             self.pass(2);
-            let mut words = self.call(&Request::Run(None), None).await?.words;
+            let mut words = self.call(&Request::Run(None, false), None).await?.words;
             words.extend(self.call(&Request::Recover, None).await?.words);
             let errors: Vec<Word> = words.into_iter().filter(|word| word.weight == Weight::Error).collect();
             if !errors.is_empty() && !self.disturbed {
@@ -283,12 +284,14 @@ fn asked_for(word: &Word) -> Option<Request> {
         let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches('\'')).collect();
         let after = |flag: &str| words.iter().position(|word| *word == flag).and_then(|at| words.get(at + 1));
         let moment = |flag: &str| after(flag).and_then(|at| at.parse().ok());
+        let gaps = words.contains(&"--accept-gaps");
         let table = words.get(2).and_then(|word| table_of(word));
         match (words.get(..2)?, table) {
+            (["dwh", "run"], table) if words.contains(&"--accept-source") => Some(Request::Run(table, true)),
             (["dwh", "reseed"], Some(table)) => Some(Request::Reseed(table, words.contains(&"--restart"))),
             (["dwh", "backfill"], Some(table)) => Some(Request::Backfill(table, moment("--from")?, moment("--to"))),
-            (["dwh", "replay"], Some(table)) => Some(Request::Replay(table, None, None)),
-            (["dwh", "rebuild"], Some(table)) => Some(Request::Rebuild(Some(table), words.contains(&"--reset"))),
+            (["dwh", "replay"], Some(table)) => Some(Request::Replay(table, moment("--from"), moment("--to"), gaps)),
+            (["dwh", "rebuild"], Some(table)) => Some(Request::Rebuild(Some(table), words.contains(&"--reset"), gaps)),
             (["dwh", "recover"], _) if words.contains(&"--set-aside") => {
                 after("--set-aside").map(|what| Request::SetAside((*what).to_owned()))
             }

@@ -89,15 +89,29 @@ impl Model {
         self.target.firsts[table].clear();
     }
 
+    /// The CSV of a run is gone: what the target does not know of either, nobody can know of any more.
+    pub fn lost(&mut self, table: Table, manifest: &Manifest) {
+        let run = (manifest.run_id, manifest.run_started_at);
+        if !self.target.loaded.contains(&run) {
+            self.ever_copies[table].remove(&manifest.run_started_at);
+            self.ever[table].clone_from(&self.target.floors[table]);
+            self.archive[table].clone_from(&self.target.floors[table]);
+        }
+    }
+
     /// A rebuild made the table from the CSV files that are there; `short` if it said that not everything is, or that
-    /// something still waits to be loaded.
-    pub fn rebuilt(&mut self, table: Table, records: &[(Table, RunRecord)], short: bool) {
+    /// something still waits to be loaded. What lies above the watermark, where it stands now, is read again.
+    pub fn rebuilt(&mut self, table: Table, records: &[(Table, RunRecord)], short: bool, watermark: Timestamp) {
         let all: Vec<Run> = records.iter().filter(|(of, _)| *of == table).map(|(_, record)| run_of(record)).collect();
         self.target.loaded.retain(|run| !all.contains(run));
         self.target.firsts[table].clear();
         if short {
             self.forget(table);
         }
+        let calls = &self.calls;
+        let below = |key: &u8, call: &mut usize| calls[*call][table].get(key).is_some_and(|(_, at)| *at <= watermark);
+        self.target.floors[table].retain(below);
+        self.ever[table].retain(below);
     }
 
     /// A whole replay said that everything that was ever loaded is there again.

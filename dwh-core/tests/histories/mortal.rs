@@ -13,7 +13,7 @@ use dwh_core::schema::{TableRef, TableSchema};
 use dwh_core::sink::{
     BronzeState, Commit, Committed, Glance, Lease, LogEntry, Moved, RunFilter, RunRecord, Sink, Staged, TableState,
 };
-use dwh_core::source::{BoundRequest, ReadRequest, Reading, Source};
+use dwh_core::source::{BoundRequest, ReadRequest, Reading, Source, SourceIdentity};
 use dwh_core::watermark::SafeBound;
 use dwh_core::{LoadPlan, MemoryBlobs, MemorySink, MemorySource, Plan, Result, RunId, Timestamp};
 
@@ -104,8 +104,8 @@ impl BlobStore for Mortal<MemoryBlobs> {
         self.life.call(self.inner.delete(key)).await
     }
 
-    async fn sweep_uploads(&self, prefix: &str, begun_before: Timestamp, dry_run: bool) -> Result<Vec<String>> {
-        self.inner.sweep_uploads(prefix, begun_before, dry_run).await
+    async fn sweep_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<Vec<String>> {
+        self.inner.sweep_uploads(prefix, before, dry_run).await
     }
 
     async fn abilities(&self, prefix: &str) -> Result<Vec<Ability>> {
@@ -116,6 +116,10 @@ impl BlobStore for Mortal<MemoryBlobs> {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Source for Mortal<MemorySource> {
+    async fn identity(&self) -> Result<Option<SourceIdentity>> {
+        self.life.call(self.inner.identity()).await
+    }
+
     async fn describe(&self, table: &TableConfig) -> Result<TableSchema> {
         self.life.call(self.inner.describe(table)).await
     }

@@ -47,10 +47,11 @@ pub enum Verb {
     Backfill(Table, u8, u8),
     /// Anew from the first window on, or where an earlier call stood.
     Reseed(Table, bool),
-    Replay(Table),
+    /// With the gaps that there are, or not at all if there are some.
+    Replay(Table, bool),
     /// From and to, in seconds ago.
     ReplayRange(Table, u8, u8),
-    Rebuild(Option<Table>),
+    Rebuild(Option<Table>, bool),
     Prune,
     Recover,
     /// Takes one of the CSV files that wait out of the way.
@@ -128,9 +129,9 @@ fn verb() -> impl Strategy<Value = Verb> {
         4 => (table(), 0..3_u8).prop_map(|(table, at)| Verb::Load(table, at)),
         1 => (table(), ago(), ago()).prop_map(|(table, from, to)| Verb::Backfill(table, from, to)),
         3 => (table(), prop::bool::weighted(0.2)).prop_map(|(table, anew)| Verb::Reseed(table, anew)),
-        2 => table().prop_map(Verb::Replay),
+        2 => (table(), any::<bool>()).prop_map(|(table, gaps)| Verb::Replay(table, gaps)),
         1 => (table(), ago(), ago()).prop_map(|(table, from, to)| Verb::ReplayRange(table, from, to)),
-        3 => prop::option::of(table()).prop_map(Verb::Rebuild),
+        3 => (prop::option::of(table()), any::<bool>()).prop_map(|(table, gaps)| Verb::Rebuild(table, gaps)),
         1 => Just(Verb::Prune),
         1 => Just(Verb::Recover),
         1 => (table(), 0..3_u8).prop_map(|(table, at)| Verb::SetAside(table, at)),
@@ -192,6 +193,10 @@ impl fmt::Display for By {
     }
 }
 
+fn accepting(gaps: bool) -> &'static str {
+    if gaps { " --accept-gaps" } else { "" }
+}
+
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = |table: &Option<Table>| table.map_or_else(|| "all".to_owned(), |table| format!("t{table}"));
@@ -201,9 +206,9 @@ impl fmt::Display for Verb {
             Self::Load(table, at) => write!(f, "load t{table}, waiting CSV {at}"),
             Self::Backfill(table, from, to) => write!(f, "backfill t{table} from {from} s ago to {to} s ago"),
             Self::Reseed(table, anew) => write!(f, "reseed t{table}{}", if *anew { " --restart" } else { "" }),
-            Self::Replay(table) => write!(f, "replay t{table}"),
+            Self::Replay(table, gaps) => write!(f, "replay t{table}{}", accepting(*gaps)),
             Self::ReplayRange(table, from, to) => write!(f, "replay t{table} from {from} s ago to {to} s ago"),
-            Self::Rebuild(table) => write!(f, "rebuild {} --reset", all(table)),
+            Self::Rebuild(table, gaps) => write!(f, "rebuild {} --reset{}", all(table), accepting(*gaps)),
             Self::Prune => f.write_str("prune"),
             Self::Recover => f.write_str("recover"),
             Self::SetAside(table, at) => write!(f, "set aside waiting CSV {at} of t{table}"),

@@ -178,6 +178,12 @@ impl World {
             .collect()
     }
 
+    /// Where the watermark of a table stands.
+    pub async fn watermark(&self, table: Table) -> Timestamp {
+        let glance = self.sink.glance().await.expect("a look");
+        glance.tables.get(&name(table)).map_or(Timestamp::NEG_INFINITY, |table| table.state.low())
+    }
+
     /// The run log, the oldest first.
     pub async fn records(&self) -> Vec<(Table, RunRecord)> {
         let mut records = self.sink.runs(&RunFilter::default()).await.expect("run log");
@@ -355,6 +361,7 @@ impl World {
         let manifests = self.manifests("processed", table).await;
         let Some(manifest) = manifests.get(usize::from(at) % manifests.len().max(1)) else { return };
         let csv = BlobKey::parse(&manifest.csv.as_str().replace("/exports/", "/processed/")).expect("a name");
+        self.model.lost(table, manifest);
         self.blobs.delete(&csv).await.expect("deleted");
         if both {
             self.blobs.delete(&csv.manifest()).await.expect("deleted");

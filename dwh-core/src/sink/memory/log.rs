@@ -178,7 +178,11 @@ impl World {
             last_loaded_at: if moves { Some(self.now()) } else { old.last_loaded_at },
             last_run_id: if moves { Some(commit.run_id) } else { old.last_run_id },
             newest_run_id: if is_newest { Some(commit.run_id) } else { old.newest_run_id },
-            bronze: if takes_it { self.bronze_id(&load.target) } else { old.bronze },
+            bronze: if takes_it && (old.bronze.is_some() || counts.staged > 0) {
+                self.bronze_id(&load.target)
+            } else {
+                old.bronze
+            },
             ..new
         };
         self.states.insert(load.table.clone(), state.clone());
