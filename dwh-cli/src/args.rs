@@ -133,7 +133,7 @@ Examples:
     /// Load one CSV from the blob store, and archive it
     ///
     /// A CSV that is loaded already counts as done. A CSV made by hand has no manifest and loads with
-    /// `--accept-unverified` only; the watermark moves to its `--run-started-at`. With `--dry-run` the CSV is read to its
+    /// `--accept-unverified` only; the watermark stays where it is for it. With `--dry-run` the CSV is read to its
     /// end, and what a load would do is told, or the error that it would meet.
     #[command(after_help = "\
 Examples:

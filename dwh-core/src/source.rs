@@ -18,7 +18,7 @@ use crate::watermark::{Micros, SafeBound, Timestamp, Undrained, Window};
 
 pub use crate::watermark::Sweep;
 
-pub use memory::{MemorySource, MemoryTransaction};
+pub use memory::{MemoryDump, MemorySource, MemoryTransaction};
 pub(crate) use postgres::unseen;
 pub use postgres::{PgSource, activity_function_sql};
 

@@ -112,10 +112,17 @@ impl $face {
     }
 
     /// Make bronze, run log and watermarks anew from the blobs alone.
-    #[pyo3(signature = (tables = None, *, dry_run = false, reset = false))]
-    fn rebuild(&self, py: Python<'_>, tables: Option<Vec<String>>, dry_run: bool, reset: bool) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (tables = None, *, dry_run = false, reset = false, accept_gaps = false))]
+    fn rebuild(
+        &self,
+        py: Python<'_>,
+        tables: Option<Vec<String>>,
+        dry_run: bool,
+        reset: bool,
+        accept_gaps: bool,
+    ) -> PyResult<Py<PyAny>> {
         let mut request = RebuildRequest::new(tables.unwrap_or_default());
-        (request.dry_run, request.reset) = (dry_run, reset);
+        (request.dry_run, request.reset, request.accept_gaps) = (dry_run, reset, accept_gaps);
         $make(py, rebuild::rebuild(self.0.get(py)?, request))
     }
 
@@ -136,7 +143,8 @@ impl $face {
     }
 
     /// Load the CSV files of a table in `processed/` again; the watermark stays where it is.
-    #[pyo3(signature = (table, *, from_ = None, to = None, wait = false, dry_run = false))]
+    #[pyo3(signature = (table, *, from_ = None, to = None, wait = false, dry_run = false, accept_gaps = false))]
+    #[allow(clippy::too_many_arguments)] // Python's keyword arguments
     fn replay(
         &self,
         py: Python<'_>,
@@ -145,11 +153,12 @@ impl $face {
         to: Option<Moment>,
         wait: bool,
         dry_run: bool,
+        accept_gaps: bool,
     ) -> PyResult<Py<PyAny>> {
         let (from, to) = (from_.map(|from| from.0), to.map(|to| to.0));
         let mut request = ReplayRequest::new(table);
         (request.from, request.to) = (from, to);
-        (request.wait, request.dry_run) = (wait, dry_run);
+        (request.wait, request.dry_run, request.accept_gaps) = (wait, dry_run, accept_gaps);
         $make(py, replay::replay(self.0.get(py)?, request))
     }
 

@@ -156,7 +156,7 @@ pub struct LoadArgs {
     /// The run to finish; a CSV made by hand gets a new one
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     pub run_id: Option<i64>,
-    /// When that run began; where the watermark moves for a CSV made by hand
+    /// When that run began: it must be the run that the log has under this number
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub run_started_at: Option<Timestamp>,
     /// Load a CSV without a manifest, whose rows and bytes nobody vouches for
@@ -344,6 +344,9 @@ pub struct ReplayArgs {
     /// Print which files would be loaded, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Go on with what there is, though CSV files that were loaded once are gone
+    #[arg(long)]
+    pub accept_gaps: bool,
 }
 
 /// `dwh rebuild`.
@@ -358,6 +361,9 @@ pub struct RebuildArgs {
     /// Move what is there of these tables into a schema `dwh_backup_…` first, instead of refusing
     #[arg(long)]
     pub reset: bool,
+    /// Go on with what there is, though CSV files that were loaded once are gone
+    #[arg(long)]
+    pub accept_gaps: bool,
 }
 
 /// `dwh prune`.

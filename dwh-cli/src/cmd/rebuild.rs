@@ -12,6 +12,7 @@ pub async fn rebuild(args: RebuildArgs, context: &Context) -> Result<Exit> {
     let mut request = RebuildRequest::new(args.tables);
     request.dry_run = args.dry_run;
     request.reset = args.reset;
+    request.accept_gaps = args.accept_gaps;
     let report = context.pipeline()?.rebuild(&request, &context.cancel).await?;
     context.printer.show(&report)?;
     context.printer.table_errors(report.tables.iter().map(|table| (&table.table, &table.error)));

@@ -13,6 +13,7 @@ pub async fn replay(args: ReplayArgs, context: &Context) -> Result<Exit> {
     (request.from, request.to) = (args.from, args.to);
     request.wait = args.wait;
     request.dry_run = args.dry_run;
+    request.accept_gaps = args.accept_gaps;
     let report = context.pipeline()?.replay(&request, &context.cancel).await?;
     context.printer.show(&report)?;
     context.printer.table_errors(report.runs.iter().map(|run| (&run.table, &run.error)));

@@ -1,6 +1,7 @@
 //! The command from end to end, against throwaway clusters, in one binary so that they start once.
 
 mod backfill;
+mod chain;
 mod check;
 mod crash;
 mod defaults;

@@ -1,6 +1,6 @@
 //! Runs whose connections all go through PgBouncer in transaction mode: any transaction may meet any server session.
 
-use dwh_core::testing::{Clusters, Server, TestDb, assert_equal_tables};
+use dwh_core::testing::{Clusters, Proxy, Server, TestDb, Way, When, Whom, assert_equal_tables};
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -143,6 +143,27 @@ async fn many_runs_at_once_lose_and_double_nothing() {
     }
     let held = "select count(*) from dwh_control.extract_watermarks where lease_holder is not null";
     assert_eq!(number(&db, held).await, 0, "nobody holds it any more");
+}
+
+/// The number that PgBouncer gives a session is not the server's: what the session does is told from its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_behind_it_is_no_silence_and_a_cut_connection_is() {
+    let (db, project, bouncers) = behind("bounced_silence").await;
+    let patient = "\nidle_timeout = \"2s\"\n\n[target]";
+    let project = project.config_with("\n\n[target]", patient);
+    let blocker = db.another_source().await;
+    blocker.batch_execute("begin; lock table app.trips in access exclusive mode").await.expect("locked");
+    let mut run = project.spawn(&["run"]);
+    blocker.batch_execute("select pg_sleep(7); commit").await.expect("free");
+    assert!(run.wait().expect("an end").success(), "a wait for a lock is no silence");
+    assert_equal(&db).await;
+    db.src("select app.more()").await;
+    let proxy = Proxy::before(bouncers[0].port);
+    let cut = project.config_with(&format!(":{}/", bouncers[0].port), &format!(":{}/", proxy.port()));
+    proxy.silence_when(Way::Up, When::After("lock table"), Whom::ThisOne);
+    cut.fails(3, &["run"]).failure("trips").names(&["source `app`: 127.0.0.1:", "sent nothing for", "was cut"]);
+    cut.ok(&["run"]);
+    assert_equal(&db).await;
 }
 
 const ODD: &str =

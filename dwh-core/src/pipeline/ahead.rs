@@ -26,7 +26,9 @@ impl Pipeline {
         let ahead: BTreeMap<&str, RunId> =
             self.highest_after(&after).await?.into_iter().filter(|(_, highest)| *highest > newest).collect();
         let Some(highest) = ahead.values().max() else { return Ok(()) };
-        if newest > RunId(0) && self.sink.number_above(*highest, false).await? {
+        let behind = self.sink.number_above(*highest, false).await?;
+        // A log without any run is a new one, and each of its tables says so.
+        if behind && newest > RunId(0) {
             for (table, highest) in ahead {
                 self.warn(
                     table,

@@ -180,7 +180,7 @@ pub struct LoadParams {
     /// The run to finish; a CSV made by hand gets a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
-    /// When that run began; where a hand-made CSV moves the watermark to.
+    /// When that run began: it must be the run that the log has under this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_started_at: Option<Timestamp>,
 }

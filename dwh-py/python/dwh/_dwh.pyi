@@ -146,6 +146,7 @@ class RecoverReport(_Report):
 class ReplayReport(_Report):
     table: str
     dry_run: bool
+    gaps: list[dict[str, Any]]
     csvs: list[dict[str, Any]]
     runs: list[dict[str, Any]]
 
@@ -298,6 +299,7 @@ class Pipeline:
         *,
         dry_run: bool = False,
         reset: bool = False,
+        accept_gaps: bool = False,
     ) -> RebuildReport:
         """Make bronze, run log and watermarks anew from the blobs alone.
 
@@ -324,6 +326,7 @@ class Pipeline:
         to: Optional[_Moment] = None,
         wait: bool = False,
         dry_run: bool = False,
+        accept_gaps: bool = False,
     ) -> ReplayReport:
         """Load the CSV files of a table in `processed/` again; the watermark stays where it is."""
 
@@ -378,7 +381,7 @@ class Pipeline:
         limit: int = 20,
         blobs: bool = False,
     ) -> VerifyReport:
-        """Compare source and bronze, by counts and hashes up to the watermark; raises if they differ.
+        """Compare source and bronze, by counts and hashes up to the watermark; raises if they differ, or nothing was compared.
 
         `limit` keys are named for each table. With `blobs`, the files in `processed/` are read too.
         """
@@ -428,6 +431,7 @@ class AsyncPipeline:
         *,
         dry_run: bool = False,
         reset: bool = False,
+        accept_gaps: bool = False,
     ) -> RebuildReport: ...
     async def recover(
         self,
@@ -444,6 +448,7 @@ class AsyncPipeline:
         to: Optional[_Moment] = None,
         wait: bool = False,
         dry_run: bool = False,
+        accept_gaps: bool = False,
     ) -> ReplayReport: ...
     async def reseed(
         self,

@@ -37,6 +37,9 @@ impl Show for RebuildReport {
         }
         let mut text = table.text();
         for told in &self.tables {
+            for gap in &told.gaps {
+                text.push_str(&format!("gap: table `{}`: {}\n", printable(&told.table), printable(&gap.message)));
+            }
             for note in &told.notes {
                 text.push_str(&format!("note: table `{}`: {}\n", printable(&told.table), printable(note)));
             }

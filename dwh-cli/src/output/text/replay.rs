@@ -1,15 +1,17 @@
 //! What `replay` did, or would do.
 
-use dwh_core::pipeline::ReplayReport;
+use dwh_core::pipeline::{GapReport, ReplayReport};
 
 use super::{plain, runs_table};
 use crate::output::table::Table;
-use crate::output::{Paint, Show, human};
+use crate::output::{Paint, Show, human, printable};
 
 impl Show for ReplayReport {
     fn text(&self, paint: Paint) -> String {
+        let gap = |gap: &GapReport| format!("gap: {}\n", printable(&gap.message));
+        let gaps: String = self.gaps.iter().map(gap).collect();
         if !self.dry_run {
-            return runs_table(&self.runs, paint);
+            return runs_table(&self.runs, paint) + &gaps;
         }
         let mut table = Table::new(&[">run", "after", "up to", ">rows", ">size", "csv"], paint);
         for csv in &self.csvs {
@@ -23,6 +25,6 @@ impl Show for ReplayReport {
                 plain(&csv.csv_path),
             ]);
         }
-        table.text()
+        table.text() + &gaps
     }
 }
