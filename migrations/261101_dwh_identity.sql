@@ -29,8 +29,8 @@ set rows_updated = rows_loaded - rows_inserted,
 where status = 'loaded' and engine_version is not null and rows_updated is null;
 alter table "dwh_control".extract_runs
     add constraint extract_runs_loaded check (status <> 'loaded' or engine_version is null
-        or (rows_loaded = rows_inserted + rows_updated
-            and rows_extracted = rows_loaded + rows_identical + rows_different + rows_kept_newer)) not valid;
+        or coalesce(rows_loaded = rows_inserted + rows_updated
+            and rows_extracted = rows_loaded + rows_identical + rows_different + rows_kept_newer, false)) not valid;
 comment on column "dwh_control".extract_runs.rows_updated is 'Rows of the CSV that replaced an older version of themselves';
 comment on column "dwh_control".extract_runs.rows_different is
     'Rows of the CSV whose key was in bronze with other values, which stayed: on_conflict = "nothing"';
@@ -39,7 +39,9 @@ comment on column "dwh_control".extract_runs.rows_kept_newer is
 comment on column "dwh_control".extract_runs.bronze is 'The bronze table that it was loaded into, by oid and file';
 comment on column "dwh_control".extract_runs.plan_sha256 is 'SHA-256 of the select list that was read: a backfill that was cut off goes on only with the same one';
 
+-- A run of an incremental table without a window loaded a file that a person made: nobody knows when its rows were read.
 update "dwh_control".extract_watermarks w
 set newest_run_id = (select max(r.run_id) from "dwh_control".extract_runs r
-    where r.table_name = w.table_name and r.status = 'loaded' and r.kind <> 'replay')
+    where r.table_name = w.table_name and r.status = 'loaded' and r.kind <> 'replay'
+        and (r.mode is distinct from 'incremental' or r.watermark is not null))
 where newest_run_id is null;

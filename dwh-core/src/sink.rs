@@ -17,7 +17,7 @@ use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, Delivered, TableRef, TableSchema};
 use crate::watermark::{SafeBound, Timestamp, Undrained, Window};
 
-pub use memory::{MemoryRow, MemorySink};
+pub use memory::{MemoryBackup, MemoryRow, MemorySink};
 pub use postgres::PgSink;
 
 /// The watermark row of a table.
@@ -354,6 +354,17 @@ pub struct BronzeState {
     pub empty: bool,
 }
 
+/// What was moved out of the way of a rebuild.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Moved {
+    /// Where it is now.
+    pub schema: String,
+    /// The tables there.
+    pub tables: Vec<String>,
+    /// SQL that brings everything back.
+    pub restore_sql: String,
+}
+
 /// What a load did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Accounting {
@@ -463,6 +474,37 @@ pub trait Sink: fmt::Debug + Send + Sync {
     async fn number_above(&self, _run: RunId, _dry_run: bool) -> Result<bool> {
         Ok(false)
     }
+
+    /// What there is of these tables already, a sentence each; empty when nothing is in the way of a rebuild.
+    ///
+    /// # Errors
+    /// `Contract` if a table may not be read, or if the sink cannot be rebuilt at all.
+    async fn occupied(&self, _tables: &[LoadPlan]) -> Result<Vec<String>> {
+        Err(no_rebuild())
+    }
+
+    /// Moves these tables, with their watermarks and their rows of the run log, out of the way: all of it or nothing.
+    /// Nothing is dropped, and the numbers of runs go on.
+    ///
+    /// # Errors
+    /// `Locked` while a run holds one of the tables; `Contract` if the sink may not do it.
+    async fn move_away(&self, _tables: &[LoadPlan]) -> Result<Moved> {
+        Err(no_rebuild())
+    }
+
+    /// Makes what is missing: the bronze tables, empty, and their watermarks, which stand at the seed. What is there
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// `Contract` if the sink may not do it.
+    async fn make_tables(&self, _tables: &[LoadPlan]) -> Result<()> {
+        Err(no_rebuild())
+    }
+}
+
+fn no_rebuild() -> Error {
+    Error::new(ErrorKind::Contract, "this sink cannot make its own tables")
+        .with_hint("implement `occupied`, `move_away` and `make_tables` of `Sink`")
 }
 
 /// A table held for one run. Dropping it gives it free, and so does a crash.

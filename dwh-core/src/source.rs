@@ -18,7 +18,8 @@ use crate::watermark::{Micros, SafeBound, Timestamp, Undrained, Window};
 
 pub use crate::watermark::Sweep;
 
-pub use memory::{MemorySource, MemoryTransaction};
+pub use memory::{MemoryDump, MemorySource, MemoryTransaction};
+pub(crate) use postgres::unseen;
 pub use postgres::{PgSource, activity_function_sql};
 
 /// Which database a row came from; a change voids the late-row sweep.

@@ -211,7 +211,7 @@ pub fn refuse_future(low: Timestamp, source_clock: Timestamp) -> Result<()> {
 ///
 /// `track_activities` can be switched on in the middle of a transaction, by `set` or by a reload: then the session is
 /// shown busy, without the start of its transaction. A session that has only just begun looks the same for a moment; it
-/// is told from that by having been idle, or in a transaction with a start, at the first look.
+/// is told from that by having waited for its client, or shown the start of a transaction, at the first look.
 fn is_hidden(now: &Backend, first: &Activity) -> bool {
     let state = now.state.as_deref().unwrap_or_default();
     if now.backend_type.is_none() || state == "disabled" {
@@ -220,9 +220,17 @@ fn is_hidden(now: &Backend, first: &Activity) -> bool {
     // Missing from the first look: it appeared after that, and so did its clock.
     let Some(before) = at_first(now, first).filter(|_| now.xact_start.is_none()) else { return false };
     match state {
-        "active" | "fastpath function call" => before.state.as_deref() != Some("idle") && before.xact_start.is_none(),
+        "active" | "fastpath function call" => {
+            let rested = before.state.as_deref() == Some("idle") && waited(before);
+            !rested && before.xact_start.is_none()
+        }
         state => state.starts_with("idle in transaction"),
     }
+}
+
+/// Whether the session waited, so that it had not read the clock of its next message.
+fn waited(before: &Backend) -> bool {
+    matches!(before.wait_event_type.as_deref(), Some("Client" | "Activity" | "Extension" | "Timeout"))
 }
 
 /// The session as the first look showed it.
@@ -239,14 +247,15 @@ fn held_since(now: &Backend, first: &Activity) -> Option<(Timestamp, Wrap)> {
     }
     if matches!(now.state.as_deref(), Some("active" | "fastpath function call")) {
         let since = now.query_start.or(now.backend_start).unwrap_or(Timestamp::NEG_INFINITY);
-        return Some((since, BoundRule::ActiveStatement));
+        // The transaction of the first look may be open still, with its start hidden since.
+        let shown = at_first(now, first).and_then(|before| before.xact_start).unwrap_or(since);
+        return Some((since.min(shown), BoundRule::ActiveStatement));
     }
     // Missing from the first look: it appeared after that, so its clock is read after that too.
     let before = at_first(now, first)?;
     // Each of these was waiting at a moment after the first clock reading, before it reads its own.
-    let waited = matches!(before.wait_event_type.as_deref(), Some("Client" | "Activity" | "Extension" | "Timeout"));
     let ended_since = now.state_change.is_some_and(|change| change > first.at);
-    if waited || ended_since {
+    if waited(before) || ended_since {
         return None;
     }
     let since = now.state_change.or(now.backend_start).unwrap_or(Timestamp::NEG_INFINITY);

@@ -1,7 +1,8 @@
 //! `migrate`.
 
-use dwh_core::Pipeline;
 use dwh_core::operate::{self, MigrateRequest};
+use dwh_core::pipeline::ErrorReport;
+use dwh_core::{ErrorKind, Pipeline};
 use pyo3::prelude::*;
 
 use crate::call::{Call, conclude};
@@ -13,5 +14,9 @@ pub fn migrate(engine: Pipeline, request: MigrateRequest) -> Call {
 }
 
 fn answer(py: Python<'_>, report: operate::MigrateReport) -> PyResult<Py<PyAny>> {
-    conclude(py, MigrateReport(report), Vec::new())
+    let kind = ErrorKind::Contract.row();
+    let failures =
+        report.conflicts.iter().map(|found| ErrorReport::new(kind.code, &found.message, &found.hint, kind.exit_code));
+    let failures = failures.collect();
+    conclude(py, MigrateReport(report), failures)
 }

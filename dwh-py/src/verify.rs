@@ -24,6 +24,9 @@ fn failure(table: &TableVerify) -> Option<ErrorReport> {
     if table.error.is_some() {
         return table.error.clone();
     }
+    if let Some(why) = &table.not_compared {
+        return Some(error::found("data", format!("table `{}`: nothing was compared", table.table), why.clone()));
+    }
     let problems = table.blobs.as_ref().map_or(0, |blobs| blobs.problems_total);
     if table.differences() == 0 && problems == 0 {
         return None;

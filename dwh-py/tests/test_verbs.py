@@ -121,7 +121,9 @@ def test_verify(loaded: dwh.Pipeline) -> None:
     assert [(table["rows_source"], table["missing"]) for table in report.tables] == [(50, 0), (2, 0)]
     assert report.tables[0]["blobs"]["files"] == 1
     tomorrow = datetime.now(timezone.utc) + timedelta(days=1)
-    assert loaded.verify(["events"], since=tomorrow).tables[0]["rows_source"] == 0
+    with pytest.raises(dwh.DataError, match="nothing was compared") as told:
+        loaded.verify(["events"], since=tomorrow)
+    assert told.value.report.tables[0]["compared"] is False and "--since" in told.value.hint
 
 
 def test_backfill(project: Project, loaded: dwh.Pipeline) -> None:
@@ -135,9 +137,12 @@ def test_backfill(project: Project, loaded: dwh.Pipeline) -> None:
 
 
 def test_reseed(project: Project, loaded: dwh.Pipeline) -> None:
-    project.target("truncate bronze.events")
+    project.target("delete from bronze.events where id > 10")
     report = whole(loaded.reseed("events", wait=True, restart=True))
-    assert (report.kind, sum(run["rows_loaded"] for run in report.runs)) == ("reseed", 50)
+    assert (report.kind, sum(run["rows_loaded"] for run in report.runs)) == ("reseed", 40)
+    project.target("truncate bronze.events")
+    report = whole(loaded.reseed("events", wait=True))
+    assert (report.kind, sum(run["rows_loaded"] for run in report.runs)) == ("run", 50), "it begins anew"
 
 
 def test_recover(project: Project, loaded: dwh.Pipeline) -> None:

@@ -1,12 +1,16 @@
 //! What a run tells while it works: a bar for each table on a terminal, else a line for each finished run.
 
 use dwh_core::pipeline::{Event, TableRun};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Printer, human};
+
+/// A line of a table.
+const TEMPLATE: &str = "{spinner} {prefix}  {msg}{quiet}";
 
 /// The bars of the tables that are worked on.
 pub struct Progress {
@@ -14,9 +18,14 @@ pub struct Progress {
     tables: Mutex<HashMap<String, Bar>>,
 }
 
+/// A wait shorter than this is not worth a word.
+const QUIET: Duration = Duration::from_secs(10);
+
 struct Bar {
     bar: ProgressBar,
     began: Instant,
+    /// When something last happened; read by the bar whenever it is drawn.
+    moved: Arc<Mutex<Instant>>,
     // Of the runs before the one that is under way.
     rows_before: u64,
     bytes_before: u64,
@@ -77,13 +86,20 @@ impl Progress {
 impl Bar {
     fn new(bars: &MultiProgress, table: &str) -> Self {
         let bar = bars.add(ProgressBar::new_spinner());
-        bar.set_style(ProgressStyle::with_template("{spinner} {prefix}  {msg}").unwrap_or_else(|_| {
+        let moved = Arc::new(Mutex::new(Instant::now()));
+        let drawn = Arc::clone(&moved);
+        let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| {
             // The template is a literal that a test renders; the default is as good.
             ProgressStyle::default_spinner()
+        });
+        bar.set_style(style.with_key("quiet", move |_: &ProgressState, text: &mut dyn fmt::Write| {
+            let since = drawn.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+            // A line that cannot be drawn is drawn again at once.
+            let _ = text.write_str(&quiet(since));
         }));
         bar.set_prefix(super::printable(table).into_owned());
         bar.enable_steady_tick(Duration::from_millis(120));
-        Self { bar, began: Instant::now(), rows_before: 0, bytes_before: 0, rows: 0, bytes: 0 }
+        Self { bar, began: Instant::now(), moved, rows_before: 0, bytes_before: 0, rows: 0, bytes: 0 }
     }
 
     fn next_run(&mut self, run: &TableRun) {
@@ -94,9 +110,15 @@ impl Bar {
     }
 
     fn refresh(&self) {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let (rows, bytes) = (self.rows_before + self.rows, self.bytes_before + self.bytes);
         self.bar.set_message(amounts(rows, bytes, self.began.elapsed()));
     }
+}
+
+/// `, nothing new for 35 s`, or nothing.
+fn quiet(since: Duration) -> String {
+    if since < QUIET { String::new() } else { format!(", nothing new for {} s", since.as_secs()) }
 }
 
 /// `1,200 rows, 3.4 MB, 600 rows/s`.
@@ -125,7 +147,7 @@ fn finished(run: &TableRun) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ProgressStyle, TableRun, about, amounts, finished};
+    use super::{ProgressStyle, TEMPLATE, TableRun, about, amounts, finished, quiet};
     use dwh_core::config::Mode;
     use dwh_core::pipeline::ErrorReport;
     use dwh_core::{Error, ErrorKind};
@@ -134,7 +156,9 @@ mod tests {
     #[test]
     fn amounts_and_template() {
         assert_eq!(amounts(1200, 3_400_000, Duration::from_secs(2)), "1,200 rows, 3.40 MB, 600 rows/s");
-        assert!(ProgressStyle::with_template("{spinner} {prefix}  {msg}").is_ok());
+        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+        assert_eq!(quiet(Duration::from_secs(9)), "");
+        assert_eq!(quiet(Duration::from_secs(35)), ", nothing new for 35 s");
     }
 
     #[test]

@@ -76,6 +76,7 @@ async fn a_table_that_was_swapped_is_named() {
     let (db, project) = loaded("swapped").await;
     db.tgt(
         "create table bronze.fresh (like bronze.events including all); alter table bronze.fresh owner to dwh_owner;
+         grant select on bronze.fresh to grafana_ro;
          insert into bronze.fresh select * from bronze.events where id < 50;
          alter table bronze.events rename to old; alter table bronze.fresh rename to events",
     )

@@ -8,6 +8,7 @@ mod defaults;
 mod dry_run;
 mod first_minutes;
 mod foreign;
+mod held;
 mod init;
 mod lost_column;
 mod made_again;

@@ -1,6 +1,6 @@
 //! Runs whose connections all go through PgBouncer in transaction mode: any transaction may meet any server session.
 
-use dwh_core::testing::{Clusters, Server, TestDb, assert_equal_tables};
+use dwh_core::testing::{Clusters, Proxy, Server, TestDb, Way, When, Whom, assert_equal_tables};
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -143,4 +143,92 @@ async fn many_runs_at_once_lose_and_double_nothing() {
     }
     let held = "select count(*) from dwh_control.extract_watermarks where lease_holder is not null";
     assert_eq!(number(&db, held).await, 0, "nobody holds it any more");
+}
+
+/// The number that PgBouncer gives a session is not the server's: what the session does is told from its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_behind_it_is_no_silence_and_a_cut_connection_is() {
+    let (db, project, bouncers) = behind("bounced_silence").await;
+    let patient = "\nidle_timeout = \"2s\"\n\n[target]";
+    let project = project.config_with("\n\n[target]", patient);
+    let blocker = db.another_source().await;
+    blocker.batch_execute("begin; lock table app.trips in access exclusive mode").await.expect("locked");
+    let mut run = project.spawn(&["run"]);
+    blocker.batch_execute("select pg_sleep(7); commit").await.expect("free");
+    assert!(run.wait().expect("an end").success(), "a wait for a lock is no silence");
+    assert_equal(&db).await;
+    db.src("select app.more()").await;
+    let proxy = Proxy::before(bouncers[0].port);
+    let cut = project.config_with(&format!(":{}/", bouncers[0].port), &format!(":{}/", proxy.port()));
+    proxy.silence_when(Way::Up, When::After("lock table"), Whom::ThisOne);
+    cut.fails(3, &["run"]).failure("trips").names(&["source `app`: 127.0.0.1:", "sent nothing for", "was cut"]);
+    cut.ok(&["run"]);
+    assert_equal(&db).await;
+}
+
+const ODD: &str =
+    "create table app.odd (id bigint primary key, span interval, x float8, price money, raw bytea, day date,
+        at timestamptz not null default now());
+    insert into app.odd select n, n * interval '1 year -2 days 3.000001 s', 1 / n::float8, (n * 1.25)::money,
+        decode(md5(n::text), 'hex'), date '2026-02-03' + n, now() from generate_series(1, 500) n;
+    grant select on app.odd to app_ro;";
+
+/// What sessions of the pool have that a run might have left there, one line for each session.
+async fn settings(url: &str) -> std::collections::BTreeSet<String> {
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("connects");
+        tokio::spawn(connection);
+        // Each holds a session of its own while the others are asked.
+        client.batch_execute("begin").await.expect("begin");
+        clients.push(client);
+    }
+    let sql = "select pg_catalog.string_agg(name || '=' || setting, ' ' order by name) from pg_catalog.pg_settings
+        where name in ('search_path', 'DateStyle', 'IntervalStyle', 'TimeZone', 'bytea_output', 'extra_float_digits',
+            'lc_monetary', 'lc_numeric', 'lc_time', 'xmloption', 'xmlbinary', 'row_security', 'statement_timeout',
+            'idle_in_transaction_session_timeout', 'lock_timeout', 'client_min_messages', 'quote_all_identifiers',
+            'array_nulls', 'default_transaction_isolation', 'default_transaction_read_only', 'transaction_isolation')";
+    let mut found = std::collections::BTreeSet::new();
+    for client in &clients {
+        found.insert(client.query_typed_one(sql, &[]).await.expect("settings").get(0));
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_leaves_no_setting_to_another_client_and_takes_none_from_it() {
+    let (db, project, bouncers) = behind("bounced_settings").await;
+    db.src(ODD).await;
+    let name = db.name();
+    db.src(&format!(
+        "alter database {name} set intervalstyle = sql_standard; alter database {name} set extra_float_digits = -12;
+         alter database {name} set bytea_output = escape; alter database {name} set datestyle = 'SQL, DMY';
+         alter database {name} set timezone = 'Asia/Kathmandu';
+         alter database {name} set default_transaction_isolation = serializable"
+    ))
+    .await;
+    db.tgt(&format!("alter database {name} set default_transaction_isolation = 'repeatable read'")).await;
+    let clusters = Clusters::shared();
+    // Sessions that nobody had before.
+    let fresh = [PgBouncer::start(&clusters.source), PgBouncer::start(&clusters.target)];
+    let odd = table("odd", "app.odd", "incremental", "watermark = \"at\"\nkey = [\"id\"]");
+    let project = project
+        .config_with("[[table]]", &format!("{odd}[[table]]"))
+        .config_with(&format!(":{}/", bouncers[0].port), &format!(":{}/", fresh[0].port));
+    project.ok(&["migrate"]);
+    let project = project.config_with(&format!(":{}/", bouncers[1].port), &format!(":{}/", fresh[1].port));
+    for _ in 0..2 {
+        project.ok(&["run"]);
+        project.ok(&["verify"]);
+        db.src("insert into app.odd select max(id) + 1, '3 days', 0.1, 7, '\\x00ff', '2026-03-02' from app.odd").await;
+    }
+    project.ok(&["run"]);
+    assert_equal_tables(&db, "select * from app.odd", "select * from bronze.odd").await;
+    for (server, bouncer, direct) in [
+        (&clusters.source, &fresh[0], db.source_url_as("app_ro")),
+        (&clusters.target, &fresh[1], db.target_url_as("dwh_loader")),
+    ] {
+        let (through, beside) = (settings(&bouncer.before(server, &direct)).await, settings(&direct).await);
+        assert_eq!(through, beside, "a session of the pool is not as the server makes it");
+    }
 }

@@ -51,7 +51,7 @@ async fn generated_and_identity_columns() {
     )
     .await;
     follows(&db, "app.t", "insert into app.t (v) values (4)", "id, at, v, twice, num").await;
-    let plain = "select count(*) from pg_attribute where attrelid = 'bronze.t'::regclass and attgenerated <> ''";
+    let plain = "select count(*) from pg_attribute where attrelid = 'bronze.whole'::regclass and attgenerated <> ''";
     assert_eq!(number(&db, plain).await, 0, "bronze gets values, it computes none");
 }
 

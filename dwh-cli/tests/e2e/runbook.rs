@@ -61,6 +61,8 @@ scenarios! {
     data::a_window_is_read_again: "Read a window again",
     data::everything_is_read_again: "Read everything again",
     data::one_table_is_corrupt: "One bronze table is corrupt",
+    data::a_bronze_table_lost_its_rows: "A bronze table lost its rows",
+    data::the_watermark_is_of_something_else: "The watermark belongs to something else",
     data::what_reset_put_aside_comes_back: "Put back what `--reset` put aside",
     blobs::the_warehouse_is_lost: "The warehouse is lost",
     blobs::the_target_is_from_an_old_backup: "The target was restored from a backup",

@@ -42,9 +42,11 @@ fn ends_with_3(project: &Project) -> Output {
 async fn heals(db: &TestDb, project: &Project) {
     project.ok(&["run"]);
     for name in ["large", "small"] {
-        assert_equal_tables(db, &format!("select * from app.{name}"), &format!("select * from bronze.{name}")).await;
+        let same = |schema: &str| format!("select * from {schema}.{name}");
+        assert_equal_tables(db, &same("app"), &same("bronze")).await;
     }
-    assert_eq!(project.json(&["recover", "--dry-run"])["findings"].as_array().map(Vec::len), Some(0));
+    // Ends well only if there is nothing to recover.
+    project.ok(&["recover", "--dry-run"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,8 +74,13 @@ async fn a_target_that_stops_taking_rows() {
         project("silent_target", |db, it| through(&it, &proxy, port, &db.target_url_as("dwh_loader"))).await;
     proxy.silence_when(Way::Up, When::Bytes(1_000_000), Whom::Everyone);
     let failure = ends_with_3(&project).failure("large");
-    failure.names(&["table `large`", "target: 127.0.0.1:", "sent nothing for", "answers nobody else"]);
+    // Whoever notices it first says it: a session that waits, or a new one.
+    failure.names(&["table `large`", "target: 127.0.0.1:"]);
+    let words = ["sent nothing for", "does not answer within 2 s"];
+    assert!(words.iter().any(|words| failure.message.contains(words)), "{failure:?}");
     proxy.resume();
+    // What was held back ends the sessions of the run before.
+    project.ok(&["run", "--wait"]);
     heals(&db, &project).await;
 }
 

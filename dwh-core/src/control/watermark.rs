@@ -124,7 +124,8 @@ impl Control {
             last_extracted_at: new.last_extracted_at.or(old.last_extracted_at),
             last_run_id: if moves { Some(commit.run_id) } else { old.last_run_id },
             newest_run_id: if is_newest { Some(commit.run_id) } else { old.newest_run_id },
-            bronze: if held.takes_it { bronze } else { old.bronze },
+            // A table that never got a row has none to lose.
+            bronze: if held.takes_it && (old.bronze.is_some() || counts.staged > 0) { bronze } else { old.bronze },
             ..new
         };
         let rows = (counts.inserted + counts.updated).cast_signed();

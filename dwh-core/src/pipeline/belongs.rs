@@ -6,8 +6,7 @@ use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Fate, Origin, Stranger};
 use crate::pipeline::Pipeline;
-use crate::run::RunState;
-use crate::sink::{RunFilter, TableState};
+use crate::sink::TableState;
 use crate::source::SourceIdentity;
 
 /// What speaks against a load on top of a watermark.
@@ -196,18 +195,7 @@ impl Pipeline {
             ),
             _ => {}
         }
-        // A table that never got a row is empty with good reason.
-        let lost = fate.lost_rows() && !(now.empty && self.never_got_a_row(table).await?);
-        Ok(lost.then_some(Conflict::Bronze(fate)))
-    }
-
-    /// Whether the run log has every run of a table, and none of them loaded a row.
-    async fn never_got_a_row(&self, table: &TableConfig) -> Result<bool> {
-        let loaded =
-            RunFilter { table: Some(table.name.clone()), states: vec![RunState::Loaded], ..RunFilter::default() };
-        let runs = self.sink.runs(&loaded).await?;
-        let first = runs.iter().any(|run| run.window_low.is_none());
-        Ok(first && runs.iter().all(|run| run.rows_extracted == Some(0)))
+        Ok(fate.lost_rows().then_some(Conflict::Bronze(fate)))
     }
 
     /// Whether another project loaded the table.
@@ -241,10 +229,17 @@ impl Pipeline {
     pub(super) async fn judge_csv(&self, table: &TableConfig, state: &TableState, manifest: &Manifest) -> Result<()> {
         self.judge(table, state).await?;
         let Some(read_for) = origin_of(manifest) else { return Ok(()) };
-        let today = self.origin(table, None);
-        let found = read_for.refuses(&today).map(Conflict::Stranger).or_else(|| self.stranger(table, state, &read_for));
-        match found {
-            Some(found) => Err(found.error(table, state).context(format!("`{}`", manifest.csv))),
+        if let Some(stranger) = read_for.refuses(&self.origin(table, None)) {
+            let (message, _) = told_stranger(&stranger, table);
+            let text = format!("table `{}`: `{}` was read for something else: {message}", table.name, manifest.csv);
+            return Err(Error::new(ErrorKind::Contract, text).with_hint(format!(
+                "set the configuration back and load it; or take it out of the way with `dwh recover --set-aside {}`, and \
+                 `dwh reseed {}` reads everything as it is configured now",
+                manifest.run_id, table.name
+            )));
+        }
+        match self.stranger(table, state, &read_for) {
+            Some(found) => Err(found.error(table, state)),
             None => Ok(()),
         }
     }

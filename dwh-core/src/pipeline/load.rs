@@ -227,9 +227,6 @@ impl Pipeline {
         let mut becomes = after(state, manifest, place);
         if let Some(bronze) = bronze.as_ref().filter(|_| becomes.is_some()) {
             load.missing = Missing::of(table, &load.columns, bronze, state.delivered());
-            if load.carries_over() {
-                load.key.clone_from(&table.key);
-            }
         }
         load.check_columns(bronze.as_ref())?;
         if let Some(becomes) = &mut becomes {

@@ -10,7 +10,6 @@ use crate::blob::{BlobKey, Manifest};
 use crate::chain::{Link, Standing};
 use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::migrate;
 use crate::pipeline::archived::{GapReport, lacking};
 use crate::pipeline::describe::finite;
 use crate::pipeline::failure::{interrupted, named};
@@ -119,8 +118,7 @@ impl Pipeline {
         let mut report = RebuildReport { dry_run: request.dry_run, ..RebuildReport::default() };
         report.tables = archives.iter().map(Archive::report).collect();
         let loads: Vec<LoadPlan> = archives.iter().filter_map(Archive::table).collect();
-        let (target, environment) = (&self.config.target, &self.config.environment);
-        report.in_the_way = migrate::occupied(target, environment, &loads).await?;
+        report.in_the_way = self.sink.occupied(&loads).await?;
         if !request.accept_gaps {
             refuse_gaps(&mut report.tables);
         }
@@ -132,9 +130,9 @@ impl Pipeline {
             if !request.reset {
                 return Err(occupied(&report.in_the_way, &request.tables));
             }
-            let aside = migrate::set_aside(target, environment, &loads).await?;
-            (report.backup, report.backup_tables) = (Some(aside.schema), aside.tables);
-            report.restore_sql = Some(aside.restore);
+            let moved = self.sink.move_away(&loads).await?;
+            (report.backup, report.backup_tables) = (Some(moved.schema), moved.tables);
+            report.restore_sql = Some(moved.restore_sql);
             // A run may have ended while they were looked at.
             archives = self.archives(request).await.map_err(|error| put_aside(error, &report))?;
             let known: Vec<Vec<GapReport>> = report.tables.drain(..).map(|table| table.gaps).collect();
@@ -163,7 +161,7 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<()> {
         let loads: Vec<LoadPlan> = archives.iter().filter_map(Archive::table).collect();
-        migrate::migrate_tables(&self.config.target, &self.config.environment, &loads).await?;
+        self.sink.make_tables(&loads).await?;
         let above = self.highest_run().await?;
         for (archive, told) in archives.iter().zip(&mut report.tables).filter(|(archive, _)| !archive.is_empty()) {
             if let Err(error) = self.rebuild_table(archive, above, told, cancel).await {

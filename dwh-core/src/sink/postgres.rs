@@ -17,10 +17,11 @@ use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::control::Control;
 use crate::error::Result;
+use crate::migrate;
 use crate::plan::{Isolation, LoadPlan};
 use crate::run::RunId;
 use crate::schema::{TableRef, TableSchema};
-use crate::sink::{BronzeState, Glance, Lease, LogEntry, RunFilter, RunRecord, Sink, Staged, TableState};
+use crate::sink::{BronzeState, Glance, Lease, LogEntry, Moved, RunFilter, RunRecord, Sink, Staged, TableState};
 use crate::watermark::Micros;
 
 use lease::PgLease;
@@ -35,6 +36,8 @@ use stage::PgStaged;
 #[derive(Debug, Clone)]
 pub struct PgSink {
     connector: Connector,
+    target: TargetConfig,
+    environment: Environment,
     pool: Pool,
     loads: Arc<Semaphore>,
     control: Control,
@@ -54,6 +57,8 @@ impl PgSink {
         let pool = pool(&connector, loads + 1)?;
         Ok(Self {
             connector,
+            target: config.clone(),
+            environment: environment.clone(),
             pool,
             loads: Arc::new(Semaphore::new(loads)),
             control: Control::new(&config.control_schema),
@@ -167,5 +172,18 @@ impl Sink for PgSink {
 
     async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
         Ok(Box::new(PgStaged::fill(self, load, csv).await?))
+    }
+
+    async fn occupied(&self, tables: &[LoadPlan]) -> Result<Vec<String>> {
+        migrate::occupied(&self.target, &self.environment, tables).await
+    }
+
+    async fn move_away(&self, tables: &[LoadPlan]) -> Result<Moved> {
+        let aside = migrate::set_aside(&self.target, &self.environment, tables).await?;
+        Ok(Moved { schema: aside.schema, tables: aside.tables, restore_sql: aside.restore })
+    }
+
+    async fn make_tables(&self, tables: &[LoadPlan]) -> Result<()> {
+        migrate::migrate_tables(&self.target, &self.environment, tables).await.map(drop)
     }
 }

@@ -1,16 +1,23 @@
 //! A source in memory: rows as CSV lines, a clock that is set by hand, transactions that stay open as long as one likes.
 
+mod database;
+mod transaction;
+
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::Plan;
+use crate::identity::Member;
+use crate::plan::{Plan, UPLOADED_AT};
 use crate::schema::{TableRef, TableSchema};
-use crate::source::{BoundRequest, ReadRequest, Reading, Snapshot, Source, SourceIdentity, Sweep};
+use crate::source::{BoundRequest, ReadRequest, Reading, Snapshot, Source, SourceIdentity, Sweep, appeared};
 use crate::watermark::{BoundRule, Holder, Micros, SafeBound, Timestamp, hold_repeated_hour, refuse_future, settle};
+
+use database::{Database, Row};
+
+pub use transaction::MemoryTransaction;
 
 /// A [`Source`] without a database, for tests and examples. Clones share their rows.
 ///
@@ -41,43 +48,6 @@ pub struct MemorySource {
     database: Arc<Mutex<Database>>,
 }
 
-#[derive(Debug)]
-struct Database {
-    clock: Timestamp,
-    next_transaction: u64,
-    /// Number and start of each open transaction.
-    open: BTreeMap<u64, Timestamp>,
-    tables: BTreeMap<TableRef, Table>,
-}
-
-#[derive(Debug)]
-struct Table {
-    schema: TableSchema,
-    rows: Vec<Row>,
-}
-
-#[derive(Debug, Clone)]
-struct Row {
-    line: String,
-    stamp: Timestamp,
-    transaction: u64,
-}
-
-impl Default for Database {
-    fn default() -> Self {
-        // As a server begins: the three lowest numbers are no ordinary transactions.
-        Self { clock: Timestamp::SEED, next_transaction: 3, open: BTreeMap::new(), tables: BTreeMap::new() }
-    }
-}
-
-/// An open transaction of a [`MemorySource`]; dropped without `commit`, its rows are gone.
-#[derive(Debug)]
-pub struct MemoryTransaction {
-    source: MemorySource,
-    number: u64,
-    started_at: Timestamp,
-}
-
 impl MemorySource {
     /// A source without tables whose clock stands at `clock`.
     #[must_use]
@@ -101,9 +71,7 @@ impl MemorySource {
 
     /// Makes a table, or gives the one that is there another shape; its rows stay.
     pub fn create(&self, schema: TableSchema) {
-        let mut database = self.lock();
-        let rows = database.tables.remove(&schema.table).map(|table| table.rows).unwrap_or_default();
-        database.tables.insert(schema.table.clone(), Table { schema, rows });
+        self.lock().create(schema);
     }
 
     /// Removes a table with its rows.
@@ -116,17 +84,77 @@ impl MemorySource {
     /// A table that was not created is left as it is: there is none.
     pub fn insert(&self, table: &TableRef, line: &str, stamp: Timestamp) {
         let mut database = self.lock();
-        let transaction = database.next_transaction;
-        database.next_transaction += 1;
-        database.add(table, Row { line: line.to_owned(), stamp, transaction });
+        let transaction = database.transaction();
+        database.write(table, None, Some((line, stamp)), transaction);
+    }
+
+    /// Replaces a row by another version of it and commits; without such a row, nothing happens.
+    pub fn update(&self, table: &TableRef, old: &str, line: &str, stamp: Timestamp) {
+        let mut database = self.lock();
+        let transaction = database.transaction();
+        database.write(table, Some(old), Some((line, stamp)), transaction);
+    }
+
+    /// Deletes a row and commits.
+    pub fn delete(&self, table: &TableRef, line: &str) {
+        let mut database = self.lock();
+        let transaction = database.transaction();
+        database.write(table, Some(line), None, transaction);
+    }
+
+    /// Removes all rows of a table at once, as `truncate` does: they lie in a new file then.
+    pub fn truncate(&self, table: &TableRef) {
+        self.lock().truncate(table);
+    }
+
+    /// Puts the rows of one table below another one, as `attach partition` does: no row is written for it.
+    pub fn attach(&self, parent: &TableRef, table: &TableRef) {
+        let mut database = self.lock();
+        let parts = database.tables.remove(table).map(|table| table.parts).unwrap_or_default();
+        if let Some(parent) = database.tables.get_mut(parent) {
+            parent.parts.extend(parts);
+        }
+    }
+
+    /// Lets two tables change names: no row is written for it.
+    pub fn swap(&self, one: &TableRef, other: &TableRef) {
+        let mut database = self.lock();
+        let (Some(mut first), Some(mut second)) = (database.tables.remove(one), database.tables.remove(other)) else {
+            return;
+        };
+        std::mem::swap(&mut first.parts, &mut second.parts);
+        database.tables.extend([(one.clone(), first), (other.clone(), second)]);
+    }
+
+    /// The rows that a snapshot of this moment sees, with their watermark values.
+    #[must_use]
+    pub fn visible(&self, table: &TableRef) -> Vec<(String, Timestamp)> {
+        let database = self.lock();
+        let Some(table) = database.tables.get(table) else { return Vec::new() };
+        database.visible(table).map(|(_, row)| (row.line.clone(), row.stamp)).collect()
+    }
+
+    /// A copy of everything, as a backup of the server holds it.
+    #[must_use]
+    pub fn backup(&self) -> MemoryDump {
+        MemoryDump(self.lock().clone())
+    }
+
+    /// Makes everything as it was then, on a new timeline; open transactions are gone, and the clock goes on.
+    pub fn restore(&self, dump: &MemoryDump) {
+        let mut database = self.lock();
+        let (clock, timeline) = (database.clock, database.timeline + 1);
+        *database = Database { clock, timeline, ..dump.0.clone() };
+        for transaction in dump.0.open.keys() {
+            database.roll_back(*transaction);
+        }
     }
 
     /// Opens a transaction, which holds the bound until it ends.
     #[must_use]
     pub fn begin(&self) -> MemoryTransaction {
         let mut database = self.lock();
-        let (number, started_at) = (database.next_transaction, database.clock);
-        database.next_transaction += 1;
+        let (number, started_at) = (database.transaction(), database.clock);
         database.open.insert(number, started_at);
         MemoryTransaction { source: self.clone(), number, started_at }
     }
@@ -136,65 +164,9 @@ impl MemorySource {
     }
 }
 
-impl MemoryTransaction {
-    /// Writes a row, stamped with the transaction's start as `default now()` does.
-    pub fn insert(&self, table: &TableRef, line: &str) {
-        let row = Row { line: line.to_owned(), stamp: self.started_at, transaction: self.number };
-        self.source.lock().add(table, row);
-    }
-
-    /// Makes its rows visible.
-    pub fn commit(self) {
-        self.source.lock().open.remove(&self.number);
-    }
-}
-
-impl Drop for MemoryTransaction {
-    fn drop(&mut self) {
-        let mut database = self.source.lock();
-        if database.open.remove(&self.number).is_some() {
-            for table in database.tables.values_mut() {
-                table.rows.retain(|row| row.transaction != self.number);
-            }
-        }
-    }
-}
-
-impl Database {
-    fn add(&mut self, table: &TableRef, row: Row) {
-        if let Some(table) = self.tables.get_mut(table) {
-            table.rows.push(row);
-        }
-    }
-
-    fn table(&self, config: &TableConfig) -> Result<&Table> {
-        let name = config.relation.clone().unwrap_or_else(|| TableRef::new("query", &config.name));
-        self.tables.get(&name).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("table `{}`: {name} is not there", config.name))
-                .with_hint("make it with `MemorySource::create`")
-        })
-    }
-
-    fn visible<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a Row> {
-        table.rows.iter().filter(|row| !self.open.contains_key(&row.transaction))
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            taken_at: self.clock,
-            xmin: self.open.keys().next().copied().unwrap_or(self.next_transaction),
-            xmax: self.next_transaction,
-            identity: SourceIdentity {
-                system_identifier: "memory".to_owned(),
-                timeline: 1,
-                database: "memory".to_owned(),
-                server_version: "0".to_owned(),
-                in_recovery: false,
-            },
-            relations: None,
-        }
-    }
-}
+/// Everything that a [`MemorySource`] held at one moment.
+#[derive(Debug, Clone)]
+pub struct MemoryDump(Database);
 
 #[async_trait]
 impl Source for MemorySource {
@@ -209,11 +181,11 @@ impl Source for MemorySource {
     async fn earliest(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
         let database = self.lock();
         let table = database.table(&plan.table)?;
-        if database.visible(table).any(|row| row.stamp == Timestamp::INFINITY) {
+        if database.visible(table).any(|(_, row)| row.stamp == Timestamp::INFINITY) {
             return Err(Error::new(ErrorKind::Data, format!("table `{}`: a watermark is infinity", plan.table.name))
                 .with_hint("give the row a time"));
         }
-        Ok(database.visible(table).map(|row| row.stamp).filter(|stamp| *stamp > low).min())
+        Ok(database.visible(table).map(|(_, row)| row.stamp).filter(|stamp| *stamp > low).min())
     }
 
     async fn bound(&self, request: BoundRequest<'_>) -> Result<SafeBound> {
@@ -244,23 +216,32 @@ impl Source for MemorySource {
             let message = format!("table `{}`: changed since the run was planned", request.plan.table.name);
             return Err(Error::new(ErrorKind::Drift, message).with_hint("run it again: it plans anew"));
         }
-        let snapshot = database.snapshot();
+        let mut snapshot = database.snapshot();
+        let members: Vec<Member> = table.parts.iter().map(|part| part.member.clone()).collect();
+        let new = request.known.map(|known| appeared(known, &members)).unwrap_or_default();
+        snapshot.relations = Some(members);
         let high = request.window.map(|window| {
             let now = snapshot.taken_at.min(request.run_started_at).max(window.watermark);
             window.high.unwrap_or(now)
         });
         let low = request.window.map_or(Timestamp::NEG_INFINITY, |window| window.low);
-        let is_late = |row: &Row| low.is_finite() && row.stamp <= low && swept(row, request.sweep);
+        let is_late = |part: &Member, row: &Row| {
+            low.is_finite() && row.stamp <= low && (new.contains(part) || swept(row, request.sweep))
+        };
         // A whole read has no upper end; without a lower one, even `-infinity` is inside.
         let in_window = |row: &Row| high.is_none_or(|high| row.stamp <= high) && (!low.is_finite() || row.stamp > low);
         let names: Vec<&str> = request.plan.columns.iter().map(|column| column.column.name.as_str()).collect();
         let mut text = names.join(",") + "\n";
+        // What is read whole and kept for ever carries the moment of its run, which no source has.
+        let dated = request.plan.columns.last().is_some_and(|column| column.expression == UPLOADED_AT);
+        let stamp = if dated { format!(",{}", request.run_started_at) } else { String::new() };
         let mut late_rows = 0;
-        for row in database.visible(table) {
-            let late = is_late(row);
+        for (part, row) in database.visible(table) {
+            let late = is_late(part, row);
             late_rows += u64::from(late);
             if late || in_window(row) {
                 text.push_str(&row.line);
+                text.push_str(&stamp);
                 text.push('\n');
             }
         }
@@ -268,11 +249,13 @@ impl Source for MemorySource {
     }
 }
 
+/// A row stamped `-infinity` lies before every moment: it is found however short the sweep looks back.
 fn swept(row: &Row, sweep: Sweep) -> bool {
+    let after = |back_to| row.stamp > back_to || row.stamp == Timestamp::NEG_INFINITY;
     match sweep {
         Sweep::Off => false,
-        Sweep::Xmin { since, back_to } => row.stamp > back_to && row.transaction >= since,
-        Sweep::LookBack { back_to } => row.stamp > back_to,
+        Sweep::Xmin { since, back_to } => after(back_to) && row.transaction >= since,
+        Sweep::LookBack { back_to } => after(back_to),
     }
 }
 

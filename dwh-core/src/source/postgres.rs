@@ -31,6 +31,7 @@ use pool::Pool;
 use time::Instant;
 
 pub use activity::activity_function_sql;
+pub(crate) use members::unseen;
 
 /// A PostgreSQL database to read from.
 ///

@@ -251,10 +251,26 @@ fn run(world: &mut World, dice: &mut Dice, order: Order, low: Timestamp) -> (Tim
     };
     let bound = match safe_bound(&seen).expect("no future") {
         Verdict::Bound(bound) => bound.watermark,
-        // The source would drain; the watermark stays where it is.
+        Verdict::Hidden { pids, shown } if order == Order::Right && drained(world, dice, pids.clone()) => {
+            let (prepared, clock) = (world.in_prepared_list(), at(clock));
+            snapshot = see(world);
+            settle(shown.0.min(clock), shown.1, low, Timestamp::INFINITY, Micros(1), &prepared, clock).watermark
+        }
         Verdict::Hidden { .. } => low,
     };
     (bound, snapshot)
+}
+
+/// The fall-back: until each of them was seen at rest, if that comes soon.
+fn drained(world: &mut World, dice: &mut Dice, mut pids: Vec<i32>) -> bool {
+    for _ in 0..200 {
+        world.step(dice);
+        pids.retain(|pid| world.sessions.iter().any(|s| s.shown.pid == *pid && s.phase != Phase::Waiting));
+        if pids.is_empty() {
+            return true;
+        }
+    }
+    false
 }
 
 /// Plays some runs after each other, each from the watermark of the one before; counts the rows that no run reads.

@@ -273,19 +273,27 @@ fn timestamps_keep_every_microsecond() {
 #[test]
 fn a_busy_session_without_the_start_of_its_transaction_is_hidden() {
     let state = |state: &str| Backend { state: Some(state.into()), query_start: Some(at(60)), ..idle(7) };
-    let open = Backend { xact_start: Some(at(40)), ..state("active") };
+    let open_at = |since| Backend { xact_start: Some(at(since)), ..state("active") };
+    let open = open_at(40);
     for (name, first, second, expected) in [
         ("in the middle of a transaction", idle(7), state("idle in transaction"), "hidden"),
         ("the same, failed", idle(7), state("idle in transaction (aborted)"), "hidden"),
         ("active at both looks", state("active"), state("active"), "hidden"),
         ("was not tracked", state("disabled"), state("active"), "hidden"),
         ("was idle: between message and transaction", idle(7), state("active"), "active"),
+        (
+            "was idle, and may have read its clock",
+            Backend { wait_event_type: None, ..idle(7) },
+            state("active"),
+            "hidden",
+        ),
         ("its transaction was shown", open.clone(), state("active"), "active"),
         ("appeared after the first look", idle(8), state("idle in transaction"), "quiet"),
         ("has a start", state("disabled"), open, "open"),
     ] {
         assert_eq!(bound(first, second).1, expected, "{name}");
     }
+    assert_eq!(bound(open_at(40), state("active")).0, 39, "the transaction of the first look may be open still");
     // The others set what they set, whatever becomes of the hidden one.
     let other = Backend { xact_start: Some(at(30)), ..idle(6) };
     let Verdict::Hidden { pids, shown } = judge(vec![idle(7)], vec![other, state("idle in transaction")], &[]) else {

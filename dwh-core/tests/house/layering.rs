@@ -6,7 +6,7 @@ use super::tree::{Room, rooms};
 const FLOORS: [(&str, &[&str]); 6] = [
     ("nouns", &["error", "run", "watermark", "schema", "identity", "chain"]),
     ("text", &["dialect", "geometry", "config", "plan"]),
-    ("ends", &["peer", "retry", "connect", "catalog", "disk", "source", "blob", "spool", "control", "sink", "migrate"]),
+    ("ends", &["peer", "retry", "connect", "catalog", "disk", "source", "blob", "spool", "control", "migrate", "sink"]),
     ("arrow", &["pipeline"]),
     ("operate", &["operate"]),
     ("testing", &["testing"]),

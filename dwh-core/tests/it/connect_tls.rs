@@ -1,9 +1,11 @@
 //! Every `sslmode` against servers with good, wrong and no certificates.
 
 use crate::connect::{connector, refused};
-use dwh_core::ErrorKind;
-use dwh_core::testing::internals::SslMode;
-use dwh_core::testing::{Clusters, Server};
+use dwh_core::config::Environment;
+use dwh_core::testing::internals::{Connector, SslMode, sort};
+use dwh_core::testing::{Clusters, Proxy, Server, Way, When, Whom};
+use dwh_core::watermark::Micros;
+use dwh_core::{ErrorKind, Secret};
 use std::path::Path;
 use std::process::Command;
 
@@ -148,8 +150,24 @@ async fn every_mode_verifies_what_it_says_and_nothing_else_passes() {
     tls.refuses("localhost", "verify-full", "ca", UNKNOWN).await;
 
     tls.show("good");
+    silence(&tls).await;
     client_certificate(&tls).await;
     old_versions(&tls).await;
+}
+
+/// The silence is noticed inside TLS, where the messages are; the second look goes through TLS as well.
+async fn silence(tls: &Tls) {
+    let proxy = Proxy::before(tls.server.port());
+    let url = tls.url("localhost", "verify-full channel_binding=require", "ca");
+    let url = url.replace(&format!("port={}", tls.server.port()), &format!("port={}", proxy.port()));
+    let connector =
+        Connector::patient("source `fleet`", &Secret::new(url), &Environment::default(), Micros::seconds(2));
+    let connector = connector.expect("settings");
+    let client = connector.connect().await.expect("connects");
+    client.batch_execute("select pg_sleep(5)").await.expect("work is no silence");
+    proxy.silence_when(Way::Down, When::Bytes(1), Whom::EachOne);
+    let error = sort(client.batch_execute("select repeat('x', 100000)").await.expect_err("no answer"));
+    assert!(error.to_string().contains("sent nothing for "), "{error:?}");
 }
 
 async fn client_certificate(tls: &Tls) {

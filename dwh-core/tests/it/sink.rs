@@ -231,6 +231,19 @@ async fn rows_are_compared_by_image_whatever_their_types() {
     assert_eq!(load_rows(&sink, &load, &[&row("")]).await.expect("null again").identical, 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_equal_and_written_in_another_way_is_taken_over() {
+    let (db, sink) = warehouse("sink_key_image").await;
+    db.tgt("alter table bronze.contract_incremental alter id type numeric").await;
+    let mut load = LoadPlan { on_conflict: OnConflict::Update, ..contract_load(Mode::Incremental) };
+    load.columns[0] = crate::migrations::column("id", "numeric", true);
+    let row = |id: &str| format!("{id},a,2026-01-01 00:00:00+00");
+    load_rows(&sink, &load, &[&row("1.0")]).await.expect("new");
+    assert_eq!(load_rows(&sink, &load, &[&row("1.00")]).await.expect("written anew").updated, 1);
+    assert_eq!(load_rows(&sink, &load, &[&row("1.00")]).await.expect("the same now").identical, 1);
+    assert_eq!(count(&db, "select count(*) from bronze.contract_incremental where id::text = '1.00'").await, 1);
+}
+
 /// Which table bronze is, as the sink sees it and as the watermark row names it.
 async fn bronze(sink: &dyn Sink, load: &LoadPlan) -> (BronzeState, Option<BronzeId>) {
     let lease = sink.lease(&load.table, true).await.expect("lease");

@@ -381,7 +381,7 @@ class Pipeline:
         limit: int = 20,
         blobs: bool = False,
     ) -> VerifyReport:
-        """Compare source and bronze, by counts and hashes up to the watermark; raises if they differ.
+        """Compare source and bronze, by counts and hashes up to the watermark; raises if they differ, or nothing was compared.
 
         `limit` keys are named for each table. With `blobs`, the files in `processed/` are read too.
         """

@@ -57,6 +57,21 @@ pub async fn one_table_is_corrupt(night: &mut Night) {
     equal(night, "trips").await;
 }
 
+pub async fn a_bronze_table_lost_its_rows(night: &mut Night) {
+    night.db.tgt("truncate bronze.trips").await;
+    night.dwh(4, &["run"]);
+    night.follow_all();
+    equal(night, "trips").await;
+}
+
+pub async fn the_watermark_is_of_something_else(night: &mut Night) {
+    night.db.src("alter table fleet.trips rename to journeys").await;
+    night.edit("relation = \"fleet.trips\"", "relation = \"fleet.journeys\"");
+    night.dwh(4, &["run"]);
+    night.follow_all();
+    assert_equal_tables(&night.db, "select * from fleet.journeys", "select * from bronze.trips").await;
+}
+
 pub async fn what_reset_put_aside_comes_back(night: &mut Night) {
     night.db.tgt("insert into bronze.trips values (1003, 'd1', 1, '2026-03-01 04:00Z')").await;
     let rebuilt = night.project.json(&["rebuild", "trips", "--reset"]);

@@ -42,6 +42,7 @@ pub(super) async fn check(
     }
     sweep(plan, server, about).await?;
     bound(plan, source, about);
+    unproven(plan, server, about).await?;
     values(plan, name, server, about).await
 }
 
@@ -197,6 +198,22 @@ fn bound(plan: &Plan, source: &SourceConfig, about: &mut About<'_>) {
     } else {
         about.fail(Word::Bound, ErrorKind::Config, format!("{message} by nothing"), remedy);
     }
+}
+
+/// Rows that this database does not write itself, or that it does not show the origin of.
+async fn unproven(plan: &Plan, server: &Server, about: &mut About<'_>) -> Result<()> {
+    let Some(reason) = crate::source::unseen(&server.survey.client, plan).await? else { return Ok(()) };
+    let late = plan.table.late_window;
+    let remedy = "copy the table from its own server; or take mode `snapshot`; or make `late_window` longer than a row may \
+                  appear after its stamp";
+    let message = format!("{reason}: nothing proves that no row appears late");
+    if late.0 > 0 {
+        about.warn(Word::Bound, format!("{message}; each run reads the last {late} again"), remedy);
+    } else {
+        let message = format!("{message}, and with `late_window` 0 nothing is read again");
+        about.fail(Word::Bound, ErrorKind::Config, message, remedy);
+    }
+    Ok(())
 }
 
 /// Rows that no window would ever contain, and rows from the future.

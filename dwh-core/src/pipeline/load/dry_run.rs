@@ -101,6 +101,7 @@ impl Pipeline {
             }
             Found::Complete(manifest, record) => {
                 self.must_be_next(table, state, &manifest).await?;
+                self.judge_csv(table, state, &manifest).await?;
                 run.run_id = Some(record.run_id);
                 run.status = RunState::Loading;
                 describe_manifest(run, &manifest, Some(self.address(&manifest.csv)));

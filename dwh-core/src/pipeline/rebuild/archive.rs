@@ -176,6 +176,11 @@ impl Archive {
                 "older CSV files are not there (pruned, or taken away): nothing up to {low} is brought back; `dwh reseed {name}` reads what the source still has"
             ));
         }
+        if self.holes.pruned && self.pruned_below().is_none() {
+            told.notes.push(
+                "older CSV files are not there (pruned, or taken away): what they held is not brought back".to_owned(),
+            );
+        }
         if self.other_mode > 0 {
             told.notes.push(format!(
                 "{} CSV files are left out: they cannot serve a table of mode `{}`",

@@ -123,19 +123,11 @@ impl Merge<'_> {
         if self.load.older {
             return Ok(Accounting { kept_newer: self.staged, ..self.account(0) });
         }
-        if self.staged == 0 && !self.load.allow_empty {
-            if self.holds(&self.load.any_row()).await? {
-                return Err(Error::new(
-                    ErrorKind::Data,
-                    format!(
-                        "table `{}`: a snapshot of no rows would replace the rows of {}",
-                        self.load.table, self.load.target
-                    ),
-                )
-                .with_hint(
-                    "if the source is meant to be empty, call with `--allow-empty` or set `allow_empty = true`",
-                ));
-            }
+        if self.staged == 0 && !self.load.allow_empty && self.holds(&self.load.any_row()).await? {
+            let (table, target) = (&self.load.table, &self.load.target);
+            let message = format!("table `{table}`: a snapshot of no rows would replace the rows of {target}");
+            let hint = "if the source is meant to be empty, call with `--allow-empty` or set `allow_empty = true`";
+            return Err(Error::new(ErrorKind::Data, message).with_hint(hint));
         }
         if self.load.carries_over() {
             self.set_values_aside().await?;

@@ -1,0 +1,211 @@
+//! The three ends, wrapped so that the process dies at a call: the call is done or not, and nothing comes after it.
+
+use async_trait::async_trait;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use tokio::sync::Notify;
+
+use dwh_core::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream};
+use dwh_core::config::TableConfig;
+use dwh_core::schema::{TableRef, TableSchema};
+use dwh_core::sink::{
+    BronzeState, Commit, Committed, Glance, Lease, LogEntry, Moved, RunFilter, RunRecord, Sink, Staged, TableState,
+};
+use dwh_core::source::{BoundRequest, ReadRequest, Reading, Source, SourceIdentity};
+use dwh_core::watermark::SafeBound;
+use dwh_core::{LoadPlan, MemoryBlobs, MemorySink, MemorySource, Plan, Result, RunId, Timestamp};
+
+use crate::steps::Death;
+
+/// Counts the calls of a process, and ends it.
+#[derive(Debug, Clone)]
+pub struct Life(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Calls that are left; below zero: without end.
+    left: AtomicI64,
+    done: bool,
+    dead: AtomicBool,
+    died: Notify,
+}
+
+impl Life {
+    pub fn new(death: Option<Death>) -> Self {
+        Self(Arc::new(Inner {
+            left: AtomicI64::new(death.map_or(-1, |death| i64::from(death.call))),
+            done: death.is_some_and(|death| death.done),
+            dead: AtomicBool::new(false),
+            died: Notify::new(),
+        }))
+    }
+
+    /// Returns when the process is dead.
+    pub async fn over(&self) {
+        let notified = self.0.died.notified();
+        if !self.0.dead.load(Ordering::SeqCst) {
+            notified.await;
+        }
+    }
+
+    async fn call<T>(&self, work: impl Future<Output = T>) -> T {
+        if self.0.dead.load(Ordering::SeqCst) {
+            return std::future::pending().await;
+        }
+        if self.0.left.fetch_sub(1, Ordering::SeqCst) == 0 {
+            if self.0.done {
+                drop(work.await);
+            }
+            self.0.dead.store(true, Ordering::SeqCst);
+            self.0.died.notify_one();
+            return std::future::pending().await;
+        }
+        work.await
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Mortal<T> {
+    pub inner: T,
+    pub life: Life,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl BlobStore for Mortal<MemoryBlobs> {
+    fn url(&self) -> &str {
+        self.inner.url()
+    }
+
+    fn folder(&self) -> Option<&std::path::Path> {
+        self.inner.folder()
+    }
+
+    async fn put(&self, key: &BlobKey, body: &dyn Body) -> Result<u64> {
+        self.life.call(self.inner.put(key, body)).await
+    }
+
+    async fn get(&self, key: &BlobKey) -> Result<Blob> {
+        self.life.call(self.inner.get(key)).await
+    }
+
+    fn list(&self, prefix: &str) -> BoxStream<'_, Result<BlobMeta>> {
+        let listed = self.inner.list(prefix);
+        stream::once(self.life.call(async { Ok(listed) })).try_flatten().boxed()
+    }
+
+    async fn copy(&self, from: &BlobKey, to: &BlobKey) -> Result<()> {
+        self.life.call(self.inner.copy(from, to)).await
+    }
+
+    async fn delete(&self, key: &BlobKey) -> Result<()> {
+        self.life.call(self.inner.delete(key)).await
+    }
+
+    async fn sweep_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<Vec<String>> {
+        self.inner.sweep_uploads(prefix, before, dry_run).await
+    }
+
+    async fn abilities(&self, prefix: &str) -> Result<Vec<Ability>> {
+        self.inner.abilities(prefix).await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Source for Mortal<MemorySource> {
+    async fn identity(&self) -> Result<Option<SourceIdentity>> {
+        self.life.call(self.inner.identity()).await
+    }
+
+    async fn describe(&self, table: &TableConfig) -> Result<TableSchema> {
+        self.life.call(self.inner.describe(table)).await
+    }
+
+    async fn earliest(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
+        self.life.call(self.inner.earliest(plan, low)).await
+    }
+
+    async fn bound(&self, request: BoundRequest<'_>) -> Result<SafeBound> {
+        self.life.call(self.inner.bound(request)).await
+    }
+
+    async fn read(&self, request: ReadRequest<'_>) -> Result<Box<dyn Reading>> {
+        self.life.call(self.inner.read(request)).await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Sink for Mortal<MemorySink> {
+    async fn describe(&self, target: &TableRef) -> Result<Option<TableSchema>> {
+        self.life.call(self.inner.describe(target)).await
+    }
+
+    async fn lease(&self, table: &str, wait: bool) -> Result<Box<dyn Lease>> {
+        self.life.call(self.inner.lease(table, wait)).await
+    }
+
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
+        self.life.call(self.inner.runs(filter)).await
+    }
+
+    async fn log(&self, entry: LogEntry) -> Result<RunRecord> {
+        self.life.call(self.inner.log(entry)).await
+    }
+
+    async fn bronze_id(&self, target: &TableRef) -> Result<Option<BronzeState>> {
+        self.life.call(self.inner.bronze_id(target)).await
+    }
+
+    async fn begin_anew(&self, table: &str, expected: &TableState) -> Result<TableState> {
+        self.life.call(self.inner.begin_anew(table, expected)).await
+    }
+
+    async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
+        let inner = self.life.call(self.inner.stage(load, csv)).await?;
+        Ok(Box::new(MortalStaged { inner, life: self.life.clone() }))
+    }
+
+    async fn glance(&self) -> Result<Glance> {
+        self.life.call(self.inner.glance()).await
+    }
+
+    async fn forget(&self, runs: &[RunId]) -> Result<u64> {
+        self.life.call(self.inner.forget(runs)).await
+    }
+
+    async fn number_above(&self, run: RunId, dry_run: bool) -> Result<bool> {
+        self.life.call(self.inner.number_above(run, dry_run)).await
+    }
+
+    async fn occupied(&self, tables: &[LoadPlan]) -> Result<Vec<String>> {
+        self.life.call(self.inner.occupied(tables)).await
+    }
+
+    async fn move_away(&self, tables: &[LoadPlan]) -> Result<Moved> {
+        self.life.call(self.inner.move_away(tables)).await
+    }
+
+    async fn make_tables(&self, tables: &[LoadPlan]) -> Result<()> {
+        self.life.call(self.inner.make_tables(tables)).await
+    }
+}
+
+struct MortalStaged {
+    inner: Box<dyn Staged>,
+    life: Life,
+}
+
+#[async_trait]
+impl Staged for MortalStaged {
+    fn rows(&self) -> u64 {
+        self.inner.rows()
+    }
+
+    async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
+        self.life.call(self.inner.commit(commit)).await
+    }
+}
