@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{BronzeId, Member, Origin};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind, RunState};
-use crate::schema::{Column, Delivered, TableRef, TableSchema};
+use crate::schema::{TableRef, TableSchema};
 use crate::watermark::{SafeBound, Timestamp, Undrained, Window};
 
 pub use memory::{MemoryRow, MemorySink};
@@ -60,28 +60,6 @@ pub struct TableState {
 }
 
 impl TableState {
-    /// What loads have brought into bronze so far.
-    #[must_use]
-    pub fn delivered(&self) -> Delivered<'_> {
-        // One that began anew has no last run, and bronze has its rows.
-        match (&self.columns, self.last_run_id.or(self.newest_run_id)) {
-            (Some(columns), _) => Delivered::Columns(columns),
-            (None, Some(_)) => Delivered::Unknown,
-            (None, None) => Delivered::Nothing,
-        }
-    }
-
-    /// Notes that loads brought these columns, beside those that they brought before: one that bronze keeps is lost at
-    /// the source for as long as bronze has it.
-    pub(crate) fn note_columns<'a>(&mut self, columns: impl IntoIterator<Item = &'a Column>) {
-        let known = self.columns.get_or_insert_default();
-        for column in columns {
-            if !known.contains(&column.name) {
-                known.push(column.name.clone());
-            }
-        }
-    }
-
     /// Whether bronze may hold rows of a newer snapshot than that of `run`.
     #[must_use]
     pub fn is_newer_than(&self, run: RunId) -> bool {

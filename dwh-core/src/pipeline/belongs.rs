@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Fate, Origin, Stranger};
 use crate::pipeline::Pipeline;
 use crate::run::RunState;
+use crate::schema::{Column, Delivered};
 use crate::sink::{RunFilter, TableState};
 use crate::source::SourceIdentity;
 
@@ -110,6 +111,29 @@ fn again(table: &TableConfig) -> String {
     match table.mode {
         Mode::Scd => format!("`dwh run {} --accept-source` appends copies of it", table.name),
         _ => format!("`dwh reseed {}` reads everything from there again; rows that bronze has stay", table.name),
+    }
+}
+
+impl TableState {
+    /// What loads have brought into bronze so far.
+    pub(crate) fn delivered(&self) -> Delivered<'_> {
+        // One that began anew has no last run, and bronze has its rows.
+        match (&self.columns, self.last_run_id.or(self.newest_run_id)) {
+            (Some(columns), _) => Delivered::Columns(columns),
+            (None, Some(_)) => Delivered::Unknown,
+            (None, None) => Delivered::Nothing,
+        }
+    }
+
+    /// Notes that loads brought these columns, beside those that they brought before: one that bronze keeps is lost at
+    /// the source for as long as bronze has it.
+    pub(crate) fn note_columns<'a>(&mut self, columns: impl IntoIterator<Item = &'a Column>) {
+        let known = self.columns.get_or_insert_default();
+        for column in columns {
+            if !known.contains(&column.name) {
+                known.push(column.name.clone());
+            }
+        }
     }
 }
 
