@@ -5,21 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-fail() { echo "setup: $1" >&2; exit 1; }
-say() { echo "setup: $1" >&2; }
-
-apt() { # PACKAGE...
-  command -v apt-get > /dev/null || fail "install by hand, this machine has no apt-get: $*"
-  local sudo=()
-  if [ "$(id -u)" != 0 ]; then
-    sudo=(sudo -n)
-    "${sudo[@]}" true 2> /dev/null || fail "run it as root, or as root call: apt-get install $*"
-  fi
-  say "installing $*"
-  if [ -z "${updated:-}" ]; then "${sudo[@]}" apt-get -qq update; updated=1; fi
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Options::=--force-confold \
-    install --no-install-recommends "$@" > /dev/null
-}
+. scripts/apt.sh
 
 postgres() {
   if scripts/postgres.sh bin > /dev/null 2>&1; then return; fi
@@ -53,7 +39,7 @@ python() {
   if cmp -s scripts/requirements.txt .venv/installed.txt; then return; fi
   say "installing the Python tools into .venv"
   [ -x .venv/bin/pip ] || python3 -m venv .venv
-  .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: -r scripts/requirements.txt
+  .venv/bin/pip install --quiet --disable-pip-version-check --retries 10 --timeout 60 --require-hashes --only-binary=:all: -r scripts/requirements.txt
   cp scripts/requirements.txt .venv/installed.txt
 }
 
@@ -64,14 +50,14 @@ rust() {
   found=$(cargo --version | cut -d' ' -f2)
   [ "$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -1)" = "$wanted" ] ||
     fail "Rust $wanted or newer is needed, this is $found: rustup update stable"
-  command -v cc > /dev/null || apt build-essential
+  { command -v cc && command -v make; } > /dev/null || apt build-essential
 }
 
 # what only the tests need: shapefiles to read, a pooler to go through, public data sets
 tests() {
   command -v shp2pgsql > /dev/null || apt postgis
   pgbouncer
-  dwh-cli/tests/data/fetch.sh "$DWH_TEST_DATA"
+  dwh-cli/tests/data/fetch.sh "${DWH_TEST_DATA:-$PWD/.venv/data}"
 }
 
 rust

@@ -19,7 +19,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::error::Result;
-use crate::watermark::{Micros, Timestamp};
+use crate::watermark::Timestamp;
 
 pub(crate) use aside::copy_as_it_is;
 
@@ -130,12 +130,13 @@ pub trait BlobStore: fmt::Debug + Send + Sync {
     /// `Permission`, `Unreachable`.
     async fn delete(&self, key: &BlobKey) -> Result<()>;
 
-    /// Removes what uploads of keys under `prefix` left that began longer than `older_than` ago and never came to their
-    /// end, and names it; with `dry_run` it only names it. A store that never keeps such parts has nothing to do.
+    /// Removes what uploads of keys under `prefix` left that were last written to before this moment, by the store's own
+    /// stamps, and never came to their end, and names it; with `dry_run` it only names it. The caller says the moment,
+    /// because no clock of this machine is asked. A store that never keeps such parts has nothing to do.
     ///
     /// # Errors
     /// If the store cannot tell; nothing depends on it.
-    async fn sweep_uploads(&self, _prefix: &str, _older_than: Micros, _dry_run: bool) -> Result<Vec<String>> {
+    async fn sweep_uploads(&self, _prefix: &str, _before: Timestamp, _dry_run: bool) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
 

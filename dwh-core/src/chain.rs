@@ -134,19 +134,25 @@ impl Link {
 
     /// What of the watermark column is delivered for good once it is loaded.
     ///
-    /// What an ordinary run read above its watermark is read again, so it counts up to there; the others set none.
+    /// What an ordinary run read above its watermark is read again, so it counts up to there, unless something held the
+    /// watermark: then the next run goes on where this one ended. The others set none.
     #[must_use]
     pub fn span(&self) -> Option<Span> {
         let Reads::Window(window) = self.reads else { return None };
-        let end = if self.kind.moves_watermark() { window.watermark } else { window.high? };
+        let end = match self.kind.moves_watermark() {
+            true if window.watermark > window.low => window.watermark,
+            true => window.high.unwrap_or(window.watermark),
+            false => window.high?,
+        };
         Some(Span { low: window.low, end })
     }
 
     /// The name under which the manifest of a later CSV knows it.
     #[must_use]
     pub fn named(&self) -> NamedCsv {
-        let low = |span: Span| if self.late { Timestamp::NEG_INFINITY } else { span.low };
-        let span = self.span().map(|span| Span { low: low(span), ..span });
+        let Reads::Window(window) = self.reads else { return NamedCsv { run: self.run.clone(), span: None } };
+        let low = if self.late { Timestamp::NEG_INFINITY } else { window.low };
+        let span = self.span().map(|span| Span { low, end: window.high.map_or(span.end, |high| high.max(span.end)) });
         NamedCsv { run: self.run.clone(), span }
     }
 

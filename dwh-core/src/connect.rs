@@ -22,14 +22,15 @@
 //! server is there and is too busy to take more.
 //!
 //! # PgBouncer
-//! In transaction mode a `set` does not stay with the session: what depends on [`SESSION_SETTINGS`] must repeat them
-//! with `set local` in its transaction.
+//! In transaction mode a `set` does not stay with the session, and stays with the server's for whoever comes next: what
+//! depends on a setting begins its transaction with [`opening`](crate::plan::opening), which sets it there alone.
 //!
 //! Statements must be unnamed (`query_typed`), or be named only inside a transaction: before 1.21, PgBouncer does not
 //! keep track of names, and two processes use the same ones. A source table with `query`, or with `select`, is
 //! described by a prepared statement: its source needs PgBouncer 1.21 with `max_prepared_statements`, or none.
 
 mod errors;
+mod options;
 mod parse;
 mod passfile;
 mod settings;
@@ -54,7 +55,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::config::{Environment, IDLE_TIMEOUT, Secret, TargetConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::peer::Peer;
-use crate::plan::SESSION_SETTINGS;
+use crate::plan::session_settings;
 use crate::watermark::Micros;
 use errors::Attempt;
 use settings::Settings;
@@ -65,12 +66,6 @@ use watch::{Watch, last_row};
 pub use errors::sort;
 pub(crate) use errors::{in_the_drivers, sort_named};
 pub(crate) use stream::Dialled;
-
-/// Timeouts that a server may set for a role, and that would end a long COPY; set beside [`SESSION_SETTINGS`]. Not every
-/// version has the last two.
-pub const SESSION_TIMEOUTS: &str = "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; \
-    select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings \
-    where name in ('transaction_timeout', 'idle_session_timeout')";
 
 /// What is verified of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,13 +190,24 @@ impl Connector {
         Ok(Self { name: name.to_owned(), targets, base, mode, tls, timeout, peer, password_from })
     }
 
-    /// Connects and pins the session settings. The connection is closed when the client is dropped.
+    /// Connects, and sets nothing: what is set for a session stays in a pooler for whoever comes next. The connection is
+    /// closed when the client is dropped.
     ///
     /// # Errors
     /// `Unreachable`, `Auth`, `Busy`, `NotFound` for a database that is not there. Credentials that a server refused
     /// are not tried again.
     pub async fn connect(&self) -> Result<Client> {
         self.dial().await.map(|(client, _)| client)
+    }
+
+    /// Connects and pins the settings of the session, for statements that are in no transaction of their own.
+    ///
+    /// # Errors
+    /// As [`Connector::connect`].
+    pub(crate) async fn connect_pinned(&self) -> Result<Client> {
+        let client = self.connect().await?;
+        client.batch_execute(&session_settings()).await.map_err(|error| sort_named(&self.name, error))?;
+        Ok(client)
     }
 
     /// The same with the task that speaks to the server, for a pool that ends it.
@@ -302,8 +308,8 @@ impl Connector {
             }
         }
         .map_err(|error| error.context(&self.name))?;
-        let settings = format!("{SESSION_SETTINGS}; {SESSION_TIMEOUTS}; select pg_catalog.pg_backend_pid()");
-        let answer = client.simple_query(&settings).await.map_err(|error| sort_named(&self.name, error))?;
+        let settings = "begin; set local statement_timeout = 0; select pg_catalog.pg_backend_pid(); commit";
+        let answer = client.simple_query(settings).await.map_err(|error| sort_named(&self.name, error))?;
         if let (Some(watch), Some(row)) = (watch, last_row(&answer)) {
             let pid = row.first().and_then(|pid| pid.parse().ok());
             watch.pid.store(pid.unwrap_or(0), Ordering::Relaxed);

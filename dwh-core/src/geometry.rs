@@ -1,24 +1,20 @@
-//! EWKT and hex EWKB, as PostGIS writes them, to and from [`geo_types`], with the SRID kept.
+//! EWKT, as PostGIS writes it, to and from [`geo_types`], with the SRID kept.
 //!
-//! For Rust callers who look into rows; the pipeline itself passes geometry through as text. [`Ewkt::parse`] and
-//! [`Ewkt::from_ewkb`] take every geometry of PostGIS whose numbers are finite. [`Ewkt::to_geometry`] refuses what
-//! `geo_types` would lose: Z and M, curves and surfaces, empty points, rings that are not closed.
+//! For Rust callers who look into rows; the pipeline itself passes geometry through as text. [`Ewkt::parse`] takes every
+//! geometry of PostGIS whose numbers are finite. [`Ewkt::to_geometry`] refuses what `geo_types` would lose: Z and M,
+//! curves and surfaces, empty points, rings that are not closed.
 //!
 //! ```
 //! use dwh_core::geometry::{Ewkt, to_ewkt};
 //! let ewkt = Ewkt::parse("SRID=4326;POINT(36.82 -1.29)")?;
 //! let point = ewkt.to_geometry()?;
 //! assert_eq!(to_ewkt(&point, ewkt.srid)?, "SRID=4326;POINT(36.82 -1.29)");
-//! let hex = "0101000020E6100000295C8FC2F5684240A4703D0AD7A3F4BF";
-//! assert_eq!(Ewkt::from_ewkb(hex)?.to_geometry()?, point);
 //! # Ok::<(), dwh_core::Error>(())
 //! ```
 
-mod ewkb;
 mod scan;
 
 use geo_types::Geometry;
-use std::borrow::Cow;
 use std::fmt;
 use wkt::{ToWkt, TryFromWkt};
 
@@ -62,23 +58,23 @@ enum Content {
 use GeometryType as T;
 
 impl GeometryType {
-    /// Type, name in EWKT, number in EWKB.
-    const ALL: [(Self, &'static str, u32); 15] = [
-        (T::Point, "POINT", 1),
-        (T::LineString, "LINESTRING", 2),
-        (T::Polygon, "POLYGON", 3),
-        (T::MultiPoint, "MULTIPOINT", 4),
-        (T::MultiLineString, "MULTILINESTRING", 5),
-        (T::MultiPolygon, "MULTIPOLYGON", 6),
-        (T::GeometryCollection, "GEOMETRYCOLLECTION", 7),
-        (T::CircularString, "CIRCULARSTRING", 8),
-        (T::CompoundCurve, "COMPOUNDCURVE", 9),
-        (T::CurvePolygon, "CURVEPOLYGON", 10),
-        (T::MultiCurve, "MULTICURVE", 11),
-        (T::MultiSurface, "MULTISURFACE", 12),
-        (T::PolyhedralSurface, "POLYHEDRALSURFACE", 15),
-        (T::Tin, "TIN", 16),
-        (T::Triangle, "TRIANGLE", 17),
+    /// Type, name in EWKT.
+    const ALL: [(Self, &'static str); 15] = [
+        (T::Point, "POINT"),
+        (T::LineString, "LINESTRING"),
+        (T::Polygon, "POLYGON"),
+        (T::MultiPoint, "MULTIPOINT"),
+        (T::MultiLineString, "MULTILINESTRING"),
+        (T::MultiPolygon, "MULTIPOLYGON"),
+        (T::GeometryCollection, "GEOMETRYCOLLECTION"),
+        (T::CircularString, "CIRCULARSTRING"),
+        (T::CompoundCurve, "COMPOUNDCURVE"),
+        (T::CurvePolygon, "CURVEPOLYGON"),
+        (T::MultiCurve, "MULTICURVE"),
+        (T::MultiSurface, "MULTISURFACE"),
+        (T::PolyhedralSurface, "POLYHEDRALSURFACE"),
+        (T::Tin, "TIN"),
+        (T::Triangle, "TRIANGLE"),
     ];
 
     /// The name as EWKT writes it.
@@ -139,7 +135,7 @@ pub struct Ewkt<'a> {
     pub geometry_type: GeometryType,
     /// The numbers of every coordinate; of an empty geometry, what its tag says.
     pub dimensions: Dimensions,
-    text: Cow<'a, str>,
+    text: &'a str,
     /// What `geo_types` cannot hold of it.
     loses: Option<&'static str>,
 }
@@ -151,20 +147,11 @@ impl<'a> Ewkt<'a> {
     /// `Data`, with the place but never the coordinates.
     pub fn parse(text: &'a str) -> Result<Self> {
         let (srid, text) = split_srid(text)?;
-        Self::checked(srid, Cow::Borrowed(text))
+        Self::checked(srid, text)
     }
 
-    /// Reads hex EWKB, the form in which PostGIS prints a geometry.
-    ///
-    /// # Errors
-    /// `Data` for bytes that are no EWKB, or numbers that are not finite.
-    pub fn from_ewkb(hex: &str) -> Result<Ewkt<'static>> {
-        let (srid, text) = ewkb::read(hex)?;
-        Ewkt::checked(srid, Cow::Owned(text))
-    }
-
-    fn checked(srid: Option<u32>, text: Cow<'a, str>) -> Result<Self> {
-        let found = scan::scan(&text)?;
+    fn checked(srid: Option<u32>, text: &'a str) -> Result<Self> {
+        let found = scan::scan(text)?;
         let (geometry_type, dimensions, loses) = (found.geometry_type, found.dimensions, found.loses);
         Ok(Self { srid, geometry_type, dimensions, text, loses })
     }
@@ -180,7 +167,7 @@ impl<'a> Ewkt<'a> {
                 .with_hint("compute with it in PostGIS, or reduce it there first (`st_force2d`, `st_curvetoline`)"));
         }
         // The reader's own message may quote the text, which is a row's value.
-        Geometry::try_from_wkt_str(&self.text).map_err(|_| {
+        Geometry::try_from_wkt_str(self.text).map_err(|_| {
             Error::new(ErrorKind::Data, format!("{}: parts of it cannot be held", self.geometry_type.name()))
                 .with_hint("compute with it in PostGIS; an empty part in a larger geometry is the usual cause")
         })
@@ -192,7 +179,7 @@ impl fmt::Display for Ewkt<'_> {
         if let Some(srid) = self.srid {
             write!(f, "SRID={srid};")?;
         }
-        f.write_str(&self.text)
+        f.write_str(self.text)
     }
 }
 
@@ -201,8 +188,7 @@ impl fmt::Display for Ewkt<'_> {
 /// # Errors
 /// `Data` if a number is not finite.
 pub fn to_ewkt(geometry: &Geometry<f64>, srid: Option<u32>) -> Result<String> {
-    let text = geometry.wkt_string();
-    Ewkt::checked(srid, Cow::Owned(text)).map(|ewkt| ewkt.to_string())
+    Ewkt::checked(srid, &geometry.wkt_string()).map(|ewkt| ewkt.to_string())
 }
 
 fn split_srid(text: &str) -> Result<(Option<u32>, &str)> {
@@ -220,7 +206,7 @@ fn split_srid(text: &str) -> Result<(Option<u32>, &str)> {
 
 fn wrong(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Data, message)
-        .with_hint("write it as `st_asewkt(geom, 30)` does, such as `SRID=4326;POINT(36.8 -1.3)`, or as hex EWKB")
+        .with_hint("write it as `st_asewkt(geom, 30)` does, such as `SRID=4326;POINT(36.8 -1.3)`")
 }
 
 #[cfg(test)]

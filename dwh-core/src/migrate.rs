@@ -17,8 +17,9 @@ use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::dialect::hex;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{LoadPlan, Plan, bronze_ddl, missing_extension_hint};
+use crate::plan::{Isolation, LoadPlan, Plan, bronze_ddl, missing_extension_hint, opening};
 use crate::schema::{TableRef, TypeName, quote_ident, quote_literal};
+use crate::watermark::Micros;
 
 pub use dry_run::dry_run;
 pub(crate) use reset::{occupied, set_aside};
@@ -152,7 +153,7 @@ pub async fn migrate_tables(
     environment: &Environment,
     tables: &[LoadPlan],
 ) -> Result<MigrateReport> {
-    let mut client = Connector::to_target(target, environment)?.connect().await?;
+    let mut client = Connector::to_target(target, environment)?.connect_pinned().await?;
     let done = make_all(&mut client, target, tables).await;
     owner::explained(&client, target, tables, done).await
 }
@@ -169,8 +170,13 @@ async fn make_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan
 
 async fn begin<'a>(client: &'a mut Client, target: &TargetConfig) -> Result<Transaction<'a>> {
     let transaction = client.transaction().await.map_err(sort)?;
-    transaction.batch_execute(&lock(target)).await.map_err(sort)?;
+    transaction.batch_execute(&format!("{}; {}", pinned(Isolation::Write), lock(target))).await.map_err(sort)?;
     Ok(transaction)
+}
+
+/// What a transaction relies on, said inside it: the driver begins one with the defaults of role and database.
+fn pinned(isolation: Isolation) -> String {
+    opening(isolation, Micros::ZERO).replacen("begin ", "set transaction ", 1)
 }
 
 fn lock(target: &TargetConfig) -> String {

@@ -6,6 +6,7 @@ mod archived;
 mod backfill;
 pub(crate) mod belongs;
 mod by_hand;
+mod clock;
 pub(crate) mod describe;
 pub(crate) mod failure;
 pub(crate) mod links;
@@ -19,6 +20,7 @@ mod restore;
 mod run;
 mod trace;
 mod transfer;
+pub(crate) mod window;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -5,6 +5,7 @@ mod ddl;
 mod extract;
 mod load;
 mod missing;
+mod session;
 
 use serde::Serialize;
 
@@ -15,20 +16,15 @@ use crate::watermark::WatermarkKind;
 
 pub(crate) use compare::{Compared, Cut, End, NO_BUCKET, bucket_span};
 pub use ddl::{bronze_ddl, missing_extension_hint};
+pub use extract::Extent;
 pub(crate) use extract::from_sql;
 pub use load::LoadPlan;
 pub use missing::Missing;
+pub(crate) use session::not_in_force;
+pub use session::{Isolation, no_time_limit, opening, session_settings};
 
 /// The column that dates the copies of an scd table.
 pub const UPLOADED_AT: &str = "_uploaded_at";
-
-/// Session settings under which text means the same at both ends; set first thing on every connection.
-///
-/// Without them a CSV written under `DateStyle` 'SQL, DMY' and read under 'SQL, MDY' turns 3 February into 2 March.
-pub const SESSION_SETTINGS: &str = "set search_path = ''; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; \
-    set timezone = 'UTC'; set bytea_output = 'hex'; set extra_float_digits = 3; set lc_monetary = 'C'; \
-    set xmloption = 'content'; set row_security = off; set client_encoding = 'UTF8'; \
-    set standard_conforming_strings = on; set client_min_messages = 'warning'";
 
 /// One column of the CSV: what it is called in bronze, and the expression that delivers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

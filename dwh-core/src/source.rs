@@ -11,6 +11,7 @@ use std::fmt;
 
 use crate::config::TableConfig;
 use crate::error::Result;
+use crate::identity::Member;
 use crate::plan::Plan;
 use crate::schema::TableSchema;
 use crate::watermark::{Micros, SafeBound, Timestamp, Undrained, Window};
@@ -47,6 +48,9 @@ pub struct Snapshot {
     /// The database.
     #[serde(flatten)]
     pub identity: SourceIdentity,
+    /// The tables that the rows were read from; `None` where the source cannot tell, or nothing depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relations: Option<Vec<Member>>,
 }
 
 /// What the bound of a table is asked for with.
@@ -71,6 +75,11 @@ pub struct ReadRequest<'a> {
     pub window: Option<Window>,
     /// The late-row sweep below the window.
     pub sweep: Sweep,
+    /// The tables that the last loaded run was read from: one that is not among them, or whose file is another one, is
+    /// read from its beginning, and its rows below the window count as late. `None`: not known, and nothing to find.
+    pub known: Option<&'a [Member]>,
+    /// The bound that the window was made with: the snapshot must be taken on its server.
+    pub bound: Option<&'a SafeBound>,
     /// `now()` of the target when the run began; U is at most this, and `_uploaded_at` of scd tables is this.
     pub run_started_at: Timestamp,
 }
@@ -117,7 +126,7 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// Opens one read-only snapshot, lock first, and begins to send the rows.
     ///
     /// # Errors
-    /// `Drift` if the table changed since the plan was made.
+    /// `Drift` if the table changed since the plan was made; `Contract` if it is another server than that of the bound.
     async fn read(&self, request: ReadRequest<'_>) -> Result<Box<dyn Reading>>;
 }
 
@@ -133,6 +142,16 @@ pub trait Reading: Send {
     /// How many rows below the window the sweep found; they are among the rows.
     fn late_rows(&self) -> u64;
 
+    /// The sweep that was made in the end, where it is another one than was asked for.
+    fn sweep(&self) -> Option<Sweep> {
+        None
+    }
+
+    /// The statement that was sent, where the source speaks SQL; for the manifest.
+    fn statement(&self) -> Option<&str> {
+        None
+    }
+
     /// The next piece, in any size; `None` once the server has said that all was sent.
     ///
     /// # Errors
@@ -144,6 +163,13 @@ pub trait Reading: Send {
     /// # Errors
     /// If the transaction could not be ended in good order.
     async fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// Those of `now` that are not among `known`, or whose rows lie in another file: their rows may be of any age.
+#[must_use]
+pub fn appeared(known: &[Member], now: &[Member]) -> Vec<Member> {
+    let same = |a: &Member, b: &Member| a.oid == b.oid && a.file == b.file;
+    now.iter().filter(|member| !known.iter().any(|other| same(member, other))).cloned().collect()
 }
 
 /// How far apart two clocks are, for the log: positive when the target is ahead.

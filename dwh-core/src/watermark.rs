@@ -6,15 +6,19 @@
 //! `pg_stat_activity`, then the prepared transactions, then lock and snapshot, in this order) is done by the source;
 //! this module only judges the values. `DESIGN.md` carries the proof.
 
+mod rule;
+mod server;
 mod timestamp;
+mod window;
 
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
-use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
 
+pub use rule::{BoundRule, Holder, Prepared, SafeBound, Undrained};
+pub use server::Server;
 pub use timestamp::{Micros, Timestamp};
+pub use window::{BoundMode, Call, Progress, Sweep, Window};
 
 /// What the watermark column is, which decides by how much a stored value may lie below its writer's `now()`.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,119 +103,6 @@ pub struct Activity {
     pub backends: Vec<Backend>,
 }
 
-/// A prepared transaction that may have written the table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Prepared {
-    /// Its global identifier.
-    pub gid: String,
-    /// When it was prepared, not when it started.
-    pub prepared_at: Timestamp,
-}
-
-/// Who holds the bound.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// Process id at the source.
-    pub pid: i32,
-    /// Its role.
-    pub user: Option<String>,
-    /// Its `application_name`.
-    pub application: Option<String>,
-    /// Since when it may have been writing.
-    pub since: Timestamp,
-}
-
-/// The transactions that a drain waited for in vain; the next run can finish the proof.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Undrained {
-    /// The moment that becomes provable once all of `transactions` have ended.
-    pub at: Timestamp,
-    /// When the server started: virtual transaction ids are unique until then.
-    pub server_started_at: Timestamp,
-    /// Virtual transaction ids that were open.
-    pub transactions: Vec<String>,
-}
-
-/// The rule that set a bound; stands in the run log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "rule", rename_all = "snake_case")]
-pub enum BoundRule {
-    /// Nobody was writing: the bound is the moment of the reading.
-    Quiet,
-    /// Nobody was writing: the bound is the start of the run, by the target's clock.
-    TargetClock,
-    /// A transaction has been open since then.
-    OpenTransaction(Holder),
-    /// A statement has been active since then and its transaction is not published yet.
-    ActiveStatement(Holder),
-    /// A session changed between the two looks in a way that may hide a clock reading.
-    Unpublished(Holder),
-    /// A prepared transaction may have written the table: the watermark stays.
-    PreparedTransaction(Prepared),
-    /// Sessions were hidden; every transaction that was open has ended since.
-    Drained,
-    /// Sessions were hidden and some did not end in time: the watermark stays, or moves to an earlier proof.
-    NotDrained(Undrained),
-    /// A standby whose primary cannot be asked: the watermark stays and the sweep delivers.
-    SweepOnly,
-    /// A fixed lag that the configuration asked for; proves nothing.
-    FixedLag {
-        /// The lag.
-        lag: Micros,
-    },
-}
-
-impl BoundRule {
-    /// Whether the rule proves that no row at or below the bound can still appear.
-    #[must_use]
-    pub const fn is_proven(&self) -> bool {
-        !matches!(self, Self::FixedLag { .. })
-    }
-}
-
-impl fmt::Display for BoundRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let held = |f: &mut fmt::Formatter<'_>, what: &str, holder: &Holder| {
-            write!(f, "{what} of pid {}", holder.pid)?;
-            if let Some(user) = &holder.user {
-                write!(f, ", user {user}")?;
-            }
-            if let Some(application) = holder.application.as_deref().filter(|name| !name.is_empty()) {
-                write!(f, ", application {application}")?;
-            }
-            write!(f, ", since {}", holder.since)
-        };
-        match self {
-            Self::Quiet => f.write_str("quiet"),
-            Self::TargetClock => f.write_str("quiet, up to the start of the run"),
-            Self::OpenTransaction(holder) => held(f, "open transaction", holder),
-            Self::ActiveStatement(holder) => held(f, "active statement", holder),
-            Self::Unpublished(holder) => held(f, "session in between", holder),
-            Self::PreparedTransaction(prepared) => {
-                write!(f, "prepared transaction {}, prepared at {}", prepared.gid, prepared.prepared_at)
-            }
-            Self::Drained => f.write_str("hidden sessions, all drained"),
-            Self::NotDrained(open) => {
-                write!(f, "hidden sessions, {} transactions not drained", open.transactions.len())
-            }
-            Self::SweepOnly => f.write_str("standby without its primary, sweep only"),
-            Self::FixedLag { lag } => write!(f, "fixed lag of {} s, unproven", lag.as_seconds()),
-        }
-    }
-}
-
-/// How far the watermark may move, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SafeBound {
-    /// B: every row at or below it that will ever be visible is visible to a snapshot taken from now on.
-    pub watermark: Timestamp,
-    /// What set it.
-    #[serde(flatten)]
-    pub rule: BoundRule,
-    /// The source's clock at the first look.
-    pub source_clock: Timestamp,
-}
-
 /// Everything the rule looks at; all of it read before the snapshot, in the order of the fields.
 #[derive(Debug, Clone)]
 pub struct Observation<'a> {
@@ -234,8 +125,13 @@ pub struct Observation<'a> {
 pub enum Verdict {
     /// The bound is known.
     Bound(SafeBound),
-    /// These sessions could not be seen; only a fall-back can tell.
-    Hidden(Vec<i32>),
+    /// Some sessions could not be seen; only a fall-back can tell of them.
+    Hidden {
+        /// Those.
+        pids: Vec<i32>,
+        /// Since when one of the others may have been writing, and which.
+        shown: (Timestamp, BoundRule),
+    },
 }
 
 /// The safe bound of an observation.
@@ -245,14 +141,13 @@ pub enum Verdict {
 pub fn safe_bound(seen: &Observation<'_>) -> Result<Verdict> {
     let clock = seen.first.at;
     refuse_future(seen.low, clock)?;
-    let hidden: Vec<i32> = seen.second.backends.iter().filter(|b| !b.harmless && is_hidden(b)).map(|b| b.pid).collect();
-    if !hidden.is_empty() {
-        return Ok(Verdict::Hidden(hidden));
-    }
+    let mut pids = Vec::new();
     let mut oldest = clock;
     let mut rule = BoundRule::Quiet;
     for backend in seen.second.backends.iter().filter(|b| !b.harmless) {
-        if let Some((since, wrap)) = held_since(backend, seen.first)
+        if is_hidden(backend, seen.first) {
+            pids.push(backend.pid);
+        } else if let Some((since, wrap)) = held_since(backend, seen.first)
             && since < oldest
         {
             oldest = since;
@@ -263,6 +158,9 @@ pub fn safe_bound(seen: &Observation<'_>) -> Result<Verdict> {
                 since,
             });
         }
+    }
+    if !pids.is_empty() {
+        return Ok(Verdict::Hidden { pids, shown: (oldest, rule) });
     }
     Ok(Verdict::Bound(settle(oldest, rule, seen.low, seen.run_started_at, seen.step, seen.prepared, clock)))
 }
@@ -288,7 +186,7 @@ pub fn settle(
         watermark = low;
         rule = BoundRule::PreparedTransaction(first.clone());
     }
-    SafeBound { watermark: watermark.max(low), rule, source_clock }
+    SafeBound { watermark: watermark.max(low), rule, source_clock, server: None }
 }
 
 /// Refuses a watermark that lies ahead of the source's clock.
@@ -309,8 +207,27 @@ pub fn refuse_future(low: Timestamp, source_clock: Timestamp) -> Result<()> {
     ))
 }
 
-fn is_hidden(backend: &Backend) -> bool {
-    backend.backend_type.is_none() || backend.state.as_deref() == Some("disabled")
+/// Whether what the second look shows of a session tells nothing of its transaction.
+///
+/// `track_activities` can be switched on in the middle of a transaction, by `set` or by a reload: then the session is
+/// shown busy, without the start of its transaction. A session that has only just begun looks the same for a moment; it
+/// is told from that by having been idle, or in a transaction with a start, at the first look.
+fn is_hidden(now: &Backend, first: &Activity) -> bool {
+    let state = now.state.as_deref().unwrap_or_default();
+    if now.backend_type.is_none() || state == "disabled" {
+        return true;
+    }
+    // Missing from the first look: it appeared after that, and so did its clock.
+    let Some(before) = at_first(now, first).filter(|_| now.xact_start.is_none()) else { return false };
+    match state {
+        "active" | "fastpath function call" => before.state.as_deref() != Some("idle") && before.xact_start.is_none(),
+        state => state.starts_with("idle in transaction"),
+    }
+}
+
+/// The session as the first look showed it.
+fn at_first<'a>(now: &Backend, first: &'a Activity) -> Option<&'a Backend> {
+    first.backends.iter().find(|b| b.pid == now.pid && b.backend_start == now.backend_start)
 }
 
 type Wrap = fn(Holder) -> BoundRule;
@@ -325,7 +242,7 @@ fn held_since(now: &Backend, first: &Activity) -> Option<(Timestamp, Wrap)> {
         return Some((since, BoundRule::ActiveStatement));
     }
     // Missing from the first look: it appeared after that, so its clock is read after that too.
-    let before = first.backends.iter().find(|b| b.pid == now.pid && b.backend_start == now.backend_start)?;
+    let before = at_first(now, first)?;
     // Each of these was waiting at a moment after the first clock reading, before it reads its own.
     let waited = matches!(before.wait_event_type.as_deref(), Some("Client" | "Activity" | "Extension" | "Timeout"));
     let ended_since = now.state_change.is_some_and(|change| change > first.at);
@@ -361,84 +278,6 @@ pub fn hold_repeated_hour(bound: Timestamp, kind: &WatermarkKind) -> Timestamp {
         }
     }
     bound
-}
-
-/// What one run reads, and where the watermark stands after it. Low is exclusive, high inclusive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Window {
-    /// L, exclusive; `NEG_INFINITY`: from the first row on.
-    pub low: Timestamp,
-    /// U, inclusive; `None`: up to the moment of the snapshot, known only once it is taken.
-    pub high: Option<Timestamp>,
-    /// B: where the watermark moves when the run is loaded.
-    pub watermark: Timestamp,
-}
-
-impl Window {
-    /// Whether further windows follow before the table is up to date.
-    #[must_use]
-    pub fn is_last(&self, bound: Timestamp) -> bool {
-        self.watermark >= bound
-    }
-}
-
-/// Which rows below the watermark are read again, because they became visible late.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "sweep", rename_all = "snake_case")]
-pub enum Sweep {
-    /// None.
-    Off,
-    /// Those whose row version was not visible in the last loaded snapshot.
-    Xmin {
-        /// `xmin` of the last loaded snapshot (64 bit).
-        since: u64,
-        /// How far back it looks, exclusive; `NEG_INFINITY`: through all history.
-        back_to: Timestamp,
-    },
-    /// All of them: the snapshots of two servers, or of a server before and after a restore, cannot be compared.
-    LookBack {
-        /// How far back it looks, exclusive.
-        back_to: Timestamp,
-    },
-}
-
-/// Whether a run reads beyond its bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum BoundMode {
-    /// Everything visible is delivered now, the watermark still moves only to the bound; the next run reads the rest again.
-    #[default]
-    Overlap,
-    /// Nothing above the bound is read; rows younger than the oldest open transaction wait.
-    Hold,
-}
-
-/// The next window of a table.
-///
-/// `earliest` is the smallest watermark value above `low` in the source (or `None`, when there is none): years without
-/// rows are jumped over. A window ends `window` after the first row in it, or at the bound.
-#[must_use]
-pub fn next_window(
-    low: Timestamp,
-    earliest: Option<Timestamp>,
-    bound: Timestamp,
-    window: Micros,
-    mode: BoundMode,
-) -> Window {
-    let first = earliest.unwrap_or(bound).max(low);
-    let end = match first.plus(window) {
-        // As a watermark that one moment means "nothing yet".
-        Timestamp::SEED => Timestamp::SEED.plus(Micros(1)),
-        end => end,
-    };
-    if first.is_finite() && end < bound {
-        return Window { low, high: Some(end), watermark: end };
-    }
-    let high = match mode {
-        BoundMode::Overlap => None,
-        BoundMode::Hold => Some(bound),
-    };
-    Window { low, high, watermark: bound }
 }
 
 #[cfg(test)]

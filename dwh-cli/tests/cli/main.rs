@@ -10,5 +10,7 @@ mod links;
 mod mistakes;
 /// What a scheduler is told.
 mod schedule;
+/// What installs the tools of the project.
+mod setup;
 /// Texts compared with files.
 mod snapshot;

@@ -20,7 +20,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 echo "$pin" > "$work/pin.txt"
 # pip itself refuses a file with another hash
-"$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
+"$python" -m pip download --quiet --disable-pip-version-check --retries 10 --timeout 60 --no-deps --only-binary=:all: --require-hashes \
   --dest "$work" -r "$work/pin.txt"
 "$python" -m zipfile -e "$work"/geopandas-*.whl "$work"
 "$python" -m zipfile -e "$work/geopandas/datasets/nybb_16a.zip" "$work"

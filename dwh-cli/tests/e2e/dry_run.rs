@@ -5,8 +5,8 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::support::{Project, READABLE, files, number, table, total};
-use dwh_core::testing::{TestDb, assert_equal_tables};
+use crate::support::{Project, READABLE, age, files, number, table, total};
+use dwh_core::testing::{TestBlobs, TestDb, assert_equal_tables};
 
 const RETENTION: &str = "[retention]\nprocessed = \"10d\"\nexports = \"5d\"\nruns = \"10d\"\n";
 
@@ -220,8 +220,7 @@ async fn put_in_order(scene: &mut Scene) {
     let (said, done) = scene.both(&["recover"]).await;
     assert_eq!(states(&said), states(&done));
     assert!(!states(&said).is_empty());
-    let aged = "update dwh_control.extract_runs set run_started_at = run_started_at - interval '20 days'";
-    scene.db.tgt(aged).await;
+    age(&scene.db, &TestBlobs::local(&scene.db), "true", "20 days").await;
     let (said, done) = scene.both(&["prune"]).await;
     assert!(many(&said["tables"][0]["files"]) > 0, "{said:#}");
     assert_eq!(said["tables"][0]["files"], done["tables"][0]["files"]);

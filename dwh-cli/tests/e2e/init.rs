@@ -1,7 +1,7 @@
 //! `init` from end to end: what it writes runs as it is, on a database with tables of all kinds.
 
 use crate::support::{Output, number};
-use dwh_core::testing::{TestDb, assert_equal_tables};
+use dwh_core::testing::{Clusters, Server, TestDb, assert_equal_tables};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -105,6 +105,18 @@ impl Fresh {
         }
         let args = [&all, args].concat();
         dwh(self.folder.path(), &[("DWH_SOURCE_URL", &source), ("DWH_TARGET_URL", &target)], &args)
+    }
+
+    /// Applies `grants.sql` as it tells: the logins by hand, then each part at its own server.
+    fn apply_grants(&self) {
+        let (of_source, of_target) = parts(&self.read("grants.sql"));
+        for (server, part) in [(&Clusters::shared().source, of_source), (&Clusters::shared().target, of_target)] {
+            let by_hand = part.lines().find_map(|line| line.strip_prefix("-- first, by hand:  ")).expect("a login");
+            let (create, _) = by_hand.split_once("  \\password").expect("two steps");
+            // The cluster has it from another test perhaps.
+            drop(server.psql_told(self.db.name(), create));
+            server.psql(self.db.name(), &part);
+        }
     }
 
     fn read(&self, name: &str) -> String {
@@ -232,13 +244,9 @@ async fn grants_are_enough() {
     let output = dwh(fresh.folder.path(), &[], &args);
     assert_eq!(output.code, 0, "{}", output.all());
     assert!(output.stderr.contains("warning: target") && output.stderr.contains("is a superuser"), "{}", output.all());
-    let grants = fresh.read("grants.sql");
-    let (of_source, of_target) = grants.split_once("-- 2. ").expect("two parts");
-    assert!(of_source.contains("CHANGE_ME_BEFORE_APPLY"), "{grants}");
     // Twice: it may be applied again.
     for _ in 0..2 {
-        fresh.db.src(of_source).await;
-        fresh.db.tgt(&format!("-- {of_target}")).await;
+        fresh.apply_grants();
     }
     let may = fresh
         .db
@@ -256,6 +264,37 @@ async fn grants_are_enough() {
     let may: Vec<bool> = (0..4).map(|at| may.get(at)).collect();
     assert_eq!(may, [true, false, false, true]);
     assert_eq!(number(&fresh.db, "select count(*) from pg_auth_members where member = 'nobody'::regrole").await, 1);
+}
+
+/// Somebody who does not read it: the servers end up as they were, and the exit code says so.
+#[tokio::test]
+async fn grants_that_are_applied_as_they_are_change_nothing() {
+    let fresh = Fresh::new("init_grants_as_is").await;
+    let target = "postgresql://it%27s%0Ame:x@127.0.0.1:9/warehouse".to_owned();
+    let (source, blob) = (fresh.db.source_url(), fresh.db.blob_url());
+    let args = ["init", "--source", &source, "--target", &target, "--blob", &blob, "app.devices"];
+    let output = dwh(fresh.folder.path(), &[], &args);
+    assert_eq!(output.code, 0, "{}", output.all());
+    let grants = fresh.read("grants.sql");
+    assert!(!grants.to_lowercase().contains("password '") && !grants.contains("CHANGE_ME"), "{grants}");
+    let server = Server::start("grants_as_is");
+    let roles = "select string_agg(rolname, ' ') from pg_roles where rolname !~ '^pg_'";
+    let (of_source, of_target) = parts(&grants);
+    for (part, login) in [(&grants, "dwh_reader"), (&of_source, "dwh_reader"), (&of_target, "it's")] {
+        let output = server.psql_told("postgres", part);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{told}");
+        for word in [login, "is not there, and nothing was changed", "\\password", "create role"] {
+            assert!(told.contains(word), "{word}: {told}");
+        }
+        assert_eq!(server.psql("postgres", roles), "postgres");
+    }
+}
+
+/// The two parts of `grants.sql`, each for its own server.
+fn parts(grants: &str) -> (String, String) {
+    let (of_source, of_target) = grants.split_once("-- 2. ").expect("two parts");
+    (of_source.to_owned(), format!("\\set ON_ERROR_STOP on\n-- {of_target}"))
 }
 
 #[tokio::test]
@@ -318,10 +357,7 @@ async fn a_database_that_it_has_never_seen_goes_through_without_an_edit() {
     let fresh = Fresh { db, folder: tempfile::tempdir().expect("folder") };
     let output = fresh.init(&[]);
     assert_eq!(output.code, 0, "{}", output.all());
-    let grants = fresh.read("grants.sql");
-    let (of_source, of_target) = grants.split_once("-- 2. ").expect("two parts");
-    fresh.db.src(of_source).await;
-    fresh.db.tgt(&format!("-- {of_target}")).await;
+    fresh.apply_grants();
     let dwh = |args: &[&str]| {
         let output = dwh(fresh.folder.path(), &[], args);
         assert_eq!(output.code, 0, "{}\n{}", output.all(), fresh.read("dwh.toml"));

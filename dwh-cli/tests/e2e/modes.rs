@@ -123,9 +123,10 @@ on_conflict = "update"
     let load = |params: &str| project.json(&["load", "--params", params]);
     let done = load(newer.stdout.trim());
     assert_eq!(done["rows_loaded"], 2, "one updated, one inserted: {done}");
-    assert_eq!(done["rows_different"], 1, "{done}");
+    assert_eq!((&done["rows_inserted"], &done["rows_updated"]), (&1.into(), &1.into()), "{done}");
     let late = load(older.stdout.trim());
     assert_eq!(late["rows_loaded"], 0, "the older CSV changes nothing: {late}");
+    assert_eq!(late["rows_kept_newer"], 1, "{late}");
     assert_equal_tables(&db, "select * from fleet.trips", "select * from bronze.trips").await;
 }
 

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use std::time::Duration;
 
-use crate::support::{Project, READABLE, number, table, total};
+use crate::support::{Project, READABLE, age, number, table, total};
 use dwh_core::testing::{TestBlobs, TestDb, assert_equal_tables};
 
 const LOSE: &str = "drop schema bronze cascade; drop schema dwh_control cascade";
@@ -115,10 +115,7 @@ async fn pruned(db: TestDb, blobs: TestBlobs, compression: &str) {
     project.ok(&["run"]);
     // Backfills are the newest files by far; the newest ordinary one is needed all the same.
     project.ok(&["backfill", "trips", "--from", "2020-01-01T00:00:00Z"]);
-    db.tgt(
-        "update dwh_control.extract_runs set run_started_at = run_started_at - interval '40 days' where kind = 'run'",
-    )
-    .await;
+    age(&db, &blobs, "kind = 'run'", "40 days").await;
     let done = project.json(&["prune"]);
     assert_eq!(
         done["tables"][0]["files"].as_array().map(Vec::len),
@@ -128,10 +125,7 @@ async fn pruned(db: TestDb, blobs: TestBlobs, compression: &str) {
     nothing(&project);
     project.ok(&["verify", "--blobs"]);
     // And once more when the backfills are old too.
-    db.tgt(
-        "update dwh_control.extract_runs set run_started_at = run_started_at - interval '40 days' where kind <> 'run'",
-    )
-    .await;
+    age(&db, &blobs, "kind <> 'run'", "40 days").await;
     project.ok(&["prune"]);
     nothing(&project);
     project.ok(&["verify", "--blobs"]);

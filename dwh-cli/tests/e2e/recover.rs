@@ -88,7 +88,13 @@ async fn what_a_crash_leaves_is_named_and_mended_and_a_dry_run_changes_nothing()
     assert_eq!(report["runs"].as_array().map(Vec::len), Some(2), "{report:#}");
     assert_equal_tables(&db, "select * from app.events", "select * from bronze.events").await;
     assert_eq!(files(&folder(&db, "exports")), [folder(&db, "exports").join("~young.part")]);
-    assert_eq!(found(&project.json(&["recover"])), [], "the second time there is nothing left");
+    let again = project.json(&["recover"]);
+    assert_eq!(found(&again), [], "the second time there is nothing left");
+    let note = again["notes"][0].as_str().expect("the young upload is not passed over in silence");
+    assert!(note.contains("younger than") && note.contains("--uploads-older-than 0"), "{note}");
+    assert_eq!(found(&project.json(&["recover", "--uploads-older-than", "0"])).len(), 1);
+    assert!(files(&folder(&db, "exports")).is_empty());
+    assert_eq!(project.json(&["recover"])["notes"].as_array().map(Vec::len), Some(0));
     let failed_runs = "select count(*) from dwh_control.extract_runs where status = 'failed'";
     assert_eq!(number(&db, failed_runs).await, 1, "the dead one");
 }

@@ -254,3 +254,47 @@ async fn many_rows_of_one_window_under_odd_names() {
     assert_eq!(counts(one(&report)), [2000 + 1 + 1999, 1999, 1000, 0]);
     assert_eq!(one(&report)["keys"], json!([]));
 }
+
+/// Nothing compared is no pass, neither for the command nor for the gate that asks it.
+#[tokio::test]
+async fn what_was_not_compared_did_not_pass() {
+    let db = TestDb::new("verify_nothing").await;
+    db.src(SCHEMA).await;
+    db.src(EVENTS).await;
+    db.src("create table app.empty (id int primary key, at timestamptz not null default now())").await;
+    let empty =
+        CONFIG.replace("events", "empty").replace("recorded_at", "at").replace("[\"id\", \"place\"]", "[\"id\"]");
+    let empty = empty.split("exclude").next().expect("a table").to_owned();
+    let project = Project::new(&db, &(CONFIG.to_owned() + &empty));
+    project.ok(&["migrate"]);
+    let untold = |args: &[&str], why: &str| {
+        let output = project.fails(4, args);
+        let report = output.json();
+        let table = &report["tables"][0];
+        assert_eq!((&table["compared"], &table["range"], &table["error"]), (&json!(false), &json!(null), &json!(null)));
+        assert!(table["not_compared"].as_str().expect("why").contains(why), "{}", output.all());
+        let text = project.dwh(args);
+        assert!(text.code == 4 && text.stdout.contains("NOT COMPARED") && text.stdout.contains(why), "{}", text.all());
+    };
+    untold(&["verify", "events"], "never loaded");
+    project.ok(&["run"]);
+    // Loaded without a single row: none was compared with none.
+    let report = project.json(&["verify"]);
+    for (table, rows) in report["tables"].as_array().expect("tables").iter().zip([501, 0]) {
+        assert_eq!((&table["compared"], &table["rows_source"]), (&json!(true), &json!(rows)), "{table:#}");
+    }
+    untold(&["verify", "events", "--since", "2999-01-01T00:00:00Z"], "--since");
+    // A sample without a single row of the table: all of it is compared instead.
+    db.tgt("delete from bronze.events where id <> 3").await;
+    db.src("delete from app.events where id <> 3").await;
+    for percent in ["1", "2", "3"] {
+        let report = project.json(&["verify", "events", "--sample", percent]);
+        assert_eq!(one(&report)["rows_source"], 1, "{report:#}");
+    }
+    // As a standby leaves it whose primary is not configured: loaded, and no bound was ever proven.
+    db.tgt("update dwh_control.extract_watermarks set last_extracted_at = '-infinity' where table_name = 'events'")
+        .await;
+    untold(&["verify", "events"], "its watermark is not set yet");
+    let gate = project.fails(4, &["check", "--gate", "first-run", "events"]).all();
+    assert!(gate.contains("nothing was compared") && !gate.contains("all alike"), "{gate}");
+}

@@ -16,7 +16,7 @@ use tokio_util::io::ReaderStream;
 use crate::blob::verify::{of_length, same_or_exists};
 use crate::blob::{Blob, BlobKey, BlobMeta, BlobStore, Body};
 use crate::error::{Error, ErrorKind, Result};
-use crate::watermark::{Micros, Timestamp};
+use crate::watermark::Timestamp;
 
 /// Begins the name of an unfinished file. No key may hold this letter, so none of them is ever listed or opened.
 const UNFINISHED: &str = "~";
@@ -199,12 +199,12 @@ impl BlobStore for LocalBlobs {
         .await
     }
 
-    async fn sweep_uploads(&self, prefix: &str, older_than: Micros, dry_run: bool) -> Result<Vec<String>> {
+    async fn sweep_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<Vec<String>> {
         let (root, folder) = (self.root.clone(), prefix.trim_end_matches('/').to_owned());
         blocking(move || {
             let mut left = Vec::new();
             if BlobKey::parse(&folder).is_ok() {
-                unfinished_below(&root.join(&folder), older_than, &mut left)?;
+                unfinished_below(&root.join(&folder), before, &mut left)?;
             }
             left.sort();
             for path in left.iter().filter(|_| !dry_run) {
@@ -220,8 +220,8 @@ impl BlobStore for LocalBlobs {
     }
 }
 
-/// Unfinished files below a folder that nobody has written to for so long.
-fn unfinished_below(folder: &Path, older_than: Micros, found: &mut Vec<PathBuf>) -> Result<()> {
+/// Unfinished files below a folder that nobody has written to since `before`.
+fn unfinished_below(folder: &Path, before: Timestamp, found: &mut Vec<PathBuf>) -> Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if matches!(error.kind(), Io::NotFound | Io::NotADirectory) => return Ok(()),
         other => other.map_err(|error| sorted(folder, error))?,
@@ -231,11 +231,11 @@ fn unfinished_below(folder: &Path, older_than: Micros, found: &mut Vec<PathBuf>)
         let name = entry.file_name();
         let name = name.to_string_lossy();
         match entry.metadata() {
-            Ok(meta) if meta.is_dir() => unfinished_below(&entry.path(), older_than, found)?,
+            Ok(meta) if meta.is_dir() => unfinished_below(&entry.path(), before, found)?,
             Ok(meta)
                 if name.starts_with(UNFINISHED)
                     && (name.ends_with(".part") || name.ends_with(".link"))
-                    && Timestamp::now().since(modified(&meta)) > older_than =>
+                    && modified(&meta) < before =>
             {
                 found.push(entry.path());
             }

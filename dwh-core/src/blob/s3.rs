@@ -8,6 +8,7 @@ mod errors;
 mod options;
 mod orphans;
 mod upload;
+mod wait;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
@@ -20,9 +21,10 @@ use crate::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream}
 use crate::config::{BlobConfig, Environment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::retry;
-use crate::watermark::Micros;
+use crate::watermark::Timestamp;
 use client::Client;
 use errors::refusal;
+use wait::Wait;
 
 pub use options::S3Options;
 
@@ -51,7 +53,7 @@ impl S3Blobs {
         // One setting for the whole process: rust-s3's own retries, of reads only, would multiply with ours.
         s3::set_retries(0);
         let options = S3Options::resolve(config, environment)?;
-        Ok(Self { client: Arc::new(Client::new(options, environment.clone())) })
+        Ok(Self { client: Arc::new(Client::new(options, environment.clone(), config.idle_timeout)) })
     }
 
     /// What it was opened with.
@@ -84,7 +86,7 @@ impl S3Blobs {
         let (page, _) = retry("list objects", || async {
             let bucket = client.bucket().await?;
             let page = bucket.list_page(from.clone(), None, token.clone(), after.clone(), Some(1000));
-            client.within(client::SHORT, &from, page).await
+            client.within(Wait::Answer, &from, page).await
         })
         .await?;
         if page.is_truncated && page.next_continuation_token.is_none() {
@@ -191,7 +193,7 @@ impl BlobStore for S3Blobs {
         let copied = retry("copy object", || async {
             let bucket = client.bucket().await?;
             // It answers 200 as soon as it begins and tells an error in the body: rust-s3 looks for that.
-            client.within(client::LONG, &source, bucket.copy_object_internal(&encoded, &target)).await
+            client.within(Wait::Work, &source, bucket.copy_object_internal(&encoded, &target)).await
         })
         .await;
         match copied {
@@ -206,7 +208,7 @@ impl BlobStore for S3Blobs {
         let (client, object) = (&self.client, self.object(key));
         let deleted = retry("delete object", || async {
             let bucket = client.bucket().await?;
-            client.within(client::SHORT, &object, bucket.delete_object(&object)).await
+            client.within(Wait::Answer, &object, bucket.delete_object(&object)).await
         });
         match deleted.await {
             Err(error) if is_missing(&error) => Ok(()),
@@ -214,10 +216,10 @@ impl BlobStore for S3Blobs {
         }
     }
 
-    async fn sweep_uploads(&self, prefix: &str, older_than: Micros, dry_run: bool) -> Result<Vec<String>> {
+    async fn sweep_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<Vec<String>> {
         let (client, from) = (&self.client, format!("{}{prefix}", self.client.options.prefix));
         let mut left = Vec::new();
-        for (object, id) in orphans::find(client, &from, older_than).await? {
+        for (object, id) in orphans::find(client, &from, before).await? {
             if !dry_run {
                 upload::abort(client, &object, &id).await?;
             }

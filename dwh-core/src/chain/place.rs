@@ -9,6 +9,9 @@ use crate::watermark::Timestamp;
 pub struct Standing {
     /// L; `-infinity`: nothing was loaded yet.
     pub watermark: Timestamp,
+    /// U of the run that was loaded last. Above a watermark that is held, the next run begins here: what appeared below
+    /// since is found by transaction numbers.
+    pub read_high: Option<Timestamp>,
     /// The run that put it there.
     pub last: Option<RunId>,
     /// The newest run whose rows are in bronze, of whatever kind but a replay.
@@ -51,14 +54,14 @@ impl Place {
 impl Standing {
     /// What loading this CSV now means.
     ///
-    /// Everything at or below the watermark is in bronze. A CSV holds everything above its own lower end, as its
-    /// snapshot saw it. So it continues the chain if its window begins at or below the watermark and ends at or above
-    /// it, and no newer ordinary run was loaded.
+    /// Everything at or below the watermark is in bronze, and what the last run saw up to where it read. A CSV holds
+    /// everything above its own lower end, as its snapshot saw it. So it continues the chain if its window begins at or
+    /// below that place and ends at or above the watermark, and no newer ordinary run was loaded.
     #[must_use]
     pub fn place(&self, link: &Link) -> Place {
         match (self.judge(link), link.reads) {
             // What lies between is not in bronze yet.
-            (Place::Continues { older, .. }, Reads::Window(window)) if window.low > self.watermark => {
+            (Place::Continues { older, .. }, Reads::Window(window)) if window.low > self.reached() => {
                 Place::Beside { older }
             }
             (place, _) => place,
@@ -81,6 +84,11 @@ impl Standing {
             Reads::Whole => Place::Beside { older: false },
             _ => Place::Beside { older: true },
         }
+    }
+
+    /// Up to where rows were read.
+    fn reached(&self) -> Timestamp {
+        self.read_high.map_or(self.watermark, |high| high.max(self.watermark))
     }
 
     fn judge(&self, link: &Link) -> Place {
@@ -110,7 +118,13 @@ impl Standing {
     pub fn after(&self, link: &Link, place: Place) -> Self {
         let newest = if place.older() { self.newest } else { self.newest.max(Some(link.run_id())) };
         match place {
-            Place::Continues { watermark, .. } => Self { watermark, last: Some(link.run_id()), newest },
+            Place::Continues { watermark, .. } => {
+                let read_high = match link.reads {
+                    Reads::Window(window) => window.high,
+                    _ => None,
+                };
+                Self { watermark, read_high, last: Some(link.run_id()), newest }
+            }
             Place::Beside { .. } | Place::Superseded => Self { newest, ..*self },
         }
     }

@@ -66,7 +66,7 @@ proptest! {
     fn the_watermark_never_goes_back_and_is_reached_without_a_hole(
         order in prop::collection::vec((0_i64..8, 0_i64..8, 0_i64..4), 0..40),
     ) {
-        let mut state = Standing { watermark: at(0), last: None, newest: None };
+        let mut state = Standing { watermark: at(0), read_high: None, last: None, newest: None };
         let mut read = vec![Span { low: Timestamp::NEG_INFINITY, end: at(0) }];
         for (run_id, low, length) in order {
             let next = link(run_id + 1, RunKind::Run, low, low + length);

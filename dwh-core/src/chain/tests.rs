@@ -26,10 +26,10 @@ fn backfill(run_id: i64, low: i64, high: i64) -> Link {
 }
 
 fn standing(watermark: i64, last: i64) -> Standing {
-    Standing { watermark: at(watermark), last: Some(RunId(last)), newest: Some(RunId(last)) }
+    Standing { watermark: at(watermark), read_high: None, last: Some(RunId(last)), newest: Some(RunId(last)) }
 }
 
-const NOTHING: Standing = Standing { watermark: Timestamp::NEG_INFINITY, last: None, newest: None };
+const NOTHING: Standing = Standing { watermark: Timestamp::NEG_INFINITY, read_high: None, last: None, newest: None };
 
 #[test]
 fn two_runs_of_one_number_are_not_one_run() {
@@ -71,7 +71,7 @@ fn a_window_continues_or_stands_beside() {
 
 #[test]
 fn copies_of_the_whole_are_in_the_order_of_their_runs_whatever_a_clock_says() {
-    let newest = Standing { watermark: at(9_000_000), last: Some(RunId(4)), newest: Some(RunId(4)) };
+    let newest = Standing { watermark: at(9_000_000), ..standing(0, 4) };
     let place = newest.place(&link(5, Reads::Whole));
     assert_eq!(
         place,
@@ -157,6 +157,23 @@ fn gaps_lie_between_the_first_and_the_last_window_of_ordinary_runs() {
     assert_eq!(joins(&window(1, 0, 5), &window(2, 5, 9)), Some(true));
     assert_eq!(joins(&window(1, 0, 5), &window(2, 6, 9)), Some(false));
     assert_eq!(joins(&window(1, 0, 5), &backfill(2, 6, 9)), None);
+}
+
+#[test]
+fn runs_that_go_on_above_a_held_watermark_leave_no_gap() {
+    let held = |run_id, low, high, watermark| {
+        link(run_id, Reads::Window(Window { low: at(low), high: Some(at(high)), watermark: at(watermark) }))
+    };
+    let chain = [window(1, 0, 5), held(2, 5, 9, 6), held(3, 9, 12, 6), held(4, 12, 15, 6), held(5, 15, 20, 18)];
+    assert_eq!(gaps(&chain), []);
+    assert_eq!(joins(&chain[1], &chain[2]), Some(true));
+    let lacking = [chain[0].clone(), chain[1].clone(), chain[3].clone(), chain[4].clone()];
+    assert_eq!(gaps(&lacking), [Gap { from: at(6), to: at(12), before: RunId(4), proven: true }]);
+    assert_eq!(
+        chain[2].named().span,
+        Some(Span { low: at(9), end: at(12) }),
+        "all that it read is missed if it is lost"
+    );
 }
 
 #[test]

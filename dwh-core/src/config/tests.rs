@@ -249,6 +249,10 @@ fn the_rules_between_keys_are_held() {
     refused(&format!("{INCREMENTAL}watermark = \"at\"\nkey = []"), "table.key: is missing");
     refused(&format!("{INCREMENTAL}watermark = \"at\"\nkey = [\"a\", \"a\"]"), "names `a` twice");
     refused(&format!("{INCREMENTAL}watermark = \"at\"\nkey = [\"a\"]\nexclude = [\"at\"]"), "leaves out `at`");
+    let reshaped =
+        format!("{INCREMENTAL}watermark = \"at\"\nkey = [\"a\"]\n[table.select]\nat = \"t.at at time zone 'UTC'\"");
+    let found = problem(&reshaped);
+    assert!(found.contains(": table.select: reshapes `at`") && found.contains("a name of its own"), "{found}");
     refused(&format!("{PLAIN}on_conflict = \"update\""), "only for mode `incremental`");
     refused(&format!("{PLAIN}query = \"select 1\""), "stands beside `relation`");
     refused(&format!("{PLAIN}source = \"mian\""), "did you mean `main`?");

@@ -203,9 +203,7 @@ fn sort_db(error: &DbError) -> Error {
         }
         "55P03" => sorted
             .with_hint("another session holds the lock: run it again afterwards, or set a longer `lock_timeout` there"),
-        "25006" => sorted.with_hint(
-            "the session is read-only: connect to the primary, as a role without `default_transaction_read_only`",
-        ),
+        "25006" => sorted.with_hint("the server is a standby, or only looks were meant: connect to the primary"),
         "23505" => sorted.with_hint("a unique index of the bronze table other than the configured key refuses a row"),
         _ => sorted,
     }

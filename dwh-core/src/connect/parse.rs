@@ -158,7 +158,7 @@ fn key_values(text: &str) -> Result<Pairs, Malformed> {
 
 /// Says where it is wrong by the last setting that was right: names that are known cannot be secrets.
 fn after(found: &Pairs, what: &str) -> Malformed {
-    let place = found.pairs.last().map(|(name, _)| name.as_str()).filter(|name| super::settings::is_known(name));
+    let place = found.pairs.last().map(|(name, _)| name.as_str()).filter(|name| super::options::is_known(name));
     Malformed(match place {
         Some(name) => format!("has, after `{name}`, what {what}"),
         None => format!("has what {what}"),

@@ -62,7 +62,7 @@ impl<'a> Scanner<'a> {
             return self.fail("no more than 64 levels");
         }
         let word = self.take(u8::is_ascii_alphabetic).to_ascii_uppercase();
-        let known = GeometryType::ALL.iter().find_map(|(kind, name, _)| {
+        let known = GeometryType::ALL.iter().find_map(|(kind, name)| {
             let tag = word.strip_prefix(name)?;
             matches!(tag, "" | "Z" | "M" | "ZM").then_some((*kind, tag))
         });

@@ -111,31 +111,3 @@ fn what_is_held_comes_back_the_same() {
     let nan = Geometry::Point(geo_types::Point::new(f64::NAN, 1.0));
     assert!(to_ewkt(&nan, None).is_err());
 }
-
-/// Hex EWKB and what it stands for, both ways read by PostGIS 3.3 as the same geometry.
-const EWKB: [(&str, &str); 7] = [
-    ("0101000020E6100000000000000000F03F0000000000000040", "SRID=4326;POINT(1 2)"),
-    ("00000000013FF00000000000004000000000000000", "POINT(1 2)"),
-    ("0101000080000000000000F03F00000000000000400000000000000840", "POINT Z (1 2 3)"),
-    ("0101000000000000000000F87F000000000000F87F", "POINT EMPTY"),
-    ("010200000000000000", "LINESTRING EMPTY"),
-    ("0104000020E6100000010000000101000000000000000000F03F0000000000000040", "SRID=4326;MULTIPOINT((1 2))"),
-    ("0107000000010000000101000000000000000000F03F0000000000000040", "GEOMETRYCOLLECTION(POINT(1 2))"),
-];
-
-#[test]
-fn ewkb_is_read_whole_and_cut_anywhere_refused() {
-    for (hex, text) in EWKB {
-        assert_eq!(Ewkt::from_ewkb(hex).expect(text).to_string(), text);
-        for end in 0..hex.len() {
-            assert!(Ewkt::from_ewkb(&hex[..end]).is_err(), "{text} cut at {end}");
-        }
-        assert!(Ewkt::from_ewkb(&format!("{hex}00")).is_err(), "{text} with a tail");
-    }
-    let tin_of_polygon = "0110000000010000000103000000010000000100000000000000000000000000000000000000";
-    let child_of_wrong_type = "0104000000010000000102000000010000000000000000000000000000000000F03F";
-    let infinite = "0101000000000000000000F07F0000000000000040";
-    for hex in [tin_of_polygon, child_of_wrong_type, infinite, "0163000000", "02", "zz", "0102000000FFFFFFFF"] {
-        assert_eq!(Ewkt::from_ewkb(hex).expect_err(hex).kind(), ErrorKind::Data);
-    }
-}

@@ -4,14 +4,14 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
 use super::{
-    MigrateReport, as_owner, audit_keys, audit_roles, is_applied, is_there, loads, no_type, not_applied, owner,
+    MigrateReport, as_owner, audit_keys, audit_roles, is_applied, is_there, loads, no_type, not_applied, owner, pinned,
     refused, render, search_path,
 };
 use crate::catalog;
 use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{LoadPlan, Plan};
+use crate::plan::{Isolation, LoadPlan, Plan};
 
 /// The server's word for a write in a read-only transaction.
 const WOULD_WRITE: &str = "25006";
@@ -25,7 +25,7 @@ const WOULD_WRITE: &str = "25006";
 /// Those of [`migrate`](super::migrate()) that can be told before anything is written.
 pub async fn dry_run(target: &TargetConfig, environment: &Environment, plans: &[Plan]) -> Result<MigrateReport> {
     let tables = loads(plans);
-    let mut client = Connector::to_target(target, environment)?.connect().await?;
+    let mut client = Connector::to_target(target, environment)?.connect_pinned().await?;
     let looked = look(&mut client, target, &tables).await;
     owner::explained(&client, target, &tables, looked).await
 }
@@ -69,7 +69,9 @@ async fn look(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan]) -
 
 /// A transaction that cannot write; it is never committed.
 async fn read_only(client: &mut Client) -> Result<Transaction<'_>> {
-    client.build_transaction().read_only(true).start().await.map_err(sort)
+    let tx = client.transaction().await.map_err(sort)?;
+    tx.batch_execute(&pinned(Isolation::Look)).await.map_err(sort)?;
+    Ok(tx)
 }
 
 /// Notes whether a table is there, and returns what is wrong with its key.

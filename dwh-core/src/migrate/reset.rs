@@ -3,19 +3,19 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
-use super::{begin, owner, refused};
+use super::{begin, owner, pinned, refused};
 use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::LoadPlan;
+use crate::plan::{Isolation, LoadPlan};
 use crate::schema::{TableRef, quote_ident, quote_literal};
 
 /// Tables of the control schema that hold rows of a table, with the column that names it.
 const CONTROL: [&str; 3] = ["extract_watermarks", "extract_runs", "table_contracts"];
 
 async fn connect(target: &TargetConfig, environment: &Environment) -> Result<Client> {
-    Connector::to_target(target, environment)?.connect().await
+    Connector::to_target(target, environment)?.connect_pinned().await
 }
 
 async fn is_there(tx: &Transaction<'_>, table: &TableRef) -> Result<bool> {
@@ -36,6 +36,7 @@ pub(crate) async fn occupied(
 ) -> Result<Vec<String>> {
     let mut client = connect(target, environment).await?;
     let tx = client.transaction().await.map_err(sort)?;
+    tx.batch_execute(&pinned(Isolation::Look)).await.map_err(sort)?;
     let log = TableRef::new(&target.control_schema, "extract_runs");
     let logged = is_there(&tx, &log).await?;
     let mut found = Vec::new();

@@ -9,11 +9,12 @@ use crate::identity::Fate;
 use crate::migrate;
 use crate::pipeline::belongs::Conflict;
 use crate::pipeline::describe::finite;
+use crate::pipeline::window::Ahead;
 use crate::pipeline::{ErrorReport, Pipeline, WindowReport};
 use crate::plan::Plan;
 use crate::sink::TableState;
 use crate::source::Sweep;
-use crate::watermark::Timestamp;
+use crate::watermark::{Call, Timestamp};
 
 pub use crate::migrate::{MigrateConflict, MigrateReport};
 
@@ -138,13 +139,13 @@ impl Pipeline {
         now: Timestamp,
         report: &mut PlanReport,
     ) -> Result<(Timestamp, Timestamp, Sweep)> {
-        let low = state.low();
-        let (bound, window) = self.bound_and_window(plan, state, now).await?;
+        let Ahead { bound, window, sweep } = self.ahead(plan, state, now, Call::First).await?;
+        let low = window.low;
         let high = window.high.unwrap_or(now);
         report.window = Some(WindowReport { from: finite(low), to: Some(high) });
         report.watermark = finite(window.watermark);
         report.bound = Some(bound.rule.to_string());
-        Ok((low, high, self.sweep(plan, state, &bound)))
+        Ok((low, high, sweep))
     }
 
     /// Creates control schema, roles, views and the bronze tables that match, or asserts them; with `dry_run` only looks.

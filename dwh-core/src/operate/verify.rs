@@ -14,6 +14,7 @@ use std::time::Instant;
 use crate::config::{Mode, TableConfig};
 use crate::connect::Connector;
 use crate::error::{Error, ErrorKind, Result};
+use crate::operate::shell::quoted;
 use crate::pipeline::belongs::Conflict;
 use crate::pipeline::describe::finite;
 use crate::pipeline::failure::named;
@@ -102,7 +103,11 @@ pub struct TableVerify {
     pub table: String,
     /// How it is moved.
     pub mode: Mode,
-    /// What was compared; `null` for a table that is compared whole, or was never loaded.
+    /// Whether rows were compared at all, if only none with none: without that nothing is known, and nothing passed.
+    pub compared: bool,
+    /// Why nothing was compared, and what to do.
+    pub not_compared: Option<String>,
+    /// What was compared; `null` for a table that is compared whole, or was not compared.
     pub range: Option<WindowReport>,
     /// When bronze was last loaded: what was deleted at the source since then is found as extra.
     pub loaded_at: Option<Timestamp>,
@@ -143,6 +148,8 @@ impl TableVerify {
         Self {
             table: table.name.clone(),
             mode: table.mode,
+            compared: false,
+            not_compared: None,
             range: None,
             loaded_at: None,
             windows: 0,
@@ -164,7 +171,7 @@ impl TableVerify {
         let found = self.differences() > 0 || self.blobs.as_ref().is_some_and(|blobs| blobs.problems_total > 0);
         match &self.error {
             Some(error) => error.exit_code,
-            None if found => ErrorKind::Data.row().exit_code,
+            None if found || !self.compared => ErrorKind::Data.row().exit_code,
             None => 0,
         }
     }
@@ -179,7 +186,7 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// 0 if all is equal; 4 if anything differs; 1 if tables could not be compared for different reasons.
+    /// 0 if all is equal; 4 if anything differs, or was not compared; 1 if tables could not be compared for different reasons.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         one_code(self.tables.iter().map(TableVerify::exit_code).filter(|code| *code > 0))
@@ -232,18 +239,21 @@ impl Pipeline {
                 .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration")
         })?;
         found.loaded_at = state.last_loaded_at;
-        if state.low() == Timestamp::NEG_INFINITY {
-            return Ok(());
-        }
-        let key = key_of(&plan);
         let cut = (table.mode == Mode::Incremental).then(|| Cut {
             low: request.since.unwrap_or(Timestamp::NEG_INFINITY),
             high: state.low(),
             sample_percent: request.sample_percent,
         });
+        if let Some(why) = nothing_to_compare(table, &state, cut) {
+            found.not_compared = Some(why);
+            return Ok(());
+        }
+        let key = key_of(&plan);
         found.range = cut.map(|cut| WindowReport { from: finite(cut.low), to: Some(cut.high) });
         let pair = Pair { plan: &plan, bronze: &bronze, key: &key, cut, source, target };
-        pair.compare(self, &state, request.limit, found).await
+        pair.compare(self, &state, request.limit, found).await?;
+        found.compared = true;
+        Ok(())
     }
 
     async fn sessions(&self, table: &TableConfig) -> Result<(Session, Session)> {
@@ -257,6 +267,26 @@ impl Pipeline {
         let target = Connector::to_target(&self.config.target, environment)?;
         futures_util::try_join!(Session::open(&source, &table.name), Session::open(&target, &table.name))
     }
+}
+
+/// Why there is no row that both ends must have.
+fn nothing_to_compare(table: &TableConfig, state: &TableState, cut: Option<Cut>) -> Option<String> {
+    let name = quoted(&table.name);
+    if state.last_loaded_at.is_none() {
+        return Some(format!("it was never loaded: `dwh run {name}`"));
+    }
+    if state.low() == Timestamp::NEG_INFINITY {
+        return Some(format!(
+            "it is loaded, but its watermark is not set yet, so nobody knows which rows bronze must have: `dwh check {name}` \
+             tells what holds the bound, and docs/safe-bound.md what to do"
+        ));
+    }
+    cut.filter(|cut| cut.low >= cut.high).map(|cut| {
+        format!(
+            "the watermark is {}, and only rows after {} were asked for: take an earlier `--since`",
+            cut.high, cut.low
+        )
+    })
 }
 
 /// What tells the rows apart: the configured key, or one of the source's own; empty if there is none.
@@ -288,15 +318,26 @@ impl Pair<'_> {
         found: &mut TableVerify,
     ) -> Result<()> {
         let (plan, config) = (self.plan, pipeline.config());
-        let in_bronze = Compared::new(End::Bronze, plan, self.bronze, self.key, self.cut, None)?;
-        let lock = Compared::new(End::Source, plan, self.bronze, self.key, self.cut, None)?.lock();
+        let lock_of = |end| Compared::new(end, plan, self.bronze, self.key, self.cut, None).map(|table| table.lock());
         // Bronze first: a row that left its window at the source in between is found above the watermark there.
-        self.target.begin(in_bronze.lock(), config.target.lock_timeout).await?;
+        self.target.begin(lock_of(End::Bronze)?, config.target.lock_timeout).await?;
         let patience = config.sources.get(&plan.table.source).map_or(config.target.lock_timeout, |s| s.lock_timeout);
-        self.source.begin(lock, patience).await?;
+        self.source.begin(lock_of(End::Source)?, patience).await?;
         let since = self.source.comparable_since(plan, state).await?;
-        let at_source = Compared::new(End::Source, plan, self.bronze, self.key, self.cut, since)?;
-        let (ours, theirs) = futures_util::try_join!(self.source.buckets(&at_source), self.target.buckets(&in_bronze))?;
+        let mut cut = self.cut;
+        let (at_source, in_bronze, ours, theirs) = loop {
+            let at_source = Compared::new(End::Source, plan, self.bronze, self.key, cut, since)?;
+            let in_bronze = Compared::new(End::Bronze, plan, self.bronze, self.key, cut, None)?;
+            let (ours, theirs) =
+                futures_util::try_join!(self.source.buckets(&at_source), self.target.buckets(&in_bronze))?;
+            match &mut cut {
+                // A table of few windows, none of which is in the sample: an equal of nothing would be no answer.
+                Some(cut) if cut.sample_percent < 100 && ours.is_empty() && theirs.is_empty() => {
+                    cut.sample_percent = 100
+                }
+                _ => break (at_source, in_bronze, ours, theirs),
+            }
+        };
         let buckets: BTreeSet<i64> = ours.keys().chain(theirs.keys()).copied().collect();
         let total = |sums: &BTreeMap<i64, Sum>| sums.values().map(|sum| sum.rows).sum();
         (found.rows_source, found.rows_bronze) = (total(&ours), total(&theirs));

@@ -33,8 +33,7 @@ impl Pipeline {
         report.range = Some(WindowReport { from: None, to: None });
         self.warn(&table.name, &format!("{}; it begins anew, from the first row on", found.message(table, &state)));
         if request.dry_run {
-            lease.release().await?;
-            return Ok(Some(report));
+            return lease.release().await.map(|()| Some(report));
         }
         self.number_above_files().await?;
         state = self.sink.begin_anew(&table.name, &state).await?;

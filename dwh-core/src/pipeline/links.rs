@@ -51,7 +51,12 @@ impl From<&RunRecord> for Link {
 
 impl From<&TableState> for Standing {
     fn from(state: &TableState) -> Self {
-        Self { watermark: state.low(), last: state.last_run_id, newest: state.newest_run_id }
+        Self {
+            watermark: state.low(),
+            read_high: state.read_high,
+            last: state.last_run_id,
+            newest: state.newest_run_id,
+        }
     }
 }
 
@@ -99,6 +104,7 @@ pub(super) fn after(state: &TableState, manifest: &Manifest, place: Place) -> Op
         timeline: snapshot.map(|snapshot| snapshot.identity.timeline),
         source_clock: state.source_clock.max(manifest.bound.as_ref().map(|bound| bound.source_clock)),
         undrained,
+        relations: snapshot.and_then(|snapshot| snapshot.relations.clone()).or_else(|| state.relations.clone()),
         ..state.clone()
     };
     becomes.note_columns(&manifest.columns);

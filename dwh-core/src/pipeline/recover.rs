@@ -8,6 +8,7 @@ mod look;
 mod mend;
 mod report;
 mod scene;
+mod uploads;
 mod whole;
 
 use tokio_util::sync::CancellationToken;
@@ -32,7 +33,8 @@ pub struct RecoverRequest {
     pub tables: Vec<String>,
     /// Only tell what was found.
     pub dry_run: bool,
-    /// How old an unfinished upload is before it counts as left behind; `None`: a day. One that is under way is younger.
+    /// How old an unfinished upload is before it counts as left behind, by the target's clock; `None`: a day. One that is
+    /// under way is younger. Zero: all of them, whatever the clocks say; nothing may be at work then.
     pub uploads_older_than: Option<Micros>,
 }
 
@@ -43,9 +45,6 @@ impl RecoverRequest {
         Self { tables, ..Self::default() }
     }
 }
-
-/// How old an unfinished upload is before it counts as left behind.
-const UPLOAD_AGE: Micros = Micros::seconds(24 * 3600);
 
 impl Pipeline {
     /// Reconciles run log, blobs and bronze of the tables that match, and says what it found and did.
@@ -66,7 +65,7 @@ impl Pipeline {
                 report.errors.push(TableError { table: table.name.clone(), error });
             }
         }
-        self.sweep_uploads(request.uploads_older_than.unwrap_or(UPLOAD_AGE), &mut report).await;
+        self.sweep_uploads(request.uploads_older_than, &mut report).await;
         Ok(report)
     }
 
@@ -121,27 +120,6 @@ impl Pipeline {
             outcome,
             hint,
             error: error.map(Into::into),
-        }
-    }
-
-    /// What dead uploads left in the store.
-    async fn sweep_uploads(&self, older_than: Micros, report: &mut RecoverReport) {
-        match self.blobs.sweep_uploads(&self.layout.project_prefix(), older_than, report.dry_run).await {
-            Ok(names) => report.found.extend(names.into_iter().map(|name| RecoverFinding {
-                table: None,
-                state: Trouble::OrphanUpload,
-                run_id: None,
-                message: format!("an upload of `{name}` was begun and never came to its end"),
-                csv_path: Some(name),
-                action: Remedy::Abort,
-                outcome: if report.dry_run { Outcome::Planned } else { Outcome::Mended },
-                hint: None,
-                error: None,
-            })),
-            Err(error) => report.notes.push(format!(
-                "unfinished uploads cannot be listed or removed ({}); a lifecycle rule `AbortIncompleteMultipartUpload` on the bucket removes them",
-                error.chain()
-            )),
         }
     }
 

@@ -95,6 +95,9 @@ pub struct TableRun {
     pub window: Option<WindowReport>,
     /// Where the watermark stands after it.
     pub watermark: Option<Timestamp>,
+    /// What keeps the watermark where it was, if something does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<String>,
     /// Rows in the CSV.
     pub rows_extracted: u64,
     /// Rows inserted or updated.
@@ -132,6 +135,7 @@ impl TableRun {
             mode,
             window: None,
             watermark: None,
+            held_by: None,
             rows_extracted: 0,
             rows_loaded: 0,
             rows_inserted: 0,

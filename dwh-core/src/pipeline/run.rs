@@ -16,8 +16,8 @@ use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableR
 use crate::plan::Plan;
 use crate::run::{RunKind, RunState};
 use crate::sink::{Commit, Committed, LogEntry, RunRecord, Staged, TableState, Upload};
-use crate::source::{BoundRequest, Sweep};
-use crate::watermark::{BoundMode, BoundRule, SafeBound, Timestamp, Window, next_window};
+use crate::source::Sweep;
+use crate::watermark::{Call, Window};
 
 impl Pipeline {
     /// The whole run for the tables that match: recover, extract, load, archive.
@@ -117,8 +117,10 @@ impl Pipeline {
                 return Err(told());
             }
         };
+        let mut call = Call::First;
         loop {
-            let (run, more) = self.run_once(&plan, state, cancel).await;
+            let (run, more) = self.run_once(&plan, state, call, cancel).await;
+            call = Call::Next;
             let error = run.error.is_some();
             (self.observer)(&Event::RunFinished(Box::new(run.clone())));
             runs.push(run);
@@ -153,17 +155,23 @@ impl Pipeline {
             Err(error) => named(error, &table.name),
         };
         if runs.len() == begun || runs.last().is_some_and(|run| run.error.is_none()) {
-            self.log_unbegun(run, &error).await;
+            self.log_unbegun(table, state, run, &error).await;
         }
         Err(error)
     }
 
     /// One run. The second value says whether further windows follow.
-    async fn run_once(&self, plan: &Arc<Plan>, state: &mut TableState, cancel: &CancellationToken) -> (TableRun, bool) {
+    async fn run_once(
+        &self,
+        plan: &Arc<Plan>,
+        state: &mut TableState,
+        call: Call,
+        cancel: &CancellationToken,
+    ) -> (TableRun, bool) {
         let started = Instant::now();
         let table = &plan.table;
         let mut run = TableRun::new(&table.name, table.mode);
-        let more = match self.run_steps(plan, state, &mut run, cancel).await {
+        let more = match self.run_steps(plan, state, call, &mut run, cancel).await {
             Ok(more) => more,
             Err(error) => {
                 let error = with_way_out(named(error, &table.name), &run);
@@ -180,10 +188,11 @@ impl Pipeline {
         &self,
         plan: &Arc<Plan>,
         state: &mut TableState,
+        call: Call,
         run: &mut TableRun,
         cancel: &CancellationToken,
     ) -> Result<bool> {
-        let slice = self.slice(plan, state, run, cancel).await?;
+        let slice = self.slice(plan, state, call, run, cancel).await?;
         let more = match (slice.window, &slice.bound) {
             (Some(window), Some(bound)) => !window.is_last(bound.watermark),
             _ => false,
@@ -213,6 +222,7 @@ impl Pipeline {
         &self,
         plan: &Arc<Plan>,
         state: &TableState,
+        call: Call,
         run: &mut TableRun,
         cancel: &CancellationToken,
     ) -> Result<Slice> {
@@ -220,7 +230,7 @@ impl Pipeline {
         let mut slice = self.begin(plan, state, RunKind::Run, run).await?;
         if table.mode == Mode::Incremental {
             tokio::select! {
-                done = self.set_window(&mut slice) => done?,
+                done = self.set_window(&mut slice, call, run) => done?,
                 () = cancel.cancelled() => return Err(interrupted()),
             }
             let window = slice.window.unwrap_or(Window { low: state.low(), high: None, watermark: state.low() });
@@ -251,81 +261,6 @@ impl Pipeline {
             window: None,
             sweep: Sweep::Off,
         })
-    }
-
-    async fn set_window(&self, slice: &mut Slice) -> Result<()> {
-        let table = &slice.plan.table;
-        let (bound, window) = self.bound_and_window(&slice.plan, &slice.state, slice.record.run_started_at).await?;
-        self.tell_bound(table, &bound);
-        slice.window = Some(window);
-        slice.sweep = self.sweep(&slice.plan, &slice.state, &bound);
-        slice.bound = Some(bound);
-        Ok(())
-    }
-
-    /// The safe bound of this moment, and the next window below it.
-    pub(crate) async fn bound_and_window(
-        &self,
-        plan: &Plan,
-        state: &TableState,
-        run_started_at: Timestamp,
-    ) -> Result<(SafeBound, Window)> {
-        let (table, low) = (&plan.table, state.low());
-        let source = self.source(table)?;
-        let request = BoundRequest { plan, low, run_started_at, undrained: state.undrained.as_ref() };
-        let bound = source.bound(request).await?;
-        let limit = bound.watermark;
-        // Asked for without a window too: it refuses rows that no window would ever contain.
-        let earliest = source.earliest(plan, low).await?;
-        let window = if table.window.0 > 0 {
-            next_window(low, earliest, limit, table.window, table.bound)
-        } else {
-            let high = (table.bound == BoundMode::Hold).then_some(limit);
-            Window { low, high, watermark: limit }
-        };
-        Ok((bound, window))
-    }
-
-    fn tell_bound(&self, table: &TableConfig, bound: &SafeBound) {
-        if let BoundRule::PreparedTransaction(prepared) = &bound.rule {
-            self.warn(
-                &table.name,
-                &format!(
-                    "prepared transaction `{}` (since {}) holds the watermark; rows flow on. End it with COMMIT PREPARED or ROLLBACK PREPARED",
-                    prepared.gid, prepared.prepared_at
-                ),
-            );
-        }
-        if !bound.rule.is_proven() {
-            self.warn(
-                &table.name,
-                "`fixed_lag` proves nothing: rows that commit later than the lag are found by the sweep only",
-            );
-        }
-    }
-
-    /// Which rows below the watermark are read again.
-    pub(crate) fn sweep(&self, plan: &Plan, state: &TableState, bound: &SafeBound) -> Sweep {
-        let low = state.low();
-        if !low.is_finite() || plan.table.late_window.0 == 0 {
-            return Sweep::Off;
-        }
-        let clock_went_back = state.source_clock.is_some_and(|highest| bound.source_clock < highest);
-        let back_to = if clock_went_back {
-            self.warn(
-                &plan.table.name,
-                "the source's clock went back since the last run: the sweep looks through all history",
-            );
-            Timestamp::NEG_INFINITY
-        } else {
-            low.minus(plan.table.late_window)
-        };
-        match state.snapshot_xmin {
-            Some(since) if plan.can_sweep() => Sweep::Xmin { since, back_to },
-            // Without transaction numbers only a changed clock justifies reading rows again.
-            Some(_) if !clock_went_back => Sweep::Off,
-            _ => Sweep::LookBack { back_to },
-        }
     }
 
     async fn record_upload(&self, manifest: &Manifest, stored: bool, run: &mut TableRun) -> Result<()> {
@@ -421,8 +356,9 @@ impl Pipeline {
     }
 
     /// A run that cannot begin, as a failed one in the log.
-    async fn log_unbegun(&self, run: &mut TableRun, error: &Error) {
-        if error.kind() == ErrorKind::Interrupted {
+    async fn log_unbegun(&self, table: &TableConfig, state: &TableState, run: &mut TableRun, error: &Error) {
+        // A row in a log that began anew beside older files would stand in the way of their rebuild.
+        if error.kind() == ErrorKind::Interrupted || self.is_first(table, state).await.is_err() {
             return;
         }
         let begin = LogEntry::Begin { table: run.table.clone(), mode: run.mode, kind: RunKind::Run };
@@ -456,12 +392,12 @@ impl Pipeline {
             Ok(plan) => plan,
             Err(error) => {
                 let error = named(error, &table.name);
-                self.log_unbegun(&mut run, &error).await;
+                self.log_unbegun(table, lease.state(), &mut run, &error).await;
                 return Err(error);
             }
         };
         let extracted = async {
-            let slice = self.slice(&plan, lease.state(), &mut run, cancel).await?;
+            let slice = self.slice(&plan, lease.state(), Call::Only, &mut run, cancel).await?;
             let extracted = self.transfer(&slice, Goal::Blob, &mut run, cancel).await?;
             self.record_upload(&extracted.manifest, extracted.stored, &mut run).await?;
             Ok((slice.record, extracted))

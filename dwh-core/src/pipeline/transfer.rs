@@ -143,6 +143,8 @@ impl Pipeline {
             plan: &slice.plan,
             window: slice.window,
             sweep,
+            known: slice.state.relations.as_deref().filter(|_| slice.kind.moves_watermark()),
+            bound: slice.bound.as_ref(),
             run_started_at: slice.record.run_started_at,
         };
         let reading = source.read(request(slice.sweep)).await?;
@@ -221,9 +223,9 @@ impl Pipeline {
             on_conflict: table.on_conflict,
             relation: Some(relation_of(table)),
             watermark_column: table.watermark.clone(),
-            query: slice.query(reading),
+            query: reading.statement.clone().unwrap_or_else(|| slice.query(reading)),
             window: slice.window.map(|window| Window { high: reading.high, ..window }),
-            sweep: slice.sweep,
+            sweep: reading.sweep.unwrap_or(slice.sweep),
             late_rows: reading.late_rows,
             bound: slice.bound.clone(),
             previous_run_id: slice.state.last_run_id.filter(|_| slice.kind.moves_watermark()),
@@ -279,6 +281,8 @@ struct Ended {
     snapshot: Snapshot,
     high: Option<Timestamp>,
     late_rows: u64,
+    sweep: Option<Sweep>,
+    statement: Option<String>,
 }
 
 impl Extract {
@@ -332,6 +336,8 @@ impl Extract {
             snapshot: self.reading.snapshot().clone(),
             high: self.reading.high(),
             late_rows: self.reading.late_rows(),
+            sweep: self.reading.sweep(),
+            statement: self.reading.statement().map(str::to_owned),
         };
         self.reading.finish().await?;
         if !self.tally.is_complete() {

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::config::{GeometryForm, Mode, TableConfig};
 use crate::dialect::hex;
 use crate::plan::{Plan, PlanColumn, UPLOADED_AT};
-use crate::schema::{Column, TableSchema, TypeName, quote_ident, quote_literal};
+use crate::schema::{Column, TableRef, TableSchema, TypeName, quote_ident, quote_literal};
 use crate::watermark::{Sweep, Timestamp, WatermarkKind};
 
 /// The columns of the CSV: those of the table that are not excluded, with `select` applied, then the additional ones of
@@ -70,6 +70,21 @@ pub(crate) fn from_sql(table: &TableConfig) -> String {
     }
 }
 
+/// What one read covers.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent<'a> {
+    /// Exclusive; `NEG_INFINITY`: from the first row on.
+    pub low: Timestamp,
+    /// Inclusive.
+    pub high: Timestamp,
+    /// What is read below `low`.
+    pub sweep: Sweep,
+    /// Whether the sweep reads rows stamped `-infinity` too, however short it looks back.
+    pub ancient: bool,
+    /// Numbers of partitions and children that are read from their beginning.
+    pub whole: &'a [u32],
+}
+
 impl Plan {
     /// `COPY` of the rows between `low` (exclusive) and `high` (inclusive), with the late ones below.
     ///
@@ -102,10 +117,16 @@ impl Plan {
     /// The `SELECT` inside [`Plan::copy_out`].
     #[must_use]
     pub fn select(&self, low: Timestamp, high: Timestamp, sweep: Sweep, run_started_at: Timestamp) -> String {
+        self.select_extent(&Extent { low, high, sweep, ancient: false, whole: &[] }, run_started_at)
+    }
+
+    /// The same with partitions and children that are read from their beginning.
+    #[must_use]
+    pub fn select_extent(&self, extent: &Extent<'_>, run_started_at: Timestamp) -> String {
         let list = self.select_list(&instant(run_started_at));
         let mut sql = format!("select {list} from {}", from_sql(&self.table));
         if let Some((column, kind)) = self.watermark_sql() {
-            let conditions = range(&column, kind, low, high, sweep);
+            let conditions = range(&column, kind, extent);
             if !conditions.is_empty() {
                 sql.push_str(" where ");
                 sql.push_str(&conditions);
@@ -118,12 +139,34 @@ impl Plan {
         sql
     }
 
-    /// Counts the rows below `low` that the sweep would deliver.
+    /// Counts the rows below the window that are read with it.
     #[must_use]
-    pub fn count_late(&self, low: Timestamp, sweep: Sweep) -> Option<String> {
+    pub fn count_late(&self, extent: &Extent<'_>) -> Option<String> {
         let (column, kind) = self.watermark_sql()?;
-        let late = late(&column, kind, low, sweep)?;
+        let late = late(&column, kind, extent)?;
         Some(format!("select count(*) from {} where {late}", from_sql(&self.table)))
+    }
+
+    /// Whether the sweep would find a row stamped `-infinity`: it lies before every moment, so no window after the first
+    /// reaches it. Asked before, because an OR over the column would cost the rows their order by the index.
+    #[must_use]
+    pub fn any_ancient(&self, sweep: Sweep) -> Option<String> {
+        let (column, _) = self.watermark_sql()?;
+        let young = match sweep {
+            Sweep::Xmin { since, back_to } if back_to.is_finite() => format!(" and {}", young(since)),
+            Sweep::LookBack { back_to } if back_to.is_finite() => String::new(),
+            _ => return None,
+        };
+        let from = from_sql(&self.table);
+        Some(format!("select exists (select from {from} where {column} = '-infinity'{young})"))
+    }
+
+    /// Whether one partition or child, itself, has a row at or below `low`.
+    #[must_use]
+    pub fn any_at_or_below(&self, table: &TableRef, low: Timestamp) -> Option<String> {
+        let (column, kind) = self.watermark_sql()?;
+        let from = table.sql();
+        Some(format!("select exists (select from only {from} as t where {column} <= {})", bound(kind, low)))
     }
 
     /// The smallest watermark value above `low`, as `timestamptz`.
@@ -171,48 +214,72 @@ impl Plan {
     }
 }
 
-/// The condition of one window and its sweep; empty when nothing bounds it.
-fn range(column: &str, kind: &WatermarkKind, low: Timestamp, high: Timestamp, sweep: Sweep) -> String {
+/// The condition of one window and what is read below it; empty when nothing bounds it.
+fn range(column: &str, kind: &WatermarkKind, extent: &Extent<'_>) -> String {
     let mut parts = Vec::new();
-    if high != Timestamp::INFINITY {
-        parts.push(format!("{column} <= {}", bound(kind, high)));
+    if extent.high != Timestamp::INFINITY {
+        parts.push(format!("{column} <= {}", bound(kind, extent.high)));
     }
-    if low.is_finite() {
-        let above = format!("{column} > {}", bound(kind, low));
-        match sweep {
-            Sweep::Off => parts.push(above),
-            Sweep::LookBack { back_to } if back_to.is_finite() => {
-                parts.push(format!("{column} > {}", bound(kind, back_to)));
+    if extent.low.is_finite() {
+        let above = format!("{column} > {}", bound(kind, extent.low));
+        let mut rows = match extent.sweep {
+            Sweep::Off => vec![above],
+            Sweep::LookBack { back_to } => since(column, kind, back_to, extent.ancient),
+            // The end of the look-back is said again outside the OR, where an index can use it.
+            Sweep::Xmin { since: number, back_to } => {
+                let mut rows = since(column, kind, back_to, extent.ancient);
+                rows.push(format!("({above} or {})", young(number)));
+                rows
             }
-            Sweep::LookBack { .. } => {}
-            Sweep::Xmin { since, back_to } => {
-                // Said again outside the OR, where an index can use it.
-                if back_to.is_finite() {
-                    parts.push(format!("{column} > {}", bound(kind, back_to)));
-                }
-                parts.push(format!("({above} or {})", young(since)));
-            }
+        };
+        if !extent.whole.is_empty() && !rows.is_empty() {
+            rows = vec![format!("({} or {})", rows.join(" and "), among(extent.whole))];
         }
+        parts.extend(rows);
     }
     parts.join(" and ")
 }
 
-/// The condition of the rows at or below `low` that the sweep delivers.
-fn late(column: &str, kind: &WatermarkKind, low: Timestamp, sweep: Sweep) -> Option<String> {
-    if !low.is_finite() {
+/// The condition of the rows at or below the window that are read with it.
+fn late(column: &str, kind: &WatermarkKind, extent: &Extent<'_>) -> Option<String> {
+    if !extent.low.is_finite() {
         return None;
     }
-    let (back_to, young) = match sweep {
-        Sweep::Off => return None,
-        Sweep::Xmin { since, back_to } => (back_to, Some(young(since))),
-        Sweep::LookBack { back_to } => (back_to, None),
+    let swept = match extent.sweep {
+        Sweep::Off => None,
+        Sweep::Xmin { since: number, back_to } => {
+            let mut rows = since(column, kind, back_to, extent.ancient);
+            rows.push(young(number));
+            Some(rows.join(" and "))
+        }
+        Sweep::LookBack { back_to } => {
+            let rows = since(column, kind, back_to, extent.ancient);
+            Some(if rows.is_empty() { "true".to_owned() } else { rows.join(" and ") })
+        }
     };
-    let mut parts = vec![format!("{column} <= {}", bound(kind, low))];
-    if back_to.is_finite() {
-        parts.push(format!("{column} > {}", bound(kind, back_to)));
+    let rows = match (swept, extent.whole) {
+        (None, []) => return None,
+        (Some(swept), []) => swept,
+        (None, whole) => among(whole),
+        (Some(swept), whole) => format!("({swept} or {})", among(whole)),
+    };
+    Some(format!("{column} <= {} and {rows}", bound(kind, extent.low)))
+}
+
+/// The condition of rows after `back_to`; with `ancient`, and of those stamped `-infinity`.
+fn since(column: &str, kind: &WatermarkKind, back_to: Timestamp, ancient: bool) -> Vec<String> {
+    let after = || format!("{column} > {}", bound(kind, back_to));
+    match (back_to.is_finite(), ancient) {
+        (false, _) => Vec::new(),
+        (true, false) => vec![after()],
+        (true, true) => vec![format!("({} or {column} = '-infinity')", after())],
     }
-    parts.extend(young);
-    Some(parts.join(" and "))
+}
+
+/// The condition of rows of some partitions and children.
+fn among(tables: &[u32]) -> String {
+    let numbers: Vec<String> = tables.iter().map(u32::to_string).collect();
+    format!("t.tableoid = any ('{{{}}}'::pg_catalog.oid[])", numbers.join(","))
 }
 
 /// Row versions that transactions at or above `since` wrote.

@@ -112,10 +112,55 @@ fn the_sweep_takes_young_rows_below_the_window() {
     assert!(look_back.ends_with("and t.\"at\" > '2025-12-31T00:00:00.000000Z'"), "{look_back}");
     let all = Sweep::LookBack { back_to: Timestamp::NEG_INFINITY };
     assert!(!condition(&plan, LOW, HIGH, all).contains('>'));
-    assert_eq!(plan.count_late(time(LOW), Sweep::Off), None);
-    assert_eq!(plan.count_late(Timestamp::NEG_INFINITY, all), None, "nothing lies below nothing");
-    let late = plan.count_late(time(LOW), all).expect("sql");
-    assert!(late.ends_with("where t.\"at\" <= '2026-01-01T00:00:00.000000Z'::pg_catalog.timestamptz"), "{late}");
+    let count = |low, sweep, whole| plan.count_late(&Extent { low, high: time(HIGH), sweep, ancient: false, whole });
+    assert_eq!(count(time(LOW), Sweep::Off, &[]), None);
+    assert_eq!(count(Timestamp::NEG_INFINITY, all, &[]), None, "nothing lies below nothing");
+    let late = count(time(LOW), all, &[]).expect("sql");
+    assert!(
+        late.ends_with("where t.\"at\" <= '2026-01-01T00:00:00.000000Z'::pg_catalog.timestamptz and true"),
+        "{late}"
+    );
+}
+
+#[test]
+fn new_partitions_and_ancient_rows_are_read_from_the_beginning() {
+    let plan = plan(&table(), "timestamp with time zone");
+    let back_to = time("2025-12-31T00:00:00Z");
+    let sql = |sweep, ancient, whole: &[u32]| {
+        let extent = Extent { low: time(LOW), high: time(HIGH), sweep, ancient, whole };
+        let select =
+            plan.select_extent(&extent, Timestamp::SEED).replace("pg_catalog.", "").replace("::timestamptz", "");
+        let rows = select.split_once(" where ").expect("a condition").1.replace(" order by t.\"at\"", "");
+        let late = plan.count_late(&extent).map(|sql| sql.split_once(" where ").expect("a condition").1.to_owned());
+        (rows.split_once(" and ").expect("an end").1.to_owned(), late.unwrap_or_default().replace("pg_catalog.", ""))
+    };
+    let (rows, late) = sql(Sweep::Off, false, &[7, 8]);
+    let members = "t.tableoid = any ('{7,8}'::oid[])";
+    assert_eq!(rows, format!("(t.\"at\" > '2026-01-01T00:00:00.000000Z' or {members})"));
+    assert!(late.ends_with(&format!(" and {members}")), "{late}");
+    let (rows, late) = sql(Sweep::Xmin { since: 9, back_to }, true, &[7]);
+    let ancient = "(t.\"at\" > '2025-12-31T00:00:00.000000Z' or t.\"at\" = '-infinity')";
+    let young = "age(t.xmin) <= age('9'::xid)";
+    let above = "t.\"at\" > '2026-01-01T00:00:00.000000Z'";
+    let member = "t.tableoid = any ('{7}'::oid[])";
+    assert_eq!(rows, format!("({ancient} and ({above} or {young}) or {member})"));
+    assert!(
+        late.replace("::timestamptz", "").ends_with(&format!(" and ({ancient} and {young} or {member})")),
+        "{late}"
+    );
+    let all = Extent {
+        low: time(LOW),
+        high: time(HIGH),
+        sweep: Sweep::LookBack { back_to: Timestamp::NEG_INFINITY },
+        ancient: true,
+        whole: &[7],
+    };
+    let rows = plan.select_extent(&all, Timestamp::SEED);
+    assert!(!rows.contains(" or ") && !rows.contains("infinity"), "everything anyway: {rows}");
+    let asked = |sweep| plan.any_ancient(sweep).unwrap_or_default();
+    assert!(asked(Sweep::Xmin { since: 9, back_to }).contains("= '-infinity' and pg_catalog.age(t.xmin)"));
+    assert!(asked(Sweep::LookBack { back_to }).ends_with("= '-infinity')"));
+    assert_eq!(asked(Sweep::Off) + &asked(Sweep::LookBack { back_to: Timestamp::NEG_INFINITY }), "");
 }
 
 #[test]

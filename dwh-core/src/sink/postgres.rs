@@ -17,7 +17,7 @@ use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::control::Control;
 use crate::error::Result;
-use crate::plan::LoadPlan;
+use crate::plan::{Isolation, LoadPlan};
 use crate::run::RunId;
 use crate::schema::{TableRef, TableSchema};
 use crate::sink::{BronzeState, Glance, Lease, LogEntry, RunFilter, RunRecord, Sink, Staged, TableState};
@@ -67,7 +67,7 @@ impl PgSink {
         if self.role_seen.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        let tx = self.begin().await?;
+        let tx = self.look().await?;
         let sql = "select rolsuper from pg_catalog.pg_roles where rolname = current_user";
         let row = tx.client()?.query_typed_one(sql, &[]).await.map_err(sort)?;
         if row.get(0) {
@@ -79,14 +79,19 @@ impl PgSink {
     }
 
     async fn begin(&self) -> Result<Tx> {
-        Tx::begin(&self.pool, self.lock_timeout).await
+        Tx::begin(&self.pool, Isolation::Write, self.lock_timeout).await
+    }
+
+    /// A transaction that only looks: a standby can serve it.
+    async fn look(&self) -> Result<Tx> {
+        Tx::begin(&self.pool, Isolation::Look, self.lock_timeout).await
     }
 }
 
 #[async_trait]
 impl Sink for PgSink {
     async fn describe(&self, target: &TableRef) -> Result<Option<TableSchema>> {
-        let tx = self.begin().await?;
+        let tx = self.look().await?;
         let schema = catalog::describe(tx.client()?, target).await?;
         tx.commit().await?;
         Ok(schema)
@@ -99,7 +104,7 @@ impl Sink for PgSink {
     }
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
-        let tx = self.begin().await?;
+        let tx = self.look().await?;
         let runs = self.control.runs(tx.client()?, filter).await?;
         tx.commit().await?;
         Ok(runs)
@@ -123,7 +128,7 @@ impl Sink for PgSink {
     }
 
     async fn glance(&self) -> Result<Glance> {
-        let tx = self.begin().await?;
+        let tx = self.look().await?;
         let glance = self.control.glance(tx.client()?).await?;
         tx.commit().await?;
         Ok(glance)
@@ -144,7 +149,7 @@ impl Sink for PgSink {
     }
 
     async fn bronze_id(&self, target: &TableRef) -> Result<Option<BronzeState>> {
-        let tx = self.begin().await?;
+        let tx = self.look().await?;
         let state = match self.control.bronze_id(tx.client()?, target).await? {
             Some(id) => Some(BronzeState { id, empty: self.control.is_empty(tx.client()?, target).await? }),
             None => None,

@@ -191,6 +191,7 @@ impl Database {
                 server_version: "0".to_owned(),
                 in_recovery: false,
             },
+            relations: None,
         }
     }
 }

@@ -1,11 +1,15 @@
 //! PostgreSQL as a source: catalog, activity, lock, snapshot, COPY.
 
 mod activity;
+mod ask;
 mod bound;
 mod catalog;
 mod drain;
 mod identity;
+mod lock;
+mod members;
 mod pool;
+mod primary;
 mod read;
 mod rights;
 mod standby;
@@ -18,7 +22,7 @@ use std::fmt;
 use crate::config::{Environment, SourceConfig, TableConfig};
 use crate::connect::{Connector, sort};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::Plan;
+use crate::plan::{Isolation, Plan, opening};
 use crate::schema::{RelationKind, TableRef, TableSchema, quote_ident};
 use crate::source::{BoundRequest, ReadRequest, Reading, Source, SourceIdentity};
 use crate::watermark::{Micros, SafeBound, Timestamp};
@@ -72,14 +76,9 @@ impl PgSource {
         })
     }
 
-    /// How long a transaction waits for a table that somebody holds.
-    fn patience(&self) -> String {
-        format!("set local lock_timeout = '{}ms'", self.lock_timeout.0 / 1000)
-    }
-
     /// Begins a transaction that looks at a table.
     fn begin(&self) -> String {
-        format!("begin read only; {}", self.patience())
+        opening(Isolation::Look, self.lock_timeout)
     }
 }
 
@@ -87,9 +86,11 @@ impl PgSource {
 impl Source for PgSource {
     async fn identity(&self) -> Result<Option<SourceIdentity>> {
         let client = self.pool.take().await?;
-        let found = identity::identity(&client).await?;
+        client.batch_execute(&self.begin()).await.map_err(sort)?;
+        let found = identity::identify(&client).await?;
+        client.batch_execute("commit").await.map_err(sort)?;
         client.give_back();
-        Ok(Some(found))
+        Ok(Some(found.identity()))
     }
 
     async fn describe(&self, table: &TableConfig) -> Result<TableSchema> {
@@ -109,7 +110,7 @@ impl Source for PgSource {
     async fn earliest(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
         let (Some(count), Some(earliest)) = (plan.count_unreachable(), plan.earliest(low)) else { return Ok(None) };
         let client = self.pool.take().await?;
-        let about = |error| read::not_locked(&plan.table, error);
+        let about = |error| lock::not_locked(&plan.table, error);
         let begin = self.begin();
         // Polled in this order, so the statements are sent in this order, and one answer is waited for.
         let ((), unreachable, first, ()) = try_join!(

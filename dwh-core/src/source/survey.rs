@@ -33,7 +33,7 @@ impl Survey {
     /// # Errors
     /// `Config`, `Unreachable`, `Auth`.
     pub(crate) async fn open(name: &str, url: &Secret, environment: &Environment) -> Result<Self> {
-        Ok(Self { client: Connector::new(name, url, environment)?.connect().await? })
+        Ok(Self { client: Connector::new(name, url, environment)?.connect_pinned().await? })
     }
 
     async fn rows(&self, sql: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>> {

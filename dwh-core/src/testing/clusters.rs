@@ -5,6 +5,7 @@
 
 mod compare;
 mod db;
+mod pause;
 
 use std::fmt;
 use std::fs;
@@ -13,11 +14,12 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 pub use compare::assert_equal_tables;
 pub use db::TestDb;
+pub use pause::Paused;
 
 /// The password of every role in a throwaway cluster: it must be quoted wherever it is written.
 pub(super) const PASSWORD: &str = "it's 50% @ /home";
@@ -135,8 +137,19 @@ impl Server {
     /// # Panics
     /// If a statement fails.
     pub fn psql(&self, database: &str, sql: &str) -> String {
+        let output = self.psql_told(database, &format!("\\set ON_ERROR_STOP on\n{sql}"));
+        assert!(output.status.success(), "{sql}\n{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
+    }
+
+    /// Runs a script as superuser through psql, as a person would who feeds it the file, and returns how it ended.
+    ///
+    /// # Panics
+    /// If there is no psql.
+    #[must_use]
+    pub fn psql_told(&self, database: &str, script: &str) -> Output {
         let mut psql = Command::new(bindir().join("psql"))
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres", "-p"])
+            .args(["-X", "-q", "-A", "-t", "-h", "127.0.0.1", "-U", "postgres", "-p"])
             .args([&self.port.to_string(), "-d", database])
             .env("PGPASSWORD", PASSWORD)
             .stdin(Stdio::piped())
@@ -144,10 +157,9 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .expect("psql starts");
-        psql.stdin.take().expect("piped").write_all(sql.as_bytes()).expect("psql reads");
-        let output = psql.wait_with_output().expect("psql ends");
-        assert!(output.status.success(), "{sql}\n{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
+        // A script that stops early is not read to its end.
+        drop(psql.stdin.take().expect("piped").write_all(script.as_bytes()));
+        psql.wait_with_output().expect("psql ends")
     }
 
     /// Puts a private file of the server's into its data folder.

@@ -6,8 +6,9 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::blob::{Blob, BlobKey, BlobMeta, BlobStore, Body};
+use crate::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body};
 use crate::error::{Error, ErrorKind, Result};
+use crate::watermark::Timestamp;
 
 /// How a call goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,5 +131,13 @@ impl<S: BlobStore> BlobStore for Faulty<S> {
 
     async fn delete(&self, key: &BlobKey) -> Result<()> {
         with(self.next(false), self.inner.delete(key)).await
+    }
+
+    async fn sweep_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<Vec<String>> {
+        with(self.next(false), self.inner.sweep_uploads(prefix, before, dry_run)).await
+    }
+
+    async fn abilities(&self, prefix: &str) -> Result<Vec<Ability>> {
+        with(self.next(false), self.inner.abilities(prefix)).await
     }
 }

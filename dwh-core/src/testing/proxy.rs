@@ -35,6 +35,8 @@ pub enum Whom {
     Everyone,
     /// The one on which it happened; others and later ones pass.
     ThisOne,
+    /// Each one on which it happens, now and later.
+    EachOne,
 }
 
 /// Passes bytes on to a server on 127.0.0.1, until it is told not to. Runs in a thread of its own.
@@ -47,6 +49,8 @@ pub struct Proxy {
 struct Shared {
     silent: watch::Sender<bool>,
     rule: Mutex<Option<(Way, When, Whom)>>,
+    /// The connections that are silent by themselves.
+    alone: Mutex<Vec<Arc<watch::Sender<bool>>>>,
     /// Whether the rule was met.
     met: watch::Sender<bool>,
 }
@@ -70,6 +74,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             silent: watch::Sender::new(false),
             rule: Mutex::default(),
+            alone: Mutex::default(),
             met: watch::Sender::new(false),
         });
         let (stop, stopped) = oneshot::channel();
@@ -105,10 +110,14 @@ impl Proxy {
 
     /// Everything passes again that was held back.
     pub fn resume(&self) {
+        *self.shared.rule.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        for one in self.shared.alone.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            one.send_replace(false);
+        }
         self.shared.silent.send_replace(false);
     }
 
-    /// It goes silent once, when this happens on some connection.
+    /// It goes silent when this happens on some connection.
     pub fn silence_when(&self, way: Way, when: When, whom: Whom) {
         self.shared.met.send_replace(false);
         *self.shared.rule.lock().unwrap_or_else(PoisonError::into_inner) = Some((way, when, whom));
@@ -193,7 +202,7 @@ async fn pass(
 
 impl Shared {
     /// How many of these bytes still pass, if the rule is met by them.
-    fn meet(&self, way: Way, passed: u64, bytes: &[u8], own: &watch::Sender<bool>) -> Option<usize> {
+    fn meet(&self, way: Way, passed: u64, bytes: &[u8], own: &Arc<watch::Sender<bool>>) -> Option<usize> {
         let mut rule = self.rule.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, when, whom) = rule.filter(|(only, ..)| *only == way)?;
         let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
@@ -205,9 +214,15 @@ impl Shared {
             When::After(text) if holds(text) => bytes.len(),
             _ => return None,
         };
-        *rule = None;
-        let silent = if whom == Whom::Everyone { &self.silent } else { own };
-        silent.send_replace(true);
+        if whom != Whom::EachOne {
+            *rule = None;
+        }
+        if whom == Whom::Everyone {
+            self.silent.send_replace(true);
+        } else {
+            self.alone.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(own));
+            own.send_replace(true);
+        }
         self.met.send_replace(true);
         Some(first)
     }

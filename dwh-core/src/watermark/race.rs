@@ -152,6 +152,16 @@ impl World {
     fn work(&mut self, who: usize, chance: u64) -> Phase {
         let session = &mut self.sessions[who];
         let Some(row) = session.row else {
+            if chance == 0 && self.now % 7 == 0 {
+                // `track_activities` is switched off before a transaction and on in the middle of it.
+                let session = &mut self.sessions[who];
+                session.shown.xact_start = None;
+                session.shown.query_start = Some(at(self.now));
+                session.shown.state = Some("idle in transaction".into());
+                session.shown.state_change = Some(at(self.now));
+                session.shown.wait_event_type = Some("Client".into());
+                return Phase::Open;
+            }
             if chance == 0 {
                 // The first write may come late.
                 session.shown.state = Some("idle in transaction".into());
@@ -241,7 +251,8 @@ fn run(world: &mut World, dice: &mut Dice, order: Order, low: Timestamp) -> (Tim
     };
     let bound = match safe_bound(&seen).expect("no future") {
         Verdict::Bound(bound) => bound.watermark,
-        Verdict::Hidden(pids) => panic!("nothing is hidden here: {pids:?}"),
+        // The source would drain; the watermark stays where it is.
+        Verdict::Hidden { .. } => low,
     };
     (bound, snapshot)
 }

@@ -40,7 +40,7 @@ fn judge(first: Vec<Backend>, second: Vec<Backend>, prepared: &[Prepared]) -> Ve
 fn bound(first: Backend, second: Backend) -> (i64, &'static str) {
     match judge(vec![first], vec![second], &[]) {
         Verdict::Bound(bound) => (bound.watermark.micros(), name(&bound.rule)),
-        Verdict::Hidden(_) => (0, "hidden"),
+        Verdict::Hidden { .. } => (0, "hidden"),
     }
 }
 
@@ -56,6 +56,7 @@ fn name(rule: &BoundRule) -> &'static str {
         BoundRule::NotDrained(_) => "not drained",
         BoundRule::SweepOnly => "sweep",
         BoundRule::FixedLag { .. } => "lag",
+        BoundRule::Unproven { .. } => "unproven",
     }
 }
 
@@ -114,7 +115,8 @@ fn hidden_sessions_are_never_taken_for_idle_ones() {
     for hidden in
         [Backend { backend_type: None, state: None, ..idle(7) }, Backend { state: Some("disabled".into()), ..idle(7) }]
     {
-        assert_eq!(judge(vec![], vec![idle(6), hidden.clone()], &[]), Verdict::Hidden(vec![7]));
+        let verdict = Verdict::Hidden { pids: vec![7], shown: (at(100), BoundRule::Quiet) };
+        assert_eq!(judge(vec![], vec![idle(6), hidden.clone()], &[]), verdict);
         let own = Backend { harmless: true, ..hidden };
         assert!(matches!(judge(vec![], vec![own], &[]), Verdict::Bound(b) if b.rule == BoundRule::Quiet));
     }
@@ -217,11 +219,28 @@ fn the_repeated_hour_holds_a_column_without_zone() {
     assert_eq!(hold_repeated_hour(utc("2026-04-04T15:30:00Z"), &howe), utc("2026-04-04T15:30:00Z"));
 }
 
+/// A table that was read up to the start of 2020, with a bound and a clock.
+fn progress(bound: Timestamp) -> Progress {
+    Progress {
+        low: utc("2020-01-01T00:00:00Z"),
+        read_high: None,
+        bound,
+        now: bound.max(utc("2026-10-01T00:00:00Z")),
+        window: Micros::ZERO,
+        late_window: Micros::seconds(86_400),
+        mode: BoundMode::Overlap,
+        since: None,
+        look_back: false,
+        any_age: false,
+        call: Call::First,
+    }
+}
+
 #[test]
 fn windows_jump_over_empty_years_and_end_at_the_bound() {
     let month = Micros::seconds(30 * 86_400);
     let bound = utc("2026-10-01T00:00:00Z");
-    let next = |low, earliest, window, mode| next_window(low, earliest, bound, window, mode);
+    let next = |low, earliest, window, mode| Progress { low, window, mode, ..progress(bound) }.next_window(earliest);
     let first = next(Timestamp::NEG_INFINITY, Some(utc("2020-01-01T00:00:00Z")), month, BoundMode::Overlap);
     let end = utc("2020-01-31T00:00:00Z");
     assert_eq!(first, Window { low: Timestamp::NEG_INFINITY, high: Some(end), watermark: end });
@@ -236,8 +255,6 @@ fn windows_jump_over_empty_years_and_end_at_the_bound() {
             assert!(last.is_last(bound));
         }
     }
-    // A bound that stands at L: nothing is proved, overlap still reads.
-    assert_eq!(next_window(low, None, low, month, BoundMode::Overlap), Window { low, high: None, watermark: low });
     // A row above the bound, in a window that would end above it.
     let above = next(low, Some(bound.plus(Micros::seconds(5))), month, BoundMode::Hold);
     assert_eq!(above, Window { low, high: Some(bound), watermark: bound });
@@ -251,4 +268,151 @@ fn timestamps_keep_every_microsecond() {
     }
     assert_eq!(Timestamp::SEED.to_string(), "2000-01-01T00:00:00.000000Z");
     assert!("yesterday".parse::<Timestamp>().is_err());
+}
+
+#[test]
+fn a_busy_session_without_the_start_of_its_transaction_is_hidden() {
+    let state = |state: &str| Backend { state: Some(state.into()), query_start: Some(at(60)), ..idle(7) };
+    let open = Backend { xact_start: Some(at(40)), ..state("active") };
+    for (name, first, second, expected) in [
+        ("in the middle of a transaction", idle(7), state("idle in transaction"), "hidden"),
+        ("the same, failed", idle(7), state("idle in transaction (aborted)"), "hidden"),
+        ("active at both looks", state("active"), state("active"), "hidden"),
+        ("was not tracked", state("disabled"), state("active"), "hidden"),
+        ("was idle: between message and transaction", idle(7), state("active"), "active"),
+        ("its transaction was shown", open.clone(), state("active"), "active"),
+        ("appeared after the first look", idle(8), state("idle in transaction"), "quiet"),
+        ("has a start", state("disabled"), open, "open"),
+    ] {
+        assert_eq!(bound(first, second).1, expected, "{name}");
+    }
+    // The others set what they set, whatever becomes of the hidden one.
+    let other = Backend { xact_start: Some(at(30)), ..idle(6) };
+    let Verdict::Hidden { pids, shown } = judge(vec![idle(7)], vec![other, state("idle in transaction")], &[]) else {
+        panic!("hidden")
+    };
+    assert_eq!((pids, shown.0, name(&shown.1)), (vec![7], at(30), "open"));
+}
+
+#[test]
+fn a_held_watermark_does_not_stop_the_reading() {
+    let day = Micros::seconds(86_400);
+    let (low, high, now) = (utc("2026-01-01T00:00:00Z"), utc("2026-02-01T00:00:00Z"), utc("2026-10-01T00:00:00Z"));
+    let none = Timestamp::NEG_INFINITY;
+    let held = Progress { low, read_high: Some(high), bound: low, now, window: day, ..progress(low) };
+    let by_xmin = Progress { since: Some(9), ..held };
+    let next = Progress { call: Call::Next, ..held };
+    let only = Progress { call: Call::Only, ..held };
+    let fresh = Progress { low: none, read_high: None, bound: none, ..held };
+    let loaded = Progress { low: none, bound: none, ..by_xmin };
+    let soon = |begin: Timestamp| Some(begin.plus(Micros(5)));
+    for (name, progress, begin, earliest, end) in [
+        ("goes on where it was", by_xmin, high, soon(high), Some(high.plus(Micros(5)).plus(day))),
+        ("so does a single call", Progress { call: Call::Only, ..by_xmin }, high, None, None),
+        ("begins again at L", held, low, soon(low), Some(low.plus(Micros(5)).plus(day))),
+        ("the next piece goes on", next, high, soon(high), Some(high.plus(Micros(5)).plus(day))),
+        ("a single call reads all", only, low, soon(low), None),
+        ("no more rows", by_xmin, high, None, None),
+        ("the last piece", by_xmin, high, Some(now.minus(Micros(1))), None),
+        ("without a window", Progress { window: Micros::ZERO, ..by_xmin }, high, soon(high), None),
+        ("the first load", fresh, none, Some(low), Some(low.plus(day))),
+        ("the first load goes on", loaded, high, soon(high), Some(high.plus(Micros(5)).plus(day))),
+    ] {
+        assert!(progress.is_held(), "{name}");
+        assert_eq!(progress.begin(), begin, "{name}");
+        let window = progress.next_window(earliest);
+        assert_eq!(window, Window { low: begin, high: end, watermark: progress.low }, "{name}");
+        assert_eq!(window.is_last(progress.bound), end.is_none(), "{name}");
+    }
+    let hold = Progress { mode: BoundMode::Hold, ..by_xmin };
+    assert_eq!(
+        hold.next_window(soon(low)),
+        Window { low, high: Some(low), watermark: low },
+        "hold reads nothing above"
+    );
+    assert!(hold.next_window(None).is_last(low));
+    let free = Progress { bound: low.plus(Micros(1)), ..by_xmin };
+    assert_eq!(free.begin(), low, "a bound that moves proves everything above L anew");
+}
+
+#[test]
+fn what_lies_below_a_window_is_swept_as_far_as_it_must() {
+    let day = Micros::seconds(86_400);
+    let table = Progress { read_high: None, ..progress(utc("2026-10-01T00:00:00Z")) };
+    let (low, all) = (table.low, Timestamp::NEG_INFINITY);
+    let back_to = low.minus(day);
+    let xmin = Progress { since: Some(9), ..table };
+    let off = Micros::ZERO;
+    let held = Progress { bound: low, read_high: Some(low.plus(day)), ..xmin };
+    for (name, progress, clock_went_back, expected) in [
+        ("by number", xmin, false, Sweep::Xmin { since: 9, back_to }),
+        (
+            "no look-back: what is stamped -infinity",
+            Progress { late_window: off, ..xmin },
+            false,
+            Sweep::Xmin { since: 9, back_to: low },
+        ),
+        ("a clock that went back", xmin, true, Sweep::Xmin { since: 9, back_to: all }),
+        ("rows of any age", Progress { any_age: true, ..xmin }, false, Sweep::Xmin { since: 9, back_to: all }),
+        ("nothing else finds them", Progress { look_back: true, ..table }, false, Sweep::LookBack { back_to }),
+        ("the bound alone", table, false, Sweep::LookBack { back_to: low }),
+        ("the bound alone, after a clock", table, true, Sweep::LookBack { back_to: all }),
+        ("a held one, below L and above", held, false, Sweep::Xmin { since: 9, back_to }),
+        (
+            "the window before has read it",
+            Progress { look_back: true, call: Call::Next, ..table },
+            false,
+            Sweep::LookBack { back_to: low },
+        ),
+    ] {
+        assert_eq!(progress.sweep(progress.begin(), clock_went_back), expected, "{name}");
+    }
+    assert_eq!(Progress { low: all, ..xmin }.sweep(all, true), Sweep::Off, "nothing lies below nothing");
+}
+
+proptest::proptest! {
+    /// Runs after each other while the bound stands: each row is read by a piece, or its version is young.
+    #[test]
+    fn held_pieces_leave_no_gap(
+        steps in proptest::collection::vec((1..40_i64, 0..3_usize), 1..12), window in 0..30_i64, by_xmin: bool,
+    ) {
+        let low = at(0);
+        let (mut read_to, mut now, mut call) = (low, 1_i64, Call::First);
+        for (length, next) in steps {
+            let held = Progress {
+                low, read_high: Some(read_to), bound: low, now: at(now), window: Micros(window),
+                since: by_xmin.then_some(1), call, ..progress(low)
+            };
+            let begin = held.begin();
+            let piece = held.next_window(Some(begin.plus(Micros(1))));
+            proptest::prop_assert!(begin <= read_to, "a gap");
+            proptest::prop_assert_eq!(piece.watermark, low);
+            match held.sweep(begin, false) {
+                Sweep::Xmin { back_to, .. } | Sweep::LookBack { back_to } => proptest::prop_assert!(back_to <= begin),
+                Sweep::Off => proptest::prop_assert!(false, "not swept"),
+            }
+            let end = piece.high.unwrap_or(at(now));
+            proptest::prop_assert!(end > begin || piece.high.is_none(), "no step");
+            read_to = if begin == low { end } else { end.max(read_to) };
+            now += length;
+            call = if piece.is_last(low) { [Call::First, Call::Only, Call::First][next] } else { Call::Next };
+        }
+    }
+}
+
+#[test]
+fn values_of_release_0_1_0_are_still_read() {
+    for text in [r#"{"sweep":"off"}"#, r#"{"sweep":"xmin","since":9,"back_to":"-infinity"}"#] {
+        let sweep: Sweep = serde_json::from_str(text).expect(text);
+        assert_eq!(serde_json::to_string(&sweep).expect("json"), text);
+    }
+    let text =
+        r#"{"watermark":"2026-01-01T00:00:00.000000Z","rule":"quiet","source_clock":"2026-01-01T00:00:00.000001Z"}"#;
+    let bound: SafeBound = serde_json::from_str(text).expect("a bound");
+    assert_eq!((bound.server.as_ref(), serde_json::to_string(&bound).expect("json").as_str()), (None, text));
+    let bound = bound.unproven("rows of `app.f` are written on another server".to_owned());
+    assert!(!bound.rule.is_proven());
+    let again: SafeBound = serde_json::from_str(&serde_json::to_string(&bound).expect("json")).expect("read back");
+    assert_eq!(again, bound);
+    assert_eq!(bound.rule.to_string(), "unproven: rows of `app.f` are written on another server; here: quiet");
 }

@@ -2,6 +2,7 @@
 
 mod archive;
 mod s3;
+mod silence;
 
 use bytes::Bytes;
 use dwh_core::blob::{Body, ByteStream};

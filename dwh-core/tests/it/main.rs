@@ -1,5 +1,6 @@
 //! All integration tests of the library in one binary, so that its clusters start once: a line for each module.
 
+mod appears;
 mod blob;
 mod catalog;
 mod check;
@@ -9,6 +10,7 @@ mod connect_tls;
 mod faults;
 mod migrations;
 mod safe_bound;
+mod silence;
 mod sink;
 mod source;
 mod standby;

@@ -79,7 +79,14 @@ impl Lab {
         let plan = self.plan().await;
         let window = Window { low: self.low, high: None, watermark: bound.watermark };
         let run_started_at = Timestamp::INFINITY;
-        let request = ReadRequest { plan: &plan, window: Some(window), sweep: Sweep::Off, run_started_at };
+        let request = ReadRequest {
+            plan: &plan,
+            window: Some(window),
+            sweep: Sweep::Off,
+            run_started_at,
+            known: None,
+            bound: None,
+        };
         let mut reading = self.source.read(request).await.expect("a reading");
         let mut text = Vec::new();
         while let Some(piece) = reading.next().await.expect("a piece") {
@@ -271,7 +278,14 @@ async fn a_rewrite_between_snapshot_and_lock_loses() {
         let (read, ()) = tokio::join!(
             async {
                 let sweep = Sweep::Off;
-                let request = ReadRequest { plan: &plan, window: None, sweep, run_started_at: Timestamp::SEED };
+                let request = ReadRequest {
+                    plan: &plan,
+                    window: None,
+                    sweep,
+                    run_started_at: Timestamp::SEED,
+                    known: None,
+                    bound: None,
+                };
                 let mut reading = lab.source.read(request).await.expect("a reading");
                 let mut lines = 0;
                 while let Some(piece) = reading.next().await.expect("a piece") {
@@ -419,10 +433,64 @@ async fn a_session_that_tracks_nothing_is_unknown_not_idle() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_tracked_from_its_middle_on_is_unknown() {
+    let mut lab = Lab::of("tracked_late", |db| pg(db, "app_ro", |config| config.drain_timeout = Micros(300_000))).await;
+    let writer = lab.db.another_source().await;
+    for message in [
+        "set track_activities = off",
+        "begin; insert into events values (1, 'late')",
+        "set track_activities = on",
+        "select 1",
+    ] {
+        go(&writer, message).await;
+    }
+    let shown = "select count(*) from pg_stat_activity where datname = current_database() \
+                 and state = 'idle in transaction' and xact_start is null";
+    assert_eq!(count(lab.db.source(), shown).await, 1, "busy, and nobody is told since when");
+    let held = lab.run(None).await;
+    assert_eq!(held.bound.watermark, lab.low, "{}", held.bound.rule);
+    assert!(matches!(held.bound.rule, BoundRule::NotDrained(_)), "{}", held.bound.rule);
+    go(&writer, "commit").await;
+    assert_eq!(lab.run_after(&held).await.ids, [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_transaction_of_a_message_is_not_taken_for_a_new_one() {
+    let mut lab = Lab::blind("same_message", Micros::seconds(1)).await;
+    let (first, second, writer) =
+        (lab.db.another_source().await, lab.db.another_source().await, lab.db.another_source().await);
+    go(&first, "select pg_advisory_lock(7)").await;
+    go(&second, "select pg_advisory_lock(8)").await;
+    let message = "begin; select pg_advisory_lock(7); commit; \
+                   begin; insert into events values (31, 'b'); select pg_advisory_lock(8); commit";
+    let sent = tokio::spawn(async move { go(&writer, message).await });
+    wait_for_lock(&lab).await;
+    // The transaction that the drain waits for ends; the next one has the clock of the same message.
+    let (bound, ()) = tokio::join!(lab.bound(None), async {
+        tokio::time::sleep(Duration::from_millis(1300)).await;
+        go(&first, "select pg_advisory_unlock(7)").await;
+    });
+    let ids = lab.read(&bound).await;
+    assert!(ids.is_empty(), "not committed yet");
+    go(&second, "select pg_advisory_unlock(8)").await;
+    sent.await.expect("sent");
+    assert!(bound.watermark < lab.stamp(31).await, "the row is lost: {}", bound.rule);
+    assert!(matches!(bound.rule, BoundRule::NotDrained(_)), "{}", bound.rule);
+    assert_eq!(lab.run_after(&Run { bound, ids }).await.ids, [31]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn our_own_readers_hold_nothing_unless_they_can_write() {
     let lab = Lab::new("own_readers").await;
     let plan = lab.plan().await;
-    let request = ReadRequest { plan: &plan, window: None, sweep: Sweep::Off, run_started_at: Timestamp::SEED };
+    let request = ReadRequest {
+        plan: &plan,
+        window: None,
+        sweep: Sweep::Off,
+        run_started_at: Timestamp::SEED,
+        known: None,
+        bound: None,
+    };
     let reading = lab.source.read(request.clone()).await.expect("a reading");
     lab.becomes_quiet().await;
     drop(reading);

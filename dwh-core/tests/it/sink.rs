@@ -2,8 +2,9 @@
 
 use dwh_core::LoadPlan;
 use dwh_core::config::{Environment, Mode, OnConflict};
+use dwh_core::identity::BronzeId;
 use dwh_core::schema::{RelationKind, TableRef, TableSchema};
-use dwh_core::sink::{Accounting, Commit, LogEntry, RunFilter, Sink};
+use dwh_core::sink::{Accounting, BronzeState, Commit, LogEntry, RunFilter, Sink};
 use dwh_core::testing::TestDb;
 use dwh_core::testing::internals::migrate;
 use dwh_core::testing::sink_contract::{contract_load, csv, load_rows, loading, sink_contract};
@@ -36,20 +37,24 @@ async fn postgres_keeps_the_contract() {
     sink_contract(&sink).await;
 }
 
+/// The bronze table of a load.
+fn schema(load: &LoadPlan) -> TableSchema {
+    TableSchema {
+        table: load.target.clone(),
+        kind: RelationKind::Table,
+        columns: load.columns.clone(),
+        keys: Vec::new(),
+        indexed: Vec::new(),
+        row_estimate: -1,
+    }
+}
+
 #[tokio::test]
 async fn memory_keeps_the_contract() {
     let sink = MemorySink::new();
     for mode in [Mode::Incremental, Mode::Snapshot, Mode::Scd] {
         let load = contract_load(mode);
-        let schema = TableSchema {
-            table: load.target.clone(),
-            kind: RelationKind::Table,
-            columns: load.columns.clone(),
-            keys: Vec::new(),
-            indexed: Vec::new(),
-            row_estimate: -1,
-        };
-        sink.add_table(&load.table, schema);
+        sink.add_table(&load.table, schema(&load));
     }
     sink_contract(&sink).await;
 }
@@ -224,6 +229,98 @@ async fn rows_are_compared_by_image_whatever_their_types() {
     assert_eq!(load_rows(&sink, &load, &[&row("1.00")]).await.expect("differs").updated, 1);
     assert_eq!(load_rows(&sink, &load, &[&row("")]).await.expect("null").updated, 1);
     assert_eq!(load_rows(&sink, &load, &[&row("")]).await.expect("null again").identical, 1);
+}
+
+/// Which table bronze is, as the sink sees it and as the watermark row names it.
+async fn bronze(sink: &dyn Sink, load: &LoadPlan) -> (BronzeState, Option<BronzeId>) {
+    let lease = sink.lease(&load.table, true).await.expect("lease");
+    let named = lease.state().bronze.clone();
+    lease.release().await.expect("release");
+    (sink.bronze_id(&load.target).await.expect("asked").expect("it is there"), named)
+}
+
+/// Loads one row, and says whether bronze is whole afterwards.
+async fn load_one(sink: &dyn Sink, load: &LoadPlan, row: &str, whole: bool) {
+    let lease = sink.lease(&load.table, true).await.expect("lease");
+    let run_id = loading(sink, load).await;
+    let staged = sink.stage(load, csv(load, &[row])).await.expect("staged");
+    let commit = Commit { whole, ..Commit::of(run_id, Some(1), lease.state().clone()) };
+    staged.commit(commit).await.expect("loaded");
+    lease.release().await.expect("release");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bronze_table_that_was_made_again_is_another_one() {
+    let (db, sink) = warehouse("sink_bronze").await;
+    let load = contract_load(Mode::Incremental);
+    let (first, named) = bronze(&sink, &load).await;
+    assert!(first.empty && named.is_none(), "nothing was loaded yet");
+    assert_eq!(sink.bronze_id(&TableRef::new("bronze", "nothing")).await.expect("asked"), None);
+    load_one(&sink, &load, ROWS[0], false).await;
+    let (now, named) = bronze(&sink, &load).await;
+    assert_eq!((now.empty, &now.id, named.as_ref()), (false, &first.id, Some(&first.id)));
+    let logged =
+        "select count(*) from dwh_control.extract_runs r join dwh_control.extract_watermarks w on r.bronze = w.bronze";
+    assert_eq!(count(&db, logged).await, 1);
+    // Emptied: the same table with other rows. A load that does not move the watermark does not hide that.
+    db.tgt("truncate bronze.contract_incremental").await;
+    let (emptied, _) = bronze(&sink, &load).await;
+    assert!(emptied.empty && emptied.id.oid == first.id.oid && emptied.id.file != first.id.file, "{emptied:?}");
+    load_one(&sink, &load, ROWS[1], false).await;
+    assert_eq!(bronze(&sink, &load).await.1.as_ref(), Some(&first.id), "rows are missing, and the row still says so");
+    // Made again: another table.
+    db.tgt("create table bronze.other (like bronze.contract_incremental including all); alter table bronze.other owner to dwh_owner; drop table bronze.contract_incremental; alter table bronze.other rename to contract_incremental").await;
+    let (again, named) = bronze(&sink, &load).await;
+    assert!(again.empty && again.id.oid != first.id.oid && named.as_ref() == Some(&first.id), "{again:?}");
+    // The last CSV of a replay of everything.
+    load_one(&sink, &load, ROWS[0], true).await;
+    assert_eq!(bronze(&sink, &load).await.1, Some(again.id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_partitions_of_a_bronze_table_belong_to_it() {
+    let (db, sink) = warehouse("sink_bronze_parts").await;
+    let load = contract_load(Mode::Incremental);
+    db.tgt("drop table bronze.contract_incremental;
+        create table bronze.contract_incremental (id bigint primary key, note text, recorded_at timestamptz not null) partition by range (id);
+        create table bronze.low partition of bronze.contract_incremental for values from (0) to (2);
+        create table bronze.high partition of bronze.contract_incremental for values from (2) to (9);
+        alter table bronze.contract_incremental owner to dwh_owner; alter table bronze.low owner to dwh_owner; alter table bronze.high owner to dwh_owner").await;
+    load_rows(&sink, &load, &ROWS).await.expect("loaded");
+    let (loaded, named) = bronze(&sink, &load).await;
+    assert_eq!(named.as_ref(), Some(&loaded.id), "the same, asked again");
+    db.tgt("truncate bronze.high").await;
+    assert_ne!(bronze(&sink, &load).await.0.id.file, loaded.id.file, "rows of a partition are its rows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_names_the_table_as_it_leaves_it() {
+    let (_db, sink) = warehouse("sink_bronze_snapshot").await;
+    let load = contract_load(Mode::Snapshot);
+    for _ in 0..2 {
+        let before = bronze(&sink, &load).await.0.id;
+        load_one(&sink, &load, ROWS[0], true).await;
+        let (after, named) = bronze(&sink, &load).await;
+        assert!(before.file != after.id.file && before.oid == after.id.oid, "a truncate gives it another file");
+        assert_eq!(named, Some(after.id));
+    }
+}
+
+#[tokio::test]
+async fn a_table_in_memory_can_be_emptied_and_made_again() {
+    let sink = MemorySink::new();
+    let load = contract_load(Mode::Incremental);
+    let add = || sink.add_table(&load.table, schema(&load));
+    add();
+    load_one(&sink, &load, ROWS[0], false).await;
+    let (first, named) = bronze(&sink, &load).await;
+    assert_eq!((first.empty, named.as_ref()), (false, Some(&first.id)));
+    sink.truncate(&load.target);
+    let (emptied, _) = bronze(&sink, &load).await;
+    assert!(emptied.empty && emptied.id.oid == first.id.oid && emptied.id.file != first.id.file);
+    add();
+    let (again, named) = bronze(&sink, &load).await;
+    assert!(again.empty && again.id.oid != first.id.oid && named == Some(first.id));
 }
 
 /// Passes bytes on to `port`; once the client says `commit`, the answer is kept back and the connection cut.

@@ -30,6 +30,11 @@ pub fn pg(db: &TestDb, role: &str, change: impl FnOnce(&mut SourceConfig)) -> Pg
     PgSource::new("app", &config, &Environment::default()).expect("a source")
 }
 
+/// The plan of a table as its source is now.
+pub async fn plan_of(source: &PgSource, table: &TableConfig) -> Plan {
+    Plan::new(table, source.describe(table).await.expect("described")).expect("a plan")
+}
+
 pub async fn clock(client: &Client) -> Timestamp {
     let row =
         client.query_one("select (extract(epoch from clock_timestamp()) * 1000000)::int8", &[]).await.expect("clock");
@@ -177,7 +182,7 @@ async fn read(source: &PgSource, table: &TableConfig, low: &str, high: &str, swe
     let plan = Plan::new(table, schema).expect("a plan");
     let (low, high): (Timestamp, Timestamp) = (low.parse().expect("low"), high.parse().expect("high"));
     let window = plan.watermark.as_ref().map(|_| Window { low, high: Some(high), watermark: high });
-    let request = ReadRequest { plan: &plan, window, sweep, run_started_at: high };
+    let request = ReadRequest { plan: &plan, window, sweep, run_started_at: high, known: None, bound: None };
     let mut reading = source.read(request).await.expect("a reading");
     let late = reading.late_rows();
     let mut text = Vec::new();
@@ -246,9 +251,9 @@ async fn every_kind_of_watermark_column_is_read_exactly() {
         assert_eq!(found.len(), 1, "{column}: {sql}");
         let back_to = "2026-09-01T00:00:00Z".parse().expect("time");
         let late = ids("2026-10-03T00:00:00Z", "2026-10-04T00:00:00Z", Sweep::LookBack { back_to }).await;
-        assert_eq!(late, (vec![1, 2, 3, 4], 4), "{column}");
+        assert_eq!(late, (vec![1, 2, 3, 4, 5], 5), "{column}: -infinity is never left out");
         let late = ids("2026-10-03T00:00:00Z", "2026-10-04T00:00:00Z", Sweep::Xmin { since: 3, back_to }).await;
-        assert_eq!(late.1, 4, "{column}");
+        assert_eq!(late.1, 5, "{column}");
     }
 }
 
@@ -373,7 +378,14 @@ async fn a_table_that_changed_since_the_plan_is_drift() {
     let source = pg(&db, "app_ro", |_| {});
     let plan = Plan::new(&events(), source.describe(&events()).await.expect("described")).expect("plan");
     db.src("alter table events alter id type int").await;
-    let request = ReadRequest { plan: &plan, window: None, sweep: Sweep::Off, run_started_at: Timestamp::SEED };
+    let request = ReadRequest {
+        plan: &plan,
+        window: None,
+        sweep: Sweep::Off,
+        run_started_at: Timestamp::SEED,
+        known: None,
+        bound: None,
+    };
     let error = source.read(request).await.map(drop).expect_err("drift");
     assert_eq!(error.kind(), ErrorKind::Drift);
     assert!(error.to_string().contains("`id` integer"), "{error}");
@@ -386,7 +398,14 @@ async fn a_locked_table_and_a_killed_session_are_errors() {
     db.src("insert into events select n, repeat('x', 1000) from generate_series(1, 50000) n").await;
     let source = pg(&db, "app_ro", |config| config.lock_timeout = Micros(200_000));
     let plan = Plan::new(&events(), source.describe(&events()).await.expect("described")).expect("plan");
-    let request = || ReadRequest { plan: &plan, window: None, sweep: Sweep::Off, run_started_at: Timestamp::SEED };
+    let request = || ReadRequest {
+        plan: &plan,
+        window: None,
+        sweep: Sweep::Off,
+        run_started_at: Timestamp::SEED,
+        known: None,
+        bound: None,
+    };
     db.src("begin; lock table events").await;
     let error = source.read(request()).await.map(drop).expect_err("locked");
     assert_eq!(error.kind(), ErrorKind::Busy);
@@ -432,7 +451,14 @@ async fn a_dropped_read_ends_its_statement_at_once() {
         "select n as id, repeat('x', 100000) as note, pg_sleep(0.01)::text as pause from generate_series(1, 100000) n";
     slow.query = Some(rows.to_owned());
     let plan = Plan::new(&slow, source.describe(&slow).await.expect("described")).expect("plan");
-    let request = ReadRequest { plan: &plan, window: None, sweep: Sweep::Off, run_started_at: Timestamp::SEED };
+    let request = ReadRequest {
+        plan: &plan,
+        window: None,
+        sweep: Sweep::Off,
+        run_started_at: Timestamp::SEED,
+        known: None,
+        bound: None,
+    };
     let mut reading = source.read(request).await.expect("reading");
     reading.next().await.expect("piece").expect("rows");
     assert_ne!(busy(&db).await, 0);
@@ -442,7 +468,14 @@ async fn a_dropped_read_ends_its_statement_at_once() {
     let plan = Plan::new(&events(), source.describe(&events()).await.expect("described")).expect("plan");
     let locker = db.another_source().await;
     locker.batch_execute("begin; lock table events").await.expect("lock");
-    let request = ReadRequest { plan: &plan, window: None, sweep: Sweep::Off, run_started_at: Timestamp::SEED };
+    let request = ReadRequest {
+        plan: &plan,
+        window: None,
+        sweep: Sweep::Off,
+        run_started_at: Timestamp::SEED,
+        known: None,
+        bound: None,
+    };
     let waited = tokio::time::timeout(std::time::Duration::from_millis(500), source.read(request)).await;
     assert!(waited.is_err(), "it waits");
     ends(&db).await;

@@ -1,10 +1,11 @@
 //! A standby as the source.
 
 use dwh_core::config::{Environment, IDLE_TIMEOUT, SourceConfig};
+use dwh_core::schema::TableRef;
 use dwh_core::source::{BoundRequest, ReadRequest, Sweep};
 use dwh_core::testing::Server;
 use dwh_core::watermark::{BoundRule, Micros, SafeBound, Window};
-use dwh_core::{ErrorKind, PgSource, Plan, Secret, Source, Timestamp};
+use dwh_core::{ErrorKind, PgSink, PgSource, Plan, Secret, Sink, Source, Timestamp};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -94,8 +95,14 @@ async fn a_standby_is_read_behind_its_primarys_bound() {
     let proved = bound(&follower, &plan).await.expect("a bound");
     assert!(proved.rule.is_proven());
     let window = Window { low: Timestamp::SEED, high: None, watermark: proved.watermark };
-    let request =
-        ReadRequest { plan: &plan, window: Some(window), sweep: Sweep::Off, run_started_at: Timestamp::INFINITY };
+    let request = ReadRequest {
+        plan: &plan,
+        window: Some(window),
+        sweep: Sweep::Off,
+        run_started_at: Timestamp::INFINITY,
+        known: None,
+        bound: None,
+    };
     let mut reading = follower.read(request).await.expect("a reading");
     assert!(reading.snapshot().identity.in_recovery);
     let piece = reading.next().await.expect("a piece").expect("rows");
@@ -118,4 +125,14 @@ async fn a_standby_is_read_behind_its_primarys_bound() {
     assert_eq!(bound(&blind, &plan).await.expect_err("unproved").kind(), ErrorKind::Config);
     let (itself, _) = source(&there, Some(&there), day);
     assert_eq!(bound(&itself, &plan).await.expect_err("no primary").kind(), ErrorKind::Config);
+    refuses_to_be_written_to(&there).await;
+}
+
+/// As a target, a standby is named as what it is; what only looks is answered.
+async fn refuses_to_be_written_to(url: &str) {
+    let sink = PgSink::new(&crate::migrations::target(url), &Environment::default()).expect("a sink");
+    assert!(sink.describe(&TableRef::new("public", "events")).await.expect("described").is_some());
+    let error = sink.lease("events", false).await.err().expect("it cannot write");
+    assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
+    assert!(error.to_string().contains("is a standby") && error.hint().contains("primary"), "{error}");
 }

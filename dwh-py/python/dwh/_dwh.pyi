@@ -171,8 +171,11 @@ class RunRecord(_Report):
     status: _State
     rows_extracted: Optional[int]
     rows_loaded: Optional[int]
+    rows_inserted: Optional[int]
+    rows_updated: Optional[int]
     rows_identical: Optional[int]
     rows_different: Optional[int]
+    rows_kept_newer: Optional[int]
     rows_late: Optional[int]
     csv_path: Optional[str]
     error_message: Optional[str]
@@ -212,8 +215,11 @@ class TableRun(_Report):
     watermark: Optional[str]
     rows_extracted: int
     rows_loaded: int
+    rows_inserted: int
+    rows_updated: int
     rows_identical: int
     rows_different: int
+    rows_kept_newer: int
     bytes: int
     sha256: Optional[str]
     csv_path: Optional[str]

@@ -6,7 +6,7 @@ use dwh_core::sink::RunRecord;
 use dwh_core::{RunKind, Timestamp};
 use serde::Serialize;
 
-use super::state;
+use super::{Stayed, state};
 use crate::output::table::{Table, Tone, plain};
 use crate::output::{Paint, Show, human, printable};
 
@@ -22,34 +22,27 @@ impl Show for Runs {
         if self.runs.is_empty() {
             return "no runs\n".to_owned();
         }
-        let columns = [
-            ">run",
-            "table",
-            "mode",
-            "started",
-            ">took",
-            "status",
-            ">extracted",
-            ">loaded",
-            ">different",
-            "watermark",
-            "error",
-        ];
+        let count = |rows: Option<i64>| rows.and_then(|rows| u64::try_from(rows).ok());
+        let zero = |rows| count(rows).unwrap_or(0);
+        let stayed = Stayed::of(self.runs.iter().map(|run| (zero(run.rows_different), zero(run.rows_kept_newer))));
+        let mut columns = vec![">run", "table", "mode", "started", ">took", "status"];
+        columns.extend([">extracted", ">inserted", ">updated", ">identical"]);
+        columns.extend(stayed.columns());
+        columns.extend(["watermark", "error"]);
         let mut table = Table::new(&columns, paint);
         for run in &self.runs {
-            table.row([
+            let mut row = vec![
                 plain(run.run_id.to_string()),
                 plain(&run.table_name),
                 plain(what(run)),
                 plain(human::moment(Some(run.run_started_at))),
                 plain(took(run.run_started_at, run.run_finished_at)),
                 state(run.status, false),
-                rows(run.rows_extracted),
-                rows(run.rows_loaded),
-                rows(run.rows_different),
-                plain(human::moment(run.watermark)),
-                plain(run.error_message.clone().unwrap_or_default()),
-            ]);
+            ];
+            row.extend([run.rows_extracted, run.rows_inserted, run.rows_updated, run.rows_identical].map(rows));
+            row.extend(stayed.cells(count(run.rows_different), count(run.rows_kept_newer)));
+            row.extend([plain(human::moment(run.watermark)), plain(run.error_message.clone().unwrap_or_default())]);
+            table.row(row);
         }
         table.text()
     }
@@ -138,11 +131,13 @@ fn counts(run: &RunRecord) -> String {
         late => format!(" ({} of them below the window, delivered late)", number(late)),
     };
     format!(
-        "{} extracted{late}, {} loaded, {} identical, {} different",
+        "{} extracted{late}: {} inserted, {} updated, {} identical, {} different, {} kept newer",
         number(run.rows_extracted),
-        number(run.rows_loaded),
+        number(run.rows_inserted),
+        number(run.rows_updated),
         number(run.rows_identical),
-        number(run.rows_different)
+        number(run.rows_different),
+        number(run.rows_kept_newer)
     )
 }
 

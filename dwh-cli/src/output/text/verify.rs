@@ -1,6 +1,5 @@
 //! What `verify` found: a line a table, then the keys that differ.
 
-use dwh_core::config::Mode;
 use dwh_core::operate::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport};
 
 use super::{Tone, plain};
@@ -55,18 +54,16 @@ fn result(found: &TableVerify) -> (String, Tone) {
     match found.differences() {
         _ if found.error.is_some() => ("FAILED".to_owned(), Tone::Bad),
         0 if problems > 0 => ("FILES DAMAGED".to_owned(), Tone::Bad),
-        0 if is_untold(found) => ("nothing yet".to_owned(), Tone::Warn),
+        0 if !found.compared => ("NOT COMPARED".to_owned(), Tone::Bad),
         0 => ("equal".to_owned(), Tone::Good),
         _ => ("DIFFERENT".to_owned(), Tone::Bad),
     }
 }
 
-/// Nothing was loaded yet, or no watermark is known up to which rows could be compared.
-fn is_untold(found: &TableVerify) -> bool {
-    found.loaded_at.is_none() || (found.mode == Mode::Incremental && found.range.is_none())
-}
-
 fn details(text: &mut String, found: &TableVerify) {
+    if let Some(why) = &found.not_compared {
+        text.push_str(&format!("\n{}: nothing was compared: {}\n", printable(&found.table), printable(why)));
+    }
     if found.differences() > 0 {
         text.push_str(&format!("\n{}\n", printable(&found.table)));
         found.keys.iter().for_each(|key| text.push_str(&format!("  {}\n", printable(&line(key)))));

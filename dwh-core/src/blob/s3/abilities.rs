@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::S3Blobs;
-use super::client::{LONG, SHORT};
 use super::errors::refusal;
 use super::upload::{self, Failed};
+use super::wait::Wait;
 use crate::blob::{Ability, Body, Feature};
 use crate::error::{ErrorKind, Result};
 
@@ -16,7 +16,7 @@ pub(super) async fn abilities(store: &S3Blobs, prefix: &str) -> Result<Vec<Abili
     let tried = each(store, &base, &first, &second).await;
     for object in [&first, &second] {
         let bucket = store.client.bucket().await?;
-        store.client.within(SHORT, object, bucket.delete_object(object)).await?;
+        store.client.within(Wait::Answer, object, bucket.delete_object(object)).await?;
     }
     tried
 }
@@ -78,7 +78,7 @@ async fn each(store: &S3Blobs, base: &str, first: &str, second: &str) -> Result<
 async fn copy(store: &S3Blobs, from: &str, to: &str) -> Result<bool> {
     let bucket = store.client.bucket().await?;
     let encoded = s3::signing::uri_encode(from, false);
-    match store.client.within(LONG, from, bucket.copy_object_internal(&encoded, to)).await {
+    match store.client.within(Wait::Work, from, bucket.copy_object_internal(&encoded, to)).await {
         Ok(_) => Ok(true),
         Err(error) if refusal(&error).is_some_and(|r| r.code == "InvalidRequest" || r.status == 501) => Ok(false),
         Err(error) => Err(error),
@@ -92,7 +92,7 @@ async fn pages(store: &S3Blobs, base: &str, first: &str, second: &str) -> Result
     for _ in 0..3 {
         let bucket = store.client.bucket().await?;
         let page = bucket.list_page(base.to_owned(), None, token, None, Some(1));
-        let (page, _) = store.client.within(SHORT, base, page).await?;
+        let (page, _) = store.client.within(Wait::Answer, base, page).await?;
         found.extend(page.contents.into_iter().map(|object| object.key));
         token = page.next_continuation_token.filter(|_| page.is_truncated);
         if token.is_none() {
@@ -108,12 +108,12 @@ async fn parts(store: &S3Blobs, base: &str) -> Result<(bool, bool)> {
     let (client, object) = (&store.client, format!("{base}3"));
     let bucket = client.bucket().await?;
     let begin = bucket.initiate_multipart_upload(&object, "text/csv");
-    let id = match client.within(SHORT, &object, begin).await {
+    let id = match client.within(Wait::Answer, &object, begin).await {
         Ok(begun) => begun.upload_id,
         Err(error) if refusal(&error).is_some() => return Ok((false, false)),
         Err(error) => return Err(error),
     };
     let listed = upload::open_ids(client, base).await;
-    client.within(SHORT, &object, bucket.abort_upload(&object, &id)).await?;
+    client.within(Wait::Answer, &object, bucket.abort_upload(&object, &id)).await?;
     Ok((true, listed.is_ok_and(|ids| ids.contains(&id))))
 }

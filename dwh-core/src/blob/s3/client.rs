@@ -8,35 +8,28 @@ use s3::error::S3Error;
 use s3::request::Request;
 use s3::request::tokio_backend::ReqwestRequest;
 use s3::{Bucket, Region};
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
 
-use super::errors::{refusal, sorted, unreachable};
+use super::errors::{refusal, sorted};
+use super::wait::Wait;
 use super::{S3Options, credentials};
 use crate::config::Environment;
 use crate::error::{Error, ErrorKind, Result};
+use crate::peer::Peer;
 use crate::retry::retry;
+use crate::watermark::Micros;
 
-/// For requests without a body, until the answer begins.
-pub(super) const SHORT: Duration = Duration::from_secs(60);
-/// For requests that let the server work on a whole object.
-pub(super) const LONG: Duration = Duration::from_secs(600);
-/// Slower than this, an upload counts as dead.
-const SLOWEST_BYTES_PER_SECOND: u64 = 32 << 10;
 /// Keys are renewed this long before they expire.
 const RENEW_BEFORE_SECONDS: i64 = 300;
 
-/// For a request with a body of this size.
-pub(super) fn sending(bytes: usize) -> Duration {
-    SHORT + Duration::from_secs(bytes as u64 / SLOWEST_BYTES_PER_SECOND)
-}
-
 pub(super) struct Client {
     pub(super) options: S3Options,
+    pub(super) peer: Peer,
+    /// Whether a request has met a silence, and no answer came since.
+    in_doubt: AtomicBool,
     environment: Environment,
     bucket: Mutex<Option<Opened>>,
     conditional: AtomicBool,
@@ -55,8 +48,31 @@ impl Opened {
 }
 
 impl Client {
-    pub(super) fn new(options: S3Options, environment: Environment) -> Self {
-        Self { options, environment, bucket: Mutex::new(None), conditional: AtomicBool::new(true) }
+    pub(super) fn new(options: S3Options, environment: Environment, idle_timeout: Micros) -> Self {
+        Self {
+            options,
+            peer: Peer::new(idle_timeout),
+            in_doubt: AtomicBool::new(false),
+            environment,
+            bucket: Mutex::new(None),
+            conditional: AtomicBool::new(true),
+        }
+    }
+
+    /// How long the server may be silent now: a quarter of the idle timeout after a request that was in vain.
+    pub(super) fn patience(&self) -> Duration {
+        if self.in_doubt.load(Ordering::Relaxed) { self.peer.probe() } else { self.peer.idle() }
+    }
+
+    /// A request met a silence.
+    pub(super) fn doubt(&self) {
+        self.in_doubt.store(true, Ordering::Relaxed);
+    }
+
+    /// An answer came.
+    pub(super) fn heard(&self) {
+        self.in_doubt.store(false, Ordering::Relaxed);
+        self.peer.heard();
     }
 
     /// The bucket with keys that are good for a while.
@@ -88,25 +104,12 @@ impl Client {
         tokio::task::spawn_blocking(work).await.map_err(stopped)?
     }
 
-    /// The request's outcome, sorted; `Unreachable` if it takes longer than `limit`.
-    pub(super) async fn within<T>(
-        &self,
-        limit: Duration,
-        object: &str,
-        request: impl Future<Output = Result<T, S3Error>>,
-    ) -> Result<T> {
-        match timeout(limit, request).await {
-            Ok(outcome) => outcome.map_err(|error| sorted(&self.options, object, error)),
-            Err(_) => Err(unreachable(&self.options, &format!("did not answer within {} s", limit.as_secs()))),
-        }
-    }
-
     /// Whether the object is there, as far as the server tells: a key that may write but not look gets no answer.
     pub(super) async fn exists(&self, object: &str) -> Result<bool> {
         let head = retry("look for object", || async {
             let bucket = self.bucket().await?;
             let head = async { ReqwestRequest::new(&bucket, object, Command::HeadObject).await?.response().await };
-            self.within(SHORT, object, head).await
+            self.within(Wait::Answer, object, head).await
         });
         match head.await {
             Ok(_) => Ok(true),

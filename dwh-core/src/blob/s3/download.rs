@@ -11,15 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-use super::client::{Client, SHORT};
+use super::client::Client;
 use super::errors::{refusal, unreachable};
+use super::wait::Wait;
 use crate::blob::Blob;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::retry;
 use bytes::Bytes;
 
-/// How long the server may stay silent within a body. The reader may take as long as it likes.
-const IDLE: Duration = Duration::from_secs(60);
 /// How often one body is taken up again.
 const RESUMES: u32 = 3;
 
@@ -30,6 +29,8 @@ struct Download {
     total: u64,
     at: u64,
     resumes: u32,
+    /// Whether the server was silent in the middle of this body. It is taken up again once, with less patience.
+    was_silent: bool,
     response: Response,
 }
 
@@ -38,7 +39,7 @@ pub(super) async fn open(client: &Arc<Client>, object: &str) -> Result<Blob> {
     let response = retry("get object", || async {
         let bucket = client.bucket().await?;
         let get = async { ReqwestRequest::new(&bucket, object, Command::GetObject).await?.response().await };
-        client.within(SHORT, object, get).await
+        client.within(Wait::Answer, object, get).await
     })
     .await?;
     let Some(total) = response.content_length() else {
@@ -50,7 +51,7 @@ pub(super) async fn open(client: &Arc<Client>, object: &str) -> Result<Blob> {
     };
     let etag = response.headers().get(ETAG).cloned();
     let (client, object) = (Arc::clone(client), object.to_owned());
-    let download = Download { client, object, etag, total, at: 0, resumes: 0, response };
+    let download = Download { client, object, etag, total, at: 0, resumes: 0, was_silent: false, response };
     let body = stream::try_unfold(download, |mut download| async move {
         Ok(download.next().await?.map(|chunk| (chunk, download)))
     });
@@ -60,14 +61,22 @@ pub(super) async fn open(client: &Arc<Client>, object: &str) -> Result<Blob> {
 impl Download {
     async fn next(&mut self) -> Result<Option<Bytes>> {
         while self.at < self.total {
-            match timeout(IDLE, self.response.chunk()).await {
+            // The reader may take as long as it likes: the clock runs only here.
+            let patience = if self.was_silent { self.client.peer.probe() } else { self.client.patience() };
+            match timeout(patience, self.response.chunk()).await {
                 Ok(Ok(Some(chunk))) if chunk.is_empty() => {}
                 Ok(Ok(Some(chunk))) if self.at + chunk.len() as u64 <= self.total => {
                     self.at += chunk.len() as u64;
                     return Ok(Some(chunk));
                 }
                 Ok(Ok(Some(_))) => return Err(self.changed("is longer than announced")),
-                Ok(Ok(None) | Err(_)) | Err(_) => self.resume().await?,
+                Ok(Ok(None) | Err(_)) => self.resume().await?,
+                Err(_) if self.was_silent => return Err(self.silent(patience)),
+                Err(_) => {
+                    self.was_silent = true;
+                    self.client.doubt();
+                    self.resume().await?;
+                }
             }
         }
         Ok(None)
@@ -111,7 +120,14 @@ impl Download {
             let command = Command::GetObjectRange { start: self.at, end: None };
             ReqwestRequest::new(&bucket, &self.object, command).await?.response().await
         };
-        self.client.within(SHORT, &self.object, rest).await
+        self.client.within(Wait::Answer, &self.object, rest).await
+    }
+
+    /// It may answer small requests all the same; what does not pass here would not pass for others.
+    fn silent(&self, patience: Duration) -> Error {
+        let (at, total, seconds) = (self.at, self.total, patience.as_secs());
+        let what = format!("sent nothing for {seconds} s, once more, after {at} of {total} bytes");
+        self.client.peer.silent(unreachable(&self.client.options, &what))
     }
 
     fn changed(&self, what: &str) -> Error {

@@ -4,22 +4,23 @@ use s3::command::Command;
 use s3::request::Request;
 use s3::request::tokio_backend::ReqwestRequest;
 
-use super::client::{Client, SHORT};
+use super::client::Client;
+use super::wait::Wait;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::retry;
-use crate::watermark::{Micros, Timestamp};
+use crate::watermark::Timestamp;
 
-/// Uploads under a prefix that began longer than `older_than` ago: object and upload id.
+/// Uploads under a prefix that began before this moment, by the server's stamps: object and upload id.
 ///
 /// Not every server lists them. The answer is read by us: rust-s3 insists on parts of it that some servers leave out.
-pub(super) async fn find(client: &Client, prefix: &str, older_than: Micros) -> Result<Vec<(String, String)>> {
+pub(super) async fn find(client: &Client, prefix: &str, before: Timestamp) -> Result<Vec<(String, String)>> {
     let (mut found, mut after) = (Vec::new(), (None, None));
     loop {
         let page = page(client, prefix, after.clone()).await?;
         for upload in blocks(&page, "Upload") {
             let of = |name| text(upload, name).ok_or_else(unreadable);
             let (key, id, begun) = (of("Key")?, of("UploadId")?, of("Initiated")?.parse::<Timestamp>()?);
-            if Timestamp::now().since(begun) > older_than && key.starts_with(prefix) {
+            if begun < before && key.starts_with(prefix) {
                 found.push((key, id));
             }
         }
@@ -43,7 +44,7 @@ async fn page(client: &Client, prefix: &str, after: (Option<String>, Option<Stri
             max_uploads: None,
         };
         let list = async { ReqwestRequest::new(&bucket, "/", command).await?.response_data(false).await };
-        client.within(SHORT, prefix, list).await
+        client.within(Wait::Answer, prefix, list).await
     });
     answer.await?.to_string().map_err(|_| unreadable())
 }

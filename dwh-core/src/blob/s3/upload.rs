@@ -2,14 +2,14 @@
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
+use http::header::ETAG;
 use s3::command::{Command, Multipart};
-use s3::request::Request;
-use s3::request::tokio_backend::ReqwestRequest;
 use s3::serde_types::Part;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-use super::client::{Client, LONG, SHORT, sending};
+use super::client::Client;
+use super::wait::{Progress, Wait, send};
 use crate::blob::ByteStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::retry;
@@ -104,8 +104,9 @@ async fn put_whole(client: &Client, object: &str, content: &Bytes, create: bool)
         let custom_headers = Some(client.condition(create));
         let command =
             Command::PutObject { content, content_type: content_type(object), custom_headers, multipart: None };
-        let put = async { ReqwestRequest::new(&bucket, object, command).await?.response_data(true).await };
-        client.within(sending(content.len()), object, put).await.map_err(|error| client.noted(error))
+        let progress = Progress::new();
+        let put = send(&bucket, object, command, content.clone(), &progress);
+        client.within(Wait::Sending(&progress), object, put).await.map_err(|error| client.noted(error))
     });
     match put.await {
         Ok(_) => Ok(content.len() as u64),
@@ -131,7 +132,7 @@ impl Upload {
         let begun = retry("begin upload", || async {
             let bucket = client.bucket().await?;
             let begin = bucket.initiate_multipart_upload(object, content_type(object));
-            client.within(SHORT, object, begin).await
+            client.within(Wait::Answer, object, begin).await
         })
         .await?;
         Ok(Self { client: Arc::clone(client), object: object.to_owned(), id: begun.upload_id, open: true })
@@ -169,7 +170,7 @@ impl Upload {
                 // It answers 200 as soon as it begins and tells an error in the body: rust-s3 looks for that.
                 bucket.complete_multipart_upload(object, &self.id, parts.clone()).await
             };
-            client.within(LONG, object, complete).await.map_err(|error| client.noted(error))
+            client.within(Wait::Work, object, complete).await.map_err(|error| client.noted(error))
         })
         .await?;
         self.open = false;
@@ -206,18 +207,17 @@ async fn landed(flying: &mut JoinSet<Result<Part>>) -> Result<Option<Part>> {
 }
 
 async fn send_part(client: Arc<Client>, object: String, id: String, part_number: u32, content: Bytes) -> Result<Part> {
-    let etag = retry("send part", || async {
+    let answer = retry("send part", || async {
         let bucket = client.bucket().await?;
         let multipart = Some(Multipart::new(part_number, &id));
         let content_type = content_type(&object);
         let command = Command::PutObject { content: &content, content_type, custom_headers: None, multipart };
-        let put = async {
-            let answer = ReqwestRequest::new(&bucket, &object, command).await?.response_data(true).await?;
-            Ok(answer.as_str()?.to_owned())
-        };
-        client.within(sending(content.len()), &object, put).await
+        let progress = Progress::new();
+        let put = send(&bucket, &object, command, content.clone(), &progress);
+        client.within(Wait::Sending(&progress), &object, put).await
     })
     .await?;
+    let etag = answer.headers().get(ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default().to_owned();
     Ok(Part { part_number, etag })
 }
 
@@ -225,7 +225,7 @@ async fn send_part(client: Arc<Client>, object: String, id: String, part_number:
 pub(super) async fn abort(client: &Client, object: &str, id: &str) -> Result<()> {
     let aborted = retry("abort upload", || async {
         let bucket = client.bucket().await?;
-        client.within(SHORT, object, bucket.abort_upload(object, id)).await
+        client.within(Wait::Answer, object, bucket.abort_upload(object, id)).await
     });
     match aborted.await {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -243,7 +243,7 @@ async fn clean_up(client: &Client, object: &str, id: &str) {
 /// Ids of all uploads under a prefix that are not finished.
 pub(super) async fn open_ids(client: &Client, prefix: &str) -> Result<Vec<String>> {
     let bucket = client.bucket().await?;
-    let pages = client.within(SHORT, prefix, bucket.list_multiparts_uploads(Some(prefix), None)).await?;
+    let pages = client.within(Wait::Answer, prefix, bucket.list_multiparts_uploads(Some(prefix), None)).await?;
     Ok(pages.into_iter().flat_map(|page| page.uploads).map(|upload| upload.id).collect())
 }
 

@@ -86,6 +86,15 @@ fn agree(section: &Section<'_, RawTable>, table: &TableConfig) {
     } else if section.raw.mode.is_some() && table.on_conflict == OnConflict::Update {
         section.problem("on_conflict", "`update` is only for mode `incremental`");
     }
+    if let Some(column) = table.watermark.as_ref().filter(|column| table.select.contains_key(*column)) {
+        section.problem(
+            "select",
+            &format!(
+                "reshapes `{column}`, which is the `watermark`: windows are cut by the column as it is. Take `{column}` out \
+                 of `select`, or give the expression a name of its own"
+            ),
+        );
+    }
     let keeps = table.on_missing_column == OnMissingColumn::Keep;
     if keeps && table.mode == Mode::Snapshot && table.key.is_empty() && !section.refused("key") {
         section.problem("on_missing_column", "`keep` of a snapshot needs `key`, by which old values find their rows");

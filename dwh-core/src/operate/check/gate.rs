@@ -154,6 +154,9 @@ impl Pipeline {
         if let Some(error) = &found.error {
             return about.fail(Word::RowCount, ErrorKind::Data, error.message.clone(), error.hint.clone());
         }
+        if let Some(why) = &found.not_compared {
+            return about.fail(Word::RowCount, ErrorKind::Data, "nothing was compared", why.clone());
+        }
         let counts = format!("{} rows in the source, {} in bronze", found.rows_source, found.rows_bronze);
         let in_flight = match found.in_flight {
             0 => String::new(),
@@ -171,7 +174,7 @@ impl Pipeline {
     /// That bronze holds the source's geometry is a part of the comparison; here it is looked at for itself.
     async fn shapes(&self, table: &TableConfig, about: &mut About<'_>) -> Result<()> {
         let Some(bronze) = self.sink.describe(&table.target).await? else { return Ok(()) };
-        let target = Connector::to_target(&self.config.target, &self.config.environment)?.connect().await?;
+        let target = Connector::to_target(&self.config.target, &self.config.environment)?.connect_pinned().await?;
         for column in bronze.columns.iter().filter(|column| column.geometry) {
             let (name, relation) = (quote_ident(&column.name), bronze.table.sql());
             // The functions live in the schema of the type; `geography` has no test of its own.

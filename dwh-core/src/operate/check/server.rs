@@ -55,7 +55,7 @@ pub(super) async fn open(
 ) -> Option<Server> {
     let opened = async {
         let connector = Connector::patient(&about.subject, url, environment, idle_timeout)?;
-        let client = connector.connect().await?;
+        let client = connector.connect_pinned().await?;
         let sql = "select current_user::text, rolsuper, pg_catalog.current_setting('server_version'), \
                    pg_catalog.current_setting('server_version_num')::integer, \
                    pg_catalog.current_setting('server_encoding') \

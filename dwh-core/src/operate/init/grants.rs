@@ -24,8 +24,10 @@ pub(super) struct Roles<'a> {
 /// Made once by a superuser on each side; may be applied again.
 pub(super) fn sql(roles: &Roles<'_>, tables: &[Taken]) -> String {
     format!(
-        "-- Written by `dwh init`: the rights of the two roles, each part for a DBA of its own server to read and apply.\n\
-         -- Replace CHANGE_ME_BEFORE_APPLY in your session, not in this file: psql's \\password writes nothing down.\n\n\
+        "-- Written by `dwh init`: the rights of the two roles, each part for a DBA of its own server to read and apply\n\
+         -- with psql. No password stands here: a login is made by hand first, and \\password writes it nowhere. Without\n\
+         -- it, a part fails and changes nothing. Both parts may be applied again.\n\
+         \\set ON_ERROR_STOP on\n\n\
          {}\n{}",
         source(roles, tables),
         target(roles, tables)
@@ -36,9 +38,10 @@ fn source(roles: &Roles<'_>, tables: &[Taken]) -> String {
     let role = quote_ident(roles.source);
     let database = quote_ident(roles.source_database);
     let mut text = format!(
-        "-- 1. In the source, database {database}: a role that reads these tables and can do nothing else.\n{}\
+        "-- 1. In the source, database {}: a role that reads these tables and can do nothing else.\nbegin;\n{}\
          alter role {role} set default_transaction_read_only = on;\n\
          grant connect on database {database} to {role};\n",
+        in_comment(&database),
         login(roles.source)
     );
     let schemas: BTreeSet<&str> = tables.iter().map(|taken| taken.table.schema.as_str()).collect();
@@ -51,7 +54,8 @@ fn source(roles: &Roles<'_>, tables: &[Taken]) -> String {
     text.push_str(&format!(
         "-- Who is writing right now decides how far a run may read. This also shows everybody's query texts; if that is\n\
          -- too much, install the function of docs/security.md instead and name it as `activity_function`.\n\
-         grant pg_read_all_stats to {role};\n"
+         grant pg_read_all_stats to {role};\n\
+         commit;\n"
     ));
     text
 }
@@ -60,14 +64,15 @@ fn target(roles: &Roles<'_>, tables: &[Taken]) -> String {
     let (owner, reader) = (quote_ident(roles.owner), quote_ident(roles.reader));
     let database = quote_ident(roles.target_database);
     let mut text = format!(
-        "-- 2. In the target, database {database}: an owner that writes, a reader for dashboards, and a login for dwh.\n\
-         {}{}{}\
+        "-- 2. In the target, database {}: an owner that writes, a reader for dashboards, and a login for dwh.\n\
+         begin;\n{}{}{}\
          grant {owner} to {};\n\
          grant connect on database {database} to {owner}, {reader};\n\
          grant create on database {database} to {owner};  -- for `dwh migrate`; may be revoked afterwards\n",
+        in_comment(&database),
+        login(roles.target),
         group(roles.owner),
         group(roles.reader),
-        login(roles.target),
         quote_ident(roles.target),
     );
     let extensions: BTreeSet<&str> = tables.iter().flat_map(|taken| &taken.extensions).map(String::as_str).collect();
@@ -77,28 +82,46 @@ fn target(roles: &Roles<'_>, tables: &[Taken]) -> String {
             quote_ident(name)
         ));
     }
-    text.push_str("-- `dwh migrate` makes the rest: both schemas, the tables, and what the reader may read.\n");
+    text.push_str(
+        "commit;\n-- `dwh migrate` makes the rest: both schemas, the tables, and what the reader may read.\n",
+    );
     text
 }
 
+/// A role that nobody can log in with.
 fn group(role: &str) -> String {
-    unless_there(role, "nologin nosuperuser nocreaterole nocreatedb noreplication")
+    let create = format!("create role {} nologin {NO_MORE};", quote_ident(role));
+    unless_there(role, &create)
 }
 
+/// Stops where the login is not there: whoever makes it gives it a password, and this file must not know one.
 fn login(role: &str) -> String {
-    unless_there(role, "login nosuperuser nocreaterole nocreatedb noreplication password 'CHANGE_ME_BEFORE_APPLY'")
+    let name = quote_ident(role);
+    let create = format!("create role {name} login {NO_MORE};");
+    let message = quote_literal(&format!("role {name} is not there, and nothing was changed"));
+    let hint = quote_literal(&format!("make it first, in psql: {create} then: \\password {name}"));
+    let raise = format!("raise exception using message = {message}, hint = {hint};");
+    format!("-- first, by hand:  {0}  \\password {1}\n", in_comment(&create), in_comment(&name))
+        + &unless_there(role, &raise)
 }
 
-/// A role that is there keeps its password and its rights.
-fn unless_there(role: &str, rights: &str) -> String {
-    let (name, literal) = (quote_ident(role), quote_literal(role));
+/// What no role of dwh needs.
+const NO_MORE: &str = "nosuperuser nocreaterole nocreatedb noreplication";
+
+fn unless_there(role: &str, then: &str) -> String {
     // The body is a string of the DO statement: nothing in a role's name can end this tag.
     let mut tag = "$dwh$".to_owned();
     while role.contains(&tag) {
         tag.insert(1, '_');
     }
     format!(
-        "do {tag} begin\n  if not exists (select from pg_catalog.pg_roles where rolname = {literal}) then\n    \
-         create role {name} {rights};\n  end if;\nend {tag};\n"
+        "do {tag} begin\n  if not exists (select from pg_catalog.pg_roles where rolname = {}) then\n    \
+         {then}\n  end if;\nend {tag};\n",
+        quote_literal(role)
     )
+}
+
+/// A name in a comment: a line break in it would end the comment.
+fn in_comment(name: &str) -> String {
+    name.replace(['\n', '\r'], " ")
 }

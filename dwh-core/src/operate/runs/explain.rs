@@ -40,6 +40,9 @@ fn rule(rule: &BoundRule) -> String {
             "a standby whose primary cannot be asked, so the watermark stayed and the sweep delivers".to_owned()
         }
         BoundRule::FixedLag { lag } => format!("a fixed lag of {lag}, which proves nothing"),
+        BoundRule::Unproven { reason, here } => {
+            format!("{}; but {reason}, so nothing proves that no row appears late", self::rule(here))
+        }
     }
 }
 

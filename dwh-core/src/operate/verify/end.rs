@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Row};
 use crate::connect::{Connector, sort};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Compared, Plan, SESSION_SETTINGS};
+use crate::plan::{Compared, Isolation, Plan, no_time_limit, opening};
 use crate::sink::TableState;
 use crate::watermark::Micros;
 
@@ -68,18 +68,15 @@ impl Session {
 
     /// The watermark row as it is now, before any snapshot.
     pub(super) async fn state(&self, control_schema: &str) -> Result<TableState> {
-        Control::new(control_schema).state(&self.client, &self.name).await
+        self.execute(&opening(Isolation::Look, Micros::ZERO)).await?;
+        let state = Control::new(control_schema).state(&self.client, &self.name).await?;
+        self.execute("commit").await?;
+        Ok(state)
     }
 
     /// Begins the transaction, lock first, and takes its snapshot. A table that the role may not lock is read unlocked.
     pub(super) async fn begin(&self, lock: Option<String>, lock_timeout: Micros) -> Result<()> {
-        let settings: Vec<String> =
-            SESSION_SETTINGS.split(';').map(|set| set.trim().replacen("set ", "set local ", 1)).collect();
-        let begin = format!(
-            "begin isolation level repeatable read read only; {}; set local lock_timeout = {}",
-            settings.join("; "),
-            lock_timeout.0.div_euclid(1000).max(i64::from(lock_timeout.0 > 0))
-        );
+        let begin = opening(Isolation::Snapshot, lock_timeout);
         self.execute(&begin).await?;
         if let Some(lock) = lock
             && let Err(error) = self.client.batch_execute(&lock).await
@@ -90,7 +87,7 @@ impl Session {
             self.execute("rollback").await?;
             self.execute(&begin).await?;
         }
-        self.execute("select pg_catalog.pg_current_snapshot()").await
+        self.execute(&no_time_limit()).await
     }
 
     async fn execute(&self, sql: &str) -> Result<()> {

@@ -49,7 +49,7 @@ impl Pipeline {
         // The manifest is what makes a CSV one of ours.
         let complete = |key: &&BlobKey| key.is_csv() && archived.contains(&key.manifest());
         let numbers = archived.iter().filter(complete).filter_map(|key| key.csv_name().map(|name| name.run_id));
-        let ahead = self.ahead(&scene, numbers.max()).await?;
+        let ahead = self.files_ahead(&scene, numbers.max()).await?;
         let copies = self.lost_copies(table, &scene, archived.iter().filter(complete)).await?;
         self.know_windows(&mut scene, archived.iter().filter(complete)).await?;
         scene.whole = Some(Whole { there, ahead, copies, state: state.clone(), mode: table.mode });
@@ -58,7 +58,7 @@ impl Pipeline {
 
     /// The highest number in `processed/`, if the log has not come so far: it began anew, or the next run that begins
     /// would get this number or a lower one.
-    async fn ahead(&self, scene: &Scene, highest: Option<RunId>) -> Result<Option<RunId>> {
+    async fn files_ahead(&self, scene: &Scene, highest: Option<RunId>) -> Result<Option<RunId>> {
         let Some(highest) = highest.filter(|highest| !scene.records.contains_key(highest)) else { return Ok(None) };
         let anew = !scene.records.values().any(|record| record.status == RunState::Loaded);
         Ok((anew || self.sink.number_above(highest, true).await?).then_some(highest))
@@ -79,10 +79,8 @@ impl Pipeline {
             }
         }
         // The CSV of an interrupted move may be gone while its manifest is still here.
-        for key in keys.iter().filter(|key| key.is_manifest()) {
-            if keys.iter().any(|csv| csv.is_csv() && csv.manifest() == *key) {
-                continue;
-            }
+        let beside: BTreeSet<BlobKey> = keys.iter().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
+        for key in keys.iter().filter(|key| key.is_manifest() && !beside.contains(key)) {
             match read_manifest_at(self.blobs.as_ref(), key).await {
                 Ok(Some(manifest)) if manifest.table == table.name => {
                     scene.manifest_only.insert(manifest.csv.clone());

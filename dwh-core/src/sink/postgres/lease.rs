@@ -6,9 +6,10 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::PgSink;
-use super::pool::opening;
+use super::pool::open;
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Isolation;
 use crate::sink::{Lease, TableState};
 use crate::watermark::Micros;
 
@@ -29,7 +30,7 @@ pub(super) struct PgLease {
 impl PgLease {
     pub(super) async fn take(sink: &PgSink, table: &str, wait: bool) -> Result<Self> {
         let client = sink.connector.connect().await?;
-        client.batch_execute(&opening(Micros::ZERO)).await.map_err(sort)?;
+        open(&client, Isolation::Write, Micros::ZERO).await?;
         let name = sink.control.lease_name(table);
         let lock = "select pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
         // Asked again and again, not waited for at the server: a waiting session would outlive a caller that gives up.

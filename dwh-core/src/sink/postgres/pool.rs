@@ -2,11 +2,12 @@
 
 use deadpool_postgres::{ClientWrapper, Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
 use std::pin::Pin;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config};
 
 use crate::connect::{Connector, Dialled, in_the_drivers, sort};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::SESSION_SETTINGS;
+use crate::plan::{Isolation, opening};
 use crate::watermark::Micros;
 
 /// Makes the connections of a pool: the driver alone knows neither our TLS nor libpq's settings.
@@ -40,13 +41,13 @@ pub(super) struct Tx(Option<Object>);
 
 impl Tx {
     /// A transaction on a connection of the pool.
-    pub(super) async fn begin(pool: &Pool, lock_timeout: Micros) -> Result<Self> {
+    pub(super) async fn begin(pool: &Pool, isolation: Isolation, lock_timeout: Micros) -> Result<Self> {
         let object = pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => sort(error),
             other => Error::new(ErrorKind::Internal, "target: no connection from the pool").with_source(other),
         })?;
         let tx = Self(Some(object));
-        tx.client()?.batch_execute(&opening(lock_timeout)).await.map_err(sort)?;
+        open(tx.client()?, isolation, lock_timeout).await?;
         Ok(tx)
     }
 
@@ -73,20 +74,17 @@ impl Drop for Tx {
     }
 }
 
-/// `begin`, with everything said again for this transaction alone: behind a pooler, it may run on another server
-/// connection than the one whose session was prepared. Time limits of the role must not end a load half-way.
-pub(super) fn opening(lock_timeout: Micros) -> String {
-    let mut sql = "begin; set local synchronous_commit = on".to_owned();
-    for setting in SESSION_SETTINGS.split(';') {
-        sql.push_str("; ");
-        sql.push_str(&setting.trim().replacen("set ", "set local ", 1));
-    }
-    // Rounded up: 0 would wait for ever.
-    let lock_ms = lock_timeout.0.div_euclid(1000).max(i64::from(lock_timeout.0 > 0));
-    sql.push_str(&format!(
-        "; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; \
-         set local lock_timeout = {lock_ms}; \
-         select pg_catalog.set_config(name, '0', true) from pg_catalog.pg_settings where name = 'transaction_timeout'"
-    ));
-    sql
+/// Begins a transaction that relies on no default of role or database. A commit that was told is one that a crash keeps.
+pub(super) async fn open(client: &Client, isolation: Isolation, lock_timeout: Micros) -> Result<()> {
+    let sql = format!("{}; set local synchronous_commit = on", opening(isolation, lock_timeout));
+    client.batch_execute(&sql).await.map_err(|error| {
+        // What a standby says to `read write`.
+        if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) {
+            Error::new(ErrorKind::Permission, "target: the server is a standby, which cannot be written to")
+                .with_source(error)
+                .with_hint("connect to the primary; among several hosts `target_session_attrs=read-write` finds it")
+        } else {
+            sort(error)
+        }
+    })
 }

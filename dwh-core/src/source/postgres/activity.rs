@@ -1,15 +1,16 @@
-//! Looking at who may be writing: sessions, then prepared transactions. Every look is a statement of its own, outside
-//! any transaction, because inside one the server shows the same frozen picture again and again.
+//! Looking at who may be writing: sessions, then prepared transactions. Every look is a transaction of its own, because
+//! inside one the server shows the same frozen picture again and again; and each says which server it comes from.
 
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
+use super::ask::{ask, ask_one};
 use super::time::{Instant, optional};
 use crate::connect::sort;
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::schema::{RelationKind, TableRef, quote_ident};
-use crate::watermark::{Activity, Backend, Prepared};
+use crate::watermark::{Activity, Backend, Prepared, Timestamp};
 
 /// Sessions of this database but this one. Autovacuum writes no rows; where its type is hidden, it is told by having
 /// no user.
@@ -71,7 +72,7 @@ impl Scope {
              and (pg_catalog.has_any_column_privilege(r.oid, w.oid, 'insert, update') \
              or pg_catalog.has_table_privilege(r.oid, w.oid, 'delete, truncate')))"
         );
-        let row = client.query_typed_one(&sql, &[(&root, Type::OID)]).await.map_err(sort)?;
+        let row = ask_one(client, &sql, &[(&root, Type::OID)]).await?;
         Ok(Self { root, role_cannot_write: row.get(0) })
     }
 }
@@ -80,25 +81,26 @@ async fn oid(client: &Client, table: &TableRef) -> Result<u32> {
     let names: [(&(dyn ToSql + Sync), Type); 2] = [(&table.schema, Type::TEXT), (&table.name, Type::TEXT)];
     let sql = "select c.oid from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
                where n.nspname = $1 and c.relname = $2";
-    Ok(client.query_typed_one(sql, &names).await.map_err(sort)?.get(0))
+    Ok(ask_one(client, sql, &names).await?.get(0))
 }
 
-/// One look at the sessions (R0, R1), through `function` where one is configured.
-pub(super) async fn look(client: &Client, function: Option<&TableRef>, scope: &Scope) -> Result<Activity> {
+/// One look at the sessions (R0, R1), through `function` where one is configured; and the start of the server.
+pub(super) async fn look(client: &Client, function: Option<&TableRef>, scope: &Scope) -> Result<(Activity, Timestamp)> {
     let from = function.map_or_else(|| "pg_catalog.pg_stat_activity".to_owned(), |name| format!("{}()", name.sql()));
     // `statement_timestamp()` is stamped when the message arrives, so before activity is read; `clock_timestamp()` in
     // its place would be too late. The outer join brings it home even if there is no other session.
     let sql = format!(
-        "select pg_catalog.statement_timestamp() as at, a.* from (select) one left join (\
+        "select pg_catalog.statement_timestamp() as at, pg_catalog.pg_postmaster_start_time() as server, a.* \
+         from (select) one left join (\
          select a.pid, a.backend_start, a.backend_type, a.state, a.xact_start, a.query_start, a.state_change, \
          a.wait_event_type, a.usename::text as usename, a.application_name, \
          a.usename = session_user and a.application_name = pg_catalog.current_setting('application_name') as own \
          from {from} a where {WRITERS}) a on true"
     );
-    let rows = client.query_typed(&sql, &[]).await.map_err(sort)?;
-    let at = rows.first().map(|row| row.get::<_, Instant>("at").0).unwrap_or(crate::Timestamp::NEG_INFINITY);
+    let rows = ask(client, &sql, &[]).await.map_err(sort)?;
+    let moment = |column: &str| rows.first().map_or(Timestamp::NEG_INFINITY, |row| row.get::<_, Instant>(column).0);
     let backends = rows.iter().filter_map(|row| backend(row, scope)).collect();
-    Ok(Activity { at, backends })
+    Ok((Activity { at: moment("at"), backends }, moment("server")))
 }
 
 fn backend(row: &Row, scope: &Scope) -> Option<Backend> {
@@ -118,22 +120,23 @@ fn backend(row: &Row, scope: &Scope) -> Option<Backend> {
     })
 }
 
-/// The prepared transactions that hold a writing lock on the table or a part of it (P).
+/// The prepared transactions that hold a writing lock on the table or a part of it (P); and the start of the server.
 ///
 /// Such a transaction keeps lock and entry until after its rows are visible, so it does not matter in which order the
 /// server reads the two lists.
-pub(super) async fn prepared(client: &Client, scope: &Scope) -> Result<Vec<Prepared>> {
+pub(super) async fn prepared(client: &Client, scope: &Scope) -> Result<(Vec<Prepared>, Timestamp)> {
     let sql = format!(
-        "{TREE} select p.gid, p.prepared from pg_catalog.pg_prepared_xacts p \
+        "{TREE} select pg_catalog.pg_postmaster_start_time() as server, found.* from (select) one left join (\
+         select p.gid, p.prepared from pg_catalog.pg_prepared_xacts p \
          where p.database = pg_catalog.current_database() and ($1 = 0 or exists (select from pg_catalog.pg_locks own \
          join pg_catalog.pg_locks l on l.virtualtransaction = own.virtualtransaction join tree on tree.oid = l.relation \
          where own.pid is null and own.locktype = 'transactionid' and own.transactionid = p.transaction \
          and l.pid is null and l.locktype = 'relation' \
-         and l.mode not in ('AccessShareLock', 'RowShareLock'))) order by p.prepared"
+         and l.mode not in ('AccessShareLock', 'RowShareLock')))) found on true order by found.prepared"
     );
-    let rows = client.query_typed(&sql, &[(&scope.root, Type::OID)]).await.map_err(sort)?;
-    Ok(rows
-        .iter()
-        .map(|row| Prepared { gid: row.get("gid"), prepared_at: row.get::<_, Instant>("prepared").0 })
-        .collect())
+    let rows = ask(client, &sql, &[(&scope.root, Type::OID)]).await.map_err(sort)?;
+    let server = rows.first().map_or(Timestamp::NEG_INFINITY, |row| row.get::<_, Instant>("server").0);
+    let named =
+        |row: &Row| Some(Prepared { gid: row.get::<_, Option<_>>("gid")?, prepared_at: optional(row, "prepared")? });
+    Ok((rows.iter().filter_map(named).collect(), server))
 }

@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
-use super::read::not_locked;
+use super::lock::not_locked;
 use super::rights;
 use crate::catalog::type_name;
 use crate::config::TableConfig;

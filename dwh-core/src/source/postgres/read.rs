@@ -4,20 +4,21 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use std::pin::Pin;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, CopyOutStream};
 
-use super::identity::identity;
+use super::identity::{Answered, identify, same_process};
+use super::lock::{Guard, lock};
+use super::members::{Members, reaching_below};
 use super::pool::Lease;
 use super::time::Instant;
 use super::{PgSource, catalog};
-use crate::config::TableConfig;
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Plan, from_sql};
+use crate::identity::Member;
+use crate::plan::{Extent, Isolation, Plan, no_time_limit, not_in_force};
 use crate::schema::{Column, RelationKind, TableSchema};
-use crate::source::{ReadRequest, Reading, Snapshot, SourceIdentity, Sweep};
+use crate::source::{ReadRequest, Reading, Snapshot, SourceIdentity, Sweep, appeared};
 use crate::watermark::Timestamp;
 
 /// The driver hands over row by row; pieces are gathered up to this size.
@@ -31,69 +32,95 @@ pub(super) async fn read(source: &PgSource, request: ReadRequest<'_>) -> Result<
 async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading> {
     let plan = request.plan;
     let client = source.pool.take().await?;
-    // Before the transaction: a refusal would end it.
-    let identity = identity(&client).await?;
-    let guard = lock(source, &client, plan).await?;
+    let guard = lock(&source.pool, &client, plan, source.lock_timeout).await?;
+    // From here on the snapshot is fixed.
+    client.batch_execute(&no_time_limit()).await.map_err(about(plan))?;
     refuse_drift(plan, &catalog::describe(&client, &plan.table).await?)?;
-    let snapshot = snapshot(&client, identity).await?;
-    let sweep = comparable(&client, plan, request.sweep, &snapshot).await?;
+    let answered = identify(&client).await?;
+    refuse_other_server(request, &answered, guard.as_ref())?;
+    let mut snapshot = snapshot(plan, &client, answered.identity()).await?;
     let low = request.window.map_or(Timestamp::NEG_INFINITY, |window| window.low);
     let high = upper(request, &snapshot);
-    let late_rows = match plan.count_late(low, sweep) {
+    let (sweep, whole) = below(&client, request, low, &mut snapshot).await?;
+    let ancient = low.is_finite() && is_ancient(&client, plan, sweep).await?;
+    let extent = Extent { low, high: high.unwrap_or(Timestamp::INFINITY), sweep, ancient, whole: &whole };
+    let late_rows = match plan.count_late(&extent) {
         Some(sql) => client.query_typed_one(&sql, &[]).await.map_err(about(plan))?.get::<_, i64>(0),
         None => 0,
     };
-    let sql = plan.copy_out(low, high.unwrap_or(Timestamp::INFINITY), sweep, request.run_started_at);
-    let stream = Box::pin(client.copy_out(&sql).await.map_err(about(plan))?);
+    let statement = plan.select_extent(&extent, request.run_started_at);
+    let copy = format!("copy ({statement}) to stdout (format csv, header)");
+    let stream = Box::pin(client.copy_out(&copy).await.map_err(about(plan))?);
     if let Some(guard) = guard {
         // From here on the COPY holds locks of its own.
-        guard.batch_execute("rollback").await.map_err(about(plan))?;
-        guard.give_back();
+        guard.session.batch_execute("rollback").await.map_err(about(plan))?;
+        guard.session.give_back();
     }
     let late_rows = u64::try_from(late_rows).unwrap_or(0);
-    Ok(PgReading { snapshot, high, late_rows, stream, sent_all: false, client })
+    Ok(PgReading { snapshot, high, late_rows, sweep, statement, stream, sent_all: false, client })
+}
+
+/// A bound proves nothing of another server's rows, and a lock there keeps nothing here.
+fn refuse_other_server(request: &ReadRequest<'_>, answered: &Answered, guard: Option<&Guard>) -> Result<()> {
+    let bound = request.bound.and_then(|bound| bound.server.as_ref());
+    let checked = bound.map_or(Ok(()), |server| server.must_be(&answered.server));
+    checked
+        .and_then(|()| guard.map_or(Ok(()), |guard| same_process(&answered.server, guard.server_started_at)))
+        .map_err(|error| error.context(format!("table `{}`", request.plan.table.name)))
+}
+
+/// What is read below the window: the sweep as it can be made here, and the tables that are read from their beginning.
+async fn below(
+    client: &Client,
+    request: &ReadRequest<'_>,
+    low: Timestamp,
+    snapshot: &mut Snapshot,
+) -> Result<(Sweep, Vec<u32>)> {
+    let plan = request.plan;
+    let sweep = comparable(client, plan, request.sweep, snapshot).await?;
+    if request.window.is_none() {
+        return Ok((sweep, Vec::new()));
+    }
+    let members = Members::of(client, plan).await?.tables;
+    let new = appeared(request.known.unwrap_or(&members), &members);
+    snapshot.relations = Some(members);
+    if !low.is_finite() || new.is_empty() {
+        return Ok((sweep, Vec::new()));
+    }
+    if !matches!(plan.source.kind, RelationKind::Table | RelationKind::Partitioned | RelationKind::Hypertable) {
+        tell_new(plan, &new, "everything is read from its beginning");
+        return Ok((Sweep::LookBack { back_to: Timestamp::NEG_INFINITY }, Vec::new()));
+    }
+    let new = reaching_below(client, plan, new, low).await?;
+    if !new.is_empty() {
+        tell_new(plan, &new, "they are read from their beginning");
+    }
+    Ok((sweep, new.iter().map(|member| member.oid).collect()))
+}
+
+/// Whether there is a row stamped `-infinity` for the sweep.
+async fn is_ancient(client: &Client, plan: &Plan, sweep: Sweep) -> Result<bool> {
+    match plan.any_ancient(sweep) {
+        // Without an index, asking costs as much as reading, and no order can be lost.
+        Some(_) if !plan.watermark_indexed => Ok(true),
+        Some(sql) => Ok(client.query_typed_one(&sql, &[]).await.map_err(about(plan))?.get(0)),
+        None => Ok(false),
+    }
+}
+
+fn tell_new(plan: &Plan, new: &[Member], what: &str) {
+    let names: Vec<&str> = new.iter().take(3).map(|member| member.name.as_str()).collect();
+    tracing::info!(
+        table = plan.table.name,
+        tables = new.len(),
+        first = names.join(", "),
+        "tables were attached or rewritten since the last run: {what}"
+    );
 }
 
 /// A driver's error with the table before it.
 fn about(plan: &Plan) -> impl Fn(tokio_postgres::Error) -> Error {
     |error| sort(error).context(format!("table `{}`", plan.table.name))
-}
-
-/// Begins the transaction with the table locked before any snapshot exists: a rewrite that commits between snapshot
-/// and lock would show an empty table.
-///
-/// What `LOCK TABLE` refuses (queries, materialized views, foreign tables, tables of which the role may read only some
-/// columns) is locked by an empty `SELECT` in a second session, which is returned.
-async fn lock(source: &PgSource, client: &Client, plan: &Plan) -> Result<Option<Lease>> {
-    let begin = format!("begin isolation level repeatable read read only; {}", source.patience());
-    if plan.source.kind.can_lock() {
-        client.batch_execute(&begin).await.map_err(sort)?;
-        let lock = format!("lock table {} in access share mode", plan.source.table.sql());
-        match client.batch_execute(&lock).await {
-            Ok(()) => return Ok(None),
-            Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-                client.batch_execute("rollback").await.map_err(sort)?;
-            }
-            Err(error) => return Err(not_locked(&plan.table, error)),
-        }
-    }
-    let guard = source.pool.take().await?;
-    let probe = format!("{}; select from {} limit 0", source.begin(), from_sql(&plan.table));
-    guard.batch_execute(&probe).await.map_err(|error| not_locked(&plan.table, error))?;
-    client.batch_execute(&begin).await.map_err(sort)?;
-    Ok(Some(guard))
-}
-
-/// A driver's error with the table before it, and what a lock that was not granted means.
-pub(super) fn not_locked(table: &TableConfig, error: tokio_postgres::Error) -> Error {
-    if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
-        return sort(error).context(format!("table `{}`", table.name));
-    }
-    let what = table.relation.as_ref().map_or_else(|| "a table of its query".to_owned(), ToString::to_string);
-    Error::new(ErrorKind::Busy, format!("table `{}`: {what} is locked by another session", table.name)).with_hint(
-        "a schema change or `truncate` holds it: run it again afterwards, or set a longer `lock_timeout` of the \
-             source",
-    )
 }
 
 /// Under the lock, so nothing can change any more.
@@ -118,13 +145,29 @@ fn refuse_drift(plan: &Plan, now: &TableSchema) -> Result<()> {
     .with_hint("run it again: it plans anew, and names what bronze needs, if anything"))
 }
 
-async fn snapshot(client: &Client, identity: SourceIdentity) -> Result<Snapshot> {
-    let sql = "select pg_catalog.now() as at, \
-               pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::int8 as xmin, \
-               pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8 as xmax";
-    let row = client.query_typed_one(sql, &[]).await.map_err(sort)?;
+async fn snapshot(plan: &Plan, client: &Client, identity: SourceIdentity) -> Result<Snapshot> {
+    let sql = format!(
+        "select pg_catalog.now() as at, \
+         pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::int8 as xmin, \
+         pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8 as xmax, {} as wrong",
+        not_in_force(Isolation::Snapshot)
+    );
+    let row = client.query_typed_one(&sql, &[]).await.map_err(sort)?;
+    let wrong: Vec<String> = row.get("wrong");
+    if !wrong.is_empty() {
+        let text = format!(
+            "table `{}`: the settings {} of its transaction are not as they were set",
+            plan.table.name,
+            wrong.join(", ")
+        );
+        return Err(Error::new(ErrorKind::Contract, text).with_hint(
+            "a pooler in statement mode, or a proxy that rewrites statements, stands in between: connect to the server \
+             itself, or use transaction mode",
+        ));
+    }
     let number = |column: &str| row.get::<_, i64>(column).cast_unsigned();
-    Ok(Snapshot { taken_at: row.get::<_, Instant>("at").0, xmin: number("xmin"), xmax: number("xmax"), identity })
+    let (taken_at, relations) = (row.get::<_, Instant>("at").0, None);
+    Ok(Snapshot { taken_at, xmin: number("xmin"), xmax: number("xmax"), identity, relations })
 }
 
 /// The sweep by `xmin`, or all rows of its time where `xmin` cannot be read or compared: those are more, never fewer.
@@ -168,6 +211,8 @@ struct PgReading {
     snapshot: Snapshot,
     high: Option<Timestamp>,
     late_rows: u64,
+    sweep: Sweep,
+    statement: String,
     stream: Pin<Box<CopyOutStream>>,
     sent_all: bool,
     client: Lease,
@@ -185,6 +230,14 @@ impl Reading for PgReading {
 
     fn late_rows(&self) -> u64 {
         self.late_rows
+    }
+
+    fn sweep(&self) -> Option<Sweep> {
+        Some(self.sweep)
+    }
+
+    fn statement(&self) -> Option<&str> {
+        Some(&self.statement)
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {

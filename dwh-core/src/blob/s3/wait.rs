@@ -1,0 +1,156 @@
+//! How long a request may take, and what is done when nothing comes.
+
+use bytes::Bytes;
+use futures_util::stream;
+use reqwest::{Body, Method, Response};
+use s3::Bucket;
+use s3::command::Command;
+use s3::error::S3Error;
+use s3::request::Request;
+use s3::request::tokio_backend::ReqwestRequest;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::client::Client;
+use super::errors::{sorted, unreachable};
+use crate::error::{Error, Result};
+
+/// For requests that let the server work on a whole object, as long as it answers others meanwhile.
+const LONGEST: Duration = Duration::from_secs(600);
+/// A body is handed over in pieces of this size, so that it can be seen to move.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// What a request waits for.
+#[derive(Clone, Copy)]
+pub(super) enum Wait<'a> {
+    /// The beginning of an answer that costs the server nothing.
+    Answer,
+    /// The server's work on a whole object.
+    Work,
+    /// The server's taking of a body.
+    Sending(&'a Progress),
+}
+
+/// When a body last moved.
+pub(super) struct Progress(Mutex<Instant>);
+
+impl Progress {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Instant::now())))
+    }
+
+    fn moved(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn at(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Client {
+    /// The request's outcome, sorted; `Unreachable` if the server is silent for too long.
+    ///
+    /// A server that is silent for the idle timeout is asked for something small: if it does not answer that either, it
+    /// counts as silent, and for a while nobody asks it again. If it does, its work gets more time, and a body that may
+    /// still be on its way half as much again; anything else is over.
+    pub(super) async fn within<T>(
+        &self,
+        wait: Wait<'_>,
+        object: &str,
+        request: impl Future<Output = Result<T, S3Error>>,
+    ) -> Result<T> {
+        self.peer.ask()?;
+        let began = Instant::now();
+        let moved = || match wait {
+            Wait::Sending(progress) => progress.at().max(began),
+            Wait::Answer | Wait::Work => began,
+        };
+        let mut request = pin!(request);
+        let mut patience = self.patience();
+        loop {
+            if let Ok(outcome) = timeout_at(moved() + patience, &mut request).await {
+                if !matches!(outcome, Err(S3Error::Reqwest(_))) {
+                    self.heard();
+                }
+                return outcome.map_err(|error| sorted(&self.options, object, error));
+            }
+            if moved().elapsed() < patience {
+                continue;
+            }
+            let silent = format!("sent nothing for {} s", moved().elapsed().as_secs());
+            let answers = tokio::select! {
+                outcome = &mut request => return outcome.map_err(|error| sorted(&self.options, object, error)),
+                answers = self.answers(object) => answers,
+            };
+            if !answers {
+                let error = unreachable(&self.options, &format!("{silent}, and answers nothing else"));
+                return Err(self.peer.silent(error));
+            }
+            let idle = self.peer.idle();
+            let most = match wait {
+                Wait::Answer => Duration::ZERO,
+                Wait::Work => LONGEST,
+                Wait::Sending(_) => idle + idle / 2,
+            };
+            if patience >= most {
+                return Err(self.gave_up(wait, unreachable(&self.options, &silent)));
+            }
+            tracing::info!(object, "S3 server {silent}; it is there, waiting on");
+            patience = (patience + idle).min(most);
+        }
+    }
+
+    /// A request without answer is tried once more, in a hurry; a body that does not pass would not pass again.
+    fn gave_up(&self, wait: Wait<'_>, error: Error) -> Error {
+        match wait {
+            Wait::Answer => {
+                self.doubt();
+                error
+            }
+            Wait::Work | Wait::Sending(_) => self.peer.silent(error),
+        }
+    }
+
+    /// Whether the server answers anything at all.
+    async fn answers(&self, object: &str) -> bool {
+        let asked = async {
+            let bucket = self.bucket().await.ok()?;
+            let head = ReqwestRequest::new(&bucket, object, Command::HeadObject).await.ok()?.response().await;
+            (!matches!(head, Err(S3Error::Reqwest(_)))).then_some(())
+        };
+        timeout(self.peer.probe(), asked).await.is_ok_and(|answer| answer.is_some())
+    }
+}
+
+/// Sends a request with this body as rust-s3 would, but piece by piece; `progress` tells that it moves.
+pub(super) async fn send(
+    bucket: &Bucket,
+    object: &str,
+    command: Command<'_>,
+    content: Bytes,
+    progress: &Arc<Progress>,
+) -> Result<Response, S3Error> {
+    let request = ReqwestRequest::new(bucket, object, command).await?;
+    // Its length is among the headers.
+    let headers = request.headers().await?;
+    let progress = Arc::clone(progress);
+    let pieces = stream::unfold(content, move |mut rest| {
+        progress.moved();
+        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+        std::future::ready((!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), rest)))
+    });
+    let sent = bucket.http_client().request(Method::PUT, request.url()?.as_str()).headers(headers);
+    let response = sent.body(Body::wrap_stream(pieces)).send().await?;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let status = response.status().as_u16();
+    Err(S3Error::HttpFailWithBody(status, response.text().await?))
+}

@@ -1,0 +1,144 @@
+//! The settings of a transaction on which the meaning of text, or the end of a long statement, depends; and the one
+//! statement with which every transaction begins.
+//!
+//! They are set with `set local`, in the message that begins the transaction: behind a pooler, the next transaction may
+//! run in another session, and what is set for a session stays there for whoever comes next.
+
+use crate::schema::quote_literal;
+use crate::watermark::Micros;
+
+/// Each setting with its value, as `current_setting` shows it.
+///
+/// Without them a CSV written under `DateStyle` 'SQL, DMY' and read under 'SQL, MDY' turns 3 February into 2 March. The
+/// last ones change what a configured expression or query says: numbers and days by locale, `x = NULL`, a part of the
+/// rows that an index finds.
+const SETTINGS: [(&str, &str); 21] = [
+    ("search_path", ""),
+    ("datestyle", "ISO, YMD"),
+    ("intervalstyle", "postgres"),
+    ("timezone", "UTC"),
+    ("timezone_abbreviations", "Default"),
+    ("bytea_output", "hex"),
+    ("extra_float_digits", "3"),
+    ("lc_monetary", "C"),
+    ("lc_numeric", "C"),
+    ("lc_time", "C"),
+    ("xmloption", "content"),
+    ("xmlbinary", "base64"),
+    ("array_nulls", "on"),
+    ("quote_all_identifiers", "off"),
+    ("row_security", "off"),
+    ("client_encoding", "UTF8"),
+    ("standard_conforming_strings", "on"),
+    ("backslash_quote", "safe_encoding"),
+    ("transform_null_equals", "off"),
+    ("gin_fuzzy_search_limit", "0"),
+    ("client_min_messages", "warning"),
+];
+
+/// What a transaction is for. Nothing of it is left to the defaults of role, database or server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Each statement sees what is committed when it begins; may write.
+    Write,
+    /// The same, and cannot write.
+    Look,
+    /// All statements see one moment; cannot write.
+    Snapshot,
+}
+
+impl Isolation {
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Write => "isolation level read committed, read write, not deferrable",
+            Self::Look => "isolation level read committed, read only, not deferrable",
+            Self::Snapshot => "isolation level repeatable read, read only, not deferrable",
+        }
+    }
+}
+
+/// `begin`, with everything that the transaction relies on set for it alone. A `lock_timeout` of zero waits for ever.
+///
+/// With [`Isolation::Snapshot`] there is no query in it: the snapshot is taken by the first one, after what is read was
+/// locked. That one should be [`no_time_limit`].
+#[must_use]
+pub fn opening(isolation: Isolation, lock_timeout: Micros) -> String {
+    // Rounded up: a part of a millisecond must not become "for ever".
+    let lock_ms = lock_timeout.0.div_euclid(1000).max(i64::from(lock_timeout.0 > 0));
+    let mut sql = format!("begin {}; {}set local lock_timeout = {lock_ms}", isolation.sql(), settings("set local"));
+    if isolation != Isolation::Snapshot {
+        sql.push_str("; ");
+        sql.push_str(&no_time_limit());
+    }
+    sql
+}
+
+/// Lifts the time limit of the whole transaction, which not every version has.
+#[must_use]
+pub fn no_time_limit() -> String {
+    unlimited("'transaction_timeout'", true)
+}
+
+fn unlimited(names: &str, local: bool) -> String {
+    format!("select pg_catalog.set_config(name, '0', {local}) from pg_catalog.pg_settings where name in ({names})")
+}
+
+/// The same settings for a whole session. Only for a session that nobody gets afterwards.
+#[must_use]
+pub fn session_settings() -> String {
+    let limits = unlimited("'transaction_timeout', 'idle_session_timeout'", false);
+    settings("set") + &limits
+}
+
+/// The settings, and the time limits that a role or a database may have and that would end a long statement.
+fn settings(set: &str) -> String {
+    let mut sql = String::new();
+    for (name, value) in SETTINGS {
+        sql.push_str(&format!("{set} {name} = {}; ", quote_literal(value)));
+    }
+    sql + &format!("{set} statement_timeout = 0; {set} idle_in_transaction_session_timeout = 0; ")
+}
+
+/// Selects the settings that are not as [`opening`] left them, and the properties of the transaction, as one array of
+/// text that is empty when all is well.
+#[must_use]
+pub fn not_in_force(isolation: Isolation) -> String {
+    let wanted = SETTINGS.iter().map(|(name, value)| (*name, if value.is_empty() { "\"\"" } else { value }));
+    let level = if isolation == Isolation::Snapshot { "repeatable read" } else { "read committed" };
+    let read_only = if isolation == Isolation::Write { "off" } else { "on" };
+    let pairs: Vec<String> = wanted
+        .chain([("transaction_isolation", level), ("transaction_read_only", read_only)])
+        .map(|(name, value)| format!("({}, {})", quote_literal(name), quote_literal(value)))
+        .collect();
+    format!(
+        "array(select s.name from (values {}) s(name, wanted) \
+         where pg_catalog.lower(pg_catalog.current_setting(s.name, true)) is distinct from pg_catalog.lower(s.wanted))",
+        pairs.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_says_everything_itself_and_leaves_nothing() {
+        let sql = opening(Isolation::Snapshot, Micros(1));
+        assert!(sql.starts_with("begin isolation level repeatable read, read only, not deferrable; "), "{sql}");
+        assert!(sql.ends_with("set local lock_timeout = 1"), "rounded up: {sql}");
+        for statement in sql.split("; ").skip(1) {
+            assert!(
+                statement.starts_with("set local "),
+                "a query would take the snapshot before the lock: {statement}"
+            );
+        }
+        let look = opening(Isolation::Look, Micros(1));
+        assert!(look.ends_with(&no_time_limit()) && look.contains("set_config(name, '0', true)"), "{look}");
+        let session = session_settings();
+        assert!(!session.contains("local") && !session.contains("true"), "{session}");
+        for (name, _) in SETTINGS {
+            assert!(session.contains(&format!("set {name} = ")), "{session}");
+            assert!(not_in_force(Isolation::Look).contains(name), "{name}");
+        }
+    }
+}

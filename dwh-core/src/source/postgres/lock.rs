@@ -1,0 +1,58 @@
+//! The lock on what is read, taken before any snapshot exists: a rewrite that commits between snapshot and lock would show
+//! an empty table.
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::pool::{Lease, Pool};
+use super::time::Instant;
+use crate::config::TableConfig;
+use crate::connect::sort;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{Isolation, Plan, from_sql, opening};
+use crate::watermark::{Micros, Timestamp};
+
+/// A second session that holds the lock until the COPY has one of its own, and the start of its server.
+pub(super) struct Guard {
+    pub(super) session: Lease,
+    pub(super) server_started_at: Timestamp,
+}
+
+/// Begins the reading transaction with the table locked.
+///
+/// What `LOCK TABLE` refuses (queries, materialized views, foreign tables, tables of which the role may read only some
+/// columns) is locked by an empty `SELECT` in a second session, which is returned.
+pub(super) async fn lock(pool: &Pool, client: &Client, plan: &Plan, patience: Micros) -> Result<Option<Guard>> {
+    let begin = opening(Isolation::Snapshot, patience);
+    if plan.source.kind.can_lock() {
+        client.batch_execute(&begin).await.map_err(sort)?;
+        let lock = format!("lock table {} in access share mode", plan.source.table.sql());
+        match client.batch_execute(&lock).await {
+            Ok(()) => return Ok(None),
+            Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                client.batch_execute("rollback").await.map_err(sort)?;
+            }
+            Err(error) => return Err(not_locked(&plan.table, error)),
+        }
+    }
+    let session = pool.take().await?;
+    session.batch_execute(&opening(Isolation::Look, patience)).await.map_err(sort)?;
+    let probe = format!("select from {} limit 0", from_sql(&plan.table));
+    session.batch_execute(&probe).await.map_err(|error| not_locked(&plan.table, error))?;
+    let sql = "select pg_catalog.pg_postmaster_start_time()";
+    let server_started_at = session.query_typed_one(sql, &[]).await.map_err(sort)?.get::<_, Instant>(0).0;
+    client.batch_execute(&begin).await.map_err(sort)?;
+    Ok(Some(Guard { session, server_started_at }))
+}
+
+/// A driver's error with the table before it, and what a lock that was not granted means.
+pub(super) fn not_locked(table: &TableConfig, error: tokio_postgres::Error) -> Error {
+    if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
+        return sort(error).context(format!("table `{}`", table.name));
+    }
+    let what = table.relation.as_ref().map_or_else(|| "a table of its query".to_owned(), ToString::to_string);
+    Error::new(ErrorKind::Busy, format!("table `{}`: {what} is locked by another session", table.name)).with_hint(
+        "a schema change or `truncate` holds it: run it again afterwards, or set a longer `lock_timeout` of the \
+             source",
+    )
+}
