@@ -201,7 +201,8 @@ pub async fn age(db: &TestDb, blobs: &TestBlobs, which: &str, days: i32) {
     db.tgt(&format!("update dwh_control.extract_runs set run_started_at = {aged} where {which}")).await;
     for name in blobs.list("").await.into_iter().filter(|name| name.ends_with(".manifest.json")) {
         let then = String::from_utf8(blobs.read(&name).await).expect("text");
-        let now = starts.iter().fold(then.clone(), |text, row| text.replace(row.get::<_, &str>(0), row.get(1)));
+        let start = |moment: &str| format!("\"run_started_at\": \"{moment}\"");
+        let now = starts.iter().fold(then.clone(), |text, row| text.replace(&start(row.get(0)), &start(row.get(1))));
         if now != then {
             blobs.write(&name, now.into_bytes()).await;
         }
