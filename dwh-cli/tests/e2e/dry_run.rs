@@ -220,7 +220,7 @@ async fn put_in_order(scene: &mut Scene) {
     let (said, done) = scene.both(&["recover"]).await;
     assert_eq!(states(&said), states(&done));
     assert!(!states(&said).is_empty());
-    age(&scene.db, &TestBlobs::local(&scene.db), "true", 20).await;
+    age(&scene.db, &TestBlobs::local(&scene.db), "true", "20 days").await;
     let (said, done) = scene.both(&["prune"]).await;
     assert!(many(&said["tables"][0]["files"]) > 0, "{said:#}");
     assert_eq!(said["tables"][0]["files"], done["tables"][0]["files"]);

@@ -34,7 +34,7 @@ async fn old_and_loaded_goes_and_the_rest_stays() {
     db.src("insert into app.trips values (5)").await;
     project.ok(&["extract", "trips"]);
     // All but run 3 are old; run 4 is the newest that is loaded, run 5 waits to be loaded.
-    age(&db, &TestBlobs::local(&db), "run_id <> 3", 20).await;
+    age(&db, &TestBlobs::local(&db), "run_id <> 3", "20 days").await;
     for file in files(&db.blobs().join("test/processed/trips")) {
         if file.to_string_lossy().contains("_4.") {
             fs::copy(&file, db.blobs().join("test/exports/trips").join(file.file_name().expect("name")))

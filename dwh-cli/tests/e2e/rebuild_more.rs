@@ -115,7 +115,7 @@ async fn pruned(db: TestDb, blobs: TestBlobs, compression: &str) {
     project.ok(&["run"]);
     // Backfills are the newest files by far; the newest ordinary one is needed all the same.
     project.ok(&["backfill", "trips", "--from", "2020-01-01T00:00:00Z"]);
-    age(&db, &blobs, "kind = 'run'", 40).await;
+    age(&db, &blobs, "kind = 'run'", "40 days").await;
     let done = project.json(&["prune"]);
     assert_eq!(
         done["tables"][0]["files"].as_array().map(Vec::len),
@@ -125,7 +125,7 @@ async fn pruned(db: TestDb, blobs: TestBlobs, compression: &str) {
     nothing(&project);
     project.ok(&["verify", "--blobs"]);
     // And once more when the backfills are old too.
-    age(&db, &blobs, "kind <> 'run'", 40).await;
+    age(&db, &blobs, "kind <> 'run'", "40 days").await;
     project.ok(&["prune"]);
     nothing(&project);
     project.ok(&["verify", "--blobs"]);

@@ -71,7 +71,7 @@ pub async fn the_disk_is_full(night: &mut Night) {
     let failed = full.dwh(&["run"]);
     assert_eq!(failed.code, 1, "{}", failed.all());
     night.heard(&failed.all());
-    age(&night.db, &TestBlobs::local(&night.db), "status = 'loaded'", 730).await;
+    age(&night.db, &TestBlobs::local(&night.db), "status = 'loaded'", "2 years").await;
     night.follow_all();
     equal(night).await;
 }
