@@ -42,7 +42,7 @@ impl World {
             for table in (0..2).filter(|table| asked.is_none_or(|asked| asked == *table)).filter(touched) {
                 let waits = records.iter().any(|(of, record)| *of == table && record.status == RunState::Uploaded);
                 let short = told.died || waits || told.speaks_of(table);
-                self.model.rebuilt(table, &records, short, self.watermark(table).await);
+                self.model.rebuilt(table, short, self.watermark(table).await);
                 self.spoken_from[table] = words_before;
             }
             self.disturbed |= told.died;
