@@ -31,6 +31,8 @@ pub struct Target {
     pub copies: [BTreeMap<Timestamp, usize>; 2],
     /// Of a table that keeps the first version, that version.
     pub firsts: [BTreeMap<u8, String>; 2],
+    /// Whether a person was told of a gap and accepted it: then a good end says nothing of what lies in it.
+    pub gap: [bool; 2],
     loaded: BTreeSet<(Table, Run)>,
 }
 
@@ -122,6 +124,9 @@ impl Model {
 
     /// Everything that the source shows is in bronze: a run of the table said so.
     pub fn up_to_date(&mut self, table: Table) {
+        if self.target.gap[table] {
+            return;
+        }
         let now = self.now();
         for key in self.calls[now][table].keys().copied().collect::<Vec<_>>() {
             self.delivered(table, key, now);
