@@ -150,8 +150,9 @@ impl Link {
     /// The name under which the manifest of a later CSV knows it.
     #[must_use]
     pub fn named(&self) -> NamedCsv {
-        let low = |span: Span| if self.late { Timestamp::NEG_INFINITY } else { span.low };
-        let span = self.span().map(|span| Span { low: low(span), ..span });
+        let Reads::Window(window) = self.reads else { return NamedCsv { run: self.run.clone(), span: None } };
+        let low = if self.late { Timestamp::NEG_INFINITY } else { window.low };
+        let span = self.span().map(|span| Span { low, end: window.high.map_or(span.end, |high| high.max(span.end)) });
         NamedCsv { run: self.run.clone(), span }
     }
 

@@ -16,8 +16,7 @@ use crate::watermark::WatermarkKind;
 
 pub(crate) use compare::{Compared, Cut, End, NO_BUCKET, bucket_span};
 pub use ddl::{bronze_ddl, missing_extension_hint};
-pub use extract::Extent;
-pub(crate) use extract::from_sql;
+pub(crate) use extract::{Extent, from_sql};
 pub use load::LoadPlan;
 pub use missing::Missing;
 pub(crate) use session::not_in_force;

@@ -232,18 +232,16 @@ async fn a_key_that_changed_keeps_no_csv_from_being_loaded_again() {
 #[tokio::test]
 async fn a_replay_brings_the_last_version_of_each_row() {
     let (db, project) = fleet("chain_versions", "on_conflict = \"update\"").await;
-    // Equal stamps: only the order of the runs tells.
+    // A writer holds the bound, so each run reads the row again; its stamps are equal: only the order of the runs tells.
+    let held = db.another_source().await;
+    held.batch_execute("begin; insert into app.cars values (2, 'b')").await.expect("held");
+    db.src("update app.trips set at = now() where id = 240").await;
     for state in ["first", "second", "third"] {
-        db.src(&format!(
-            "update app.trips set state = '{state}', at = (select max(at) + interval '1 s' from app.trips where id <> 240) where id = 240;
-             insert into app.trips values ({}, '{state}', 'x')",
-            2000 + state.len()
-        ))
-        .await;
-        project.ok(&["run", "trips"]);
-        db.src("update app.trips set at = now() where id = 240").await;
+        db.src(&format!("update app.trips set state = '{state}' where id = 240")).await;
         project.ok(&["run", "trips"]);
     }
+    held.batch_execute("rollback").await.expect("over");
+    assert_equal(&db).await;
     db.tgt("delete from bronze.trips").await;
     project.ok(&["replay", "trips"]);
     assert_equal(&db).await;
@@ -486,7 +484,7 @@ async fn a_prune_that_was_cut_off_makes_nobody_cry() {
     let text = fs::read_to_string(project.folder().join("dwh.toml")).expect("dwh.toml");
     let project = Project::written(text + "\n[retention]\nprocessed = \"1s\"\nexports = \"1s\"\n", Vec::new());
     let mut planned: Vec<String> = Vec::new();
-    while planned.len() < 10 {
+    while !planned.iter().any(|file| file.ends_with("_101.csv")) {
         let report = project.json(&["prune", "trips", "--dry-run"]);
         let listed = report["tables"][0]["files"].as_array().expect("files").clone();
         planned = listed.iter().filter_map(Value::as_str).map(str::to_owned).collect();

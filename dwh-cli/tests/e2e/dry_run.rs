@@ -5,8 +5,8 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::support::{Project, READABLE, files, number, table, total};
-use dwh_core::testing::{TestDb, assert_equal_tables};
+use crate::support::{Project, READABLE, age, files, number, table, total};
+use dwh_core::testing::{TestBlobs, TestDb, assert_equal_tables};
 
 const RETENTION: &str = "[retention]\nprocessed = \"10d\"\nexports = \"5d\"\nruns = \"10d\"\n";
 
@@ -130,9 +130,9 @@ async fn init(scene: &mut Scene) {
 
 async fn migrate(scene: &mut Scene) {
     let (said, done) = scene.both(&["migrate", "trips"]).await;
-    assert_eq!((many(&said["applied"]), &said["tables_created"]), (4, &serde_json::json!(["bronze.trips"])));
+    assert_eq!((many(&said["applied"]), &said["tables_created"]), (5, &serde_json::json!(["bronze.trips"])));
     let (said_next, done_next) = scene.both(&["migrate"]).await;
-    assert_eq!((many(&said_next["applied"]), many(&said_next["present"])), (0, 4), "{said_next:#}");
+    assert_eq!((many(&said_next["applied"]), many(&said_next["present"])), (0, 5), "{said_next:#}");
     assert_eq!(said_next["tables_present"], serde_json::json!(["bronze.trips"]));
     for (said, done) in [(said, done), (said_next, done_next)] {
         assert_eq!((&said["dry_run"], &done["dry_run"]), (&Value::Bool(true), &Value::Bool(false)));
@@ -220,8 +220,7 @@ async fn put_in_order(scene: &mut Scene) {
     let (said, done) = scene.both(&["recover"]).await;
     assert_eq!(states(&said), states(&done));
     assert!(!states(&said).is_empty());
-    let aged = "update dwh_control.extract_runs set run_started_at = run_started_at - interval '20 days'";
-    scene.db.tgt(aged).await;
+    age(&scene.db, &TestBlobs::local(&scene.db), "true", "20 days").await;
     let (said, done) = scene.both(&["prune"]).await;
     assert!(many(&said["tables"][0]["files"]) > 0, "{said:#}");
     assert_eq!(said["tables"][0]["files"], done["tables"][0]["files"]);

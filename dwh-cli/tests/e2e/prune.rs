@@ -3,8 +3,8 @@
 use serde_json::Value;
 use std::fs;
 
-use crate::support::{Project, READABLE, files, number, table};
-use dwh_core::testing::{TestDb, assert_equal_tables};
+use crate::support::{Project, READABLE, age, files, number, table};
+use dwh_core::testing::{TestBlobs, TestDb, assert_equal_tables};
 
 const RETENTION: &str = "[retention]\nprocessed = \"10d\"\nexports = \"5d\"\nruns = \"10d\"\n";
 
@@ -34,10 +34,7 @@ async fn old_and_loaded_goes_and_the_rest_stays() {
     db.src("insert into app.trips values (5)").await;
     project.ok(&["extract", "trips"]);
     // All but run 3 are old; run 4 is the newest that is loaded, run 5 waits to be loaded.
-    db.tgt(
-        "update dwh_control.extract_runs set run_started_at = run_started_at - interval '20 days' where run_id <> 3",
-    )
-    .await;
+    age(&db, &TestBlobs::local(&db), "run_id <> 3", "20 days").await;
     for file in files(&db.blobs().join("test/processed/trips")) {
         if file.to_string_lossy().contains("_4.") {
             fs::copy(&file, db.blobs().join("test/exports/trips").join(file.file_name().expect("name")))

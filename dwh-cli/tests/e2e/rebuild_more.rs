@@ -4,7 +4,7 @@
 use serde_json::Value;
 use std::time::Duration;
 
-use crate::support::{Project, READABLE, number, table, total};
+use crate::support::{Project, READABLE, age, number, table, total};
 use dwh_core::testing::{TestBlobs, TestDb, assert_equal_tables};
 
 const LOSE: &str = "drop schema bronze cascade; drop schema dwh_control cascade";
@@ -114,11 +114,10 @@ async fn pruned(db: TestDb, blobs: TestBlobs, compression: &str) {
     db.src("insert into app.trips values (1001, 1, now())").await;
     project.ok(&["run"]);
     // Backfills are the newest files by far; the newest ordinary one is needed all the same.
-    project.ok(&["backfill", "trips", "--from", "2020-01-01T00:00:00Z"]);
-    db.tgt(
-        "update dwh_control.extract_runs set run_started_at = run_started_at - interval '40 days' where kind = 'run'",
-    )
-    .await;
+    let from = "select to_char((now() - interval '11 days') at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')";
+    let from: String = db.target().query_one(from, &[]).await.expect("a moment").get(0);
+    project.ok(&["backfill", "trips", "--from", &from]);
+    age(&db, &blobs, "kind = 'run'", "40 days").await;
     let done = project.json(&["prune"]);
     assert_eq!(
         done["tables"][0]["files"].as_array().map(Vec::len),
@@ -128,10 +127,7 @@ async fn pruned(db: TestDb, blobs: TestBlobs, compression: &str) {
     nothing(&project);
     project.ok(&["verify", "--blobs"]);
     // And once more when the backfills are old too.
-    db.tgt(
-        "update dwh_control.extract_runs set run_started_at = run_started_at - interval '40 days' where kind <> 'run'",
-    )
-    .await;
+    age(&db, &blobs, "kind <> 'run'", "40 days").await;
     project.ok(&["prune"]);
     nothing(&project);
     project.ok(&["verify", "--blobs"]);

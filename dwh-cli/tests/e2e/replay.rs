@@ -97,7 +97,8 @@ async fn a_range_chooses_and_a_changed_file_is_refused() {
     let until = listed["csvs"][0]["window"]["to"].as_str().expect("window").to_owned();
     let first = project.json(&["replay", "trips", "--to", "2000-01-01T00:00:00Z", "--dry-run"]);
     // A later CSV with late rows may meet the range too; which has some, other transactions of the server decide.
-    assert_eq!(first["csvs"][0], listed["csvs"][0], "the first window begins with the first row");
+    let oldest = |report: &Value| report["csvs"].as_array().and_then(|csvs| csvs.last().cloned()).expect("a CSV");
+    assert_eq!(oldest(&first), oldest(&listed), "the first window begins with the first row");
     let none = project.fails(2, &["replay", "nobody"]);
     assert!(none.all().contains("trips"), "{}", none.all());
     assert!(!until.is_empty());

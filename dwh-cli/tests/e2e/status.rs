@@ -4,8 +4,8 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::Command;
 
-use crate::support::{EVENTS, Project, table};
-use dwh_core::testing::TestDb;
+use crate::support::{EVENTS, Project, age, table};
+use dwh_core::testing::{TestBlobs, TestDb};
 
 /// Two tables and no care for this machine's disks; `more` stands in the section of `events`.
 async fn fleet(test: &str, more: &str) -> (TestDb, Project) {
@@ -95,10 +95,7 @@ async fn a_csv_that_waits_is_seen_and_a_loaded_one_is_not() {
     let waiting = |report: &Value| of_table(report, "events")["waiting"]["files"].clone();
     let report = project.json(&["status", "--check"]);
     assert_eq!((waiting(&report), breaches(&report)), (1.into(), vec![]), "it has not waited long");
-    db.tgt(&format!(
-        "update dwh_control.extract_runs set run_started_at = run_started_at - interval '7 hours' where run_id = {run_id}"
-    ))
-    .await;
+    age(&db, &TestBlobs::local(&db), &format!("run_id = {run_id}"), "7 hours").await;
     let report = project.fails(4, &["status", "--check"]).json();
     assert_eq!(breaches(&report), [("waiting", "events")]);
     assert_eq!(report["breaches"][0]["remedy"], "dwh recover events");

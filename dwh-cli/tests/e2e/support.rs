@@ -191,6 +191,25 @@ pub async fn number(db: &TestDb, sql: &str) -> i64 {
     db.target().query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
 }
 
+/// Makes the runs that `which` (a condition in SQL) names older by this interval, in the run log and in every manifest that
+/// tells of them: a run is its number and its start.
+pub async fn age(db: &TestDb, blobs: &TestBlobs, which: &str, by: &str) {
+    let at = |moment: &str| format!("to_char({moment} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')");
+    let aged = format!("(run_started_at - interval '{by}')");
+    let starts = format!("select {}, {} from dwh_control.extract_runs where {which}", at("run_started_at"), at(&aged));
+    let starts = db.target().query(&starts, &[]).await.expect("starts");
+    db.tgt(&format!("update dwh_control.extract_runs set run_started_at = {aged} where {which}")).await;
+    let key = |moment: &str| format!("\"run_started_at\": \"{moment}\"");
+    for name in blobs.list("").await.into_iter().filter(|name| name.ends_with(".manifest.json")) {
+        let then = String::from_utf8(blobs.read(&name).await).expect("text");
+        let replaced = |text: String, row: &tokio_postgres::Row| text.replace(&key(row.get(0)), &key(row.get(1)));
+        let now = starts.iter().fold(then.clone(), replaced);
+        if now != then {
+            blobs.write(&name, now.into_bytes()).await;
+        }
+    }
+}
+
 /// All files below a folder.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };

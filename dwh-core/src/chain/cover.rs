@@ -1,6 +1,8 @@
 //! Which windows were read, and what lies between them.
 
-use super::{Link, Span};
+use std::collections::BTreeMap;
+
+use super::{Link, Reads, Span};
 use crate::run::RunId;
 use crate::watermark::Timestamp;
 
@@ -20,6 +22,8 @@ pub struct Gap {
 /// One window with what is needed to tell of a gap before it.
 struct Read {
     span: Span,
+    /// Up to where rows were read.
+    high: Option<Timestamp>,
     run_id: RunId,
     chained: bool,
     proven: bool,
@@ -28,10 +32,15 @@ struct Read {
 fn reads(link: &Link) -> impl Iterator<Item = Read> {
     let (run_id, proven) = (link.run_id(), link.traced);
     let chained = link.kind.moves_watermark();
-    let own = link.span().map(|span| Read { span, run_id, chained, proven });
+    let high = match link.reads {
+        Reads::Window(window) => window.high,
+        _ => None,
+    };
+    let own = link.span().map(|span| Read { span, high, run_id, chained, proven });
     let empty = link.before.as_ref().and_then(|before| before.empty.as_ref());
     let empty = empty.map(|empty| Read {
         span: Span { low: empty.window.low, end: empty.window.watermark },
+        high: empty.window.high,
         run_id: empty.run_id,
         chained: true,
         proven,
@@ -48,9 +57,12 @@ pub fn gaps<'a>(links: impl IntoIterator<Item = &'a Link>) -> Vec<Gap> {
     let Some(first) = windows.iter().find(|read| read.chained) else { return Vec::new() };
     let mut reached = first.span.low;
     let mut found = Vec::new();
+    let highs: BTreeMap<Timestamp, RunId> =
+        windows.iter().filter(|read| read.chained).rev().filter_map(|read| Some((read.high?, read.run_id))).collect();
     for read in windows {
+        let goes_on = highs.get(&read.span.low).is_some_and(|earlier| *earlier < read.run_id);
         // A watermark that stood nowhere yet leaves nothing behind it.
-        if read.span.low > reached && reached.is_finite() {
+        if read.span.low > reached && reached.is_finite() && !goes_on {
             found.push(Gap { from: reached, to: read.span.low, before: read.run_id, proven: read.proven });
         }
         reached = reached.max(read.span.end);
@@ -75,5 +87,7 @@ pub(super) fn covers(mut spans: Vec<Span>, wanted: Span) -> bool {
 #[must_use]
 pub fn joins(earlier: &Link, later: &Link) -> Option<bool> {
     let chained = |link: &Link| link.span().filter(|_| link.kind.moves_watermark());
-    Some(chained(later)?.low <= chained(earlier)?.end)
+    let low = chained(later)?.low;
+    let goes_on = matches!(earlier.reads, Reads::Window(window) if window.high == Some(low));
+    Some(low <= chained(earlier)?.end || goes_on)
 }

@@ -160,6 +160,23 @@ fn gaps_lie_between_the_first_and_the_last_window_of_ordinary_runs() {
 }
 
 #[test]
+fn runs_that_go_on_above_a_held_watermark_leave_no_gap() {
+    let held = |run_id, low, high, watermark| {
+        link(run_id, Reads::Window(Window { low: at(low), high: Some(at(high)), watermark: at(watermark) }))
+    };
+    let chain = [window(1, 0, 5), held(2, 5, 9, 6), held(3, 9, 12, 6), held(4, 12, 15, 6), held(5, 15, 20, 18)];
+    assert_eq!(gaps(&chain), []);
+    assert_eq!(joins(&chain[1], &chain[2]), Some(true));
+    let lacking = [chain[0].clone(), chain[1].clone(), chain[3].clone(), chain[4].clone()];
+    assert_eq!(gaps(&lacking), [Gap { from: at(6), to: at(12), before: RunId(4), proven: true }]);
+    assert_eq!(
+        chain[2].named().span,
+        Some(Span { low: at(9), end: at(12) }),
+        "all that it read is missed if it is lost"
+    );
+}
+
+#[test]
 fn a_csv_that_the_log_names_is_missed_unless_retention_took_it() {
     let log = [window(1, 0, 5), window(2, 5, 7), window(3, 7, 9), window(4, 9, 11)];
     let there = |runs: &[i64]| -> BTreeSet<RunId> { runs.iter().copied().map(RunId).collect() };

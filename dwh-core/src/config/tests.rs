@@ -73,6 +73,7 @@ fn defaults_are_those_of_the_reference() {
     let names = [&target.bronze_schema, &target.control_schema, &target.owner_role, &target.reader_role];
     assert_eq!(names, ["bronze", "dwh_control", "dwh_owner", "grafana_ro"]);
     assert_eq!((target.connections, target.lock_timeout), (4, Micros::seconds(30)));
+    assert_eq!([source.idle_timeout, target.idle_timeout, config.blob.idle_timeout], [Micros::seconds(60); 3]);
     assert_eq!((config.blob.url.as_str(), config.blob.path_style), ("file:///var/lib/dwh", false));
     let table = &config.tables[0];
     assert_eq!((table.source.as_str(), table.target.clone()), ("main", TableRef::new("bronze", "trips")));
@@ -204,6 +205,12 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
             "15: table.window: `-1h` is negative",
         ]
     );
+}
+
+#[test]
+fn no_server_may_be_silent_for_ever() {
+    let found = problems(&format!("{HEAD}idle_timeout = \"0\"\n[[table]]\n{PLAIN}"));
+    assert!(found[0].ends_with("idle_timeout: `0` must be one second at least") && found.len() == 1, "{found:?}");
 }
 
 #[test]

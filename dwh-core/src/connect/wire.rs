@@ -165,7 +165,7 @@ mod tests {
         let row = (true, message(b'd', b"1,2\n"));
         let end = (true, [message(b'c', b""), message(b'S', b"")].concat());
         let done = (false, [message(b'C', b"COPY 1\0"), message(b'Z', b"T")].concat());
-        each_cut(&[begin.clone()], |wire| assert!(wire.owes()));
+        each_cut(std::slice::from_ref(&begin), |wire| assert!(wire.owes()));
         each_cut(&[begin.clone(), go.clone(), row.clone()], |wire| assert!(!wire.owes()));
         each_cut(&[begin.clone(), go.clone(), row.clone(), end.clone()], |wire| assert!(wire.owes()));
         each_cut(&[begin, go, row, end, done], |wire| assert!(!wire.owes()));

@@ -95,7 +95,7 @@ impl Pipeline {
     /// What is missing between the CSV files and, where there is a run log, among those that it names.
     pub(super) async fn holes(&self, links: &[Link], log: &[Link]) -> Holes {
         // Before the control schema is made there is no better clock; it only tells what retention may have taken.
-        let now = self.sink.glance().await.map_or_else(|_| Timestamp::now(), |glance| glance.now);
+        let now = self.sink.overview().await.map_or_else(|_| Timestamp::now(), |overview| overview.now);
         let keep = self.config.retention.as_ref().and_then(|retention| retention.processed);
         let taken = |lost: &Lost| lost.oldest && keep.is_some_and(|keep| now.since(lost.csv.run.run_started_at) > keep);
         let (pruned, lost): (Vec<Lost>, Vec<Lost>) = chain::lost(links, log).into_iter().partition(taken);

@@ -6,7 +6,6 @@ use crate::error::Result;
 use crate::pipeline::Pipeline;
 use crate::run::{RunId, RunKind};
 use crate::sink::{LogEntry, Restore, RunRecord, Upload};
-use crate::watermark::Window;
 
 impl Pipeline {
     /// The row of the run that wrote a CSV. `loaded`: its rows are in bronze, or were replaced there since; otherwise it
@@ -27,14 +26,13 @@ impl Pipeline {
     pub(super) async fn restore_empty(&self, next: &Manifest, empty: &EmptyRun, above: RunId) -> Result<()> {
         let manifest =
             Manifest { run_id: empty.run_id, run_started_at: empty.run_started_at, bound: None, ..next.clone() };
-        let window = Window { high: Some(empty.window.watermark), ..empty.window };
         let upload = Upload {
             csv_path: None,
             rows: 0,
             late_rows: 0,
             bytes: 0,
             sha256: String::new(),
-            window: Some(window),
+            window: Some(empty.window),
             plan_sha256: None,
             ..self.upload_of(&next.csv, &manifest)
         };

@@ -155,7 +155,7 @@ impl Pipeline {
             Err(error) => named(error, &table.name),
         };
         if runs.len() == begun || runs.last().is_some_and(|run| run.error.is_none()) {
-            self.log_unbegun(run, &error).await;
+            self.log_unbegun(table, state, run, &error).await;
         }
         Err(error)
     }
@@ -356,8 +356,9 @@ impl Pipeline {
     }
 
     /// A run that cannot begin, as a failed one in the log.
-    async fn log_unbegun(&self, run: &mut TableRun, error: &Error) {
-        if error.kind() == ErrorKind::Interrupted {
+    async fn log_unbegun(&self, table: &TableConfig, state: &TableState, run: &mut TableRun, error: &Error) {
+        // A row in a log that began anew beside older files would stand in the way of their rebuild.
+        if error.kind() == ErrorKind::Interrupted || self.is_first(table, state).await.is_err() {
             return;
         }
         let begin = LogEntry::Begin { table: run.table.clone(), mode: run.mode, kind: RunKind::Run };
@@ -391,7 +392,7 @@ impl Pipeline {
             Ok(plan) => plan,
             Err(error) => {
                 let error = named(error, &table.name);
-                self.log_unbegun(&mut run, &error).await;
+                self.log_unbegun(table, lease.state(), &mut run, &error).await;
                 return Err(error);
             }
         };

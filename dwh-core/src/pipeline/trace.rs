@@ -50,9 +50,10 @@ impl Pipeline {
             None => return Ok(None),
         };
         let Some(record) = self.run_of(last).await? else { return Ok(None) };
-        let window = Window { low, high: Some(state.low()), watermark: state.low() };
-        let empty =
-            (low < state.low()).then_some(EmptyRun { run_id: last, run_started_at: record.run_started_at, window });
+        // Where the watermark is held, the next run goes on where the last one read up to.
+        let high = state.read_high.map_or(state.low(), |high| high.max(state.low()));
+        let window = Window { low, high: Some(high), watermark: state.low() };
+        let empty = (low < high).then_some(EmptyRun { run_id: last, run_started_at: record.run_started_at, window });
         Ok(Some(Before { csv, empty }))
     }
 

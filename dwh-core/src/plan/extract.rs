@@ -72,17 +72,17 @@ pub(crate) fn from_sql(table: &TableConfig) -> String {
 
 /// What one read covers.
 #[derive(Debug, Clone, Copy)]
-pub struct Extent<'a> {
+pub(crate) struct Extent<'a> {
     /// Exclusive; `NEG_INFINITY`: from the first row on.
-    pub low: Timestamp,
+    pub(crate) low: Timestamp,
     /// Inclusive.
-    pub high: Timestamp,
+    pub(crate) high: Timestamp,
     /// What is read below `low`.
-    pub sweep: Sweep,
+    pub(crate) sweep: Sweep,
     /// Whether the sweep reads rows stamped `-infinity` too, however short it looks back.
-    pub ancient: bool,
+    pub(crate) ancient: bool,
     /// Numbers of partitions and children that are read from their beginning.
-    pub whole: &'a [u32],
+    pub(crate) whole: &'a [u32],
 }
 
 impl Plan {
@@ -121,8 +121,7 @@ impl Plan {
     }
 
     /// The same with partitions and children that are read from their beginning.
-    #[must_use]
-    pub fn select_extent(&self, extent: &Extent<'_>, run_started_at: Timestamp) -> String {
+    pub(crate) fn select_extent(&self, extent: &Extent<'_>, run_started_at: Timestamp) -> String {
         let list = self.select_list(&instant(run_started_at));
         let mut sql = format!("select {list} from {}", from_sql(&self.table));
         if let Some((column, kind)) = self.watermark_sql() {
@@ -140,8 +139,7 @@ impl Plan {
     }
 
     /// Counts the rows below the window that are read with it.
-    #[must_use]
-    pub fn count_late(&self, extent: &Extent<'_>) -> Option<String> {
+    pub(crate) fn count_late(&self, extent: &Extent<'_>) -> Option<String> {
         let (column, kind) = self.watermark_sql()?;
         let late = late(&column, kind, extent)?;
         Some(format!("select count(*) from {} where {late}", from_sql(&self.table)))
@@ -149,8 +147,7 @@ impl Plan {
 
     /// Whether the sweep would find a row stamped `-infinity`: it lies before every moment, so no window after the first
     /// reaches it. Asked before, because an OR over the column would cost the rows their order by the index.
-    #[must_use]
-    pub fn any_ancient(&self, sweep: Sweep) -> Option<String> {
+    pub(crate) fn any_ancient(&self, sweep: Sweep) -> Option<String> {
         let (column, _) = self.watermark_sql()?;
         let young = match sweep {
             Sweep::Xmin { since, back_to } if back_to.is_finite() => format!(" and {}", young(since)),
@@ -162,8 +159,7 @@ impl Plan {
     }
 
     /// Whether one partition or child, itself, has a row at or below `low`.
-    #[must_use]
-    pub fn any_at_or_below(&self, table: &TableRef, low: Timestamp) -> Option<String> {
+    pub(crate) fn any_at_or_below(&self, table: &TableRef, low: Timestamp) -> Option<String> {
         let (column, kind) = self.watermark_sql()?;
         let from = table.sql();
         Some(format!("select exists (select from only {from} as t where {column} <= {})", bound(kind, low)))

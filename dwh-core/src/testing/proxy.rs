@@ -175,8 +175,7 @@ async fn pass(
 ) {
     let (mut all, mut this) = (shared.silent.subscribe(), own.subscribe());
     let (mut passed, mut buffer) = (0_u64, vec![0; 64 << 10]);
-    loop {
-        let Ok(count @ 1..) = from.read(&mut buffer).await else { break };
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let bytes = buffer.get(..count).unwrap_or_default();
         passing(&mut all).await;
         passing(&mut this).await;

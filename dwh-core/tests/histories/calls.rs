@@ -174,7 +174,7 @@ impl World {
 
     /// The tasks of a dead process end at their next step.
     async fn wait_for_leases(&self) {
-        while self.sink.glance().await.expect("a look").tables.values().any(|table| table.holder.is_some()) {
+        while self.sink.overview().await.expect("a look").tables.values().any(|table| table.holder.is_some()) {
             tokio::task::yield_now().await;
         }
     }

@@ -179,8 +179,8 @@ impl World {
 
     /// Where the watermark of a table stands.
     pub async fn watermark(&self, table: Table) -> Timestamp {
-        let glance = self.sink.glance().await.expect("a look");
-        glance.tables.get(&name(table)).map_or(Timestamp::NEG_INFINITY, |table| table.state.low())
+        let overview = self.sink.overview().await.expect("a look");
+        overview.tables.get(&name(table)).map_or(Timestamp::NEG_INFINITY, |table| table.state.low())
     }
 
     /// The run log, the oldest first.

@@ -137,10 +137,15 @@ impl Api {
 
     /// Public functions of a type, in whatever file their `impl` stands.
     fn methods(&self, type_name: &str, shown: &str, lines: &mut BTreeSet<String>) {
-        let impls = self.rooms.iter().flat_map(|room| &room.ast.items).filter_map(|item| match item {
-            Item::Impl(it) if it.trait_.is_none() && is_type(&it.self_ty, type_name) => Some(it),
-            _ => None,
-        });
+        let impls = self
+            .rooms
+            .iter()
+            .filter(|room| room.module.first().is_none_or(|top| top != "testing"))
+            .flat_map(|room| &room.ast.items)
+            .filter_map(|item| match item {
+                Item::Impl(it) if it.trait_.is_none() && is_type(&it.self_ty, type_name) => Some(it),
+                _ => None,
+            });
         for inner in impls.flat_map(|it| &it.items) {
             match inner {
                 ImplItem::Fn(method) if is_public(&method.vis) => {

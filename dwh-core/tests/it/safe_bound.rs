@@ -3,7 +3,7 @@
 
 use dwh_core::config::TableConfig;
 use dwh_core::schema::TableRef;
-use dwh_core::source::{BoundRequest, ReadRequest, Sweep, activity_function_sql};
+use dwh_core::source::{BoundRequest, ReadRequest, Sweep};
 use dwh_core::testing::TestDb;
 use dwh_core::watermark::{BoundRule, Micros, SafeBound, Undrained, Window};
 use dwh_core::{PgSource, Plan, Source, Timestamp};
@@ -13,16 +13,16 @@ use tokio_postgres::Client;
 use crate::source::{EVENTS, clock, events, pg};
 
 /// A database with one row from before, and a source that reads it.
-struct Lab {
-    db: TestDb,
-    source: PgSource,
-    table: TableConfig,
-    low: Timestamp,
+pub struct Lab {
+    pub db: TestDb,
+    pub source: PgSource,
+    pub table: TableConfig,
+    pub low: Timestamp,
 }
 
-struct Run {
-    bound: SafeBound,
-    ids: Vec<i64>,
+pub struct Run {
+    pub bound: SafeBound,
+    pub ids: Vec<i64>,
 }
 
 impl Lab {
@@ -31,11 +31,11 @@ impl Lab {
     }
 
     /// With a role that may only read the table: it does not see what others do.
-    async fn blind(test: &str, drain_timeout: Micros) -> Self {
+    pub async fn blind(test: &str, drain_timeout: Micros) -> Self {
         Self::of(test, |db| pg(db, &plain_role(db), |config| config.drain_timeout = drain_timeout)).await
     }
 
-    async fn of(test: &str, source: impl FnOnce(&TestDb) -> PgSource) -> Self {
+    pub async fn of(test: &str, source: impl FnOnce(&TestDb) -> PgSource) -> Self {
         let db = TestDb::new(test).await;
         let plain = plain_role(&db);
         db.src(EVENTS).await;
@@ -54,7 +54,7 @@ impl Lab {
         Plan::new(&self.table, self.source.describe(&self.table).await.expect("described")).expect("plan")
     }
 
-    async fn bound(&self, undrained: Option<&Undrained>) -> SafeBound {
+    pub async fn bound(&self, undrained: Option<&Undrained>) -> SafeBound {
         // A target far ahead, so that its clock never saves a wrong bound.
         let run_started_at = clock(self.db.source()).await.plus(Micros::seconds(3600));
         let plan = self.plan().await;
@@ -63,7 +63,7 @@ impl Lab {
     }
 
     /// Nobody holds the bound. A session that has answered but does not wait for its client yet holds it for a moment.
-    async fn becomes_quiet(&self) {
+    pub async fn becomes_quiet(&self) {
         for _ in 0..50 {
             let rule = self.bound(None).await.rule;
             match rule {
@@ -75,7 +75,7 @@ impl Lab {
         panic!("never quiet");
     }
 
-    async fn read(&self, bound: &SafeBound) -> Vec<i64> {
+    pub async fn read(&self, bound: &SafeBound) -> Vec<i64> {
         let plan = self.plan().await;
         let window = Window { low: self.low, high: None, watermark: bound.watermark };
         let run_started_at = Timestamp::INFINITY;
@@ -100,14 +100,14 @@ impl Lab {
         ids
     }
 
-    async fn run(&self, undrained: Option<&Undrained>) -> Run {
+    pub async fn run(&self, undrained: Option<&Undrained>) -> Run {
         let bound = self.bound(undrained).await;
         let ids = self.read(&bound).await;
         Run { bound, ids }
     }
 
     /// The next run, from where `run` left the watermark.
-    async fn run_after(&mut self, run: &Run) -> Run {
+    pub async fn run_after(&mut self, run: &Run) -> Run {
         self.low = run.bound.watermark;
         let undrained = match &run.bound.rule {
             BoundRule::NotDrained(open) => Some(open.clone()),
@@ -116,27 +116,27 @@ impl Lab {
         self.run(undrained.as_ref()).await
     }
 
-    async fn writer(&self) -> Client {
+    pub async fn writer(&self) -> Client {
         let writer = self.db.another_source().await;
         writer.batch_execute("begin; insert into events values (1, 'late')").await.expect("insert");
         writer
     }
 
-    async fn stamp(&self, id: i64) -> Timestamp {
+    pub async fn stamp(&self, id: i64) -> Timestamp {
         let sql = "select (extract(epoch from recorded_at) * 1000000)::int8 from events where id = $1";
         Timestamp::from_micros(self.db.source().query_one(sql, &[&id]).await.expect("row").get(0))
     }
 }
 
-fn plain_role(db: &TestDb) -> String {
+pub fn plain_role(db: &TestDb) -> String {
     format!("plain_{}", db.name())
 }
 
-async fn go(client: &Client, sql: &str) {
+pub async fn go(client: &Client, sql: &str) {
     client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }
 
-async fn count(client: &Client, sql: &str) -> i64 {
+pub async fn count(client: &Client, sql: &str) -> i64 {
     client.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
 }
 
@@ -303,7 +303,7 @@ async fn a_rewrite_between_snapshot_and_lock_loses() {
     }
 }
 
-async fn wait_for_lock(lab: &Lab) {
+pub async fn wait_for_lock(lab: &Lab) {
     let sql = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
     while count(lab.db.source(), sql).await == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -357,126 +357,6 @@ async fn the_second_transaction_of_one_message_is_held_for() {
     sent.await.expect("sent");
     assert_eq!(lab.stamp(21).await, arrived, "stamped with the arrival of the message");
     assert_eq!(lab.run_after(&held).await.ids, [20, 21]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn hidden_sessions_are_drained() {
-    let mut lab = Lab::blind("drained", Micros::seconds(20)).await;
-    let writer = lab.writer().await;
-    let (bound, ()) = tokio::join!(lab.bound(None), async {
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        go(&writer, "commit").await;
-    });
-    assert_eq!(bound.rule, BoundRule::Drained);
-    assert!(bound.watermark > lab.stamp(1).await, "proved up to the first look, which came after the insert");
-    let ids = lab.read(&bound).await;
-    assert_eq!(ids, [1]);
-    assert!(lab.run_after(&Run { bound, ids }).await.ids.is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_not_drained_is_proved_by_a_later_run() {
-    let mut lab = Lab::blind("undrained", Micros(300_000)).await;
-    let writer = lab.writer().await;
-    lab.db.src("insert into events values (2, 'flows on')").await;
-    let first = lab.run(None).await;
-    assert_eq!((first.bound.watermark, &first.ids[..]), (lab.low, &[2][..]));
-    let BoundRule::NotDrained(open) = first.bound.rule.clone() else { panic!("{}", first.bound.rule) };
-    assert_eq!(open.transactions.len(), 1);
-    // Still open: the older proof is kept, though another transaction is open as well.
-    let other = lab.db.another_source().await;
-    go(&other, "begin; select 1").await;
-    let second = lab.run_after(&first).await;
-    assert_eq!(second.bound.rule, BoundRule::NotDrained(open.clone()));
-    // It ends; the other is always there. The first proof is done.
-    go(&writer, "commit").await;
-    let third = lab.run_after(&second).await;
-    assert_eq!(third.bound.watermark, open.at.minus(Micros(1)));
-    assert_eq!(third.ids, [1, 2]);
-    assert!(matches!(&third.bound.rule, BoundRule::NotDrained(next) if next.at > open.at));
-    assert_eq!(lab.run_after(&third).await.ids, Vec::<i64>::new());
-    // A server that was started again since has ended them all.
-    let restarted = Undrained { server_started_at: Timestamp::SEED, at: clock(lab.db.source()).await, ..open };
-    assert_eq!(lab.bound(Some(&restarted)).await.watermark, restarted.at.minus(Micros(1)));
-    go(&other, "rollback").await;
-    assert_eq!(lab.bound(None).await.rule, BoundRule::Drained);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_function_shows_what_the_role_may_not_see() {
-    let mut lab = Lab::blind("activity_function", Micros(100_000)).await;
-    let (role, function) = (plain_role(&lab.db), TableRef::new("dwh monitor", "activity"));
-    lab.db.src("create schema \"dwh monitor\"").await;
-    lab.db.src(&activity_function_sql(&function, &role)).await;
-    lab.source = pg(&lab.db, &role, |config| config.activity_function = Some(function));
-    lab.becomes_quiet().await;
-    let writer = lab.writer().await;
-    let held = lab.run(None).await;
-    assert!(
-        matches!(&held.bound.rule, BoundRule::OpenTransaction(holder) if holder.user.as_deref() == Some("postgres"))
-    );
-    go(&writer, "commit").await;
-    assert_eq!(lab.run_after(&held).await.ids, [1]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_tracks_nothing_is_unknown_not_idle() {
-    let mut lab = Lab::of("untracked", |db| pg(db, "app_ro", |config| config.drain_timeout = Micros(300_000))).await;
-    let writer = lab.db.another_source().await;
-    go(&writer, "set track_activities = off").await;
-    go(&writer, "begin; insert into events values (1, 'late')").await;
-    let held = lab.run(None).await;
-    assert_eq!(held.bound.watermark, lab.low);
-    assert!(matches!(held.bound.rule, BoundRule::NotDrained(_)), "{}", held.bound.rule);
-    go(&writer, "commit").await;
-    assert_eq!(lab.run_after(&held).await.ids, [1]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_is_tracked_from_its_middle_on_is_unknown() {
-    let mut lab = Lab::of("tracked_late", |db| pg(db, "app_ro", |config| config.drain_timeout = Micros(300_000))).await;
-    let writer = lab.db.another_source().await;
-    for message in [
-        "set track_activities = off",
-        "begin; insert into events values (1, 'late')",
-        "set track_activities = on",
-        "select 1",
-    ] {
-        go(&writer, message).await;
-    }
-    let shown = "select count(*) from pg_stat_activity where datname = current_database() \
-                 and state = 'idle in transaction' and xact_start is null";
-    assert_eq!(count(lab.db.source(), shown).await, 1, "busy, and nobody is told since when");
-    let held = lab.run(None).await;
-    assert_eq!(held.bound.watermark, lab.low, "{}", held.bound.rule);
-    assert!(matches!(held.bound.rule, BoundRule::NotDrained(_)), "{}", held.bound.rule);
-    go(&writer, "commit").await;
-    assert_eq!(lab.run_after(&held).await.ids, [1]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_next_transaction_of_a_message_is_not_taken_for_a_new_one() {
-    let mut lab = Lab::blind("same_message", Micros::seconds(1)).await;
-    let (first, second, writer) =
-        (lab.db.another_source().await, lab.db.another_source().await, lab.db.another_source().await);
-    go(&first, "select pg_advisory_lock(7)").await;
-    go(&second, "select pg_advisory_lock(8)").await;
-    let message = "begin; select pg_advisory_lock(7); commit; \
-                   begin; insert into events values (31, 'b'); select pg_advisory_lock(8); commit";
-    let sent = tokio::spawn(async move { go(&writer, message).await });
-    wait_for_lock(&lab).await;
-    // The transaction that the drain waits for ends; the next one has the clock of the same message.
-    let (bound, ()) = tokio::join!(lab.bound(None), async {
-        tokio::time::sleep(Duration::from_millis(1300)).await;
-        go(&first, "select pg_advisory_unlock(7)").await;
-    });
-    let ids = lab.read(&bound).await;
-    assert!(ids.is_empty(), "not committed yet");
-    go(&second, "select pg_advisory_unlock(8)").await;
-    sent.await.expect("sent");
-    assert!(bound.watermark < lab.stamp(31).await, "the row is lost: {}", bound.rule);
-    assert!(matches!(bound.rule, BoundRule::NotDrained(_)), "{}", bound.rule);
-    assert_eq!(lab.run_after(&Run { bound, ids }).await.ids, [31]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

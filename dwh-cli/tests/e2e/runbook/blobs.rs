@@ -1,10 +1,10 @@
 //! Databases and stores that are lost, restored or full.
 
-use dwh_core::testing::{Clusters, assert_equal_tables};
+use dwh_core::testing::{Clusters, TestBlobs, assert_equal_tables};
 use std::fs;
 
 use super::Night;
-use crate::support::files;
+use crate::support::{age, files};
 
 const TABLES: [&str; 3] = ["position_history", "trips", "devices"];
 
@@ -71,7 +71,7 @@ pub async fn the_disk_is_full(night: &mut Night) {
     let failed = full.dwh(&["run"]);
     assert_eq!(failed.code, 1, "{}", failed.all());
     night.heard(&failed.all());
-    night.db.tgt("update dwh_control.extract_runs set run_started_at = run_started_at - interval '2 years' where status = 'loaded'").await;
+    age(&night.db, &TestBlobs::local(&night.db), "status = 'loaded'", "2 years").await;
     night.follow_all();
     equal(night).await;
 }

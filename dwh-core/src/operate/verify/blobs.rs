@@ -69,8 +69,9 @@ impl Pipeline {
         // Retention takes the CSV first, and the oldest run first: a call that was cut off leaves one manifest.
         let oldest = manifests.keys().next().copied();
         let pruned = |key: &BlobKey| key.csv_name().is_some_and(|name| Some(name.run_id) < oldest);
+        let beside: BTreeSet<BlobKey> = keys.iter().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
         for key in keys.iter().filter(|key| key.is_manifest() && !pruned(key)) {
-            if !keys.iter().any(|csv| csv.is_csv() && csv.manifest() == *key) {
+            if !beside.contains(key) {
                 report.problem(format!("`{key}` has lost its CSV"));
             }
         }

@@ -79,10 +79,8 @@ impl Pipeline {
             }
         }
         // The CSV of an interrupted move may be gone while its manifest is still here.
-        for key in keys.iter().filter(|key| key.is_manifest()) {
-            if keys.iter().any(|csv| csv.is_csv() && csv.manifest() == *key) {
-                continue;
-            }
+        let beside: BTreeSet<BlobKey> = keys.iter().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
+        for key in keys.iter().filter(|key| key.is_manifest() && !beside.contains(key)) {
             match read_manifest_at(self.blobs.as_ref(), key).await {
                 Ok(Some(manifest)) if manifest.table == table.name => {
                     scene.manifest_only.insert(manifest.csv.clone());

@@ -75,8 +75,13 @@ impl Drop for Tx {
 }
 
 /// Begins a transaction that relies on no default of role or database. A commit that was told is one that a crash keeps.
+/// The server looks for us every minute: its session of a machine that vanished would hold lease and locks for hours.
 pub(super) async fn open(client: &Client, isolation: Isolation, lock_timeout: Micros) -> Result<()> {
-    let sql = format!("{}; set local synchronous_commit = on", opening(isolation, lock_timeout));
+    let sql = format!(
+        "{}; set local synchronous_commit = on; set local tcp_keepalives_idle = 60; \
+         set local tcp_keepalives_interval = 10; set local tcp_keepalives_count = 6",
+        opening(isolation, lock_timeout)
+    );
     client.batch_execute(&sql).await.map_err(|error| {
         // What a standby says to `read write`.
         if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) {
