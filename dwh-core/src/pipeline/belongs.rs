@@ -6,8 +6,7 @@ use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Fate, Origin, Stranger};
 use crate::pipeline::Pipeline;
-use crate::run::RunState;
-use crate::sink::{RunFilter, TableState};
+use crate::sink::TableState;
 use crate::source::SourceIdentity;
 
 /// What speaks against a load on top of a watermark.
