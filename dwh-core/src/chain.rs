@@ -22,7 +22,7 @@ pub use name::{Compression, CsvName};
 pub use place::{Place, Standing};
 pub use range::{Piece, Range, unfinished_end};
 
-pub use archive::lost;
+pub use archive::{is_replaced, lost};
 
 /// Which run it was: a number alone may have been given twice, when a target was restored from a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,8 @@
 //! Watermark and run log in the target: functions over an open transaction, so that they cannot commit on their own.
 
 mod bronze;
-mod glance;
 mod log;
+mod overview;
 mod watermark;
 
 use gethostname::gethostname;
@@ -13,7 +13,7 @@ use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::quote_ident;
 
-pub(crate) use glance::IS_LEASE;
+pub(crate) use overview::IS_LEASE;
 
 type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 

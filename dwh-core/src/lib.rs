@@ -106,6 +106,7 @@ pub mod operate;
 mod peer;
 pub mod pipeline;
 mod plan;
+mod record;
 mod retry;
 mod run;
 pub mod schema;

@@ -22,23 +22,36 @@ pub struct Lost {
 #[must_use]
 pub fn lost(links: &[Link], log: &[Link]) -> Vec<Lost> {
     let first = links.iter().filter(|link| link.csv).map(Link::run_id).min();
-    let named =
-        links.iter().filter(|link| link.reads != Reads::Whole).filter_map(|link| link.before.as_ref()?.csv.clone());
-    let logged = log.iter().filter(|link| link.csv && link.reads != Reads::Whole).map(Link::named);
     let newest = log.iter().filter(|link| link.csv).max_by_key(|link| link.run_id());
     let replaced = |link: &&Link| links.iter().any(|other| other.run_id() >= link.run_id());
     let newest = newest.filter(|link| link.reads == Reads::Whole && !replaced(link)).map(Link::named);
     let mut found: Vec<Lost> = Vec::new();
-    for csv in named.chain(logged).chain(newest) {
-        let there = links.iter().any(|other| other.run.differs(&csv.run).is_none());
+    for csv in absent(links, log).chain(newest) {
         let told = found.iter().any(|lost| lost.csv.run.differs(&csv.run).is_none());
-        if !there && !told && !is_read_again(&csv, links) {
+        if !told && !is_read_again(&csv, links) {
             let oldest = first.is_none_or(|first| csv.run.run_id < first);
             found.push(Lost { csv, oldest });
         }
     }
     found.sort_unstable_by_key(|lost| lost.csv.run.run_id);
     found
+}
+
+/// Whether CSV files are gone that are not [`lost`], because newer ones read all of their window again. A row that was
+/// deleted at the source in between is in none of them.
+#[must_use]
+pub fn is_replaced(links: &[Link], log: &[Link]) -> bool {
+    absent(links, log).any(|csv| is_read_again(&csv, links))
+}
+
+/// The CSV files of windows and copies that later ones name, or the loaded runs of a `log`, and that are not among
+/// `links`.
+fn absent<'a>(links: &'a [Link], log: &'a [Link]) -> impl Iterator<Item = NamedCsv> + 'a {
+    let named =
+        links.iter().filter(|link| link.reads != Reads::Whole).filter_map(|link| link.before.as_ref()?.csv.clone());
+    let logged = log.iter().filter(|link| link.csv && link.reads != Reads::Whole).map(Link::named);
+    let is_there = |csv: &NamedCsv| links.iter().any(|other| other.run.differs(&csv.run).is_none());
+    named.chain(logged).filter(move |csv| !is_there(csv))
 }
 
 fn is_read_again(csv: &NamedCsv, links: &[Link]) -> bool {

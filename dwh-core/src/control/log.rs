@@ -7,8 +7,8 @@ use super::{Control, Params, json, value};
 use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
+use crate::record::{Accounting, Restore, RunFilter, RunRecord, Upload};
 use crate::run::{RunId, RunKind, RunState};
-use crate::sink::{Accounting, Restore, RunFilter, RunRecord, Upload};
 use crate::watermark::SafeBound;
 
 const RUN: &str = "run_id, table_name, run_started_at, run_finished_at, status, rows_extracted, rows_loaded, \

@@ -7,8 +7,8 @@ use super::{Control, Params, json, value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{BronzeId, Member, Origin};
 use crate::plan::LoadPlan;
+use crate::record::{Accounting, Commit, TableState};
 use crate::run::{RunId, RunKind};
-use crate::sink::{Accounting, Commit, TableState};
 use crate::watermark::{Timestamp, Undrained};
 
 /// The columns of a watermark row that make up a [`TableState`].

@@ -54,7 +54,7 @@ impl Pipeline {
             }
         }
         // Without a control schema nothing was loaded, and that is told already.
-        let known = self.sink.glance().await.map(|glance| glance.tables).unwrap_or_default();
+        let known = self.sink.overview().await.map(|overview| overview.tables).unwrap_or_default();
         let mut sizes = Vec::new();
         for table in chosen {
             let Some(source) = sources.get(table.source.as_str()) else { continue };

@@ -37,12 +37,12 @@ impl Pipeline {
                 .with_hint("`dwh runs` lists the runs there are; `dwh prune` removes old ones")
         })?;
         let (previous, next) = self.neighbours(&run).await?;
-        let glance = self.sink.glance().await?;
+        let overview = self.sink.overview().await?;
         let (csv, manifest) = self.whereabouts(&run).await;
         Ok(RunDetails {
             seconds: run.run_finished_at.map(|at| at.since(run.run_started_at).as_seconds()),
             bound: run.bound.as_ref().map(|bound| explain::bound(bound, run.watermark)),
-            advice: explain::advice(&run, &csv, next.is_some(), &glance),
+            advice: explain::advice(&run, &csv, next.is_some(), &overview),
             previous: previous.map(|other| NeighbourReport::new(&other, joins(&other, &run))),
             next: next.map(|other| NeighbourReport::new(&other, joins(&run, &other))),
             csv,

@@ -16,7 +16,7 @@ use crate::disk::{is_one_disk, space};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::run::RunState;
-use crate::sink::{Glance, RunFilter, RunRecord};
+use crate::sink::{Overview, RunFilter, RunRecord, TableOverview};
 use crate::watermark::Timestamp;
 
 use judge::{Facts, WEEK, table_status};
@@ -46,25 +46,25 @@ impl Pipeline {
                 move || disks(store.as_deref())
             })
         );
-        let (glance, runs) = known?;
+        let (overview, runs) = known?;
         let (disks, same) = disks.map_err(|stopped| {
             Error::new(ErrorKind::Internal, "disks: their free space was not asked for").with_source(stopped)
         })?;
         let store = StoreStatus { url: self.blobs.url().to_owned(), error: listed.as_ref().err().map(Into::into) };
         let mut tables = Vec::new();
         let mut breaches = Vec::new();
-        let conflicts = self.conflicts(&chosen, &glance).await?;
+        let conflicts = self.conflicts(&chosen, &overview).await?;
         for ((table, runs), conflict) in chosen.into_iter().zip(&runs).zip(&conflicts) {
             let waiting = match &listed {
                 Ok(listed) => Some(self.waiting(table, listed, runs).await?),
                 Err(_) => None,
             };
-            let glance_at = glance.tables.get(&table.name);
+            let seen = overview.tables.get(&table.name);
             let facts = Facts {
                 table,
-                now: glance.now,
+                now: overview.now,
                 runs,
-                glance: glance_at,
+                overview: seen,
                 waiting: waiting.as_deref(),
                 conflict: conflict.as_ref(),
             };
@@ -75,7 +75,7 @@ impl Pipeline {
         breaches.extend(breach::of_project(&disks, same, &store, self.config.disk_used));
         Ok(StatusReport {
             project: self.config.project.name.clone(),
-            now: glance.now,
+            now: overview.now,
             cadence_seconds: self.config.project.cadence.as_seconds(),
             healthy: breaches.is_empty(),
             tables,
@@ -87,33 +87,38 @@ impl Pipeline {
 
     /// What the sink knows: its clock, its watermark rows, and the runs of the last 7 days of each of these tables, or
     /// at least the newest one.
-    async fn known(&self, tables: &[&TableConfig]) -> Result<(Glance, Vec<Vec<RunRecord>>)> {
-        let glance = self.sink.glance().await?;
+    async fn known(&self, tables: &[&TableConfig]) -> Result<(Overview, Vec<Vec<RunRecord>>)> {
+        let overview = self.sink.overview().await?;
         let mut runs = Vec::new();
         for table in tables {
             let newest = RunFilter { table: Some(table.name.clone()), limit: Some(1), ..RunFilter::default() };
-            let week = RunFilter { since: Some(glance.now.minus(WEEK)), limit: Some(STATUS_RUNS), ..newest.clone() };
+            let week = RunFilter { since: Some(overview.now.minus(WEEK)), limit: Some(STATUS_RUNS), ..newest.clone() };
             let mut found = self.sink.runs(&week).await?;
             if found.is_empty() {
                 found = self.sink.runs(&newest).await?;
             }
             runs.push(found);
         }
-        Ok((glance, runs))
+        Ok((overview, runs))
     }
 
     /// Of each table, why its watermark cannot be used. Sources are not asked.
-    async fn conflicts(&self, tables: &[&TableConfig], glance: &Glance) -> Result<Vec<Option<Error>>> {
-        let looks = tables.iter().map(|table| async move {
-            let Some(known) = glance.tables.get(&table.name) else { return Ok(None) };
-            match self.conflict(table, &known.state, None).await {
-                Ok(found) => Ok(found.map(|found| found.error(table, &known.state))),
-                Err(error) if error.kind() == ErrorKind::Unreachable => Err(error),
-                // One table that cannot be looked at hides no other.
-                Err(error) => Ok(Some(error)),
-            }
-        });
+    async fn conflicts(&self, tables: &[&TableConfig], overview: &Overview) -> Result<Vec<Option<Error>>> {
+        let mut looks = Vec::new();
+        for table in tables {
+            looks.push(self.conflict_of(table, overview.tables.get(&table.name)));
+        }
         stream::iter(looks).buffered(self.config.target.connections.max(1)).try_collect().await
+    }
+
+    async fn conflict_of(&self, table: &TableConfig, known: Option<&TableOverview>) -> Result<Option<Error>> {
+        let Some(known) = known else { return Ok(None) };
+        match self.conflict(table, &known.state, None).await {
+            Ok(found) => Ok(found.map(|found| found.error(table, &known.state))),
+            Err(error) if error.kind() == ErrorKind::Unreachable => Err(error),
+            // One table that cannot be looked at hides no other.
+            Err(error) => Ok(Some(error)),
+        }
     }
 
     /// The CSV files in `exports/` that have a manifest, of all tables, in one listing.

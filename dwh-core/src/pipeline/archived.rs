@@ -42,9 +42,19 @@ pub(super) struct Holes {
     pub gaps: Vec<GapReport>,
     /// What retention took: the lower end of what is left.
     pub pruned: bool,
+    /// Whether CSV files are gone whose windows newer ones read again.
+    pub read_again: bool,
     /// Stretches of which release 0.1 left no trace: nothing was there to read, or a CSV is gone.
     pub doubtful: Vec<Gap>,
 }
+
+/// What is said where retention took the oldest CSV files.
+pub(super) const PRUNED: &str =
+    "older CSV files are not there (pruned, or taken away): what they held is not brought back";
+
+/// What is said where CSV files are gone that newer ones stand for.
+pub(super) const READ_AGAIN: &str = "CSV files are gone whose windows newer ones read again: rows that were deleted at the \
+                                     source in between are not brought back";
 
 impl Pipeline {
     /// The complete CSV files in `processed/`, by run; and those that are left out because a later one bears the same
@@ -85,7 +95,7 @@ impl Pipeline {
     /// What is missing between the CSV files and, where there is a run log, among those that it names.
     pub(super) async fn holes(&self, links: &[Link], log: &[Link]) -> Holes {
         // Before the control schema is made there is no better clock; it only tells what retention may have taken.
-        let now = self.sink.glance().await.map_or_else(|_| Timestamp::now(), |glance| glance.now);
+        let now = self.sink.overview().await.map_or_else(|_| Timestamp::now(), |overview| overview.now);
         let keep = self.config.retention.as_ref().and_then(|retention| retention.processed);
         let taken = |lost: &Lost| lost.oldest && keep.is_some_and(|keep| now.since(lost.csv.run.run_started_at) > keep);
         let (pruned, lost): (Vec<Lost>, Vec<Lost>) = chain::lost(links, log).into_iter().partition(taken);
@@ -96,7 +106,13 @@ impl Pipeline {
         let (proven, doubtful): (Vec<Gap>, Vec<Gap>) = chain::gaps(links).into_iter().partition(|gap| gap.proven);
         let mut gaps: Vec<GapReport> = lost.iter().map(of_lost).collect();
         gaps.extend(proven.iter().filter(|gap| !told(gap)).map(of_gap));
-        Holes { gaps, pruned: !pruned.is_empty(), doubtful: doubtful.into_iter().filter(|gap| !told(gap)).collect() }
+        let read_again = chain::is_replaced(links, log);
+        Holes {
+            gaps,
+            pruned: !pruned.is_empty(),
+            read_again,
+            doubtful: doubtful.into_iter().filter(|gap| !told(gap)).collect(),
+        }
     }
 
     /// How a CSV of any age is loaded into bronze as it is now, and the table as it is configured now.

@@ -6,7 +6,8 @@ use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Fate, Origin, Stranger};
 use crate::pipeline::Pipeline;
-use crate::sink::TableState;
+use crate::run::RunState;
+use crate::sink::{RunFilter, TableState};
 use crate::source::SourceIdentity;
 
 /// What speaks against a load on top of a watermark.

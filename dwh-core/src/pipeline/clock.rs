@@ -14,7 +14,7 @@ impl Pipeline {
     /// # Errors
     /// `Contract` if this machine's clock is more than an hour from it: one of them is wrong, and nobody knows which.
     pub(super) async fn clock(&self) -> Result<Timestamp> {
-        let target = self.sink.glance().await?.now;
+        let target = self.sink.overview().await?.now;
         agreed(target, Timestamp::now())
     }
 }

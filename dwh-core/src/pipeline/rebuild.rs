@@ -133,12 +133,10 @@ impl Pipeline {
             let moved = self.sink.move_away(&loads).await?;
             (report.backup, report.backup_tables) = (Some(moved.schema), moved.tables);
             report.restore_sql = Some(moved.restore_sql);
-            // A run may have ended while they were looked at.
-            archives = self.archives(request).await.map_err(|error| put_aside(error, &report))?;
-            let known: Vec<Vec<GapReport>> = report.tables.drain(..).map(|table| table.gaps).collect();
+            // A run may have ended while they were looked at. The run log that knew what is gone is put aside.
+            let now = self.archives(request).await.map_err(|error| put_aside(error, &report))?;
+            archives = now.into_iter().zip(archives).map(|(now, before)| now.lacking_as(before)).collect();
             report.tables = archives.iter().map(Archive::report).collect();
-            // The run log that knew of them is put aside.
-            report.tables.iter_mut().zip(known).for_each(|(table, gaps)| table.gaps = gaps);
         }
         match self.rebuild_all(&archives, &mut report, cancel).await {
             Ok(()) => Ok(report),

@@ -9,7 +9,7 @@ use crate::blob::{BlobKey, Folder, Manifest};
 use crate::chain::{Link, Standing, serves};
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::archived::{Archived, GapReport, lacking};
+use crate::pipeline::archived::{Archived, GapReport, PRUNED, READ_AGAIN, lacking};
 use crate::pipeline::describe::{describe_manifest, window_report};
 use crate::pipeline::failure::{failed, interrupted, named, repeated};
 use crate::pipeline::links::reads_today;
@@ -185,6 +185,9 @@ impl Pipeline {
         let from_the_first =
             table.mode != Mode::Incremental || links.iter().filter_map(Link::span).any(|span| !span.low.is_finite());
         let complete = holes.gaps.is_empty() && holes.doubtful.is_empty() && !holes.pruned && from_the_first;
+        for (_, words) in [(holes.pruned, PRUNED), (holes.read_again, READ_AGAIN)].iter().filter(|(holds, _)| *holds) {
+            self.warn(&table.name, words);
+        }
         let in_range = |gap: &GapReport| {
             let from = gap.window.and_then(|window| window.from).unwrap_or(Timestamp::NEG_INFINITY);
             let to = gap.window.and_then(|window| window.to).unwrap_or(Timestamp::INFINITY);

@@ -18,8 +18,8 @@ use crate::plan::LoadPlan;
 use crate::run::RunId;
 use crate::schema::{TableRef, TableSchema};
 use crate::sink::{
-    BronzeState, Commit, Committed, Glance, Lease, LeaseHolder, LogEntry, Moved, RunFilter, RunRecord, Sink, Staged,
-    TableGlance, TableState,
+    BronzeState, Commit, Committed, Lease, LeaseHolder, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged,
+    TableOverview, TableState,
 };
 use crate::watermark::Timestamp;
 
@@ -192,15 +192,15 @@ impl Sink for MemorySink {
         self.world().write(&entry)
     }
 
-    async fn glance(&self) -> Result<Glance> {
+    async fn overview(&self) -> Result<Overview> {
         let world = self.world();
-        let glance = |(name, state): (&String, &TableState)| {
+        let overview = |(name, state): (&String, &TableState)| {
             let held = world.leases.get(name).filter(|gate| gate.try_lock().is_err());
             let since = world.taken.get(name).filter(|_| held.is_some());
             let holder = since.map(|since| LeaseHolder { host: host(), since: *since });
-            (name.clone(), TableGlance { state: state.clone(), holder })
+            (name.clone(), TableOverview { state: state.clone(), holder })
         };
-        Ok(Glance { now: world.now(), tables: world.states.iter().map(glance).collect() })
+        Ok(Overview { now: world.now(), tables: world.states.iter().map(overview).collect() })
     }
 
     async fn forget(&self, runs: &[RunId]) -> Result<u64> {

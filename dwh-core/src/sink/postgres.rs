@@ -21,7 +21,7 @@ use crate::migrate;
 use crate::plan::{Isolation, LoadPlan};
 use crate::run::RunId;
 use crate::schema::{TableRef, TableSchema};
-use crate::sink::{BronzeState, Glance, Lease, LogEntry, Moved, RunFilter, RunRecord, Sink, Staged, TableState};
+use crate::sink::{BronzeState, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged, TableState};
 use crate::watermark::Micros;
 
 use lease::PgLease;
@@ -132,11 +132,11 @@ impl Sink for PgSink {
         Ok(run)
     }
 
-    async fn glance(&self) -> Result<Glance> {
+    async fn overview(&self) -> Result<Overview> {
         let tx = self.look().await?;
-        let glance = self.control.glance(tx.client()?).await?;
+        let overview = self.control.overview(tx.client()?).await?;
         tx.commit().await?;
-        Ok(glance)
+        Ok(overview)
     }
 
     async fn forget(&self, runs: &[RunId]) -> Result<u64> {

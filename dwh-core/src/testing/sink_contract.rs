@@ -159,12 +159,12 @@ async fn leases(sink: &dyn Sink) {
     assert_eq!(refused.kind(), ErrorKind::Locked);
     assert!(refused.to_string().contains(&format!("table `{table}`: another run holds it: ")), "{refused}");
     // A sink that can tell shows from outside who holds what.
-    let glance = sink.glance().await.expect("glance");
-    if let Some(seen) = glance.tables.get(&table) {
+    let overview = sink.overview().await.expect("overview");
+    if let Some(seen) = overview.tables.get(&table) {
         assert_eq!(seen.state, *lease.state());
         let holder = seen.holder.as_ref().expect("held");
-        assert!(!holder.host.is_empty() && holder.since <= glance.now, "{holder:?} at {}", glance.now);
-        assert_eq!(glance.tables[&contract_load(Mode::Scd).table].holder, None);
+        assert!(!holder.host.is_empty() && holder.since <= overview.now, "{holder:?} at {}", overview.now);
+        assert_eq!(overview.tables[&contract_load(Mode::Scd).table].holder, None);
     }
     let other = sink.lease(&contract_load(Mode::Scd).table, false).await.expect("another table is free");
     other.release().await.expect("release");
@@ -176,8 +176,8 @@ async fn leases(sink: &dyn Sink) {
     drop(waited.expect("free again"));
     // A dropped lease frees the table, though it may take the server a moment.
     sink.lease(&table, true).await.expect("free after a drop").release().await.expect("release");
-    let glance = sink.glance().await.expect("glance");
-    assert!(glance.tables.get(&table).is_none_or(|seen| seen.holder.is_none()), "nobody holds it: {glance:?}");
+    let overview = sink.overview().await.expect("overview");
+    assert!(overview.tables.get(&table).is_none_or(|seen| seen.holder.is_none()), "nobody holds it: {overview:?}");
     assert_eq!(kind(sink.lease("contract_unknown", false).await), ErrorKind::Contract);
 }
 

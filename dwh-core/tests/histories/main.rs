@@ -6,6 +6,8 @@
 
 mod calls;
 mod check;
+mod ending;
+mod events;
 mod model;
 mod mortal;
 mod steps;

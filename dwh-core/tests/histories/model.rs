@@ -31,7 +31,9 @@ pub struct Target {
     pub copies: [BTreeMap<Timestamp, usize>; 2],
     /// Of a table that keeps the first version, that version.
     pub firsts: [BTreeMap<u8, String>; 2],
-    loaded: BTreeSet<Run>,
+    /// Whether a person was told of a gap and accepted it: then a good end says nothing of what lies in it.
+    pub gap: [bool; 2],
+    loaded: BTreeSet<(Table, Run)>,
 }
 
 #[derive(Debug)]
@@ -92,7 +94,7 @@ impl Model {
     /// The CSV of a run is gone: what the target does not know of either, nobody can know of any more.
     pub fn lost(&mut self, table: Table, manifest: &Manifest) {
         let run = (manifest.run_id, manifest.run_started_at);
-        if !self.target.loaded.contains(&run) {
+        if !self.target.loaded.contains(&(table, run)) {
             self.ever_copies[table].remove(&manifest.run_started_at);
             self.ever[table].clone_from(&self.target.floors[table]);
             self.archive[table].clone_from(&self.target.floors[table]);
@@ -101,9 +103,8 @@ impl Model {
 
     /// A rebuild made the table from the CSV files that are there; `short` if it said that not everything is, or that
     /// something still waits to be loaded. What lies above the watermark, where it stands now, is read again.
-    pub fn rebuilt(&mut self, table: Table, records: &[(Table, RunRecord)], short: bool, watermark: Timestamp) {
-        let all: Vec<Run> = records.iter().filter(|(of, _)| *of == table).map(|(_, record)| run_of(record)).collect();
-        self.target.loaded.retain(|run| !all.contains(run));
+    pub fn rebuilt(&mut self, table: Table, short: bool, watermark: Timestamp) {
+        self.target.loaded.retain(|(of, _)| *of != table);
         self.target.firsts[table].clear();
         if short {
             self.forget(table);
@@ -123,6 +124,9 @@ impl Model {
 
     /// Everything that the source shows is in bronze: a run of the table said so.
     pub fn up_to_date(&mut self, table: Table) {
+        if self.target.gap[table] {
+            return;
+        }
         let now = self.now();
         for key in self.calls[now][table].keys().copied().collect::<Vec<_>>() {
             self.delivered(table, key, now);
@@ -146,7 +150,7 @@ impl Model {
             if !rebuilds {
                 self.read_in.entry(run).or_insert(now);
             }
-            if record.status == RunState::Loaded && self.target.loaded.insert(run) {
+            if record.status == RunState::Loaded && self.target.loaded.insert((*table, run)) {
                 self.ever_loaded.insert(run);
                 if let Some(call) = self.read_in.get(&run).copied() {
                     self.loaded(*table, record, call);

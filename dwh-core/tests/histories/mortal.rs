@@ -11,7 +11,7 @@ use dwh_core::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStre
 use dwh_core::config::TableConfig;
 use dwh_core::schema::{TableRef, TableSchema};
 use dwh_core::sink::{
-    BronzeState, Commit, Committed, Glance, Lease, LogEntry, Moved, RunFilter, RunRecord, Sink, Staged, TableState,
+    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged, TableState,
 };
 use dwh_core::source::{BoundRequest, ReadRequest, Reading, Source, SourceIdentity};
 use dwh_core::watermark::SafeBound;
@@ -174,8 +174,8 @@ impl Sink for Mortal<MemorySink> {
         Ok(Box::new(MortalStaged { inner, life: self.life.clone() }))
     }
 
-    async fn glance(&self) -> Result<Glance> {
-        self.life.call(self.inner.glance()).await
+    async fn overview(&self) -> Result<Overview> {
+        self.life.call(self.inner.overview()).await
     }
 
     async fn forget(&self, runs: &[RunId]) -> Result<u64> {

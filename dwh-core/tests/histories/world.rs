@@ -8,14 +8,13 @@ use dwh_core::config::Environment;
 use dwh_core::schema::{Column, RelationKind, TableRef, TableSchema, UniqueKey};
 use dwh_core::sink::{MemoryBackup, RunFilter, RunRecord, Sink};
 use dwh_core::source::{MemoryDump, MemoryTransaction, Source};
-use dwh_core::watermark::Micros;
 use dwh_core::{Config, MemoryBlobs, MemorySink, MemorySource, Pipeline, Timestamp};
 use futures_util::TryStreamExt;
 
 use crate::calls::Word;
 use crate::model::{Model, Seen, Target};
 use crate::mortal::{Life, Mortal};
-use crate::steps::{By, KEYS, Kind, Step, Table};
+use crate::steps::{Kind, Table};
 
 pub struct World {
     pub source: MemorySource,
@@ -24,13 +23,13 @@ pub struct World {
     pub model: Model,
     pub clock: Timestamp,
     /// Whether the configured key is the other one.
-    other_key: [bool; 2],
-    versions: u32,
-    open: [Option<MemoryTransaction>; 2],
+    pub other_key: [bool; 2],
+    pub versions: u32,
+    pub open: [Option<MemoryTransaction>; 2],
     /// Who has written a row and not ended yet.
-    locks: BTreeMap<(Table, u8), usize>,
-    dump: Option<MemoryDump>,
-    backup: Option<(MemoryBackup, Target)>,
+    pub locks: BTreeMap<(Table, u8), usize>,
+    pub dump: Option<MemoryDump>,
+    pub backup: Option<(MemoryBackup, Target)>,
     /// Everything that the tool said so far.
     pub words: Vec<Word>,
     /// For each table, how many words there were when its bronze last became what an older time or the archive knew.
@@ -53,11 +52,11 @@ fn column(name: &str, type_name: &str) -> Column {
     }
 }
 
-fn unique(column: &str) -> UniqueKey {
+pub fn unique(column: &str) -> UniqueKey {
     UniqueKey { name: format!("by_{column}"), columns: vec![column.to_owned()], primary: false, unusable: None }
 }
 
-fn schema(table: TableRef) -> TableSchema {
+pub fn schema(table: TableRef) -> TableSchema {
     TableSchema {
         table,
         kind: RelationKind::Table,
@@ -77,7 +76,7 @@ pub fn relation(table: Table) -> TableRef {
 }
 
 /// A table that stands beside it, of the same shape.
-fn beside(table: Table) -> TableRef {
+pub fn beside(table: Table) -> TableRef {
     TableRef::new("app", format!("beside{table}"))
 }
 
@@ -122,7 +121,7 @@ impl World {
         }
     }
 
-    fn make_bronze(&self, table: Table) {
+    pub fn make_bronze(&self, table: Table) {
         let mut schema = schema(bronze(table));
         if self.model.kinds[table] == Kind::Scd {
             schema.columns.push(column("_uploaded_at", "timestamp with time zone"));
@@ -180,8 +179,8 @@ impl World {
 
     /// Where the watermark of a table stands.
     pub async fn watermark(&self, table: Table) -> Timestamp {
-        let glance = self.sink.glance().await.expect("a look");
-        glance.tables.get(&name(table)).map_or(Timestamp::NEG_INFINITY, |table| table.state.low())
+        let overview = self.sink.overview().await.expect("a look");
+        overview.tables.get(&name(table)).map_or(Timestamp::NEG_INFINITY, |table| table.state.low())
     }
 
     /// The run log, the oldest first.
@@ -203,169 +202,6 @@ impl World {
         }
         found.sort_by_key(|manifest| (manifest.run_id, manifest.run_started_at));
         found
-    }
-
-    /// Does what is no call of the tool; what cannot be done is left out.
-    pub async fn happen(&mut self, step: Step) {
-        self.disturbed |= step.disturbs();
-        match step {
-            Step::Pass(seconds) => self.pass(seconds),
-            Step::Put(table, key, by) => self.put(&relation(table), table, key, by),
-            Step::Delete(table, key, by) => self.delete(table, key, by),
-            Step::Spread(table) => {
-                for key in 0..KEYS {
-                    self.put(&relation(table), table, key, By::Now);
-                    self.pass(35);
-                }
-            }
-            Step::Begin(slot) if self.open[slot].is_none() => self.open[slot] = Some(self.source.begin()),
-            Step::Begin(_) => {}
-            Step::Commit(slot) => {
-                if let Some(transaction) = self.end(slot) {
-                    transaction.commit();
-                }
-            }
-            Step::RollBack(slot) => drop(self.end(slot)),
-            Step::Fill(table, key) => self.put(&beside(table), table, key + 100, By::Now),
-            Step::Attach(table) => self.attach(table),
-            Step::Swap(table) => {
-                self.end_all();
-                self.source.swap(&relation(table), &beside(table));
-            }
-            Step::Refill(table, key) => {
-                self.end_all();
-                self.source.truncate(&relation(table));
-                self.put(&relation(table), table, key, By::Now);
-            }
-            Step::BackUpSource => self.dump = Some(self.source.backup()),
-            Step::RestoreSource => self.restore_source(),
-            Step::BackUpTarget => self.backup = Some((self.sink.backup(), self.model.target.clone())),
-            Step::RestoreTarget => {
-                if let Some((backup, target)) = &self.backup {
-                    self.sink.restore(backup);
-                    self.model.target = target.clone();
-                    self.spoken_from = [self.words.len(); 2];
-                }
-            }
-            Step::MakeBronzeAnew(table) => {
-                self.make_bronze(table);
-                self.model.emptied(table);
-            }
-            Step::TruncateBronze(table) => {
-                self.sink.truncate(&bronze(table));
-                self.model.emptied(table);
-            }
-            Step::ChangeKey(table) => {
-                self.other_key[table] = !self.other_key[table];
-                let key = if self.other_key[table] { "code" } else { "id" };
-                self.sink.add_key(&bronze(table), unique(key));
-            }
-            Step::LoseCsv(table, at, both) => self.lose(table, at, both).await,
-            Step::Call(..) => {}
-        }
-    }
-
-    pub fn pass(&mut self, seconds: u8) {
-        self.clock = self.clock.plus(Micros::seconds(seconds.into()));
-        self.source.set_clock(self.clock);
-        self.sink.set_clock(self.clock);
-    }
-
-    fn line(&mut self, key: u8, at: Timestamp) -> String {
-        self.versions += 1;
-        format!("{key},k{key},v{},{at}", self.versions)
-    }
-
-    /// The version of a row that whoever writes it now would see, unless another transaction has written it.
-    fn present(&self, relation: &TableRef, key: u8) -> Option<String> {
-        self.source.visible(relation).into_iter().map(|(line, _)| line).find(|line| key_of(line) == key)
-    }
-
-    fn put(&mut self, relation: &TableRef, table: Table, key: u8, by: By) {
-        let old = self.present(relation, key);
-        if self.locks.contains_key(&(table, key)) {
-            return;
-        }
-        let at = match by {
-            By::Now => self.clock,
-            By::Earlier(seconds) => self.clock.minus(Micros::seconds(seconds.into())),
-            By::Ever => Timestamp::NEG_INFINITY,
-            By::Open(slot) => match &self.open[slot] {
-                Some(transaction) => transaction.started_at(),
-                None => return,
-            },
-        };
-        let line = self.line(key, at);
-        match (by, old) {
-            (By::Open(slot), old) => {
-                self.locks.insert((table, key), slot);
-                let Some(transaction) = &self.open[slot] else { return };
-                match old {
-                    Some(old) => transaction.update(relation, &old, &line),
-                    None => transaction.insert(relation, &line),
-                }
-            }
-            (_, Some(old)) => self.source.update(relation, &old, &line, at),
-            (_, None) => self.source.insert(relation, &line, at),
-        }
-    }
-
-    fn delete(&mut self, table: Table, key: u8, by: By) {
-        let relation = relation(table);
-        let Some(old) = self.present(&relation, key).filter(|_| !self.locks.contains_key(&(table, key))) else {
-            return;
-        };
-        match by {
-            By::Open(slot) => {
-                let Some(transaction) = &self.open[slot] else { return };
-                transaction.delete(&relation, &old);
-                self.locks.insert((table, key), slot);
-            }
-            By::Now | By::Earlier(_) | By::Ever => self.source.delete(&relation, &old),
-        }
-    }
-
-    fn end(&mut self, slot: usize) -> Option<MemoryTransaction> {
-        self.locks.retain(|_, holder| *holder != slot);
-        self.open[slot].take()
-    }
-
-    pub fn end_all(&mut self) {
-        for slot in 0..self.open.len() {
-            drop(self.end(slot));
-        }
-    }
-
-    /// Unless a key of it is there: a key of the parent holds in all its partitions.
-    fn attach(&mut self, table: Table) {
-        let keys = |relation: &TableRef| -> Vec<u8> {
-            self.source.visible(relation).iter().map(|(line, _)| key_of(line)).collect()
-        };
-        let (there, coming) = (keys(&relation(table)), keys(&beside(table)));
-        if coming.is_empty() || coming.iter().any(|key| there.contains(key)) {
-            return;
-        }
-        self.end_all();
-        self.source.attach(&relation(table), &beside(table));
-        self.source.create(schema(beside(table)));
-    }
-
-    fn restore_source(&mut self) {
-        if let Some(dump) = self.dump.clone() {
-            self.end_all();
-            self.source.restore(&dump);
-        }
-    }
-
-    async fn lose(&mut self, table: Table, at: u8, both: bool) {
-        let manifests = self.manifests("processed", table).await;
-        let Some(manifest) = manifests.get(usize::from(at) % manifests.len().max(1)) else { return };
-        let csv = BlobKey::parse(&manifest.csv.as_str().replace("/exports/", "/processed/")).expect("a name");
-        self.model.lost(table, manifest);
-        self.blobs.delete(&csv).await.expect("deleted");
-        if both {
-            self.blobs.delete(&csv.manifest()).await.expect("deleted");
-        }
     }
 }
 

@@ -6,7 +6,13 @@ use super::tree::{Room, rooms};
 const FLOORS: [(&str, &[&str]); 6] = [
     ("nouns", &["error", "run", "watermark", "schema", "identity", "chain"]),
     ("text", &["dialect", "geometry", "config", "plan"]),
-    ("ends", &["peer", "retry", "connect", "catalog", "disk", "source", "blob", "spool", "control", "migrate", "sink"]),
+    (
+        "ends",
+        &[
+            "peer", "retry", "connect", "catalog", "disk", "source", "blob", "spool", "record", "control", "migrate",
+            "sink",
+        ],
+    ),
     ("arrow", &["pipeline"]),
     ("operate", &["operate"]),
     ("testing", &["testing"]),

@@ -249,7 +249,7 @@ async fn a_warehouse_that_takes_no_more_rows_is_given_up() {
 
 /// The watermark row as it is.
 async fn state(sink: &PgSink, table: &str) -> TableState {
-    sink.glance().await.expect("glance").tables.remove(table).expect("a row").state
+    sink.overview().await.expect("overview").tables.remove(table).expect("a row").state
 }
 
 #[tokio::test(flavor = "multi_thread")]

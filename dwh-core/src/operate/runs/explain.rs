@@ -2,7 +2,7 @@
 
 use super::{CsvPlace, CsvReport};
 use crate::run::{RunKind, RunState};
-use crate::sink::{Glance, RunRecord};
+use crate::sink::{Overview, RunRecord};
 use crate::watermark::{BoundRule, Holder, SafeBound, Timestamp};
 
 /// What held the bound, and what moved the watermark no further if it was not the bound.
@@ -58,9 +58,9 @@ fn who(holder: &Holder) -> String {
 }
 
 /// What there is to do about a run; `later`: a run of its kind that was loaded after it.
-pub(super) fn advice(run: &RunRecord, csv: &CsvReport, later: bool, glance: &Glance) -> Option<String> {
+pub(super) fn advice(run: &RunRecord, csv: &CsvReport, later: bool, overview: &Overview) -> Option<String> {
     let table = &run.table_name;
-    let known = glance.tables.get(table);
+    let known = overview.tables.get(table);
     match run.status {
         RunState::Failed if csv.place == CsvPlace::Exports && csv.complete => {
             Some("its CSV is complete: `dwh recover` loads it".to_owned())

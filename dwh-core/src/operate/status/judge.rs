@@ -4,7 +4,7 @@ use super::{RunningRun, TableStatus, WaitingCsvs};
 use crate::config::TableConfig;
 use crate::error::Error;
 use crate::run::RunState;
-use crate::sink::{RunRecord, TableGlance};
+use crate::sink::{RunRecord, TableOverview};
 use crate::watermark::{Micros, Timestamp};
 
 /// As far back as rows, loads and failures are counted.
@@ -22,7 +22,7 @@ pub(super) struct Facts<'a> {
     /// Its runs of the last 7 days or the newest one, newest first.
     pub runs: &'a [RunRecord],
     /// Its watermark row and its holder, if the sink can tell.
-    pub glance: Option<&'a TableGlance>,
+    pub overview: Option<&'a TableOverview>,
     /// Its complete CSV files that are not loaded: when their runs began; `None` if the store does not say.
     pub waiting: Option<&'a [Timestamp]>,
     /// Why the watermark cannot be used.
@@ -36,7 +36,7 @@ pub(super) fn table_status(facts: &Facts<'_>) -> TableStatus {
     let is_load = |run: &&RunRecord| run.status == RunState::Loaded && run.kind.moves_watermark();
     let within = |span: Micros| move |run: &&RunRecord| ended(run) > now.minus(span);
     let loaded = runs.iter().find(is_load);
-    let state = facts.glance.map(|glance| &glance.state);
+    let state = facts.overview.map(|overview| &overview.state);
     // The watermark row remembers what has gone from the log.
     let last_loaded_at = loaded.and_then(|run| run.run_finished_at).max(state.and_then(|state| state.last_loaded_at));
     let watermark = match state {
@@ -77,7 +77,7 @@ pub(super) fn table_status(facts: &Facts<'_>) -> TableStatus {
 }
 
 fn running(facts: &Facts<'_>) -> Option<RunningRun> {
-    let holder = facts.glance?.holder.as_ref()?;
+    let holder = facts.overview?.holder.as_ref()?;
     let run = facts.runs.first().filter(|run| !run.status.is_final());
     Some(RunningRun {
         run_id: run.map(|run| run.run_id),

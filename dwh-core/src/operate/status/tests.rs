@@ -6,7 +6,7 @@ use super::{Breach, BreachCheck, DiskStatus, DiskUse, StoreStatus, TableStatus};
 use crate::config::{Mode, TableConfig, Thresholds};
 use crate::error::{Error, ErrorKind};
 use crate::run::{RunId, RunKind, RunState};
-use crate::sink::{LeaseHolder, RunRecord, TableGlance, TableState};
+use crate::sink::{LeaseHolder, RunRecord, TableOverview, TableState};
 use crate::watermark::{Micros, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
@@ -76,10 +76,10 @@ fn limits() -> Thresholds {
 fn status(
     thresholds: &Thresholds,
     runs: &[RunRecord],
-    glance: Option<&TableGlance>,
+    overview: Option<&TableOverview>,
     waiting: &[Timestamp],
 ) -> TableStatus {
-    table_status(&Facts { table: &table(thresholds), now: NOW, runs, glance, waiting: Some(waiting), conflict: None })
+    table_status(&Facts { table: &table(thresholds), now: NOW, runs, overview, waiting: Some(waiting), conflict: None })
 }
 
 fn found(thresholds: &Thresholds, runs: &[RunRecord]) -> Vec<BreachCheck> {
@@ -90,9 +90,9 @@ fn checks(breaches: &[Breach]) -> Vec<BreachCheck> {
     breaches.iter().map(|breach| breach.check).collect()
 }
 
-fn held(since: Micros) -> TableGlance {
+fn held(since: Micros) -> TableOverview {
     let holder = Some(LeaseHolder { host: "etl pid 7".into(), since: ago(since) });
-    TableGlance { state: TableState::default(), holder }
+    TableOverview { state: TableState::default(), holder }
 }
 
 #[test]
@@ -114,14 +114,14 @@ fn what_is_gone_from_the_log_is_remembered_by_the_watermark_row() {
         last_loaded_at: Some(ago(Micros::seconds(60))),
         ..TableState::default()
     };
-    let glance = TableGlance { state, holder: None };
-    let status = status(&limits(), &[], Some(&glance), &[]);
+    let overview = TableOverview { state, holder: None };
+    let status = status(&limits(), &[], Some(&overview), &[]);
     assert!(status.fresh && breach::of_table(&status, &limits()).is_empty(), "{status:?}");
     assert_eq!((status.lag_seconds, status.extract_lag_seconds), (Some(60.0), Some(3600.0)));
     // The seed of a new row is no watermark.
     let seeded = TableState { last_extracted_at: Some(Timestamp::SEED), ..TableState::default() };
-    let glance = TableGlance { state: seeded, holder: None };
-    assert_eq!(super::tests::status(&limits(), &[], Some(&glance), &[]).watermark, None);
+    let overview = TableOverview { state: seeded, holder: None };
+    assert_eq!(super::tests::status(&limits(), &[], Some(&overview), &[]).watermark, None);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn every_remedy_is_a_command_that_a_shell_takes() {
     runs.iter_mut().for_each(|run| run.table_name = "it's".into());
     let table = TableConfig { name: "it's".into(), ..table(&limits) };
     let waiting = [ago(DAY)];
-    let facts = Facts { table: &table, now: NOW, runs: &runs, glance: None, waiting: Some(&waiting), conflict: None };
+    let facts = Facts { table: &table, now: NOW, runs: &runs, overview: None, waiting: Some(&waiting), conflict: None };
     let breaches = breach::of_table(&table_status(&facts), &limits);
     let remedies: Vec<&str> = breaches.iter().map(|breach| breach.remedy.as_str()).collect();
     assert_eq!(

@@ -9,7 +9,7 @@ use crate::chain::{EmptyRun, Gap, Link, RunIdentity, serves};
 use crate::config::{Mode, TableConfig};
 use crate::error::Result;
 use crate::pipeline::Pipeline;
-use crate::pipeline::archived::{Archived, Holes, mended_by};
+use crate::pipeline::archived::{Archived, Holes, PRUNED, READ_AGAIN, mended_by};
 use crate::pipeline::links::reads_today;
 use crate::plan::LoadPlan;
 use crate::run::RunId;
@@ -92,6 +92,11 @@ fn presumed(loaded: &Archived, doubtful: &[Gap]) -> BTreeMap<RunId, EmptyRun> {
 }
 
 impl Archive {
+    /// The same, lacking what was missed when the run log was there.
+    pub(super) fn lacking_as(self, before: Self) -> Self {
+        Self { holes: before.holes, ..self }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.loaded.is_empty() && self.waiting.is_empty()
     }
@@ -177,9 +182,10 @@ impl Archive {
             ));
         }
         if self.holes.pruned && self.pruned_below().is_none() {
-            told.notes.push(
-                "older CSV files are not there (pruned, or taken away): what they held is not brought back".to_owned(),
-            );
+            told.notes.push(PRUNED.to_owned());
+        }
+        if self.holes.read_again {
+            told.notes.push(READ_AGAIN.to_owned());
         }
         if self.other_mode > 0 {
             told.notes.push(format!(

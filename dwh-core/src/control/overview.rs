@@ -6,7 +6,7 @@ use tokio_postgres::{GenericClient, Row};
 use super::watermark::{STATE, table_state};
 use super::{Control, value};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sink::{Glance, LeaseHolder, TableGlance};
+use crate::record::{LeaseHolder, Overview, TableOverview};
 
 /// Whether `l`, a row of `pg_locks`, is the advisory lock of `key`, held: `lease_holder` proves nothing, for a killed
 /// process takes nothing back.
@@ -21,7 +21,7 @@ impl Control {
     }
 
     /// The clock, all watermark rows, and who holds which table.
-    pub(crate) async fn glance(&self, client: &impl GenericClient) -> Result<Glance> {
+    pub(crate) async fn overview(&self, client: &impl GenericClient) -> Result<Overview> {
         let clock = self.ask(client, "select pg_catalog.clock_timestamp() as now", &[]).await?;
         let now = clock.first().ok_or_else(|| Error::new(ErrorKind::Internal, "target: no clock came back"))?;
         let sql = format!(
@@ -32,12 +32,12 @@ impl Control {
             self.watermarks()
         );
         let rows = self.ask(client, &sql, &[(&self.lease_name(""), Type::TEXT)]).await?;
-        Ok(Glance { now: value(now, "now")?, tables: rows.iter().map(table_glance).collect::<Result<_>>()? })
+        Ok(Overview { now: value(now, "now")?, tables: rows.iter().map(table_overview).collect::<Result<_>>()? })
     }
 }
 
-fn table_glance(row: &Row) -> Result<(String, TableGlance)> {
+fn table_overview(row: &Row) -> Result<(String, TableOverview)> {
     let since = value(row, "since")?;
     let holder = value::<Option<String>>(row, "holder")?.map(|host| LeaseHolder { host, since });
-    Ok((value(row, "table_name")?, TableGlance { state: table_state(row)?, holder }))
+    Ok((value(row, "table_name")?, TableOverview { state: table_state(row)?, holder }))
 }
