@@ -61,6 +61,9 @@ impl World {
             Request::Rebuild(asked, _, accept_gaps) => {
                 for table in (0..2).filter(|table| asked.is_none_or(|asked| asked == *table)) {
                     self.model.target.gap[table] = accept_gaps && told.speaks_of(table);
+                    if self.model.target.gap[table] {
+                        self.model.told_short(table);
+                    }
                 }
             }
             Request::Replay(table, ..) if told.died => self.model.target.gap[table] = true,

@@ -115,6 +115,13 @@ impl Model {
         self.ever[table].retain(below);
     }
 
+    /// A person was told that not everything is there, and what is gone is in no file either.
+    pub fn told_short(&mut self, table: Table) {
+        self.ever[table].clone_from(&self.target.floors[table]);
+        self.archive[table].clone_from(&self.target.floors[table]);
+        self.ever_copies[table].clone_from(&self.target.copies[table]);
+    }
+
     /// A whole replay said that everything that was ever loaded is there again.
     pub fn replayed(&mut self, table: Table) {
         for (key, call) in self.archive[table].clone() {
