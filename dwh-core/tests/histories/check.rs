@@ -60,7 +60,9 @@ impl World {
             Request::Rebuild(..) if told.died => self.model.target.whole = [None; 2],
             Request::Rebuild(asked, _, accept_gaps) => {
                 for table in (0..2).filter(|table| asked.is_none_or(|asked| asked == *table)) {
-                    self.model.target.gap[table] = accept_gaps && told.speaks_of(table);
+                    let pruned =
+                        told.words.iter().any(|word| word.table == Some(table) && word.text.contains("pruned"));
+                    self.model.target.gap[table] = (accept_gaps && told.speaks_of(table)) || pruned;
                     if self.model.target.gap[table] {
                         self.model.told_short(table);
                     }

@@ -129,7 +129,7 @@ fn verb() -> impl Strategy<Value = Verb> {
         4 => (table(), 0..3_u8).prop_map(|(table, at)| Verb::Load(table, at)),
         1 => (table(), ago(), ago()).prop_map(|(table, from, to)| Verb::Backfill(table, from, to)),
         3 => (table(), prop::bool::weighted(0.2)).prop_map(|(table, anew)| Verb::Reseed(table, anew)),
-        2 => (table(), any::<bool>()).prop_map(|(table, gaps)| Verb::Replay(table, gaps)),
+        4 => (table(), any::<bool>()).prop_map(|(table, gaps)| Verb::Replay(table, gaps)),
         1 => (table(), ago(), ago()).prop_map(|(table, from, to)| Verb::ReplayRange(table, from, to)),
         3 => (prop::option::of(table()), any::<bool>()).prop_map(|(table, gaps)| Verb::Rebuild(table, gaps)),
         1 => Just(Verb::Prune),
@@ -146,10 +146,10 @@ fn death() -> impl Strategy<Value = Option<Death>> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (1..40_u8).prop_map(Step::Pass),
-        12 => (table(), key(), by()).prop_map(|(table, key, by)| Step::Put(table, key, by)),
+        4 => (1..40_u8).prop_map(Step::Pass),
+        10 => (table(), key(), by()).prop_map(|(table, key, by)| Step::Put(table, key, by)),
         3 => (table(), key(), by()).prop_map(|(table, key, by)| Step::Delete(table, key, by)),
-        3 => table().prop_map(Step::Spread),
+        5 => table().prop_map(Step::Spread),
         3 => (0..2_usize).prop_map(Step::Begin),
         3 => (0..2_usize).prop_map(Step::Commit),
         1 => (0..2_usize).prop_map(Step::RollBack),
@@ -161,10 +161,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::RestoreSource),
         2 => Just(Step::BackUpTarget),
         2 => Just(Step::RestoreTarget),
-        1 => table().prop_map(Step::MakeBronzeAnew),
-        1 => table().prop_map(Step::TruncateBronze),
+        2 => table().prop_map(Step::MakeBronzeAnew),
+        3 => table().prop_map(Step::TruncateBronze),
         1 => table().prop_map(Step::ChangeKey),
-        1 => (table(), 0..4_u8, any::<bool>()).prop_map(|(table, at, both)| Step::LoseCsv(table, at, both)),
+        3 => (table(), 0..4_u8, any::<bool>()).prop_map(|(table, at, both)| Step::LoseCsv(table, at, both)),
         16 => (verb(), death()).prop_map(|(verb, death)| Step::Call(verb, death)),
     ]
 }
