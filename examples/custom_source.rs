@@ -66,7 +66,7 @@ impl Source for Thermometer {
     /// The promise: no reading at or below the bound will ever appear later. Readings are final once their minute is over.
     async fn bound(&self, request: BoundRequest<'_>) -> Result<SafeBound> {
         let over = self.now.minus(MINUTE).min(request.run_started_at).max(request.low);
-        Ok(SafeBound { watermark: over, rule: BoundRule::Quiet, source_clock: self.now })
+        Ok(SafeBound::new(over, BoundRule::Quiet, self.now))
     }
 
     async fn read(&self, request: ReadRequest<'_>) -> Result<Box<dyn Reading>> {
@@ -86,7 +86,7 @@ impl Source for Thermometer {
             server_version: "1".to_owned(),
             in_recovery: false,
         };
-        let snapshot = Snapshot { taken_at: self.now, xmin: 0, xmax: 0, identity };
+        let snapshot = Snapshot::new(self.now, 0, 0, identity);
         Ok(Box::new(Sheet { snapshot, high: request.window.map(|_| high), csv: Some(Bytes::from(csv)) }))
     }
 }

@@ -50,7 +50,7 @@ pub struct Member {
 
 /// What keeps a watermark from being used: it was read for something else.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stranger {
+pub(crate) enum Stranger {
     /// Another project of this control schema loaded the table.
     Project {
         /// The project that did.
@@ -92,7 +92,7 @@ impl Origin {
     ///
     /// A table that is read whole has no use for the watermark: only who reads it, and from which database, matters.
     #[must_use]
-    pub fn refuses(&self, now: &Self) -> Option<Stranger> {
+    pub(crate) fn refuses(&self, now: &Self) -> Option<Stranger> {
         let differ = |a: &str, b: &str| !a.is_empty() && !b.is_empty() && a != b;
         if differ(&self.project, &now.project) {
             return Some(Stranger::Project { other: self.project.clone() });
@@ -116,7 +116,7 @@ impl Origin {
 
 /// What became of a bronze table since rows were last loaded into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// It is the same.
     Same,
     /// It is the same, and its rows lie in another file: somebody rewrote them.
@@ -136,7 +136,7 @@ pub enum Fate {
 impl BronzeId {
     /// What became of this table, `now` being the one that is there, and `empty` whether it has no row.
     #[must_use]
-    pub fn fate(&self, now: &Self, empty: bool) -> Fate {
+    pub(crate) fn fate(&self, now: &Self, empty: bool) -> Fate {
         if (&self.warehouse, self.control) != (&now.warehouse, now.control) {
             // Its oids are those of another database.
             return if empty { Fate::RestoredEmpty } else { Fate::Restored };
@@ -155,7 +155,7 @@ impl BronzeId {
 impl Fate {
     /// Whether rows that were loaded are gone.
     #[must_use]
-    pub const fn lost_rows(self) -> bool {
+    pub(crate) const fn lost_rows(self) -> bool {
         matches!(self, Self::Emptied | Self::MadeAgain | Self::Moved | Self::RestoredEmpty)
     }
 }

@@ -54,6 +54,14 @@ pub struct Snapshot {
     pub relations: Option<Vec<Member>>,
 }
 
+impl Snapshot {
+    /// A snapshot of a source that does not tell which tables it read.
+    #[must_use]
+    pub const fn new(taken_at: Timestamp, xmin: u64, xmax: u64, identity: SourceIdentity) -> Self {
+        Self { taken_at, xmin, xmax, relations: None, identity }
+    }
+}
+
 /// What the bound of a table is asked for with.
 #[derive(Debug, Clone)]
 pub struct BoundRequest<'a> {

@@ -152,7 +152,6 @@ async fn what_it_writes_runs_as_it_is() {
                 "watermark = \"updated_at\"",
                 "trigger function `touch`",
                 "on_conflict = \"update\"",
-                "left out: m",
                 "1 delete seen",
                 "200 updates",
             ],

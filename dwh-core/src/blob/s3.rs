@@ -5,6 +5,7 @@ mod client;
 mod credentials;
 mod download;
 mod errors;
+mod exists;
 mod options;
 mod orphans;
 mod upload;

@@ -16,7 +16,7 @@ use crate::disk::{is_one_disk, space};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::run::RunState;
-use crate::sink::{Overview, RunFilter, RunRecord};
+use crate::sink::{Overview, RunFilter, RunRecord, TableOverview};
 use crate::watermark::Timestamp;
 
 use judge::{Facts, WEEK, table_status};
@@ -104,16 +104,21 @@ impl Pipeline {
 
     /// Of each table, why its watermark cannot be used. Sources are not asked.
     async fn conflicts(&self, tables: &[&TableConfig], overview: &Overview) -> Result<Vec<Option<Error>>> {
-        let looks = tables.iter().map(|table| async move {
-            let Some(known) = overview.tables.get(&table.name) else { return Ok(None) };
-            match self.conflict(table, &known.state, None).await {
-                Ok(found) => Ok(found.map(|found| found.error(table, &known.state))),
-                Err(error) if error.kind() == ErrorKind::Unreachable => Err(error),
-                // One table that cannot be looked at hides no other.
-                Err(error) => Ok(Some(error)),
-            }
-        });
+        let mut looks = Vec::new();
+        for table in tables {
+            looks.push(self.conflict_of(table, overview.tables.get(&table.name)));
+        }
         stream::iter(looks).buffered(self.config.target.connections.max(1)).try_collect().await
+    }
+
+    async fn conflict_of(&self, table: &TableConfig, known: Option<&TableOverview>) -> Result<Option<Error>> {
+        let Some(known) = known else { return Ok(None) };
+        match self.conflict(table, &known.state, None).await {
+            Ok(found) => Ok(found.map(|found| found.error(table, &known.state))),
+            Err(error) if error.kind() == ErrorKind::Unreachable => Err(error),
+            // One table that cannot be looked at hides no other.
+            Err(error) => Ok(Some(error)),
+        }
     }
 
     /// The CSV files in `exports/` that have a manifest, of all tables, in one listing.

@@ -44,23 +44,13 @@ impl Pipeline {
 
     /// The highest number of a complete CSV of each table, among names that come after `stamp`.
     async fn highest_after(&self, stamp: &str) -> Result<Vec<(&str, RunId)>> {
-        let folders = self.config.tables.iter().flat_map(|table| {
-            [Folder::Exports, Folder::Processed]
-                .map(|folder| (table.name.as_str(), self.layout.prefix(folder, &table.name)))
-        });
-        let mut listings = stream::iter(folders)
-            .map(|(table, prefix)| async move {
-                let mut names = self.blobs.list_after(&prefix, &format!("{prefix}{stamp}"));
-                let mut highest = None;
-                while let Some(meta) = names.try_next().await? {
-                    // The manifest is what makes a CSV one of ours.
-                    if meta.key.is_manifest() {
-                        highest = highest.max(meta.key.csv_name().map(|name| name.run_id));
-                    }
-                }
-                Ok::<_, crate::Error>(highest.map(|highest| (table, highest)))
-            })
-            .buffer_unordered(LISTINGS_AT_ONCE);
+        let mut looks = Vec::new();
+        for table in &self.config.tables {
+            for folder in [Folder::Exports, Folder::Processed] {
+                looks.push(self.highest_in(&table.name, self.layout.prefix(folder, &table.name), stamp));
+            }
+        }
+        let mut listings = stream::iter(looks).buffer_unordered(LISTINGS_AT_ONCE);
         let mut found: BTreeMap<&str, RunId> = BTreeMap::new();
         while let Some(listed) = listings.try_next().await? {
             if let Some((table, highest)) = listed {
@@ -69,5 +59,17 @@ impl Pipeline {
             }
         }
         Ok(found.into_iter().collect())
+    }
+
+    async fn highest_in<'a>(&self, table: &'a str, prefix: String, stamp: &str) -> Result<Option<(&'a str, RunId)>> {
+        let mut names = self.blobs.list_after(&prefix, &format!("{prefix}{stamp}"));
+        let mut highest = None;
+        while let Some(meta) = names.try_next().await? {
+            // The manifest is what makes a CSV one of ours.
+            if meta.key.is_manifest() {
+                highest = highest.max(meta.key.csv_name().map(|name| name.run_id));
+            }
+        }
+        Ok(highest.map(|highest| (table, highest)))
     }
 }

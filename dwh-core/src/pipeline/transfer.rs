@@ -224,7 +224,8 @@ impl Pipeline {
             relation: Some(relation_of(table)),
             watermark_column: table.watermark.clone(),
             query: reading.statement.clone().unwrap_or_else(|| slice.query(reading)),
-            window: slice.window.map(|window| Window { high: reading.high, ..window }),
+            // A source's clock may step back between the bound and the snapshot: then nothing above `low` was read.
+            window: slice.window.map(|window| Window { high: reading.high.map(|high| high.max(window.low)), ..window }),
             sweep: reading.sweep.unwrap_or(slice.sweep),
             late_rows: reading.late_rows,
             bound: slice.bound.clone(),

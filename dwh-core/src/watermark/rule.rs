@@ -132,6 +132,12 @@ pub struct SafeBound {
 }
 
 impl SafeBound {
+    /// A bound, what set it, and the source's clock at the first look; the server is not told.
+    #[must_use]
+    pub const fn new(watermark: Timestamp, rule: BoundRule, source_clock: Timestamp) -> Self {
+        Self { watermark, rule, source_clock, server: None }
+    }
+
     /// The same bound for rows that its rule cannot see.
     #[must_use]
     pub fn unproven(self, reason: String) -> Self {

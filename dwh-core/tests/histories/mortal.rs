@@ -96,6 +96,11 @@ impl BlobStore for Mortal<MemoryBlobs> {
         stream::once(self.life.call(async { Ok(listed) })).try_flatten().boxed()
     }
 
+    fn list_after(&self, prefix: &str, after: &str) -> BoxStream<'_, Result<BlobMeta>> {
+        let listed = self.inner.list_after(prefix, after);
+        stream::once(self.life.call(async { Ok(listed) })).try_flatten().boxed()
+    }
+
     async fn copy(&self, from: &BlobKey, to: &BlobKey) -> Result<()> {
         self.life.call(self.inner.copy(from, to)).await
     }

@@ -52,6 +52,7 @@ impl Manifest {
             ("late_rows", self.late_rows <= COUNT_MAX, "it is too large"),
             ("bytes", self.bytes <= COUNT_MAX && self.bytes >= self.rows, "it does not fit `rows`"),
             ("sha256", is_sha256(&self.sha256), "it is not 64 digits of lower-case hex"),
+            ("plan_sha256", self.plan_sha256.as_deref().is_none_or(is_sha256), "it is not 64 digits of lower-case hex"),
             ("stored.bytes", stored.is_none_or(|form| form.bytes <= COUNT_MAX), "it is too large"),
             (
                 "stored.sha256",
@@ -89,9 +90,11 @@ impl Manifest {
     fn moments(&self) -> Option<Wrong> {
         let ordered = |low: Timestamp, high: Option<Timestamp>| high.is_none_or(|high| low <= high);
         let window = self.window;
+        let empty = self.before.as_ref().and_then(|before| before.empty.as_ref()).map(|run| run.window);
         first_wrong([
             ("run_started_at", self.run_started_at.is_finite(), "it is infinite"),
             ("window", window.is_none_or(|window| ordered(window.low, window.high)), "it ends before it begins"),
+            ("before.empty", empty.is_none_or(|window| ordered(window.low, window.high)), "it ends before it begins"),
             ("window.low", window.is_none_or(|window| window.low != Timestamp::INFINITY), "nothing lies above it"),
             (
                 "window.watermark",

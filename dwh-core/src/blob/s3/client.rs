@@ -2,11 +2,8 @@
 
 use http::HeaderMap;
 use http::header::{HeaderValue, IF_NONE_MATCH};
-use s3::command::Command;
 use s3::creds::Credentials;
 use s3::error::S3Error;
-use s3::request::Request;
-use s3::request::tokio_backend::ReqwestRequest;
 use s3::{Bucket, Region};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +11,10 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::errors::{refusal, sorted};
-use super::wait::Wait;
 use super::{S3Options, credentials};
 use crate::config::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::peer::Peer;
-use crate::retry::retry;
 use crate::watermark::Micros;
 
 /// Keys are renewed this long before they expire.
@@ -102,23 +97,6 @@ impl Client {
         let stopped =
             |error| Error::new(ErrorKind::Interrupted, "search for an access key was stopped").with_source(error);
         tokio::task::spawn_blocking(work).await.map_err(stopped)?
-    }
-
-    /// Whether the object is there, as far as the server tells: a key that may write but not look gets no answer.
-    pub(super) async fn exists(&self, object: &str) -> Result<bool> {
-        let head = retry("look for object", || async {
-            let bucket = self.bucket().await?;
-            let head = async { ReqwestRequest::new(&bucket, object, Command::HeadObject).await?.response().await };
-            self.within(Wait::Answer, object, head).await
-        });
-        match head.await {
-            Ok(_) => Ok(true),
-            // HEAD says no without a reason; the request that follows gets one.
-            Err(error) => match error.kind() {
-                ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::Config | ErrorKind::Internal => Ok(false),
-                _ => Err(error),
-            },
-        }
     }
 
     /// With `create`: `If-None-Match: *`, unless the server is known to refuse that header. Those that ignore it

@@ -125,6 +125,12 @@ pub(super) fn unreachable(options: &S3Options, what: &str) -> Error {
         .with_hint("check that it runs, and the endpoint: `[blob] endpoint` or AWS_ENDPOINT_URL")
 }
 
+/// Whether the system gave the connection up because nothing came from its other end.
+pub(super) fn was_given_up(error: &(dyn StdError + 'static)) -> bool {
+    let timed_out = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
+    error.downcast_ref().is_some_and(timed_out) || error.source().is_some_and(was_given_up)
+}
+
 /// Looks into I/O errors too: hyper wraps the TLS library's error in one or two of them, whose `source()` skips it.
 fn is_tls(error: &(dyn StdError + 'static)) -> bool {
     let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);

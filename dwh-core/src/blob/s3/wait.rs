@@ -11,14 +11,12 @@ use s3::request::tokio_backend::ReqwestRequest;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::client::Client;
-use super::errors::{sorted, unreachable};
+use super::errors::{sorted, unreachable, was_given_up};
 use crate::error::{Error, Result};
 
 /// For requests that let the server work on a whole object, as long as it answers others meanwhile.
@@ -76,17 +74,14 @@ impl Client {
         let mut patience = self.patience();
         loop {
             if let Ok(outcome) = timeout_at(moved() + patience, &mut request).await {
-                if !matches!(outcome, Err(S3Error::Reqwest(_))) {
-                    self.heard();
-                }
-                return outcome.map_err(|error| sorted(&self.options, object, error));
+                return self.came_of(outcome, object, moved()).await;
             }
             if moved().elapsed() < patience {
                 continue;
             }
             let silent = format!("sent nothing for {} s", moved().elapsed().as_secs());
             let answers = tokio::select! {
-                outcome = &mut request => return outcome.map_err(|error| sorted(&self.options, object, error)),
+                outcome = &mut request => return self.came_of(outcome, object, moved()).await,
                 answers = self.answers(object) => answers,
             };
             if !answers {
@@ -104,6 +99,27 @@ impl Client {
             }
             tracing::info!(object, "S3 server {silent}; it is there, waiting on");
             patience = (patience + idle).min(most);
+        }
+    }
+
+    /// The outcome of a request that came to its end.
+    async fn came_of<T>(&self, outcome: Result<T, S3Error>, object: &str, moved: Instant) -> Result<T> {
+        match outcome {
+            // reqwest has the system end a connection whose other end has taken nothing for 30 s.
+            Err(S3Error::Reqwest(error)) if was_given_up(&error) => {
+                let silent = format!("sent nothing for {} s", moved.elapsed().as_secs());
+                if self.answers(object).await {
+                    self.doubt();
+                    return Err(unreachable(&self.options, &silent));
+                }
+                let silent = format!("{silent}, and answers nothing else");
+                Err(self.peer.silent(unreachable(&self.options, &silent)))
+            }
+            Err(error @ S3Error::Reqwest(_)) => Err(sorted(&self.options, object, error)),
+            answered => {
+                self.heard();
+                answered.map_err(|error| sorted(&self.options, object, error))
+            }
         }
     }
 

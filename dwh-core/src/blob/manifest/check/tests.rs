@@ -21,7 +21,7 @@ fn document() -> Value {
         "key": ["id"], "on_conflict": "update", "watermark_column": "at \"time\"", "query": "select 1",
         "window": { "low": "-infinity", "high": "2026-04-24T10:00:00Z", "watermark": "2026-04-24T10:00:00Z" },
         "sweep": { "sweep": "off" }, "late_rows": 0, "bound": null, "previous_run_id": 5, "snapshot": null,
-        "rows": 2, "bytes": 90, "sha256": "ab".repeat(32),
+        "rows": 2, "bytes": 90, "sha256": "ab".repeat(32), "plan_sha256": "ef".repeat(32),
         "stored": { "compression": "zstd", "bytes": 60, "sha256": "cd".repeat(32) }, "engine_version": "0.1.0",
     })
 }
@@ -91,6 +91,7 @@ fn a_wrong_value_is_named_with_file_and_field() {
         ("/sha256", json!("AB".repeat(32)), "sha256"),
         ("/sha256", json!("ab"), "sha256"),
         ("/sha256", json!(""), "sha256"),
+        ("/plan_sha256", json!("0"), "plan_sha256"),
         ("/stored/sha256", json!("../".repeat(21) + "x"), "stored.sha256"),
         ("/stored/compression", json!("gzip"), "stored"),
         ("/stored/compression", json!("none"), "stored"),
