@@ -169,9 +169,29 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// How a history begins: with nothing, or where things that seldom meet have met.
+fn beginning() -> impl Strategy<Value = Vec<Step>> {
+    let call = |verb| Step::Call(verb, None);
+    let loaded = move || vec![Step::Spread(0), call(Verb::Run(None))];
+    let cut_off = (20..90_u8, any::<bool>()).prop_map(move |(at, done)| {
+        let cut_off = Step::Call(Verb::Reseed(0, false), Some(Death { call: at, done }));
+        [loaded(), vec![cut_off]].concat()
+    });
+    let waiting = vec![call(Verb::Extract(0)), Step::Put(0, 0, By::Now), call(Verb::Extract(0))];
+    let restored = vec![call(Verb::Run(None)), Step::BackUpTarget, Step::Spread(0), call(Verb::Extract(0))];
+    prop_oneof![
+        8 => Just(Vec::new()),
+        2 => Just(loaded()),
+        2 => cut_off,
+        1 => Just(waiting),
+        1 => Just([restored, vec![call(Verb::Extract(0)), Step::RestoreTarget]].concat()),
+    ]
+}
+
 pub fn history() -> impl Strategy<Value = History> {
     let kind = || prop_oneof![4 => Just(Kind::Update), 2 => Just(Kind::Nothing), 2 => Just(Kind::Snapshot), 1 => Just(Kind::Scd)];
-    ([kind(), kind()], prop::collection::vec(step(), 4..40)).prop_map(|(kinds, steps)| History { kinds, steps })
+    ([kind(), kind()], beginning(), prop::collection::vec(step(), 4..40))
+        .prop_map(|(kinds, beginning, steps)| History { kinds, steps: [beginning, steps].concat() })
 }
 
 impl Step {
