@@ -130,6 +130,8 @@ impl Pipeline {
             if !request.reset {
                 return Err(occupied(&report.in_the_way, &request.tables));
             }
+            // Afterwards new runs get numbers above all files, and nothing tells any more that a table is behind its own.
+            self.number_above_files().await?;
             let moved = self.sink.move_away(&loads).await?;
             (report.backup, report.backup_tables) = (Some(moved.schema), moved.tables);
             report.restore_sql = Some(moved.restore_sql);

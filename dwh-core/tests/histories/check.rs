@@ -41,7 +41,14 @@ impl World {
             self.disturbed |= told.died;
         }
         self.model.learn(&records, matches!(request, Request::Rebuild(..)));
-        self.learn_from(request, &told);
+        // A replay takes what is in `processed/`.
+        let waits = match request {
+            Request::Replay(table, ..) => {
+                self.manifests("exports", *table).await.iter().any(|manifest| self.model.was_loaded(manifest))
+            }
+            _ => false,
+        };
+        self.learn_from(request, &told, waits);
         for table in 0..2 {
             self.bronze_is_right(table).map_err(|wrong| format!("t{table}: {wrong}; it said {}", said(&told.words)))?;
             self.archive_is_right(table).await.map_err(|wrong| format!("t{table}: {wrong}"))?;
@@ -51,7 +58,7 @@ impl World {
     }
 
     /// What the model learns from the tool's own words.
-    fn learn_from(&mut self, request: &Request, told: &Told) {
+    fn learn_from(&mut self, request: &Request, told: &Told, waits: bool) {
         for table in told.up_to_date.iter().copied().filter(|table| !told.fails(*table)) {
             self.model.up_to_date(table);
         }
@@ -60,14 +67,16 @@ impl World {
             Request::Rebuild(..) if told.died => self.model.target.whole = [None; 2],
             Request::Rebuild(asked, _, accept_gaps) => {
                 for table in (0..2).filter(|table| asked.is_none_or(|asked| asked == *table)) {
-                    self.model.target.gap[table] = accept_gaps && told.speaks_of(table);
+                    let pruned =
+                        told.words.iter().any(|word| word.table == Some(table) && word.text.contains("pruned"));
+                    self.model.target.gap[table] = (accept_gaps && told.speaks_of(table)) || pruned;
                     if self.model.target.gap[table] {
                         self.model.told_short(table);
                     }
                 }
             }
             Request::Replay(table, ..) if told.died => self.model.target.gap[table] = true,
-            Request::Replay(table, None, None, _) if !told.speaks_of(table) => self.model.replayed(table),
+            Request::Replay(table, None, None, _) if !told.speaks_of(table) && !waits => self.model.replayed(table),
             Request::Replay(table, .., accept_gaps) => self.model.target.gap[table] |= accept_gaps,
             Request::Reseed(table, _) if !told.died && !told.fails(table) => self.model.target.gap[table] = false,
             _ => {}

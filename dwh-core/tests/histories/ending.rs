@@ -100,7 +100,8 @@ fn excuses(word: &Word, table: Table) -> bool {
 
 /// The first call that a hint names, if it is one that can be made as it stands.
 fn asked_for(word: &Word) -> Option<Request> {
-    let hint = &word.hint;
+    // A note has no hint of its own.
+    let hint = if word.hint.is_empty() { &word.text } else { &word.hint };
     if hint.contains("MemorySink::add_table") || hint.contains("`dwh migrate`") {
         return word.table.map(Request::Migrate);
     }

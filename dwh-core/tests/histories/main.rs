@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use steps::{History, history};
 use world::World;
 
-const HISTORIES: u64 = 2_500;
+const HISTORIES: u64 = 4_000;
 
 /// How often a failing history is told anew to find a shorter one.
 const SHRINKS: usize = 600;

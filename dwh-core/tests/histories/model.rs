@@ -176,6 +176,8 @@ impl Model {
                     self.delivered(table, key, call);
                 }
             }
+            // One that came too late replaced nothing.
+            Kind::Snapshot if record.rows_kept_newer > Some(0) => {}
             Kind::Snapshot => self.target.whole[table] = self.target.whole[table].max(Some(call)),
             Kind::Scd => {
                 self.target.copies[table].insert(record.run_started_at, call);

@@ -129,7 +129,7 @@ fn verb() -> impl Strategy<Value = Verb> {
         4 => (table(), 0..3_u8).prop_map(|(table, at)| Verb::Load(table, at)),
         1 => (table(), ago(), ago()).prop_map(|(table, from, to)| Verb::Backfill(table, from, to)),
         3 => (table(), prop::bool::weighted(0.2)).prop_map(|(table, anew)| Verb::Reseed(table, anew)),
-        2 => (table(), any::<bool>()).prop_map(|(table, gaps)| Verb::Replay(table, gaps)),
+        4 => (table(), any::<bool>()).prop_map(|(table, gaps)| Verb::Replay(table, gaps)),
         1 => (table(), ago(), ago()).prop_map(|(table, from, to)| Verb::ReplayRange(table, from, to)),
         3 => (prop::option::of(table()), any::<bool>()).prop_map(|(table, gaps)| Verb::Rebuild(table, gaps)),
         1 => Just(Verb::Prune),
@@ -146,10 +146,10 @@ fn death() -> impl Strategy<Value = Option<Death>> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (1..40_u8).prop_map(Step::Pass),
-        12 => (table(), key(), by()).prop_map(|(table, key, by)| Step::Put(table, key, by)),
+        4 => (1..40_u8).prop_map(Step::Pass),
+        10 => (table(), key(), by()).prop_map(|(table, key, by)| Step::Put(table, key, by)),
         3 => (table(), key(), by()).prop_map(|(table, key, by)| Step::Delete(table, key, by)),
-        3 => table().prop_map(Step::Spread),
+        5 => table().prop_map(Step::Spread),
         3 => (0..2_usize).prop_map(Step::Begin),
         3 => (0..2_usize).prop_map(Step::Commit),
         1 => (0..2_usize).prop_map(Step::RollBack),
@@ -161,17 +161,37 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::RestoreSource),
         2 => Just(Step::BackUpTarget),
         2 => Just(Step::RestoreTarget),
-        1 => table().prop_map(Step::MakeBronzeAnew),
-        1 => table().prop_map(Step::TruncateBronze),
+        2 => table().prop_map(Step::MakeBronzeAnew),
+        3 => table().prop_map(Step::TruncateBronze),
         1 => table().prop_map(Step::ChangeKey),
-        1 => (table(), 0..4_u8, any::<bool>()).prop_map(|(table, at, both)| Step::LoseCsv(table, at, both)),
+        3 => (table(), 0..4_u8, any::<bool>()).prop_map(|(table, at, both)| Step::LoseCsv(table, at, both)),
         16 => (verb(), death()).prop_map(|(verb, death)| Step::Call(verb, death)),
+    ]
+}
+
+/// How a history begins: with nothing, or where things that seldom meet have met.
+fn beginning() -> impl Strategy<Value = Vec<Step>> {
+    let call = |verb| Step::Call(verb, None);
+    let loaded = move || vec![Step::Spread(0), call(Verb::Run(None))];
+    let cut_off = (20..90_u8, any::<bool>()).prop_map(move |(at, done)| {
+        let cut_off = Step::Call(Verb::Reseed(0, false), Some(Death { call: at, done }));
+        [loaded(), vec![cut_off]].concat()
+    });
+    let waiting = vec![call(Verb::Extract(0)), Step::Put(0, 0, By::Now), call(Verb::Extract(0))];
+    let restored = vec![call(Verb::Run(None)), Step::BackUpTarget, Step::Spread(0), call(Verb::Extract(0))];
+    prop_oneof![
+        8 => Just(Vec::new()),
+        2 => Just(loaded()),
+        2 => cut_off,
+        1 => Just(waiting),
+        1 => Just([restored, vec![call(Verb::Extract(0)), Step::RestoreTarget]].concat()),
     ]
 }
 
 pub fn history() -> impl Strategy<Value = History> {
     let kind = || prop_oneof![4 => Just(Kind::Update), 2 => Just(Kind::Nothing), 2 => Just(Kind::Snapshot), 1 => Just(Kind::Scd)];
-    ([kind(), kind()], prop::collection::vec(step(), 4..40)).prop_map(|(kinds, steps)| History { kinds, steps })
+    ([kind(), kind()], beginning(), prop::collection::vec(step(), 4..40))
+        .prop_map(|(kinds, beginning, steps)| History { kinds, steps: [beginning, steps].concat() })
 }
 
 impl Step {
