@@ -10,7 +10,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::belongs::origin_of;
 use crate::run::RunKind;
 use crate::sink::{RunRecord, TableState, Upload};
-use crate::watermark::{BoundRule, Timestamp, Window};
+use crate::watermark::{BoundRule, Sweep, Timestamp, Window};
 
 impl From<&Manifest> for RunIdentity {
     fn from(manifest: &Manifest) -> Self {
@@ -85,6 +85,15 @@ pub(crate) fn identity(record: &RunRecord) -> RunIdentity {
 pub(crate) fn named_by_us(record: &RunRecord) -> bool {
     let name = record.csv_path.as_deref().and_then(|path| path.rsplit('/').next()).and_then(CsvName::parse);
     record.kind != RunKind::Replay && name.is_some_and(|name| name.run_id == record.run_id)
+}
+
+/// Whether the sweep of a CSV begins at the last loaded snapshot, or before it. Otherwise what was committed in between is
+/// neither in the CSV nor in bronze, as after the target was restored from a backup: the next run must sweep from here.
+pub(super) fn sweeps_from(state: &TableState, manifest: &Manifest) -> bool {
+    match (manifest.sweep, state.snapshot_xmin) {
+        (Sweep::Xmin { since, .. }, Some(loaded)) => since <= loaded,
+        _ => true,
+    }
 }
 
 /// The watermark row once this CSV is loaded in this place; `None` if it stays as it is.

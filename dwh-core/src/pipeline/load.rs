@@ -11,7 +11,7 @@ use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{describe_manifest, describe_record};
 use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
-use crate::pipeline::links::{after, identity, must_serve};
+use crate::pipeline::links::{after, identity, must_serve, sweeps_from};
 use crate::pipeline::{Event, LoadParams, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunState};
@@ -220,7 +220,10 @@ impl Pipeline {
         manifest: &Manifest,
     ) -> Result<(LoadPlan, Place, Option<TableState>)> {
         must_serve(table, manifest)?;
-        let place = Standing::from(state).place(&Link::from(manifest));
+        let place = match Standing::from(state).place(&Link::from(manifest)) {
+            place if place.moves() && !sweeps_from(state, manifest) => Place::Beside { older: place.older() },
+            place => place,
+        };
         let mut load = manifest.load_plan(place.older()).as_configured(table);
         load.allow_empty = table.allow_empty || self.allow_empty;
         let bronze = self.sink.describe(&load.target).await?;

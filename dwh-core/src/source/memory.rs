@@ -110,6 +110,8 @@ impl MemorySource {
     /// Puts the rows of one table below another one, as `attach partition` does: no row is written for it.
     pub fn attach(&self, parent: &TableRef, table: &TableRef) {
         let mut database = self.lock();
+        // It is a transaction all the same.
+        database.transaction();
         let parts = database.tables.remove(table).map(|table| table.parts).unwrap_or_default();
         if let Some(parent) = database.tables.get_mut(parent) {
             parent.parts.extend(parts);
@@ -119,6 +121,7 @@ impl MemorySource {
     /// Lets two tables change names: no row is written for it.
     pub fn swap(&self, one: &TableRef, other: &TableRef) {
         let mut database = self.lock();
+        database.transaction();
         let (Some(mut first), Some(mut second)) = (database.tables.remove(one), database.tables.remove(other)) else {
             return;
         };

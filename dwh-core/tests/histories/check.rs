@@ -69,7 +69,7 @@ impl World {
                 for table in (0..2).filter(|table| asked.is_none_or(|asked| asked == *table)) {
                     let pruned =
                         told.words.iter().any(|word| word.table == Some(table) && word.text.contains("pruned"));
-                    self.model.target.gap[table] = (accept_gaps && told.speaks_of(table)) || pruned;
+                    self.model.target.gap[table] |= (accept_gaps && told.speaks_of(table)) || pruned;
                     if self.model.target.gap[table] {
                         self.model.told_short(table);
                     }

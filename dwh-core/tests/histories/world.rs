@@ -86,8 +86,8 @@ pub fn bronze(table: Table) -> TableRef {
 
 impl World {
     pub fn new(kinds: [Kind; 2]) -> Self {
-        // Near the machine's clock: what is checked against that is no part of a history.
-        let clock = Timestamp::from_micros(Timestamp::now().micros() / 1_000_000 * 1_000_000);
+        // Near the machine's clock, which a worker's must agree with, at the beginning of a minute, which names of files tell.
+        let clock = Timestamp::from_micros(Timestamp::now().micros() / 60_000_000 * 60_000_000);
         let (source, sink) = (MemorySource::new(clock), MemorySink::new());
         sink.set_clock(clock);
         let this = Self {

@@ -139,6 +139,7 @@ impl Database {
 
     /// The rows of a table lie in new files and are gone.
     pub fn truncate(&mut self, table: &TableRef) {
+        self.next_transaction += 1;
         let Some(table) = self.tables.get_mut(table) else { return };
         for part in &mut table.parts {
             part.rows.clear();
