@@ -45,16 +45,15 @@ impl World {
 
     /// What the source shows is in bronze, and what was delivered is there or was spoken of.
     fn is_equal(&self, errors: &[Word]) -> Verdict {
-        let seen = self.seen();
-        for (table, shown) in seen.iter().enumerate() {
+        for (table, seen) in self.seen().iter().enumerate() {
             if self.model.target.gap[table] || errors.iter().any(|word| excuses(word, table)) {
                 continue;
             }
             let lines: BTreeSet<String> = self.bronze(table).into_iter().collect();
             let rows: BTreeMap<u8, &String> = lines.iter().map(|line| (key_of(line), line)).collect();
             let wrong = match self.model.kinds[table] {
-                Kind::Update => shown.values().find(|(line, _)| !lines.contains(line)),
-                Kind::Nothing => shown.iter().find(|(key, _)| !rows.contains_key(key)).map(|(_, row)| row),
+                Kind::Update => seen.values().find(|(line, _)| !lines.contains(line)),
+                Kind::Nothing => seen.iter().find(|(key, _)| !rows.contains_key(key)).map(|(_, row)| row),
                 // What bronze holds was compared after the last run.
                 Kind::Snapshot | Kind::Scd => None,
             };
