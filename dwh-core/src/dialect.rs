@@ -18,7 +18,7 @@ pub use header::{HeaderGate, header_names};
 /// servers take for the end of the data when it stands alone.
 ///
 /// ```
-/// use dwh_core::dialect::field;
+/// use dwh_core::testing::internals::field;
 /// assert_eq!(field("plain text"), "plain text");
 /// assert_eq!(field(r#"a "b", c"#), r#""a ""b"", c""#);
 /// assert_eq!(field(""), r#""""#);
@@ -91,7 +91,7 @@ pub struct Totals {
 /// Rows, bytes and SHA-256 of a CSV in one pass.
 ///
 /// ```
-/// use dwh_core::dialect::Tally;
+/// use dwh_core::testing::internals::Tally;
 /// let mut tally = Tally::default();
 /// tally.push(b"id,note\n1,\"two\nli");
 /// tally.push(b"nes\"\n");

@@ -222,7 +222,9 @@ mod tests {
             change(&mut now);
             then.fate(&now, empty)
         };
-        let cases: [(fn(&mut BronzeId), Fate, Fate); 7] = [
+        /// What happened to the table, and its fate when it has rows and when it has none.
+        type Case = (fn(&mut BronzeId), Fate, Fate);
+        let cases: [Case; 7] = [
             (|_| (), Fate::Same, Fate::Emptied),
             (|now| now.file = "2".into(), Fate::Rewritten, Fate::Emptied),
             (|now| now.oid = 2, Fate::MadeAgain, Fate::MadeAgain),

@@ -76,13 +76,10 @@
 //! # Layout
 //! Data goes through once, one way; no module knows one further down.
 //!
-//! - [`config`]: what the user wrote, checked; no network.
-//! - [`watermark`]: the safe bound and the windows, pure. [`schema`]: what a catalog says, and the difference of two.
-//! - [`dialect`] and [`geometry`]: CSV and geometry as PostgreSQL and PostGIS write them.
-//! - [`plan`]: everything decided before anything moves, and every SQL text.
+//! - [`watermark`]: the safe bound and the windows. [`schema`]: what a catalog says, and the difference of two.
+//!   [`identity`]: what a watermark belongs to. [`chain`]: how the CSV files of a table follow each other. All of it pure.
+//! - [`config`]: what the user wrote, checked; no network. [`geometry`]: geometry as PostGIS writes it.
 //! - [`source`], [`blob`], [`sink`]: the three traits with their contracts; PostgreSQL, folder, S3 and memory behind them.
-//! - [`connect`]: connections with TLS. [`migrate`]: control schema, roles, views, bronze tables. [`spool`]: the file
-//!   between an extract and its two readers. [`retry`]: what may go through later.
 //! - [`pipeline`]: the verbs that move data; the only place that sees all three traits. [`operate`]: the verbs that look,
 //!   tell and prepare.
 //! - `testing` (feature): conformance suites, faults, throwaway servers.

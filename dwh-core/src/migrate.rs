@@ -46,7 +46,7 @@ pub struct Migration {
     pub checksum: String,
 }
 
-/// What [`migrate`] did, or would do.
+/// What [`Pipeline::migrate`](crate::Pipeline::migrate) did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct MigrateReport {

@@ -1,4 +1,7 @@
 //! What looks at a warehouse, tells of it and prepares it; none of it moves a row of a pipeline.
+//!
+//! `plan`, `runs` and `status` ask the three traits. `check`, `verify`, `init` and `migrate` look into catalogs that no trait
+//! describes: they are PostgreSQL's, and dial the servers of the configuration.
 
 mod check;
 mod init;

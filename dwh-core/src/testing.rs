@@ -20,7 +20,7 @@ pub use source_contract::{OpenRow, SourceUnderTest, events_table, source_contrac
 /// Parts of the engine that are not its API: the tests and benchmarks of this repository reach them here.
 pub mod internals {
     pub use crate::connect::{Connector, SslMode, sort};
-    pub use crate::dialect::Tally;
+    pub use crate::dialect::{HeaderGate, Tally, diagnose, field};
     pub use crate::migrate::{Migration, dry_run, migrate, print_sql, render};
     pub use crate::spool::{Spool, SpoolWriter, spool};
 }

@@ -96,11 +96,10 @@ async fn rows_that_appear_by_ddl_are_loaded_by_the_next_run() {
     db.src(attach).await;
     let report = project.json(&["run"]);
     assert_equal(&db, "app.events").await;
-    assert_eq!(
-        number(&db, "select coalesce(sum(rows_late), 0)::int8 from dwh_control.extract_runs").await,
-        2,
-        "{report:#}"
-    );
+    assert_eq!(total(&report, "events", "rows_inserted"), 2, "{report:#}");
+    // A neighbour that holds the horizon lets a row of the last hours come once more.
+    let late = number(&db, "select coalesce(sum(rows_late), 0)::int8 from dwh_control.extract_runs").await;
+    assert!(late >= 2, "{late} late rows: {report:#}");
     db.src(&format!(
         "begin; alter table app.events detach partition app.old; truncate app.old;
          insert into app.old values (4, 'd', '2020-06-05Z'); {attach}; commit"

@@ -20,8 +20,8 @@ const MAX_LINE_BYTES: u64 = 1 << 30;
 ///
 /// ```
 /// let columns = ["id".to_owned(), "note".to_owned()];
-/// dwh_core::dialect::diagnose(&b"id,note\n1,fine\n"[..], &columns)?;
-/// let error = dwh_core::dialect::diagnose(&b"id,note\n1,fine\n2\n"[..], &columns).unwrap_err();
+/// dwh_core::testing::internals::diagnose(&b"id,note\n1,fine\n"[..], &columns)?;
+/// let error = dwh_core::testing::internals::diagnose(&b"id,note\n1,fine\n2\n"[..], &columns).unwrap_err();
 /// assert_eq!(error.to_string(), "line 3 of the CSV: 1 field instead of 2");
 /// # Ok::<(), dwh_core::Error>(())
 /// ```

@@ -12,7 +12,7 @@ const MAX_HEADER_BYTES: usize = 1 << 20;
 /// [`finish`](Self::finish) at the end of the bytes.
 ///
 /// ```
-/// use dwh_core::dialect::HeaderGate;
+/// use dwh_core::testing::internals::HeaderGate;
 /// let mut gate = HeaderGate::new(["id", "note"]);
 /// assert!(!gate.push(b"id,no")?);
 /// assert!(gate.push(b"te\n1,x\n")?);
