@@ -202,20 +202,26 @@ async fn a_target_that_is_away_at_the_load() {
     assert_whole(&db, &project).await;
 }
 
-/// Kills runs at `moments` moments of their length, each followed by a clean one.
+/// Kills runs at `moments` moments of their length, each followed by a clean one; once more where most runs were quicker
+/// than the one that was measured.
 async fn killed(db: &TestDb, project: &Project, moments: u64, whole: impl AsyncFn()) -> u64 {
-    let started = std::time::Instant::now();
-    project.ok(&["run"]);
-    let length = u64::try_from(started.elapsed().as_millis()).expect("short");
     let mut killed = 0;
-    for moment in (0..length + 20).step_by(usize::try_from(length / moments).expect("small").max(1)) {
-        db.src("insert into app.events (id, note) select max(id) + i, 'k' from app.events, generate_series(1, 50) i group by i").await;
-        let mut run = project.spawn(&["run"]);
-        // The moment of death is the point of the test, not a wait for something to happen.
-        tokio::time::sleep(Duration::from_millis(moment)).await;
-        run.kill().expect("kill -9");
-        killed += u64::from(!run.wait().expect("dead").success());
-        whole().await;
+    for _ in 0..5 {
+        let started = std::time::Instant::now();
+        project.ok(&["run"]);
+        let length = u64::try_from(started.elapsed().as_millis()).expect("short");
+        for moment in (0..length + 20).step_by(usize::try_from(length / moments).expect("small").max(1)) {
+            db.src("insert into app.events (id, note) select max(id) + i, 'k' from app.events, generate_series(1, 50) i group by i").await;
+            let mut run = project.spawn(&["run"]);
+            // The moment of death is the point of the test, not a wait for something to happen.
+            tokio::time::sleep(Duration::from_millis(moment)).await;
+            run.kill().expect("kill -9");
+            killed += u64::from(!run.wait().expect("dead").success());
+            whole().await;
+        }
+        if killed > moments / 3 {
+            break;
+        }
     }
     killed
 }
