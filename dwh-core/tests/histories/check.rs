@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use dwh_core::RunState;
 use dwh_core::sink::RunRecord;
+use dwh_core::{RunState, Timestamp};
 
 use crate::calls::{Request, Told, Word, request};
 use crate::model::Floors;
@@ -48,7 +48,11 @@ impl World {
             }
             _ => false,
         };
-        self.learn_from(request, &told, waits);
+        let watermark = match request {
+            Request::Reseed(table, _) => self.watermark(*table).await,
+            _ => Timestamp::NEG_INFINITY,
+        };
+        self.learn_from(request, &told, waits, watermark);
         for table in 0..2 {
             self.bronze_is_right(table).map_err(|wrong| format!("t{table}: {wrong}; it said {}", said(&told.words)))?;
             self.archive_is_right(table).await.map_err(|wrong| format!("t{table}: {wrong}"))?;
@@ -58,7 +62,7 @@ impl World {
     }
 
     /// What the model learns from the tool's own words.
-    fn learn_from(&mut self, request: &Request, told: &Told, waits: bool) {
+    fn learn_from(&mut self, request: &Request, told: &Told, waits: bool, watermark: Timestamp) {
         for table in told.up_to_date.iter().copied().filter(|table| !told.fails(*table)) {
             self.model.up_to_date(table);
         }
@@ -78,7 +82,10 @@ impl World {
             Request::Replay(table, ..) if told.died => self.model.target.gap[table] = true,
             Request::Replay(table, None, None, _) if !told.speaks_of(table) && !waits => self.model.replayed(table),
             Request::Replay(table, .., accept_gaps) => self.model.target.gap[table] |= accept_gaps,
-            Request::Reseed(table, _) if !told.died && !told.fails(table) => self.model.target.gap[table] = false,
+            Request::Reseed(table, _) if !told.died && !told.fails(table) => {
+                self.model.target.gap[table] = false;
+                self.model.reseeded(table, watermark);
+            }
             _ => {}
         }
     }

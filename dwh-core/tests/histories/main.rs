@@ -28,6 +28,7 @@ mod calls;
 mod check;
 mod ending;
 mod events;
+mod known;
 mod model;
 mod mortal;
 mod steps;

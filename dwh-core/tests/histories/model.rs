@@ -129,6 +129,18 @@ impl Model {
         }
     }
 
+    /// A reseed came to its end: what was delivered once, and is as it was then, is there up to the watermark. What was
+    /// written since may lie in a window that an earlier call had read already; the next run brings it.
+    pub fn reseeded(&mut self, table: Table, watermark: Timestamp) {
+        let now = self.now();
+        for (key, call) in self.archive[table].clone() {
+            let (then, now) = (self.calls[call][table].get(&key), self.calls[now][table].get(&key));
+            if then == now && now.is_some_and(|(_, at)| *at <= watermark) {
+                raise(&mut self.target.floors[table], key, call);
+            }
+        }
+    }
+
     /// Everything that the source shows is in bronze: a run of the table said so.
     pub fn up_to_date(&mut self, table: Table) {
         if self.target.gap[table] {
