@@ -38,15 +38,7 @@ impl Thermometer {
 impl Source for Thermometer {
     async fn describe(&self, table: &TableConfig) -> Result<TableSchema> {
         let column = |name: &str, type_name: &str| {
-            Ok::<_, dwh_core::Error>(Column {
-                name: name.to_owned(),
-                type_name: type_name.parse()?,
-                not_null: true,
-                generated: false,
-                identity: false,
-                geometry: false,
-                default: None,
-            })
+            Ok::<_, dwh_core::Error>(Column { not_null: true, ..Column::new(name, type_name.parse()?) })
         };
         Ok(TableSchema {
             table: table.relation.clone().unwrap_or_else(|| TableRef::new("thermometer", "readings")),

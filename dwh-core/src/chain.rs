@@ -117,6 +117,8 @@ pub struct Link {
     pub reads: Reads,
     /// Whether it delivered rows from below its window.
     pub late: bool,
+    /// The transaction from which on its sweep reads; `None` if it does not go by their numbers.
+    pub sweeps_from: Option<u64>,
     /// Whether it left a CSV that the engine wrote.
     pub csv: bool,
     /// What was loaded before it was read; `None` in manifests of release 0.1 and in the run log.

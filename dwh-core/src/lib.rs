@@ -39,13 +39,8 @@
 //! )?;
 //!
 //! let column = |name: &str, type_name: &str| Column {
-//!     name: name.into(),
-//!     type_name: type_name.parse().expect("a type"),
 //!     not_null: true,
-//!     generated: false,
-//!     identity: false,
-//!     geometry: false,
-//!     default: None,
+//!     ..Column::new(name, type_name.parse().expect("a type"))
 //! };
 //! let trips = TableSchema {
 //!     table: TableRef::new("fleet", "trips"),

@@ -158,6 +158,49 @@ pub struct RunRecord {
     pub plan_sha256: Option<String>,
 }
 
+impl RunRecord {
+    /// A run that has just begun, of which nothing more is known.
+    #[must_use]
+    pub fn begun(
+        run_id: RunId,
+        table: impl Into<String>,
+        mode: Mode,
+        kind: RunKind,
+        run_started_at: Timestamp,
+    ) -> Self {
+        Self {
+            run_id,
+            table_name: table.into(),
+            kind,
+            run_started_at,
+            run_finished_at: None,
+            status: RunState::Extracting,
+            rows_extracted: None,
+            rows_loaded: None,
+            rows_inserted: None,
+            rows_updated: None,
+            rows_identical: None,
+            rows_different: None,
+            rows_kept_newer: None,
+            rows_late: None,
+            csv_path: None,
+            error_message: None,
+            mode: Some(mode),
+            window_low: None,
+            window_high: None,
+            watermark: None,
+            bound: None,
+            bytes: None,
+            sha256: None,
+            attempt: 1,
+            host: None,
+            engine_version: None,
+            bronze: None,
+            plan_sha256: None,
+        }
+    }
+}
+
 /// What the sink knows without taking a table.
 #[derive(Debug, Clone)]
 pub struct Overview {

@@ -119,6 +119,13 @@ pub struct Column {
 }
 
 impl Column {
+    /// A column that may be NULL and that nothing is said of but its name and type.
+    #[must_use]
+    pub fn new(name: impl Into<String>, type_name: TypeName) -> Self {
+        let name = name.into();
+        Self { name, type_name, not_null: false, generated: false, identity: false, geometry: false, default: None }
+    }
+
     /// The type without its schema: `geometry(Point,4326)` for `public.geometry(Point,4326)`.
     #[must_use]
     pub fn bare_type(&self) -> &str {

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::identity::Member;
 use crate::plan::Plan;
 use crate::schema::TableSchema;
-use crate::watermark::{Micros, SafeBound, Timestamp, Undrained, Window};
+use crate::watermark::{SafeBound, Timestamp, Undrained, Window};
 
 pub use crate::watermark::Sweep;
 
@@ -91,6 +91,14 @@ pub struct ReadRequest<'a> {
     pub bound: Option<&'a SafeBound>,
     /// `now()` of the target when the run began; U is at most this, and `_uploaded_at` of scd tables is this.
     pub run_started_at: Timestamp,
+}
+
+impl<'a> ReadRequest<'a> {
+    /// All of a table, for a run that began at this moment.
+    #[must_use]
+    pub const fn whole(plan: &'a Plan, run_started_at: Timestamp) -> Self {
+        Self { plan, window: None, sweep: Sweep::Off, known: None, bound: None, run_started_at }
+    }
 }
 
 /// Where rows are read from.
@@ -179,10 +187,4 @@ pub trait Reading: Send {
 pub fn appeared(known: &[Member], now: &[Member]) -> Vec<Member> {
     let same = |a: &Member, b: &Member| a.oid == b.oid && a.file == b.file;
     now.iter().filter(|member| !known.iter().any(|other| same(member, other))).cloned().collect()
-}
-
-/// How far apart two clocks are, for the log: positive when the target is ahead.
-#[must_use]
-pub fn clock_skew(run_started_at: Timestamp, source_clock: Timestamp) -> Micros {
-    run_started_at.since(source_clock)
 }

@@ -47,10 +47,6 @@ fn run_report() -> RunReport {
 fn record(run_id: i64, status: RunState) -> RunRecord {
     let failed = status == RunState::Failed;
     RunRecord {
-        run_id: RunId(run_id),
-        table_name: "trips".into(),
-        kind: RunKind::Run,
-        run_started_at: at("2026-10-01T03:00:00Z"),
         run_finished_at: status.is_final().then(|| at("2026-10-01T03:00:02.5Z")),
         status,
         rows_extracted: Some(1200),
@@ -60,21 +56,10 @@ fn record(run_id: i64, status: RunState) -> RunRecord {
         rows_identical: (!failed).then_some(0),
         rows_different: (!failed).then_some(0),
         rows_kept_newer: (!failed).then_some(0),
-        bronze: None,
-        plan_sha256: None,
-        rows_late: None,
-        csv_path: None,
         error_message: failed.then(|| "table `trips`:\n3 rows\tshort\u{1b}[2J".into()),
-        mode: Some(Mode::Incremental),
-        window_low: None,
-        window_high: None,
         watermark: Some(at("2026-10-01T02:59:59.5Z")),
-        bound: None,
         bytes: Some(3400),
-        sha256: None,
-        attempt: 1,
-        host: None,
-        engine_version: None,
+        ..RunRecord::begun(RunId(run_id), "trips", Mode::Incremental, RunKind::Run, at("2026-10-01T03:00:00Z"))
     }
 }
 

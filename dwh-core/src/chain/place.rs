@@ -12,6 +12,8 @@ pub struct Standing {
     /// U of the run that was loaded last. Above a watermark that is held, the next run begins here: what appeared below
     /// since is found by transaction numbers.
     pub read_high: Option<Timestamp>,
+    /// `xmin` of the snapshot that was loaded last.
+    pub snapshot_xmin: Option<u64>,
     /// The run that put it there.
     pub last: Option<RunId>,
     /// The newest run whose rows are in bronze, of whatever kind but a replay.
@@ -56,12 +58,18 @@ impl Standing {
     ///
     /// Everything at or below the watermark is in bronze, and what the last run saw up to where it read. A CSV holds
     /// everything above its own lower end, as its snapshot saw it. So it continues the chain if its window begins at or
-    /// below that place and ends at or above the watermark, and no newer ordinary run was loaded.
+    /// below that place and ends at or above the watermark, its sweep begins at the last loaded snapshot or before it, and
+    /// no newer ordinary run was loaded.
     #[must_use]
     pub fn place(&self, link: &Link) -> Place {
         match (self.judge(link), link.reads) {
             // What lies between is not in bronze yet.
             (Place::Continues { older, .. }, Reads::Window(window)) if window.low > self.reached() => {
+                Place::Beside { older }
+            }
+            // What was committed in between is neither in it nor in bronze, as after the target was restored from a
+            // backup: the next run must sweep from where the table stands.
+            (Place::Continues { older, .. }, _) if self.misses_what_was_committed_before(link) => {
                 Place::Beside { older }
             }
             (place, _) => place,
@@ -84,6 +92,11 @@ impl Standing {
             Reads::Whole => Place::Beside { older: false },
             _ => Place::Beside { older: true },
         }
+    }
+
+    /// Whether its sweep begins after the last loaded snapshot.
+    fn misses_what_was_committed_before(&self, link: &Link) -> bool {
+        link.sweeps_from.zip(self.snapshot_xmin).is_some_and(|(from, loaded)| from > loaded)
     }
 
     /// Up to where rows were read.
@@ -111,21 +124,5 @@ impl Standing {
             return Place::Beside { older };
         }
         Place::Continues { older, watermark }
-    }
-
-    /// Where the table stands once this CSV is loaded.
-    #[must_use]
-    pub fn after(&self, link: &Link, place: Place) -> Self {
-        let newest = if place.older() { self.newest } else { self.newest.max(Some(link.run_id())) };
-        match place {
-            Place::Continues { watermark, .. } => {
-                let read_high = match link.reads {
-                    Reads::Window(window) => window.high,
-                    _ => None,
-                };
-                Self { watermark, read_high, last: Some(link.run_id()), newest }
-            }
-            Place::Beside { .. } | Place::Superseded => Self { newest, ..*self },
-        }
     }
 }

@@ -12,7 +12,27 @@ fn at(step: i64) -> Timestamp {
 fn link(run_id: i64, kind: RunKind, low: i64, high: i64) -> Link {
     let window = Window { low: at(low), high: Some(at(high)), watermark: at(high) };
     let run = RunIdentity { run_id: RunId(run_id), run_started_at: at(run_id), sha256: None };
-    Link { run, kind, reads: Reads::Window(window), late: false, csv: true, before: None, traced: true }
+    Link {
+        run,
+        kind,
+        reads: Reads::Window(window),
+        late: false,
+        sweeps_from: None,
+        csv: true,
+        before: None,
+        traced: true,
+    }
+}
+
+/// Where a table stands once this CSV is loaded.
+fn after(state: &Standing, link: &Link, place: Place) -> Standing {
+    let newest = if place.older() { state.newest } else { state.newest.max(Some(link.run_id())) };
+    match (place, link.reads) {
+        (Place::Continues { watermark, .. }, Reads::Window(window)) => {
+            Standing { watermark, read_high: window.high, last: Some(link.run_id()), newest, ..*state }
+        }
+        _ => Standing { newest, ..*state },
+    }
 }
 
 /// A table's life: each step is the length of an ordinary window (0: the bound did not move) and whether it found rows.
@@ -66,12 +86,12 @@ proptest! {
     fn the_watermark_never_goes_back_and_is_reached_without_a_hole(
         order in prop::collection::vec((0_i64..8, 0_i64..8, 0_i64..4), 0..40),
     ) {
-        let mut state = Standing { watermark: at(0), read_high: None, last: None, newest: None };
+        let mut state = Standing { watermark: at(0), read_high: None, snapshot_xmin: None, last: None, newest: None };
         let mut read = vec![Span { low: Timestamp::NEG_INFINITY, end: at(0) }];
         for (run_id, low, length) in order {
             let next = link(run_id + 1, RunKind::Run, low, low + length);
             let place = state.place(&next);
-            let after = state.after(&next, place);
+            let after = after(&state, &next, place);
             prop_assert!(after.watermark >= state.watermark);
             prop_assert!(after.newest >= state.newest);
             prop_assert_eq!(after.watermark != state.watermark, place.moves() && after.watermark > state.watermark);

@@ -12,7 +12,16 @@ fn identity(run_id: i64) -> RunIdentity {
 }
 
 fn link(run_id: i64, reads: Reads) -> Link {
-    Link { run: identity(run_id), kind: RunKind::Run, reads, late: false, csv: true, before: None, traced: true }
+    Link {
+        run: identity(run_id),
+        kind: RunKind::Run,
+        reads,
+        late: false,
+        sweeps_from: None,
+        csv: true,
+        before: None,
+        traced: true,
+    }
 }
 
 /// An ordinary run over hours; `low` of 0: from the first row on.
@@ -26,10 +35,11 @@ fn backfill(run_id: i64, low: i64, high: i64) -> Link {
 }
 
 fn standing(watermark: i64, last: i64) -> Standing {
-    Standing { watermark: at(watermark), read_high: None, last: Some(RunId(last)), newest: Some(RunId(last)) }
+    Standing { watermark: at(watermark), last: Some(RunId(last)), newest: Some(RunId(last)), ..NOTHING }
 }
 
-const NOTHING: Standing = Standing { watermark: Timestamp::NEG_INFINITY, read_high: None, last: None, newest: None };
+const NOTHING: Standing =
+    Standing { watermark: Timestamp::NEG_INFINITY, read_high: None, snapshot_xmin: None, last: None, newest: None };
 
 #[test]
 fn two_runs_of_one_number_are_not_one_run() {
@@ -54,6 +64,18 @@ fn a_window_continues_or_stands_beside() {
             Place::Continues { older: false, watermark: at(5) },
         ),
         ("something is missing before it", standing(5, 1), window(3, 7, 9), Place::Beside { older: false }),
+        (
+            "its sweep begins where the last snapshot stood",
+            Standing { snapshot_xmin: Some(10), ..standing(5, 1) },
+            Link { sweeps_from: Some(10), ..window(2, 5, 9) },
+            Place::Continues { older: false, watermark: at(9) },
+        ),
+        (
+            "its sweep begins after the last snapshot",
+            Standing { snapshot_xmin: Some(10), ..standing(5, 1) },
+            Link { sweeps_from: Some(11), ..window(2, 5, 9) },
+            Place::Beside { older: false },
+        ),
         ("it ends below the watermark", standing(5, 1), window(2, 3, 4), Place::Beside { older: false }),
         ("a newer one was loaded", standing(5, 3), window(2, 3, 9), Place::Beside { older: true }),
         ("a backfill", standing(5, 1), backfill(2, 1, 4), Place::Beside { older: false }),

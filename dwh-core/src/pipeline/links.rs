@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::pipeline::belongs::origin_of;
 use crate::run::RunKind;
+use crate::schema::Column;
 use crate::sink::{RunRecord, TableState, Upload};
 use crate::watermark::{BoundRule, Sweep, Timestamp, Window};
 
@@ -26,6 +27,10 @@ impl From<&Manifest> for Link {
             kind: manifest.kind,
             reads: reads(Some(manifest.mode), manifest.window),
             late: manifest.late_rows > 0,
+            sweeps_from: match manifest.sweep {
+                Sweep::Xmin { since, .. } => Some(since),
+                Sweep::Off | Sweep::LookBack { .. } => None,
+            },
             csv: true,
             before: manifest.before.clone(),
             traced: manifest.before.is_some(),
@@ -42,6 +47,7 @@ impl From<&RunRecord> for Link {
             kind: record.kind,
             reads: reads(record.mode, window),
             late: record.rows_late.is_some_and(|rows| rows > 0),
+            sweeps_from: None,
             csv: record.csv_path.is_some() && record.kind != RunKind::Replay,
             before: None,
             traced: true,
@@ -54,6 +60,7 @@ impl From<&TableState> for Standing {
         Self {
             watermark: state.low(),
             read_high: state.read_high,
+            snapshot_xmin: state.snapshot_xmin,
             last: state.last_run_id,
             newest: state.newest_run_id,
         }
@@ -87,17 +94,9 @@ pub(crate) fn named_by_us(record: &RunRecord) -> bool {
     record.kind != RunKind::Replay && name.is_some_and(|name| name.run_id == record.run_id)
 }
 
-/// Whether the sweep of a CSV begins at the last loaded snapshot, or before it. Otherwise what was committed in between is
-/// neither in the CSV nor in bronze, as after the target was restored from a backup: the next run must sweep from here.
-pub(super) fn sweeps_from(state: &TableState, manifest: &Manifest) -> bool {
-    match (manifest.sweep, state.snapshot_xmin) {
-        (Sweep::Xmin { since, .. }, Some(loaded)) => since <= loaded,
-        _ => true,
-    }
-}
-
-/// The watermark row once this CSV is loaded in this place; `None` if it stays as it is.
-pub(super) fn after(state: &TableState, manifest: &Manifest, place: Place) -> Option<TableState> {
+/// The watermark row once this CSV is loaded in this place; `None` if it stays as it is. Columns that bronze has `kept`
+/// are lost at the source for as long as bronze has them.
+pub(super) fn after(state: &TableState, manifest: &Manifest, place: Place, kept: &[Column]) -> Option<TableState> {
     let Place::Continues { watermark, .. } = place else { return None };
     let snapshot = manifest.snapshot.as_ref();
     let undrained = match manifest.bound.as_ref().map(|bound| &bound.rule) {
@@ -116,7 +115,7 @@ pub(super) fn after(state: &TableState, manifest: &Manifest, place: Place) -> Op
         relations: snapshot.and_then(|snapshot| snapshot.relations.clone()).or_else(|| state.relations.clone()),
         ..state.clone()
     };
-    becomes.note_columns(&manifest.columns);
+    becomes.note_columns(manifest.columns.iter().chain(kept));
     Some(becomes)
 }
 

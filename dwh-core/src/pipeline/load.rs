@@ -11,7 +11,7 @@ use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{describe_manifest, describe_record};
 use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
-use crate::pipeline::links::{after, identity, must_serve, sweeps_from};
+use crate::pipeline::links::{after, identity, must_serve};
 use crate::pipeline::{Event, LoadParams, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunState};
@@ -220,21 +220,15 @@ impl Pipeline {
         manifest: &Manifest,
     ) -> Result<(LoadPlan, Place, Option<TableState>)> {
         must_serve(table, manifest)?;
-        let place = match Standing::from(state).place(&Link::from(manifest)) {
-            place if place.moves() && !sweeps_from(state, manifest) => Place::Beside { older: place.older() },
-            place => place,
-        };
+        let place = Standing::from(state).place(&Link::from(manifest));
         let mut load = manifest.load_plan(place.older()).as_configured(table);
         load.allow_empty = table.allow_empty || self.allow_empty;
         let bronze = self.sink.describe(&load.target).await?;
-        let mut becomes = after(state, manifest, place);
-        if let Some(bronze) = bronze.as_ref().filter(|_| becomes.is_some()) {
+        if let Some(bronze) = bronze.as_ref().filter(|_| place.moves()) {
             load.missing = Missing::of(table, &load.columns, bronze, state.delivered());
         }
         load.check_columns(bronze.as_ref())?;
-        if let Some(becomes) = &mut becomes {
-            becomes.note_columns(&load.missing.kept);
-        }
+        let becomes = after(state, manifest, place, &load.missing.kept);
         Ok((load, place, becomes))
     }
 

@@ -225,7 +225,7 @@ impl Pipeline {
                 staged = self.sink.stage(&load, bytes) => staged?,
                 () = cancel.cancelled() => return Err(interrupted()),
             };
-            let becomes = after(state, manifest, place);
+            let becomes = after(state, manifest, place, &[]);
             let commit = Commit::of(run_id, Some(manifest.rows), state.clone()).becoming(becomes);
             *state = self.commit(staged, commit, &mut run).await?;
             Ok(())

@@ -288,11 +288,7 @@ impl Pipeline {
         if !slice.kind.moves_watermark() {
             run.watermark = finite(state.low());
         }
-        let mut becomes = extracted.becomes;
-        if let Some(becomes) = &mut becomes {
-            becomes.note_columns(&slice.plan.missing.kept);
-        }
-        let commit = Commit::of(run_id, Some(extracted.manifest.rows), slice.state).becoming(becomes);
+        let commit = Commit::of(run_id, Some(extracted.manifest.rows), slice.state).becoming(extracted.becomes);
         *state = self.commit(staged, commit, run).await?;
         if extracted.stored {
             let started = Instant::now();

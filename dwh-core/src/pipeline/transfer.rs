@@ -251,7 +251,7 @@ impl Slice {
     /// The watermark row once it is loaded; `None` if it stays as it is.
     fn becomes(&self, manifest: &Manifest) -> Option<TableState> {
         let place = Standing::from(&self.state).place(&Link::from(manifest));
-        after(&self.state, manifest, place)
+        after(&self.state, manifest, place, &self.plan.missing.kept)
     }
 
     fn query(&self, reading: &Ended) -> String {

@@ -30,15 +30,7 @@ pub(super) fn columns(table: &TableConfig, source: &TableSchema) -> Vec<PlanColu
         })
         .collect();
     if table.mode == Mode::Scd {
-        let column = Column {
-            name: UPLOADED_AT.to_owned(),
-            type_name: TypeName::timestamptz(),
-            not_null: true,
-            generated: false,
-            identity: false,
-            geometry: false,
-            default: None,
-        };
+        let column = Column { not_null: true, ..Column::new(UPLOADED_AT, TypeName::timestamptz()) };
         columns.push(PlanColumn { column, expression: UPLOADED_AT.to_owned() });
     }
     columns

@@ -8,15 +8,7 @@ use crate::watermark::{BoundMode, Micros, Timestamp};
 use std::collections::BTreeMap;
 
 fn column(name: &str, type_name: &str) -> Column {
-    Column {
-        name: name.to_owned(),
-        type_name: type_name.parse().expect("a type"),
-        not_null: true,
-        generated: false,
-        identity: false,
-        geometry: false,
-        default: None,
-    }
+    Column { not_null: true, ..Column::new(name, type_name.parse().expect("a type")) }
 }
 
 fn table() -> TableConfig {

@@ -193,15 +193,7 @@ mod tests {
     use super::*;
 
     fn column(name: &str) -> Column {
-        Column {
-            name: name.to_owned(),
-            type_name: "text".parse().expect("a type"),
-            not_null: false,
-            generated: false,
-            identity: false,
-            geometry: false,
-            default: None,
-        }
+        Column::new(name, "text".parse().expect("a type"))
     }
 
     fn names(columns: &[Column]) -> Vec<&str> {

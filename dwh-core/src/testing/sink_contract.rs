@@ -19,13 +19,8 @@ use crate::watermark::{Micros, Timestamp};
 #[must_use]
 pub fn contract_load(mode: Mode) -> LoadPlan {
     let column = |name: &str, type_name: &str, not_null| Column {
-        name: name.to_owned(),
-        type_name: type_name.parse().expect("a type"),
         not_null,
-        generated: false,
-        identity: false,
-        geometry: false,
-        default: None,
+        ..Column::new(name, type_name.parse().expect("a type"))
     };
     let mut columns = vec![
         column("id", "bigint", true),

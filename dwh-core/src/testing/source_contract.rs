@@ -120,7 +120,7 @@ async fn extract(tested: &dyn SourceUnderTest, low: Timestamp, sweep: Sweep, mod
     assert!(bound.watermark >= low, "the watermark went back");
     let high = (mode == BoundMode::Hold).then_some(bound.watermark);
     let window = Window { low, high, watermark: bound.watermark };
-    let request = ReadRequest { plan: &plan, window: Some(window), sweep, run_started_at, known: None, bound: None };
+    let request = ReadRequest { window: Some(window), sweep, ..ReadRequest::whole(&plan, run_started_at) };
     let reading = tested.source().read(request).await.expect("a reading");
     let (snapshot, high, late_rows) = (reading.snapshot().clone(), reading.high(), reading.late_rows());
     assert!(snapshot.xmin <= snapshot.xmax);
@@ -216,7 +216,7 @@ async fn a_dropped_read_leaves_nothing(tested: &dyn SourceUnderTest) {
     let (plan, run_started_at) = (plan(tested).await, tested.now().await);
     let window = Some(Window { low: Timestamp::NEG_INFINITY, high: None, watermark: Timestamp::NEG_INFINITY });
     for pieces in 0..2 {
-        let request = ReadRequest { plan: &plan, window, sweep: Sweep::Off, run_started_at, known: None, bound: None };
+        let request = ReadRequest { window, ..ReadRequest::whole(&plan, run_started_at) };
         let mut reading = tested.source().read(request).await.expect("a reading");
         for _ in 0..pieces {
             reading.next().await.expect("a piece");
@@ -239,14 +239,7 @@ async fn a_whole_read_has_no_window(tested: &dyn SourceUnderTest) {
     table.watermark = None;
     let schema = tested.source().describe(&table).await.expect("described");
     let plan = Plan::new(&table, schema).expect("a plan");
-    let request = ReadRequest {
-        plan: &plan,
-        window: None,
-        sweep: Sweep::Off,
-        run_started_at: tested.now().await,
-        known: None,
-        bound: None,
-    };
+    let request = ReadRequest::whole(&plan, tested.now().await);
     let reading = tested.source().read(request).await.expect("a reading");
     assert_eq!((reading.high(), reading.late_rows()), (None, 0));
     assert!(drain(reading).await.contains("late"));

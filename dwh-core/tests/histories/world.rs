@@ -41,15 +41,7 @@ const COLUMNS: [(&str, &str); 4] =
     [("id", "bigint"), ("code", "text"), ("val", "text"), ("at", "timestamp with time zone")];
 
 fn column(name: &str, type_name: &str) -> Column {
-    Column {
-        name: name.into(),
-        type_name: type_name.parse().expect("a type"),
-        not_null: true,
-        generated: false,
-        identity: false,
-        geometry: false,
-        default: None,
-    }
+    Column { not_null: true, ..Column::new(name, type_name.parse().expect("a type")) }
 }
 
 pub fn unique(column: &str) -> UniqueKey {

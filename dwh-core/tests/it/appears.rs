@@ -46,12 +46,11 @@ impl Follower {
             _ => Sweep::LookBack { back_to: self.low },
         };
         let request = ReadRequest {
-            plan: &plan,
             window: Some(Window { low: self.low, high: None, watermark: bound.watermark }),
             sweep,
             known: self.known.as_deref(),
             bound: Some(&bound),
-            run_started_at: Timestamp::INFINITY,
+            ..ReadRequest::whole(&plan, Timestamp::INFINITY)
         };
         let mut reading = self.source.read(request).await.expect("a reading");
         let (late, sweep) = (reading.late_rows(), reading.sweep().expect("a sweep"));
@@ -247,7 +246,7 @@ async fn a_snapshot_of_another_server_is_refused() {
     let read = async |server| {
         let bound = SafeBound { server: Some(server), ..bound.clone() };
         let (sweep, run_started_at) = (Sweep::Off, Timestamp::INFINITY);
-        let request = ReadRequest { plan: &plan, window, sweep, known: None, bound: Some(&bound), run_started_at };
+        let request = ReadRequest { window, sweep, bound: Some(&bound), ..ReadRequest::whole(&plan, run_started_at) };
         follower.source.read(request).await.map(drop)
     };
     read(server.clone()).await.expect("the same server");
@@ -304,14 +303,7 @@ async fn no_default_of_role_or_database_reaches_a_read() {
     let read = async |follower: &mut Follower| {
         let plan = plan_of(&follower.source, &follower.table).await;
         follower.run().await;
-        let request = ReadRequest {
-            plan: &plan,
-            window: None,
-            sweep: Sweep::Off,
-            known: None,
-            bound: None,
-            run_started_at: Timestamp::INFINITY,
-        };
+        let request = ReadRequest::whole(&plan, Timestamp::INFINITY);
         let mut reading = follower.source.read(request).await.expect("a reading");
         let piece = reading.next().await.expect("a piece").expect("rows");
         assert!(reading.next().await.expect("the end").is_none());

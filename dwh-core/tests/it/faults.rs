@@ -36,15 +36,7 @@ const CONFIG: &str = r#"
 const ROWS: usize = 3;
 
 fn column(name: &str, type_name: &str) -> Column {
-    Column {
-        name: name.into(),
-        type_name: type_name.parse().expect("a type"),
-        not_null: true,
-        generated: false,
-        identity: false,
-        geometry: false,
-        default: None,
-    }
+    Column { not_null: true, ..Column::new(name, type_name.parse().expect("a type")) }
 }
 
 fn trips() -> TableSchema {

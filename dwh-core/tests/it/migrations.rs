@@ -27,8 +27,7 @@ pub fn target(url: &str) -> TargetConfig {
 }
 
 pub fn column(name: &str, type_name: &str, not_null: bool) -> Column {
-    let (name, type_name) = (name.to_owned(), type_name.parse().expect("a type"));
-    Column { name, type_name, not_null, generated: false, identity: false, geometry: false, default: None }
+    Column { not_null, ..Column::new(name, type_name.parse().expect("a type")) }
 }
 
 /// The plan of `bronze.<name>` with the columns `id`, `note`, `recorded_at` and whatever else.

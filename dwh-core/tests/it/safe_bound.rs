@@ -79,14 +79,7 @@ impl Lab {
         let plan = self.plan().await;
         let window = Window { low: self.low, high: None, watermark: bound.watermark };
         let run_started_at = Timestamp::INFINITY;
-        let request = ReadRequest {
-            plan: &plan,
-            window: Some(window),
-            sweep: Sweep::Off,
-            run_started_at,
-            known: None,
-            bound: None,
-        };
+        let request = ReadRequest { window: Some(window), ..ReadRequest::whole(&plan, run_started_at) };
         let mut reading = self.source.read(request).await.expect("a reading");
         let mut text = Vec::new();
         while let Some(piece) = reading.next().await.expect("a piece") {
@@ -278,14 +271,7 @@ async fn a_rewrite_between_snapshot_and_lock_loses() {
         let (read, ()) = tokio::join!(
             async {
                 let sweep = Sweep::Off;
-                let request = ReadRequest {
-                    plan: &plan,
-                    window: None,
-                    sweep,
-                    run_started_at: Timestamp::SEED,
-                    known: None,
-                    bound: None,
-                };
+                let request = ReadRequest { sweep, ..ReadRequest::whole(&plan, Timestamp::SEED) };
                 let mut reading = lab.source.read(request).await.expect("a reading");
                 let mut lines = 0;
                 while let Some(piece) = reading.next().await.expect("a piece") {
@@ -363,14 +349,7 @@ async fn the_second_transaction_of_one_message_is_held_for() {
 async fn our_own_readers_hold_nothing_unless_they_can_write() {
     let lab = Lab::new("own_readers").await;
     let plan = lab.plan().await;
-    let request = ReadRequest {
-        plan: &plan,
-        window: None,
-        sweep: Sweep::Off,
-        run_started_at: Timestamp::SEED,
-        known: None,
-        bound: None,
-    };
+    let request = ReadRequest::whole(&plan, Timestamp::SEED);
     let reading = lab.source.read(request.clone()).await.expect("a reading");
     lab.becomes_quiet().await;
     drop(reading);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use dwh_core::config::{Environment, Mode};
 use dwh_core::sink::{Commit, RunFilter, Sink, TableState};
-use dwh_core::source::{ReadRequest, Sweep};
+use dwh_core::source::ReadRequest;
 use dwh_core::testing::internals::{Connector, migrate, sort};
 use dwh_core::testing::sink_contract::{contract_load, csv, load_rows, loading};
 use dwh_core::testing::{Clusters, Proxy, Server, TestDb, Way, When, Whom};
@@ -173,7 +173,7 @@ async fn large(test: &str) -> (TestDb, Proxy, PgSource, Plan) {
 
 fn request(plan: &Plan) -> ReadRequest<'_> {
     let run_started_at = "2026-10-01T12:00:00Z".parse().expect("a moment");
-    ReadRequest { plan, window: None, sweep: Sweep::Off, run_started_at, known: None, bound: None }
+    ReadRequest::whole(plan, run_started_at)
 }
 
 #[tokio::test(flavor = "multi_thread")]

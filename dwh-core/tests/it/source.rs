@@ -152,13 +152,8 @@ impl OpenRow for OpenMemory {
 #[tokio::test]
 async fn memory_keeps_the_contract() {
     let column = |name: &str, type_name: &str, not_null| Column {
-        name: name.to_owned(),
-        type_name: type_name.parse().expect("a type"),
         not_null,
-        generated: false,
-        identity: false,
-        geometry: false,
-        default: None,
+        ..Column::new(name, type_name.parse().expect("a type"))
     };
     let source = MemorySource::new(Timestamp::SEED);
     source.create(TableSchema {
@@ -182,7 +177,7 @@ pub async fn read(source: &PgSource, table: &TableConfig, low: &str, high: &str,
     let plan = Plan::new(table, schema).expect("a plan");
     let (low, high): (Timestamp, Timestamp) = (low.parse().expect("low"), high.parse().expect("high"));
     let window = plan.watermark.as_ref().map(|_| Window { low, high: Some(high), watermark: high });
-    let request = ReadRequest { plan: &plan, window, sweep, run_started_at: high, known: None, bound: None };
+    let request = ReadRequest { window, sweep, ..ReadRequest::whole(&plan, high) };
     let mut reading = source.read(request).await.expect("a reading");
     let late = reading.late_rows();
     let mut text = Vec::new();
@@ -314,14 +309,7 @@ async fn a_table_that_changed_since_the_plan_is_drift() {
     let source = pg(&db, "app_ro", |_| {});
     let plan = Plan::new(&events(), source.describe(&events()).await.expect("described")).expect("plan");
     db.src("alter table events alter id type int").await;
-    let request = ReadRequest {
-        plan: &plan,
-        window: None,
-        sweep: Sweep::Off,
-        run_started_at: Timestamp::SEED,
-        known: None,
-        bound: None,
-    };
+    let request = ReadRequest::whole(&plan, Timestamp::SEED);
     let error = source.read(request).await.map(drop).expect_err("drift");
     assert_eq!(error.kind(), ErrorKind::Drift);
     assert!(error.to_string().contains("`id` integer"), "{error}");
@@ -334,14 +322,7 @@ async fn a_locked_table_and_a_killed_session_are_errors() {
     db.src("insert into events select n, repeat('x', 1000) from generate_series(1, 50000) n").await;
     let source = pg(&db, "app_ro", |config| config.lock_timeout = Micros(200_000));
     let plan = Plan::new(&events(), source.describe(&events()).await.expect("described")).expect("plan");
-    let request = || ReadRequest {
-        plan: &plan,
-        window: None,
-        sweep: Sweep::Off,
-        run_started_at: Timestamp::SEED,
-        known: None,
-        bound: None,
-    };
+    let request = || ReadRequest::whole(&plan, Timestamp::SEED);
     db.src("begin; lock table events").await;
     let error = source.read(request()).await.map(drop).expect_err("locked");
     assert_eq!(error.kind(), ErrorKind::Busy);
@@ -387,14 +368,7 @@ async fn a_dropped_read_ends_its_statement_at_once() {
         "select n as id, repeat('x', 100000) as note, pg_sleep(0.01)::text as pause from generate_series(1, 100000) n";
     slow.query = Some(rows.to_owned());
     let plan = Plan::new(&slow, source.describe(&slow).await.expect("described")).expect("plan");
-    let request = ReadRequest {
-        plan: &plan,
-        window: None,
-        sweep: Sweep::Off,
-        run_started_at: Timestamp::SEED,
-        known: None,
-        bound: None,
-    };
+    let request = ReadRequest::whole(&plan, Timestamp::SEED);
     let mut reading = source.read(request).await.expect("reading");
     reading.next().await.expect("piece").expect("rows");
     assert_ne!(busy(&db).await, 0);
@@ -404,14 +378,7 @@ async fn a_dropped_read_ends_its_statement_at_once() {
     let plan = Plan::new(&events(), source.describe(&events()).await.expect("described")).expect("plan");
     let locker = db.another_source().await;
     locker.batch_execute("begin; lock table events").await.expect("lock");
-    let request = ReadRequest {
-        plan: &plan,
-        window: None,
-        sweep: Sweep::Off,
-        run_started_at: Timestamp::SEED,
-        known: None,
-        bound: None,
-    };
+    let request = ReadRequest::whole(&plan, Timestamp::SEED);
     let waited = tokio::time::timeout(std::time::Duration::from_millis(500), source.read(request)).await;
     assert!(waited.is_err(), "it waits");
     ends(&db).await;

@@ -2,7 +2,7 @@
 
 use dwh_core::config::{Environment, IDLE_TIMEOUT, SourceConfig};
 use dwh_core::schema::TableRef;
-use dwh_core::source::{BoundRequest, ReadRequest, Sweep};
+use dwh_core::source::{BoundRequest, ReadRequest};
 use dwh_core::testing::Server;
 use dwh_core::watermark::{BoundRule, Micros, SafeBound, Window};
 use dwh_core::{ErrorKind, PgSink, PgSource, Plan, Secret, Sink, Source, Timestamp};
@@ -95,14 +95,7 @@ async fn a_standby_is_read_behind_its_primarys_bound() {
     let proved = bound(&follower, &plan).await.expect("a bound");
     assert!(proved.rule.is_proven());
     let window = Window { low: Timestamp::SEED, high: None, watermark: proved.watermark };
-    let request = ReadRequest {
-        plan: &plan,
-        window: Some(window),
-        sweep: Sweep::Off,
-        run_started_at: Timestamp::INFINITY,
-        known: None,
-        bound: None,
-    };
+    let request = ReadRequest { window: Some(window), ..ReadRequest::whole(&plan, Timestamp::INFINITY) };
     let mut reading = follower.read(request).await.expect("a reading");
     assert!(reading.snapshot().identity.in_recovery);
     let piece = reading.next().await.expect("a piece").expect("rows");

@@ -41,15 +41,7 @@ fn table(columns: &str) -> TableFacts {
 }
 
 fn column(name: &str, type_name: &str, not_null: bool, default: Option<&str>) -> Column {
-    Column {
-        name: name.into(),
-        type_name: type_name.parse().expect("a type"),
-        not_null,
-        generated: false,
-        identity: false,
-        geometry: false,
-        default: default.map(str::to_owned),
-    }
+    Column { not_null, default: default.map(str::to_owned), ..Column::new(name, type_name.parse().expect("a type")) }
 }
 
 fn key(name: &str, columns: &[&str], primary: bool) -> UniqueKey {

@@ -20,35 +20,13 @@ fn ago(span: Micros) -> Timestamp {
 
 /// A run that ended so long ago, after a second.
 fn run(run_id: i64, status: RunState, ended: Micros) -> RunRecord {
+    let began = ago(ended).minus(Micros::seconds(1));
     RunRecord {
-        run_id: RunId(run_id),
-        table_name: "trips".into(),
-        kind: RunKind::Run,
-        run_started_at: ago(ended).minus(Micros::seconds(1)),
         run_finished_at: status.is_final().then(|| ago(ended)),
         status,
-        rows_extracted: None,
         rows_loaded: (status == RunState::Loaded).then_some(10),
-        rows_inserted: None,
-        rows_updated: None,
-        rows_identical: None,
-        rows_different: None,
-        rows_kept_newer: None,
-        rows_late: None,
-        csv_path: None,
         error_message: (status == RunState::Failed).then(|| "it\nbroke".into()),
-        mode: Some(Mode::Incremental),
-        window_low: None,
-        window_high: None,
-        watermark: None,
-        bound: None,
-        bytes: None,
-        sha256: None,
-        attempt: 1,
-        host: None,
-        engine_version: None,
-        bronze: None,
-        plan_sha256: None,
+        ..RunRecord::begun(RunId(run_id), "trips", Mode::Incremental, RunKind::Run, began)
     }
 }
 

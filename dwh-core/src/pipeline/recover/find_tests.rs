@@ -54,34 +54,9 @@ fn manifest(run_id: i64) -> Manifest {
 
 fn record(run_id: i64, status: RunState) -> RunRecord {
     RunRecord {
-        run_id: RunId(run_id),
-        table_name: "trips".into(),
-        kind: RunKind::Run,
-        run_started_at: at(run_id),
-        run_finished_at: None,
         status,
-        rows_extracted: None,
-        rows_loaded: None,
-        rows_inserted: None,
-        rows_updated: None,
-        rows_identical: None,
-        rows_different: None,
-        rows_kept_newer: None,
-        rows_late: None,
         csv_path: (status != Extracting).then(|| key(run_id).to_string()),
-        error_message: None,
-        mode: Some(Mode::Incremental),
-        window_low: None,
-        window_high: None,
-        watermark: None,
-        bound: None,
-        bytes: None,
-        sha256: None,
-        attempt: 1,
-        host: None,
-        engine_version: None,
-        bronze: None,
-        plan_sha256: None,
+        ..RunRecord::begun(RunId(run_id), "trips", Mode::Incremental, RunKind::Run, at(run_id))
     }
 }
 

@@ -31,34 +31,9 @@ impl World {
         self.above += 1;
         self.clock = self.clock.map(|clock| clock.plus(Micros(1)));
         let run = RunRecord {
-            run_id: RunId(self.above),
-            table_name: table.to_owned(),
-            kind,
-            run_started_at: self.now(),
-            run_finished_at: None,
-            status: RunState::Extracting,
-            rows_extracted: None,
-            rows_loaded: None,
-            rows_inserted: None,
-            rows_updated: None,
-            rows_identical: None,
-            rows_different: None,
-            rows_kept_newer: None,
-            rows_late: None,
-            csv_path: None,
-            error_message: None,
-            mode: Some(mode),
-            window_low: None,
-            window_high: None,
-            watermark: None,
-            bound: None,
-            bytes: None,
-            sha256: None,
-            attempt: 1,
             host: Some(host()),
             engine_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            bronze: None,
-            plan_sha256: None,
+            ..RunRecord::begun(RunId(self.above), table, mode, kind, self.now())
         };
         self.runs.push(run.clone());
         run
@@ -69,38 +44,18 @@ impl World {
         if self.runs.iter().any(|run| run.run_id == run_id) {
             return Err(Error::new(ErrorKind::Contract, format!("run {run_id} is in the run log already")));
         }
-        let number = |count: u64| Some(count.cast_signed());
-        let loaded = |count| if lost.loaded { number(count) } else { None };
-        let run = RunRecord {
-            run_id,
-            table_name: lost.table.clone(),
-            kind: lost.kind,
-            run_started_at: lost.run_started_at,
-            run_finished_at: lost.loaded.then_some(self.now()),
-            status: if lost.loaded { RunState::Loaded } else { RunState::Uploaded },
-            rows_extracted: number(lost.upload.rows),
-            rows_loaded: loaded(lost.upload.rows),
-            rows_inserted: loaded(lost.upload.rows),
-            rows_updated: loaded(0),
-            rows_identical: loaded(0),
-            rows_different: loaded(0),
-            rows_kept_newer: loaded(0),
-            rows_late: number(lost.upload.late_rows),
-            csv_path: lost.upload.csv_path.clone(),
-            error_message: None,
-            mode: Some(lost.mode),
-            window_low: lost.upload.window.map(|window| window.low).filter(|low| low.is_finite()),
-            window_high: lost.upload.window.and_then(|window| window.high),
-            watermark: lost.upload.window.map(|window| window.watermark),
-            bound: lost.upload.bound.clone(),
-            bytes: number(lost.upload.bytes),
-            sha256: Some(lost.upload.sha256.clone()),
-            attempt: 1,
+        let mut run = RunRecord {
             host: Some(host()),
             engine_version: Some(lost.engine_version.clone()),
-            bronze: None,
-            plan_sha256: lost.upload.plan_sha256.clone(),
+            status: if lost.loaded { RunState::Loaded } else { RunState::Uploaded },
+            run_finished_at: lost.loaded.then_some(self.now()),
+            ..RunRecord::begun(run_id, &lost.table, lost.mode, lost.kind, lost.run_started_at)
         };
+        fill(&mut run, &lost.upload);
+        if lost.loaded {
+            let rows = lost.upload.rows;
+            count(&mut run, &Accounting { staged: rows, inserted: rows, ..Accounting::default() });
+        }
         self.above = self.above.max(lost.above.0).max(run_id.0);
         self.runs.push(run.clone());
         self.runs.sort_by_key(|run| run.run_id);

@@ -102,15 +102,8 @@ async fn prepared_columns(client: &Client, table: &TableConfig, list: &str, what
     let named = statement.columns().iter().zip(&rows);
     named
         .map(|(column, row)| {
-            Ok(Column {
-                name: column.name().to_owned(),
-                type_name: type_name(column.name(), row.get("type_name"))?,
-                not_null: false,
-                generated: false,
-                identity: false,
-                geometry: row.get("geometry"),
-                default: None,
-            })
+            let type_name = type_name(column.name(), row.get("type_name"))?;
+            Ok(Column { geometry: row.get("geometry"), ..Column::new(column.name(), type_name) })
         })
         .collect()
 }
