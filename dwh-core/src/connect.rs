@@ -47,6 +47,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
+use tokio::join;
 use tokio_postgres::config::{ChannelBinding, SslMode as DriverSslMode, SslNegotiation, TargetSessionAttrs};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{CancelToken, Client, Socket};
@@ -55,7 +56,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::config::{Environment, IDLE_TIMEOUT, Secret, TargetConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::peer::Peer;
-use crate::plan::session_settings;
+use crate::plan::{Isolation, opening};
 use crate::watermark::Micros;
 use errors::Attempt;
 use settings::Settings;
@@ -66,6 +67,33 @@ use watch::{Watch, last_row};
 pub use errors::sort;
 pub(crate) use errors::{in_the_drivers, sort_named};
 pub(crate) use stream::Dialled;
+
+/// How long a look may wait for a lock: the server has other work.
+const LOOK_LOCK_TIMEOUT: Micros = Micros::seconds(2);
+
+/// What `question` answers, asked inside a transaction that cannot write, is rolled back, and has every setting as
+/// [`opening`] says: the session may be a pooler's.
+///
+/// # Errors
+/// Those of the question, and of the connection.
+pub(crate) async fn look<T>(client: &Client, question: impl Future<Output = Result<T>>) -> Result<T> {
+    look_for(client, "", question).await
+}
+
+/// The same with more to be set for the transaction, as `; set local …`.
+///
+/// # Errors
+/// As [`look`].
+pub(crate) async fn look_for<T>(client: &Client, more: &str, question: impl Future<Output = Result<T>>) -> Result<T> {
+    let opening = opening(Isolation::Look, LOOK_LOCK_TIMEOUT) + more;
+    // Polled, and so sent, in this order.
+    let (begun, answer) = join!(client.batch_execute(&opening), question);
+    let ended = client.batch_execute("rollback").await;
+    begun.map_err(sort)?;
+    let answer = answer?;
+    ended.map_err(sort)?;
+    Ok(answer)
+}
 
 /// What is verified of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,16 +226,6 @@ impl Connector {
     /// are not tried again.
     pub async fn connect(&self) -> Result<Client> {
         self.dial().await.map(|(client, _)| client)
-    }
-
-    /// Connects and pins the settings of the session, for statements that are in no transaction of their own.
-    ///
-    /// # Errors
-    /// As [`Connector::connect`].
-    pub(crate) async fn connect_pinned(&self) -> Result<Client> {
-        let client = self.connect().await?;
-        client.batch_execute(&session_settings()).await.map_err(|error| sort_named(&self.name, error))?;
-        Ok(client)
     }
 
     /// The same with the task that speaks to the server, for a pool that ends it.

@@ -153,7 +153,7 @@ pub async fn migrate_tables(
     environment: &Environment,
     tables: &[LoadPlan],
 ) -> Result<MigrateReport> {
-    let mut client = Connector::to_target(target, environment)?.connect_pinned().await?;
+    let mut client = Connector::to_target(target, environment)?.connect().await?;
     let done = make_all(&mut client, target, tables).await;
     owner::explained(&client, target, tables, done).await
 }
@@ -164,7 +164,9 @@ async fn make_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan
         apply(client, target, &migration, &mut report).await?;
     }
     make_tables(client, target, tables, &mut report).await?;
-    client.batch_execute(&audits(target)).await.map_err(refused)?;
+    let transaction = begin(client, target).await?;
+    transaction.batch_execute(&audits(target)).await.map_err(refused)?;
+    transaction.commit().await.map_err(sort)?;
     Ok(report)
 }
 

@@ -20,7 +20,7 @@ pub(crate) use extract::{Extent, from_sql};
 pub use load::LoadPlan;
 pub use missing::Missing;
 pub(crate) use session::not_in_force;
-pub use session::{Isolation, no_time_limit, opening, session_settings};
+pub use session::{Isolation, NO_TIME_LIMIT, opening};
 
 /// The column that dates the copies of an scd table.
 pub const UPLOADED_AT: &str = "_uploaded_at";

@@ -214,9 +214,15 @@ async fn a_run_leaves_no_setting_to_another_client_and_takes_none_from_it() {
     let odd = table("odd", "app.odd", "incremental", "watermark = \"at\"\nkey = [\"id\"]");
     let project = project
         .config_with("[[table]]", &format!("{odd}[[table]]"))
-        .config_with(&format!(":{}/", bouncers[0].port), &format!(":{}/", fresh[0].port));
+        .config_with(&format!(":{}/", bouncers[0].port), &format!(":{}/", fresh[0].port))
+        .config_with(&format!(":{}/", bouncers[1].port), &format!(":{}/", fresh[1].port));
+    project.ok(&["migrate", "--dry-run"]);
     project.ok(&["migrate"]);
-    let project = project.config_with(&format!(":{}/", bouncers[1].port), &format!(":{}/", fresh[1].port));
+    project.ok(&["check"]);
+    let url = |at: usize, server, direct: String| fresh[at].before(server, &direct);
+    let source = url(0, &clusters.source, db.source_url_as("app_ro"));
+    let target = url(1, &clusters.target, db.target_url_as("dwh_loader"));
+    project.ok(&["init", "--source", &source, "--target", &target, "--blob", &db.blob_url(), "--dry-run"]);
     for _ in 0..2 {
         project.ok(&["run"]);
         project.ok(&["verify"]);

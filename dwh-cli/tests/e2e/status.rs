@@ -7,13 +7,12 @@ use std::process::Command;
 use crate::support::{EVENTS, Project, age, table};
 use dwh_core::testing::{TestBlobs, TestDb};
 
-/// Two tables and no care for this machine's disks; `more` stands in the section of `events`.
+/// Two tables; `more` stands in the section of `events`.
 async fn fleet(test: &str, more: &str) -> (TestDb, Project) {
     let db = TestDb::new(test).await;
     db.src(EVENTS).await;
     db.src("insert into app.other values (1)").await;
-    let config = "[thresholds]\ndisk_used = 100\n".to_owned()
-        + &table("other", "app.other", "snapshot", "")
+    let config = table("other", "app.other", "snapshot", "")
         + &table(
             "events",
             "app.events",

@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
+/// How full the disk of the machine is, is no matter of a test that does not speak of it.
+fn any_disk(tables_toml: &str) -> String {
+    if tables_toml.contains("[thresholds]") { String::new() } else { "[thresholds]\ndisk_used = 100\n".to_owned() }
+}
+
 /// A folder with a `dwh.toml`.
 pub struct Project {
     folder: TempDir,
@@ -17,13 +22,13 @@ pub struct Project {
 impl Project {
     /// A project over both databases, with the tables given.
     pub fn new(db: &TestDb, tables_toml: &str) -> Self {
-        Self::written(db.config(tables_toml), Vec::new())
+        Self::written(db.config(&(any_disk(tables_toml) + tables_toml)), Vec::new())
     }
 
     /// The same over another blob store.
     pub fn over(db: &TestDb, tables_toml: &str, blobs: &TestBlobs) -> Self {
         let url = format!("url = \"{}\"", db.blob_url());
-        let toml = db.config(tables_toml).replacen(&url, &blobs.toml(), 1);
+        let toml = db.config(&(any_disk(tables_toml) + tables_toml)).replacen(&url, &blobs.toml(), 1);
         let environment = blobs.environment().into_iter().map(|(name, value)| (name.to_owned(), value));
         Self::written(toml, environment.collect())
     }

@@ -25,7 +25,7 @@ const WOULD_WRITE: &str = "25006";
 /// Those of [`migrate`](super::migrate()) that can be told before anything is written.
 pub async fn dry_run(target: &TargetConfig, environment: &Environment, plans: &[Plan]) -> Result<MigrateReport> {
     let tables = loads(plans);
-    let mut client = Connector::to_target(target, environment)?.connect_pinned().await?;
+    let mut client = Connector::to_target(target, environment)?.connect().await?;
     let looked = look(&mut client, target, &tables).await;
     owner::explained(&client, target, &tables, looked).await
 }

@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 
 use super::PRINT_HINT;
 use crate::config::TargetConfig;
-use crate::connect::sort;
+use crate::connect::{look, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::schema::{quote_ident, quote_literal};
@@ -45,7 +45,7 @@ pub(super) async fn foreign(client: &Client, target: &TargetConfig, tables: &[Lo
          order by 1"
     );
     let names = [(&target.bronze_schema as _, Type::TEXT), (&target.control_schema as _, Type::TEXT)];
-    let rows = client.query_typed(&sql, &names).await.map_err(sort)?;
+    let rows = look(client, async { client.query_typed(&sql, &names).await.map_err(sort) }).await?;
     let (mut problems, mut remedies) = (String::new(), String::new());
     for row in &rows {
         let (table, owner): (&str, &str) = (row.get(0), row.get(1));

@@ -15,7 +15,7 @@ use crate::schema::{TableRef, quote_ident, quote_literal};
 const CONTROL: [&str; 3] = ["extract_watermarks", "extract_runs", "table_contracts"];
 
 async fn connect(target: &TargetConfig, environment: &Environment) -> Result<Client> {
-    Connector::to_target(target, environment)?.connect_pinned().await
+    Connector::to_target(target, environment)?.connect().await
 }
 
 async fn is_there(tx: &Transaction<'_>, table: &TableRef) -> Result<bool> {

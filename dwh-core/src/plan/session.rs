@@ -60,43 +60,30 @@ impl Isolation {
 /// `begin`, with everything that the transaction relies on set for it alone. A `lock_timeout` of zero waits for ever.
 ///
 /// With [`Isolation::Snapshot`] there is no query in it: the snapshot is taken by the first one, after what is read was
-/// locked. That one should be [`no_time_limit`].
+/// locked. That one should be [`NO_TIME_LIMIT`].
 #[must_use]
 pub fn opening(isolation: Isolation, lock_timeout: Micros) -> String {
     // Rounded up: a part of a millisecond must not become "for ever".
     let lock_ms = lock_timeout.0.div_euclid(1000).max(i64::from(lock_timeout.0 > 0));
-    let mut sql = format!("begin {}; {}set local lock_timeout = {lock_ms}", isolation.sql(), settings("set local"));
+    let mut sql = format!("begin {}; {}set local lock_timeout = {lock_ms}", isolation.sql(), settings());
     if isolation != Isolation::Snapshot {
         sql.push_str("; ");
-        sql.push_str(&no_time_limit());
+        sql.push_str(NO_TIME_LIMIT);
     }
     sql
 }
 
 /// Lifts the time limit of the whole transaction, which not every version has.
-#[must_use]
-pub fn no_time_limit() -> String {
-    unlimited("'transaction_timeout'", true)
-}
-
-fn unlimited(names: &str, local: bool) -> String {
-    format!("select pg_catalog.set_config(name, '0', {local}) from pg_catalog.pg_settings where name in ({names})")
-}
-
-/// The same settings for a whole session. Only for a session that nobody gets afterwards.
-#[must_use]
-pub fn session_settings() -> String {
-    let limits = unlimited("'transaction_timeout', 'idle_session_timeout'", false);
-    settings("set") + &limits
-}
+pub const NO_TIME_LIMIT: &str =
+    "select pg_catalog.set_config(name, '0', true) from pg_catalog.pg_settings where name = 'transaction_timeout'";
 
 /// The settings, and the time limits that a role or a database may have and that would end a long statement.
-fn settings(set: &str) -> String {
+fn settings() -> String {
     let mut sql = String::new();
     for (name, value) in SETTINGS {
-        sql.push_str(&format!("{set} {name} = {}; ", quote_literal(value)));
+        sql.push_str(&format!("set local {name} = {}; ", quote_literal(value)));
     }
-    sql + &format!("{set} statement_timeout = 0; {set} idle_in_transaction_session_timeout = 0; ")
+    sql + "set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; "
 }
 
 /// Selects the settings that are not as [`opening`] left them, and the properties of the transaction, as one array of
@@ -133,11 +120,9 @@ mod tests {
             );
         }
         let look = opening(Isolation::Look, Micros(1));
-        assert!(look.ends_with(&no_time_limit()) && look.contains("set_config(name, '0', true)"), "{look}");
-        let session = session_settings();
-        assert!(!session.contains("local") && !session.contains("true"), "{session}");
+        assert!(look.ends_with(NO_TIME_LIMIT) && look.contains("set_config(name, '0', true)"), "{look}");
         for (name, _) in SETTINGS {
-            assert!(session.contains(&format!("set {name} = ")), "{session}");
+            assert!(sql.contains(&format!("set local {name} = ")), "{sql}");
             assert!(not_in_force(Isolation::Look).contains(name), "{name}");
         }
     }

@@ -8,7 +8,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use crate::config::{Environment, Secret};
-use crate::connect::{Connector, sort};
+use crate::connect::{Connector, look, look_for, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{RelationKind, TableRef, TableSchema, quote_ident};
 
@@ -20,7 +20,7 @@ pub(crate) use facts::{
 const COUNTED: u64 = 100_000;
 
 /// How long one look into a table may take: the source has other work.
-const PATIENCE: &str = "begin read only; set local statement_timeout = '5s'; set local lock_timeout = '2s'";
+const PATIENCE: &str = "; set local statement_timeout = '5s'";
 
 /// A connection to a database that is looked at.
 pub(crate) struct Survey {
@@ -33,16 +33,27 @@ impl Survey {
     /// # Errors
     /// `Config`, `Unreachable`, `Auth`.
     pub(crate) async fn open(name: &str, url: &Secret, environment: &Environment) -> Result<Self> {
-        Ok(Self { client: Connector::new(name, url, environment)?.connect_pinned().await? })
+        Ok(Self { client: Connector::new(name, url, environment)?.connect().await? })
     }
 
-    async fn rows(&self, sql: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>> {
-        self.client.query_typed(sql, values).await.map_err(sort)
+    /// The rows of a statement over catalogs.
+    pub(crate) async fn rows(&self, sql: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>> {
+        look(&self.client, async { self.client.query_typed(sql, values).await.map_err(sort) }).await
+    }
+
+    /// The one row of a statement over catalogs.
+    pub(crate) async fn row(&self, sql: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<Row> {
+        look(&self.client, async { self.client.query_typed_one(sql, values).await.map_err(sort) }).await
+    }
+
+    /// The catalog's view of a table; `None` if there is no relation of that name that rows could be read from.
+    pub(crate) async fn describe(&self, table: &TableRef) -> Result<Option<TableSchema>> {
+        look(&self.client, crate::catalog::describe(&self.client, table)).await
     }
 
     /// What the server says of itself.
     pub(crate) async fn server(&self) -> Result<ServerFacts> {
-        let row = self.client.query_typed_one(sql::SERVER, &[]).await.map_err(sort)?;
+        let row = self.row(sql::SERVER, &[]).await?;
         Ok(ServerFacts {
             role: row.get("role"),
             superuser: row.get("superuser"),
@@ -64,7 +75,7 @@ impl Survey {
     /// `NotFound` if it was dropped meanwhile.
     pub(crate) async fn facts(&self, table: &TableRef) -> Result<TableFacts> {
         let gone = || Error::new(ErrorKind::NotFound, format!("{table} is not there any more"));
-        let schema = crate::catalog::describe(&self.client, table).await?.ok_or_else(gone)?;
+        let schema = self.describe(table).await?.ok_or_else(gone)?;
         let names: [(&(dyn ToSql + Sync), Type); 2] = [(&table.schema, Type::TEXT), (&table.name, Type::TEXT)];
         let row = self.rows(sql::COUNTERS, &names).await?.pop().ok_or_else(gone)?;
         let number = |name: &str| u64::try_from(row.get::<_, i64>(name)).unwrap_or_default();
@@ -111,10 +122,8 @@ impl Survey {
 
     /// One row of a read that may take a while; `None` if it took too long.
     pub(crate) async fn look(&self, sql: &str) -> Result<Option<Row>> {
-        self.client.batch_execute(PATIENCE).await.map_err(sort)?;
-        let row = self.client.query_typed_one(sql, &[]).await.map_err(sort);
-        self.client.batch_execute("rollback").await.map_err(sort)?;
-        match row {
+        let row = async { self.client.query_typed_one(sql, &[]).await.map_err(sort) };
+        match look_for(&self.client, PATIENCE, row).await {
             Ok(row) => Ok(Some(row)),
             Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::Locked) => Ok(None),
             Err(error) => Err(error),

@@ -7,7 +7,6 @@ use tokio_postgres::types::{ToSql, Type};
 use super::about::About;
 use super::server::Server;
 use super::words::Word;
-use crate::catalog;
 use crate::config::{Mode, TableConfig};
 use crate::error::{ErrorKind, Result};
 use crate::plan::{Plan, UPLOADED_AT, missing_extension_hint};
@@ -54,7 +53,7 @@ pub(super) async fn check(
     server: &Server,
     about: &mut About<'_>,
 ) -> Result<()> {
-    let bronze = catalog::describe(&server.survey.client, &plan.table.target).await?;
+    let bronze = server.survey.describe(&plan.table.target).await?;
     let before = state.map_or(Delivered::Nothing, TableState::delivered);
     let plan = &plan.clone().fitted(bronze.as_ref(), before);
     columns(plan, about);

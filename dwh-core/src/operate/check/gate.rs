@@ -8,7 +8,7 @@ use super::words::Word;
 use crate::blob::Folder;
 use crate::catalog;
 use crate::config::{Mode, TableConfig};
-use crate::connect::{Connector, sort};
+use crate::connect::{Connector, look, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operate::shell::quoted;
 use crate::operate::{CheckReport, TableStatus, VerifyRequest};
@@ -174,17 +174,18 @@ impl Pipeline {
     /// That bronze holds the source's geometry is a part of the comparison; here it is looked at for itself.
     async fn shapes(&self, table: &TableConfig, about: &mut About<'_>) -> Result<()> {
         let Some(bronze) = self.sink.describe(&table.target).await? else { return Ok(()) };
-        let target = Connector::to_target(&self.config.target, &self.config.environment)?.connect_pinned().await?;
+        let target = Connector::to_target(&self.config.target, &self.config.environment)?.connect().await?;
         for column in bronze.columns.iter().filter(|column| column.geometry) {
             let (name, relation) = (quote_ident(&column.name), bronze.table.sql());
             // The functions live in the schema of the type; `geography` has no test of its own.
-            let Some(schema) = catalog::schema_of_extension(&target, "postgis").await? else { continue };
+            let schema = look(&target, catalog::schema_of_extension(&target, "postgis")).await?;
+            let Some(schema) = schema else { continue };
             let schema = quote_ident(&schema);
             let sql = format!(
                 "select count(*), count(*) filter (where {schema}.st_isvalid(g::{schema}.geometry)) from \
                  (select {name} as g from {relation} where {name} is not null limit {SHAPES}) s"
             );
-            let row = target.query_typed_one(&sql, &[]).await.map_err(sort)?;
+            let row = look(&target, async { target.query_typed_one(&sql, &[]).await.map_err(sort) }).await?;
             let (seen, valid): (i64, i64) = (row.get(0), row.get(1));
             let message = format!("{valid} of {seen} geometries of `{}` that were looked at are valid", column.name);
             if valid == seen {

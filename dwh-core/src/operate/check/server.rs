@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Row};
 use super::about::About;
 use super::words::Word;
 use crate::config::{Environment, Secret};
-use crate::connect::{Connector, SslMode, sort};
+use crate::connect::{Connector, SslMode, look, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::quote_ident;
 use crate::source::survey::Survey;
@@ -15,10 +15,10 @@ use crate::watermark::{Micros, Timestamp};
 
 /// The oldest server whose snapshots can be read as the safe bound needs them.
 const OLDEST_SERVER: i32 = 130_000;
-/// Limits of a session that would end a long read. The values that dwh's sessions have, and those of the role.
-const TIMEOUTS: &str = "select name::text, setting::text, reset_val::text, coalesce(unit, '')::text \
+/// Limits of the role that would end a long read, were they not lifted for each transaction.
+const TIMEOUTS: &str = "select name::text || ' = ' || reset_val || coalesce(unit, '') \
      from pg_catalog.pg_settings where reset_val <> '0' and name in ('statement_timeout', \
-     'idle_in_transaction_session_timeout', 'transaction_timeout', 'idle_session_timeout') order by name";
+     'idle_in_transaction_session_timeout', 'transaction_timeout') order by name";
 
 /// A server that answered.
 pub(super) struct Server {
@@ -31,12 +31,12 @@ pub(super) struct Server {
 impl Server {
     /// The rows of a statement over catalogs.
     pub(super) async fn ask(&self, sql: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>> {
-        self.survey.client.query_typed(sql, values).await.map_err(sort)
+        self.survey.rows(sql, values).await
     }
 
     /// The one row of a statement over catalogs.
     pub(super) async fn ask_one(&self, sql: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<Row> {
-        self.survey.client.query_typed_one(sql, values).await.map_err(sort)
+        self.survey.row(sql, values).await
     }
 }
 
@@ -55,12 +55,12 @@ pub(super) async fn open(
 ) -> Option<Server> {
     let opened = async {
         let connector = Connector::patient(&about.subject, url, environment, idle_timeout)?;
-        let client = connector.connect_pinned().await?;
+        let client = connector.connect().await?;
         let sql = "select current_user::text, rolsuper, pg_catalog.current_setting('server_version'), \
                    pg_catalog.current_setting('server_version_num')::integer, \
                    pg_catalog.current_setting('server_encoding') \
                    from pg_catalog.pg_roles where rolname = current_user";
-        let row = client.query_typed_one(sql, &[]).await.map_err(sort)?;
+        let row = look(&client, async { client.query_typed_one(sql, &[]).await.map_err(sort) }).await?;
         Ok::<_, Error>((connector, client, row))
     };
     let (connector, client, row) = match opened.await {
@@ -120,46 +120,15 @@ fn encoding(encoding: &str, about: &mut About<'_>) {
     }
 }
 
-/// dwh switches them off for its sessions; behind a pooler that may not hold.
 async fn timeouts(server: &Server, about: &mut About<'_>) -> Result<()> {
     let rows = server.ask(TIMEOUTS, &[]).await?;
-    let limits: Vec<Limit> = rows
-        .iter()
-        .map(|row| Limit {
-            name: row.get(0),
-            effective: row.get(1),
-            of_role: format!("{}{}", row.get::<_, &str>(2), row.get::<_, &str>(3)),
-        })
-        .collect();
-    judge_timeouts(&limits, &server.role, about);
-    Ok(())
-}
-
-struct Limit {
-    name: String,
-    effective: String,
-    of_role: String,
-}
-
-fn judge_timeouts(limits: &[Limit], role: &str, about: &mut About<'_>) {
-    let (cut, off): (Vec<&Limit>, Vec<&Limit>) = limits.iter().partition(|limit| limit.effective != "0");
-    let list = |limits: &[&Limit]| -> String {
-        limits.iter().map(|limit| format!("`{} = {}`", limit.name, limit.of_role)).collect::<Vec<_>>().join(", ")
-    };
-    if !cut.is_empty() {
-        let sql: Vec<String> =
-            cut.iter().map(|limit| format!("alter role {} set {} = 0;", quote_ident(role), limit.name)).collect();
-        let at = place(about);
-        about.warn(
-            Word::Timeouts,
-            format!("{} would end a long COPY, and a pooler keeps dwh from switching it off", list(&cut)),
-            format!("in the {at}: {}", sql.join(" ")),
-        );
-    } else if !off.is_empty() {
-        about.ok(Word::Timeouts, format!("{} of the role, switched off in dwh's sessions", list(&off)));
-    } else {
+    let limits: Vec<String> = rows.iter().map(|row| format!("`{}`", row.get::<_, &str>(0))).collect();
+    if limits.is_empty() {
         about.ok(Word::Timeouts, "none that would end a long COPY");
+    } else {
+        about.ok(Word::Timeouts, format!("{} of the role, lifted in each transaction of dwh", limits.join(", ")));
     }
+    Ok(())
 }
 
 /// Room for the connections of a run, under the limits of role, database and server.
@@ -252,20 +221,6 @@ mod tests {
             assert_eq!(found.0, severity, "{apart}");
             assert!(found.1.contains(word), "{found:?}");
         }
-    }
-
-    #[test]
-    fn a_timeout_that_stays_in_force_is_a_warning() {
-        let limit = |effective: &str| Limit {
-            name: "statement_timeout".into(),
-            effective: effective.into(),
-            of_role: "30000ms".into(),
-        };
-        assert_eq!(told(|about| judge_timeouts(&[limit("0")], "me", about)).0, Severity::Ok);
-        let (severity, message, remedy) = told(|about| judge_timeouts(&[limit("30000")], "me", about));
-        assert_eq!(severity, Severity::Warning);
-        assert!(message.contains("`statement_timeout = 30000ms`"), "{message}");
-        assert_eq!(remedy.as_deref(), Some("in the target: alter role \"me\" set statement_timeout = 0;"));
     }
 
     #[test]

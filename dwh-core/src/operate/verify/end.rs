@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Row};
 use crate::connect::{Connector, sort};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Compared, Isolation, Plan, no_time_limit, opening};
+use crate::plan::{Compared, Isolation, NO_TIME_LIMIT, Plan, opening};
 use crate::sink::TableState;
 use crate::watermark::Micros;
 
@@ -87,7 +87,7 @@ impl Session {
             self.execute("rollback").await?;
             self.execute(&begin).await?;
         }
-        self.execute(&no_time_limit()).await
+        self.execute(NO_TIME_LIMIT).await
     }
 
     async fn execute(&self, sql: &str) -> Result<()> {

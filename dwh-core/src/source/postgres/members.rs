@@ -8,12 +8,12 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::lock::not_locked;
-use crate::connect::sort;
+use crate::connect::{look, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
-use crate::plan::{Isolation, Plan, from_sql, opening};
+use crate::plan::{Plan, from_sql};
 use crate::schema::{RelationKind, TableRef};
-use crate::watermark::{Micros, Timestamp};
+use crate::watermark::Timestamp;
 
 /// `pg_class` under the transaction's snapshot: a file that is changed after that counts as changed the next time.
 const FIELDS: &str = "c.oid, c.relfilenode as file, n.nspname || '.' || c.relname as name, c.relkind = 'f' as foreign_ \
@@ -72,10 +72,7 @@ impl Members {
 
 /// Why the safe bound proves nothing for a table, if so; for a look that is no run.
 pub(crate) async fn unseen(client: &Client, plan: &Plan) -> Result<Option<String>> {
-    client.batch_execute(&opening(Isolation::Look, Micros::seconds(5))).await.map_err(sort)?;
-    let members = Members::of(client, plan).await;
-    client.batch_execute("rollback").await.map_err(sort)?;
-    Ok(members?.unseen())
+    look(client, async { Ok(Members::of(client, plan).await?.unseen()) }).await
 }
 
 async fn listed(client: &Client, sql: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Member>> {

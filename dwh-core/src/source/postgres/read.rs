@@ -16,7 +16,7 @@ use super::{PgSource, catalog};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
-use crate::plan::{Extent, Isolation, Plan, no_time_limit, not_in_force};
+use crate::plan::{Extent, Isolation, NO_TIME_LIMIT, Plan, not_in_force};
 use crate::schema::{Column, RelationKind, TableSchema};
 use crate::source::{ReadRequest, Reading, Snapshot, SourceIdentity, Sweep, appeared};
 use crate::watermark::Timestamp;
@@ -34,7 +34,7 @@ async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading>
     let client = source.pool.take().await?;
     let guard = lock(&source.pool, &client, plan, source.lock_timeout).await?;
     // From here on the snapshot is fixed.
-    client.batch_execute(&no_time_limit()).await.map_err(about(plan))?;
+    client.batch_execute(NO_TIME_LIMIT).await.map_err(about(plan))?;
     refuse_drift(plan, &catalog::describe(&client, &plan.table).await?)?;
     let answered = identify(&client).await?;
     refuse_other_server(request, &answered, guard.as_ref())?;
