@@ -166,3 +166,52 @@ async fn times_that_change_their_type() {
 async fn all_other_types_that_change() {
     Drifted::new("drift_others", kinds::others()).await.follow().await;
 }
+
+/// Values that the narrower type cannot hold are never cut: the statement fails, and bronze is as it was.
+#[tokio::test]
+async fn what_does_not_fit_is_refused_and_bronze_may_keep_its_type() {
+    let drifted = Drifted::new("drift_narrow", kinds::narrow()).await;
+    let session = connect_as_loader(&drifted.db).await;
+    session.batch_execute(ODD).await.expect("odd settings");
+    let (hints, mut project) = (drifted.hints(), drifted.project.config_with("[project]", "[project]"));
+    for (name, hint) in &hints {
+        let text = async || -> String {
+            let sql = format!("select pg_catalog.string_agg(t::text, ' ' order by id) from bronze.\"{name}\" t");
+            drifted.db.target().query_one(&sql, &[]).await.expect("rows").get(0)
+        };
+        let before = text().await;
+        for sql in pasted(hint) {
+            session.batch_execute(&sql).await.expect_err(&format!("{name}: {sql}"));
+            session.batch_execute("rollback").await.expect("rollback");
+        }
+        assert_eq!(text().await, before, "{name}");
+        let kept = hint.lines().find_map(|line| line.strip_prefix("or keep the type of bronze, under the table in dwh.toml: "));
+        let line = kept.unwrap_or_else(|| panic!("{name}: {hint}"));
+        project = project.config_with(&format!("# {name}\n"), &format!("{line}\n"));
+    }
+    assert_eq!(hints.len(), kinds::narrow().len() * MODES.len(), "{hints:#?}");
+    project.ok(&["run"]);
+    project.ok(&["check"]);
+}
+
+#[tokio::test]
+async fn what_was_made_of_a_column_is_named_before_its_type_is_changed() {
+    let kinds = kinds::numbers().into_iter().filter(|kind| kind.name == "int__bigint").collect();
+    let drifted = Drifted::new("drift_views", kinds).await;
+    let name = "int__bigint_inc";
+    drifted.db.tgt(&format!(
+        "create view bronze.\"My view\" as select v + 1 as next from bronze.{name};
+         create policy small on bronze.{name} using (v < 100)"
+    )).await;
+    let hints = drifted.hints();
+    let hint = &hints[name];
+    let first = hint.lines().next().expect("a line");
+    assert!(first.contains("view bronze.\"My view\"") && first.contains("policy small on table"), "{hint}");
+    let definition = first.split("prints: ").nth(1).and_then(|rest| rest.split(';').next()).expect("a statement");
+    let view: String = drifted.db.target().query_one(definition, &[]).await.expect("the view").get(0);
+    drifted.db.tgt(&format!("drop view bronze.\"My view\"; drop policy small on bronze.{name}; {}", pasted(hint)[0])).await;
+    drifted.db.tgt(&format!("create view bronze.\"My view\" as {view}")).await;
+    drifted.db.tgt(&pasted(&hints["int__bigint_sna"])[0]).await;
+    drifted.project.ok(&["run"]);
+    drifted.is_equal(&drifted.project);
+}

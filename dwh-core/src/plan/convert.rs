@@ -168,7 +168,11 @@ fn text_of(v: &str, from: &TypeName) -> String {
 
 /// What the elements are.
 fn element(name: &TypeName) -> Class {
-    name.as_str().trim_end_matches("[]").parse().map_or(Other, |element| Class::of(&element))
+    element_name(name).map_or(Other, |element| Class::of(&element))
+}
+
+fn element_name(name: &TypeName) -> Option<TypeName> {
+    name.as_str().trim_end_matches("[]").parse().ok()
 }
 
 /// Element by element where such a cast is the same as for a single value, else by the text.
@@ -261,6 +265,7 @@ pub(super) fn keeps_all(from: &TypeName, to: &TypeName) -> bool {
         (Date, Timestamp | Timestamptz) | (Uuid, Bytea) | (Json, Json) | (Jsonb, Json | Jsonb) => true,
         (Json, Jsonb) => false,
         (Bool | Uuid | Integer(_) | Numeric, Json | Jsonb) => true,
+        (Array, Array) => element_name(from).zip(element_name(to)).is_some_and(|(from, to)| keeps_all(&from, &to)),
         (Other | Array, _) | (_, Other | Array) => from.bare() == to.bare(),
         (old, new) => old == new && wider(),
     }

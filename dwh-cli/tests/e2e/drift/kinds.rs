@@ -309,3 +309,22 @@ pub fn others() -> Vec<Kind> {
         ("bytea", "int", "'\\x01'", "'\\x02'", "7", "7"),
     ])
 }
+
+/// Values that the new type does not hold, but for the last one.
+pub fn narrow() -> Vec<Kind> {
+    changes(&[
+        ("bigint", "int", "10000000000", "1", "1", "7"),
+        ("numeric(12,4)", "numeric(6,2)", "1.2345", "1", "", "7.25"),
+        ("numeric", "int", "1.5", "1", "", "7"),
+        ("double precision", "real", "0.1", "1", "", "1.5"),
+        ("double precision", "int", "1.5", "1", "", "7"),
+        ("varchar(10)", "varchar(3)", "'abcd'", "'a'", "left(v, 3)", "'b'"),
+        ("text", "varchar(3)", "'ab   '", "'a'", "left(v, 3)", "'b'"),
+        ("timestamp", "timestamp(0)", "timestamp '2024-02-03 04:05:06.7'", "null", "", "timestamp '2024-02-03 04:05:06'"),
+        ("timestamp", "date", "timestamp '2024-02-03 04:05:06'", "null", "", "date '2024-02-03'"),
+        ("timestamptz", "date", "timestamptz '2024-02-03 04:05:06Z'", "null", "", "date '2024-02-03'"),
+        ("text", "date", "'2024-02-03 04:05'", "null", "v::date", "date '2024-02-03'"),
+        ("text", "numeric(6,2)", "'1.234'", "null", "v::numeric", "7.25"),
+        ("numeric[]", "int[]", "'{1.5}'", "null", "v::int[]", "'{7}'"),
+    ])
+}
