@@ -1,7 +1,7 @@
 //! Every kind of difference between source and bronze: what the command says is pasted, as it stands, into a session of odd
 //! settings, and after the next run the two ends are equal.
 
-mod kinds;
+pub mod kinds;
 
 use crate::support::{Project, READABLE, table};
 use dwh_core::testing::TestDb;
@@ -15,10 +15,11 @@ pub const ODD: &str = "set datestyle = 'SQL, DMY'; set timezone = 'Africa/Nairob
     set standard_conforming_strings = off; set escape_string_warning = off; set array_nulls = off;
     set backslash_quote = off; set transform_null_equals = on; set lc_monetary = 'C.UTF-8'";
 
-const MODES: [&str; 2] = ["incremental", "snapshot"];
+pub const MODES: [&str; 2] = ["incremental", "snapshot"];
 
 /// The types of the schemas, at both ends.
-const TYPES: &str = "create schema app; create type app.mood as enum ('ok', 'bad'); create type app.mood2 as enum ('ok', 'bad', 'new');
+const TYPES: &str =
+    "create schema app; create type app.mood as enum ('ok', 'bad'); create type app.mood2 as enum ('ok', 'bad', 'new');
     create domain app.positive as integer check (value > 0); grant usage on schema app to public;";
 
 /// Both ends, with a table of each kind in both modes, loaded once and then changed.
@@ -79,12 +80,21 @@ impl Drifted {
     /// Does what the hints say, in the order of their lines.
     async fn follow(&self) {
         let hints = self.hints();
+        let refused = |kind: &Kind| matches!(kind.step, Step::None);
+        for (name, _, kind) in tables(&self.kinds) {
+            assert_ne!(refused(kind), hints.contains_key(&name), "{name}: {hints:#?}");
+        }
+        self.follow_these(&hints, Vec::new()).await;
+    }
+
+    /// The same where some of it was done already, with commands that must follow.
+    pub async fn follow_these(&self, hints: &BTreeMap<String, String>, mut commands: Vec<String>) {
         let session = connect_as_loader(&self.db).await;
         session.batch_execute(ODD).await.expect("odd settings");
-        let (mut project, mut wrong, mut commands) = (None, Vec::new(), Vec::new());
+        let (mut project, mut wrong) = (None, Vec::new());
         for (name, _, kind) in tables(&self.kinds) {
             match (&kind.step, hints.get(&name)) {
-                (Step::None, None) => {}
+                (_, None) => {}
                 (Step::Keep, Some(hint)) if hint.contains("on_missing_column = \"keep\"") => {
                     let before = project.as_ref().unwrap_or(&self.project);
                     project = Some(before.config_with(&format!("# {name}\n"), "on_missing_column = \"keep\"\n"));
@@ -111,14 +121,16 @@ impl Drifted {
         self.is_equal(project);
     }
 
-    fn is_equal(&self, project: &Project) {
+    pub fn is_equal(&self, project: &Project) {
         let verified = project.dwh(&["verify", "--output", "json"]);
         let report = verified.json();
         let tables = report["tables"].as_array().expect("tables");
         assert_eq!(tables.len(), self.kinds.len() * MODES.len());
         let unequal: Vec<String> = tables
             .iter()
-            .filter(|t| t["differing"] != 0 && t["windows_differing"] != 0 || t["error"].is_object() || t["compared"] != true)
+            .filter(|t| {
+                t["differing"] != 0 && t["windows_differing"] != 0 || t["error"].is_object() || t["compared"] != true
+            })
             .map(ToString::to_string)
             .collect();
         assert!(unequal.is_empty(), "{}", unequal.join("\n"));
@@ -144,7 +156,9 @@ pub fn pasted(hint: &str) -> Vec<String> {
 /// The commands that a hint says must follow.
 pub fn told(hint: &str) -> Vec<String> {
     let lines = hint.lines().filter_map(|line| line.strip_prefix("then `"));
-    lines.flat_map(|line| line.split('`').step_by(2).filter(|word| word.starts_with("dwh ")).map(str::to_owned)).collect()
+    lines
+        .flat_map(|line| line.split('`').step_by(2).filter(|word| word.starts_with("dwh ")).map(str::to_owned))
+        .collect()
 }
 
 #[tokio::test]
@@ -185,7 +199,9 @@ async fn what_does_not_fit_is_refused_and_bronze_may_keep_its_type() {
             session.batch_execute("rollback").await.expect("rollback");
         }
         assert_eq!(text().await, before, "{name}");
-        let kept = hint.lines().find_map(|line| line.strip_prefix("or keep the type of bronze, under the table in dwh.toml: "));
+        let kept = hint
+            .lines()
+            .find_map(|line| line.strip_prefix("or keep the type of bronze, under the table in dwh.toml: "));
         let line = kept.unwrap_or_else(|| panic!("{name}: {hint}"));
         project = project.config_with(&format!("# {name}\n"), &format!("{line}\n"));
     }
@@ -199,17 +215,23 @@ async fn what_was_made_of_a_column_is_named_before_its_type_is_changed() {
     let kinds = kinds::numbers().into_iter().filter(|kind| kind.name == "int__bigint").collect();
     let drifted = Drifted::new("drift_views", kinds).await;
     let name = "int__bigint_inc";
-    drifted.db.tgt(&format!(
-        "create view bronze.\"My view\" as select v + 1 as next from bronze.{name};
+    drifted
+        .db
+        .tgt(&format!(
+            "create view bronze.\"My view\" as select v + 1 as next from bronze.{name};
          create policy small on bronze.{name} using (v < 100)"
-    )).await;
+        ))
+        .await;
     let hints = drifted.hints();
     let hint = &hints[name];
     let first = hint.lines().next().expect("a line");
     assert!(first.contains("view bronze.\"My view\"") && first.contains("policy small on table"), "{hint}");
     let definition = first.split("prints: ").nth(1).and_then(|rest| rest.split(';').next()).expect("a statement");
     let view: String = drifted.db.target().query_one(definition, &[]).await.expect("the view").get(0);
-    drifted.db.tgt(&format!("drop view bronze.\"My view\"; drop policy small on bronze.{name}; {}", pasted(hint)[0])).await;
+    drifted
+        .db
+        .tgt(&format!("drop view bronze.\"My view\"; drop policy small on bronze.{name}; {}", pasted(hint)[0]))
+        .await;
     drifted.db.tgt(&format!("create view bronze.\"My view\" as {view}")).await;
     drifted.db.tgt(&pasted(&hints["int__bigint_sna"])[0]).await;
     drifted.project.ok(&["run"]);

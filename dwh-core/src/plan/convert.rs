@@ -103,7 +103,9 @@ pub(super) fn convert(v: &str, from: &TypeName, to: &TypeName) -> Option<Convers
     // Between these two a number goes by its text.
     let by_text = matches!((old, new), (Float(_), Numeric) | (Numeric, Float(_)));
     let pinned = !(moments || (numbers && !by_text) || (old.has_one_text() && new.has_one_text()));
-    let assigned = (numbers && !by_text) || (old == Text && new == Text) || (old == Other && from.name() == to.name() && forward == v);
+    let assigned = (numbers && !by_text)
+        || (old == Text && new == Text)
+        || (old == Other && from.name() == to.name() && forward == v);
     let using = match back(v, &forward, from, to) {
         Some(survives) => Some(format!("case when {survives} then {forward} else {} end", refusal(v, new, to))),
         None if assigned => None,
@@ -213,7 +215,8 @@ fn back(v: &str, forward: &str, from: &TypeName, to: &TypeName) -> Option<String
         (Array, Array) => Some(format!("({forward})::{} = {v}", from.bare())),
         (Text | Other | Json | Jsonb, _) | (_, Array | Other | Json | Jsonb) => {
             let parsed = forward == format!("{text}::{narrow}");
-            (parsed && wide != narrow && new != Array && new != Other).then(|| format!("{text}::{wide} = {text}::{narrow}"))
+            (parsed && wide != narrow && new != Array && new != Other)
+                .then(|| format!("{text}::{wide} = {text}::{narrow}"))
         }
         _ => expression(&format!("({forward}{})", typed(to)), to, from).map(|again| format!("{again} = {v}")),
     }

@@ -87,12 +87,7 @@ impl Plan {
 ///
 /// A column that is added gets a higher number than any column before it, and one that is dropped leaves its number free.
 /// So a new one that has the number of an old one's place, and its type, is that one under another name.
-fn renamed(
-    delivered: &[Column],
-    source: &TableSchema,
-    bronze: &TableSchema,
-    lost: &[Column],
-) -> Vec<(String, String)> {
+fn renamed(delivered: &[Column], source: &TableSchema, bronze: &TableSchema, lost: &[Column]) -> Vec<(String, String)> {
     let numbers = source.columns.iter().filter_map(|column| column.number);
     let whole = (1..).zip(numbers).all(|(at, number)| at == number);
     let number = |name: &str| delivered.iter().find(|column| column.name == name).and_then(|column| column.number);
@@ -105,9 +100,8 @@ fn renamed(
         if behind.is_none() && !whole {
             continue;
         }
-        let there = |column: &&Column| {
-            column.number > Some(before) && behind.is_none_or(|behind| column.number < Some(behind))
-        };
+        let there =
+            |column: &&Column| column.number > Some(before) && behind.is_none_or(|behind| column.number < Some(behind));
         let fits: Vec<&Column> =
             delivered.iter().filter(new).filter(there).filter(|column| column.bare_type() == old.bare_type()).collect();
         if let [only] = fits[..] {

@@ -104,7 +104,8 @@ impl LoadPlan {
             (Drift::MissingInBronze { .. }, Some(column), _) => self.added(drift, column, bronze),
             (Drift::Type { .. }, Some(column), Some(there)) => self.retyped(drift, column, there, bronze),
             (Drift::Nullability { .. }, ..) => {
-                let primary = bronze.keys.iter().find(|key| key.primary && key.columns.contains(&drift.column().to_owned()));
+                let primary =
+                    bronze.keys.iter().find(|key| key.primary && key.columns.contains(&drift.column().to_owned()));
                 let mut sql: Vec<String> =
                     primary.iter().map(|key| format!("{alter} drop constraint {};", quote_ident(&key.name))).collect();
                 sql.push(format!("{alter} alter column {name} drop not null;"));
@@ -137,10 +138,13 @@ impl LoadPlan {
                     format!("{alter} alter column {name} drop default;"),
                 ];
                 cure.pinned = cure.schema.is_none() && !is_plain(&column.type_name);
-                cure.then = self.read_again("rows that are there get the value that the source gave them; where they got another one since");
+                cure.then = self.read_again(
+                    "rows that are there get the value that the source gave them; where they got another one since",
+                );
             }
             OldRows::Null => {
-                cure.then = self.read_again("rows that are there have NULL, as the source gave them; where they got a value since");
+                cure.then = self
+                    .read_again("rows that are there have NULL, as the source gave them; where they got a value since");
             }
             OldRows::Unknown => {
                 cure.old_rows_differ = true;
@@ -172,7 +176,10 @@ impl LoadPlan {
         if keeps_all(to, from) && from.schema().is_none() && self.columns.iter().any(|own| own.name == column.name) {
             then.extend(self.kept(column, from));
         }
-        then.extend(self.read_again("the source may have converted its rows in another way; where it did").filter(|_| !cure.safe));
+        then.extend(
+            self.read_again("the source may have converted its rows in another way; where it did")
+                .filter(|_| !cure.safe),
+        );
         cure.then = (!then.is_empty()).then(|| then.join("\n"));
         cure
     }
@@ -222,7 +229,9 @@ impl LoadPlan {
                 "then `{}`, which fills the new column: no old value has one of the new type; what bronze had stays in `{aside}`",
                 self.reseed()
             ),
-            Mode::Snapshot => format!("no old value has one of the new type; the next run fills the column, and `{aside}` is empty then"),
+            Mode::Snapshot => format!(
+                "no old value has one of the new type; the next run fills the column, and `{aside}` is empty then"
+            ),
             Mode::Scd => format!("no old value has one of the new type; what bronze had stays in `{aside}`"),
         });
         cure
@@ -230,8 +239,9 @@ impl LoadPlan {
 
     /// What is told of rows that may have changed at the source where no run sees it.
     fn read_again(&self, when: &str) -> Option<String> {
-        (self.mode == Mode::Incremental)
-            .then(|| format!("({when}: `dwh verify {}` tells, and `{}` reads them again)", word(&self.table), self.reseed()))
+        (self.mode == Mode::Incremental).then(|| {
+            format!("({when}: `dwh verify {}` tells, and `{}` reads them again)", word(&self.table), self.reseed())
+        })
     }
 
     /// The command that reads every row again and overwrites what bronze has.
@@ -240,9 +250,16 @@ impl LoadPlan {
         format!("dwh reseed {replace}{}", word(&self.table))
     }
 
+    /// The statements that add new columns, for a dry run.
+    pub(crate) fn added_sql(&self, found: &[Drift], bronze: &TableSchema) -> Vec<String> {
+        self.cures(found, bronze).into_iter().flat_map(|cure| cure.statements).collect()
+    }
+
     /// Everything that there is to do about these differences, line by line.
     pub(crate) fn remedies(&self, found: &[Drift], bronze: &TableSchema) -> String {
-        let mut lines: Vec<String> = self.missing.renamed.iter().map(|(old, new)| renamed(old, new, bronze)).collect();
+        let asked = |name: &String| found.iter().any(|drift| drift.column() == name);
+        let names = self.missing.renamed.iter().filter(|(old, new)| asked(old) || asked(new));
+        let mut lines: Vec<String> = names.map(|(old, new)| renamed(old, new, bronze)).collect();
         if !lines.is_empty() {
             lines.push("if it is not:".to_owned());
         }
@@ -261,18 +278,14 @@ impl Cure {
     /// Where the statement needs a type that the target may lack: how it is made.
     fn note_type(&mut self, name: &TypeName, bronze: &TableSchema) {
         let Some(schema) = name.schema() else { return };
-        let plain = schema.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(|rest| rest.replace("\"\"", "\""));
+        let plain =
+            schema.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(|rest| rest.replace("\"\"", "\""));
         self.schema = Some(plain.unwrap_or_else(|| schema.to_owned()));
         // The target has it if bronze uses it.
         if bronze.columns.iter().all(|column| column.type_name.name() != name.name()) {
             let made = missing_extension_hint(name.name());
             self.first = Some(format!("if the target has no type `{}`: {made}", name.name()));
         }
-    }
-
-    /// The error's or report's text of it, as one hint.
-    pub(crate) fn hint(&self, bronze: &TableSchema) -> String {
-        self.lines(bronze).join("\n")
     }
 }
 
@@ -328,10 +341,13 @@ fn about_lost(column: &str, required: bool, bronze: &TableSchema) -> String {
 /// A name for what is put aside, which nothing has yet.
 fn free(name: &str, taken: &[&str]) -> String {
     // A name has 63 bytes.
-    let stem: String = name.chars().scan(0, |bytes, letter| {
-        *bytes += letter.len_utf8();
-        (*bytes <= 50).then_some(letter)
-    }).collect();
+    let stem: String = name
+        .chars()
+        .scan(0, |bytes, letter| {
+            *bytes += letter.len_utf8();
+            (*bytes <= 50).then_some(letter)
+        })
+        .collect();
     let first = format!("{stem}_before");
     if !taken.contains(&first.as_str()) {
         return first;

@@ -165,7 +165,9 @@ pub fn columns() -> Vec<Kind> {
 type Change = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
 
 fn changes(changes: &[Change]) -> Vec<Kind> {
-    let word = |kind: &str| -> String { kind.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect() };
+    let word = |kind: &str| -> String {
+        kind.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+    };
     changes
         .iter()
         .map(|(from, to, one, two, using, new)| {
@@ -173,7 +175,9 @@ fn changes(changes: &[Change]) -> Vec<Kind> {
             Kind::new(
                 &format!("{}__{}", word(from), word(to)),
                 &having(from, one, two),
-                &format!("alter table {{t}} alter column v type {to} {using}; insert into {{t}} (id, v) values (9, {new})"),
+                &format!(
+                    "alter table {{t}} alter column v type {to} {using}; insert into {{t}} (id, v) values (9, {new})"
+                ),
             )
         })
         .collect()
@@ -255,7 +259,14 @@ pub fn times() -> Vec<Kind> {
         ("time", "timetz", "time '04:05:06'", "time '00:00'", "", "timetz '04:05+03'"),
         ("timetz", "text", "timetz '04:05:06+03'", "timetz '00:00Z'", "", "'seven'"),
         ("timestamptz[]", "text[]", "array[timestamptz '2024-02-03 04:05:06+03']", "'{}'", "v::text[]", "'{a}'"),
-        ("timestamptz[]", "timestamp[]", "array[timestamptz '2024-02-03 04:05:06+03']", "'{}'", "v::timestamp[]", "array[now()::timestamp]"),
+        (
+            "timestamptz[]",
+            "timestamp[]",
+            "array[timestamptz '2024-02-03 04:05:06+03']",
+            "'{}'",
+            "v::timestamp[]",
+            "array[now()::timestamp]",
+        ),
         ("int", "date", "1", "2", "date '2024-01-01' + v", date),
         ("interval", "int", "interval '1 s'", "interval '2 s'", "extract(epoch from v)::int", "7"),
         ("timestamp", "time", exact, exact, "v::time", "time '04:05'"),
@@ -278,7 +289,14 @@ pub fn others() -> Vec<Kind> {
         ("jsonb", "date", "'\"2024-02-03\"'", "'\"2024-12-11\"'", "(v #>> '{}')::date", "date '2024-01-01'"),
         ("int[]", "jsonb", "'{1,2}'", "'{}'", "to_jsonb(v)", json),
         ("uuid", "text", one, two, "", "'seven'"),
-        ("text", "uuid", "'00000000-0000-0000-0000-00000000000a'", "'f0000000-0000-0000-0000-00000000000a'", "v::uuid", one),
+        (
+            "text",
+            "uuid",
+            "'00000000-0000-0000-0000-00000000000a'",
+            "'f0000000-0000-0000-0000-00000000000a'",
+            "v::uuid",
+            one,
+        ),
         ("uuid", "bytea", one, two, "decode(replace(v::text, '-', ''), 'hex')", "'\\x01'"),
         ("bytea", "uuid", "'\\x0000000000000000000000000000000a'", "null", "encode(v, 'hex')::uuid", one),
         ("bytea", "text", "'\\xdeadbeef'", "'\\x'", "", "'seven'"),
@@ -320,7 +338,14 @@ pub fn narrow() -> Vec<Kind> {
         ("double precision", "int", "1.5", "1", "", "7"),
         ("varchar(10)", "varchar(3)", "'abcd'", "'a'", "left(v, 3)", "'b'"),
         ("text", "varchar(3)", "'ab   '", "'a'", "left(v, 3)", "'b'"),
-        ("timestamp", "timestamp(0)", "timestamp '2024-02-03 04:05:06.7'", "null", "", "timestamp '2024-02-03 04:05:06'"),
+        (
+            "timestamp",
+            "timestamp(0)",
+            "timestamp '2024-02-03 04:05:06.7'",
+            "null",
+            "",
+            "timestamp '2024-02-03 04:05:06'",
+        ),
         ("timestamp", "date", "timestamp '2024-02-03 04:05:06'", "null", "", "date '2024-02-03'"),
         ("timestamptz", "date", "timestamptz '2024-02-03 04:05:06Z'", "null", "", "date '2024-02-03'"),
         ("text", "date", "'2024-02-03 04:05'", "null", "v::date", "date '2024-02-03'"),
