@@ -15,7 +15,7 @@ use crate::watermark::{Micros, Timestamp};
 
 /// The oldest server whose snapshots can be read as the safe bound needs them.
 const OLDEST_SERVER: i32 = 130_000;
-/// Limits of the role that would end a long read, were they not lifted for each transaction.
+/// Limits of the role that would end a long read, were they not switched off for each transaction.
 const TIMEOUTS: &str = "select name::text || ' = ' || reset_val || coalesce(unit, '') \
      from pg_catalog.pg_settings where reset_val <> '0' and name in ('statement_timeout', \
      'idle_in_transaction_session_timeout', 'transaction_timeout') order by name";
@@ -126,7 +126,7 @@ async fn timeouts(server: &Server, about: &mut About<'_>) -> Result<()> {
     if limits.is_empty() {
         about.ok(Word::Timeouts, "none that would end a long COPY");
     } else {
-        about.ok(Word::Timeouts, format!("{} of the role, lifted in each transaction of dwh", limits.join(", ")));
+        about.ok(Word::Timeouts, format!("{} of the role, switched off in each transaction of dwh", limits.join(", ")));
     }
     Ok(())
 }
