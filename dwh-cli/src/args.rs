@@ -193,6 +193,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   dwh reseed trips
+  dwh reseed trips --replace
   dwh reseed trips --dry-run")]
     Reseed(ReseedArgs),
     /// Put run log, blobs and bronze in agreement, and say what only a person can decide

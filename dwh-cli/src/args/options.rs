@@ -282,6 +282,12 @@ pub struct ReseedArgs {
     /// Name of the table in the configuration
     #[arg(value_name = "TABLE")]
     pub table: String,
+    /// Overwrite rows that differ, and remove rows that the source has no more
+    #[arg(long)]
+    pub replace: bool,
+    /// Let a window that is empty at the source remove the rows that bronze has there
+    #[arg(long)]
+    pub allow_empty: bool,
     /// Options shared with `backfill`.
     #[command(flatten)]
     pub again: AgainArgs,

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use crate::blob::ByteStream;
 use crate::config::{Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{LoadPlan, Missing, UPLOADED_AT};
+use crate::plan::{LoadPlan, Missing, Stamp, UPLOADED_AT};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, TableRef};
 use crate::sink::{Accounting, Commit, LogEntry, RunFilter, Sink, TableState, Upload};
@@ -41,6 +41,9 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         missing: Missing::default(),
         allow_empty: false,
         older: false,
+        replaced: None,
+        overruled: Vec::new(),
+        stamp: Some(Stamp { column: "recorded_at".to_owned(), zone: None }),
     }
 }
 
@@ -142,7 +145,7 @@ fn kind<T>(result: Result<T>) -> ErrorKind {
 }
 
 const fn counted(staged: u64, inserted: u64, updated: u64, identical: u64, different: u64) -> Accounting {
-    Accounting { staged, inserted, updated, identical, different, kept_newer: 0 }
+    Accounting { staged, inserted, updated, identical, different, kept_newer: 0, removed: 0 }
 }
 
 async fn leases(sink: &dyn Sink) {

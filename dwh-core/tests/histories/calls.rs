@@ -216,7 +216,7 @@ async fn call(pipeline: &Pipeline, request: &Request, told: &mut Told) {
             read_again(pipeline.backfill(&asked, &cancel).await, &asked.table, told);
         }
         Request::Reseed(table, restart) => {
-            let asked = ReseedRequest { table: name(*table), wait: false, restart: *restart, dry_run: false };
+            let asked = ReseedRequest { restart: *restart, ..ReseedRequest::new(name(*table)) };
             read_again(pipeline.reseed(&asked, &cancel).await, &asked.table, told);
         }
         Request::Replay(table, from, to, accept_gaps) => {

@@ -172,4 +172,5 @@ fn count(run: &mut RunRecord, counts: &Accounting) {
     run.rows_identical = number(counts.identical);
     run.rows_different = number(counts.different);
     run.rows_kept_newer = number(counts.kept_newer);
+    run.rows_removed = number(counts.removed);
 }
