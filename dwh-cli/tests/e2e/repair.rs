@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::support::{Project, READABLE, number, table, total};
 use dwh_core::testing::{TestDb, assert_equal_tables};
+use serde_json::{Value, json};
 
 /// A row an hour through September, and one stamped `-infinity`.
 const EVENTS: &str = "create schema app;
@@ -191,4 +192,158 @@ async fn assert_archive_gives_the_same_before_a_run(db: &TestDb, project: &Proje
     assert_eq!(number(db, keys).await, before, "replayed");
     project.ok(&["rebuild", "--reset"]);
     assert_eq!(number(db, keys).await, before, "rebuilt");
+}
+
+/// The command that the report of `verify` names for a table, run as it is printed; then all is equal.
+fn assert_remedy_mends(project: &Project, name: &str, wanted: &str) {
+    let text = project.dwh(&["verify"]);
+    assert_eq!(text.code, 4, "{}", text.all());
+    let line = format!("to mend it: {wanted}\n");
+    assert!(text.stdout.contains(&line), "`{line}` is not in {}", text.all());
+    let report = project.fails(4, &["verify"]).json();
+    let tables = report["tables"].as_array().expect("tables");
+    let table = tables.iter().find(|table| table["table"] == name).expect("table");
+    assert_eq!(table["remedy"], wanted, "{table:#}");
+    let words: Vec<&str> = wanted.split_whitespace().skip(1).collect();
+    project.ok(&words);
+    let clean = project.json(&["verify"]);
+    assert!(clean["tables"].as_array().expect("tables").iter().all(|table| table["remedy"].is_null()), "{clean:#}");
+}
+
+fn counts(table: &Value) -> [&Value; 3] {
+    ["missing", "extra", "different"].map(|name| &table[name])
+}
+
+#[tokio::test]
+async fn every_difference_is_printed_with_the_command_that_mends_it() {
+    for mode in ["nothing", "update"] {
+        let (db, project) = events(&format!("remedy_{mode}"), &format!("on_conflict = \"{mode}\"\n")).await;
+        // Missing, extra, changed, of another window, without a time, deleted at the source: each alone, then all at once.
+        let damages = [
+            "delete from bronze.events where id in (50, 51)",
+            "insert into bronze.events values (9001, 'extra', '2026-09-02Z')",
+            "update bronze.events set note = 'y' where id = 100",
+            "update bronze.events set recorded_at = recorded_at + interval '3 days' where id = 30",
+            "update bronze.events set recorded_at = recorded_at - interval '3 days' where id = 130",
+            "update bronze.events set recorded_at = null where id = 131",
+            "update bronze.events set recorded_at = '-infinity' where id = 132",
+            "update bronze.events set note = 'y' where id = 0",
+            "delete from bronze.events where id = 0",
+            "insert into bronze.events values (9002, 'extra', '-infinity')",
+            DAMAGE,
+        ];
+        db.tgt("alter table bronze.events alter recorded_at drop not null").await;
+        for damage in damages {
+            db.tgt(&damage.replace(", (9003, 'extra', '2026-08-01Z')", "")).await;
+            assert_remedy_mends(&project, "events", "dwh verify --repair events");
+            assert_equal(&db).await;
+        }
+        db.src("delete from app.events where id = 77; update app.events set note = 'changed' where id = 78").await;
+        let report = project.json(&["verify", "--repair"]);
+        let repair = &report["tables"][0]["repair"];
+        assert_eq!(repair["extra"], 1, "{report:#}");
+        assert_archive_gives_the_same(&db, &project).await;
+        // Bronze was emptied: the watermark means nothing any more.
+        db.tgt("truncate bronze.events").await;
+        assert_remedy_mends(&project, "events", "dwh reseed events");
+        db.tgt("truncate bronze.events").await;
+        project.ok(&["verify", "--repair"]);
+        assert_equal(&db).await;
+    }
+}
+
+#[tokio::test]
+async fn a_repair_reads_only_what_differs() {
+    let (db, project) = events("repair_windows", "").await;
+    db.tgt(DAMAGE).await;
+    let before = number(&db, WATERMARK).await;
+    let plan = project.fails(4, &["verify", "--repair", "--dry-run"]).json();
+    let repair = &plan["tables"][0]["repair"];
+    assert_eq!((&repair["dry_run"], &repair["runs"]), (&json!(true), &json!([])));
+    // Where bronze alone has rows, somebody must say that they may go.
+    let refused = project.fails(4, &["verify", "--repair"]);
+    assert!(refused.json()["tables"][0]["error"]["hint"].as_str().is_some_and(|hint| hint.contains("--allow-empty")));
+    let report = project.json(&["verify", "--repair", "--allow-empty"]);
+    let table = &report["tables"][0];
+    assert_eq!(counts(table), [&json!(0); 3]);
+    assert!(table["repair"]["windows"].as_array().expect("windows").len() < 8, "{table:#}");
+    assert_equal(&db).await;
+    assert_eq!(number(&db, WATERMARK).await, before);
+    let kinds = "select count(*) from dwh_control.extract_runs where kind = 'repair' and status = 'loaded' and csv_path is null";
+    assert_eq!(number(&db, kinds).await, 0, "each has its CSV");
+    let text = project.ok(&["verify", "--repair", "--wait"]).stdout;
+    assert!(text.contains("equal"), "{text}");
+    assert_archive_gives_the_same(&db, &project).await;
+    let holder = db.another_target().await;
+    let lock = "begin; select pg_advisory_xact_lock(hashtextextended('dwh dwh_control events', 0))";
+    db.tgt("update bronze.events set note = 'y' where id = 5").await;
+    holder.batch_execute(lock).await.expect("held");
+    project.fails(5, &["verify", "--repair"]);
+    project.fails(5, &["reseed", "events", "--replace"]);
+}
+
+#[tokio::test]
+async fn tables_that_are_read_whole_are_run() {
+    let db = TestDb::new("repair_whole").await;
+    db.src(&format!(
+        "create schema app; create table app.cities (id int primary key, name text);
+         insert into app.cities select i, 'c' || i from generate_series(1, 50) i;
+         create table app.log (line text); insert into app.log values ('a'), ('a'), (null);
+         {READABLE} grant select on all tables in schema app to app_ro"
+    ))
+    .await;
+    let config = table("cities", "app.cities", "snapshot", "")
+        + &table("dated", "app.cities", "scd", "")
+        + &table("log", "app.log", "snapshot", "");
+    let project = Project::new(&db, &config);
+    project.ok(&["migrate"]);
+    project.ok(&["run"]);
+    let refused = project.dwh(&["reseed", "dated", "--replace"]);
+    assert!(refused.code == 2 && refused.stderr.contains("scd"), "{}", refused.all());
+    for (damage, name) in [
+        ("update bronze.cities set name = 'x' where id = 1", "cities"),
+        ("insert into bronze.log values ('a')", "log"),
+        ("delete from bronze.log where line is null", "log"),
+        ("delete from bronze.dated where id = 2", "dated"),
+    ] {
+        db.tgt(damage).await;
+        assert_remedy_mends(&project, name, &format!("dwh run {name}"));
+        db.tgt(damage).await;
+        project.ok(&["verify", "--repair"]);
+    }
+    db.tgt("delete from bronze.cities where id = 3").await;
+    assert_eq!(project.json(&["reseed", "cities", "--replace"])["kind"], "run");
+    project.ok(&["verify"]);
+}
+
+#[tokio::test]
+async fn windows_of_a_column_without_a_zone() {
+    // Both turns of the clock, and rows in the hour that is there twice.
+    let db = TestDb::new("repair_zone").await;
+    db.src(&format!(
+        "create schema app; create table app.pings (id text, part int, at timestamp(3) not null, primary key (id, part));
+         create index on app.pings (at);
+         insert into app.pings select 'a\"b' || i, i % 3, timestamp '2025-10-25' + i * interval '17 min' from generate_series(1, 600) i;
+         insert into app.pings select 'm' || i, i % 3, timestamp '2026-03-07' + i * interval '17 min' from generate_series(1, 300) i;
+         {READABLE} grant select on all tables in schema app to app_ro"
+    ))
+    .await;
+    let more =
+        "watermark = \"at\"\nwatermark_timezone = \"America/New_York\"\nkey = [\"id\", \"part\"]\nwindow = \"1d\"\n";
+    let project = Project::new(&db, &table("pings", "app.pings", "incremental", more));
+    project.ok(&["migrate"]);
+    project.ok(&["run"]);
+    project.ok(&["verify"]);
+    for verb in [&["verify", "--repair"][..], &["reseed", "pings", "--replace"]] {
+        db.tgt(
+            "update bronze.pings set part = part + 10 where right(id, 1) = '3';
+             delete from bronze.pings where right(id, 1) = '5';
+             update bronze.pings set at = at + interval '1 day' where right(id, 1) = '7'",
+        )
+        .await;
+        project.fails(4, &["verify"]);
+        project.ok(verb);
+        project.ok(&["verify"]);
+        assert_equal_tables(&db, "select * from app.pings", "select * from bronze.pings").await;
+    }
 }

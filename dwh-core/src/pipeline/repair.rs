@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blob::Manifest;
 use crate::chain::{Link, Replaced, overruling};
-use crate::config::TableConfig;
+use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::archived::Archived;
 use crate::pipeline::describe::finite;
-use crate::pipeline::failure::{interrupted, told};
+use crate::pipeline::failure::{failed, interrupted, named, told};
 use crate::pipeline::transfer::Slice;
-use crate::pipeline::{Event, Pipeline, TableRun};
+use crate::pipeline::{Event, Pipeline, ReseedRequest, TableRun};
 use crate::run::{RunId, RunKind};
 use crate::schema::RowKey;
 use crate::sink::Staged;
@@ -78,9 +78,42 @@ impl Pipeline {
         manifests.filter_map(|(_, manifest)| manifest.replaced()).collect()
     }
 
+    /// Makes a table equal that differs in these windows; one that is read whole is run, and one that cannot go on begins
+    /// anew. The last run failed if anything did.
+    pub(crate) async fn repair_table(
+        &self,
+        table: &TableConfig,
+        windows: &[Window],
+        wait: bool,
+        allow_empty: bool,
+        cancel: &CancellationToken,
+    ) -> Vec<TableRun> {
+        let this = Self { allow_empty: self.allow_empty || allow_empty, ..self.clone() };
+        let mut runs = Vec::new();
+        let done = async {
+            if table.mode != Mode::Incremental {
+                let numbered = this.number_above_files().await;
+                runs = this.run_table(table, numbered.as_ref().map(|&()| &()), wait, cancel).await;
+                return Ok(());
+            }
+            let anew = ReseedRequest { wait, ..ReseedRequest::new(&table.name) };
+            if let Some(report) = this.reseed_anew(table, &anew, cancel).await? {
+                runs = report.runs;
+                return Ok(());
+            }
+            this.repair_windows(table, windows, wait, cancel, &mut runs).await
+        };
+        if let Err(error) = done.await
+            && runs.last().is_none_or(|run| run.error.is_none())
+        {
+            runs.push(failed(TableRun::new(&table.name, table.mode), &named(error, &table.name)));
+        }
+        runs
+    }
+
     /// Reads these windows of a table again, each in the place of what bronze has there, up to the first one that fails.
     /// What earlier runs left is loaded first. An error that belongs to a run is in its report.
-    pub(crate) async fn repair_windows(
+    async fn repair_windows(
         &self,
         table: &TableConfig,
         windows: &[Window],
@@ -100,10 +133,10 @@ impl Pipeline {
             let plan = Arc::new(self.plan_table(table, &state).await?);
             plan.load(false).check_stamp()?;
             let run = self.load_window(&plan, RunKind::Repair, *window, &state, cancel).await;
-            let failed = run.error.is_some();
+            let failure = run.error.is_some();
             (self.observer)(&Event::RunFinished(Box::new(run.clone())));
             runs.push(run);
-            if failed {
+            if failure {
                 return Err(told());
             }
             lease.release().await?;
