@@ -149,16 +149,20 @@ impl Pipeline {
             return Err(whole(table));
         }
         let anew = self.reseed_anew(table, request, cancel).await.map_err(|error| named(error, &table.name))?;
-        if let Some(report) = anew {
-            return Ok(report);
-        }
+        // Rows that bronze has stay in what begins anew, and a CSV that waits may bring more.
+        let begun = match anew {
+            Some(report) if !request.replace || request.dry_run || report.exit_code() != 0 => return Ok(report),
+            Some(report) => report.runs,
+            None => Vec::new(),
+        };
         let this = Self { allow_empty: self.allow_empty || request.allow_empty, ..self.clone() };
         match table.mode {
             Mode::Incremental => {
                 let low = Timestamp::NEG_INFINITY;
                 let kind = if request.replace { RunKind::Repair } else { RunKind::Reseed };
                 let work = Work { table, kind, low, to: None, wait: request.wait };
-                this.read_again(work, request.restart, request.dry_run, cancel).await
+                let report = this.read_again(work, request.restart, request.dry_run, cancel).await?;
+                Ok(BackfillReport { runs: [begun, report.runs].concat(), ..report })
             }
             Mode::Snapshot => {
                 let mut report = BackfillReport::empty(table, RunKind::Run, request.dry_run);

@@ -7,35 +7,66 @@
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-use crate::blob::Manifest;
+use crate::blob::transform::Encoded;
+use crate::blob::{Body, Manifest, StoredForm, write_manifest};
 use crate::chain::{Link, Replaced, overruling};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::archived::Archived;
 use crate::pipeline::describe::finite;
 use crate::pipeline::failure::{failed, interrupted, named, told};
-use crate::pipeline::transfer::Slice;
+use crate::pipeline::transfer::{Extracted, Slice};
 use crate::pipeline::{Event, Pipeline, ReseedRequest, TableRun};
+use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind};
 use crate::schema::RowKey;
 use crate::sink::Staged;
+use crate::spool::Spool;
 use crate::watermark::Window;
 
 /// Rows of one window that may have moved elsewhere: their keys stand in a manifest.
 const SPARES_MAX: usize = 100_000;
 
+/// What becomes of the rows that bronze has in a window and the CSV has not.
+pub(super) struct Spared {
+    /// Keys of those that stay.
+    pub spares: Vec<RowKey>,
+    /// How many go.
+    removed: usize,
+}
+
 impl Pipeline {
+    /// A repair of a window in which the source has no row. If it removes rows, it must leave a CSV, though of no rows.
+    pub(super) async fn only_remove(
+        &self,
+        slice: &Slice,
+        load: &LoadPlan,
+        spool: &Spool,
+        mut extracted: Extracted,
+    ) -> Result<Extracted> {
+        let manifest = &mut extracted.manifest;
+        let mut staged = self.sink.stage(load, spool.open()).await?;
+        let spared = self.spare(slice, manifest, staged.as_mut()).await?;
+        if spared.removed > 0 {
+            let compression = self.config.blob.compression;
+            let body = Encoded::new(spool.clone(), compression);
+            self.blobs.put(&manifest.csv, &body).await?;
+            manifest.spares = spared.spares;
+            manifest.stored = body.sent().map(|(bytes, sha256)| StoredForm { compression, bytes, sha256 });
+            manifest.before = self.before(&slice.plan.table, &slice.state, slice.kind).await;
+            write_manifest(self.blobs.as_ref(), manifest).await?;
+            extracted.stored = true;
+        }
+        extracted.staged = Some(Ok(staged));
+        Ok(extracted)
+    }
+
     /// Before the manifest of a repair is written: the keys that bronze has in the window, that the CSV has not, and that
     /// the source has elsewhere. They stay.
     ///
     /// # Errors
     /// `Data` if the window is empty at the source, bronze has rows there, and nobody allowed that.
-    pub(super) async fn spare(
-        &self,
-        slice: &Slice,
-        manifest: &Manifest,
-        staged: &mut dyn Staged,
-    ) -> Result<Vec<RowKey>> {
+    pub(super) async fn spare(&self, slice: &Slice, manifest: &Manifest, staged: &mut dyn Staged) -> Result<Spared> {
         let table = &slice.plan.table;
         let source = self.source(table)?;
         let (mut spares, mut removed) = (Vec::new(), 0_usize);
@@ -58,7 +89,7 @@ impl Pipeline {
             return Err(emptied(table, manifest, removed));
         }
         staged.spare(&spares);
-        Ok(spares)
+        Ok(Spared { spares, removed })
     }
 
     /// Whether the source has no row in the window; one without a time, which every first window holds, is no sign of life.

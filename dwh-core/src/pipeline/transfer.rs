@@ -73,14 +73,19 @@ impl Pipeline {
         let started = Instant::now();
         let mut extract = self.open(slice, run, cancel).await?;
         let first_rows = extract.until_first_row().await?;
-        let optional = slice.plan.table.mode == Mode::Incremental && !slice.kind.replaces();
-        let skip = !first_rows && goal == Goal::BlobAndStage && optional;
+        let skip = !first_rows && goal == Goal::BlobAndStage && slice.plan.table.mode == Mode::Incremental;
         let key = self.key(slice);
         if skip {
+            let (load, spool) = (extract.load(slice), extract.spool.clone());
             let (reading, totals) = extract.end().await?;
             run.seconds.extract = started.elapsed().as_secs_f64();
             let manifest = self.manifest(slice, &key, &reading, totals, None, None);
-            return Ok(Extracted { becomes: slice.becomes(&manifest), manifest, staged: None, stored: false });
+            let nothing = Extracted { becomes: slice.becomes(&manifest), manifest, staged: None, stored: false };
+            return if slice.kind.replaces() {
+                self.only_remove(slice, &load, &spool, nothing).await
+            } else {
+                Ok(nothing)
+            };
         }
         let body = Arc::new(Encoded::new(extract.spool.clone(), self.config.blob.compression));
         let stage = (goal == Goal::BlobAndStage).then(|| self.spawn_stage(slice, &extract));
@@ -105,7 +110,7 @@ impl Pipeline {
         let staged = if slice.kind.replaces() {
             let mut staged = staged(stage, run, cancel).await?;
             if let Some(Ok(ready)) = &mut staged {
-                manifest.spares = self.spare(slice, &manifest, ready.as_mut()).await?;
+                manifest.spares = self.spare(slice, &manifest, ready.as_mut()).await?.spares;
             }
             // What cannot be staged cannot be spared either: there is no CSV then.
             let staged = staged.transpose()?;
@@ -178,11 +183,8 @@ impl Pipeline {
     }
 
     fn spawn_stage(&self, slice: &Slice, extract: &Extract) -> Staging {
-        let (sink, mut load, csv) = (Arc::clone(&self.sink), slice.load(), extract.spool.open());
+        let (sink, mut load, csv) = (Arc::clone(&self.sink), extract.load(slice), extract.spool.open());
         load.allow_empty |= self.allow_empty;
-        // Not more than what was read in the end.
-        let window = slice.window.filter(|_| slice.kind.replaces()).zip(extract.reading.high());
-        load.replaced = window.map(|(window, high)| Replaced { low: window.low, high, spares: Vec::new() });
         AbortOnDropHandle::new(tokio::spawn(async move {
             let started = Instant::now();
             let staged = sink.stage(&load, csv).await?;
@@ -297,6 +299,12 @@ struct Ended {
 }
 
 impl Extract {
+    /// How it is loaded; the window that it stands for is not more than what is read in the end.
+    fn load(&self, slice: &Slice) -> LoadPlan {
+        let window = slice.window.filter(|_| slice.kind.replaces()).zip(self.reading.high());
+        slice.load().replacing(window.map(|(window, high)| Replaced { low: window.low, high, spares: Vec::new() }))
+    }
+
     /// Reads until there is a row, or the end; says whether there is a row.
     async fn until_first_row(&mut self) -> Result<bool> {
         while !self.ended && self.tally.rows() == 0 && self.tally.bytes() <= self.header + 2 {

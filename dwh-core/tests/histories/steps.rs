@@ -47,6 +47,8 @@ pub enum Verb {
     Backfill(Table, u8, u8),
     /// Anew from the first window on, or where an earlier call stood.
     Reseed(Table, bool),
+    /// A reseed in the place of what bronze has; anew or not, as above.
+    Replace(Table, bool),
     /// With the gaps that there are, or not at all if there are some.
     Replay(Table, bool),
     /// From and to, in seconds ago.
@@ -129,6 +131,7 @@ fn verb() -> impl Strategy<Value = Verb> {
         4 => (table(), 0..3_u8).prop_map(|(table, at)| Verb::Load(table, at)),
         1 => (table(), ago(), ago()).prop_map(|(table, from, to)| Verb::Backfill(table, from, to)),
         3 => (table(), prop::bool::weighted(0.2)).prop_map(|(table, anew)| Verb::Reseed(table, anew)),
+        3 => (table(), any::<bool>()).prop_map(|(table, anew)| Verb::Replace(table, anew)),
         4 => (table(), any::<bool>()).prop_map(|(table, gaps)| Verb::Replay(table, gaps)),
         1 => (table(), ago(), ago()).prop_map(|(table, from, to)| Verb::ReplayRange(table, from, to)),
         3 => (prop::option::of(table()), any::<bool>()).prop_map(|(table, gaps)| Verb::Rebuild(table, gaps)),
@@ -226,6 +229,9 @@ impl fmt::Display for Verb {
             Self::Load(table, at) => write!(f, "load t{table}, waiting CSV {at}"),
             Self::Backfill(table, from, to) => write!(f, "backfill t{table} from {from} s ago to {to} s ago"),
             Self::Reseed(table, anew) => write!(f, "reseed t{table}{}", if *anew { " --restart" } else { "" }),
+            Self::Replace(table, anew) => {
+                write!(f, "reseed t{table} --replace --allow-empty{}", if *anew { " --restart" } else { "" })
+            }
             Self::Replay(table, gaps) => write!(f, "replay t{table}{}", accepting(*gaps)),
             Self::ReplayRange(table, from, to) => write!(f, "replay t{table} from {from} s ago to {to} s ago"),
             Self::Rebuild(table, gaps) => write!(f, "rebuild {} --reset{}", all(table), accepting(*gaps)),
