@@ -43,7 +43,7 @@ impl LoadPlan {
     ///
     /// # Errors
     /// `Config` if bronze does not get the watermark column.
-    pub fn check_stamp(&self) -> Result<()> {
+    pub(crate) fn check_stamp(&self) -> Result<()> {
         self.stamp_column().map(drop)
     }
 
@@ -122,7 +122,7 @@ impl LoadPlan {
     ///
     /// # Errors
     /// `Config` if bronze does not get the watermark column.
-    pub fn declare_extra(&self, window: &Replaced) -> Result<String> {
+    pub(crate) fn declare_extra(&self, window: &Replaced) -> Result<String> {
         let key: Vec<String> = self.key.iter().map(|name| format!("b.{}::text", quote_ident(name))).collect();
         let extra = self.extra(window)?;
         Ok(format!("declare {EXTRA} no scroll cursor for select array[{}]::text[] from {extra}", key.join(", ")))
@@ -132,7 +132,7 @@ impl LoadPlan {
     ///
     /// # Errors
     /// As [`LoadPlan::declare_extra`].
-    pub fn count_removed(&self, window: &Replaced) -> Result<String> {
+    pub(crate) fn count_removed(&self, window: &Replaced) -> Result<String> {
         Ok(format!("select count(*) from {}{}", self.extra(window)?, self.not_spared("b", &window.spares)))
     }
 
@@ -140,7 +140,7 @@ impl LoadPlan {
     ///
     /// # Errors
     /// As [`LoadPlan::declare_extra`].
-    pub fn remove(&self, window: &Replaced) -> Result<String> {
+    pub(crate) fn remove(&self, window: &Replaced) -> Result<String> {
         Ok(format!("delete from {}{}", self.extra(window)?, self.not_spared("b", &window.spares)))
     }
 
@@ -149,7 +149,7 @@ impl LoadPlan {
     ///
     /// # Errors
     /// As [`LoadPlan::declare_extra`].
-    pub fn drop_overruled(&self, window: &Replaced) -> Result<String> {
+    pub(crate) fn drop_overruled(&self, window: &Replaced) -> Result<String> {
         Ok(format!(
             "delete from {STAGE} as s where {} and not exists (select from {} b where {}){}",
             self.within("s", window)?,

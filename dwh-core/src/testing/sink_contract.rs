@@ -1,6 +1,7 @@
 //! The conformance suite of [`Sink`]: what the pipeline relies on, for any implementation.
 
 mod newer;
+mod replace;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -65,6 +66,7 @@ pub async fn sink_contract(sink: &dyn Sink) {
     copies_are_dated(sink).await;
     newer::the_newest_run_is_known(sink).await;
     newer::a_manifest_fills_the_log(sink).await;
+    replace::a_window_is_replaced(sink).await;
     newer::a_table_begins_anew(sink).await;
 }
 

@@ -131,7 +131,6 @@ fn verb() -> impl Strategy<Value = Verb> {
         4 => (table(), 0..3_u8).prop_map(|(table, at)| Verb::Load(table, at)),
         1 => (table(), ago(), ago()).prop_map(|(table, from, to)| Verb::Backfill(table, from, to)),
         3 => (table(), prop::bool::weighted(0.2)).prop_map(|(table, anew)| Verb::Reseed(table, anew)),
-        3 => (table(), any::<bool>()).prop_map(|(table, anew)| Verb::Replace(table, anew)),
         4 => (table(), any::<bool>()).prop_map(|(table, gaps)| Verb::Replay(table, gaps)),
         1 => (table(), ago(), ago()).prop_map(|(table, from, to)| Verb::ReplayRange(table, from, to)),
         3 => (prop::option::of(table()), any::<bool>()).prop_map(|(table, gaps)| Verb::Rebuild(table, gaps)),
@@ -193,11 +192,23 @@ fn beginning() -> impl Strategy<Value = Vec<Step>> {
 
 pub fn history() -> impl Strategy<Value = History> {
     let kind = || prop_oneof![4 => Just(Kind::Update), 2 => Just(Kind::Nothing), 2 => Just(Kind::Snapshot), 1 => Just(Kind::Scd)];
-    ([kind(), kind()], beginning(), prop::collection::vec(step(), 4..40))
-        .prop_map(|(kinds, beginning, steps)| History { kinds, steps: [beginning, steps].concat() })
+    ([kind(), kind()], beginning(), prop::collection::vec(step(), 4..40)).prop_map(|(kinds, beginning, steps)| {
+        let steps = steps.into_iter().enumerate().map(|(at, step)| step.replacing_at(at));
+        History { kinds, steps: beginning.into_iter().chain(steps).collect() }
+    })
 }
 
 impl Step {
+    /// Every other reseed puts what it reads in the place of what bronze has, and half of those begin anew.
+    fn replacing_at(self, at: usize) -> Self {
+        match self {
+            Self::Call(Verb::Reseed(table, _), death) if at % 2 == 1 => {
+                Self::Call(Verb::Replace(table, at % 4 == 1), death)
+            }
+            other => other,
+        }
+    }
+
     /// Whether evidence or rows are taken away behind the tool's back, so that it may have to call a person.
     pub fn disturbs(self) -> bool {
         use Step::{LoseCsv, MakeBronzeAnew, RestoreSource, RestoreTarget, TruncateBronze};

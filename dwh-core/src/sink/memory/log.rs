@@ -133,10 +133,10 @@ impl World {
             last_loaded_at: if moves { Some(self.now()) } else { old.last_loaded_at },
             last_run_id: if moves { Some(commit.run_id) } else { old.last_run_id },
             newest_run_id: if is_newest { Some(commit.run_id) } else { old.newest_run_id },
-            bronze: if takes_it && (old.bronze.is_some() || counts.staged > 0) {
-                self.bronze_id(&load.target)
-            } else {
-                old.bronze
+            bronze: match takes_it && (old.bronze.is_some() || counts.staged > 0) {
+                true if counts.removed > 0 && self.table(&load.target)?.rows.is_empty() => None,
+                true => self.bronze_id(&load.target),
+                false => old.bronze,
             },
             ..new
         };

@@ -3,12 +3,19 @@
 use std::collections::BTreeSet;
 
 use super::MemoryRow;
-use super::rows::place;
 use crate::chain::Replaced;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::schema::{Column, RowKey};
 use crate::watermark::Timestamp;
+
+/// Where a column is among those of the table.
+pub(super) fn place(load: &LoadPlan, columns: &[Column], name: &str) -> Result<usize> {
+    columns
+        .iter()
+        .position(|column| column.name == name)
+        .ok_or_else(|| Error::new(ErrorKind::Data, format!("table `{}`: bronze has no column `{name}`", load.table)))
+}
 
 /// A table as far as windows are replaced in it.
 pub(super) struct Windows {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::MemoryRow;
-use super::replace::Windows;
+use super::replace::{Windows, place};
 use crate::config::{Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, UPLOADED_AT};
@@ -195,11 +195,4 @@ fn keyed(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, staged:
         }
     }
     Ok(counts)
-}
-
-pub(super) fn place(load: &LoadPlan, columns: &[Column], name: &str) -> Result<usize> {
-    columns
-        .iter()
-        .position(|column| column.name == name)
-        .ok_or_else(|| data(load, format!("bronze has no column `{name}`")))
 }

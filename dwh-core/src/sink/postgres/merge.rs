@@ -28,7 +28,7 @@ pub(super) async fn merge(
         ));
     }
     let held = sink.control.hold(client, load, commit).await?;
-    let overruled = replace::drop_overruled(client, load).await?;
+    let overruled = replace::drop_overruled(client, load, named).await?;
     let work = Merge { load, client, staged: staged - overruled, kind: held.kind };
     let mut counts = match (load.mode, load.replaces()) {
         (Mode::Incremental, false) => work.append().await?,
@@ -38,7 +38,7 @@ pub(super) async fn merge(
     };
     counts.staged += overruled;
     counts.kept_newer += overruled;
-    counts.removed = replace::remove(client, load).await?;
+    counts.removed = replace::remove(client, load, named).await?;
     let state = sink.control.settle(client, load, commit, held, &counts).await?;
     Ok(Committed { counts, state })
 }

@@ -3,11 +3,13 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::merge::named;
 use crate::chain::Replaced;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{EXTRA, LoadPlan};
 use crate::schema::RowKey;
+
+/// What a driver's error is told as: with the names of table and bronze.
+pub(super) type Named = fn(&LoadPlan, tokio_postgres::Error) -> Error;
 
 /// Keys that are fetched at once.
 const FETCH_KEYS: usize = 2_000;
@@ -23,7 +25,7 @@ pub(super) enum Extra {
 
 impl Extra {
     /// The next keys; none at the end.
-    pub(super) async fn next(&mut self, client: &Client, load: &LoadPlan) -> Result<Vec<RowKey>> {
+    pub(super) async fn next(&mut self, client: &Client, load: &LoadPlan, named: Named) -> Result<Vec<RowKey>> {
         let failed = |error| named(load, error);
         let Some(window) = load.removes() else { return Ok(Vec::new()) };
         if matches!(self, Self::NotBegun) {
@@ -58,22 +60,22 @@ impl<'a> Spares<'a> {
     }
 }
 
-async fn execute(client: &Client, load: &LoadPlan, window: &Replaced, sql: &str) -> Result<u64> {
+async fn execute(client: &Client, load: &LoadPlan, named: Named, window: &Replaced, sql: &str) -> Result<u64> {
     let spares = Spares::of(load, window);
     client.execute_typed(sql, &spares.values()).await.map_err(|error| named(load, error))
 }
 
 /// Takes rows out of the staging table that newer CSV files have removed; returns how many.
-pub(super) async fn drop_overruled(client: &Client, load: &LoadPlan) -> Result<u64> {
+pub(super) async fn drop_overruled(client: &Client, load: &LoadPlan, named: Named) -> Result<u64> {
     let mut dropped = 0;
     for window in &load.overruled {
-        dropped += execute(client, load, window, &load.drop_overruled(window)?).await?;
+        dropped += execute(client, load, named, window, &load.drop_overruled(window)?).await?;
     }
     Ok(dropped)
 }
 
 /// Removes what bronze has in the window and the CSV has not; returns how many rows.
-pub(super) async fn remove(client: &Client, load: &LoadPlan) -> Result<u64> {
+pub(super) async fn remove(client: &Client, load: &LoadPlan, named: Named) -> Result<u64> {
     let Some(window) = load.removes() else { return Ok(0) };
     let count = load.count_removed(window)?;
     let spares = Spares::of(load, window);
@@ -82,7 +84,7 @@ pub(super) async fn remove(client: &Client, load: &LoadPlan) -> Result<u64> {
     if announced == 0 {
         return Ok(0);
     }
-    let removed = execute(client, load, window, &load.remove(window)?).await?;
+    let removed = execute(client, load, named, window, &load.remove(window)?).await?;
     if removed == announced {
         return Ok(removed);
     }

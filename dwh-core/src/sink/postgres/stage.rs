@@ -83,7 +83,7 @@ impl Staged for PgStaged {
     }
 
     async fn extra(&mut self) -> Result<Vec<RowKey>> {
-        self.extra.next(self.tx.client()?, &self.load).await
+        self.extra.next(self.tx.client()?, &self.load, merge::named).await
     }
 
     fn spare(&mut self, keys: &[RowKey]) {
