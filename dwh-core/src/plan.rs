@@ -5,6 +5,7 @@ mod ddl;
 mod extract;
 mod load;
 mod missing;
+mod replace;
 mod session;
 
 use serde::Serialize;
@@ -19,6 +20,8 @@ pub use ddl::{bronze_ddl, missing_extension_hint};
 pub(crate) use extract::{Extent, from_sql};
 pub use load::LoadPlan;
 pub use missing::Missing;
+pub(crate) use replace::EXTRA;
+pub use replace::Stamp;
 pub(crate) use session::not_in_force;
 pub use session::{Isolation, NO_TIME_LIMIT, opening};
 
@@ -197,6 +200,9 @@ impl Plan {
             allow_empty: self.table.allow_empty,
             missing: self.missing.clone(),
             older,
+            replaced: None,
+            overruled: Vec::new(),
+            stamp: Stamp::of(&self.table),
         }
     }
 

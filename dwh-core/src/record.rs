@@ -124,6 +124,9 @@ pub struct RunRecord {
     /// Rows that bronze has in a version of a newer snapshot, which stayed.
     #[serde(default)]
     pub rows_kept_newer: Option<i64>,
+    /// Rows that bronze had and the source has no more, which a repair removed.
+    #[serde(default)]
+    pub rows_removed: Option<i64>,
     /// Rows below the window that the sweep delivered.
     pub rows_late: Option<i64>,
     /// Address of the CSV.
@@ -182,6 +185,7 @@ impl RunRecord {
             rows_identical: None,
             rows_different: None,
             rows_kept_newer: None,
+            rows_removed: None,
             rows_late: None,
             csv_path: None,
             error_message: None,

@@ -22,6 +22,7 @@ mod rebuild;
 mod rebuild_more;
 mod recover;
 mod relations;
+mod repair;
 mod replay;
 mod runbook;
 mod runs;

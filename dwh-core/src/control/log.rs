@@ -12,7 +12,7 @@ use crate::run::{RunId, RunKind, RunState};
 use crate::watermark::SafeBound;
 
 const RUN: &str = "run_id, table_name, run_started_at, run_finished_at, status, rows_extracted, rows_loaded, \
-     rows_inserted, rows_updated, rows_identical, rows_different, rows_kept_newer, rows_late, csv_path, error_message, mode, window_low, window_high, watermark, \
+     rows_inserted, rows_updated, rows_identical, rows_different, rows_kept_newer, rows_removed, rows_late, csv_path, error_message, mode, window_low, window_high, watermark, \
      bound, bytes, sha256, attempt, host, engine_version, kind, bronze, plan_sha256";
 
 impl Control {
@@ -246,7 +246,8 @@ impl Control {
         bronze: Option<&BronzeId>,
     ) -> Result<RunRecord> {
         let set = "run_finished_at = pg_catalog.clock_timestamp(), rows_extracted = $3, rows_loaded = $4, \
-             rows_inserted = $5, rows_identical = $6, rows_different = $7, rows_updated = $8, rows_kept_newer = $9, bronze = $10";
+             rows_inserted = $5, rows_identical = $6, rows_different = $7, rows_updated = $8, rows_kept_newer = $9, bronze = $10, \
+             rows_removed = $11";
         let more: Params<'_> = &[
             (&counts.staged.cast_signed(), Type::INT8),
             (&(counts.inserted + counts.updated).cast_signed(), Type::INT8),
@@ -256,6 +257,7 @@ impl Control {
             (&counts.updated.cast_signed(), Type::INT8),
             (&counts.kept_newer.cast_signed(), Type::INT8),
             (&bronze.map(Json), Type::JSONB),
+            (&counts.removed.cast_signed(), Type::INT8),
         ];
         self.transition(client, run_id, RunState::Loaded, set, more).await
     }
@@ -320,6 +322,7 @@ fn run_record(row: &Row) -> Result<RunRecord> {
         rows_identical: value(row, "rows_identical")?,
         rows_different: value(row, "rows_different")?,
         rows_kept_newer: value(row, "rows_kept_newer")?,
+        rows_removed: value(row, "rows_removed")?,
         rows_late: value(row, "rows_late")?,
         csv_path: value(row, "csv_path")?,
         error_message: value(row, "error_message")?,

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blob::transform::{decode, verified};
 use crate::blob::{BlobKey, ByteStream, Folder, Manifest, archive, read_manifest};
 use crate::chain::{Link, Place, RunIdentity, Standing};
-use crate::config::TableConfig;
+use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{describe_manifest, describe_record};
 use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
@@ -223,6 +223,9 @@ impl Pipeline {
         let place = Standing::from(state).place(&Link::from(manifest));
         let mut load = manifest.load_plan(place.older()).as_configured(table);
         load.allow_empty = table.allow_empty || self.allow_empty;
+        if place.older() && load.mode == Mode::Incremental {
+            load.overruled = Self::overruled(manifest.run_id, &self.archived(table).await?.0);
+        }
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = bronze.as_ref().filter(|_| place.moves()) {
             load.missing = Missing::of(table, &load.columns, bronze, state.delivered());

@@ -317,6 +317,7 @@ impl Pipeline {
         run.rows_identical = counts.identical;
         run.rows_different = counts.different;
         run.rows_kept_newer = counts.kept_newer;
+        run.rows_removed = counts.removed;
         if moves {
             run.watermark = state.last_extracted_at;
         }

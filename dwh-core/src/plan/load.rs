@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 
+use crate::chain::Replaced;
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Missing, UPLOADED_AT};
+use crate::plan::{Missing, Stamp, UPLOADED_AT};
 use crate::schema::{Column, Drift, TableRef, TableSchema, UniqueKey, drift, quote_ident, remedies};
 
 /// The name of the staging table; temporary, so every session has its own.
-const STAGE: &str = "pg_temp.dwh_stage";
+pub(super) const STAGE: &str = "pg_temp.dwh_stage";
 
 /// How a CSV is loaded: the same whether it comes straight from an extract or from the blob store years later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,6 +33,15 @@ pub struct LoadPlan {
     /// Whether bronze may hold rows of a newer snapshot than the CSV's: then no row that is there is replaced, whatever
     /// stamp it has. Clocks and stamps do not tell which version is newer, the order of the runs does.
     pub older: bool,
+    /// The window that the CSV stands for alone: what bronze has there too is overwritten, or removed.
+    #[serde(skip)]
+    pub replaced: Option<Replaced>,
+    /// Windows that newer CSV files stand for alone: rows that lie there and that bronze lacks were removed, and stay so.
+    #[serde(skip)]
+    pub overruled: Vec<Replaced>,
+    /// The watermark column, by which those windows are cut.
+    #[serde(skip)]
+    pub stamp: Option<Stamp>,
 }
 
 impl LoadPlan {
@@ -55,6 +65,7 @@ impl LoadPlan {
         self.mode = table.mode;
         self.key.clone_from(&table.key);
         self.on_conflict = table.on_conflict;
+        self.stamp = Stamp::of(table);
         self
     }
 
@@ -75,6 +86,7 @@ impl LoadPlan {
             list.push(self.truncate());
         }
         list.push(self.merge());
+        list.extend(self.removes().and_then(|window| self.remove(window).ok()));
         list
     }
 
@@ -142,6 +154,9 @@ impl LoadPlan {
             missing: Missing::default(),
             // Nobody knows when its rows were read: it may add some, and replaces none.
             older: true,
+            replaced: None,
+            overruled: Vec::new(),
+            stamp: None,
         };
         load.check_key(bronze).map(|()| load)
     }
@@ -250,7 +265,7 @@ impl LoadPlan {
     /// Whether a row that differs from the one that is there takes its place.
     #[must_use]
     pub fn replaces(&self) -> bool {
-        self.on_conflict == OnConflict::Update && !self.older
+        (self.on_conflict == OnConflict::Update || self.replaced.is_some()) && !self.older
     }
 
     fn do_update(&self) -> String {

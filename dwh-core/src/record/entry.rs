@@ -169,6 +169,8 @@ pub struct Accounting {
     pub different: u64,
     /// Rows that bronze has in a version of a newer snapshot, which stayed.
     pub kept_newer: u64,
+    /// Rows of bronze that were removed: they lie in the window that the CSV stands for, and the source has no more.
+    pub removed: u64,
 }
 
 impl Accounting {

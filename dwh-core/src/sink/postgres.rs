@@ -3,6 +3,7 @@
 mod lease;
 mod merge;
 mod pool;
+mod replace;
 mod stage;
 
 use async_trait::async_trait;

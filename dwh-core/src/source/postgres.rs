@@ -6,6 +6,7 @@ mod bound;
 mod catalog;
 mod drain;
 mod identity;
+mod keys;
 mod lock;
 mod members;
 mod pool;
@@ -23,7 +24,7 @@ use crate::config::{Environment, SourceConfig, TableConfig};
 use crate::connect::{Connector, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Isolation, Plan, opening};
-use crate::schema::{RelationKind, TableRef, TableSchema, quote_ident};
+use crate::schema::{RelationKind, RowKey, TableRef, TableSchema, quote_ident};
 use crate::source::{BoundRequest, ReadRequest, Reading, Source, SourceIdentity};
 use crate::watermark::{Micros, SafeBound, Timestamp};
 
@@ -128,6 +129,10 @@ impl Source for PgSource {
 
     async fn bound(&self, request: BoundRequest<'_>) -> Result<SafeBound> {
         bound::bound(self, request).await
+    }
+
+    async fn has_keys(&self, plan: &Plan, keys: &[RowKey]) -> Result<Vec<bool>> {
+        keys::has_keys(self, plan, keys).await
     }
 
     async fn read(&self, request: ReadRequest<'_>) -> Result<Box<dyn Reading>> {

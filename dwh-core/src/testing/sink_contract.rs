@@ -1,6 +1,7 @@
 //! The conformance suite of [`Sink`]: what the pipeline relies on, for any implementation.
 
 mod newer;
+mod replace;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -8,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use crate::blob::ByteStream;
 use crate::config::{Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{LoadPlan, Missing, UPLOADED_AT};
+use crate::plan::{LoadPlan, Missing, Stamp, UPLOADED_AT};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, TableRef};
 use crate::sink::{Accounting, Commit, LogEntry, RunFilter, Sink, TableState, Upload};
@@ -41,6 +42,9 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         missing: Missing::default(),
         allow_empty: false,
         older: false,
+        replaced: None,
+        overruled: Vec::new(),
+        stamp: Some(Stamp { column: "recorded_at".to_owned(), zone: None }),
     }
 }
 
@@ -62,6 +66,7 @@ pub async fn sink_contract(sink: &dyn Sink) {
     copies_are_dated(sink).await;
     newer::the_newest_run_is_known(sink).await;
     newer::a_manifest_fills_the_log(sink).await;
+    replace::a_window_is_replaced(sink).await;
     newer::a_table_begins_anew(sink).await;
 }
 
@@ -142,7 +147,7 @@ fn kind<T>(result: Result<T>) -> ErrorKind {
 }
 
 const fn counted(staged: u64, inserted: u64, updated: u64, identical: u64, different: u64) -> Accounting {
-    Accounting { staged, inserted, updated, identical, different, kept_newer: 0 }
+    Accounting { staged, inserted, updated, identical, different, kept_newer: 0, removed: 0 }
 }
 
 async fn leases(sink: &dyn Sink) {

@@ -1,6 +1,6 @@
 //! The rows of a window that differs: both sides in the order of their keys' hashes, side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::OnConflict;
 use crate::error::Result;
@@ -21,6 +21,8 @@ pub(super) struct Drill<'a> {
     pub(super) in_bronze: &'a Compared<'a>,
     pub(super) limit: usize,
     pub(super) found: &'a mut TableVerify,
+    /// The buckets in which rows were counted.
+    pub(super) differing: BTreeSet<i64>,
 }
 
 impl Drill<'_> {
@@ -103,6 +105,7 @@ impl Drill<'_> {
     }
 
     fn count(&mut self, difference: Difference, bucket: i64, row: &Seen) {
+        self.differing.insert(bucket);
         match difference {
             Difference::Missing => self.found.missing += 1,
             Difference::Extra => self.found.extra += 1,

@@ -133,10 +133,10 @@ impl World {
             last_loaded_at: if moves { Some(self.now()) } else { old.last_loaded_at },
             last_run_id: if moves { Some(commit.run_id) } else { old.last_run_id },
             newest_run_id: if is_newest { Some(commit.run_id) } else { old.newest_run_id },
-            bronze: if takes_it && (old.bronze.is_some() || counts.staged > 0) {
-                self.bronze_id(&load.target)
-            } else {
-                old.bronze
+            bronze: match takes_it && (old.bronze.is_some() || counts.staged > 0) {
+                true if counts.removed > 0 && self.table(&load.target)?.rows.is_empty() => None,
+                true => self.bronze_id(&load.target),
+                false => old.bronze,
             },
             ..new
         };
@@ -172,4 +172,5 @@ fn count(run: &mut RunRecord, counts: &Accounting) {
     run.rows_identical = number(counts.identical);
     run.rows_different = number(counts.different);
     run.rows_kept_newer = number(counts.kept_newer);
+    run.rows_removed = number(counts.removed);
 }

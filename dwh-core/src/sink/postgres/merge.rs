@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::PgSink;
+use super::{PgSink, replace};
 use crate::config::{Mode, OnConflict};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,13 +28,17 @@ pub(super) async fn merge(
         ));
     }
     let held = sink.control.hold(client, load, commit).await?;
-    let work = Merge { load, client, staged, kind: held.kind };
-    let counts = match (load.mode, load.replaces()) {
+    let overruled = replace::drop_overruled(client, load, named).await?;
+    let work = Merge { load, client, staged: staged - overruled, kind: held.kind };
+    let mut counts = match (load.mode, load.replaces()) {
         (Mode::Incremental, false) => work.append().await?,
         (Mode::Incremental, true) => work.upsert().await?,
         (Mode::Snapshot, _) => work.replace().await?,
         (Mode::Scd, _) => work.date().await?,
     };
+    counts.staged += overruled;
+    counts.kept_newer += overruled;
+    counts.removed = replace::remove(client, load, named).await?;
     let state = sink.control.settle(client, load, commit, held, &counts).await?;
     Ok(Committed { counts, state })
 }
