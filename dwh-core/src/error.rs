@@ -3,8 +3,12 @@
 //! The kind decides what a caller does: the exit code, whether a retry can help, and the hint that is
 //! shown when the place of failure had no better one. All three stand in one table, [`ErrorKind::row`].
 
+mod sqlstate;
+
 use std::error::Error as StdError;
 use std::fmt;
+
+pub use sqlstate::{SqlState, When};
 
 /// A result of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -14,9 +14,10 @@ mod schedule;
 mod status;
 mod verify;
 
-use dwh_core::RunState;
 use dwh_core::operate::MigrateReport;
 use dwh_core::pipeline::{RunReport, TableRun};
+use dwh_core::sink::RunRecord;
+use dwh_core::{ErrorKind, RunState};
 
 use super::table::{Table, Tone, plain};
 use super::{Paint, Show, human};
@@ -56,7 +57,7 @@ fn runs_table(runs: &[TableRun], paint: Paint) -> String {
             plain(human::bytes(run.bytes)),
             plain(human::seconds(run.seconds.total)),
             plain(human::moment(run.watermark)),
-            state(run.status, run.error.is_some()),
+            state(run.status, run.error.as_ref().map(|error| error.code.as_str())),
         ]);
         table.row(row);
     }
@@ -89,11 +90,23 @@ impl Stayed {
     }
 }
 
-/// A run that ended with an error failed, wherever it stood then.
-fn state(state: RunState, failed: bool) -> (String, Tone) {
+/// How a row of the run log stands.
+fn logged(run: &RunRecord) -> (String, Tone) {
+    let code = run.error_code.as_deref().unwrap_or_default();
+    state(run.status, (run.status == RunState::Failed).then_some(code))
+}
+
+/// A run that ended with an error failed, wherever it stood then, unless somebody stopped it. `error`: its stable word.
+fn state(state: RunState, error: Option<&str>) -> (String, Tone) {
+    match (error, state) {
+        (Some(code), _) if code == ErrorKind::Interrupted.row().code => (code.to_owned(), Tone::Warn),
+        (Some(_), _) => ("FAILED".to_owned(), Tone::Bad),
+        (None, state) => reached(state),
+    }
+}
+
+fn reached(state: RunState) -> (String, Tone) {
     match state {
-        _ if failed => ("FAILED".to_owned(), Tone::Bad),
-        RunState::Failed => ("FAILED".to_owned(), Tone::Bad),
         RunState::Loaded => (state.to_string(), Tone::Good),
         _ => plain(state.as_str()),
     }

@@ -6,6 +6,7 @@ mod check;
 mod crash;
 mod defaults;
 mod dry_run;
+mod errors;
 mod first_minutes;
 mod foreign;
 mod held;

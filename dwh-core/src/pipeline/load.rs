@@ -244,7 +244,7 @@ impl Pipeline {
             RunState::Extracting => drop(self.sink.log(LogEntry::Uploaded(upload.clone())).await?),
             RunState::Loading => {
                 let message = "the process ended before the load was committed".to_owned();
-                self.sink.log(LogEntry::Failed { run_id, message }).await?;
+                self.sink.log(LogEntry::Failed { run_id, message, kind: None }).await?;
             }
             RunState::Uploaded | RunState::Failed | RunState::Loaded => {}
         }

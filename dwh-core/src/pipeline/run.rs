@@ -333,7 +333,7 @@ impl Pipeline {
     /// Writes into the run log that a run failed, if it has one and did not get as far as `loaded`.
     pub(super) async fn log_failure(&self, run: &mut TableRun, error: &Error) {
         let Some(run_id) = run.run_id.filter(|_| run.status != RunState::Loaded) else { return };
-        let entry = LogEntry::Failed { run_id, message: error.chain() };
+        let entry = LogEntry::Failed { run_id, message: error.chain(), kind: Some(error.kind()) };
         match self.sink.log(entry).await {
             Ok(_) => run.status = RunState::Failed,
             // The target is away: the next run finds the row and judges it by what stands in the blob store.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TableState;
 use crate::config::Mode;
+use crate::error::ErrorKind;
 use crate::identity::BronzeId;
 use crate::run::{RunId, RunKind};
 use crate::watermark::{SafeBound, Timestamp, Window};
@@ -35,6 +36,8 @@ pub enum LogEntry {
         run_id: RunId,
         /// One line, without row values or secrets.
         message: String,
+        /// What kind of error ended it; `None` for a run that is found unfinished, whose process died.
+        kind: Option<ErrorKind>,
     },
     /// A person took its CSV out of the way, which was never loaded: `failed`, from any state but `loaded`.
     SetAside {

@@ -129,7 +129,7 @@ async fn load_as(sink: &dyn Sink, load: &LoadPlan, kind: RunKind, rows: &[&str])
         Err(error) => Err(error),
     };
     if loaded.is_err() {
-        sink.log(LogEntry::Failed { run_id, message: "it went wrong".to_owned() }).await.expect("failed");
+        sink.log(LogEntry::Failed { run_id, message: "it went wrong".to_owned(), kind: None }).await.expect("failed");
     }
     lease.release().await.expect("release");
     loaded.map(|committed| committed.counts)
@@ -193,7 +193,7 @@ async fn run_log(sink: &dyn Sink) {
     // Not before it is uploaded, and not without a run.
     assert_eq!(kind(sink.log(LogEntry::Loading { run_id, upload: None }).await), ErrorKind::Contract);
     assert_eq!(kind(sink.log(LogEntry::Loading { run_id: RunId(i64::MAX), upload: None }).await), ErrorKind::NotFound);
-    let failed = LogEntry::Failed { run_id, message: "the source went away".to_owned() };
+    let failed = LogEntry::Failed { run_id, message: "the source went away".to_owned(), kind: None };
     let failed = sink.log(failed).await.expect("failed");
     assert_eq!(failed.error_message.as_deref(), Some("the source went away"));
     assert!(failed.run_finished_at.is_some());
@@ -201,7 +201,7 @@ async fn run_log(sink: &dyn Sink) {
     let again = sink.log(LogEntry::Loading { run_id, upload: None }).await.expect("again");
     assert_eq!((again.status, again.attempt, again.run_finished_at), (RunState::Loading, 2, None));
     let message = "no".to_owned();
-    sink.log(LogEntry::Failed { run_id, message }).await.expect("failed again");
+    sink.log(LogEntry::Failed { run_id, message, kind: None }).await.expect("failed again");
     let second = loading(sink, &load).await;
     let of_table = RunFilter { table: Some(load.table.clone()), ..RunFilter::default() };
     let replays = RunFilter { kind: Some(RunKind::Replay), ..of_table.clone() };
@@ -212,7 +212,7 @@ async fn run_log(sink: &dyn Sink) {
     assert_eq!(sink.runs(&failed).await.expect("runs")[0].run_id, run_id);
     filters(sink, &of_table, [run_id, second]).await;
     let message = "given up".to_owned();
-    sink.log(LogEntry::Failed { run_id: second, message }).await.expect("failed");
+    sink.log(LogEntry::Failed { run_id: second, message, kind: None }).await.expect("failed");
 }
 
 /// Each filter takes what it says, edges included. The log holds these two runs of one table.
@@ -292,7 +292,7 @@ async fn failures_change_nothing(sink: &dyn Sink) {
     // Not committed.
     drop(sink.stage(&load, csv(&load, &row)).await.expect("staged"));
     // The run is not at `loading`.
-    sink.log(LogEntry::Failed { run_id, message: "stopped".to_owned() }).await.expect("failed");
+    sink.log(LogEntry::Failed { run_id, message: "stopped".to_owned(), kind: None }).await.expect("failed");
     let staged = sink.stage(&load, csv(&load, &row)).await.expect("staged");
     assert_eq!(kind(staged.commit(Commit::of(run_id, Some(1), now)).await), ErrorKind::Contract);
     assert_eq!(load_rows(sink, &load, &row).await.expect("still new"), counted(1, 1, 0, 0, 0));
@@ -331,7 +331,9 @@ async fn the_watermark_moves_once(sink: &dyn Sink) {
     let filter = |id| RunFilter { run_id: Some(id), ..RunFilter::default() };
     assert_eq!(sink.runs(&filter(first)).await.expect("runs")[0].status, RunState::Loaded);
     assert_eq!(sink.runs(&filter(second)).await.expect("runs")[0].status, RunState::Loading);
-    sink.log(LogEntry::Failed { run_id: second, message: "lost the race".to_owned() }).await.expect("failed");
+    sink.log(LogEntry::Failed { run_id: second, message: "lost the race".to_owned(), kind: None })
+        .await
+        .expect("failed");
     assert_eq!(
         load_rows(sink, &load, &["11,a,2026-01-04 00:00:00+00"]).await.expect("was not loaded"),
         counted(1, 1, 0, 0, 0)

@@ -180,6 +180,7 @@ class RunRecord(_Report):
     rows_late: Optional[int]
     csv_path: Optional[str]
     error_message: Optional[str]
+    error_code: Optional[str]
     mode: Optional[_Mode]
     window_low: Optional[str]
     window_high: Optional[str]

@@ -6,7 +6,7 @@ use dwh_core::sink::RunRecord;
 use dwh_core::{RunKind, Timestamp};
 use serde::Serialize;
 
-use super::{Stayed, state};
+use super::{Stayed, logged};
 use crate::output::table::{Table, Tone, plain};
 use crate::output::{Paint, Show, human, printable};
 
@@ -39,7 +39,7 @@ impl Show for Runs {
                 plain(what(run)),
                 plain(human::moment(Some(run.run_started_at))),
                 plain(took(run.run_started_at, run.run_finished_at)),
-                state(run.status, false),
+                logged(run),
             ];
             row.extend([run.rows_extracted, run.rows_inserted, run.rows_updated, run.rows_identical].map(rows));
             row.extend(stayed.cells([run.rows_different, run.rows_kept_newer, run.rows_removed].map(count)));
@@ -73,7 +73,7 @@ fn number(count: Option<i64>) -> String {
 impl Show for RunDetails {
     fn text(&self, paint: Paint) -> String {
         let run = &self.run;
-        let (word, tone) = state(run.status, false);
+        let (word, tone) = logged(run);
         let word = match tone {
             Tone::Good => paint.good(&word),
             Tone::Bad => paint.bad(&word),

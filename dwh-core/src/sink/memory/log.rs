@@ -24,6 +24,7 @@ impl World {
         run.status = next;
         run.run_finished_at = next.is_final().then_some(now);
         run.error_message = None;
+        run.error_code = None;
         Ok(run)
     }
 
@@ -76,6 +77,7 @@ impl World {
                 run.status = RunState::Failed;
                 run.csv_path = Some(csv_path.clone());
                 run.error_message = Some(message.clone());
+                run.error_code = None;
                 run.run_finished_at = run.run_finished_at.or(Some(now));
                 run
             }
@@ -86,9 +88,10 @@ impl World {
                 }
                 run
             }
-            LogEntry::Failed { run_id, message } => {
+            LogEntry::Failed { run_id, message, kind } => {
                 let run = self.transition(*run_id, RunState::Failed)?;
                 run.error_message = Some(message.clone());
+                run.error_code = kind.map(|kind| kind.row().code.to_owned());
                 run
             }
             LogEntry::Uploaded(upload) => {
