@@ -39,6 +39,38 @@ const COLUMNS: &str = "select a.attname::text, pg_catalog.format_type(a.atttypid
              (select coalesce(bool_or(chain.not_null), false) from chain) as not_null) base \
      where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum";
 
+/// What [`COLUMNS`] does not say, by name: the number, where an ordinary catalog gave it; the value that a
+/// constant default gave to the rows that were there (a partitioned table has none itself, its partitions have); and what
+/// keeps the type from being changed.
+const COLUMN_FACTS: &str = "select a.attname::text, case when c.relkind in ('r', 'p') then a.attnum end, \
+         case c.relkind when 'r' then pg_catalog.array_to_string(a.attmissingval, '') when 'p' then ( \
+             with recursive family(oid) as ( \
+                 select a.attrelid union select i.inhrelid from pg_catalog.pg_inherits i \
+                 join family f on f.oid = i.inhparent) \
+             select case when count(distinct old.value) = 1 then min(old.value) end \
+             from (select pg_catalog.array_to_string(m.attmissingval, '') as value from family f \
+                 join pg_catalog.pg_attribute m on m.attrelid = f.oid and m.attname = a.attname and m.atthasmissing) old) end, \
+         array(select distinct coalesce( \
+                 (select case v.relkind when 'm' then 'materialized view ' else 'view ' end \
+                     || pg_catalog.format('%I.%I', n.nspname, v.relname) \
+                     from pg_catalog.pg_rewrite w join pg_catalog.pg_class v on v.oid = w.ev_class \
+                     join pg_catalog.pg_namespace n on n.oid = v.relnamespace \
+                     where d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and w.oid = d.objid \
+                     and v.relkind in ('v', 'm')), \
+                 pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)) \
+             from pg_catalog.pg_depend d \
+             left join pg_catalog.pg_attrdef e on d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass and e.oid = d.objid \
+             where d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+             and d.refobjid = a.attrelid and d.refobjsubid = a.attnum \
+             and (d.classid in ('pg_catalog.pg_rewrite'::pg_catalog.regclass, 'pg_catalog.pg_policy'::pg_catalog.regclass, \
+                     'pg_catalog.pg_trigger'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass, \
+                     'pg_catalog.pg_publication_rel'::pg_catalog.regclass) \
+                 or e.adnum <> a.attnum \
+                 or (d.classid = d.refclassid and d.objid = d.refobjid and d.objsubid > 0 and d.objsubid <> a.attnum)) \
+             order by 1) \
+     from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid \
+     where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped";
+
 /// `to_jsonb`, because `indnullsnotdistinct` is not in every version.
 const KEYS: &str = "select c.relname::text, i.indisprimary, i.indimmediate, i.indisvalid, i.indpred is not null, \
          0 = any (k.numbers), \
@@ -79,7 +111,7 @@ pub(crate) async fn describe(client: &impl GenericClient, table: &TableRef) -> R
     Ok(Some(TableSchema {
         table: table.clone(),
         kind,
-        columns: rows(COLUMNS).await?.iter().map(column).collect::<Result<_>>()?,
+        columns: columns(&rows(COLUMNS).await?, &rows(COLUMN_FACTS).await?)?,
         keys: rows(KEYS).await?.iter().map(unique_key).collect(),
         indexed: rows(LEADING).await?.iter().map(|row| row.get(0)).collect(),
         row_estimate: rows(ROW_ESTIMATE).await?.first().map_or(-1, |row| row.get(0)),
@@ -93,16 +125,27 @@ pub(crate) async fn schema_of_extension(client: &impl GenericClient, name: &str)
     Ok(client.query_typed_opt(sql, &[(&name, Type::TEXT)]).await.map_err(sort)?.map(|row| row.get(0)))
 }
 
+fn columns(rows: &[tokio_postgres::Row], facts: &[tokio_postgres::Row]) -> Result<Vec<Column>> {
+    let mut columns: Vec<Column> = rows.iter().map(column).collect::<Result<_>>()?;
+    for row in facts {
+        // A column that came between both questions is not there yet.
+        if let Some(column) = columns.iter_mut().find(|column| column.name == row.get::<_, &str>(0)) {
+            (column.number, column.old_value, column.dependents) = (row.get(1), row.get(2), row.get(3));
+        }
+    }
+    Ok(columns)
+}
+
 fn column(row: &tokio_postgres::Row) -> Result<Column> {
     let name: String = row.get(0);
+    let type_name = type_name(&name, row.get(1))?;
     Ok(Column {
-        type_name: type_name(&name, row.get(1))?,
-        name,
         not_null: row.get(2),
         generated: row.get(3),
         identity: row.get(4),
         geometry: row.get(5),
         default: row.get(6),
+        ..Column::new(name, type_name)
     })
 }
 

@@ -72,6 +72,17 @@ pub enum OnMissingColumn {
     Null,
 }
 
+/// What happens to a column that the source has and bronze has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNewColumn {
+    /// The run stops before it reads anything, and names the column.
+    #[default]
+    Stop,
+    /// The run adds it to bronze, says so, and goes on.
+    Add,
+}
+
 /// How geometry stands in the CSV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -250,6 +261,8 @@ pub struct TableConfig {
     pub exclude: Vec<String>,
     /// What happens to a column that bronze has and the source has lost.
     pub on_missing_column: OnMissingColumn,
+    /// What happens to a column that the source has and bronze has not.
+    pub on_new_column: OnNewColumn,
     /// How geometry stands in the CSV.
     pub geometry: GeometryForm,
     /// Largest slice of history in one CSV; zero: all in one.

@@ -1,10 +1,12 @@
 //! The plan of a table: everything decided before anything moves, and every SQL text of it.
 
 mod compare;
+mod convert;
 mod ddl;
 mod extract;
 mod load;
 mod missing;
+mod remedy;
 mod replace;
 mod session;
 
@@ -20,6 +22,7 @@ pub use ddl::{bronze_ddl, missing_extension_hint};
 pub(crate) use extract::{Extent, from_sql};
 pub use load::LoadPlan;
 pub use missing::Missing;
+pub(crate) use remedy::Cure;
 pub(crate) use replace::EXTRA;
 pub use replace::Stamp;
 pub(crate) use session::not_in_force;

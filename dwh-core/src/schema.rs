@@ -6,7 +6,7 @@ mod type_name;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-pub use drift::{Delivered, Drift, drift, lost, remedies};
+pub use drift::{Delivered, Drift, drift, lost};
 pub use type_name::TypeName;
 
 /// The key of a row: the text of each of its columns; `None` is NULL.
@@ -119,6 +119,15 @@ pub struct Column {
     /// The default's expression, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
+    /// Its number among all columns that the table ever had; `None` where that says nothing of its age.
+    #[serde(skip)]
+    pub number: Option<i16>,
+    /// The text of the value that rows have which are older than the column, where the catalog says so.
+    #[serde(skip)]
+    pub old_value: Option<String>,
+    /// What depends on its type, each with its kind: `view app.trips_today`.
+    #[serde(skip)]
+    pub dependents: Vec<String>,
 }
 
 impl Column {
@@ -126,7 +135,23 @@ impl Column {
     #[must_use]
     pub fn new(name: impl Into<String>, type_name: TypeName) -> Self {
         let name = name.into();
-        Self { name, type_name, not_null: false, generated: false, identity: false, geometry: false, default: None }
+        Self {
+            name,
+            type_name,
+            not_null: false,
+            generated: false,
+            identity: false,
+            geometry: false,
+            default: None,
+            number: None,
+            old_value: None,
+            dependents: Vec::new(),
+        }
+    }
+
+    /// What a manifest says of it: nothing of the catalog's history, so that one that was read again is the same.
+    pub(crate) fn for_manifest(self) -> Self {
+        Self { number: None, old_value: None, dependents: Vec::new(), ..self }
     }
 
     /// The type without its schema: `geometry(Point,4326)` for `public.geometry(Point,4326)`.

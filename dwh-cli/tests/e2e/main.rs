@@ -5,6 +5,7 @@ mod chain;
 mod check;
 mod crash;
 mod defaults;
+mod drift;
 mod dry_run;
 mod errors;
 mod first_minutes;

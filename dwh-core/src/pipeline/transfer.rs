@@ -18,6 +18,7 @@ use crate::pipeline::links::after;
 use crate::pipeline::{Event, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Plan};
 use crate::run::RunKind;
+use crate::schema::Column;
 use crate::sink::{RunRecord, Staged, TableState};
 use crate::source::{Reading, Snapshot, Sweep};
 use crate::spool::{Spool, SpoolWriter, spool};
@@ -229,7 +230,7 @@ impl Pipeline {
             mode: table.mode,
             target: table.target.clone(),
             csv: key.clone(),
-            columns: slice.plan.delivered(),
+            columns: slice.plan.delivered().into_iter().map(Column::for_manifest).collect(),
             key: table.key.clone(),
             on_conflict: table.on_conflict,
             relation: Some(relation_of(table)),

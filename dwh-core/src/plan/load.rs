@@ -6,7 +6,7 @@ use crate::chain::Replaced;
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Missing, Stamp, UPLOADED_AT};
-use crate::schema::{Column, Drift, TableRef, TableSchema, UniqueKey, drift, quote_ident, remedies};
+use crate::schema::{Column, TableRef, TableSchema, UniqueKey, quote_ident};
 
 /// The name of the staging table; temporary, so every session has its own.
 pub(super) const STAGE: &str = "pg_temp.dwh_stage";
@@ -100,15 +100,10 @@ impl LoadPlan {
             return Err(fail(ErrorKind::NotFound, format!("bronze has no table {}", self.target))
                 .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration"));
         };
-        let mut found = drift(&self.columns, &bronze.columns);
-        for column in &self.missing.refused {
-            if found.iter().all(|drift| drift.column() != column.name) {
-                found.push(Drift::MissingInSource { column: column.name.clone(), required: false });
-            }
-        }
+        let found = self.drift(bronze);
         if !found.is_empty() {
             let list: Vec<String> = found.iter().map(ToString::to_string).collect();
-            return Err(fail(ErrorKind::Drift, list.join("; ")).with_hint(remedies(&found, &bronze.table)));
+            return Err(fail(ErrorKind::Drift, list.join("; ")).with_hint(self.remedies(&found, bronze)));
         }
         self.check_key(bronze)
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::config::{Mode, OnMissingColumn, TableConfig};
 use crate::plan::{LoadPlan, Plan};
-use crate::schema::{Column, Delivered, TableSchema, lost, quote_ident};
+use crate::schema::{Column, Delivered, Drift, TableSchema, drift, lost, quote_ident};
 
 /// Columns of bronze that a load does not bring, although earlier ones did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -16,6 +16,9 @@ pub struct Missing {
     pub kept: Vec<Column>,
     /// These lose their values, or get none any more, and the configuration says so.
     pub emptied: Vec<Column>,
+    /// Those that are refused and seem to have another name at the source now: the old name and the new one.
+    #[serde(skip)]
+    pub renamed: Vec<(String, String)>,
 }
 
 impl Missing {
@@ -73,12 +76,56 @@ impl Plan {
             }
         }
         (self.columns, self.left_out) = (columns, left_out);
-        self.missing = Missing::of(&self.table, &self.delivered(), bronze, before);
+        let delivered = self.delivered();
+        self.missing = Missing::of(&self.table, &delivered, bronze, before);
+        self.missing.renamed = renamed(&delivered, &self.source, bronze, &self.missing.refused);
         self
     }
 }
 
+/// Which of the lost columns have another name at the source now, the old name and the new one.
+///
+/// A column that is added gets a higher number than any column before it, and one that is dropped leaves its number free.
+/// So a new one that has the number of an old one's place, and its type, is that one under another name.
+fn renamed(delivered: &[Column], source: &TableSchema, bronze: &TableSchema, lost: &[Column]) -> Vec<(String, String)> {
+    let numbers = source.columns.iter().filter_map(|column| column.number);
+    let whole = (1..).zip(numbers).all(|(at, number)| at == number);
+    let number = |name: &str| delivered.iter().find(|column| column.name == name).and_then(|column| column.number);
+    let new = |column: &&Column| column.number.is_some() && bronze.column(&column.name).is_none();
+    let mut found = Vec::new();
+    for (at, old) in bronze.columns.iter().enumerate().filter(|(_, column)| lost.contains(column)) {
+        let before = bronze.columns[..at].iter().rev().find_map(|column| number(&column.name)).unwrap_or(0);
+        let behind = bronze.columns[at..].iter().find_map(|column| number(&column.name));
+        // Without a column behind it, only a table that never lost one tells a new name from a new column.
+        if behind.is_none() && !whole {
+            continue;
+        }
+        let there =
+            |column: &&Column| column.number > Some(before) && behind.is_none_or(|behind| column.number < Some(behind));
+        let fits: Vec<&Column> =
+            delivered.iter().filter(new).filter(there).filter(|column| column.bare_type() == old.bare_type()).collect();
+        if let [only] = fits[..] {
+            found.push((old.name.clone(), only.name.clone()));
+        }
+    }
+    let twice = |name: &String, found: &[(String, String)]| found.iter().filter(|(_, new)| new == name).count() > 1;
+    let all = found.clone();
+    found.retain(|(_, new)| !twice(new, &all));
+    found
+}
+
 impl LoadPlan {
+    /// Every difference between what it brings and what bronze has.
+    pub(crate) fn drift(&self, bronze: &TableSchema) -> Vec<Drift> {
+        let mut found = drift(&self.columns, &bronze.columns);
+        for column in &self.missing.refused {
+            if found.iter().all(|drift| drift.column() != column.name) {
+                found.push(Drift::MissingInSource { column: column.name.clone(), required: false });
+            }
+        }
+        found
+    }
+
     /// Whether old values of a snapshot are put beside its new rows.
     #[must_use]
     pub fn carries_over(&self) -> bool {

@@ -86,6 +86,25 @@ fn settings() -> String {
     sql + "set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; "
 }
 
+/// Those on which the text of a value depends, for a transaction that a person pastes into a session of any settings.
+pub(super) fn for_text() -> String {
+    let others = [
+        "search_path",
+        "client_encoding",
+        "client_min_messages",
+        "row_security",
+        "gin_fuzzy_search_limit",
+        "quote_all_identifiers",
+        "backslash_quote",
+        "transform_null_equals",
+        "lc_numeric",
+        "lc_time",
+        "xmlbinary",
+    ];
+    let told = SETTINGS.iter().filter(|(name, _)| !others.contains(name));
+    told.map(|(name, value)| format!("set local {name} = {}; ", quote_literal(value))).collect()
+}
+
 /// Selects the settings that are not as [`opening`] left them, and the properties of the transaction, as one array of
 /// text that is empty when all is well.
 #[must_use]

@@ -1,7 +1,7 @@
 //! The SQL that reads the source, as text; that a server takes it is tested against one.
 
 use super::*;
-use crate::config::{GeometryForm, OnMissingColumn, Thresholds};
+use crate::config::{GeometryForm, OnMissingColumn, OnNewColumn, Thresholds};
 use crate::schema::{Delivered, TableRef};
 use crate::watermark::Sweep;
 use crate::watermark::{BoundMode, Micros, Timestamp};
@@ -25,6 +25,7 @@ fn table() -> TableConfig {
         on_conflict: OnConflict::Nothing,
         exclude: Vec::new(),
         on_missing_column: OnMissingColumn::Stop,
+        on_new_column: OnNewColumn::Stop,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,
         late_window: Micros::ZERO,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-use super::{Column, TableRef, quote_ident};
+use super::Column;
 
 /// One difference between the columns that an extract delivers and those that bronze has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,21 +56,6 @@ impl Drift {
             | Self::Computed { column } => column,
         }
     }
-
-    /// The statement that brings bronze in line and loses nothing; `None` for a column that the source has lost, which
-    /// only a person can decide about.
-    #[must_use]
-    pub fn remedy(&self, bronze: &TableRef) -> Option<String> {
-        let alter = format!("alter table {}", bronze.sql());
-        let column = quote_ident(self.column());
-        match self {
-            Self::MissingInBronze { source_type, .. } => Some(format!("{alter} add column {column} {source_type};")),
-            Self::MissingInSource { .. } => None,
-            Self::Type { source_type, .. } => Some(format!("{alter} alter column {column} type {source_type};")),
-            Self::Nullability { .. } => Some(format!("{alter} alter column {column} drop not null;")),
-            Self::Computed { .. } => Some(format!("{alter} alter column {column} drop expression;")),
-        }
-    }
 }
 
 impl fmt::Display for Drift {
@@ -93,38 +78,6 @@ impl fmt::Display for Drift {
             }
         }
     }
-}
-
-/// What to do about the differences: every line works as it stands, and none of them deletes a value but the one that
-/// says so.
-#[must_use]
-pub fn remedies(found: &[Drift], bronze: &TableRef) -> String {
-    let mut lines = Vec::new();
-    let sql: Vec<String> = found.iter().filter_map(|drift| drift.remedy(bronze)).collect();
-    if !sql.is_empty() {
-        lines.push(format!("in the target: {}", sql.join(" ")));
-        lines.push("or map the column in `[table.select]`, or `exclude` it".to_owned());
-    }
-    for drift in found {
-        if let Drift::MissingInSource { column, required } = drift {
-            lines.push(about_lost(column, *required, bronze));
-        }
-    }
-    lines.join("\n")
-}
-
-fn about_lost(column: &str, required: bool, bronze: &TableRef) -> String {
-    let (table, name) = (bronze.sql(), quote_ident(column));
-    let first = if required {
-        format!(", then in the target: alter table {table} alter column {name} drop not null;")
-    } else {
-        String::new()
-    };
-    format!(
-        "`{column}`: say `on_missing_column = \"keep\"` of the table{first} (bronze keeps its values, in a snapshot by \
-         `key`; new rows have none), or `\"null\"` (a snapshot then loses its values); or in the target: alter table \
-         {table} drop column {name}; (this deletes what bronze has in it)"
-    )
 }
 
 /// What loads have brought into a bronze table so far.
@@ -167,17 +120,24 @@ pub fn lost(delivered: &[Column], bronze: &[Column], before: Delivered<'_>) -> V
 pub fn drift(delivered: &[Column], bronze: &[Column]) -> Vec<Drift> {
     let mut found = Vec::new();
     for column in delivered {
+        let Some(other) = bronze.iter().find(|other| other.name == column.name) else {
+            let (column, source_type) = (column.name.clone(), column.type_name.to_string());
+            found.push(Drift::MissingInBronze { column, source_type });
+            continue;
+        };
         let name = || column.name.clone();
-        match bronze.iter().find(|other| other.name == column.name) {
-            None => found.push(Drift::MissingInBronze { column: name(), source_type: column.type_name.to_string() }),
-            Some(other) if other.generated && !column.generated => found.push(Drift::Computed { column: name() }),
-            Some(other) if other.bare_type() != column.bare_type() => found.push(Drift::Type {
+        if other.generated && !column.generated {
+            found.push(Drift::Computed { column: name() });
+        }
+        if other.bare_type() != column.bare_type() {
+            found.push(Drift::Type {
                 column: name(),
                 source_type: column.type_name.to_string(),
                 bronze_type: other.type_name.to_string(),
-            }),
-            Some(other) if other.not_null && !column.not_null => found.push(Drift::Nullability { column: name() }),
-            Some(_) => {}
+            });
+        }
+        if other.not_null && !column.not_null {
+            found.push(Drift::Nullability { column: name() });
         }
     }
     for column in bronze.iter().filter(|column| column.is_required()) {
@@ -230,22 +190,15 @@ mod tests {
     }
 
     #[test]
-    fn no_remedy_deletes_without_saying_so() {
-        let found = [
-            Drift::MissingInSource { column: "gone".to_owned(), required: false },
-            Drift::MissingInSource { column: "must".to_owned(), required: true },
-        ];
-        let told = remedies(&found, &TableRef::new("bronze", "t"));
-        for line in told.lines() {
-            let (before, drop) = line.split_once("drop column").expect("the way to drop it");
-            assert!(before.contains("on_missing_column = \"keep\""), "{line}");
-            assert!(drop.ends_with("(this deletes what bronze has in it)"), "{line}");
-        }
-        assert_eq!(told.matches("drop not null").count(), 1, "{told}");
-        let added = Drift::MissingInBronze { column: "n".to_owned(), source_type: "integer".to_owned() };
+    fn a_column_may_differ_in_more_than_one_way() {
+        let narrow = Column { not_null: true, ..Column::new("n", "integer".parse().expect("a type")) };
+        let words: Vec<String> = drift(&[column("n")], &[narrow]).iter().map(ToString::to_string).collect();
         assert_eq!(
-            remedies(&[added], &TableRef::new("bronze", "t")).lines().next(),
-            Some("in the target: alter table \"bronze\".\"t\" add column \"n\" integer;")
+            words,
+            [
+                "column `n` is text in the source but integer in bronze",
+                "column `n` may be NULL in the source but not in bronze"
+            ]
         );
     }
 }

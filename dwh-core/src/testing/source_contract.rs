@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
-use crate::config::{GeometryForm, Mode, OnConflict, OnMissingColumn, TableConfig, Thresholds};
+use crate::config::{GeometryForm, Mode, OnConflict, OnMissingColumn, OnNewColumn, TableConfig, Thresholds};
 use crate::dialect::Tally;
 use crate::error::ErrorKind;
 use crate::plan::Plan;
@@ -53,6 +53,7 @@ pub fn events_table(relation: TableRef) -> TableConfig {
         on_conflict: OnConflict::Nothing,
         exclude: Vec::new(),
         on_missing_column: OnMissingColumn::Stop,
+        on_new_column: OnNewColumn::Stop,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,
         late_window: Micros::seconds(86_400),

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-use crate::config::{Compression, GeometryForm, Mode, OnConflict, OnMissingColumn};
+use crate::config::{Compression, GeometryForm, Mode, OnConflict, OnMissingColumn, OnNewColumn};
 use crate::watermark::BoundMode;
 
 /// Configuration of dwh. `${NAME}` and `${NAME:-default}` in any text stand for variables of the environment or of
@@ -202,6 +202,9 @@ pub(super) struct RawTable {
     /// What happens to a column that bronze has and the source has lost.
     #[schemars(extend("default" = "stop"))]
     pub on_missing_column: Option<OnMissingColumn>,
+    /// What happens to a column that the source has and bronze has not.
+    #[schemars(extend("default" = "stop"))]
+    pub on_new_column: Option<OnNewColumn>,
     /// How geometry stands in the CSV.
     #[schemars(extend("default" = "ewkt"))]
     pub geometry: Option<GeometryForm>,

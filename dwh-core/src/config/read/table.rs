@@ -56,6 +56,7 @@ fn table(section: &Section<'_, RawTable>, thresholds: Thresholds, sources: &Sour
         on_conflict: raw.on_conflict.unwrap_or_default(),
         exclude: columns(section, "exclude", raw.exclude.as_deref()),
         on_missing_column: raw.on_missing_column.unwrap_or_default(),
+        on_new_column: raw.on_new_column.unwrap_or_default(),
         geometry: raw.geometry.unwrap_or_default(),
         window: length("window", &raw.window).unwrap_or(DAY),
         late_window: length("late_window", &raw.late_window).unwrap_or(DAY),

@@ -1,0 +1,360 @@
+//! What to do about drift: statements that run when they are pasted, in any session, and lose nothing.
+
+use crate::config::{Mode, OnConflict};
+use crate::plan::convert::{convert, keeps_all, widens};
+use crate::plan::session::for_text;
+use crate::plan::{LoadPlan, missing_extension_hint};
+use crate::schema::{Column, Drift, TableSchema, TypeName, quote_ident, quote_literal};
+
+/// One difference, and what mends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cure {
+    /// The difference.
+    pub drift: Drift,
+    /// What must be done before the statements.
+    pub first: Option<String>,
+    /// The statements, in order; none where only a person can decide.
+    pub statements: Vec<String>,
+    /// What to say after them.
+    pub then: Option<String>,
+    /// Whether the statements lose nothing and need no person's word.
+    pub safe: bool,
+    /// Whether rows that are in bronze get another value there than the source has, as far as can be told.
+    pub old_rows_differ: bool,
+    pinned: bool,
+    /// The schema at the source of a type that is none of PostgreSQL's own; such types are found by `search_path`.
+    schema: Option<String>,
+}
+
+/// What the rows have in a new column that were there before it.
+enum OldRows<'a> {
+    Null,
+    Value(&'a str),
+    Unknown,
+}
+
+impl OldRows<'_> {
+    fn of(column: &Column) -> OldRows<'_> {
+        let said = column.default.is_some() || column.identity || column.generated || column.not_null;
+        match &column.old_value {
+            Some(value) => OldRows::Value(value),
+            None if column.number.is_some() && !said => OldRows::Null,
+            None => OldRows::Unknown,
+        }
+    }
+}
+
+impl Cure {
+    fn of(drift: &Drift, statements: Vec<String>) -> Self {
+        Self {
+            drift: drift.clone(),
+            first: None,
+            statements,
+            then: None,
+            safe: false,
+            old_rows_differ: false,
+            pinned: false,
+            schema: None,
+        }
+    }
+
+    /// The statements as they are pasted: alone where they mean the same in every session, else in a transaction that
+    /// says itself what they depend on. `bronze` is the schema of the bronze table.
+    pub(crate) fn pasted(&self, bronze: &str) -> String {
+        let sql = self.statements.join(" ");
+        match &self.schema {
+            None if !self.pinned => sql,
+            None => format!("begin; set local search_path = ''; {}{sql} commit;", for_text()),
+            Some(schema) => format!("begin; {} {}{sql} commit;", search_path(schema, bronze), for_text()),
+        }
+    }
+
+    /// What to do, line by line.
+    fn lines(&self, bronze: &TableSchema) -> Vec<String> {
+        let mut lines: Vec<String> = self.first.iter().cloned().collect();
+        if !self.statements.is_empty() {
+            lines.push(format!("in the target: {}", self.pasted(&bronze.table.schema)));
+        }
+        lines.extend(self.then.clone());
+        lines
+    }
+}
+
+/// Types are found in the schema that they have at the source, in bronze, and where extensions live.
+fn search_path(schema: &str, bronze: &str) -> String {
+    let (schema, bronze) = (quote_literal(schema), quote_literal(bronze));
+    format!(
+        "select pg_catalog.set_config('search_path', (select pg_catalog.string_agg(pg_catalog.quote_ident(nspname), ', ' \
+         order by nspname <> {schema}, nspname <> {bronze}, nspname) from pg_catalog.pg_namespace where nspname in \
+         ({schema}, {bronze}, 'public') or oid in (select extnamespace from pg_catalog.pg_extension)), true);"
+    )
+}
+
+impl LoadPlan {
+    /// What mends each difference, in the same order.
+    pub(crate) fn cures(&self, found: &[Drift], bronze: &TableSchema) -> Vec<Cure> {
+        found.iter().map(|drift| self.cure(drift, bronze)).collect()
+    }
+
+    fn cure(&self, drift: &Drift, bronze: &TableSchema) -> Cure {
+        let alter = format!("alter table {}", bronze.table.sql());
+        let name = quote_ident(drift.column());
+        let column = self.columns.iter().find(|column| column.name == *drift.column());
+        match (drift, column, bronze.column(drift.column())) {
+            (Drift::MissingInBronze { .. }, Some(column), _) => self.added(drift, column, bronze),
+            (Drift::Type { .. }, Some(column), Some(there)) => self.retyped(drift, column, there, bronze),
+            (Drift::Nullability { .. }, ..) => {
+                let primary =
+                    bronze.keys.iter().find(|key| key.primary && key.columns.contains(&drift.column().to_owned()));
+                let mut sql: Vec<String> =
+                    primary.iter().map(|key| format!("{alter} drop constraint {};", quote_ident(&key.name))).collect();
+                sql.push(format!("{alter} alter column {name} drop not null;"));
+                Cure { safe: primary.is_none(), ..Cure::of(drift, sql) }
+            }
+            (Drift::Computed { .. }, ..) => Cure {
+                then: self.read_again("bronze keeps the values that it computed; where the source has others"),
+                ..Cure::of(drift, vec![format!("{alter} alter column {name} drop expression;")])
+            },
+            (Drift::MissingInSource { column, required }, ..) => {
+                Cure { then: Some(about_lost(column, *required, bronze)), ..Cure::of(drift, Vec::new()) }
+            }
+            _ => Cure::of(drift, Vec::new()),
+        }
+    }
+
+    fn added(&self, drift: &Drift, column: &Column, bronze: &TableSchema) -> Cure {
+        let alter = format!("alter table {}", bronze.table.sql());
+        let (name, kind) = (quote_ident(&column.name), column.type_name.bare());
+        let mut cure = Cure { safe: true, ..Cure::of(drift, vec![format!("{alter} add column {name} {kind};")]) };
+        cure.note_type(&column.type_name, bronze);
+        // A snapshot brings all rows anew; the copies of an scd table are from before the column.
+        if self.mode != Mode::Incremental {
+            return cure;
+        }
+        match OldRows::of(column) {
+            OldRows::Value(value) => {
+                cure.statements = vec![
+                    format!("{alter} add column {name} {kind} default {};", quote_literal(value)),
+                    format!("{alter} alter column {name} drop default;"),
+                ];
+                cure.pinned = cure.schema.is_none() && !is_plain(&column.type_name);
+                cure.then = self.read_again(
+                    "rows that are there get the value that the source gave them; where they got another one since",
+                );
+            }
+            OldRows::Null => {
+                cure.then = self
+                    .read_again("rows that are there have NULL, as the source gave them; where they got a value since");
+            }
+            OldRows::Unknown => {
+                cure.old_rows_differ = true;
+                cure.then = Some(format!(
+                    "then `{}`: each row at the source may have a value of its own there, and those in bronze have NULL",
+                    self.reseed()
+                ));
+            }
+        }
+        cure
+    }
+
+    fn retyped(&self, drift: &Drift, column: &Column, there: &Column, bronze: &TableSchema) -> Cure {
+        let alter = format!("alter table {}", bronze.table.sql());
+        let (name, from, to) = (quote_ident(&column.name), &there.type_name, &column.type_name);
+        let Some(conversion) = convert(&name, from, to) else { return self.put_aside(drift, column, bronze) };
+        let using = conversion.using.map(|using| format!(" using {using}")).unwrap_or_default();
+        let mut statements = vec![format!("{alter} alter column {name} type {}{using};", to.bare())];
+        if there.default.is_some() {
+            statements.insert(0, format!("{alter} alter column {name} drop default;"));
+        }
+        let mut cure = Cure { pinned: conversion.pinned, ..Cure::of(drift, statements) };
+        cure.note_type(to, bronze);
+        if !there.dependents.is_empty() {
+            cure.first = Some(held(&column.name, &there.dependents));
+        }
+        cure.safe = widens(from, to) && there.dependents.is_empty() && there.default.is_none();
+        let mut then = Vec::new();
+        if keeps_all(to, from) && from.schema().is_none() && self.columns.iter().any(|own| own.name == column.name) {
+            then.extend(self.kept(column, from));
+        }
+        then.extend(
+            self.read_again("the source may have converted its rows in another way; where it did")
+                .filter(|_| !cure.safe),
+        );
+        cure.then = (!then.is_empty()).then(|| then.join("\n"));
+        cure
+    }
+
+    /// The word in the configuration that keeps bronze's type, which holds every value of the source's.
+    fn kept(&self, column: &Column, bronze_type: &TypeName) -> Option<String> {
+        let value = format!("t.{}", quote_ident(&column.name));
+        let conversion = convert(&value, &column.type_name, bronze_type)?;
+        let expression = match conversion.using {
+            Some(using) if using.ends_with(bronze_type.as_str()) => using,
+            Some(using) => format!("({using})::{bronze_type}"),
+            None => format!("{value}::{bronze_type}"),
+        };
+        let key = |text: &str| serde_json::Value::from(text).to_string();
+        Some(format!(
+            "or keep the type of bronze, under the table in dwh.toml: select = {{ {} = {} }}",
+            key(&column.name),
+            key(&expression)
+        ))
+    }
+
+    /// No value of the old type is one of the new: both are kept, side by side.
+    fn put_aside(&self, drift: &Drift, column: &Column, bronze: &TableSchema) -> Cure {
+        let (table, kind) = (bronze.table.sql(), column.type_name.bare());
+        let mut cure = Cure::of(drift, Vec::new());
+        if bronze.keys.iter().any(|key| key.columns.contains(&column.name)) {
+            let aside = free(&bronze.table.name, &[]);
+            cure.statements = vec![format!("alter table {table} rename to {};", quote_ident(&aside))];
+            let shell = word(&self.table);
+            cure.then = Some(format!(
+                "then `dwh migrate {shell}` and `dwh reseed {shell}`: it is a key, and no old value has a new one; what bronze had stays in `{aside}`"
+            ));
+            return cure;
+        }
+        let names: Vec<&str> = bronze.columns.iter().map(|column| column.name.as_str()).collect();
+        let (name, aside) = (quote_ident(&column.name), free(&column.name, &names));
+        let old = quote_ident(&aside);
+        cure.statements = vec![
+            format!("alter table {table} rename column {name} to {old};"),
+            format!("alter table {table} alter column {old} drop not null;"),
+            format!("alter table {table} add column {name} {kind};"),
+        ];
+        cure.note_type(&column.type_name, bronze);
+        cure.old_rows_differ = self.mode == Mode::Incremental;
+        cure.then = Some(match self.mode {
+            Mode::Incremental => format!(
+                "then `{}`, which fills the new column: no old value has one of the new type; what bronze had stays in `{aside}`",
+                self.reseed()
+            ),
+            Mode::Snapshot => format!(
+                "no old value has one of the new type; the next run fills the column, and `{aside}` is empty then"
+            ),
+            Mode::Scd => format!("no old value has one of the new type; what bronze had stays in `{aside}`"),
+        });
+        cure
+    }
+
+    /// What is told of rows that may have changed at the source where no run sees it.
+    fn read_again(&self, when: &str) -> Option<String> {
+        (self.mode == Mode::Incremental).then(|| {
+            format!("({when}: `dwh verify {}` tells, and `{}` reads them again)", word(&self.table), self.reseed())
+        })
+    }
+
+    /// The command that reads every row again and overwrites what bronze has.
+    pub(crate) fn reseed(&self) -> String {
+        let replace = if self.on_conflict == OnConflict::Update { "" } else { "--replace " };
+        format!("dwh reseed {replace}{}", word(&self.table))
+    }
+
+    /// Everything that there is to do about these differences, line by line.
+    pub(crate) fn remedies(&self, found: &[Drift], bronze: &TableSchema) -> String {
+        let mut lines: Vec<String> = self.missing.renamed.iter().map(|(old, new)| renamed(old, new, bronze)).collect();
+        if !lines.is_empty() {
+            lines.push("if it is not:".to_owned());
+        }
+        let (sql, words): (Vec<Cure>, Vec<Cure>) =
+            self.cures(found, bronze).into_iter().partition(|cure| !cure.statements.is_empty());
+        sql.iter().for_each(|cure| lines.extend(cure.lines(bronze)));
+        if !sql.is_empty() {
+            lines.push("or map the column in `[table.select]`, or `exclude` it".to_owned());
+        }
+        words.iter().for_each(|cure| lines.extend(cure.lines(bronze)));
+        lines.join("\n")
+    }
+}
+
+impl Cure {
+    /// Where the statement needs a type that the target may lack: how it is made.
+    fn note_type(&mut self, name: &TypeName, bronze: &TableSchema) {
+        let Some(schema) = name.schema() else { return };
+        let plain =
+            schema.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(|rest| rest.replace("\"\"", "\""));
+        self.schema = Some(plain.unwrap_or_else(|| schema.to_owned()));
+        // The target has it if bronze uses it.
+        if bronze.columns.iter().all(|column| column.type_name.name() != name.name()) {
+            let made = missing_extension_hint(name.name());
+            self.first = Some(format!("if the target has no type `{}`: {made}", name.name()));
+        }
+    }
+
+    /// The error's or report's text of it, as one hint.
+    pub(crate) fn hint(&self, bronze: &TableSchema) -> String {
+        self.lines(bronze).join("\n")
+    }
+}
+
+/// Types whose literal is read in the same way under all settings.
+fn is_plain(name: &TypeName) -> bool {
+    !matches!(name.name(), "money" | "interval" | "xml" | "time") && !name.bare().ends_with("[]")
+}
+
+fn renamed(old: &str, new: &str, bronze: &TableSchema) -> String {
+    format!(
+        "if `{new}` is `{old}` under a new name (it stands in its place, and has its type):\nin the target: alter table {} \
+         rename column {} to {};",
+        bronze.table.sql(),
+        quote_ident(old),
+        quote_ident(new)
+    )
+}
+
+/// The server refuses another type for a column that something else was made of.
+fn held(column: &str, dependents: &[String]) -> String {
+    let mut words = Vec::new();
+    for dependent in dependents {
+        let view = dependent.strip_prefix("view ").or_else(|| dependent.strip_prefix("materialized view "));
+        words.push(match view {
+            Some(name) => {
+                let literal = quote_literal(name);
+                format!("{dependent} (keep what this prints: select pg_catalog.pg_get_viewdef({literal}::pg_catalog.regclass);)")
+            }
+            None => dependent.clone(),
+        });
+    }
+    format!(
+        "first drop what was made of `{column}`, for the server keeps its type as long as it is there, and make it again \
+         afterwards: {}",
+        words.join(", ")
+    )
+}
+
+fn about_lost(column: &str, required: bool, bronze: &TableSchema) -> String {
+    let (table, name) = (bronze.table.sql(), quote_ident(column));
+    let required = if required {
+        format!("\nand in the target: alter table {table} alter column {name} drop not null;")
+    } else {
+        String::new()
+    };
+    format!(
+        "`{column}`: say `on_missing_column = \"keep\"` of the table (bronze keeps its values, in a snapshot by `key`; new \
+         rows have none), or `\"null\"` (a snapshot then loses its values){required}\nor in the target: alter table {table} \
+         drop column {name}; -- (this deletes what bronze has in it)"
+    )
+}
+
+/// A name for what is put aside, which nothing has yet.
+fn free(name: &str, taken: &[&str]) -> String {
+    // A name has 63 bytes.
+    let stem: String = name
+        .chars()
+        .scan(0, |bytes, letter| {
+            *bytes += letter.len_utf8();
+            (*bytes <= 50).then_some(letter)
+        })
+        .collect();
+    let first = format!("{stem}_before");
+    if !taken.contains(&first.as_str()) {
+        return first;
+    }
+    (2..).map(|number| format!("{stem}_before_{number}")).find(|name| !taken.contains(&name.as_str())).unwrap_or(first)
+}
+
+/// A name as one word of a command.
+fn word(name: &str) -> String {
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte));
+    if plain { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
+}
