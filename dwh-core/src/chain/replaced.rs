@@ -12,6 +12,8 @@ pub struct Replaced {
     pub low: Timestamp,
     /// Inclusive.
     pub high: Timestamp,
+    /// The columns of the spared keys: the key may have been another one then.
+    pub key: Vec<String>,
     /// Keys of rows that bronze had in the window, and that the source had elsewhere when it was read: another CSV brings
     /// them as they are there.
     pub spares: Vec<RowKey>,
