@@ -28,7 +28,7 @@ impl Link {
 }
 
 /// The newer runs whose CSV stands for a window alone: a row of `run` that lies there and that bronze lacks was removed.
-pub fn overruling<'a>(run: RunId, links: &'a [Link]) -> impl Iterator<Item = &'a Link> {
+pub fn overruling(run: RunId, links: &[Link]) -> impl Iterator<Item = &Link> {
     links.iter().filter(move |link| link.run_id() > run && link.replaces().is_some())
 }
 
