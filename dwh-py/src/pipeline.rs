@@ -264,8 +264,7 @@ impl $face {
         if !repair {
             return $make(py, verify::verify(self.0.get(py)?, request));
         }
-        let mut asked = RepairRequest::default();
-        asked.verify = request;
+        let mut asked = RepairRequest::new(request);
         (asked.dry_run, asked.wait, asked.allow_empty) = (dry_run, wait, allow_empty);
         $make(py, verify::repair(self.0.get(py)?, asked))
     }

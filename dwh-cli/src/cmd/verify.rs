@@ -16,8 +16,7 @@ pub async fn verify(args: VerifyArgs, context: &Context) -> Result<Exit> {
     request.blobs = args.blobs;
     let pipeline = context.pipeline()?;
     let report = if args.repair {
-        let mut repair = RepairRequest::default();
-        repair.verify = request;
+        let mut repair = RepairRequest::new(request);
         (repair.dry_run, repair.wait, repair.allow_empty) = (args.dry_run, args.wait, args.allow_empty);
         pipeline.repair(&repair, &context.cancel).await?
     } else {

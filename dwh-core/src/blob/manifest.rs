@@ -175,7 +175,7 @@ impl Manifest {
     #[must_use]
     pub fn replaced(&self) -> Option<Replaced> {
         let window = self.window.filter(|_| self.kind.replaces())?;
-        Some(Replaced { low: window.low, high: window.high?, spares: self.spares.clone() })
+        Some(Replaced { low: window.low, high: window.high?, key: self.key.clone(), spares: self.spares.clone() })
     }
 
     /// Bytes and SHA-256 as they must come out of the store.

@@ -12,6 +12,8 @@ pub struct Replaced {
     pub low: Timestamp,
     /// Inclusive.
     pub high: Timestamp,
+    /// The columns of the spared keys: the key may have been another one then.
+    pub key: Vec<String>,
     /// Keys of rows that bronze had in the window, and that the source had elsewhere when it was read: another CSV brings
     /// them as they are there.
     pub spares: Vec<RowKey>,
@@ -26,7 +28,7 @@ impl Link {
 }
 
 /// The newer runs whose CSV stands for a window alone: a row of `run` that lies there and that bronze lacks was removed.
-pub fn overruling<'a>(run: RunId, links: &'a [Link]) -> impl Iterator<Item = &'a Link> {
+pub fn overruling(run: RunId, links: &[Link]) -> impl Iterator<Item = &Link> {
     links.iter().filter(move |link| link.run_id() > run && link.replaces().is_some())
 }
 

@@ -131,6 +131,7 @@ impl Control {
                 true => bronze,
                 false => old.bronze,
             },
+            relations: commit.relations.clone().or(new.relations),
             ..new
         };
         let rows = (counts.inserted + counts.updated).cast_signed();

@@ -11,7 +11,7 @@ use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{describe_manifest, describe_record};
 use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
-use crate::pipeline::links::{after, identity, must_serve};
+use crate::pipeline::links::{after, identity, must_serve, still_known};
 use crate::pipeline::{Event, LoadParams, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunState};
@@ -195,7 +195,9 @@ impl Pipeline {
             staged = self.sink.stage(&load, bytes) => staged?,
             () = cancel.cancelled() => return Err(interrupted()),
         };
-        let commit = Commit::of(record.run_id, Some(manifest.rows), state.clone()).becoming(becomes);
+        let commit = Commit::of(record.run_id, Some(manifest.rows), state.clone())
+            .becoming(becomes)
+            .knowing(still_known(state, manifest));
         *state = self.commit(staged, commit, run).await?;
         if place == Place::Superseded {
             self.warn(

@@ -11,6 +11,7 @@ use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{describe_manifest, finite, window_report};
 use crate::pipeline::failure::{failed, interrupted, named, repeated, told, with_way_out};
+use crate::pipeline::links::still_known;
 use crate::pipeline::transfer::{Extracted, Goal, Slice};
 use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun};
 use crate::plan::Plan;
@@ -288,7 +289,9 @@ impl Pipeline {
         if !slice.kind.moves_watermark() {
             run.watermark = finite(state.low());
         }
-        let commit = Commit::of(run_id, Some(extracted.manifest.rows), slice.state).becoming(extracted.becomes);
+        let known = still_known(&slice.state, &extracted.manifest);
+        let commit = Commit::of(run_id, Some(extracted.manifest.rows), slice.state);
+        let commit = commit.becoming(extracted.becomes).knowing(known);
         *state = self.commit(staged, commit, run).await?;
         if extracted.stored {
             let started = Instant::now();

@@ -303,7 +303,9 @@ impl Extract {
     /// How it is loaded; the window that it stands for is not more than what is read in the end.
     fn load(&self, slice: &Slice) -> LoadPlan {
         let window = slice.window.filter(|_| slice.kind.replaces()).zip(self.reading.high());
-        slice.load().replacing(window.map(|(window, high)| Replaced { low: window.low, high, spares: Vec::new() }))
+        let (load, spares) = (slice.load(), Vec::new());
+        let key = load.key.clone();
+        load.replacing(window.map(|(window, high)| Replaced { low: window.low, high, key, spares }))
     }
 
     /// Reads until there is a row, or the end; says whether there is a row.

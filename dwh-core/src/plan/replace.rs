@@ -8,7 +8,7 @@ use crate::chain::Replaced;
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
-use crate::schema::{RowKey, quote_ident};
+use crate::schema::quote_ident;
 use crate::watermark::Timestamp;
 
 /// The cursor over the rows that would be removed.
@@ -85,13 +85,13 @@ impl LoadPlan {
     }
 
     /// The condition of rows whose keys are not among the spared ones, which are the parameters `$1`, `$2`, ….
-    fn not_spared(&self, alias: &str, spares: &[RowKey]) -> String {
-        if spares.is_empty() {
+    fn not_spared(alias: &str, window: &Replaced) -> String {
+        if window.spares.is_empty() {
             return String::new();
         }
-        let arrays: Vec<String> = (1..=self.key.len()).map(|at| format!("pg_catalog.unnest(${at})")).collect();
-        let names: Vec<String> = (1..=self.key.len()).map(|at| format!("dwh_key_{at}")).collect();
-        let same: Vec<String> = self
+        let arrays: Vec<String> = (1..=window.key.len()).map(|at| format!("pg_catalog.unnest(${at})")).collect();
+        let names: Vec<String> = (1..=window.key.len()).map(|at| format!("dwh_key_{at}")).collect();
+        let same: Vec<String> = window
             .key
             .iter()
             .zip(&names)
@@ -133,7 +133,7 @@ impl LoadPlan {
     /// # Errors
     /// As [`LoadPlan::declare_extra`].
     pub(crate) fn count_removed(&self, window: &Replaced) -> Result<String> {
-        Ok(format!("select count(*) from {}{}", self.extra(window)?, self.not_spared("b", &window.spares)))
+        Ok(format!("select count(*) from {}{}", self.extra(window)?, Self::not_spared("b", window)))
     }
 
     /// Removes what bronze has in the window and the CSV has not, but for the spared keys.
@@ -141,7 +141,7 @@ impl LoadPlan {
     /// # Errors
     /// As [`LoadPlan::declare_extra`].
     pub(crate) fn remove(&self, window: &Replaced) -> Result<String> {
-        Ok(format!("delete from {}{}", self.extra(window)?, self.not_spared("b", &window.spares)))
+        Ok(format!("delete from {}{}", self.extra(window)?, Self::not_spared("b", window)))
     }
 
     /// Takes out of the staging table what a newer CSV, which stands for this window alone, has removed: rows that lie
@@ -155,7 +155,7 @@ impl LoadPlan {
             self.within("s", window)?,
             self.target.sql(),
             self.same_key(),
-            self.not_spared("s", &window.spares)
+            Self::not_spared("s", window)
         ))
     }
 }

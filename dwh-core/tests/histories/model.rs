@@ -185,7 +185,7 @@ impl Model {
                 let inside = |at: Timestamp| low.is_none_or(|low| at > low) && high.is_some_and(|high| at <= high);
                 let seen = self.calls[call][table].clone();
                 if record.kind == RunKind::Repair {
-                    self.replaced(table, &seen, |at| inside(at));
+                    self.replaced(table, &seen, inside);
                 }
                 for (key, _) in seen.into_iter().filter(|(_, (_, at))| inside(*at)) {
                     self.delivered(table, key, call);

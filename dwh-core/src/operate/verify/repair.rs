@@ -31,10 +31,10 @@ pub struct RepairRequest {
 }
 
 impl RepairRequest {
-    /// What differs in the tables that match is repaired.
+    /// What differs in this comparison is repaired.
     #[must_use]
-    pub fn new(tables: Vec<String>) -> Self {
-        Self { verify: VerifyRequest::new(tables), ..Self::default() }
+    pub fn new(verify: VerifyRequest) -> Self {
+        Self { verify, ..Self::default() }
     }
 }
 

@@ -141,6 +141,7 @@ impl World {
                 true => self.bronze_id(&load.target),
                 false => old.bronze,
             },
+            relations: commit.relations.clone().or(new.relations),
             ..new
         };
         self.states.insert(load.table.clone(), state.clone());

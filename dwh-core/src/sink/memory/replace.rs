@@ -18,24 +18,25 @@ pub(super) fn place(load: &LoadPlan, columns: &[Column], name: &str) -> Result<u
 }
 
 /// A table as far as windows are replaced in it.
-pub(super) struct Windows {
+pub(super) struct Windows<'a> {
+    columns: &'a [Column],
     key: Vec<usize>,
     stamp: usize,
 }
 
-impl Windows {
-    pub(super) fn of(load: &LoadPlan, columns: &[Column]) -> Result<Self> {
+impl<'a> Windows<'a> {
+    pub(super) fn of(load: &LoadPlan, columns: &'a [Column]) -> Result<Self> {
         load.check_stamp()?;
         let stamp = load.stamp.as_ref().map_or("", |stamp| stamp.column.as_str());
         let key = load.key.iter().map(|name| place(load, columns, name)).collect::<Result<_>>()?;
-        Ok(Self { key, stamp: place(load, columns, stamp)? })
+        Ok(Self { columns, key, stamp: place(load, columns, stamp)? })
     }
 
     fn key_of(&self, row: &MemoryRow) -> RowKey {
         self.key.iter().map(|at| row[*at].clone()).collect()
     }
 
-    fn keys<'a>(&self, rows: impl IntoIterator<Item = &'a MemoryRow>) -> BTreeSet<RowKey> {
+    fn keys<'r>(&self, rows: impl IntoIterator<Item = &'r MemoryRow>) -> BTreeSet<RowKey> {
         rows.into_iter().map(|row| self.key_of(row)).collect()
     }
 
@@ -49,11 +50,20 @@ impl Windows {
         }
     }
 
+    fn spares(&self, window: &Replaced, row: &MemoryRow) -> bool {
+        let value = |name: &String| {
+            let at = self.columns.iter().position(|column| column.name == *name)?;
+            row[at].clone()
+        };
+        let key: RowKey = window.key.iter().map(value).collect();
+        window.spares.contains(&key)
+    }
+
     /// The keys that `rows` has in the window and `others` has not, but for the spared ones.
     pub(super) fn extra(&self, window: &Replaced, rows: &[MemoryRow], others: &[MemoryRow]) -> BTreeSet<RowKey> {
         let others = self.keys(others);
-        let within = self.keys(rows.iter().filter(|row| self.holds(window, row)));
-        within.into_iter().filter(|key| !others.contains(key) && !window.spares.contains(key)).collect()
+        let within = self.keys(rows.iter().filter(|row| self.holds(window, row) && !self.spares(window, row)));
+        within.into_iter().filter(|key| !others.contains(key)).collect()
     }
 
     /// Removes the rows with these keys; returns how many.

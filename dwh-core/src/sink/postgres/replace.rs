@@ -50,8 +50,8 @@ impl Extra {
 struct Spares<'a>(Vec<Vec<Option<&'a str>>>);
 
 impl<'a> Spares<'a> {
-    fn of(load: &LoadPlan, window: &'a Replaced) -> Self {
-        let width = if window.spares.is_empty() { 0 } else { load.key.len() };
+    fn of(window: &'a Replaced) -> Self {
+        let width = if window.spares.is_empty() { 0 } else { window.key.len() };
         Self((0..width).map(|at| window.spares.iter().map(|key| key[at].as_deref()).collect()).collect())
     }
 
@@ -61,7 +61,7 @@ impl<'a> Spares<'a> {
 }
 
 async fn execute(client: &Client, load: &LoadPlan, named: Named, window: &Replaced, sql: &str) -> Result<u64> {
-    let spares = Spares::of(load, window);
+    let spares = Spares::of(window);
     client.execute_typed(sql, &spares.values()).await.map_err(|error| named(load, error))
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn drop_overruled(client: &Client, load: &LoadPlan, named: Name
 pub(super) async fn remove(client: &Client, load: &LoadPlan, named: Named) -> Result<u64> {
     let Some(window) = load.removes() else { return Ok(0) };
     let count = load.count_removed(window)?;
-    let spares = Spares::of(load, window);
+    let spares = Spares::of(window);
     let row = client.query_typed_one(&count, &spares.values()).await.map_err(|error| named(load, error))?;
     let announced = row.get::<_, i64>(0).cast_unsigned();
     if announced == 0 {

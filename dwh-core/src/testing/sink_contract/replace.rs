@@ -30,7 +30,7 @@ pub(super) async fn a_window_is_replaced(sink: &dyn Sink) {
     ];
     load_as(sink, &load, RunKind::Run, &rows).await.expect("loaded");
     let (low, high) = (at("2027-01-31T00:00:00Z"), at("2027-02-04T00:00:00Z"));
-    let window = Replaced { low, high, spares: Vec::new() };
+    let window = Replaced { low, high, key: load.key.clone(), spares: Vec::new() };
     for on_conflict in [OnConflict::Nothing, OnConflict::Update] {
         let replacing = LoadPlan { on_conflict, ..load.clone() }.replacing(Some(window.clone()));
         let now = ["41,same,2027-02-01 00:00:00+00", "42,new,2027-02-02 00:00:00+00", "46,more,2027-02-01 00:00:00+00"];
@@ -62,7 +62,7 @@ pub(super) async fn a_window_is_replaced(sink: &dyn Sink) {
         assert_eq!(counts, Accounting { removed: 1, ..counted(4, 1, 1, 2, 0) });
     }
     // Of no rows: everything in it goes, also what has no time.
-    let whole = Replaced { low: Timestamp::NEG_INFINITY, high: at("2027-03-01T00:00:00Z"), spares: Vec::new() };
+    let whole = Replaced { low: Timestamp::NEG_INFINITY, high: at("2027-03-01T00:00:00Z"), ..window };
     let counts = load_as(sink, &load.clone().replacing(Some(whole)), RunKind::Repair, &[]).await.expect("emptied");
     assert!(counts.removed >= 6 && counts.staged == 0, "{counts:?}");
     assert_eq!(state(sink, &load.table).await.bronze, None, "a table whose last row was removed has none to lose");
