@@ -275,4 +275,6 @@ Examples:
 }
 
 #[cfg(test)]
+mod hints_tests;
+#[cfg(test)]
 mod tests;

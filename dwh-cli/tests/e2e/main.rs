@@ -35,3 +35,4 @@ mod types;
 mod untrusted;
 mod upgrade;
 mod verify;
+mod words;
