@@ -277,4 +277,6 @@ Examples:
 }
 
 #[cfg(test)]
+mod hints_tests;
+#[cfg(test)]
 mod tests;

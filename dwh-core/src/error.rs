@@ -127,7 +127,12 @@ impl ErrorKind {
             Self::Data => {
                 ("data", 4, false, "nothing was loaded; `dwh runs` shows the run, the CSV stays in `exports/`")
             }
-            Self::Locked => ("locked", 5, true, "wait for the other run, or call with `--wait`"),
+            Self::Locked => (
+                "locked",
+                5,
+                true,
+                "wait until the other run has ended: `dwh run --wait` does, `dwh runs` shows how far it is",
+            ),
             Self::Busy => ("busy", 3, true, "run it again; nothing was lost or loaded twice"),
             Self::Exists => ("exists", 4, false, "another file has this name; move it away and run again"),
             Self::Disk => ("disk", 1, false, "free some space, or point TMPDIR at a larger disk"),

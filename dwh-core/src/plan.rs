@@ -91,11 +91,11 @@ impl Plan {
         }
         for name in &table.key {
             if !columns.iter().any(|column| column.column.name == *name) {
-                return Err(fail(
-                    ErrorKind::Config,
-                    format!("`key` names `{name}`, which is not among the copied columns"),
-                    names_hint(&source),
-                ));
+                let (what, hint) = match source.column(name) {
+                    Some(_) => ("`exclude` leaves out", "take it out of `exclude`, or name other columns".to_owned()),
+                    None => ("is not there", names_hint(&source)),
+                };
+                return Err(fail(ErrorKind::Config, format!("`key` names `{name}`, which {what}"), hint));
             }
         }
         let mut plan = Self {

@@ -37,3 +37,4 @@ mod types;
 mod untrusted;
 mod upgrade;
 mod verify;
+mod words;

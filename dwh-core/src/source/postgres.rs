@@ -145,15 +145,21 @@ fn refuse_unreachable(plan: &Plan, nulls: i64, infinities: i64) -> Result<()> {
         return Ok(());
     }
     let column = plan.watermark_column()?;
+    let (name, relation) = (quote_ident(column), plan.source.table.sql());
+    let both = [(nulls, format!("{name} is null")), (infinities, format!("{name} = 'infinity'"))];
+    let these: Vec<String> = both.into_iter().filter(|(rows, _)| *rows > 0).map(|(_, which)| which).collect();
+    let mend = if plan.source.column(column).is_some_and(|column| column.generated) {
+        "give the columns that it is generated from a value in these rows"
+    } else {
+        "give these rows a time and make the column `not null default now()`"
+    };
     let message = format!(
         "table `{}`: watermark column `{column}` is NULL in {nulls} rows and infinity in {infinities}; no window \
          would ever contain them",
         plan.table.name
     );
     Err(Error::new(ErrorKind::Data, message).with_hint(format!(
-        "give these rows a time and make the column `not null default now()`, or copy the table with mode `snapshot` \
-         (`select * from {} where {} is null` shows them)",
-        plan.source.table.sql(),
-        quote_ident(column)
+        "{mend}, or copy the table with mode `snapshot` (`select * from {relation} where {}` shows them)",
+        these.join(" or ")
     )))
 }

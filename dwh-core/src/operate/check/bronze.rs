@@ -189,7 +189,8 @@ async fn obstacles(
             about.warn(
                 word,
                 format!(
-                    "{what} `{found}` of {} may change or drop rows, and then the load is rolled back",
+                    "{what} `{found}` of {} may drop rows, and then the load is rolled back, or change their values, which \
+                     `dwh verify` finds and a load does not",
                     bronze.table
                 ),
                 format!("in the target: drop {what} {} on {name};", quote_ident(&found)),

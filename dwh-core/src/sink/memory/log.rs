@@ -108,7 +108,11 @@ impl World {
         if let Some(promised) = commit.rows.filter(|promised| *promised != staged.len() as u64) {
             return Err(Error::new(
                 ErrorKind::Data,
-                format!("table `{}`: the manifest promises {promised} rows, the CSV has {}", load.table, staged.len()),
+                format!(
+                    "table `{}`: the CSV was counted as {promised} rows, and the target took {}",
+                    load.table,
+                    staged.len()
+                ),
             ));
         }
         let old = self.unmoved(&load.table, &commit.expected)?;

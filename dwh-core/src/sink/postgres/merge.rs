@@ -24,7 +24,7 @@ pub(super) async fn merge(
     if let Some(promised) = commit.rows.filter(|promised| *promised != staged) {
         return Err(Error::new(
             ErrorKind::Data,
-            format!("table `{}`: the manifest promises {promised} rows, the CSV has {staged}", load.table),
+            format!("table `{}`: the CSV was counted as {promised} rows, and the target took {staged}", load.table),
         ));
     }
     let held = sink.control.hold(client, load, commit).await?;
@@ -225,7 +225,7 @@ impl Merge<'_> {
             ),
         )
         .with_hint(format!(
-            "nothing was changed; look for a trigger, a rule or row level security on {} that drops or changes rows",
+            "nothing was changed; look for a trigger, a rule or row level security on {} that drops rows",
             self.load.target
         ))
     }
