@@ -3,6 +3,7 @@
 mod compare;
 mod convert;
 mod ddl;
+mod equality;
 mod extract;
 mod load;
 mod missing;
@@ -19,6 +20,7 @@ use crate::watermark::WatermarkKind;
 
 pub(crate) use compare::{Compared, Cut, End, NO_BUCKET, bucket_span};
 pub use ddl::{bronze_ddl, missing_extension_hint};
+pub(crate) use equality::Equality;
 pub(crate) use extract::{Extent, from_sql};
 pub use load::LoadPlan;
 pub use missing::Missing;

@@ -7,7 +7,7 @@ use super::load::STAGE;
 use crate::chain::Replaced;
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::LoadPlan;
+use crate::plan::{Equality, LoadPlan};
 use crate::schema::quote_ident;
 use crate::watermark::Timestamp;
 
@@ -105,16 +105,16 @@ impl LoadPlan {
         )
     }
 
-    fn same_key(&self) -> String {
-        self.key.iter().map(|name| self.key_equals(name)).collect::<Vec<_>>().join(" and ")
+    fn same_key(&self, key: &[Equality]) -> String {
+        key.iter().map(|part| self.key_equals(part)).collect::<Vec<_>>().join(" and ")
     }
 
-    fn extra(&self, window: &Replaced) -> Result<String> {
+    fn extra(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
         Ok(format!(
             "{} as b where {} and not exists (select from {STAGE} s where {})",
             self.target.sql(),
             self.within("b", window)?,
-            self.same_key()
+            self.same_key(key)
         ))
     }
 
@@ -122,9 +122,9 @@ impl LoadPlan {
     ///
     /// # Errors
     /// `Config` if bronze does not get the watermark column.
-    pub(crate) fn declare_extra(&self, window: &Replaced) -> Result<String> {
+    pub(crate) fn declare_extra(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
+        let extra = self.extra(window, key)?;
         let key: Vec<String> = self.key.iter().map(|name| format!("b.{}::text", quote_ident(name))).collect();
-        let extra = self.extra(window)?;
         Ok(format!("declare {EXTRA} no scroll cursor for select array[{}]::text[] from {extra}", key.join(", ")))
     }
 
@@ -132,16 +132,16 @@ impl LoadPlan {
     ///
     /// # Errors
     /// As [`LoadPlan::declare_extra`].
-    pub(crate) fn count_removed(&self, window: &Replaced) -> Result<String> {
-        Ok(format!("select count(*) from {}{}", self.extra(window)?, Self::not_spared("b", window)))
+    pub(crate) fn count_removed(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
+        Ok(format!("select count(*) from {}{}", self.extra(window, key)?, Self::not_spared("b", window)))
     }
 
     /// Removes what bronze has in the window and the CSV has not, but for the spared keys.
     ///
     /// # Errors
     /// As [`LoadPlan::declare_extra`].
-    pub(crate) fn remove(&self, window: &Replaced) -> Result<String> {
-        Ok(format!("delete from {}{}", self.extra(window)?, Self::not_spared("b", window)))
+    pub(crate) fn remove(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
+        Ok(format!("delete from {}{}", self.extra(window, key)?, Self::not_spared("b", window)))
     }
 
     /// Takes out of the staging table what a newer CSV, which stands for this window alone, has removed: rows that lie
@@ -149,12 +149,12 @@ impl LoadPlan {
     ///
     /// # Errors
     /// As [`LoadPlan::declare_extra`].
-    pub(crate) fn drop_overruled(&self, window: &Replaced) -> Result<String> {
+    pub(crate) fn drop_overruled(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
         Ok(format!(
             "delete from {STAGE} as s where {} and not exists (select from {} b where {}){}",
             self.within("s", window)?,
             self.target.sql(),
-            self.same_key(),
+            self.same_key(key),
             Self::not_spared("s", window)
         ))
     }

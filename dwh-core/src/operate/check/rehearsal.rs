@@ -4,6 +4,7 @@ use super::about::About;
 use super::rights;
 use super::server::Server;
 use super::words::Word;
+use crate::catalog::equality;
 use crate::config::{Mode, TargetConfig};
 use crate::connect::{rolled_back, sort};
 use crate::control::Control;
@@ -43,12 +44,13 @@ pub(super) async fn load(plan: &Plan, server: &Server, about: &mut About<'_>) {
     if !load.carries_over() {
         statements.push(load.merge());
     }
-    if load.mode == Mode::Incremental {
-        statements.push(format!("explain {}", load.classify()));
-    }
     let tried = rolled_back(client, Isolation::Write, async {
         for sql in &statements {
             client.batch_execute(sql).await.map_err(sort)?;
+        }
+        if load.mode == Mode::Incremental {
+            let key = equality(client, Some(&load.target), &load.key_columns()).await?;
+            client.batch_execute(&format!("explain {}", load.classify(&key))).await.map_err(sort)?;
         }
         Ok(())
     })

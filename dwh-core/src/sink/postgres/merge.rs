@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 
 use super::{PgSink, replace};
+use crate::catalog::equality;
 use crate::config::{Mode, OnConflict};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
@@ -182,7 +183,8 @@ impl Merge<'_> {
 
     async fn classify(&self) -> Result<Known> {
         self.execute(&self.load.analyze_stage()).await?;
-        if let [doubled, ..] = self.counts(&self.load.count_doubled()).await?[..]
+        let key = equality(self.client, Some(&self.load.target), &self.load.key_columns()).await?;
+        if let [doubled, ..] = self.counts(&self.load.count_doubled(&key)).await?[..]
             && doubled > 0
         {
             return Err(Error::new(
@@ -194,7 +196,7 @@ impl Merge<'_> {
                 self.load.key.join(", ")
             )));
         }
-        match self.counts(&self.load.classify()).await?[..] {
+        match self.counts(&self.load.classify(&key)).await?[..] {
             [same, differ] => Ok(Known { same, differ }),
             _ => Err(Error::new(ErrorKind::Internal, "the comparison with bronze gave no two counts")),
         }

@@ -3,9 +3,10 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
+use crate::catalog::equality;
 use crate::chain::Replaced;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{EXTRA, LoadPlan};
+use crate::plan::{EXTRA, Equality, LoadPlan};
 use crate::schema::RowKey;
 
 /// What a driver's error is told as: with the names of table and bronze.
@@ -30,7 +31,8 @@ impl Extra {
         let Some(window) = load.removes() else { return Ok(Vec::new()) };
         if matches!(self, Self::NotBegun) {
             client.batch_execute(&load.analyze_stage()).await.map_err(failed)?;
-            client.batch_execute(&load.declare_extra(window)?).await.map_err(failed)?;
+            let key = keyed(client, load).await?;
+            client.batch_execute(&load.declare_extra(window, &key)?).await.map_err(failed)?;
             *self = Self::Open;
         }
         if matches!(self, Self::Ended) {
@@ -60,6 +62,11 @@ impl<'a> Spares<'a> {
     }
 }
 
+/// How the columns of the key are compared in bronze.
+async fn keyed(client: &Client, load: &LoadPlan) -> Result<Vec<Equality>> {
+    equality(client, Some(&load.target), &load.key_columns()).await
+}
+
 async fn execute(client: &Client, load: &LoadPlan, named: Named, window: &Replaced, sql: &str) -> Result<u64> {
     let spares = Spares::of(window);
     client.execute_typed(sql, &spares.values()).await.map_err(|error| named(load, error))
@@ -68,8 +75,12 @@ async fn execute(client: &Client, load: &LoadPlan, named: Named, window: &Replac
 /// Takes rows out of the staging table that newer CSV files have removed; returns how many.
 pub(super) async fn drop_overruled(client: &Client, load: &LoadPlan, named: Named) -> Result<u64> {
     let mut dropped = 0;
+    if load.overruled.is_empty() {
+        return Ok(dropped);
+    }
+    let key = keyed(client, load).await?;
     for window in &load.overruled {
-        dropped += execute(client, load, named, window, &load.drop_overruled(window)?).await?;
+        dropped += execute(client, load, named, window, &load.drop_overruled(window, &key)?).await?;
     }
     Ok(dropped)
 }
@@ -77,14 +88,15 @@ pub(super) async fn drop_overruled(client: &Client, load: &LoadPlan, named: Name
 /// Removes what bronze has in the window and the CSV has not; returns how many rows.
 pub(super) async fn remove(client: &Client, load: &LoadPlan, named: Named) -> Result<u64> {
     let Some(window) = load.removes() else { return Ok(0) };
-    let count = load.count_removed(window)?;
+    let key = keyed(client, load).await?;
+    let count = load.count_removed(window, &key)?;
     let spares = Spares::of(window);
     let row = client.query_typed_one(&count, &spares.values()).await.map_err(|error| named(load, error))?;
     let announced = row.get::<_, i64>(0).cast_unsigned();
     if announced == 0 {
         return Ok(0);
     }
-    let removed = execute(client, load, named, window, &load.remove(window)?).await?;
+    let removed = execute(client, load, named, window, &load.remove(window, &key)?).await?;
     if removed == announced {
         return Ok(removed);
     }

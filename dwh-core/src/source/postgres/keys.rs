@@ -4,6 +4,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::PgSource;
 use super::lock::not_locked;
+use crate::catalog::equality;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Compared, End, Plan};
 use crate::schema::RowKey;
@@ -15,14 +16,13 @@ pub(super) async fn has_keys(source: &PgSource, plan: &Plan, keys: &[RowKey]) ->
     let values: Vec<(&(dyn ToSql + Sync), Type)> =
         columns.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
     let client = source.pool.take().await?;
-    let (begin, find) = (source.begin(), table.find());
+    let about = |error| not_locked(&plan.table, error);
+    client.batch_execute(&source.begin()).await.map_err(about)?;
+    let (relation, key) = table.keyed();
+    let find = table.find(&equality(&*client, relation, &key).await?);
     // Polled, and so sent, in this order.
-    let ((), rows, ()) = futures_util::try_join!(
-        client.batch_execute(&begin),
-        client.query_typed(&find, &values),
-        client.batch_execute("commit")
-    )
-    .map_err(|error| not_locked(&plan.table, error))?;
+    let (rows, ()) =
+        futures_util::try_join!(client.query_typed(&find, &values), client.batch_execute("commit")).map_err(about)?;
     client.give_back();
     let mut found = vec![false; keys.len()];
     for row in rows {
