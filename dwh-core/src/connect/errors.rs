@@ -180,7 +180,10 @@ fn sort_db(error: &DbError) -> Error {
 
 /// The message without the input values that the server quotes in it.
 fn without_values(code: &str, in_column: bool, message: &str) -> String {
-    if !(in_column || matches!(code, "22003" | "22007" | "22008" | "22023" | "22P02" | "22P03")) {
+    // In what a type says of a value it is the value; a constraint is named.
+    if !(in_column && !code.starts_with("23")
+        || matches!(code, "22003" | "22007" | "22008" | "22023" | "22P02" | "22P03"))
+    {
         return message.to_owned();
     }
     match (message.find('"'), message.rfind('"')) {
