@@ -190,12 +190,14 @@ const CASES: &[Case] = &[
     ),
 ];
 
-fn pipeline(db: &TestDb) -> Pipeline {
-    let text = db.config(
-        &TABLES.replace("\"app.plans\"\nmode", "\"app.plans\"\nselect = { twice = \"app.double(t.id)\" }\nmode"),
-    );
+fn of(db: &TestDb, tables: &str) -> Pipeline {
+    let text = db.config(tables);
     let config = Config::parse(&text, "dwh.toml".as_ref(), [("HOME", "/nowhere")].into_iter().collect());
     Pipeline::from_config(config.expect("configuration")).expect("pipeline")
+}
+
+fn pipeline(db: &TestDb) -> Pipeline {
+    of(db, &TABLES.replace("\"app.plans\"\nmode", "\"app.plans\"\nselect = { twice = \"app.double(t.id)\" }\nmode"))
 }
 
 fn failures(report: &CheckReport) -> Vec<&Finding> {
@@ -203,8 +205,8 @@ fn failures(report: &CheckReport) -> Vec<&Finding> {
     report.findings.iter().filter(failed).collect()
 }
 
-async fn runs(db: &TestDb) -> Result<(), String> {
-    let report = pipeline(db).run(&RunRequest::default(), &CancellationToken::new()).await.expect("a report");
+async fn runs(pipeline: &Pipeline) -> Result<(), String> {
+    let report = pipeline.run(&RunRequest::default(), &CancellationToken::new()).await.expect("a report");
     let failed: Vec<String> = report.runs.iter().filter_map(|run| Some(run.error.as_ref()?.message.clone())).collect();
     if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
 }
@@ -246,12 +248,32 @@ async fn each_right_that_a_run_needs_is_missed_by_check_and_given_back_by_its_gr
         let sources = revoke.contains("on schema app");
         assert!(found.len() == 1 || sources, "{revoke}: {found:#?}");
         // Only what check needs for itself is none of a run's.
-        assert_eq!(runs(&db).await.is_err(), !revoke.contains("schema_migrations"), "{revoke}");
+        assert_eq!(runs(&pipeline(&db)).await.is_err(), !revoke.contains("schema_migrations"), "{revoke}");
         for sql in remedy.split_once(": ").expect("a place").1.split_inclusive(';') {
             if *end == SOURCE { db.src(sql).await } else { db.tgt(sql).await }
         }
         let report = pipeline(&db).check(&[]).await.expect("tables");
         assert!(failures(&report).is_empty(), "{revoke}: {:#?}", failures(&report));
-        runs(&db).await.unwrap_or_else(|error| panic!("{revoke}: check passes, run does not: {error}"));
+        runs(&pipeline(&db)).await.unwrap_or_else(|error| panic!("{revoke}: check passes, run does not: {error}"));
     }
+}
+
+#[tokio::test]
+async fn a_table_that_is_too_wide_to_merge_does_not_pass() {
+    let db = TestDb::new("check_wide").await;
+    let columns: Vec<String> = (0..850).map(|n| format!("c{n} int")).collect();
+    db.src(&format!(
+        "create schema app; create table app.wide (id int primary key, at timestamptz not null default now(), {});
+         create index on app.wide (at); insert into app.wide (id) values (1);
+         grant usage on schema app to app_ro; grant select on app.wide to app_ro",
+        columns.join(", ")
+    ))
+    .await;
+    let wide = "[[table]]\nname = \"wide\"\nrelation = \"app.wide\"\nmode = \"incremental\"\nwatermark = \"at\"\n\
+                key = [\"id\"]\non_conflict = \"update\"\n";
+    let pipeline = of(&db, wide);
+    pipeline.migrate(&MigrateRequest::default()).await.expect("migrated");
+    let report = pipeline.check(&[]).await.expect("tables");
+    let run = runs(&pipeline).await;
+    assert_eq!(failures(&report).is_empty(), run.is_ok(), "{:#?}\n{run:?}", failures(&report));
 }
