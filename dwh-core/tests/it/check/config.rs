@@ -115,7 +115,7 @@ async fn what_the_configuration_asks_for_is_judged() {
         // What goes on in the clusters' roles and databases ends with the database.
         if word == "timeouts" {
             let source = report.findings.iter().find(|f| f.subject == "source app" && f.check == word).expect("source");
-            assert!(source.message.contains("`statement_timeout = 30000ms` of the role, lifted"), "{source:?}");
+            assert!(source.message.contains("`statement_timeout = 30000ms` of the role, switched off"), "{source:?}");
         }
     }
 }
