@@ -108,6 +108,7 @@ Examples:
   dwh migrate
   dwh migrate --dry-run         what is missing, and what would be refused
   dwh migrate trips             no other bronze table than this one
+  dwh migrate --apply-drift     new columns and wider types, too; tells what is left
   dwh migrate --print-sql > for-the-dba.sql")]
     Migrate(MigrateArgs),
     /// Extract, load and archive the tables that match

@@ -3,6 +3,7 @@
 //! The files are in `migrations/`, plain SQL that a DBA can read. Four names in them stand for those of `[target]`;
 //! putting the configured ones in is all that is done to them.
 
+mod adapt;
 mod dry_run;
 mod owner;
 mod reset;
@@ -21,6 +22,7 @@ use crate::plan::{Isolation, LoadPlan, Plan, bronze_ddl, missing_extension_hint,
 use crate::schema::{TableRef, TypeName, quote_ident, quote_literal};
 use crate::watermark::Micros;
 
+pub(crate) use adapt::adapt;
 pub use dry_run::dry_run;
 pub(crate) use reset::{occupied, set_aside};
 
@@ -66,6 +68,24 @@ pub struct MigrateReport {
     /// Tables whose watermarks cannot be used: they belong to something else, or bronze lost what was loaded.
     #[serde(default)]
     pub conflicts: Vec<MigrateConflict>,
+    /// What was changed in bronze tables because their sources changed, or would be.
+    #[serde(default)]
+    pub drift_applied: Vec<MigrateDrift>,
+    /// What source and bronze still differ in, and what a person does about it; empty unless it was asked for.
+    #[serde(default)]
+    pub drift_left: Vec<MigrateDrift>,
+}
+
+/// A difference between source and bronze.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
+pub struct MigrateDrift {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// What differs, or differed, one line.
+    pub message: String,
+    /// The statements that mended it, or what to do.
+    pub remedy: String,
 }
 
 /// A table whose watermark cannot be used.
@@ -81,10 +101,10 @@ pub struct MigrateConflict {
 }
 
 impl MigrateReport {
-    /// 0 if runs may begin; 4 if a table's watermark cannot be used.
+    /// 0 if runs may begin; 4 if a table's watermark cannot be used, or source and bronze still differ.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        if self.conflicts.is_empty() { 0 } else { ErrorKind::Contract.row().exit_code }
+        if self.conflicts.is_empty() && self.drift_left.is_empty() { 0 } else { ErrorKind::Contract.row().exit_code }
     }
 }
 

@@ -3,6 +3,7 @@
 //! `plan`, `runs` and `status` ask the three traits. `check`, `verify`, `init` and `migrate` look into catalogs that no trait
 //! describes: they are PostgreSQL's, and dial the servers of the configuration.
 
+mod adapt;
 mod check;
 mod init;
 mod inspect;
@@ -14,7 +15,7 @@ mod verify;
 
 pub use check::{CheckReport, Finding, Gate, Severity};
 pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
-pub use inspect::{MigrateConflict, MigrateReport, MigrateRequest, PlanReport};
+pub use inspect::{MigrateConflict, MigrateDrift, MigrateReport, MigrateRequest, PlanReport};
 pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
 pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
 pub use status::{

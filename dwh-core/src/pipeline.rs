@@ -7,6 +7,7 @@ mod backfill;
 pub(crate) mod belongs;
 mod by_hand;
 mod clock;
+mod columns;
 pub(crate) mod describe;
 pub(crate) mod failure;
 pub(crate) mod links;
@@ -34,6 +35,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::failure::interrupted;
 use crate::plan::Plan;
 use crate::run::RunId;
+use crate::schema::TableSchema;
 use crate::sink::{Lease, PgSink, Sink, TableState};
 use crate::source::{PgSource, Source};
 
@@ -209,14 +211,20 @@ impl Pipeline {
 
     /// The plan of a table, judged against both catalogs and what was loaded before: nothing moves before this is right.
     pub(crate) async fn plan_table(&self, table: &TableConfig, state: &TableState) -> Result<Plan> {
+        let (plan, bronze) = self.fit(table, state).await?;
+        plan.check_bronze(bronze.as_ref())?;
+        Ok(plan)
+    }
+
+    /// The same with the bronze table, which is not judged yet.
+    pub(crate) async fn fit(&self, table: &TableConfig, state: &TableState) -> Result<(Plan, Option<TableSchema>)> {
         let source = self.source(table)?;
         if let Some(identity) = source.identity().await? {
             self.judge_source(table, state, &identity)?;
         }
         let (schema, bronze) = futures_util::try_join!(source.describe(table), self.sink.describe(&table.target))?;
         let plan = Plan::new(table, schema)?.fitted(bronze.as_ref(), state.delivered());
-        plan.check_bronze(bronze.as_ref())?;
-        Ok(plan)
+        Ok((plan, bronze))
     }
 
     pub(crate) fn address(&self, key: &BlobKey) -> String {

@@ -106,6 +106,16 @@ pub trait Sink: fmt::Debug + Send + Sync {
         Ok(false)
     }
 
+    /// Adds the columns of the load that bronze lacks, all of them or none; rows that are there get the value that the source
+    /// gave them, as far as the column tells it.
+    ///
+    /// # Errors
+    /// `Contract` if the sink may not do it.
+    async fn add_columns(&self, load: &LoadPlan) -> Result<()> {
+        Err(Error::new(ErrorKind::Contract, format!("table `{}`: this sink cannot add columns", load.table))
+            .with_hint("add them where the sink keeps the table, or implement `add_columns` of `Sink`"))
+    }
+
     /// What there is of these tables already, a sentence each; empty when nothing is in the way of a rebuild.
     ///
     /// # Errors

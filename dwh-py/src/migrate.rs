@@ -17,6 +17,11 @@ fn answer(py: Python<'_>, report: operate::MigrateReport) -> PyResult<Py<PyAny>>
     let kind = ErrorKind::Contract.row();
     let failures =
         report.conflicts.iter().map(|found| ErrorReport::new(kind.code, &found.message, &found.hint, kind.exit_code));
-    let failures = failures.collect();
+    let left = report.drift_left.iter().map(|left| {
+        let kind = ErrorKind::Drift.row();
+        let message = format!("table `{}`: {}", left.table, left.message);
+        ErrorReport::new(kind.code, message, &left.remedy, kind.exit_code)
+    });
+    let failures = failures.chain(left).collect();
     conclude(py, MigrateReport(report), failures)
 }

@@ -84,10 +84,16 @@ impl $face {
     }
 
     /// Create control schema, roles, views and bronze tables, or assert them.
-    #[pyo3(signature = (tables = None, *, dry_run = false))]
-    fn migrate(&self, py: Python<'_>, tables: Option<Vec<String>>, dry_run: bool) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (tables = None, *, dry_run = false, apply_drift = false))]
+    fn migrate(
+        &self,
+        py: Python<'_>,
+        tables: Option<Vec<String>>,
+        dry_run: bool,
+        apply_drift: bool,
+    ) -> PyResult<Py<PyAny>> {
         let mut request = MigrateRequest::new(tables.unwrap_or_default());
-        request.dry_run = dry_run;
+        (request.dry_run, request.apply_drift) = (dry_run, apply_drift);
         $make(py, migrate::migrate(self.0.get(py)?, request))
     }
 

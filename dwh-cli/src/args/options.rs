@@ -99,6 +99,10 @@ pub struct MigrateArgs {
     /// Print what is missing and would be made, and make nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Change bronze tables, too, whose sources changed, as far as that loses nothing; tell the rest, and end with code 4
+    /// if there is any
+    #[arg(long)]
+    pub apply_drift: bool,
     /// Print the SQL and write nothing
     #[arg(long, conflicts_with = "dry_run")]
     pub print_sql: bool,

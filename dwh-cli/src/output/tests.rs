@@ -1,8 +1,8 @@
 use dwh_core::config::{Compression, Mode};
 use dwh_core::operate::{
     Breach, BreachCheck, CheckReport, CsvPlace, CsvReport, DiskStatus, DiskUse, Finding, ManifestReport,
-    MigrateConflict, MigrateReport, NeighbourReport, PlanReport, RunDetails, RunningRun, Severity, StatusReport,
-    StoreStatus, TableStatus, WaitingCsvs,
+    MigrateConflict, MigrateDrift, MigrateReport, NeighbourReport, PlanReport, RunDetails, RunningRun, Severity,
+    StatusReport, StoreStatus, TableStatus, WaitingCsvs,
 };
 use dwh_core::pipeline::{ErrorReport, LoadPlanReport, LoadStep, RunReport, Seconds, TableRun, WindowReport};
 use dwh_core::sink::RunRecord;
@@ -387,6 +387,16 @@ fn migrate_text() {
         present: vec!["261003_dwh_roles.sql".into()],
         tables_created: vec!["bronze.trips".into()],
         tables_present: vec!["bronze.devices".into()],
+        drift_applied: vec![MigrateDrift {
+            table: "trips".to_owned(),
+            message: "column `n` is bigint in the source but integer in bronze".to_owned(),
+            remedy: "alter table \"bronze\".\"trips\" alter column \"n\" type bigint;".to_owned(),
+        }],
+        drift_left: vec![MigrateDrift {
+            table: "trips".to_owned(),
+            message: "column `gone` exists in bronze but not in the source".to_owned(),
+            remedy: "first this\nor that".to_owned(),
+        }],
         conflicts: vec![MigrateConflict {
             table: "trips".into(),
             message: "table `trips`: bronze.trips was dropped and made again after its rows were loaded".into(),

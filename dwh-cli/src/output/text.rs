@@ -132,6 +132,13 @@ impl Show for MigrateReport {
         for conflict in &self.conflicts {
             text.push_str(&format!("\nATTENTION  {}\n  {}\n", conflict.message, conflict.hint.replace('\n', "\n  ")));
         }
+        let changed = if self.dry_run { "would change" } else { "changed" };
+        for (word, drifts) in [(changed, &self.drift_applied), ("LEFT", &self.drift_left)] {
+            for drift in drifts {
+                let remedy = drift.remedy.replace('\n', "\n  ");
+                text.push_str(&format!("\n{word}  table `{}`: {}\n  {remedy}\n", drift.table, drift.message));
+            }
+        }
         text
     }
 }

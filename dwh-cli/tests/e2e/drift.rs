@@ -1,7 +1,7 @@
 //! Every kind of difference between source and bronze: what the command says is pasted, as it stands, into a session of odd
 //! settings, and after the next run the two ends are equal.
 
-mod kinds;
+pub mod kinds;
 
 use crate::support::{Project, READABLE, table};
 use dwh_core::testing::TestDb;
@@ -15,7 +15,7 @@ pub const ODD: &str = "set datestyle = 'SQL, DMY'; set timezone = 'Africa/Nairob
     set standard_conforming_strings = off; set escape_string_warning = off; set array_nulls = off;
     set backslash_quote = off; set transform_null_equals = on; set lc_monetary = 'C.UTF-8'";
 
-const MODES: [&str; 2] = ["incremental", "snapshot"];
+pub const MODES: [&str; 2] = ["incremental", "snapshot"];
 
 /// The types of the schemas, at both ends.
 const TYPES: &str =
@@ -80,12 +80,21 @@ impl Drifted {
     /// Does what the hints say, in the order of their lines.
     async fn follow(&self) {
         let hints = self.hints();
+        let refused = |kind: &Kind| matches!(kind.step, Step::None);
+        for (name, _, kind) in tables(&self.kinds) {
+            assert_ne!(refused(kind), hints.contains_key(&name), "{name}: {hints:#?}");
+        }
+        self.follow_these(&hints, Vec::new()).await;
+    }
+
+    /// The same where some of it was done already, with commands that must follow.
+    pub async fn follow_these(&self, hints: &BTreeMap<String, String>, mut commands: Vec<String>) {
         let session = connect_as_loader(&self.db).await;
         session.batch_execute(ODD).await.expect("odd settings");
-        let (mut project, mut wrong, mut commands) = (None, Vec::new(), Vec::new());
+        let (mut project, mut wrong) = (None, Vec::new());
         for (name, _, kind) in tables(&self.kinds) {
             match (&kind.step, hints.get(&name)) {
-                (Step::None, None) => {}
+                (_, None) => {}
                 (Step::Keep, Some(hint)) if hint.contains("on_missing_column = \"keep\"") => {
                     let before = project.as_ref().unwrap_or(&self.project);
                     project = Some(before.config_with(&format!("# {name}\n"), "on_missing_column = \"keep\"\n"));
@@ -112,7 +121,7 @@ impl Drifted {
         self.is_equal(project);
     }
 
-    fn is_equal(&self, project: &Project) {
+    pub fn is_equal(&self, project: &Project) {
         let verified = project.dwh(&["verify", "--output", "json"]);
         let report = verified.json();
         let tables = report["tables"].as_array().expect("tables");

@@ -16,7 +16,7 @@ use crate::sink::TableState;
 use crate::source::Sweep;
 use crate::watermark::{Call, Timestamp};
 
-pub use crate::migrate::{MigrateConflict, MigrateReport};
+pub use crate::migrate::{MigrateConflict, MigrateDrift, MigrateReport};
 
 /// What `migrate` is asked for.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +26,9 @@ pub struct MigrateRequest {
     pub tables: Vec<String>,
     /// Only tell what would be made.
     pub dry_run: bool,
+    /// Change bronze tables, too, whose sources changed, as far as that loses nothing: columns that are new, types that
+    /// became wider, NULL that came to be allowed.
+    pub apply_drift: bool,
 }
 
 impl MigrateRequest {
@@ -119,8 +122,12 @@ impl Pipeline {
         let state = lease.state().clone();
         lease.release().await?;
         self.judge(table, &state).await?;
-        let plan = self.plan_table(table, &state).await?;
-        report.load_sql = plan.load(false).statements();
+        let (plan, bronze) = self.fit(table, &state).await?;
+        match bronze.as_ref().map(|there| (there, plan.adds(there))) {
+            Some((there, new)) if !new.is_empty() => report.load_sql = plan.load(false).added_sql(&new, there),
+            _ => plan.check_bronze(bronze.as_ref())?,
+        }
+        report.load_sql.extend(plan.load(false).statements());
         self.is_first(table, &state).await?;
         let now = Timestamp::now();
         let whole = (Timestamp::NEG_INFINITY, Timestamp::INFINITY, Sweep::Off);
@@ -173,11 +180,14 @@ impl Pipeline {
                 report.conflicts.extend(self.migrate_conflict(&plan.table, state, &report).await?);
             }
         }
+        if request.apply_drift {
+            self.apply_drift(&plans, &known, &mut report).await?;
+        }
         Ok(report)
     }
 
     /// The watermark rows, by table. Without a control schema there is none.
-    async fn known_states(&self) -> BTreeMap<String, TableState> {
+    pub(super) async fn known_states(&self) -> BTreeMap<String, TableState> {
         let known = self.sink.overview().await.map(|overview| overview.tables).unwrap_or_default();
         known.into_iter().map(|(name, known)| (name, known.state)).collect()
     }
@@ -206,9 +216,10 @@ impl Pipeline {
     ///
     /// # Errors
     /// `Config` if no table matches; if a source cannot be asked for its tables.
-    pub async fn migration_sql(&self, tables: &[String]) -> Result<String> {
-        let plans = self.source_plans(tables).await?;
-        Ok(migrate::print_sql(&self.config.target, &plans))
+    pub async fn migration_sql(&self, request: &MigrateRequest) -> Result<String> {
+        let plans = self.source_plans(&request.tables).await?;
+        let drift = if request.apply_drift { self.drift_sql(&plans).await? } else { String::new() };
+        Ok(migrate::print_sql(&self.config.target, &plans) + &drift)
     }
 
     /// The plans of the tables that match as the sources have them, whatever bronze has.

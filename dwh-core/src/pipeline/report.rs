@@ -98,6 +98,9 @@ pub struct TableRun {
     /// What keeps the watermark where it was, if something does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_by: Option<String>,
+    /// Columns that were new at the source and that it added to bronze.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns_added: Vec<String>,
     /// Rows in the CSV.
     pub rows_extracted: u64,
     /// Rows inserted or updated.
@@ -139,6 +142,7 @@ impl TableRun {
             window: None,
             watermark: None,
             held_by: None,
+            columns_added: Vec::new(),
             rows_extracted: 0,
             rows_loaded: 0,
             rows_inserted: 0,

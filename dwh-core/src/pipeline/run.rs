@@ -119,8 +119,10 @@ impl Pipeline {
             }
         };
         let mut call = Call::First;
+        let mut added = std::mem::take(&mut run.columns_added);
         loop {
-            let (run, more) = self.run_once(&plan, state, call, cancel).await;
+            let (mut run, more) = self.run_once(&plan, state, call, cancel).await;
+            run.columns_added = std::mem::take(&mut added);
             call = Call::Next;
             let error = run.error.is_some();
             (self.observer)(&Event::RunFinished(Box::new(run.clone())));
@@ -149,7 +151,7 @@ impl Pipeline {
             self.judge(table, state).await?;
             self.recover_table(table, state, runs, cancel).await?;
             self.may_begin(table, state).await?;
-            self.plan_or_warn(table, state).await
+            self.plan_or_warn(table, state, run).await
         };
         let error = match prepared.await {
             Ok(plan) => return Ok(plan),
@@ -346,15 +348,6 @@ impl Pipeline {
         }
     }
 
-    /// The plan of a table, with a word about columns that lose their values.
-    async fn plan_or_warn(&self, table: &TableConfig, state: &TableState) -> Result<Arc<Plan>> {
-        let plan = self.plan_table(table, state).await?;
-        if let Some(warning) = plan.missing.warning(table) {
-            self.warn(&table.name, &warning);
-        }
-        Ok(Arc::new(plan))
-    }
-
     /// A run that cannot begin, as a failed one in the log.
     async fn log_unbegun(&self, table: &TableConfig, state: &TableState, run: &mut TableRun, error: &Error) {
         // A row in a log that began anew beside older files would stand in the way of their rebuild.
@@ -386,7 +379,7 @@ impl Pipeline {
             self.judge(table, lease.state()).await?;
             self.fail_dead_extracts(table, lease.state()).await?;
             self.may_begin(table, lease.state()).await?;
-            self.plan_or_warn(table, lease.state()).await
+            self.plan_or_warn(table, lease.state(), &mut run).await
         };
         let plan = match prepared.await {
             Ok(plan) => plan,

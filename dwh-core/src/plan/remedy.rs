@@ -250,9 +250,16 @@ impl LoadPlan {
         format!("dwh reseed {replace}{}", word(&self.table))
     }
 
+    /// The statements that add new columns, for a dry run.
+    pub(crate) fn added_sql(&self, found: &[Drift], bronze: &TableSchema) -> Vec<String> {
+        self.cures(found, bronze).into_iter().flat_map(|cure| cure.statements).collect()
+    }
+
     /// Everything that there is to do about these differences, line by line.
     pub(crate) fn remedies(&self, found: &[Drift], bronze: &TableSchema) -> String {
-        let mut lines: Vec<String> = self.missing.renamed.iter().map(|(old, new)| renamed(old, new, bronze)).collect();
+        let asked = |name: &String| found.iter().any(|drift| drift.column() == name);
+        let names = self.missing.renamed.iter().filter(|(old, new)| asked(old) || asked(new));
+        let mut lines: Vec<String> = names.map(|(old, new)| renamed(old, new, bronze)).collect();
         if !lines.is_empty() {
             lines.push("if it is not:".to_owned());
         }
@@ -279,11 +286,6 @@ impl Cure {
             let made = missing_extension_hint(name.name());
             self.first = Some(format!("if the target has no type `{}`: {made}", name.name()));
         }
-    }
-
-    /// The error's or report's text of it, as one hint.
-    pub(crate) fn hint(&self, bronze: &TableSchema) -> String {
-        self.lines(bronze).join("\n")
     }
 }
 

@@ -256,6 +256,11 @@ impl Sink for MemorySink {
         self.world().move_away(tables)
     }
 
+    async fn add_columns(&self, load: &LoadPlan) -> Result<()> {
+        self.world().add_columns(load);
+        Ok(())
+    }
+
     async fn make_tables(&self, tables: &[LoadPlan]) -> Result<()> {
         self.world().make_tables(tables);
         Ok(())

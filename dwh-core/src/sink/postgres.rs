@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::migrate;
 use crate::plan::{Isolation, LoadPlan};
 use crate::run::RunId;
-use crate::schema::{TableRef, TableSchema};
+use crate::schema::{Drift, TableRef, TableSchema};
 use crate::sink::{BronzeState, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged, TableState};
 use crate::watermark::Micros;
 
@@ -182,6 +182,11 @@ impl Sink for PgSink {
     async fn move_away(&self, tables: &[LoadPlan]) -> Result<Moved> {
         let aside = migrate::set_aside(&self.target, &self.environment, tables).await?;
         Ok(Moved { schema: aside.schema, tables: aside.tables, restore_sql: aside.restore })
+    }
+
+    async fn add_columns(&self, load: &LoadPlan) -> Result<()> {
+        let new = |drift: &Drift| matches!(drift, Drift::MissingInBronze { .. });
+        migrate::adapt(&self.target, &self.environment, load, &new).await
     }
 
     async fn make_tables(&self, tables: &[LoadPlan]) -> Result<()> {

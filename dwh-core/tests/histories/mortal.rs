@@ -198,6 +198,10 @@ impl Sink for Mortal<MemorySink> {
         self.life.call(self.inner.move_away(tables)).await
     }
 
+    async fn add_columns(&self, load: &LoadPlan) -> Result<()> {
+        self.life.call(self.inner.add_columns(load)).await
+    }
+
     async fn make_tables(&self, tables: &[LoadPlan]) -> Result<()> {
         self.life.call(self.inner.make_tables(tables)).await
     }

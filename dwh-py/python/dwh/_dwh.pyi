@@ -105,6 +105,8 @@ class MigrateReport(_Report):
     tables_created: list[str]
     tables_present: list[str]
     conflicts: list[dict[str, str]]
+    drift_applied: list[dict[str, str]]
+    drift_left: list[dict[str, str]]
 
 @final
 class PlanReport(_Report):
@@ -276,8 +278,17 @@ class Pipeline:
         `params` is what `extract` returned, or its dict. Its dry run is `plan_load(params)`.
         """
 
-    def migrate(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> MigrateReport:
-        """Create control schema, roles, views and bronze tables, or assert them."""
+    def migrate(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        dry_run: bool = False,
+        apply_drift: bool = False,
+    ) -> MigrateReport:
+        """Create control schema, roles, views and bronze tables, or assert them.
+
+        `apply_drift` changes bronze tables, too, whose sources changed, as far as that loses nothing.
+        """
 
     def plan(self, tables: Optional[Sequence[str]] = None) -> list[PlanReport]:
         """What the next run or extract of each matching table would do; nothing is moved or written."""
@@ -436,7 +447,13 @@ class AsyncPipeline:
         wait: bool = False,
         accept_unverified: bool = False,
     ) -> TableRun: ...
-    async def migrate(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> MigrateReport: ...
+    async def migrate(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        dry_run: bool = False,
+        apply_drift: bool = False,
+    ) -> MigrateReport: ...
     async def plan(self, tables: Optional[Sequence[str]] = None) -> list[PlanReport]: ...
     async def plan_load(
         self,

@@ -59,7 +59,14 @@ pub(super) async fn check(
     let before = state.map_or(Delivered::Nothing, TableState::delivered);
     let plan = &plan.clone().fitted(bronze.as_ref(), before);
     columns(plan, about);
+    let new = bronze.as_ref().map(|bronze| plan.adds(bronze)).unwrap_or_default();
+    if let Some(there) = bronze.as_ref().filter(|_| !new.is_empty()) {
+        for told in plan.told_added(&new, there, "is added by the next run") {
+            about.warn(Word::Drift, told, "`on_new_column = \"stop\"` of the table leaves it to you");
+        }
+    }
     match plan.check_bronze(bronze.as_ref()) {
+        Err(error) if error.kind() == ErrorKind::Drift && !new.is_empty() => {}
         Ok(()) => about.ok(Word::Bronze, format!("{} fits", plan.table.target)),
         Err(error) => {
             let word = match error.kind() {

@@ -6,7 +6,7 @@ use super::{MemorySink, Table, World};
 use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
-use crate::schema::{RelationKind, TableRef, TableSchema, UniqueKey};
+use crate::schema::{Column, RelationKind, TableRef, TableSchema, UniqueKey};
 use crate::sink::{Moved, RunRecord, TableState};
 use crate::watermark::Timestamp;
 
@@ -117,6 +117,16 @@ impl World {
             self.runs.retain(|run| run.table_name != load.table);
         }
         Ok(moved)
+    }
+
+    pub(super) fn add_columns(&mut self, load: &LoadPlan) {
+        let Some(table) = self.tables.get_mut(&load.target) else { return };
+        for column in &load.columns {
+            if table.schema.column(&column.name).is_none() {
+                table.schema.columns.push(Column { not_null: false, ..column.clone() });
+                table.rows.iter_mut().for_each(|row| row.push(column.old_value.clone()));
+            }
+        }
     }
 
     pub(super) fn make_tables(&mut self, tables: &[LoadPlan]) {

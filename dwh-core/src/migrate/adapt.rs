@@ -1,0 +1,47 @@
+//! What a change of the source asks of a bronze table, where it loses nothing.
+
+use tokio_postgres::Client;
+
+use super::{as_owner, begin, no_table, owner, refused};
+use crate::catalog;
+use crate::config::{Environment, TargetConfig};
+use crate::connect::{Connector, sort};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{Cure, LoadPlan};
+use crate::schema::Drift;
+
+/// Which differences are to be mended.
+type Wanted<'a> = &'a (dyn Fn(&Drift) -> bool + Send + Sync);
+
+/// Mends those differences of one table that `wanted` names and that lose nothing: all of them or none.
+///
+/// # Errors
+/// `NotFound` if bronze has no such table; `Contract` if the role may not alter it, or the target lacks a type.
+pub(crate) async fn adapt(
+    target: &TargetConfig,
+    environment: &Environment,
+    load: &LoadPlan,
+    wanted: Wanted<'_>,
+) -> Result<()> {
+    let mut client = Connector::to_target(target, environment)?.connect().await?;
+    let done = alter(&mut client, target, load, wanted).await;
+    owner::explained(&client, target, std::slice::from_ref(load), done).await
+}
+
+async fn alter(client: &mut Client, target: &TargetConfig, load: &LoadPlan, wanted: Wanted<'_>) -> Result<()> {
+    let tx = begin(client, target).await?;
+    // A reader of bronze is waited for as long as by a load, and no longer: others wait behind.
+    let patience = format!("set local lock_timeout = {}", target.lock_timeout.0.div_euclid(1000));
+    tx.batch_execute(&patience).await.map_err(sort)?;
+    let bronze = catalog::describe(&tx, &load.target).await?.ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, format!("table `{}`: bronze has no table {}", load.table, load.target))
+            .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration")
+    })?;
+    let cures: Vec<Cure> =
+        load.cures(&load.drift(&bronze), &bronze).into_iter().filter(|cure| cure.safe && wanted(&cure.drift)).collect();
+    tx.batch_execute(&as_owner(target, std::slice::from_ref(load))).await.map_err(refused)?;
+    for statement in cures.iter().flat_map(|cure| &cure.statements) {
+        tx.batch_execute(statement).await.map_err(|error| no_table(load, error))?;
+    }
+    tx.commit().await.map_err(sort)
+}
