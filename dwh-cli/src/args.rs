@@ -177,6 +177,7 @@ Examples:
   dwh verify
   dwh verify trips --since 2026-10-01T00:00:00Z
   dwh verify --sample 5 --blobs
+  dwh verify --repair trips
   dwh verify trips --output json | jq '.tables[].keys'")]
     Verify(VerifyArgs),
     /// Read a range of history again, up to the watermark
@@ -194,6 +195,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   dwh reseed trips
+  dwh reseed trips --replace
   dwh reseed trips --dry-run")]
     Reseed(ReseedArgs),
     /// Put run log, blobs and bronze in agreement, and say what only a person can decide
@@ -275,5 +277,7 @@ Examples:
     Man,
 }
 
+#[cfg(test)]
+mod hints_tests;
 #[cfg(test)]
 mod tests;

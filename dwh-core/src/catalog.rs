@@ -2,12 +2,16 @@
 //!
 //! Statements are unnamed, so that they pass through a pooler that changes the server between transactions.
 
+mod equality;
+
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::Type;
 
 use crate::connect::sort;
 use crate::error::{Error, Result};
 use crate::schema::{Column, DEFERRABLE, NULLS, RelationKind, TableRef, TableSchema, TypeName, UniqueKey};
+
+pub(crate) use equality::equality;
 
 const RELATION: &str = "select c.oid, c.relkind::text, pg_catalog.to_regclass('_timescaledb_catalog.hypertable') is not null \
      from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \

@@ -2,7 +2,7 @@
 //!
 //! Every run under a table's lease reads a newer snapshot than the runs with lower numbers, so the order of the numbers
 //! is the order of the snapshots; clocks and stamps decide nothing here. An ordinary run continues where the watermark
-//! stands and moves it; a backfill or reseed reads below it; a snapshot replaces all that was before; a dated copy is
+//! stands and moves it; a backfill or reseed reads below it; a repair does so in the place of what bronze has there; a snapshot replaces all that was before; a dated copy is
 //! history and replaces nothing.
 
 mod archive;
@@ -10,6 +10,7 @@ mod cover;
 mod name;
 mod place;
 mod range;
+mod replaced;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ pub use cover::{Gap, gaps, joins};
 pub use name::{Compression, CsvName};
 pub use place::{Place, Standing};
 pub use range::{Piece, Range, unfinished_end};
+pub use replaced::{Replaced, overruling, replay_order};
 
 pub use archive::{is_replaced, lost};
 

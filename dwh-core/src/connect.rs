@@ -95,6 +95,25 @@ pub(crate) async fn look_for<T>(client: &Client, more: &str, question: impl Futu
     Ok(answer)
 }
 
+/// What `work` gives, done inside a transaction that is as a run's, but waits for a lock as briefly as a look, ends a long
+/// statement, and is rolled back.
+///
+/// # Errors
+/// Those of the work, and of the connection.
+pub(crate) async fn rolled_back<T>(
+    client: &Client,
+    isolation: Isolation,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let opening = opening(isolation, LOOK_LOCK_TIMEOUT) + "; set local statement_timeout = '5s'";
+    client.batch_execute(&opening).await.map_err(sort)?;
+    let done = work.await;
+    let ended = client.batch_execute("rollback").await;
+    let done = done?;
+    ended.map_err(sort)?;
+    Ok(done)
+}
+
 /// What is verified of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SslMode {

@@ -3,6 +3,7 @@
 mod bronze;
 mod log;
 mod overview;
+mod rehearsal;
 mod watermark;
 
 use gethostname::gethostname;

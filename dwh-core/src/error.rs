@@ -3,8 +3,12 @@
 //! The kind decides what a caller does: the exit code, whether a retry can help, and the hint that is
 //! shown when the place of failure had no better one. All three stand in one table, [`ErrorKind::row`].
 
+mod sqlstate;
+
 use std::error::Error as StdError;
 use std::fmt;
+
+pub use sqlstate::{SqlState, When};
 
 /// A result of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -123,7 +127,12 @@ impl ErrorKind {
             Self::Data => {
                 ("data", 4, false, "nothing was loaded; `dwh runs` shows the run, the CSV stays in `exports/`")
             }
-            Self::Locked => ("locked", 5, true, "wait for the other run, or call with `--wait`"),
+            Self::Locked => (
+                "locked",
+                5,
+                true,
+                "wait until the other run has ended: `dwh run --wait` does, `dwh runs` shows how far it is",
+            ),
             Self::Busy => ("busy", 3, true, "run it again; nothing was lost or loaded twice"),
             Self::Exists => ("exists", 4, false, "another file has this name; move it away and run again"),
             Self::Disk => ("disk", 1, false, "free some space, or point TMPDIR at a larger disk"),

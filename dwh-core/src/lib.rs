@@ -111,7 +111,7 @@ pub mod watermark;
 
 pub use blob::{BlobKey, BlobStore, LocalBlobs, Manifest, MemoryBlobs, S3Blobs};
 pub use config::{Config, Secret, TableConfig};
-pub use error::{Error, ErrorKind, KindRow, Result};
+pub use error::{Error, ErrorKind, KindRow, Result, SqlState, When};
 pub use pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest};
 pub use plan::{LoadPlan, Plan, PlanColumn};
 pub use run::{RunId, RunKind, RunState};

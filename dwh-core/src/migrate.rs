@@ -26,12 +26,14 @@ pub(crate) use adapt::adapt;
 pub use dry_run::dry_run;
 pub(crate) use reset::{occupied, set_aside};
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 7] = [
     ("261001_dwh_control.sql", include_str!("../migrations/261001_dwh_control.sql")),
     ("261002_bronze_constraints_audit.sql", include_str!("../migrations/261002_bronze_constraints_audit.sql")),
     ("261003_dwh_roles.sql", include_str!("../migrations/261003_dwh_roles.sql")),
     ("261004_dwh_observability_views.sql", include_str!("../migrations/261004_dwh_observability_views.sql")),
     ("261101_dwh_identity.sql", include_str!("../migrations/261101_dwh_identity.sql")),
+    ("261102_dwh_error_code.sql", include_str!("../migrations/261102_dwh_error_code.sql")),
+    ("261201_dwh_repair.sql", include_str!("../migrations/261201_dwh_repair.sql")),
 ];
 
 const PRINT_HINT: &str = "`dwh migrate --print-sql` prints all of it for a DBA to apply";

@@ -1,4 +1,4 @@
-//! What looks at a warehouse, tells of it and prepares it; none of it moves a row of a pipeline.
+//! What looks at a warehouse, tells of it and prepares it; none of it moves a row itself: `repair` lets the pipeline do it.
 //!
 //! `plan`, `runs` and `status` ask the three traits. `check`, `verify`, `init` and `migrate` look into catalogs that no trait
 //! describes: they are PostgreSQL's, and dial the servers of the configuration.
@@ -21,4 +21,6 @@ pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, sch
 pub use status::{
     Breach, BreachCheck, DiskStatus, DiskUse, RunningRun, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
 };
-pub use verify::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport, VerifyRequest};
+pub use verify::{
+    BlobsReport, Difference, KeyDifference, RepairRequest, TableRepair, TableVerify, VerifyReport, VerifyRequest,
+};

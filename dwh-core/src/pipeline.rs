@@ -15,6 +15,7 @@ mod load;
 mod prune;
 mod rebuild;
 pub(crate) mod recover;
+mod repair;
 mod replay;
 pub(crate) mod report;
 mod restore;

@@ -3,10 +3,12 @@
 mod compare;
 mod convert;
 mod ddl;
+mod equality;
 mod extract;
 mod load;
 mod missing;
 mod remedy;
+mod replace;
 mod session;
 
 use serde::Serialize;
@@ -18,10 +20,13 @@ use crate::watermark::WatermarkKind;
 
 pub(crate) use compare::{Compared, Cut, End, NO_BUCKET, bucket_span};
 pub use ddl::{bronze_ddl, missing_extension_hint};
+pub(crate) use equality::Equality;
 pub(crate) use extract::{Extent, from_sql};
 pub use load::LoadPlan;
 pub use missing::Missing;
 pub(crate) use remedy::Cure;
+pub(crate) use replace::EXTRA;
+pub use replace::Stamp;
 pub(crate) use session::not_in_force;
 pub use session::{Isolation, NO_TIME_LIMIT, opening};
 
@@ -88,11 +93,11 @@ impl Plan {
         }
         for name in &table.key {
             if !columns.iter().any(|column| column.column.name == *name) {
-                return Err(fail(
-                    ErrorKind::Config,
-                    format!("`key` names `{name}`, which is not among the copied columns"),
-                    names_hint(&source),
-                ));
+                let (what, hint) = match source.column(name) {
+                    Some(_) => ("`exclude` leaves out", "take it out of `exclude`, or name other columns".to_owned()),
+                    None => ("is not there", names_hint(&source)),
+                };
+                return Err(fail(ErrorKind::Config, format!("`key` names `{name}`, which {what}"), hint));
             }
         }
         let mut plan = Self {
@@ -200,6 +205,9 @@ impl Plan {
             allow_empty: self.table.allow_empty,
             missing: self.missing.clone(),
             older,
+            replaced: None,
+            overruled: Vec::new(),
+            stamp: Stamp::of(&self.table),
         }
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::config::Mode;
+use crate::error::ErrorKind;
 use crate::identity::{BronzeId, Member, Origin};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, Delivered};
@@ -124,12 +125,18 @@ pub struct RunRecord {
     /// Rows that bronze has in a version of a newer snapshot, which stayed.
     #[serde(default)]
     pub rows_kept_newer: Option<i64>,
+    /// Rows that bronze had and the source has no more, which a repair removed.
+    #[serde(default)]
+    pub rows_removed: Option<i64>,
     /// Rows below the window that the sweep delivered.
     pub rows_late: Option<i64>,
     /// Address of the CSV.
     pub csv_path: Option<String>,
     /// What went wrong, one line.
     pub error_message: Option<String>,
+    /// The stable word of the error; `None` for a process that died, and in rows of release 0.1.
+    #[serde(default)]
+    pub error_code: Option<String>,
     /// How the table is moved.
     pub mode: Option<Mode>,
     /// Lower end of the window, exclusive; `None`: from the first row on.
@@ -182,9 +189,11 @@ impl RunRecord {
             rows_identical: None,
             rows_different: None,
             rows_kept_newer: None,
+            rows_removed: None,
             rows_late: None,
             csv_path: None,
             error_message: None,
+            error_code: None,
             mode: Some(mode),
             window_low: None,
             window_high: None,
@@ -198,6 +207,12 @@ impl RunRecord {
             bronze: None,
             plan_sha256: None,
         }
+    }
+
+    /// Whether somebody stopped it, with Ctrl-C or SIGTERM: that is no failure.
+    #[must_use]
+    pub fn was_interrupted(&self) -> bool {
+        self.status == RunState::Failed && self.error_code.as_deref() == Some(ErrorKind::Interrupted.row().code)
     }
 }
 

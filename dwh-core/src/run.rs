@@ -27,13 +27,16 @@ pub enum RunKind {
     Backfill,
     /// All history below the watermark, read again.
     Reseed,
+    /// The same for a window or all of them, in the place of what bronze has there: rows that the source has no more are
+    /// removed.
+    Repair,
     /// A CSV that was loaded before, loaded again.
     Replay,
 }
 
 impl RunKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Run, Self::Backfill, Self::Reseed, Self::Replay];
+    pub const ALL: [Self; 5] = [Self::Run, Self::Backfill, Self::Reseed, Self::Repair, Self::Replay];
 
     /// The word in the column `kind`.
     #[must_use]
@@ -42,6 +45,7 @@ impl RunKind {
             Self::Run => "run",
             Self::Backfill => "backfill",
             Self::Reseed => "reseed",
+            Self::Repair => "repair",
             Self::Replay => "replay",
         }
     }
@@ -61,6 +65,12 @@ impl RunKind {
     #[must_use]
     pub const fn moves_watermark(self) -> bool {
         matches!(self, Self::Run)
+    }
+
+    /// Whether its CSV stands for its window alone: rows that bronze has there too are overwritten or removed.
+    #[must_use]
+    pub const fn replaces(self) -> bool {
+        matches!(self, Self::Repair)
     }
 }
 

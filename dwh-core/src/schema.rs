@@ -9,6 +9,9 @@ use std::fmt;
 pub use drift::{Delivered, Drift, drift, lost};
 pub use type_name::TypeName;
 
+/// The key of a row: the text of each of its columns; `None` is NULL.
+pub type RowKey = Vec<Option<String>>;
+
 /// A table by schema and name, both exactly as the catalog spells them (never quoted).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TableRef {

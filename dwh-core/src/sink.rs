@@ -11,7 +11,7 @@ use crate::blob::ByteStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::run::RunId;
-use crate::schema::{TableRef, TableSchema};
+use crate::schema::{RowKey, TableRef, TableSchema};
 use crate::watermark::Timestamp;
 
 pub use crate::record::{
@@ -167,8 +167,25 @@ pub trait Staged: Send {
     /// Rows staged.
     fn rows(&self) -> u64;
 
+    /// The next keys that bronze has in the window which the CSV stands for, and the CSV has not; none at the end, and
+    /// none where that window is not [removed](LoadPlan::removes).
+    ///
+    /// # Errors
+    /// `Contract` if the sink cannot replace a window.
+    async fn extra(&mut self) -> Result<Vec<RowKey>> {
+        Err(Error::new(ErrorKind::Contract, "this sink cannot put a CSV in the place of what bronze has")
+            .with_hint("implement `extra` and `spare` of `Staged`"))
+    }
+
+    /// Rows with these keys are not removed by the commit, beside those that the load spares already.
+    fn spare(&mut self, _keys: &[RowKey]) {}
+
     /// Moves the rows into bronze, accounts for each of them, moves the watermark by compare-and-set, marks the run
     /// `loaded`, and commits all of it as one.
+    ///
+    /// A CSV that [stands for its window alone](LoadPlan::replaced) overwrites what bronze has, whatever `on_conflict` says;
+    /// what bronze has in the window beside it is removed, but for what is spared. Staged rows that newer CSV files have
+    /// [removed](LoadPlan::overruled) are not wanted: bronze counts as newer there.
     ///
     /// In the same transaction it writes which table bronze is, into the run's row, and into the watermark row unless
     /// that names another table and the load neither moves the watermark nor makes bronze whole: rows may be missing

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use crate::config::TableConfig;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
 use crate::plan::Plan;
-use crate::schema::TableSchema;
+use crate::schema::{RowKey, TableSchema};
 use crate::watermark::{SafeBound, Timestamp, Undrained, Window};
 
 pub use crate::watermark::Sweep;
@@ -139,6 +139,17 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Data` if the watermark lies in the future of the source's clock.
     async fn bound(&self, request: BoundRequest<'_>) -> Result<SafeBound>;
+
+    /// Which of these keys of the configured key it has, wherever their rows lie: a row that bronze alone has in a window
+    /// is removed only if the source has its key nowhere.
+    ///
+    /// # Errors
+    /// `Contract` if it cannot be asked for keys.
+    async fn has_keys(&self, plan: &Plan, _keys: &[RowKey]) -> Result<Vec<bool>> {
+        let table = &plan.table.name;
+        Err(Error::new(ErrorKind::Contract, format!("table `{table}`: this source cannot tell which keys it has"))
+            .with_hint("implement `has_keys` of `Source`; without it, no row can be removed from bronze"))
+    }
 
     /// Opens one read-only snapshot, lock first, and begins to send the rows.
     ///

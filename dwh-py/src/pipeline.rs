@@ -1,7 +1,7 @@
 //! The two faces `Pipeline` and `AsyncPipeline`: the same verbs by the same names, with the same arguments.
 
 use dwh_core::RunRequest;
-use dwh_core::operate::{Gate, MigrateRequest, VerifyRequest};
+use dwh_core::operate::{Gate, MigrateRequest, RepairRequest, VerifyRequest};
 use dwh_core::pipeline::{BackfillRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest};
 use dwh_core::sink::RunFilter;
 use dwh_core::watermark::Micros;
@@ -169,16 +169,20 @@ impl $face {
     }
 
     /// Read all history of a table again, in windows; the watermark stays where it is.
-    #[pyo3(signature = (table, *, wait = false, restart = false, dry_run = false))]
+    #[pyo3(signature = (table, *, replace = false, allow_empty = false, wait = false, restart = false, dry_run = false))]
+    #[allow(clippy::too_many_arguments)]
     fn reseed(
         &self,
         py: Python<'_>,
         table: String,
+        replace: bool,
+        allow_empty: bool,
         wait: bool,
         restart: bool,
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
         let mut request = ReseedRequest::new(table);
+        (request.replace, request.allow_empty) = (replace, allow_empty);
         (request.wait, request.restart, request.dry_run) = (wait, restart, dry_run);
         $make(py, reseed::reseed(self.0.get(py)?, request))
     }
@@ -245,7 +249,7 @@ impl $face {
     }
 
     /// Compare source and bronze, by counts and hashes up to the watermark; raises if they differ.
-    #[pyo3(signature = (tables = None, *, since = None, sample_percent = 100, limit = 20, blobs = false))]
+    #[pyo3(signature = (tables = None, *, since = None, sample_percent = 100, limit = 20, blobs = false, repair = false, dry_run = false, wait = false, allow_empty = false))]
     #[allow(clippy::too_many_arguments)]
     fn verify(
         &self,
@@ -255,11 +259,20 @@ impl $face {
         sample_percent: u8,
         limit: usize,
         blobs: bool,
+        repair: bool,
+        dry_run: bool,
+        wait: bool,
+        allow_empty: bool,
     ) -> PyResult<Py<PyAny>> {
         let mut request = VerifyRequest::new(tables.unwrap_or_default());
         request.since = since.map(|since| since.0);
         (request.sample_percent, request.limit, request.blobs) = (sample_percent, limit, blobs);
-        $make(py, verify::verify(self.0.get(py)?, request))
+        if !repair {
+            return $make(py, verify::verify(self.0.get(py)?, request));
+        }
+        let mut asked = RepairRequest::new(request);
+        (asked.dry_run, asked.wait, asked.allow_empty) = (dry_run, wait, allow_empty);
+        $make(py, verify::repair(self.0.get(py)?, asked))
     }
 
     fn __repr__(&self) -> String {

@@ -1,7 +1,7 @@
 //! `verify`.
 
 use dwh_core::Pipeline;
-use dwh_core::operate::{self, TableVerify, VerifyRequest};
+use dwh_core::operate::{self, RepairRequest, TableVerify, VerifyRequest};
 use dwh_core::pipeline::ErrorReport;
 use pyo3::prelude::*;
 
@@ -12,6 +12,11 @@ use crate::report::VerifyReport;
 /// Compare source and bronze.
 pub fn verify(engine: Pipeline, request: VerifyRequest) -> Call {
     Call::or_drop(async move { engine.verify(&request).await }, answer)
+}
+
+/// The same, and repair what differs.
+pub fn repair(engine: Pipeline, request: RepairRequest) -> Call {
+    Call::new(|cancel| async move { engine.repair(&request, &cancel).await }, answer)
 }
 
 fn answer(py: Python<'_>, report: operate::VerifyReport) -> PyResult<Py<PyAny>> {
@@ -31,10 +36,14 @@ fn failure(table: &TableVerify) -> Option<ErrorReport> {
     if table.differences() == 0 && problems == 0 {
         return None;
     }
-    let TableVerify { table, missing, extra, different, .. } = table;
+    let TableVerify { table, missing, extra, different, remedy, .. } = table;
     let mut message = format!("table `{table}`: {missing} rows missing, {extra} extra, {different} different");
     if problems > 0 {
         message.push_str(&format!(", {problems} problems of files"));
     }
-    Some(error::found("data", message, "`report` names the keys; `backfill` brings missing rows"))
+    let hint = match &remedy {
+        Some(remedy) => format!("`report` names the keys; `{remedy}` mends them"),
+        None => "`report` names the problems".to_owned(),
+    };
+    Some(error::found("data", message, hint))
 }

@@ -145,6 +145,25 @@ def test_reseed(project: Project, loaded: dwh.Pipeline) -> None:
     assert (report.kind, sum(run["rows_loaded"] for run in report.runs)) == ("run", 50), "it begins anew"
 
 
+def test_repair(project: Project, loaded: dwh.Pipeline) -> None:
+    damage = "delete from bronze.events where id > 40; update bronze.events set note = 'y' where id = 1"
+    extra = "insert into bronze.events (id, recorded_at) select 900, min(recorded_at) from bronze.events"
+    for repair in (lambda: loaded.verify(["events"], repair=True), lambda: loaded.reseed("events", replace=True)):
+        project.target(f"{damage}; {extra}")
+        with pytest.raises(dwh.DataError) as told:
+            loaded.verify(["events"])
+        assert "`dwh verify --repair events` mends them" in told.value.hint
+        with pytest.raises(dwh.DataError) as told:
+            loaded.verify(["events"], repair=True, dry_run=True)
+        planned = told.value.report.tables[0]["repair"]
+        assert planned["dry_run"] and planned["windows"] and not planned["runs"]
+        report = whole(repair())
+        runs = report.runs if hasattr(report, "runs") else report.tables[0]["repair"]["runs"]
+        assert sum(run["rows_removed"] for run in runs) == 1
+        assert whole(loaded.verify(["events"])).tables[0]["remedy"] is None
+    assert {run.kind for run in loaded.runs(kind="repair", limit=None)} == {"repair"}
+
+
 def test_recover(project: Project, loaded: dwh.Pipeline) -> None:
     assert whole(loaded.recover()).found == []
     project.source("insert into app.events (id) values (51)")

@@ -261,6 +261,18 @@ pub struct VerifyArgs {
     /// Read the files in `processed/` too: bytes, hashes, rows, and windows without a gap
     #[arg(long)]
     pub blobs: bool,
+    /// Read the windows that differ again, in the place of what bronze has there, and compare once more
+    #[arg(long, conflicts_with = "sample")]
+    pub repair: bool,
+    /// Print what would be repaired, and repair nothing
+    #[arg(long, requires = "repair")]
+    pub dry_run: bool,
+    /// Wait where another run holds a table, instead of failing with code 5
+    #[arg(long, requires = "repair")]
+    pub wait: bool,
+    /// Let a window that is empty at the source remove the rows that bronze has there
+    #[arg(long, requires = "repair")]
+    pub allow_empty: bool,
 }
 
 /// `dwh backfill`.
@@ -286,6 +298,12 @@ pub struct ReseedArgs {
     /// Name of the table in the configuration
     #[arg(value_name = "TABLE")]
     pub table: String,
+    /// Overwrite rows that differ, and remove rows that the source has no more
+    #[arg(long)]
+    pub replace: bool,
+    /// Let a window that is empty at the source remove the rows that bronze has there
+    #[arg(long)]
+    pub allow_empty: bool,
     /// Options shared with `backfill`.
     #[command(flatten)]
     pub again: AgainArgs,

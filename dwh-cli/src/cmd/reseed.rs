@@ -10,6 +10,8 @@ use crate::exit::Exit;
 /// Reads all history of a table again.
 pub async fn reseed(args: ReseedArgs, context: &Context) -> Result<Exit> {
     let mut request = ReseedRequest::new(args.table);
+    request.replace = args.replace;
+    request.allow_empty = args.allow_empty;
     request.wait = args.again.wait;
     request.restart = args.again.restart;
     request.dry_run = args.again.dry_run;

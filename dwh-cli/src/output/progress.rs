@@ -1,5 +1,6 @@
 //! What a run tells while it works: a bar for each table on a terminal, else a line for each finished run.
 
+use dwh_core::ErrorKind;
 use dwh_core::pipeline::{Event, TableRun};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::collections::HashMap;
@@ -134,7 +135,11 @@ pub fn about(table: &str, message: &str) -> String {
 
 fn finished(run: &TableRun) -> String {
     let number = run.run_id.map_or_else(String::new, |id| format!(" {id}"));
-    let word = if run.error.is_some() { "FAILED" } else { run.status.as_str() };
+    let word = match &run.error {
+        Some(error) if error.code == ErrorKind::Interrupted.row().code => &error.code,
+        Some(_) => "FAILED",
+        None => run.status.as_str(),
+    };
     format!(
         "table `{}`: run{number} {word}, {} rows extracted, {} loaded, {}, {}",
         run.table,

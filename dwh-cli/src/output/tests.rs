@@ -77,6 +77,7 @@ fn table_status(table: &str, lag_seconds: Option<f64>, fresh: bool) -> TableStat
         rows_last_24h: if fresh { 1_234_567 } else { 0 },
         loads_last_24h: u64::from(fresh) * 8,
         failures_last_24h: u64::from(failed.is_some()),
+        interruptions_last_24h: 0,
         runs_last_7d: 56,
         failures_last_7d: u64::from(failed.is_some()),
         success_rate_7d: lag_seconds.map(|_| if fresh { 100.0 } else { 98.214 }),

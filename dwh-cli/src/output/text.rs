@@ -14,9 +14,10 @@ mod schedule;
 mod status;
 mod verify;
 
-use dwh_core::RunState;
 use dwh_core::operate::MigrateReport;
 use dwh_core::pipeline::{RunReport, TableRun};
+use dwh_core::sink::RunRecord;
+use dwh_core::{ErrorKind, RunState};
 
 use super::table::{Table, Tone, plain};
 use super::{Paint, Show, human};
@@ -38,7 +39,7 @@ impl Show for TableRun {
 }
 
 fn runs_table(runs: &[TableRun], paint: Paint) -> String {
-    let stayed = Stayed::of(runs.iter().map(|run| (run.rows_different, run.rows_kept_newer)));
+    let stayed = Stayed::of(runs.iter().map(|run| [run.rows_different, run.rows_kept_newer, run.rows_removed]));
     let mut columns = vec!["table", ">run", "mode", ">extracted", ">inserted", ">updated", ">identical"];
     columns.extend(stayed.columns());
     columns.extend([">size", ">time", "watermark", "status"]);
@@ -51,52 +52,61 @@ fn runs_table(runs: &[TableRun], paint: Paint) -> String {
         ];
         let counts = [run.rows_extracted, run.rows_inserted, run.rows_updated, run.rows_identical];
         row.extend(counts.map(|rows| plain(human::count(rows))));
-        row.extend(stayed.cells(Some(run.rows_different), Some(run.rows_kept_newer)));
+        row.extend(stayed.cells([run.rows_different, run.rows_kept_newer, run.rows_removed].map(Some)));
         row.extend([
             plain(human::bytes(run.bytes)),
             plain(human::seconds(run.seconds.total)),
             plain(human::moment(run.watermark)),
-            state(run.status, run.error.is_some()),
+            state(run.status, run.error.as_ref().map(|error| error.code.as_str())),
         ]);
         table.row(row);
     }
     table.text()
 }
 
-/// Which columns a table needs for rows of the CSV that did not get into bronze: most have none of them.
-struct Stayed {
-    different: bool,
-    kept_newer: bool,
-}
+/// Which columns a table needs for counts that most runs do not have: rows of the CSV that did not get into bronze, and
+/// rows of bronze that were removed.
+struct Stayed([bool; 3]);
 
 impl Stayed {
-    /// For runs with these counts: different, kept because newer.
-    fn of(runs: impl Iterator<Item = (u64, u64)>) -> Self {
-        runs.fold(Self { different: false, kept_newer: false }, |found, (different, kept_newer)| Self {
-            different: found.different || different > 0,
-            kept_newer: found.kept_newer || kept_newer > 0,
-        })
+    const NAMES: [(&'static str, Tone); 3] =
+        [(">different", Tone::Warn), (">kept newer", Tone::Plain), (">removed", Tone::Plain)];
+
+    /// For runs with these counts: different, kept because newer, removed.
+    fn of(runs: impl Iterator<Item = [u64; 3]>) -> Self {
+        Self(runs.fold([false; 3], |found, counts| std::array::from_fn(|at| found[at] || counts[at] > 0)))
     }
 
     fn columns(&self) -> impl Iterator<Item = &'static str> {
-        self.different.then_some(">different").into_iter().chain(self.kept_newer.then_some(">kept newer"))
+        Self::NAMES.into_iter().zip(self.0).filter(|(_, shown)| *shown).map(|((name, _), _)| name)
     }
 
-    fn cells(&self, different: Option<u64>, kept_newer: Option<u64>) -> impl Iterator<Item = (String, Tone)> {
-        let told = |rows: Option<u64>, tone| match rows {
+    fn cells(&self, counts: [Option<u64>; 3]) -> impl Iterator<Item = (String, Tone)> {
+        let told = |(rows, (_, tone)): (Option<u64>, (&str, Tone))| match rows {
             Some(rows) if rows > 0 => (human::count(rows), tone),
             rows => plain(rows.map_or_else(|| "-".to_owned(), human::count)),
         };
-        let different = self.different.then(|| told(different, Tone::Warn));
-        different.into_iter().chain(self.kept_newer.then(|| told(kept_newer, Tone::Plain)))
+        counts.into_iter().zip(Self::NAMES).zip(self.0).filter(|(_, shown)| *shown).map(move |(cell, _)| told(cell))
     }
 }
 
-/// A run that ended with an error failed, wherever it stood then.
-fn state(state: RunState, failed: bool) -> (String, Tone) {
+/// How a row of the run log stands.
+fn logged(run: &RunRecord) -> (String, Tone) {
+    let code = run.error_code.as_deref().unwrap_or_default();
+    state(run.status, (run.status == RunState::Failed).then_some(code))
+}
+
+/// A run that ended with an error failed, wherever it stood then, unless somebody stopped it. `error`: its stable word.
+fn state(state: RunState, error: Option<&str>) -> (String, Tone) {
+    match (error, state) {
+        (Some(code), _) if code == ErrorKind::Interrupted.row().code => (code.to_owned(), Tone::Warn),
+        (Some(_), _) => ("FAILED".to_owned(), Tone::Bad),
+        (None, state) => reached(state),
+    }
+}
+
+fn reached(state: RunState) -> (String, Tone) {
     match state {
-        _ if failed => ("FAILED".to_owned(), Tone::Bad),
-        RunState::Failed => ("FAILED".to_owned(), Tone::Bad),
         RunState::Loaded => (state.to_string(), Tone::Good),
         _ => plain(state.as_str()),
     }

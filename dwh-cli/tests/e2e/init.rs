@@ -386,3 +386,59 @@ async fn a_database_that_it_has_never_seen_goes_through_without_an_edit() {
     assert!(told.stdout.contains("gate first-run: passed"), "{}", told.all());
     assert_eq!(number(&fresh.db, "select count(*) from pg_tables where schemaname = 'bronze'").await, 6);
 }
+
+/// A program of the PostgreSQL that the tests run on.
+async fn program(db: &TestDb, name: &str) -> std::path::PathBuf {
+    let row = db.source().query_one("select setting from pg_config where name = 'BINDIR'", &[]).await;
+    Path::new(row.expect("pg_config").get::<_, &str>(0)).join(name)
+}
+
+#[tokio::test]
+async fn counters_that_a_restore_made_are_doubted() {
+    let lived = TestDb::new("init_lived").await;
+    lived
+        .src(
+            "create schema app; grant usage on schema app to app_ro;
+             create table app.orders (id int primary key, state text, created_at timestamptz not null default now(), updated_at timestamptz not null);
+             create index on app.orders (created_at); create index on app.orders (updated_at);
+             create table app.log (id int primary key, created_at timestamptz not null default now());
+             create index on app.log (created_at); grant select on all tables in schema app to app_ro",
+        )
+        .await;
+    lived
+        .src(
+            "do $$ begin for i in 0..39 loop
+                 insert into app.orders select i * 1000 + n, 'new', now(), now() from generate_series(1, 1000) n;
+                 insert into app.log select i * 1000 + n from generate_series(1, 1000) n;
+                 commit; end loop; end $$",
+        )
+        .await;
+    let restored = TestDb::new("init_restored").await;
+    let dump = lived.blobs().join("app.dump");
+    for (name, arguments) in [
+        ("pg_dump", vec!["-Fc", "-n", "app", "-f", dump.to_str().expect("text"), &lived.source_url()]),
+        ("pg_restore", vec!["-d", &restored.source_url(), dump.to_str().expect("text")]),
+    ] {
+        let done = Command::new(program(&lived, name).await).args(&arguments).output().expect(name);
+        assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    fs::remove_file(&dump).expect("removed");
+    for (db, orders, log) in [
+        (lived, ["watermark = \"created_at\"", "on_conflict = \"nothing\""], false),
+        (restored, ["watermark = \"updated_at\"", "on_conflict = \"update\""], true),
+    ] {
+        db.src("analyze").await;
+        db.src("select pg_stat_force_next_flush()").await;
+        let fresh = Fresh { db, folder: tempfile::tempdir().expect("folder") };
+        let output = fresh.init(&[]);
+        assert_eq!(output.code, 0, "{}", output.all());
+        let text = fresh.read("dwh.toml");
+        for line in orders {
+            assert!(section(&text, "orders").contains(line), "no {line} in\n{text}");
+        }
+        for name in ["orders", "log"] {
+            let doubted = section(&text, name).contains("most rows came in one transaction");
+            assert_eq!(doubted, log, "{name} in\n{text}");
+        }
+    }
+}

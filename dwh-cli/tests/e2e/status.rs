@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::Command;
 
-use crate::support::{EVENTS, Project, age, table};
+use crate::support::{EVENTS, Project, age, number, table};
 use dwh_core::testing::{TestBlobs, TestDb};
 
 /// Two tables; `more` stands in the section of `events`.
@@ -198,4 +198,41 @@ async fn watching_ends_when_nobody_reads_any_more() {
     BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut first).expect("text");
     assert_eq!(first, "2 things need attention\n");
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_run_that_somebody_stopped_is_interrupted_and_no_failure() {
+    let (db, project) = fleet("status_stopped", "").await;
+    project.ok(&["migrate"]);
+    project.ok(&["run"]);
+    db.src(
+        "alter table app.other rename to kept; create view app.other as select id from app.kept, pg_sleep(600); \
+         grant select on app.other to app_ro",
+    )
+    .await;
+    db.tgt("alter table bronze.other alter column id drop not null").await;
+    for signal in ["-INT", "-TERM"] {
+        let mut run = project.spawn(&["run", "other"]);
+        let extracting = "select count(*) from dwh_control.extract_runs where status = 'extracting'";
+        while number(&db, extracting).await == 0 {
+            assert!(run.try_wait().expect("waits").is_none(), "it ended before it was stopped");
+        }
+        let stopped = std::process::Command::new("kill").args([signal, &run.id().to_string()]).status();
+        assert!(stopped.expect("kill").success());
+        run.wait().expect("ended");
+    }
+    let rows = "select count(*) from dwh_control.extract_runs where status = 'failed' and error_code = 'interrupted'";
+    let all = db.target().query("select r::text from dwh_control.extract_runs r", &[]).await.expect("runs");
+    let all: Vec<String> = all.iter().map(|row| row.get(0)).collect();
+    assert_eq!(number(&db, rows).await, 2, "{all:#?}");
+    assert_eq!(number(&db, "select count(*) from dwh_control.v_recent_failures").await, 0);
+    let report = project.json(&["status", "--check"]);
+    let other = of_table(&report, "other");
+    assert_eq!((&other["failures_last_24h"], &other["interruptions_last_24h"]), (&0.into(), &2.into()), "{report:#}");
+    assert_eq!(report["healthy"], true, "{report:#}");
+    let runs = project.ok(&["runs", "--table", "other"]);
+    assert!(runs.stdout.contains("interrupted") && !runs.stdout.contains("FAILED"), "{}", runs.all());
+    let runs = project.json(&["runs", "--failed"]);
+    assert_eq!(runs["runs"][0]["error_code"], "interrupted", "{runs:#}");
+    assert!(project.ok(&["status"]).stdout.contains("interrupted"));
 }

@@ -67,7 +67,11 @@ async fn a_warehouse_of_release_0_1_0_goes_on() {
         before.all()
     );
     let report = project.json(&["migrate"]);
-    assert_eq!(report["applied"], serde_json::json!(["261101_dwh_identity.sql"]), "{report:#}");
+    assert_eq!(
+        report["applied"],
+        serde_json::json!(["261101_dwh_identity.sql", "261102_dwh_error_code.sql", "261201_dwh_repair.sql"]),
+        "{report:#}"
+    );
     assert_eq!(report["tables_created"], serde_json::json!([]), "{report:#}");
     // What the old log counted as different and updated is told apart.
     let counts = "select count(*) from dwh_control.extract_runs where run_id = 7 and rows_extracted = 3 and rows_loaded = 3

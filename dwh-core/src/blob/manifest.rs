@@ -6,12 +6,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobKey;
-use crate::chain::Before;
+use crate::chain::{Before, Replaced};
 use crate::config::{Compression, Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunKind};
-use crate::schema::{Column, TableRef};
+use crate::schema::{Column, RowKey, TableRef};
 use crate::source::{Snapshot, Sweep};
 use crate::watermark::{SafeBound, Timestamp, Window};
 
@@ -76,6 +76,9 @@ pub struct Manifest {
     /// What was loaded before it was read; `None` in manifests of release 0.1, and where the run log could not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Before>,
+    /// Of a repair, keys of rows that bronze had in the window and that the source had elsewhere then: they stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spares: Vec<RowKey>,
     /// SHA-256 of the select list that was read; `None` in manifests of release 0.1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_sha256: Option<String>,
@@ -161,7 +164,18 @@ impl Manifest {
             allow_empty: false,
             missing: Missing::default(),
             older,
+            replaced: self.replaced(),
+            overruled: Vec::new(),
+            // A column without a zone is read in that of the configuration.
+            stamp: None,
         }
+    }
+
+    /// The window that its CSV stands for alone; `None` for one that only adds rows.
+    #[must_use]
+    pub fn replaced(&self) -> Option<Replaced> {
+        let window = self.window.filter(|_| self.kind.replaces())?;
+        Some(Replaced { low: window.low, high: window.high?, key: self.key.clone(), spares: self.spares.clone() })
     }
 
     /// Bytes and SHA-256 as they must come out of the store.

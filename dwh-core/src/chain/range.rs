@@ -37,9 +37,23 @@ impl Range {
     #[must_use]
     pub fn next(&self, earliest: Option<Timestamp>) -> Timestamp {
         let Some(first) = earliest.filter(|first| *first < self.end && self.window.0 > 0) else { return self.end };
+        self.cell(first).1.min(self.end)
+    }
+
+    /// Where the cell of the grid that holds a moment begins (exclusive) and ends (inclusive).
+    fn cell(&self, at: Timestamp) -> (Timestamp, Timestamp) {
         let origin = if self.low.is_finite() { self.low } else { Timestamp::SEED };
-        let cell = -origin.since(first).0.div_euclid(self.window.0);
-        origin.plus(Micros(cell.saturating_mul(self.window.0))).min(self.end)
+        let number = -origin.since(at).0.div_euclid(self.window.0);
+        let end = origin.plus(Micros(number.saturating_mul(self.window.0)));
+        (end.minus(self.window), end)
+    }
+
+    /// The same for a window that begins at `at`. Where windows are replaced, a stretch without a row at the source is one
+    /// of its own: bronze may have rows there.
+    #[must_use]
+    pub fn next_after(&self, at: Timestamp, earliest: Option<Timestamp>) -> Timestamp {
+        let first = earliest.filter(|first| *first <= self.end && self.window.0 > 0 && self.kind.replaces());
+        first.map(|first| self.cell(first).0).filter(|begins| *begins > at).unwrap_or_else(|| self.next(earliest))
     }
 
     /// How far an earlier call of this range came, and in how many windows; `pieces` newest first, those of other ranges

@@ -368,3 +368,54 @@ fn the_end_of_an_open_range_is_kept_until_it_is_reached() {
     let done = [piece(day("02T00"), end, end), begun[0]];
     assert_eq!(open(low, now, &done), None);
 }
+
+fn repair(run_id: i64, low: i64, high: i64) -> Link {
+    Link { kind: RunKind::Repair, ..window(run_id, low, high) }
+}
+
+#[test]
+fn a_repair_stands_for_its_window_and_moves_nothing() {
+    assert_eq!(repair(4, 2, 5).replaces(), Some(Span { low: at(2), end: at(5) }));
+    assert_eq!(backfill(4, 2, 5).replaces(), None);
+    assert_eq!(standing(9, 3).place(&repair(4, 2, 5)), Place::Beside { older: false });
+    assert_eq!(standing(9, 5).place(&repair(4, 2, 5)), Place::Beside { older: true }, "a newer run was loaded");
+    assert_eq!(standing(9, 5).place_again(&repair(4, 2, 5)), Place::Beside { older: true });
+    assert!(gaps([&window(1, 0, 2), &repair(4, 2, 5), &window(5, 5, 9)]).is_empty(), "it covers what it read");
+}
+
+#[test]
+fn an_older_csv_is_overruled_by_newer_repairs_alone() {
+    let links = [window(1, 0, 9), repair(2, 0, 3), backfill(3, 0, 9), repair(4, 2, 5), window(5, 9, 10)];
+    let by = |run| overruling(RunId(run), &links).map(|link| link.run_id().0).collect::<Vec<_>>();
+    assert_eq!((by(1), by(2), by(3), by(4), by(5)), (vec![2, 4], vec![4], vec![4], vec![], vec![]));
+}
+
+#[test]
+fn a_replay_begins_with_what_decides() {
+    let links = [window(1, 0, 9), repair(2, 0, 3), backfill(3, 0, 9), repair(4, 2, 5), window(5, 9, 10)];
+    let order = |newest_wins| replay_order(&links, newest_wins).iter().map(|run| run.0).collect::<Vec<_>>();
+    assert_eq!(order(true), [5, 4, 3, 2, 1]);
+    assert_eq!(order(false), [4, 2, 1, 3, 5], "what was overwritten first, then what came first");
+}
+
+#[test]
+fn a_stretch_without_rows_is_a_window_of_a_repair() {
+    let range =
+        |kind| Range { kind, low: Timestamp::NEG_INFINITY, end: day("20T12"), window: Micros::seconds(24 * 3600) };
+    let (repair, reseed) = (range(RunKind::Repair), range(RunKind::Reseed));
+    let ever = Timestamp::NEG_INFINITY;
+    let cases = [
+        ("before the first row", ever, Some(day("03T05")), day("03T00"), day("04T00")),
+        ("the next cell", day("03T00"), Some(day("03T05")), day("04T00"), day("04T00")),
+        ("a stretch", day("04T00"), Some(day("09T05")), day("09T00"), day("10T00")),
+        ("a row at the very end of a cell", day("04T00"), Some(day("09T00")), day("08T00"), day("09T00")),
+        ("to the end", day("10T00"), None, day("20T12"), day("20T12")),
+        ("a row beyond the end", day("10T00"), Some(day("25T00")), day("20T12"), day("20T12")),
+        ("a row at the end", day("10T00"), Some(day("20T12")), day("20T00"), day("20T12")),
+        ("the last cell", day("20T00"), Some(day("20T12")), day("20T12"), day("20T12")),
+    ];
+    for (what, from, earliest, repaired, read) in cases {
+        assert_eq!(repair.next_after(from, earliest), repaired, "{what}");
+        assert_eq!(reseed.next_after(from, earliest), read, "{what}");
+    }
+}

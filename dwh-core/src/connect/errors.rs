@@ -10,7 +10,7 @@ use tokio_postgres::error::DbError;
 use tokio_postgres::{Config, NoTls};
 use tokio_util::io::StreamReader;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, SqlState};
 
 /// The SQLSTATE of what the stream below the driver says in a server's place. No server has it.
 pub(super) const SILENT: &str = "DWH01";
@@ -164,54 +164,26 @@ fn tls_hint(message: &str) -> Option<&'static str> {
     .find_map(|(words, hint)| message.contains(words).then_some(hint))
 }
 
-/// What class of thing an SQLSTATE stands for.
-#[must_use]
-pub fn kind_of(sqlstate: &str) -> ErrorKind {
-    match sqlstate {
-        "25006" | "42501" => ErrorKind::Permission,
-        "28000" | "28P01" => ErrorKind::Auth,
-        "3D000" | "3F000" | "42703" | "42704" | "42883" | "42P01" => ErrorKind::NotFound,
-        "42601" => ErrorKind::Config,
-        "53100" => ErrorKind::Disk,
-        // Out of shared memory is a setting, but the same call goes through when fewer tables are locked.
-        "40001" | "40P01" | "55006" | "55P03" | "57014" | "57P03" => ErrorKind::Busy,
-        "25P03" | "25P04" | "57P01" | "57P02" | "57P05" => ErrorKind::Unreachable,
-        "23505" | "55000" | "P0001" => ErrorKind::Contract,
-        _ => match sqlstate.get(..2) {
-            Some("08") => ErrorKind::Unreachable,
-            Some("22" | "23" | "54") => ErrorKind::Data,
-            Some("42") => ErrorKind::Contract,
-            Some("53") => ErrorKind::Busy,
-            _ => ErrorKind::Internal,
-        },
-    }
-}
-
 fn sort_db(error: &DbError) -> Error {
     let code = error.code().code();
     if code == SILENT {
         // Put in by the stream below the driver, with all that there is to say.
         return Error::new(ErrorKind::Unreachable, error.message()).with_hint(error.hint().unwrap_or_default());
     }
-    let place = csv_place(error.where_()).map(|place| format!(" at {place}")).unwrap_or_default();
-    let message = format!("{}{place} (SQLSTATE {code})", without_values(code, error.message()));
-    let sorted = Error::new(kind_of(code), message);
-    match code {
-        "53100" => sorted.with_hint("the server's disk is full: free some space there, then run it again"),
-        "53300" => {
-            sorted.with_hint("all connections of the server are taken: run it again later, or lower `connections`")
-        }
-        "55P03" => sorted
-            .with_hint("another session holds the lock: run it again afterwards, or set a longer `lock_timeout` there"),
-        "25006" => sorted.with_hint("the server is a standby, or only looks were meant: connect to the primary"),
-        "23505" => sorted.with_hint("a unique index of the bronze table other than the configured key refuses a row"),
-        _ => sorted,
-    }
+    let place = csv_place(error.where_());
+    let in_column = place.as_ref().is_some_and(|place| place.contains(", column "));
+    let row = SqlState::of(code, error.message(), in_column);
+    let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
+    let message = format!("{}{place} (SQLSTATE {code})", without_values(code, in_column, error.message()));
+    Error::new(row.kind, message).with_hint(row.advice())
 }
 
 /// The message without the input values that the server quotes in it.
-fn without_values(code: &str, message: &str) -> String {
-    if !matches!(code, "22003" | "22007" | "22008" | "22023" | "22P02" | "22P03") {
+fn without_values(code: &str, in_column: bool, message: &str) -> String {
+    // In what a type says of a value it is the value; a constraint is named.
+    if !(in_column && !code.starts_with("23")
+        || matches!(code, "22003" | "22007" | "22008" | "22023" | "22P02" | "22P03"))
+    {
         return message.to_owned();
     }
     match (message.find('"'), message.rfind('"')) {
@@ -306,14 +278,14 @@ mod tests {
     #[test]
     fn values_are_cut_out_of_messages_and_contexts() {
         assert_eq!(
-            without_values("22P02", r#"invalid input syntax for type integer: "can"ary""#),
+            without_values("22P02", false, r#"invalid input syntax for type integer: "can"ary""#),
             r#"invalid input syntax for type integer: "…""#
         );
         assert_eq!(
-            without_values("22003", r#"value "77" is out of range for type integer"#),
+            without_values("22003", false, r#"value "77" is out of range for type integer"#),
             r#"value "…" is out of range for type integer"#
         );
-        assert_eq!(without_values("42P01", r#"relation "a" does not exist"#), r#"relation "a" does not exist"#);
+        assert_eq!(without_values("42P01", false, r#"relation "a" does not exist"#), r#"relation "a" does not exist"#);
         assert_eq!(csv_place(Some("COPY t, line 3, column note: \"canary\"")).as_deref(), Some("line 3, column note"));
         assert_eq!(csv_place(Some("COPY t, line 3: \"canary,1\"")).as_deref(), Some("line 3"));
         assert_eq!(

@@ -12,7 +12,7 @@ use crate::run::{RunId, RunKind, RunState};
 use crate::watermark::SafeBound;
 
 const RUN: &str = "run_id, table_name, run_started_at, run_finished_at, status, rows_extracted, rows_loaded, \
-     rows_inserted, rows_updated, rows_identical, rows_different, rows_kept_newer, rows_late, csv_path, error_message, mode, window_low, window_high, watermark, \
+     rows_inserted, rows_updated, rows_identical, rows_different, rows_kept_newer, rows_removed, rows_late, csv_path, error_message, error_code, mode, window_low, window_high, watermark, \
      bound, bytes, sha256, attempt, host, engine_version, kind, bronze, plan_sha256";
 
 impl Control {
@@ -179,7 +179,7 @@ impl Control {
         run_id: RunId,
         upload: Option<&Upload>,
     ) -> Result<RunRecord> {
-        let set = "attempt = attempt + (status = 'failed')::int, run_finished_at = null, error_message = null, host = $3, \
+        let set = "attempt = attempt + (status = 'failed')::int, run_finished_at = null, error_message = null, error_code = null, host = $3, \
              csv_path = coalesce(csv_path, $4), rows_extracted = coalesce(rows_extracted, $5), \
              rows_late = coalesce(rows_late, $6), bytes = coalesce(bytes, $7), sha256 = coalesce(sha256, $8), \
              window_low = case when watermark is null then $9 else window_low end, \
@@ -211,9 +211,17 @@ impl Control {
     }
 
     /// It went wrong.
-    pub(crate) async fn failed(&self, client: &impl GenericClient, run_id: RunId, why: &str) -> Result<RunRecord> {
-        let set = "run_finished_at = pg_catalog.clock_timestamp(), error_message = $3";
-        self.transition(client, run_id, RunState::Failed, set, &[(&why, Type::TEXT)]).await
+    pub(crate) async fn failed(
+        &self,
+        client: &impl GenericClient,
+        run_id: RunId,
+        why: &str,
+        kind: Option<ErrorKind>,
+    ) -> Result<RunRecord> {
+        let set = "run_finished_at = pg_catalog.clock_timestamp(), error_message = $3, error_code = $4";
+        let code = kind.map(|kind| kind.row().code);
+        let more: Params<'_> = &[(&why, Type::TEXT), (&code, Type::TEXT)];
+        self.transition(client, run_id, RunState::Failed, set, more).await
     }
 
     /// A person took its CSV out of the way.
@@ -225,7 +233,7 @@ impl Control {
         why: &str,
     ) -> Result<RunRecord> {
         let sql = format!(
-            "update {} set status = 'failed', csv_path = $2, error_message = $3, \
+            "update {} set status = 'failed', csv_path = $2, error_message = $3, error_code = null, \
              run_finished_at = coalesce(run_finished_at, pg_catalog.clock_timestamp()) \
              where run_id = $1 and status <> 'loaded' returning {RUN}",
             self.log()
@@ -246,7 +254,8 @@ impl Control {
         bronze: Option<&BronzeId>,
     ) -> Result<RunRecord> {
         let set = "run_finished_at = pg_catalog.clock_timestamp(), rows_extracted = $3, rows_loaded = $4, \
-             rows_inserted = $5, rows_identical = $6, rows_different = $7, rows_updated = $8, rows_kept_newer = $9, bronze = $10";
+             rows_inserted = $5, rows_identical = $6, rows_different = $7, rows_updated = $8, rows_kept_newer = $9, bronze = $10, \
+             rows_removed = $11";
         let more: Params<'_> = &[
             (&counts.staged.cast_signed(), Type::INT8),
             (&(counts.inserted + counts.updated).cast_signed(), Type::INT8),
@@ -256,6 +265,7 @@ impl Control {
             (&counts.updated.cast_signed(), Type::INT8),
             (&counts.kept_newer.cast_signed(), Type::INT8),
             (&bronze.map(Json), Type::JSONB),
+            (&counts.removed.cast_signed(), Type::INT8),
         ];
         self.transition(client, run_id, RunState::Loaded, set, more).await
     }
@@ -320,9 +330,11 @@ fn run_record(row: &Row) -> Result<RunRecord> {
         rows_identical: value(row, "rows_identical")?,
         rows_different: value(row, "rows_different")?,
         rows_kept_newer: value(row, "rows_kept_newer")?,
+        rows_removed: value(row, "rows_removed")?,
         rows_late: value(row, "rows_late")?,
         csv_path: value(row, "csv_path")?,
         error_message: value(row, "error_message")?,
+        error_code: value(row, "error_code")?,
         mode,
         window_low: value(row, "window_low")?,
         window_high: value(row, "window_high")?,

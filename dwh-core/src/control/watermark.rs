@@ -116,6 +116,7 @@ impl Control {
         // Afterwards: a truncate gives the table another file.
         let bronze = self.bronze_id(client, &load.target).await?;
         self.loaded(client, commit.run_id, counts, bronze.as_ref()).await?;
+        let emptied = counts.removed > 0 && self.is_empty(client, &load.target).await?;
         let old = held.state;
         let is_newest = !load.older && held.kind != RunKind::Replay && !old.is_newer_than(commit.run_id);
         let moves = commit.becomes.is_some();
@@ -124,8 +125,13 @@ impl Control {
             last_extracted_at: new.last_extracted_at.or(old.last_extracted_at),
             last_run_id: if moves { Some(commit.run_id) } else { old.last_run_id },
             newest_run_id: if is_newest { Some(commit.run_id) } else { old.newest_run_id },
-            // A table that never got a row has none to lose.
-            bronze: if held.takes_it && (old.bronze.is_some() || counts.staged > 0) { bronze } else { old.bronze },
+            // A table that never got a row, or whose last one was removed, has none to lose.
+            bronze: match held.takes_it && (old.bronze.is_some() || counts.staged > 0) {
+                true if emptied => None,
+                true => bronze,
+                false => old.bronze,
+            },
+            relations: commit.relations.clone().or(new.relations),
             ..new
         };
         let rows = (counts.inserted + counts.updated).cast_signed();

@@ -6,6 +6,7 @@
 mod blobs;
 mod drill;
 mod end;
+mod repair;
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,11 +24,13 @@ use crate::pipeline::{ErrorReport, Pipeline, WindowReport};
 use crate::plan::{Compared, Cut, End, Plan};
 use crate::schema::TableSchema;
 use crate::sink::TableState;
-use crate::watermark::Timestamp;
+use crate::watermark::{Timestamp, Window};
 
 pub use blobs::BlobsReport;
 use drill::Drill;
 use end::{Session, Sum};
+use repair::windows_of;
+pub use repair::{RepairRequest, TableRepair};
 
 /// What `verify` is asked for.
 #[derive(Debug, Clone)]
@@ -129,6 +132,10 @@ pub struct TableVerify {
     pub in_flight: u64,
     /// The first keys that differ, as many as were asked for.
     pub keys: Vec<KeyDifference>,
+    /// The command that mends what differs; `null` if nothing does.
+    pub remedy: Option<String>,
+    /// What was repaired before these rows were compared, or would be; `null` if nothing differed or it was not asked for.
+    pub repair: Option<TableRepair>,
     /// What the files in `processed/` are like, if that was asked for.
     pub blobs: Option<BlobsReport>,
     /// How long it took.
@@ -161,6 +168,8 @@ impl TableVerify {
             different: 0,
             in_flight: 0,
             keys: Vec::new(),
+            remedy: None,
+            repair: None,
             blobs: None,
             seconds: 0.0,
             error: None,
@@ -212,10 +221,7 @@ impl Pipeline {
             let mut found = TableVerify::new(table);
             let done = async {
                 self.compare(table, request, &mut found).await?;
-                if request.blobs {
-                    found.blobs = Some(self.verify_blobs(table, request.limit).await?);
-                }
-                Ok(())
+                self.look_at_files(table, request, &mut found).await
             };
             if let Err(error) = done.await {
                 found.error = Some((&named(error, &table.name)).into());
@@ -226,11 +232,25 @@ impl Pipeline {
         Ok(report)
     }
 
-    async fn compare(&self, table: &TableConfig, request: &VerifyRequest, found: &mut TableVerify) -> Result<()> {
+    async fn look_at_files(&self, table: &TableConfig, request: &VerifyRequest, found: &mut TableVerify) -> Result<()> {
+        if request.blobs {
+            found.blobs = Some(self.verify_blobs(table, request.limit).await?);
+        }
+        Ok(())
+    }
+
+    /// Returns the windows that differ.
+    async fn compare(
+        &self,
+        table: &TableConfig,
+        request: &VerifyRequest,
+        found: &mut TableVerify,
+    ) -> Result<Vec<Window>> {
         let (source, target) = self.sessions(table).await?;
         // Before both snapshots: what is loaded meanwhile lies above it.
         let state = target.state(&self.config.target.control_schema).await?;
-        if let Some(found @ Conflict::Stranger(_)) = self.conflict(table, &state, None).await? {
+        let conflict = self.conflict(table, &state, None).await?;
+        if let Some(found @ Conflict::Stranger(_)) = &conflict {
             return Err(found.error(table, &state));
         }
         let plan = self.plan_table(table, &state).await?;
@@ -246,14 +266,17 @@ impl Pipeline {
         });
         if let Some(why) = nothing_to_compare(table, &state, cut) {
             found.not_compared = Some(why);
-            return Ok(());
+            return Ok(Vec::new());
         }
         let key = key_of(&plan);
         found.range = cut.map(|cut| WindowReport { from: finite(cut.low), to: Some(cut.high) });
         let pair = Pair { plan: &plan, bronze: &bronze, key: &key, cut, source, target };
-        pair.compare(self, &state, request.limit, found).await?;
+        let differing = pair.compare(self, &state, request.limit, found).await?;
         found.compared = true;
-        Ok(())
+        if found.differences() > 0 {
+            found.remedy = Some(remedy(table, conflict.is_some()));
+        }
+        Ok(cut.map(|cut| windows_of(&plan, cut, &differing)).unwrap_or_default())
     }
 
     async fn sessions(&self, table: &TableConfig) -> Result<(Session, Session)> {
@@ -267,6 +290,17 @@ impl Pipeline {
         let target = Connector::to_target(&self.config.target, environment)?;
         futures_util::try_join!(Session::open(&source, &table.name), Session::open(&target, &table.name))
     }
+}
+
+/// The command that mends what differs; where bronze `lost` all that was loaded, it is read anew.
+fn remedy(table: &TableConfig, lost: bool) -> String {
+    let verb = match table.mode {
+        Mode::Incremental if lost => "reseed",
+        Mode::Incremental => "verify --repair",
+        Mode::Scd if lost => "rebuild --reset",
+        Mode::Snapshot | Mode::Scd => "run",
+    };
+    format!("dwh {verb} {}", quoted(&table.name))
 }
 
 /// Why there is no row that both ends must have.
@@ -316,7 +350,7 @@ impl Pair<'_> {
         state: &TableState,
         limit: usize,
         found: &mut TableVerify,
-    ) -> Result<()> {
+    ) -> Result<BTreeSet<i64>> {
         let (plan, config) = (self.plan, pipeline.config());
         let lock_of = |end| Compared::new(end, plan, self.bronze, self.key, self.cut, None).map(|table| table.lock());
         // Bronze first: a row that left its window at the source in between is found above the watermark there.
@@ -342,12 +376,15 @@ impl Pair<'_> {
         let total = |sums: &BTreeMap<i64, Sum>| sums.values().map(|sum| sum.rows).sum();
         (found.rows_source, found.rows_bronze) = (total(&ours), total(&theirs));
         found.windows = buckets.len() as u64;
-        let mut drill = Drill { pair: &self, at_source: &at_source, in_bronze: &in_bronze, limit, found };
+        let (pair, differing) = (&self, BTreeSet::new());
+        let mut drill = Drill { pair, at_source: &at_source, in_bronze: &in_bronze, limit, found, differing };
         for bucket in buckets.into_iter().filter(|bucket| ours.get(bucket) != theirs.get(bucket)) {
             drill.found.windows_differing += 1;
             drill.bucket(bucket).await?;
         }
+        let differing = drill.differing;
         self.source.end().await?;
-        self.target.end().await
+        self.target.end().await?;
+        Ok(differing)
     }
 }

@@ -49,6 +49,12 @@ impl BackfillRequest {
 pub struct ReseedRequest {
     /// The table's name in the configuration.
     pub table: String,
+    /// Put what is read in the place of what bronze has: rows that differ are overwritten, and rows that the source has no
+    /// more are removed.
+    pub replace: bool,
+    /// Let a window that is empty at the source remove the rows that bronze has there, or a snapshot of no rows replace
+    /// rows.
+    pub allow_empty: bool,
     /// Wait where another run holds the table, instead of failing with `Locked`.
     pub wait: bool,
     /// Read everything, though an earlier call that was cut off got part of the way.
@@ -61,7 +67,8 @@ impl ReseedRequest {
     /// All history of a table, read again.
     #[must_use]
     pub fn new(table: impl Into<String>) -> Self {
-        Self { table: table.into(), wait: false, restart: false, dry_run: false }
+        let (replace, allow_empty, wait, restart, dry_run) = (false, false, false, false, false);
+        Self { table: table.into(), replace, allow_empty, wait, restart, dry_run }
     }
 }
 
@@ -71,7 +78,7 @@ impl ReseedRequest {
 pub struct BackfillReport {
     /// The table's name in the configuration.
     pub table: String,
-    /// `backfill` or `reseed`; `run` for the reseed of a table that is read whole.
+    /// `backfill` or `reseed`; `repair` for a reseed in the place of what bronze has; `run` for the reseed of a table that is read whole.
     pub kind: RunKind,
     /// Whether nothing was done.
     pub dry_run: bool,
@@ -129,6 +136,8 @@ impl Pipeline {
 
     /// Reads all history up to the watermark again, as [`Pipeline::backfill`] does; a snapshot table is run.
     ///
+    /// With [`ReseedRequest::replace`] bronze ends with the rows of the source, and no other, up to the watermark.
+    ///
     /// A table whose watermark was read for something else, or whose bronze table lost what was loaded, begins anew: the
     /// watermark goes back to the seed, and ordinary runs follow.
     ///
@@ -140,20 +149,26 @@ impl Pipeline {
             return Err(whole(table));
         }
         let anew = self.reseed_anew(table, request, cancel).await.map_err(|error| named(error, &table.name))?;
-        if let Some(report) = anew {
-            return Ok(report);
-        }
+        // Rows that bronze has stay in what begins anew, and a CSV that waits may bring more.
+        let begun = match anew {
+            Some(report) if !request.replace || request.dry_run || report.exit_code() != 0 => return Ok(report),
+            Some(report) => report.runs,
+            None => Vec::new(),
+        };
+        let this = Self { allow_empty: self.allow_empty || request.allow_empty, ..self.clone() };
         match table.mode {
             Mode::Incremental => {
                 let low = Timestamp::NEG_INFINITY;
-                let work = Work { table, kind: RunKind::Reseed, low, to: None, wait: request.wait };
-                self.read_again(work, request.restart, request.dry_run, cancel).await
+                let kind = if request.replace { RunKind::Repair } else { RunKind::Reseed };
+                let work = Work { table, kind, low, to: None, wait: request.wait };
+                let report = this.read_again(work, request.restart, request.dry_run, cancel).await?;
+                Ok(BackfillReport { runs: [begun, report.runs].concat(), ..report })
             }
             Mode::Snapshot => {
                 let mut report = BackfillReport::empty(table, RunKind::Run, request.dry_run);
                 if !request.dry_run {
                     let numbered = self.number_above_files().await;
-                    report.runs = self.run_table(table, numbered.as_ref().map(|&()| &()), request.wait, cancel).await;
+                    report.runs = this.run_table(table, numbered.as_ref().map(|&()| &()), request.wait, cancel).await;
                 }
                 Ok(report)
             }
@@ -199,7 +214,7 @@ impl Pipeline {
     /// into the very bronze table that is there (a truncate gives it another file), by the same select list.
     async fn pieces(&self, table: &TableConfig, state: &TableState) -> Result<Vec<Piece>> {
         let mut records = Vec::new();
-        for kind in [RunKind::Backfill, RunKind::Reseed] {
+        for kind in [RunKind::Backfill, RunKind::Reseed, RunKind::Repair] {
             let filter = RunFilter {
                 table: Some(table.name.clone()),
                 kind: Some(kind),
@@ -260,8 +275,9 @@ impl Pipeline {
         report: &mut BackfillReport,
     ) -> Result<()> {
         let plan = self.plan_table(table, state).await?;
+        may_replace(range.kind, &plan)?;
         while at < range.end {
-            let high = range.next(self.source(table)?.earliest(&plan, at).await?);
+            let high = range.next_after(at, self.source(table)?.earliest(&plan, at).await?);
             report.windows.push(WindowReport { from: finite(at), to: Some(high) });
             at = high;
         }
@@ -286,7 +302,8 @@ impl Pipeline {
             // What was extracted since the last window is loaded before this one: it is older than what this one reads.
             self.recover_table(work.table, &mut state, &mut report.runs, cancel).await?;
             let plan = Arc::new(self.plan_table(work.table, &state).await?);
-            let high = range.next(self.source(work.table)?.earliest(&plan, at).await?);
+            may_replace(range.kind, &plan)?;
+            let high = range.next_after(at, self.source(work.table)?.earliest(&plan, at).await?);
             let window = Window { low: at, high: Some(high), watermark: range.end };
             let run = self.load_window(&plan, range.kind, window, &state, cancel).await;
             let ok = run.error.is_none();
@@ -301,7 +318,7 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn load_window(
+    pub(super) async fn load_window(
         &self,
         plan: &Arc<Plan>,
         kind: RunKind,
@@ -366,6 +383,11 @@ impl Work<'_> {
         };
         Ok(Range { kind: self.kind, low: self.low, end, window: self.table.window })
     }
+}
+
+/// Refuses to replace windows that cannot be told in bronze.
+fn may_replace(kind: RunKind, plan: &Plan) -> Result<()> {
+    if kind.replaces() { plan.load(false).check_stamp() } else { Ok(()) }
 }
 
 fn whole(table: &TableConfig) -> Error {

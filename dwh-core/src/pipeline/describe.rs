@@ -35,6 +35,7 @@ pub(super) fn describe_record(run: &mut TableRun, record: &RunRecord) {
     run.rows_identical = count(record.rows_identical);
     run.rows_different = count(record.rows_different);
     run.rows_kept_newer = count(record.rows_kept_newer);
+    run.rows_removed = count(record.rows_removed);
     run.bytes = count(record.bytes);
     run.sha256.clone_from(&record.sha256);
     run.watermark = record.watermark;

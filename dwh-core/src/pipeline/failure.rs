@@ -25,7 +25,7 @@ pub(super) fn repeated(error: &Error) -> Error {
 }
 
 /// The error of a call that was cancelled.
-pub(super) fn interrupted() -> Error {
+pub(crate) fn interrupted() -> Error {
     Error::new(ErrorKind::Interrupted, "stopped on request")
 }
 

@@ -6,11 +6,13 @@ use crate::blob::{BlobKey, Manifest};
 use crate::chain::{Compression, CsvName, Link, Place, Reads, RunIdentity, Standing};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::Member;
 use crate::pipeline::Pipeline;
 use crate::pipeline::belongs::origin_of;
 use crate::run::RunKind;
 use crate::schema::Column;
 use crate::sink::{RunRecord, TableState, Upload};
+use crate::source::appeared;
 use crate::watermark::{BoundRule, Sweep, Timestamp, Window};
 
 impl From<&Manifest> for RunIdentity {
@@ -117,6 +119,15 @@ pub(super) fn after(state: &TableState, manifest: &Manifest, place: Place, kept:
     };
     becomes.note_columns(manifest.columns.iter().chain(kept));
     Some(becomes)
+}
+
+/// Of the tables that were read last, those that a repair has read too: rows of others were removed with it, and must come
+/// again should their table come back.
+pub(super) fn still_known(state: &TableState, manifest: &Manifest) -> Option<Vec<Member>> {
+    let now = manifest.snapshot.as_ref()?.relations.as_ref().filter(|_| manifest.kind.replaces())?;
+    let known = state.relations.as_ref()?;
+    let gone = appeared(now, known);
+    Some(known.iter().filter(|member| !gone.contains(member)).cloned().collect())
 }
 
 impl Pipeline {

@@ -7,11 +7,11 @@ use tokio_util::sync::CancellationToken;
 use crate::blob::transform::{decode, verified};
 use crate::blob::{BlobKey, ByteStream, Folder, Manifest, archive, read_manifest};
 use crate::chain::{Link, Place, RunIdentity, Standing};
-use crate::config::TableConfig;
+use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{describe_manifest, describe_record};
 use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
-use crate::pipeline::links::{after, identity, must_serve};
+use crate::pipeline::links::{after, identity, must_serve, still_known};
 use crate::pipeline::{Event, LoadParams, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunState};
@@ -195,7 +195,9 @@ impl Pipeline {
             staged = self.sink.stage(&load, bytes) => staged?,
             () = cancel.cancelled() => return Err(interrupted()),
         };
-        let commit = Commit::of(record.run_id, Some(manifest.rows), state.clone()).becoming(becomes);
+        let commit = Commit::of(record.run_id, Some(manifest.rows), state.clone())
+            .becoming(becomes)
+            .knowing(still_known(state, manifest));
         *state = self.commit(staged, commit, run).await?;
         if place == Place::Superseded {
             self.warn(
@@ -223,6 +225,9 @@ impl Pipeline {
         let place = Standing::from(state).place(&Link::from(manifest));
         let mut load = manifest.load_plan(place.older()).as_configured(table);
         load.allow_empty = table.allow_empty || self.allow_empty;
+        if place.older() && load.mode == Mode::Incremental {
+            load.overruled = Self::overruled(manifest.run_id, &self.archived(table).await?.0);
+        }
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = bronze.as_ref().filter(|_| place.moves()) {
             load.missing = Missing::of(table, &load.columns, bronze, state.delivered());
@@ -241,7 +246,7 @@ impl Pipeline {
             RunState::Extracting => drop(self.sink.log(LogEntry::Uploaded(upload.clone())).await?),
             RunState::Loading => {
                 let message = "the process ended before the load was committed".to_owned();
-                self.sink.log(LogEntry::Failed { run_id, message }).await?;
+                self.sink.log(LogEntry::Failed { run_id, message, kind: None }).await?;
             }
             RunState::Uploaded | RunState::Failed | RunState::Loaded => {}
         }

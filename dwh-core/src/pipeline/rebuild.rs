@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::archived::{GapReport, lacking};
 use crate::pipeline::describe::finite;
 use crate::pipeline::failure::{interrupted, named};
-use crate::pipeline::links::after;
+use crate::pipeline::links::{after, still_known};
 use crate::pipeline::report::one_code;
 use crate::pipeline::{ErrorReport, Pipeline, TableRun};
 use crate::plan::LoadPlan;
@@ -226,7 +226,9 @@ impl Pipeline {
                 () = cancel.cancelled() => return Err(interrupted()),
             };
             let becomes = after(state, manifest, place, &[]);
-            let commit = Commit::of(run_id, Some(manifest.rows), state.clone()).becoming(becomes);
+            let commit = Commit::of(run_id, Some(manifest.rows), state.clone())
+                .becoming(becomes)
+                .knowing(still_known(state, manifest));
             *state = self.commit(staged, commit, &mut run).await?;
             Ok(())
         };

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::blob::{BlobKey, Folder, Manifest};
-use crate::chain::{Link, Standing, serves};
+use crate::chain::{Link, Replaced, Standing, replay_order, serves};
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::archived::{Archived, GapReport, PRUNED, READ_AGAIN, lacking};
@@ -92,12 +92,14 @@ struct Chosen {
     gaps: Vec<GapReport>,
     /// Whether bronze holds all rows up to the watermark once all of them are loaded.
     whole: bool,
+    /// All that serve the table, in the range or not.
+    serving: Archived,
 }
 
 impl Pipeline {
     /// Loads the CSV files of a table in `processed/` again: those whose window meets the range; of a snapshot only the
-    /// newest, since each replaces the one before. No row that is there is replaced, so where newer versions replace
-    /// older ones the newest CSV comes first, and otherwise the oldest: each adds what is missing.
+    /// newest, since each replaces the one before. No row that is there is replaced, so the CSV comes first that decides
+    /// what its rows are like, and each adds what is missing; what a repair removed since stays away.
     ///
     /// Each is verified against its manifest and committed on its own, as a run of kind `replay`. Rows that are there
     /// already are left alone, so it may be repeated. One that fails stops it; what was loaded before stays.
@@ -121,7 +123,8 @@ impl Pipeline {
             let started = Instant::now();
             let mut run = TableRun::new(&table.name, table.mode);
             let whole = chosen.whole && at + 1 == count;
-            let done = self.replay_csv(table, (csv, manifest), whole, &mut state, &mut run, cancel).await;
+            let csv = (csv, manifest, Self::overruled(manifest.run_id, &chosen.serving));
+            let done = self.replay_csv(table, csv, whole, &mut state, &mut run, cancel).await;
             if let Err(error) = &done {
                 let error = named(repeated(error), &table.name);
                 self.log_failure(&mut run, &error).await;
@@ -153,12 +156,15 @@ impl Pipeline {
             );
         }
         let (gaps, complete) = self.gaps_of(table, request, &serving).await?;
+        let links: Vec<Link> = serving.values().map(|(_, manifest)| Link::from(manifest)).collect();
         let newest = serving.keys().next_back().copied();
         let wanted = |manifest: &Manifest| {
             let only = table.mode != Mode::Snapshot || Some(manifest.run_id) == newest;
             only && Link::from(manifest).meets(request.from, request.to)
         };
-        let mut csvs: Vec<_> = serving.into_values().filter(|(_, manifest)| wanted(manifest)).collect();
+        let order = replay_order(&links, table.mode == Mode::Incremental && table.on_conflict == OnConflict::Update);
+        let csv = |run_id: &RunId| serving.get(run_id).filter(|(_, manifest)| wanted(manifest)).cloned();
+        let csvs: Vec<_> = order.iter().filter_map(csv).collect();
         if csvs.is_empty() {
             let folder = self.layout.prefix(Folder::Processed, &table.name);
             return Err(Error::new(
@@ -167,10 +173,7 @@ impl Pipeline {
             )
             .with_hint("leave `--from` and `--to` out for all of them; `dwh backfill` reads from the source instead"));
         }
-        if table.mode == Mode::Incremental && table.on_conflict == OnConflict::Update {
-            csvs.reverse();
-        }
-        Ok(Chosen { whole: complete && request.from.is_none() && request.to.is_none(), csvs, gaps })
+        Ok(Chosen { whole: complete && request.from.is_none() && request.to.is_none(), csvs, gaps, serving })
     }
 
     /// What is missing in the range, and whether nothing is missing at all.
@@ -203,7 +206,7 @@ impl Pipeline {
     async fn replay_csv(
         &self,
         table: &TableConfig,
-        (csv, manifest): (&BlobKey, &Manifest),
+        (csv, manifest, overruled): (&BlobKey, &Manifest, Vec<Replaced>),
         whole: bool,
         state: &mut TableState,
         run: &mut TableRun,
@@ -219,7 +222,8 @@ impl Pipeline {
         run.status = RunState::Loading;
         // The newest snapshot replaces whatever bronze holds, unless that is newer; of rows, none that is there is.
         let place = Standing::from(&*state).place_again(&Link::from(manifest));
-        let load = self.load_again(table, manifest, place.older(), state.delivered()).await?;
+        let mut load = self.load_again(table, manifest, place.older(), state.delivered()).await?;
+        load.overruled = overruled;
         let bytes = self.open_csv(csv, manifest).await?;
         let staged = tokio::select! {
             staged = self.sink.stage(&load, bytes) => staged?,

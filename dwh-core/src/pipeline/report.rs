@@ -115,6 +115,9 @@ pub struct TableRun {
     pub rows_different: u64,
     /// Rows that bronze has in a version of a newer snapshot, which stayed.
     pub rows_kept_newer: u64,
+    /// Rows that bronze had and the source has no more, which were removed.
+    #[serde(default)]
+    pub rows_removed: u64,
     /// Bytes of the CSV, uncompressed.
     pub bytes: u64,
     /// SHA-256 of the CSV, uncompressed.
@@ -147,6 +150,7 @@ impl TableRun {
             rows_identical: 0,
             rows_different: 0,
             rows_kept_newer: 0,
+            rows_removed: 0,
             bytes: 0,
             sha256: None,
             csv_path: None,

@@ -11,6 +11,7 @@ use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{describe_manifest, finite, window_report};
 use crate::pipeline::failure::{failed, interrupted, named, repeated, told, with_way_out};
+use crate::pipeline::links::still_known;
 use crate::pipeline::transfer::{Extracted, Goal, Slice};
 use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun};
 use crate::plan::Plan;
@@ -290,7 +291,9 @@ impl Pipeline {
         if !slice.kind.moves_watermark() {
             run.watermark = finite(state.low());
         }
-        let commit = Commit::of(run_id, Some(extracted.manifest.rows), slice.state).becoming(extracted.becomes);
+        let known = still_known(&slice.state, &extracted.manifest);
+        let commit = Commit::of(run_id, Some(extracted.manifest.rows), slice.state);
+        let commit = commit.becoming(extracted.becomes).knowing(known);
         *state = self.commit(staged, commit, run).await?;
         if extracted.stored {
             let started = Instant::now();
@@ -319,6 +322,7 @@ impl Pipeline {
         run.rows_identical = counts.identical;
         run.rows_different = counts.different;
         run.rows_kept_newer = counts.kept_newer;
+        run.rows_removed = counts.removed;
         if moves {
             run.watermark = state.last_extracted_at;
         }
@@ -334,7 +338,7 @@ impl Pipeline {
     /// Writes into the run log that a run failed, if it has one and did not get as far as `loaded`.
     pub(super) async fn log_failure(&self, run: &mut TableRun, error: &Error) {
         let Some(run_id) = run.run_id.filter(|_| run.status != RunState::Loaded) else { return };
-        let entry = LogEntry::Failed { run_id, message: error.chain() };
+        let entry = LogEntry::Failed { run_id, message: error.chain(), kind: Some(error.kind()) };
         match self.sink.log(entry).await {
             Ok(_) => run.status = RunState::Failed,
             // The target is away: the next run finds the row and judges it by what stands in the blob store.

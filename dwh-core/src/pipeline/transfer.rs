@@ -8,7 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::blob::transform::Encoded;
 use crate::blob::{BlobKey, BlobStore, Body, Manifest, StoredForm, write_manifest};
-use crate::chain::{Before, Link, Standing};
+use crate::chain::{Before, Link, Replaced, Standing};
 use crate::config::Mode;
 use crate::dialect::Tally;
 use crate::error::{Error, ErrorKind, Result};
@@ -59,6 +59,9 @@ pub(super) enum Goal {
     BlobAndStage,
 }
 
+/// Rows on their way into the staging area, and how long that took.
+type Staging = AbortOnDropHandle<Result<(Box<dyn Staged>, f64)>>;
+
 impl Pipeline {
     /// Reads one slice. When this returns, the source transaction is over and the manifest stands beside the CSV.
     pub(super) async fn transfer(
@@ -74,13 +77,19 @@ impl Pipeline {
         let skip = !first_rows && goal == Goal::BlobAndStage && slice.plan.table.mode == Mode::Incremental;
         let key = self.key(slice);
         if skip {
+            let (load, spool) = (extract.load(slice), extract.spool.clone());
             let (reading, totals) = extract.end().await?;
             run.seconds.extract = started.elapsed().as_secs_f64();
             let manifest = self.manifest(slice, &key, &reading, totals, None, None);
-            return Ok(Extracted { becomes: slice.becomes(&manifest), manifest, staged: None, stored: false });
+            let nothing = Extracted { becomes: slice.becomes(&manifest), manifest, staged: None, stored: false };
+            return if slice.kind.replaces() {
+                self.only_remove(slice, &load, &spool, nothing).await
+            } else {
+                Ok(nothing)
+            };
         }
         let body = Arc::new(Encoded::new(extract.spool.clone(), self.config.blob.compression));
-        let stage = (goal == Goal::BlobAndStage).then(|| self.spawn_stage(slice, &extract.spool));
+        let stage = (goal == Goal::BlobAndStage).then(|| self.spawn_stage(slice, &extract));
         let upload = self.spawn_upload(key.clone(), Arc::clone(&body), extract.stop.clone());
         // The source must not wait for the target, so it is asked meanwhile.
         let before = self.before(&slice.plan.table, &slice.state, slice.kind);
@@ -98,17 +107,19 @@ impl Pipeline {
         };
         let stored =
             body.sent().map(|(bytes, sha256)| StoredForm { compression: self.config.blob.compression, bytes, sha256 });
-        let manifest = self.manifest(slice, &key, &reading, totals, stored, before);
-        write_manifest(self.blobs.as_ref(), &manifest).await?;
-        let staged = match stage {
-            Some(stage) => Some(tokio::select! {
-                done = stage => done.map_err(stopped)?.map(|(staged, seconds)| {
-                    run.seconds.stage = seconds;
-                    staged
-                }),
-                () = cancel.cancelled() => Err(interrupted()),
-            }),
-            None => None,
+        let mut manifest = self.manifest(slice, &key, &reading, totals, stored, before);
+        let staged = if slice.kind.replaces() {
+            let mut staged = staged(stage, run, cancel).await?;
+            if let Some(Ok(ready)) = &mut staged {
+                manifest.spares = self.spare(slice, &manifest, ready.as_mut()).await?.spares;
+            }
+            // What cannot be staged cannot be spared either: there is no CSV then.
+            let staged = staged.transpose()?;
+            write_manifest(self.blobs.as_ref(), &manifest).await?;
+            staged.map(Ok)
+        } else {
+            write_manifest(self.blobs.as_ref(), &manifest).await?;
+            staged(stage, run, cancel).await?
         };
         Ok(Extracted { becomes: slice.becomes(&manifest), manifest, staged, stored: true })
     }
@@ -172,8 +183,8 @@ impl Pipeline {
         )
     }
 
-    fn spawn_stage(&self, slice: &Slice, spool: &Spool) -> AbortOnDropHandle<Result<(Box<dyn Staged>, f64)>> {
-        let (sink, mut load, csv) = (Arc::clone(&self.sink), slice.load(), spool.open());
+    fn spawn_stage(&self, slice: &Slice, extract: &Extract) -> Staging {
+        let (sink, mut load, csv) = (Arc::clone(&self.sink), extract.load(slice), extract.spool.open());
         load.allow_empty |= self.allow_empty;
         AbortOnDropHandle::new(tokio::spawn(async move {
             let started = Instant::now();
@@ -232,6 +243,7 @@ impl Pipeline {
             bound: slice.bound.clone(),
             previous_run_id: slice.state.last_run_id.filter(|_| slice.kind.moves_watermark()),
             before,
+            spares: Vec::new(),
             plan_sha256: Some(slice.plan.sha256()),
             snapshot: Some(reading.snapshot.clone()),
             rows: totals.rows,
@@ -288,6 +300,14 @@ struct Ended {
 }
 
 impl Extract {
+    /// How it is loaded; the window that it stands for is not more than what is read in the end.
+    fn load(&self, slice: &Slice) -> LoadPlan {
+        let window = slice.window.filter(|_| slice.kind.replaces()).zip(self.reading.high());
+        let (load, spares) = (slice.load(), Vec::new());
+        let key = load.key.clone();
+        load.replacing(window.map(|(window, high)| Replaced { low: window.low, high, key, spares }))
+    }
+
     /// Reads until there is a row, or the end; says whether there is a row.
     async fn until_first_row(&mut self) -> Result<bool> {
         while !self.ended && self.tally.rows() == 0 && self.tally.bytes() <= self.header + 2 {
@@ -358,6 +378,22 @@ fn same_history(state: &TableState, snapshot: &Snapshot, since: u64) -> bool {
         && snapshot.xmax >= since
         // Half the number space: beyond it an age means nothing.
         && snapshot.xmax - since < (1 << 31)
+}
+
+/// The staged rows once they are, if that was asked for.
+async fn staged(
+    stage: Option<Staging>,
+    run: &mut TableRun,
+    cancel: &CancellationToken,
+) -> Result<Option<Result<Box<dyn Staged>>>> {
+    let Some(stage) = stage else { return Ok(None) };
+    Ok(Some(tokio::select! {
+        done = stage => done.map_err(stopped)?.map(|(staged, seconds)| {
+            run.seconds.stage = seconds;
+            staged
+        }),
+        () = cancel.cancelled() => Err(interrupted()),
+    }))
 }
 
 /// A task of ours that ended without a result.

@@ -7,8 +7,8 @@
 use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::extract::{bound, from_sql, instant, young};
-use crate::plan::{Plan, UPLOADED_AT};
-use crate::schema::{Column, TableSchema, quote_ident};
+use crate::plan::{Equality, Plan, UPLOADED_AT};
+use crate::schema::{Column, TableRef, TableSchema, quote_ident};
 use crate::watermark::{Micros, Timestamp};
 
 /// Which rows are compared. Both sides are cut by the same bounds, whatever they hold beyond.
@@ -104,12 +104,23 @@ impl<'a> Compared<'a> {
         )
     }
 
-    /// Looks up keys, wherever their rows are: `place` in the arrays, whether it lies above the cut, and whether it is
-    /// among the rows that are compared. `$1`, `$2`, … are the key's columns, as arrays of text.
-    pub(crate) fn find(&self) -> String {
+    /// The relation that has the rows, and the columns of the key as it has them.
+    pub(crate) fn keyed(&self) -> (Option<&TableRef>, Vec<&Column>) {
+        let relation = match self.end {
+            End::Source => (!self.plan.is_query()).then_some(&self.plan.source.table),
+            End::Bronze => Some(&self.bronze.table),
+        };
+        (relation, self.key.iter().filter_map(|name| self.own(name)).collect())
+    }
+
+    /// Looks up keys, wherever their rows are: `place` in the arrays, whether it lies above the cut, whether it is among
+    /// the rows that are compared, and the key as it is written there. `$1`, `$2`, … are the key's columns, as arrays of
+    /// text.
+    pub(crate) fn find(&self, equality: &[Equality]) -> String {
         let arrays: Vec<String> = (1..=self.key.len()).map(|at| format!("${at}")).collect();
         let names: Vec<String> = (1..=self.key.len()).map(|at| format!("dwh_key_{at}")).collect();
-        let on: Vec<String> = self.key.iter().zip(&names).map(|(name, given)| self.key_equals(name, given)).collect();
+        let on: Vec<String> = equality.iter().zip(&names).map(|(part, given)| self.key_equals(part, given)).collect();
+        let own: Vec<String> = self.key.iter().map(|name| format!("{}::text", self.value(name))).collect();
         let (above, within) = match (self.cut, self.watermark()) {
             (Some(cut), Some(watermark)) => (
                 format!("coalesce({watermark} > {}, false)", self.literal(cut.high)),
@@ -118,8 +129,9 @@ impl<'a> Compared<'a> {
             _ => ("false".to_owned(), "true".to_owned()),
         };
         format!(
-            "select dwh_given.dwh_place, {above}, coalesce({within}, false) \
+            "select dwh_given.dwh_place, {above}, coalesce({within}, false), array[{}]::text[] \
              from rows from (pg_catalog.unnest({})) with ordinality as dwh_given({}, dwh_place) join {} on {}",
+            own.join(", "),
             arrays.join("), pg_catalog.unnest("),
             names.join(", "),
             self.from(),
@@ -243,19 +255,24 @@ impl<'a> Compared<'a> {
         }
     }
 
-    /// In the column's own type, so that the key's index serves.
-    fn key_equals(&self, name: &str, given: &str) -> String {
-        let delivered = self.plan.columns.iter().map(|column| &column.column).find(|column| column.name == name);
-        let own: Option<&Column> = match self.end {
-            End::Source => delivered,
+    /// What this end says of a column.
+    fn own(&self, name: &str) -> Option<&Column> {
+        match self.end {
+            End::Source => self.plan.columns.iter().map(|column| &column.column).find(|column| column.name == name),
             End::Bronze => self.bronze.column(name),
-        };
+        }
+    }
+
+    /// In the column's own type, so that the key's index serves.
+    fn key_equals(&self, part: &Equality, given: &str) -> String {
+        let own = self.own(&part.column);
         let type_name = own.map_or("text", |column| column.type_name.as_str());
-        let (value, given) = (self.value(name), format!("dwh_given.{given}"));
+        let (value, given) = (self.value(&part.column), format!("dwh_given.{given}"));
+        let equal = part.of(&value, &format!("{given}::{type_name}"));
         if own.is_some_and(|column| column.not_null) {
-            format!("{value} = {given}::{type_name}")
+            equal
         } else {
-            format!("({value} = {given}::{type_name} or ({value} is null and {given} is null))")
+            format!("({equal} or ({value} is null and {given} is null))")
         }
     }
 }

@@ -306,7 +306,7 @@ fn moment(expression: &str, kind: &WatermarkKind) -> String {
     }
 }
 
-fn zone_sql(zone: &jiff::tz::TimeZone) -> String {
+pub(super) fn zone_sql(zone: &jiff::tz::TimeZone) -> String {
     quote_literal(zone.iana_name().unwrap_or("UTC"))
 }
 

@@ -2,13 +2,17 @@
 
 use serde::Serialize;
 
+use crate::chain::Replaced;
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Missing, UPLOADED_AT};
+use crate::plan::{Equality, Missing, Stamp, UPLOADED_AT};
 use crate::schema::{Column, TableRef, TableSchema, UniqueKey, quote_ident};
 
 /// The name of the staging table; temporary, so every session has its own.
-const STAGE: &str = "pg_temp.dwh_stage";
+pub(super) const STAGE: &str = "pg_temp.dwh_stage";
+
+/// What the server lets a join hand on.
+const MAX_JOINED_COLUMNS: usize = 1_600;
 
 /// How a CSV is loaded: the same whether it comes straight from an extract or from the blob store years later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,6 +36,15 @@ pub struct LoadPlan {
     /// Whether bronze may hold rows of a newer snapshot than the CSV's: then no row that is there is replaced, whatever
     /// stamp it has. Clocks and stamps do not tell which version is newer, the order of the runs does.
     pub older: bool,
+    /// The window that the CSV stands for alone: what bronze has there too is overwritten, or removed.
+    #[serde(skip)]
+    pub replaced: Option<Replaced>,
+    /// Windows that newer CSV files stand for alone: rows that lie there and that bronze lacks were removed, and stay so.
+    #[serde(skip)]
+    pub overruled: Vec<Replaced>,
+    /// The watermark column, by which those windows are cut.
+    #[serde(skip)]
+    pub stamp: Option<Stamp>,
 }
 
 impl LoadPlan {
@@ -55,6 +68,7 @@ impl LoadPlan {
         self.mode = table.mode;
         self.key.clone_from(&table.key);
         self.on_conflict = table.on_conflict;
+        self.stamp = Stamp::of(table);
         self
     }
 
@@ -75,6 +89,9 @@ impl LoadPlan {
             list.push(self.truncate());
         }
         list.push(self.merge());
+        // Which operator the key has is only known where bronze is.
+        let key: Vec<Equality> = self.key.iter().map(Equality::plain).collect();
+        list.extend(self.removes().and_then(|window| self.remove(window, &key).ok()));
         list
     }
 
@@ -137,6 +154,9 @@ impl LoadPlan {
             missing: Missing::default(),
             // Nobody knows when its rows were read: it may add some, and replaces none.
             older: true,
+            replaced: None,
+            overruled: Vec::new(),
+            stamp: None,
         };
         load.check_key(bronze).map(|()| load)
     }
@@ -245,7 +265,7 @@ impl LoadPlan {
     /// Whether a row that differs from the one that is there takes its place.
     #[must_use]
     pub fn replaces(&self) -> bool {
-        self.on_conflict == OnConflict::Update && !self.older
+        (self.on_conflict == OnConflict::Update || self.replaced.is_some()) && !self.older
     }
 
     fn do_update(&self) -> String {
@@ -255,43 +275,67 @@ impl LoadPlan {
         if set.is_empty() {
             return "do nothing".to_owned();
         }
-        format!("do update set {} where not {}", set.join(", "), self.same("excluded", "b"))
+        let (new, old) = (self.row("excluded."), self.row("b."));
+        format!("do update set {} where not {}", set.join(", "), identical(&new, &old))
     }
 
-    /// Whether two rows are the same by their binary image, which knows every type and every digit.
-    fn same(&self, new: &str, old: &str) -> String {
-        // The cast keeps the parser from taking it for a comparison column by column, which has no image.
-        let row = |alias: &str| format!("row({})::pg_catalog.record", self.names(&format!("{alias}.")));
-        format!("({} operator(pg_catalog.*=) {})", row(new), row(old))
+    /// All columns as one value.
+    fn row(&self, prefix: &str) -> String {
+        // The cast keeps the parser from comparing column by column.
+        format!("row({})::pg_catalog.record", self.names(prefix))
     }
 
     /// Counts the staged rows whose key is in bronze: identical ones, and those that differ.
     #[must_use]
-    pub fn classify(&self) -> String {
-        let on: Vec<String> = self.key.iter().map(|name| self.key_equals(name)).collect();
-        let same = self.same("s", "b");
+    pub(crate) fn classify(&self, key: &[Equality]) -> String {
         format!(
-            "select count(*) filter (where {same}), count(*) filter (where not {same}) from {STAGE} s join {} b on {}",
-            self.target.sql(),
-            on.join(" and ")
+            "select count(*) filter (where q.same), count(*) filter (where not q.same) from ({}) q",
+            self.pairs(key)
         )
     }
 
-    /// `=` where it can: a key of a unique index with `nulls not distinct` may hold NULLs.
-    pub(super) fn key_equals(&self, name: &str) -> String {
-        let column = quote_ident(name);
-        if self.columns.iter().any(|c| c.name == *name && c.not_null) {
-            format!("s.{column} = b.{column}")
-        } else {
-            format!("(s.{column} = b.{column} or (s.{column} is null and b.{column} is null))")
+    /// Whether each staged row is identical with the row of its key in bronze.
+    fn pairs(&self, key: &[Equality]) -> String {
+        let on: Vec<String> = key.iter().map(|part| self.key_equals(part)).collect();
+        let (on, bronze) = (on.join(" and "), self.target.sql());
+        if 2 * self.columns.len() <= MAX_JOINED_COLUMNS {
+            let same = identical(&self.row("s."), &self.row("b."));
+            return format!("select {same} as same from {STAGE} s join {bronze} b on {on} offset 0");
         }
+        // A join hands on no more than so many columns: each side is one value before they meet, at the price of a look
+        // into the index for each row.
+        format!(
+            "select {} as same from {STAGE} s cross join lateral (select {} as image offset 0) n \
+             cross join lateral (select {} as image from {bronze} b where {on} offset 0) o",
+            identical("n.image", "o.image"),
+            self.row("s."),
+            self.row("b.")
+        )
+    }
+
+    /// A key of a unique index with `nulls not distinct` may hold NULLs.
+    pub(super) fn key_equals(&self, part: &Equality) -> String {
+        let column = quote_ident(&part.column);
+        let (new, old) = (format!("s.{column}"), format!("b.{column}"));
+        let equal = part.of(&new, &old);
+        if self.columns.iter().any(|c| c.name == part.column && c.not_null) {
+            equal
+        } else {
+            format!("({equal} or ({new} is null and {old} is null))")
+        }
+    }
+
+    /// The columns of the key, in their order.
+    #[must_use]
+    pub(crate) fn key_columns(&self) -> Vec<&Column> {
+        self.key.iter().filter_map(|name| self.columns.iter().find(|column| column.name == *name)).collect()
     }
 
     /// Counts the keys that the CSV holds more than once.
     #[must_use]
-    pub fn count_doubled(&self) -> String {
-        let key = self.key_names("");
-        format!("select count(*) from (select from {STAGE} group by {key} having count(*) > 1) d")
+    pub(crate) fn count_doubled(&self, key: &[Equality]) -> String {
+        let key: Vec<String> = key.iter().map(|part| part.collated(&quote_ident(&part.column))).collect();
+        format!("select count(*) from (select from {STAGE} group by {} having count(*) > 1) d", key.join(", "))
     }
 
     /// Counts the rows of the copy that an scd CSV holds, were it loaded before.
@@ -306,6 +350,15 @@ impl LoadPlan {
     pub fn analyze_stage(&self) -> String {
         format!("analyze {STAGE}")
     }
+}
+
+/// Whether two rows are identical: their stored bytes, or else their texts, are the same. The bytes are compared first, for
+/// that is fast; where they differ and the text does not, as after an extension has changed its format, a CSV cannot tell.
+fn identical(new: &str, old: &str) -> String {
+    format!(
+        "({new} operator(pg_catalog.*=) {old} \
+         or {new}::pg_catalog.text collate pg_catalog.\"C\" = {old}::pg_catalog.text collate pg_catalog.\"C\")"
+    )
 }
 
 /// Whether equal values of the column's type are the same to the last byte. Of the others (numeric, citext, floats, text

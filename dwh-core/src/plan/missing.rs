@@ -152,16 +152,18 @@ impl LoadPlan {
 
     /// The new rows of a snapshot, with the old values of their keys.
     pub(super) fn insert_with_kept(&self, stage: &str) -> String {
-        let on: Vec<String> = self.key.iter().map(|name| self.key_equals(name)).collect();
+        // As records, which compare every type that has an order, and NULLs too.
+        let key = |prefix: &str| format!("row({})::pg_catalog.record", self.key_names(prefix));
         format!(
             "insert into {} as t ({}, {}) overriding system value select {}, {} from {stage} s \
-             left join pg_temp.dwh_kept b on {}",
+             left join pg_temp.dwh_kept b on {} = {}",
             self.target.sql(),
             self.names(""),
             self.kept_names(""),
             self.names("s."),
             self.kept_names("b."),
-            on.join(" and ")
+            key("s."),
+            key("b.")
         )
     }
 

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::TableState;
 use crate::config::Mode;
-use crate::identity::BronzeId;
+use crate::error::ErrorKind;
+use crate::identity::{BronzeId, Member};
 use crate::run::{RunId, RunKind};
 use crate::watermark::{SafeBound, Timestamp, Window};
 
@@ -35,6 +36,8 @@ pub enum LogEntry {
         run_id: RunId,
         /// One line, without row values or secrets.
         message: String,
+        /// What kind of error ended it; `None` for a run that is found unfinished, whose process died.
+        kind: Option<ErrorKind>,
     },
     /// A person took its CSV out of the way, which was never loaded: `failed`, from any state but `loaded`.
     SetAside {
@@ -105,6 +108,9 @@ pub struct Commit {
     /// The row as it becomes; `None` leaves the watermark where it is (replay, back-fill). `last_run_id`,
     /// `last_loaded_at`, `newest_run_id` and `bronze` are set by the commit.
     pub becomes: Option<TableState>,
+    /// Of the tables that were read last, those whose rows still are in bronze, where the load does not move the watermark;
+    /// `None`: as they were.
+    pub relations: Option<Vec<Member>>,
     /// Whether bronze holds all rows up to the watermark once this load is committed, though it may be another table
     /// than the one that the row names: the last CSV of a replay of all of them.
     pub whole: bool,
@@ -114,7 +120,14 @@ impl Commit {
     /// A load that leaves the watermark where it is.
     #[must_use]
     pub const fn of(run_id: RunId, rows: Option<u64>, expected: TableState) -> Self {
-        Self { run_id, rows, expected, becomes: None, whole: false }
+        Self { run_id, rows, expected, becomes: None, relations: None, whole: false }
+    }
+
+    /// The same load, after which only rows of these tables count as loaded.
+    #[must_use]
+    pub fn knowing(mut self, relations: Option<Vec<Member>>) -> Self {
+        self.relations = relations;
+        self
     }
 
     /// The same load, which moves the watermark.
@@ -169,6 +182,8 @@ pub struct Accounting {
     pub different: u64,
     /// Rows that bronze has in a version of a newer snapshot, which stayed.
     pub kept_newer: u64,
+    /// Rows of bronze that were removed: they lie in the window that the CSV stands for, and the source has no more.
+    pub removed: u64,
 }
 
 impl Accounting {

@@ -1,6 +1,7 @@
 //! [`MemorySink`]: a warehouse in memory, for tests and examples.
 
 mod log;
+mod replace;
 mod rows;
 mod tables;
 
@@ -16,12 +17,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
 use crate::plan::LoadPlan;
 use crate::run::RunId;
-use crate::schema::{TableRef, TableSchema};
+use crate::schema::{RowKey, TableRef, TableSchema};
 use crate::sink::{
     BronzeState, Commit, Committed, Lease, LeaseHolder, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged,
     TableOverview, TableState,
 };
 use crate::watermark::Timestamp;
+
+use replace::Windows;
 
 pub use tables::MemoryBackup;
 
@@ -242,7 +245,7 @@ impl Sink for MemorySink {
         let columns = self.world().table(&load.target)?.schema.columns.clone();
         let csv: Vec<u8> = csv.map_ok(|piece| piece.to_vec()).try_concat().await?;
         let rows = rows::read(load, &columns, &csv)?;
-        Ok(Box::new(MemoryStaged { sink: self.clone(), load: load.clone(), rows }))
+        Ok(Box::new(MemoryStaged { sink: self.clone(), load: load.clone(), rows, told: false }))
     }
 
     async fn occupied(&self, tables: &[LoadPlan]) -> Result<Vec<String>> {
@@ -284,12 +287,30 @@ struct MemoryStaged {
     sink: MemorySink,
     load: LoadPlan,
     rows: Vec<MemoryRow>,
+    /// Whether the keys that bronze alone has were told.
+    told: bool,
 }
 
 #[async_trait]
 impl Staged for MemoryStaged {
     fn rows(&self) -> u64 {
         self.rows.len() as u64
+    }
+
+    async fn extra(&mut self) -> Result<Vec<RowKey>> {
+        let Some(window) = self.load.removes().filter(|_| !self.told) else { return Ok(Vec::new()) };
+        let world = self.sink.world();
+        let table = world.table(&self.load.target)?;
+        let windows = Windows::of(&self.load, &table.schema.columns)?;
+        let extra = windows.extra(window, &table.rows, &self.rows).into_iter().collect();
+        self.told = true;
+        Ok(extra)
+    }
+
+    fn spare(&mut self, keys: &[RowKey]) {
+        if let Some(window) = &mut self.load.replaced {
+            window.spares.extend_from_slice(keys);
+        }
     }
 
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {

@@ -3,6 +3,7 @@
 mod lease;
 mod merge;
 mod pool;
+mod replace;
 mod stage;
 
 use async_trait::async_trait;
@@ -126,7 +127,7 @@ impl Sink for PgSink {
                 self.control.set_aside(client, *run_id, csv_path, message).await?
             }
             LogEntry::Restore(restore) => self.control.restore(client, restore).await?,
-            LogEntry::Failed { run_id, message } => self.control.failed(client, *run_id, message).await?,
+            LogEntry::Failed { run_id, message, kind } => self.control.failed(client, *run_id, message, *kind).await?,
         };
         tx.commit().await?;
         Ok(run)

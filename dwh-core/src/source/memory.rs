@@ -11,7 +11,7 @@ use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
 use crate::plan::{Plan, UPLOADED_AT};
-use crate::schema::{TableRef, TableSchema};
+use crate::schema::{RowKey, TableRef, TableSchema};
 use crate::source::{BoundRequest, ReadRequest, Reading, Snapshot, Source, SourceIdentity, Sweep, appeared};
 use crate::watermark::{BoundRule, Holder, Micros, SafeBound, Timestamp, hold_repeated_hour, refuse_future, settle};
 
@@ -210,6 +210,20 @@ impl Source for MemorySource {
             bound.watermark = hold_repeated_hour(bound.watermark, kind).max(request.low);
         }
         Ok(bound)
+    }
+
+    async fn has_keys(&self, plan: &Plan, keys: &[RowKey]) -> Result<Vec<bool>> {
+        let database = self.lock();
+        let table = database.table(&plan.table)?;
+        let place = |name: &String| plan.columns.iter().position(|column| column.column.name == *name);
+        let places: Vec<usize> = plan.table.key.iter().filter_map(place).collect();
+        let has = |key: &RowKey| {
+            database.visible(table).any(|(_, row)| {
+                let fields: Vec<&str> = row.line.split(',').collect();
+                places.iter().zip(key).all(|(at, value)| fields.get(*at).copied() == value.as_deref())
+            })
+        };
+        Ok(keys.iter().map(has).collect())
     }
 
     async fn read(&self, request: ReadRequest<'_>) -> Result<Box<dyn Reading>> {

@@ -6,6 +6,7 @@ mod bound;
 mod catalog;
 mod drain;
 mod identity;
+mod keys;
 mod lock;
 mod members;
 mod pool;
@@ -23,7 +24,7 @@ use crate::config::{Environment, SourceConfig, TableConfig};
 use crate::connect::{Connector, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Isolation, Plan, opening};
-use crate::schema::{RelationKind, TableRef, TableSchema, quote_ident};
+use crate::schema::{RelationKind, RowKey, TableRef, TableSchema, quote_ident};
 use crate::source::{BoundRequest, ReadRequest, Reading, Source, SourceIdentity};
 use crate::watermark::{Micros, SafeBound, Timestamp};
 
@@ -130,6 +131,10 @@ impl Source for PgSource {
         bound::bound(self, request).await
     }
 
+    async fn has_keys(&self, plan: &Plan, keys: &[RowKey]) -> Result<Vec<bool>> {
+        keys::has_keys(self, plan, keys).await
+    }
+
     async fn read(&self, request: ReadRequest<'_>) -> Result<Box<dyn Reading>> {
         read::read(self, request).await
     }
@@ -140,15 +145,21 @@ fn refuse_unreachable(plan: &Plan, nulls: i64, infinities: i64) -> Result<()> {
         return Ok(());
     }
     let column = plan.watermark_column()?;
+    let (name, relation) = (quote_ident(column), plan.source.table.sql());
+    let both = [(nulls, format!("{name} is null")), (infinities, format!("{name} = 'infinity'"))];
+    let these: Vec<String> = both.into_iter().filter(|(rows, _)| *rows > 0).map(|(_, which)| which).collect();
+    let mend = if plan.source.column(column).is_some_and(|column| column.generated) {
+        "give the columns that it is generated from a value in these rows"
+    } else {
+        "give these rows a time and make the column `not null default now()`"
+    };
     let message = format!(
         "table `{}`: watermark column `{column}` is NULL in {nulls} rows and infinity in {infinities}; no window \
          would ever contain them",
         plan.table.name
     );
     Err(Error::new(ErrorKind::Data, message).with_hint(format!(
-        "give these rows a time and make the column `not null default now()`, or copy the table with mode `snapshot` \
-         (`select * from {} where {} is null` shows them)",
-        plan.source.table.sql(),
-        quote_ident(column)
+        "{mend}, or copy the table with mode `snapshot` (`select * from {relation} where {}` shows them)",
+        these.join(" or ")
     )))
 }

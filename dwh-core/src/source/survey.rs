@@ -19,6 +19,9 @@ pub(crate) use facts::{
 /// Where counting a table that was never analyzed stops.
 const COUNTED: u64 = 100_000;
 
+/// Rows that a sample aims at.
+const SAMPLED: f64 = 20_000.0;
+
 /// How long one look into a table may take: the source has other work.
 const PATIENCE: &str = "; set local statement_timeout = '5s'";
 
@@ -87,8 +90,28 @@ impl Survey {
             triggers: self.rows(sql::TRIGGERS, &names).await?.iter().map(trigger).collect(),
             types: self.rows(sql::TYPES, &names).await?.iter().map(foreign_type).collect(),
             subscribed: row.get("subscribed"),
+            bulk: false,
             schema,
         })
+    }
+
+    /// Whether one transaction brought most rows of a sample. What cannot be looked at was not.
+    pub(crate) async fn is_bulk(&self, schema: &TableSchema, rows: Rows) -> Result<bool> {
+        let percent = match rows.at_least() {
+            u64::MAX => 1.0,
+            rows => (SAMPLED * 100.0 / rows.max(1) as f64).clamp(0.001, 100.0),
+        };
+        let sql = format!(
+            "select coalesce(2 * max(rows) > sum(rows), false) as bulk from (select count(*) as rows \
+             from {} tablesample system ({percent}) group by xmin::text) as sample",
+            schema.table.sql()
+        );
+        match self.look(&sql).await {
+            Ok(row) => Ok(row.is_some_and(|row| row.get("bulk"))),
+            // Rights on single columns do not reach to the transaction numbers.
+            Err(error) if error.kind() == ErrorKind::Permission => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn count(&self, schema: &TableSchema) -> Result<Rows> {

@@ -1,6 +1,7 @@
 //! The conformance suite of [`Sink`]: what the pipeline relies on, for any implementation.
 
 mod newer;
+mod replace;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -8,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use crate::blob::ByteStream;
 use crate::config::{Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{LoadPlan, Missing, UPLOADED_AT};
+use crate::plan::{LoadPlan, Missing, Stamp, UPLOADED_AT};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, TableRef};
 use crate::sink::{Accounting, Commit, LogEntry, RunFilter, Sink, TableState, Upload};
@@ -41,6 +42,9 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         missing: Missing::default(),
         allow_empty: false,
         older: false,
+        replaced: None,
+        overruled: Vec::new(),
+        stamp: Some(Stamp { column: "recorded_at".to_owned(), zone: None }),
     }
 }
 
@@ -62,6 +66,7 @@ pub async fn sink_contract(sink: &dyn Sink) {
     copies_are_dated(sink).await;
     newer::the_newest_run_is_known(sink).await;
     newer::a_manifest_fills_the_log(sink).await;
+    replace::a_window_is_replaced(sink).await;
     newer::a_table_begins_anew(sink).await;
 }
 
@@ -124,7 +129,7 @@ async fn load_as(sink: &dyn Sink, load: &LoadPlan, kind: RunKind, rows: &[&str])
         Err(error) => Err(error),
     };
     if loaded.is_err() {
-        sink.log(LogEntry::Failed { run_id, message: "it went wrong".to_owned() }).await.expect("failed");
+        sink.log(LogEntry::Failed { run_id, message: "it went wrong".to_owned(), kind: None }).await.expect("failed");
     }
     lease.release().await.expect("release");
     loaded.map(|committed| committed.counts)
@@ -142,7 +147,7 @@ fn kind<T>(result: Result<T>) -> ErrorKind {
 }
 
 const fn counted(staged: u64, inserted: u64, updated: u64, identical: u64, different: u64) -> Accounting {
-    Accounting { staged, inserted, updated, identical, different, kept_newer: 0 }
+    Accounting { staged, inserted, updated, identical, different, kept_newer: 0, removed: 0 }
 }
 
 async fn leases(sink: &dyn Sink) {
@@ -188,7 +193,7 @@ async fn run_log(sink: &dyn Sink) {
     // Not before it is uploaded, and not without a run.
     assert_eq!(kind(sink.log(LogEntry::Loading { run_id, upload: None }).await), ErrorKind::Contract);
     assert_eq!(kind(sink.log(LogEntry::Loading { run_id: RunId(i64::MAX), upload: None }).await), ErrorKind::NotFound);
-    let failed = LogEntry::Failed { run_id, message: "the source went away".to_owned() };
+    let failed = LogEntry::Failed { run_id, message: "the source went away".to_owned(), kind: None };
     let failed = sink.log(failed).await.expect("failed");
     assert_eq!(failed.error_message.as_deref(), Some("the source went away"));
     assert!(failed.run_finished_at.is_some());
@@ -196,7 +201,7 @@ async fn run_log(sink: &dyn Sink) {
     let again = sink.log(LogEntry::Loading { run_id, upload: None }).await.expect("again");
     assert_eq!((again.status, again.attempt, again.run_finished_at), (RunState::Loading, 2, None));
     let message = "no".to_owned();
-    sink.log(LogEntry::Failed { run_id, message }).await.expect("failed again");
+    sink.log(LogEntry::Failed { run_id, message, kind: None }).await.expect("failed again");
     let second = loading(sink, &load).await;
     let of_table = RunFilter { table: Some(load.table.clone()), ..RunFilter::default() };
     let replays = RunFilter { kind: Some(RunKind::Replay), ..of_table.clone() };
@@ -207,7 +212,7 @@ async fn run_log(sink: &dyn Sink) {
     assert_eq!(sink.runs(&failed).await.expect("runs")[0].run_id, run_id);
     filters(sink, &of_table, [run_id, second]).await;
     let message = "given up".to_owned();
-    sink.log(LogEntry::Failed { run_id: second, message }).await.expect("failed");
+    sink.log(LogEntry::Failed { run_id: second, message, kind: None }).await.expect("failed");
 }
 
 /// Each filter takes what it says, edges included. The log holds these two runs of one table.
@@ -287,7 +292,7 @@ async fn failures_change_nothing(sink: &dyn Sink) {
     // Not committed.
     drop(sink.stage(&load, csv(&load, &row)).await.expect("staged"));
     // The run is not at `loading`.
-    sink.log(LogEntry::Failed { run_id, message: "stopped".to_owned() }).await.expect("failed");
+    sink.log(LogEntry::Failed { run_id, message: "stopped".to_owned(), kind: None }).await.expect("failed");
     let staged = sink.stage(&load, csv(&load, &row)).await.expect("staged");
     assert_eq!(kind(staged.commit(Commit::of(run_id, Some(1), now)).await), ErrorKind::Contract);
     assert_eq!(load_rows(sink, &load, &row).await.expect("still new"), counted(1, 1, 0, 0, 0));
@@ -326,7 +331,9 @@ async fn the_watermark_moves_once(sink: &dyn Sink) {
     let filter = |id| RunFilter { run_id: Some(id), ..RunFilter::default() };
     assert_eq!(sink.runs(&filter(first)).await.expect("runs")[0].status, RunState::Loaded);
     assert_eq!(sink.runs(&filter(second)).await.expect("runs")[0].status, RunState::Loading);
-    sink.log(LogEntry::Failed { run_id: second, message: "lost the race".to_owned() }).await.expect("failed");
+    sink.log(LogEntry::Failed { run_id: second, message: "lost the race".to_owned(), kind: None })
+        .await
+        .expect("failed");
     assert_eq!(
         load_rows(sink, &load, &["11,a,2026-01-04 00:00:00+00"]).await.expect("was not loaded"),
         counted(1, 1, 0, 0, 0)

@@ -22,6 +22,8 @@ pub enum Request {
     Load(LoadParams),
     Backfill(Table, Timestamp, Option<Timestamp>),
     Reseed(Table, bool),
+    /// The same in the place of what bronze has.
+    Replace(Table, bool),
     /// From, to, and whether gaps are accepted.
     Replay(Table, Option<Timestamp>, Option<Timestamp>, bool),
     /// Whether what is there is put aside, and whether gaps are accepted.
@@ -127,6 +129,7 @@ pub async fn request(world: &World, verb: Verb) -> Option<Request> {
         }
         Verb::Backfill(table, from, to) => Request::Backfill(table, ago(from), Some(ago(to))),
         Verb::Reseed(table, anew) => Request::Reseed(table, anew),
+        Verb::Replace(table, anew) => Request::Replace(table, anew),
         Verb::Replay(table, gaps) => Request::Replay(table, None, None, gaps),
         Verb::ReplayRange(table, from, to) => Request::Replay(table, Some(ago(from)), Some(ago(to)), false),
         Verb::Rebuild(table, gaps) => Request::Rebuild(table, true, gaps),
@@ -216,7 +219,12 @@ async fn call(pipeline: &Pipeline, request: &Request, told: &mut Told) {
             read_again(pipeline.backfill(&asked, &cancel).await, &asked.table, told);
         }
         Request::Reseed(table, restart) => {
-            let asked = ReseedRequest { table: name(*table), wait: false, restart: *restart, dry_run: false };
+            let asked = ReseedRequest { restart: *restart, ..ReseedRequest::new(name(*table)) };
+            read_again(pipeline.reseed(&asked, &cancel).await, &asked.table, told);
+        }
+        Request::Replace(table, restart) => {
+            let (replace, allow_empty, restart) = (true, true, *restart);
+            let asked = ReseedRequest { replace, allow_empty, restart, ..ReseedRequest::new(name(*table)) };
             read_again(pipeline.reseed(&asked, &cancel).await, &asked.table, told);
         }
         Request::Replay(table, from, to, accept_gaps) => {

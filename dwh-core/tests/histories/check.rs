@@ -49,10 +49,16 @@ impl World {
             _ => false,
         };
         let watermark = match request {
-            Request::Reseed(table, _) => self.watermark(*table).await,
+            Request::Reseed(table, _) | Request::Replace(table, _) => self.watermark(*table).await,
             _ => Timestamp::NEG_INFINITY,
         };
         self.learn_from(request, &told, waits, watermark);
+        if let Request::Replace(table, true) = request
+            && !told.died
+            && !told.fails(*table)
+        {
+            self.is_the_source(*table, watermark).map_err(|wrong| format!("t{table}: after a repair {wrong}"))?;
+        }
         for table in 0..2 {
             self.bronze_is_right(table).map_err(|wrong| format!("t{table}: {wrong}; it said {}", said(&told.words)))?;
             self.archive_is_right(table).await.map_err(|wrong| format!("t{table}: {wrong}"))?;
@@ -82,12 +88,31 @@ impl World {
             Request::Replay(table, ..) if told.died => self.model.target.gap[table] = true,
             Request::Replay(table, None, None, _) if !told.speaks_of(table) && !waits => self.model.replayed(table),
             Request::Replay(table, .., accept_gaps) => self.model.target.gap[table] |= accept_gaps,
-            Request::Reseed(table, _) if !told.died && !told.fails(table) => {
+            Request::Reseed(table, _) | Request::Replace(table, _) if !told.died && !told.fails(table) => {
                 self.model.target.gap[table] = false;
                 self.model.reseeded(table, watermark);
             }
             _ => {}
         }
+    }
+
+    /// Up to the watermark, bronze holds the rows of the source and no other, but for those that lie above it by now.
+    fn is_the_source(&self, table: Table, watermark: Timestamp) -> Verdict {
+        if !matches!(self.model.kinds[table], Kind::Update | Kind::Nothing) {
+            return Ok(());
+        }
+        let seen = &self.model.calls[self.model.calls.len() - 1][table];
+        let lines = self.bronze(table);
+        let lost = seen.values().find(|(line, at)| *at <= watermark && !lines.contains(line));
+        if let Some((line, _)) = lost {
+            return Err(format!("bronze lacks `{line}`"));
+        }
+        // What lies above the watermark is not judged.
+        let judged = |line: &str| {
+            line.rsplit(',').next().and_then(|at| at.parse().ok()).is_some_and(|at: Timestamp| at <= watermark)
+        };
+        let extra = lines.iter().find(|line| judged(line) && !seen.contains_key(&key_of(line)));
+        extra.map_or(Ok(()), |line| Err(format!("bronze has `{line}`, which the source has no more")))
     }
 
     fn bronze_is_right(&mut self, table: Table) -> Verdict {

@@ -104,3 +104,28 @@ fn a_table_that_never_got_a_row_is_not_called_emptied_after_its_log_was_pruned()
     let steps = [run(), run(), Step::Pass(39), Step::Pass(39), call(Verb::Prune)];
     holds([Kind::Update, Kind::Nothing], &steps);
 }
+
+#[test]
+fn rows_that_a_repair_removed_come_again_with_their_table() {
+    let replace = call(Verb::Replace(T, true));
+    holds([Kind::Update, Kind::Update], &[Step::Spread(T), run(), Step::Swap(T), replace, Step::Attach(T)]);
+}
+
+#[test]
+fn a_repair_spares_rows_by_the_key_of_its_day() {
+    let steps = [
+        Step::Spread(T),
+        run(),
+        Step::Spread(T),
+        Step::Delete(T, 0, By::Now),
+        call(Verb::Replace(T, true)),
+        Step::ChangeKey(T),
+        call(Verb::Rebuild(Some(T), false)),
+    ];
+    holds([Kind::Update, Kind::Update], &steps);
+}
+
+#[test]
+fn a_table_whose_last_row_was_removed_is_not_called_emptied() {
+    holds([Kind::Update, Kind::Update], &[Step::Spread(T), run(), Step::Swap(T), call(Verb::Replace(T, true)), run()]);
+}

@@ -184,6 +184,9 @@ impl Model {
                 let (low, high) = (record.window_low, record.window_high);
                 let inside = |at: Timestamp| low.is_none_or(|low| at > low) && high.is_some_and(|high| at <= high);
                 let seen = self.calls[call][table].clone();
+                if record.kind == RunKind::Repair {
+                    self.replaced(table, &seen, inside);
+                }
                 for (key, _) in seen.into_iter().filter(|(_, (_, at))| inside(*at)) {
                     self.delivered(table, key, call);
                 }
@@ -195,6 +198,18 @@ impl Model {
                 self.target.copies[table].insert(record.run_started_at, call);
                 self.ever_copies[table].insert(record.run_started_at, call);
             }
+        }
+    }
+
+    /// A window was put in the place of what bronze had: rows of it that the source has no more may be gone, and what came
+    /// first does not stay.
+    fn replaced(&mut self, table: Table, seen: &Seen, inside: impl Fn(Timestamp) -> bool) {
+        for floors in [&mut self.target.floors[table], &mut self.ever[table], &mut self.archive[table]] {
+            floors.retain(|key, _| seen.contains_key(key));
+        }
+        self.target.firsts[table].retain(|key, _| seen.contains_key(key));
+        for (key, (line, _)) in seen.iter().filter(|(_, (_, at))| inside(*at)) {
+            self.target.firsts[table].insert(*key, line.clone());
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use dwh_core::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream};
 use dwh_core::config::TableConfig;
-use dwh_core::schema::{TableRef, TableSchema};
+use dwh_core::schema::{RowKey, TableRef, TableSchema};
 use dwh_core::sink::{
     BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged, TableState,
 };
@@ -137,6 +137,10 @@ impl Source for Mortal<MemorySource> {
         self.life.call(self.inner.bound(request)).await
     }
 
+    async fn has_keys(&self, plan: &Plan, keys: &[RowKey]) -> Result<Vec<bool>> {
+        self.life.call(self.inner.has_keys(plan, keys)).await
+    }
+
     async fn read(&self, request: ReadRequest<'_>) -> Result<Box<dyn Reading>> {
         self.life.call(self.inner.read(request)).await
     }
@@ -212,6 +216,14 @@ struct MortalStaged {
 impl Staged for MortalStaged {
     fn rows(&self) -> u64 {
         self.inner.rows()
+    }
+
+    async fn extra(&mut self) -> Result<Vec<RowKey>> {
+        self.life.call(self.inner.extra()).await
+    }
+
+    fn spare(&mut self, keys: &[RowKey]) {
+        self.inner.spare(keys);
     }
 
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {

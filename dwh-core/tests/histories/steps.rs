@@ -47,6 +47,8 @@ pub enum Verb {
     Backfill(Table, u8, u8),
     /// Anew from the first window on, or where an earlier call stood.
     Reseed(Table, bool),
+    /// A reseed in the place of what bronze has; anew or not, as above.
+    Replace(Table, bool),
     /// With the gaps that there are, or not at all if there are some.
     Replay(Table, bool),
     /// From and to, in seconds ago.
@@ -190,11 +192,23 @@ fn beginning() -> impl Strategy<Value = Vec<Step>> {
 
 pub fn history() -> impl Strategy<Value = History> {
     let kind = || prop_oneof![4 => Just(Kind::Update), 2 => Just(Kind::Nothing), 2 => Just(Kind::Snapshot), 1 => Just(Kind::Scd)];
-    ([kind(), kind()], beginning(), prop::collection::vec(step(), 4..40))
-        .prop_map(|(kinds, beginning, steps)| History { kinds, steps: [beginning, steps].concat() })
+    ([kind(), kind()], beginning(), prop::collection::vec(step(), 4..40)).prop_map(|(kinds, beginning, steps)| {
+        let steps = steps.into_iter().enumerate().map(|(at, step)| step.replacing_at(at));
+        History { kinds, steps: beginning.into_iter().chain(steps).collect() }
+    })
 }
 
 impl Step {
+    /// Every other reseed puts what it reads in the place of what bronze has, and half of those begin anew.
+    fn replacing_at(self, at: usize) -> Self {
+        match self {
+            Self::Call(Verb::Reseed(table, _), death) if at % 2 == 1 => {
+                Self::Call(Verb::Replace(table, at % 4 == 1), death)
+            }
+            other => other,
+        }
+    }
+
     /// Whether evidence or rows are taken away behind the tool's back, so that it may have to call a person.
     pub fn disturbs(self) -> bool {
         use Step::{LoseCsv, MakeBronzeAnew, RestoreSource, RestoreTarget, TruncateBronze};
@@ -226,6 +240,9 @@ impl fmt::Display for Verb {
             Self::Load(table, at) => write!(f, "load t{table}, waiting CSV {at}"),
             Self::Backfill(table, from, to) => write!(f, "backfill t{table} from {from} s ago to {to} s ago"),
             Self::Reseed(table, anew) => write!(f, "reseed t{table}{}", if *anew { " --restart" } else { "" }),
+            Self::Replace(table, anew) => {
+                write!(f, "reseed t{table} --replace --allow-empty{}", if *anew { " --restart" } else { "" })
+            }
             Self::Replay(table, gaps) => write!(f, "replay t{table}{}", accepting(*gaps)),
             Self::ReplayRange(table, from, to) => write!(f, "replay t{table} from {from} s ago to {to} s ago"),
             Self::Rebuild(table, gaps) => write!(f, "rebuild {} --reset{}", all(table), accepting(*gaps)),

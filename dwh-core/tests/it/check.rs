@@ -3,6 +3,7 @@
 mod config;
 mod flaws;
 mod gates;
+mod rights;
 mod store;
 
 use dwh_core::operate::{CheckReport, Finding, MigrateRequest, Severity};
@@ -55,6 +56,10 @@ async fn a_sound_set_up_has_nothing_to_mend() {
         ("target", "role"),
         ("target", "reader"),
         ("target", "control_schema"),
+        ("target", "rights"),
+        ("target", "rehearsal"),
+        ("source app", "rights"),
+        ("table `trips`", "rehearsal"),
         ("source app", "connection"),
         ("source app", "tls"),
         ("source app", "version"),

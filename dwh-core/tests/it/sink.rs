@@ -180,7 +180,7 @@ async fn a_dead_server_session_leaves_nothing_and_frees_the_table() {
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
     assert!(lease.release().await.is_err(), "the lease was lost");
     sink.lease(&load.table, true).await.expect("free").release().await.expect("release");
-    sink.log(LogEntry::Failed { run_id, message: "gone".into() }).await.expect("failed");
+    sink.log(LogEntry::Failed { run_id, message: "gone".into(), kind: None }).await.expect("failed");
     assert_eq!(load_rows(&sink, &load, &ROWS).await.expect("as if nothing had been").inserted, 2);
 }
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, Optional, Union, final
 __version__: str
 
 _Moment = Union[datetime, str]
-_Kind = Literal["run", "backfill", "reseed", "replay"]
+_Kind = Literal["run", "backfill", "reseed", "repair", "replay"]
 _State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
 _Gate = Literal["deploy", "first-run", "steady"]
 _Mode = Literal["incremental", "snapshot", "scd"]
@@ -178,9 +178,11 @@ class RunRecord(_Report):
     rows_identical: Optional[int]
     rows_different: Optional[int]
     rows_kept_newer: Optional[int]
+    rows_removed: Optional[int]
     rows_late: Optional[int]
     csv_path: Optional[str]
     error_message: Optional[str]
+    error_code: Optional[str]
     mode: Optional[_Mode]
     window_low: Optional[str]
     window_high: Optional[str]
@@ -222,6 +224,7 @@ class TableRun(_Report):
     rows_identical: int
     rows_different: int
     rows_kept_newer: int
+    rows_removed: int
     bytes: int
     sha256: Optional[str]
     csv_path: Optional[str]
@@ -341,8 +344,20 @@ class Pipeline:
     ) -> ReplayReport:
         """Load the CSV files of a table in `processed/` again; the watermark stays where it is."""
 
-    def reseed(self, table: str, *, wait: bool = False, restart: bool = False, dry_run: bool = False) -> BackfillReport:
-        """Read all history of a table again, in windows; the watermark stays where it is."""
+    def reseed(
+        self,
+        table: str,
+        *,
+        replace: bool = False,
+        allow_empty: bool = False,
+        wait: bool = False,
+        restart: bool = False,
+        dry_run: bool = False,
+    ) -> BackfillReport:
+        """Read all history of a table again, in windows; the watermark stays where it is.
+
+        With `replace`, rows that differ are overwritten, and rows that the source has no more are removed.
+        """
 
     def run(
         self,
@@ -391,10 +406,15 @@ class Pipeline:
         sample_percent: int = 100,
         limit: int = 20,
         blobs: bool = False,
+        repair: bool = False,
+        dry_run: bool = False,
+        wait: bool = False,
+        allow_empty: bool = False,
     ) -> VerifyReport:
         """Compare source and bronze, by counts and hashes up to the watermark; raises if they differ, or nothing was compared.
 
-        `limit` keys are named for each table. With `blobs`, the files in `processed/` are read too.
+        `limit` keys are named for each table. With `blobs`, the files in `processed/` are read too. With `repair`, what
+        differs is read again in the place of what bronze has, and compared once more; the other three belong to it.
         """
 
 
@@ -471,6 +491,8 @@ class AsyncPipeline:
         self,
         table: str,
         *,
+        replace: bool = False,
+        allow_empty: bool = False,
         wait: bool = False,
         restart: bool = False,
         dry_run: bool = False,
@@ -506,4 +528,8 @@ class AsyncPipeline:
         sample_percent: int = 100,
         limit: int = 20,
         blobs: bool = False,
+        repair: bool = False,
+        dry_run: bool = False,
+        wait: bool = False,
+        allow_empty: bool = False,
     ) -> VerifyReport: ...

@@ -30,6 +30,6 @@ impl Show for BackfillReport {
     }
 }
 
-fn from(window: &WindowReport) -> String {
+pub(super) fn from(window: &WindowReport) -> String {
     window.from.map_or_else(|| "the beginning".to_owned(), |at| human::moment(Some(at)))
 }

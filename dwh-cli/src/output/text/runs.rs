@@ -6,7 +6,7 @@ use dwh_core::sink::RunRecord;
 use dwh_core::{RunKind, Timestamp};
 use serde::Serialize;
 
-use super::{Stayed, state};
+use super::{Stayed, logged};
 use crate::output::table::{Table, Tone, plain};
 use crate::output::{Paint, Show, human, printable};
 
@@ -24,7 +24,9 @@ impl Show for Runs {
         }
         let count = |rows: Option<i64>| rows.and_then(|rows| u64::try_from(rows).ok());
         let zero = |rows| count(rows).unwrap_or(0);
-        let stayed = Stayed::of(self.runs.iter().map(|run| (zero(run.rows_different), zero(run.rows_kept_newer))));
+        let stayed = Stayed::of(
+            self.runs.iter().map(|run| [run.rows_different, run.rows_kept_newer, run.rows_removed].map(zero)),
+        );
         let mut columns = vec![">run", "table", "mode", "started", ">took", "status"];
         columns.extend([">extracted", ">inserted", ">updated", ">identical"]);
         columns.extend(stayed.columns());
@@ -37,10 +39,10 @@ impl Show for Runs {
                 plain(what(run)),
                 plain(human::moment(Some(run.run_started_at))),
                 plain(took(run.run_started_at, run.run_finished_at)),
-                state(run.status, false),
+                logged(run),
             ];
             row.extend([run.rows_extracted, run.rows_inserted, run.rows_updated, run.rows_identical].map(rows));
-            row.extend(stayed.cells(count(run.rows_different), count(run.rows_kept_newer)));
+            row.extend(stayed.cells([run.rows_different, run.rows_kept_newer, run.rows_removed].map(count)));
             row.extend([plain(human::moment(run.watermark)), plain(run.error_message.clone().unwrap_or_default())]);
             table.row(row);
         }
@@ -71,7 +73,7 @@ fn number(count: Option<i64>) -> String {
 impl Show for RunDetails {
     fn text(&self, paint: Paint) -> String {
         let run = &self.run;
-        let (word, tone) = state(run.status, false);
+        let (word, tone) = logged(run);
         let word = match tone {
             Tone::Good => paint.good(&word),
             Tone::Bad => paint.bad(&word),
@@ -130,8 +132,12 @@ fn counts(run: &RunRecord) -> String {
         None | Some(0) => String::new(),
         late => format!(" ({} of them below the window, delivered late)", number(late)),
     };
+    let removed = match run.rows_removed {
+        None | Some(0) => String::new(),
+        removed => format!("; {} of bronze removed", number(removed)),
+    };
     format!(
-        "{} extracted{late}: {} inserted, {} updated, {} identical, {} different, {} kept newer",
+        "{} extracted{late}: {} inserted, {} updated, {} identical, {} different, {} kept newer{removed}",
         number(run.rows_extracted),
         number(run.rows_inserted),
         number(run.rows_updated),

@@ -2,7 +2,7 @@
 
 use dwh_core::operate::{Breach, BreachCheck, DiskStatus, StatusReport, TableStatus};
 
-use super::state;
+use super::logged;
 use crate::output::table::{Table, Tone, plain};
 use crate::output::{Paint, Show, human, printable};
 
@@ -81,7 +81,7 @@ fn last_run(status: &TableStatus, duration: Tone) -> (String, Tone) {
         return (format!("{id} {word} for {}", human::seconds(running.seconds)), duration);
     }
     let Some(run) = &status.last_run else { return plain("-") };
-    let (word, tone) = state(run.status, false);
+    let (word, tone) = logged(run);
     let took = run.run_finished_at.map(|at| at.since(run.run_started_at).as_seconds());
     match took.filter(|_| tone == Tone::Good) {
         Some(seconds) => (

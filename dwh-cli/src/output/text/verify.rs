@@ -2,7 +2,7 @@
 
 use dwh_core::operate::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport};
 
-use super::{Tone, plain};
+use super::{Tone, plain, runs_table};
 use crate::output::table::Table;
 use crate::output::{Paint, Show, human, printable};
 
@@ -40,7 +40,7 @@ impl Show for VerifyReport {
             ]);
         }
         let mut text = table.text();
-        self.tables.iter().for_each(|found| details(&mut text, found));
+        self.tables.iter().for_each(|found| details(&mut text, found, paint));
         text
     }
 }
@@ -60,7 +60,29 @@ fn result(found: &TableVerify) -> (String, Tone) {
     }
 }
 
-fn details(text: &mut String, found: &TableVerify) {
+/// What was repaired, or would be.
+fn repaired(text: &mut String, found: &TableVerify, paint: Paint) {
+    let Some(repair) = &found.repair else { return };
+    let (missing, extra) = (human::count(repair.missing), human::count(repair.extra));
+    let different = human::count(repair.different);
+    let name = printable(&found.table);
+    text.push_str(&format!("\n{name}: {missing} missing, {extra} extra, {different} different before the repair\n"));
+    if repair.dry_run {
+        match repair.windows.len() {
+            0 => text.push_str("  would run the table\n"),
+            count => text.push_str(&format!("  would read {} again:\n", human::many(count, "window"))),
+        }
+        for window in &repair.windows {
+            let to = human::moment(window.to);
+            text.push_str(&format!("  after {} up to {to}\n", super::backfill::from(window)));
+        }
+    } else if !repair.runs.is_empty() {
+        text.push_str(&runs_table(&repair.runs, paint));
+    }
+}
+
+fn details(text: &mut String, found: &TableVerify, paint: Paint) {
+    repaired(text, found, paint);
     if let Some(why) = &found.not_compared {
         text.push_str(&format!("\n{}: nothing was compared: {}\n", printable(&found.table), printable(why)));
     }
@@ -74,6 +96,9 @@ fn details(text: &mut String, found: &TableVerify) {
         if let (None, Some(at)) = (found.range, found.loaded_at) {
             let at = human::moment(Some(at));
             text.push_str(&format!("  loaded at {at}: rows deleted at the source since then are extra\n"));
+        }
+        if let Some(remedy) = &found.remedy {
+            text.push_str(&format!("  to mend it: {}\n", printable(remedy)));
         }
     }
     if let Some(blobs) = &found.blobs {

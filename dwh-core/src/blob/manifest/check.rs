@@ -75,12 +75,17 @@ impl Manifest {
         let named = |name: &str| !name.is_empty() && !name.contains('\0');
         let keyed = self.mode != Mode::Incremental || (!keys.is_empty() && keys.is_subset(&names));
         let target = [&self.target.schema, &self.target.name];
+        let stamped = self.watermark_column.as_deref().is_some_and(|name| names.contains(name));
+        let cut = self.mode == Mode::Incremental && stamped && self.window.is_some_and(|window| window.high.is_some());
         first_wrong([
             ("columns", (1..=COLUMNS_MAX).contains(&self.columns.len()), "a table has 1 to 1,600 columns"),
             ("columns", names.iter().all(|name| named(name)), "a column has no name"),
             ("columns", names.len() == self.columns.len(), "a column is there twice"),
             ("key", keys.len() == self.key.len(), "a column is there twice"),
             ("key", keyed && keys.iter().all(|name| named(name)), "it is not over columns of the CSV"),
+            ("kind", !self.kind.replaces() || cut, "a repair needs a window of rows that bear their stamps"),
+            ("spares", self.kind.replaces() || self.spares.is_empty(), "only a repair spares rows"),
+            ("spares", self.spares.iter().all(|key| key.len() == self.key.len()), "it is not over the key"),
             ("watermark_column", self.watermark_column.as_deref().is_none_or(named), "it is not a name"),
             ("target", target.into_iter().all(|name| named(name)), "it is not a table's name"),
         ])

@@ -37,6 +37,12 @@ impl<'a> About<'a> {
         self.add(Severity::Failure, check, message.into(), Some(remedy.into()), kind.row().exit_code);
     }
 
+    /// Whether a failure of this subject, or of the target, was told.
+    pub(super) fn has_failed(&self) -> bool {
+        let here = |subject: &str| subject == self.subject || subject == "target";
+        self.report.findings.iter().any(|found| found.severity == Severity::Failure && here(&found.subject))
+    }
+
     /// An error as a failure, without the subject that both name.
     pub(super) fn error(&mut self, check: Word, error: &Error) {
         let chain = error.chain();

@@ -5,9 +5,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::about::About;
+use super::rehearsal;
 use super::server::Server;
 use super::words::Word;
-use crate::config::{Mode, TableConfig};
+use crate::config::{Mode, TableConfig, TargetConfig};
 use crate::error::{ErrorKind, Result};
 use crate::plan::{Plan, UPLOADED_AT, missing_extension_hint};
 use crate::schema::{Delivered, TableSchema, quote_ident};
@@ -15,8 +16,8 @@ use crate::sink::TableState;
 use crate::source::survey::TableFacts;
 
 /// Rights and what acts on rows, of one table.
-const OBSTACLES: &str = "select pg_catalog.has_table_privilege(c.oid, 'select') \
-     and pg_catalog.has_table_privilege(c.oid, 'insert') and pg_catalog.has_table_privilege(c.oid, $3), \
+const OBSTACLES: &str = "select array(select r.one from pg_catalog.unnest($3) as r(one) \
+         where not pg_catalog.has_table_privilege(c.oid, r.one)), \
      pg_catalog.row_security_active(c.oid), \
      array(select tgname::text from pg_catalog.pg_trigger \
          where tgrelid = c.oid and not tgisinternal and tgenabled in ('O', 'A') order by 1), \
@@ -51,6 +52,7 @@ pub(super) async fn check(
     state: Option<&TableState>,
     facts: Option<&TableFacts>,
     server: &Server,
+    target: &TargetConfig,
     about: &mut About<'_>,
 ) -> Result<()> {
     let bronze = server.survey.describe(&plan.table.target).await?;
@@ -76,9 +78,13 @@ pub(super) async fn check(
         }
     }
     let Some(bronze) = bronze else { return types(plan, facts, server, about).await };
-    obstacles(server, &plan.table, &bronze, about).await?;
+    obstacles(server, target, &plan.table, &bronze, about).await?;
     uniques(plan, &bronze, server, about).await?;
-    constraints(plan, &bronze, server, about).await
+    constraints(plan, &bronze, server, about).await?;
+    if !about.has_failed() {
+        rehearsal::load(plan, server, about).await;
+    }
+    Ok(())
 }
 
 /// Columns that one end has and the other has not, of which a run makes no error.
@@ -150,17 +156,29 @@ fn names(bronze: &TableSchema) -> [(&(dyn ToSql + Sync), Type); 2] {
     [(&bronze.table.schema, Type::TEXT), (&bronze.table.name, Type::TEXT)]
 }
 
-async fn obstacles(server: &Server, table: &TableConfig, bronze: &TableSchema, about: &mut About<'_>) -> Result<()> {
-    let right = if table.mode == Mode::Snapshot { "truncate" } else { "update" };
+async fn obstacles(
+    server: &Server,
+    target: &TargetConfig,
+    table: &TableConfig,
+    bronze: &TableSchema,
+    about: &mut About<'_>,
+) -> Result<()> {
+    let rights: &[&str] = match table.mode {
+        Mode::Snapshot => &["select", "insert", "truncate"],
+        Mode::Incremental => &["select", "insert", "update"],
+        Mode::Scd => &["select", "insert"],
+    };
     let [schema, relation] = names(bronze);
-    let row = server.ask_one(OBSTACLES, &[schema, relation, (&right, Type::TEXT)]).await?;
-    let (name, role) = (bronze.table.sql(), quote_ident(&server.role));
-    if !row.get::<_, bool>(0) {
+    let row = server.ask_one(OBSTACLES, &[schema, relation, (&rights, Type::TEXT_ARRAY)]).await?;
+    let name = bronze.table.sql();
+    let missing: Vec<String> = row.get(0);
+    if !missing.is_empty() {
+        let (missing, role) = (missing.join(", "), quote_ident(&server.grantee(target).await?));
         about.fail(
             Word::Rights,
             ErrorKind::Permission,
-            format!("`{}` may not load {}", server.role, bronze.table),
-            format!("in the target: grant select, insert, update, truncate on {name} to {role};"),
+            format!("`{}` may not load {}: it lacks {missing}", server.role, bronze.table),
+            format!("in the target: grant {missing} on {name} to {role};"),
         );
     }
     if row.get(1) {
@@ -178,7 +196,8 @@ async fn obstacles(server: &Server, table: &TableConfig, bronze: &TableSchema, a
             about.warn(
                 word,
                 format!(
-                    "{what} `{found}` of {} may change or drop rows, and then the load is rolled back",
+                    "{what} `{found}` of {} may drop rows, and then the load is rolled back, or change their values, which \
+                     `dwh verify` finds and a load does not",
                     bronze.table
                 ),
                 format!("in the target: drop {what} {} on {name};", quote_ident(&found)),

@@ -115,7 +115,7 @@ async fn unfinished(
         about.warn(
             Word::Unfinished,
             left.join(", "),
-            "dwh recover --dry-run shows what is left and what mends it; the next run begins with it, too",
+            "`dwh recover --dry-run` shows what is left and what mends it; the next run begins with it, too",
         );
     }
     Ok(())

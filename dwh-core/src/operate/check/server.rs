@@ -1,21 +1,22 @@
 //! What both ends must have: an answer, TLS that proves who answers, a version, room for our connections.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::about::About;
 use super::words::Word;
-use crate::config::{Environment, Secret};
+use crate::config::{Environment, Secret, TargetConfig};
 use crate::connect::{Connector, SslMode, look, sort};
 use crate::error::{Error, ErrorKind, Result};
-use crate::schema::quote_ident;
+use crate::schema::{TableRef, quote_ident};
 use crate::source::survey::Survey;
 use crate::watermark::{Micros, Timestamp};
 
 /// The oldest server whose snapshots can be read as the safe bound needs them.
 const OLDEST_SERVER: i32 = 130_000;
-/// Limits of the role that would end a long read, were they not lifted for each transaction.
+/// Limits of the role that would end a long read, were they not switched off for each transaction.
 const TIMEOUTS: &str = "select name::text || ' = ' || reset_val || coalesce(unit, '') \
      from pg_catalog.pg_settings where reset_val <> '0' and name in ('statement_timeout', \
      'idle_in_transaction_session_timeout', 'transaction_timeout') order by name";
@@ -26,6 +27,8 @@ pub(super) struct Server {
     pub(super) survey: Survey,
     pub(super) role: String,
     pub(super) superuser: bool,
+    /// Schemas of a target that the role cannot work in, which is told.
+    pub(super) closed: BTreeSet<String>,
 }
 
 impl Server {
@@ -37,6 +40,22 @@ impl Server {
     /// The one row of a statement over catalogs.
     pub(super) async fn ask_one(&self, sql: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<Row> {
         self.survey.row(sql, values).await
+    }
+}
+
+impl Server {
+    /// Whom a right is granted to: the owner role where the login works through it.
+    pub(super) async fn grantee(&self, target: &TargetConfig) -> Result<String> {
+        let sql = "select exists (select from pg_catalog.pg_roles where rolname = $1 and pg_catalog.pg_has_role(oid, 'usage'))";
+        let member: bool = self.ask_one(sql, &[(&target.owner_role, Type::TEXT)]).await?.get(0);
+        Ok(if member { target.owner_role.clone() } else { self.role.clone() })
+    }
+
+    /// Whether `LOCK TABLE` is allowed; asked inside a transaction.
+    pub(super) async fn may_lock(&self, table: &TableRef) -> Result<bool> {
+        let sql = "select pg_catalog.has_table_privilege($1, 'select')";
+        let row = self.survey.client.query_typed_one(sql, &[(&table.sql(), Type::TEXT)]).await.map_err(sort)?;
+        Ok(row.get(0))
     }
 }
 
@@ -80,7 +99,7 @@ pub(super) async fn open(
         about.ok(Word::Version, format!("PostgreSQL {version}"));
     }
     encoding(row.get(4), about);
-    let server = Server { survey: Survey { client }, role: row.get(0), superuser: row.get(1) };
+    let server = Server { survey: Survey { client }, role: row.get(0), superuser: row.get(1), closed: BTreeSet::new() };
     let looked = timeouts(&server, about).await;
     about.unless(Word::Timeouts, looked);
     let looked = connections(&server, wanted, about).await;
@@ -126,7 +145,7 @@ async fn timeouts(server: &Server, about: &mut About<'_>) -> Result<()> {
     if limits.is_empty() {
         about.ok(Word::Timeouts, "none that would end a long COPY");
     } else {
-        about.ok(Word::Timeouts, format!("{} of the role, lifted in each transaction of dwh", limits.join(", ")));
+        about.ok(Word::Timeouts, format!("{} of the role, switched off in each transaction of dwh", limits.join(", ")));
     }
     Ok(())
 }

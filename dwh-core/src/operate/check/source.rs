@@ -3,6 +3,7 @@
 use tokio_postgres::types::{ToSql, Type};
 
 use super::about::About;
+use super::rights;
 use super::server::{Server, open};
 use super::words::Word;
 use crate::config::{Config, Environment, Mode, SourceConfig, TableConfig};
@@ -45,6 +46,8 @@ pub(super) async fn check(
     let server = open(&config.url, environment, config.idle_timeout, wanted, about).await?;
     let looked = read_only(&server, tables, about).await;
     about.unless(Word::ReadOnly, looked);
+    let looked = rights::at_source(&server, about).await;
+    about.unless(Word::Rights, looked);
     let looked = activity(&server, config, about).await;
     about.unless(Word::Activity, looked);
     let looked = standby(&server, config, tables, environment, about).await;

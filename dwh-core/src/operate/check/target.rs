@@ -6,6 +6,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::about::About;
 use super::server::{Server, open};
 use super::words::Word;
+use super::{rehearsal, rights};
 use crate::config::{Config, TargetConfig};
 use crate::error::{ErrorKind, Result};
 use crate::migrate::{self, Migration};
@@ -16,7 +17,7 @@ pub(super) async fn check(config: &Config, about: &mut About<'_>) -> Option<Serv
     let target = &config.target;
     // A table has two while it works.
     let wanted = 2 * target.connections.min(config.tables.len());
-    let server = open(&target.url, &config.environment, target.idle_timeout, wanted, about).await?;
+    let mut server = open(&target.url, &config.environment, target.idle_timeout, wanted, about).await?;
     let looked = writable(&server, about).await;
     about.unless(Word::Writable, looked);
     let looked = login(&server, target, about).await;
@@ -27,8 +28,15 @@ pub(super) async fn check(config: &Config, about: &mut About<'_>) -> Option<Serv
     }
     let looked = reader(&server, config, about).await;
     about.unless(Word::Reader, looked);
-    let looked = control(&server, target, about).await;
-    about.unless(Word::ControlSchema, looked);
+    let looked = rights::at_target(&mut server, config, about).await;
+    about.unless(Word::Rights, looked);
+    if !server.closed.contains(&target.control_schema) {
+        let looked = control(&server, target, about).await;
+        about.unless(Word::ControlSchema, looked);
+    }
+    if !about.has_failed() {
+        rehearsal::control(&server, target, about).await;
+    }
     Some(server)
 }
 

@@ -72,7 +72,17 @@ fn column(plan: &Plan, facts: &TableFacts, kind: &WatermarkKind, name: &str, abo
     let default = plan.source.column(name).and_then(|column| column.default.as_deref()).unwrap_or_default();
     let stamped = NOW.iter().any(|clock| default.to_lowercase().contains(clock))
         || facts.triggers.iter().any(|trigger| trigger.insert && sets_now(trigger, name));
-    if !stamped {
+    if plan.source.column(name).is_some_and(|column| column.generated) {
+        about.warn(
+            Word::WatermarkDefault,
+            format!(
+                "`{name}` is generated from other columns: is it really the time of insertion into the source? \
+                 rows that are stamped earlier than they appear can be missed"
+            ),
+            "take a column as `watermark` that the source sets to `now()` on insertion; or keep `late_window` longer than a \
+             row may appear after its stamp",
+        );
+    } else if !stamped {
         about.warn(
             Word::WatermarkDefault,
             format!("`{name}` has no `default now()`: is it really the time of insertion into the source? \
@@ -257,7 +267,10 @@ fn unreachable(plan: &Plan, name: &str, null: bool, infinite: bool, about: &mut 
         _ => "infinity",
     };
     let (relation, column) = (plan.source.table.sql(), quote_ident(name));
-    let remedy = if is_table(plan) {
+    let generated = plan.source.column(name).is_some_and(|column| column.generated);
+    let remedy = if generated {
+        "give the columns that it is generated from a value in these rows".to_owned()
+    } else if is_table(plan) {
         let must = if plan.watermark_nullable {
             format!(" alter table {relation} alter column {column} set not null;")
         } else {

@@ -60,6 +60,7 @@ words! {
     OtherUnique "other_unique"
     Constraint "constraint"
     Rights "rights"
+    Rehearsal "rehearsal"
     RowSecurity "row_security"
     Trigger "trigger"
     Rule "rule"

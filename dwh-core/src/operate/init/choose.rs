@@ -61,12 +61,34 @@ pub(super) struct Known<'a> {
 
 /// The columns whose values are worth a look, the best first.
 pub(super) fn worth_a_look(facts: &TableFacts) -> Vec<String> {
-    candidates(facts, facts.counters.updated > 0).into_iter().map(|candidate| candidate.column).collect()
+    candidates(facts, may_change(facts)).into_iter().map(|candidate| candidate.column).collect()
 }
 
 /// Whether the values of its columns can change the choice; a small table is copied whole whatever they are.
 pub(super) fn needs_a_look(facts: &TableFacts) -> bool {
     facts.rows.at_least() >= SMALL || facts.schema.kind == RelationKind::Hypertable
+}
+
+/// Whether its rows change, or nobody knows: then a column that moves with them is the better watermark.
+fn may_change(facts: &TableFacts) -> bool {
+    facts.counters.updated > 0 || thin_evidence(facts).is_some()
+}
+
+/// Why counters without an update say little: they count a restore as inserts, and nothing of what was before it.
+fn thin_evidence(facts: &TableFacts) -> Option<String> {
+    let (rows, counters) = (facts.rows.at_least(), facts.counters);
+    if counters.updated > 0 || !needs_a_look(facts) {
+        None
+    } else if !counters.any() {
+        Some("nothing was written since counting began".to_owned())
+    } else if facts.bulk {
+        Some("most rows came in one transaction, as a restore or a first fill brings them".to_owned())
+    } else if rows != u64::MAX && counters.inserted < rows / 2 {
+        let inserted = grouped(counters.inserted);
+        Some(format!("only {inserted} of {} came since counting began", counted(rows, "row")))
+    } else {
+        None
+    }
 }
 
 /// How the table is copied.
@@ -102,6 +124,15 @@ pub(super) fn choose(known: &Known<'_>) -> Choice {
         choice.doubts.push("a standby does not count updates and deletes: look at the primary's".to_owned());
     } else if !facts.counters.any() && facts.rows.at_least() > 0 {
         choice.doubts.push("nothing was written since counting began: updates and deletes are not known".to_owned());
+    } else if let Some(why) = thin_evidence(facts).filter(|_| mode == Mode::Incremental) {
+        let then = match choice.on_conflict {
+            OnConflict::Update => "so `on_conflict = \"update\"` was taken; rows that are deleted stay in bronze",
+            OnConflict::Nothing => {
+                "and no column moves with them: if rows change or go, take mode \"snapshot\", or bronze keeps them as they \
+                 were first"
+            }
+        };
+        choice.doubts.push(format!("{why}, so 0 updates say little, {then}"));
     }
     choice
 }
@@ -237,8 +268,7 @@ fn no_key(known: &Known<'_>) -> String {
 
 /// The best candidate whose values all lie in some window, and whose zone is known.
 fn usable_watermark(known: &Known<'_>, doubts: &mut Vec<String>) -> Option<Candidate> {
-    let changing = known.facts.counters.updated > 0;
-    candidates(known.facts, changing).into_iter().find(|candidate| {
+    candidates(known.facts, may_change(known.facts)).into_iter().find(|candidate| {
         let reach = known.reach.get(&candidate.column).copied().unwrap_or_default();
         if reach.unreachable == Some(true) {
             doubts.push(format!("`{}` was no watermark: it is NULL or infinity in some rows", candidate.column));

@@ -22,6 +22,7 @@ fn table(columns: &str) -> TableFacts {
         triggers: Vec::new(),
         types: Vec::new(),
         subscribed: false,
+        bulk: false,
     };
     for text in columns.split(", ").filter(|text| !text.is_empty()) {
         let (name, rest) = text.split_once(' ').expect("name and type");
@@ -96,6 +97,8 @@ fn told(choice: &Choice) -> String {
         ("?large", "copied by every run"),
         ("?empty", "no rows yet"),
         ("?quiet", "nothing was written since"),
+        ("?bulk", "most rows came in one transaction"),
+        ("?young", "came since counting began"),
         ("?looked", "took too long"),
         ("?publisher", "logical replication"),
     ] {
@@ -167,6 +170,18 @@ fn the_matrix() {
         ),
         (with("recorded_at tz!=#", |f| f.subscribed = true), "incremental recorded_at ?publisher"),
         (with("recorded_at tz!=#", |f| f.counters = Counters::default()), "incremental recorded_at ?quiet"),
+        // Counters that a restore made, or that are younger than the data.
+        (with("recorded_at tz!=#", |f| f.bulk = true), "incremental recorded_at ?bulk"),
+        (
+            with("created_at tz!=#, updated_at tz!", |f| f.bulk = true),
+            "incremental updated_at update ?stamp ?kept ?index ?bulk",
+        ),
+        (
+            with("created_at tz!=#, updated_at tz!", |f| f.counters.inserted = 400_000),
+            "incremental updated_at update ?stamp ?kept ?index ?young",
+        ),
+        (with("created_at tz!=#, updated_at tz!", |f| f.counters.inserted = 450_000), "incremental created_at"),
+        (with("recorded_at tz!=#", |f| (f.bulk, f.rows) = (true, Rows::Exactly(9_999))), "snapshot"),
     ];
     for (at, (facts, expected)) in cases.iter().enumerate() {
         let choice = chosen(facts);

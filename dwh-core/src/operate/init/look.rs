@@ -101,7 +101,10 @@ impl<'a> Look<'a> {
         let tables: Vec<TableRef> = copied.iter().map(|relation| relation.table.clone()).collect();
         let mut taken = Vec::new();
         for (table, name) in tables.iter().zip(names::names(&tables)) {
-            let facts = self.survey.facts(table).await?;
+            let mut facts = self.survey.facts(table).await?;
+            if needs_a_look(&facts) {
+                facts.bulk = self.survey.is_bulk(&facts.schema, facts.rows).await?;
+            }
             taken.push(self.take(name, &facts).await?);
         }
         Ok((taken, left_out))

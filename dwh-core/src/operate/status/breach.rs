@@ -5,9 +5,10 @@ use crate::config::Thresholds;
 use crate::operate::shell::quoted;
 use crate::watermark::Micros;
 
-/// One failure is no rate: it stands as a failure until the next load, and is over then. Of a table that runs once a day
-/// it would keep the rate below 90 percent for a week.
+/// One failure is no rate, nor is one of few runs: it stands as a failure until the next load, and is over then.
 const FAILURES_OF_A_RATE: u64 = 2;
+/// See above.
+const RUNS_OF_A_RATE: u64 = 5;
 
 /// What is wrong with a table, the worst first.
 pub(super) fn of_table(status: &TableStatus, thresholds: &Thresholds) -> Vec<Breach> {
@@ -27,8 +28,11 @@ pub(super) fn of_table(status: &TableStatus, thresholds: &Thresholds) -> Vec<Bre
         let message = format!("run {} failed, and none was loaded since: {why}", run.run_id);
         add(BreachCheck::Failure, message, format!("dwh runs show {}", run.run_id));
     }
-    if let Some(rate) = status.success_rate_7d
+    // What is mended is over, however many runs failed before: a load since then shows that it is.
+    if status.unresolved_failure.is_some()
+        && let Some(rate) = status.success_rate_7d
         && rate < thresholds.success_rate
+        && status.runs_last_7d >= RUNS_OF_A_RATE
         && status.failures_last_7d >= FAILURES_OF_A_RATE
     {
         let message = format!(

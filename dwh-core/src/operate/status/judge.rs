@@ -45,9 +45,10 @@ pub(super) fn table_status(facts: &Facts<'_>) -> TableStatus {
     };
     let lag = last_loaded_at.map(|at| now.since(at));
     let today = || runs.iter().filter(is_load).filter(within(DAY));
-    let week = || runs.iter().filter(|run| run.kind.moves_watermark() && run.status.is_final()).filter(within(WEEK));
-    let (ended_7d, failed_7d) = (week().count(), week().filter(|run| run.status == RunState::Failed).count());
-    let failures = || runs.iter().filter(|run| run.status == RunState::Failed).filter(within(DAY));
+    let counts = |run: &&RunRecord| run.kind.moves_watermark() && run.status.is_final() && !run.was_interrupted();
+    let week = || runs.iter().filter(counts).filter(within(WEEK));
+    let (ended_7d, failed_7d) = (week().count(), week().filter(has_failed).count());
+    let failures = || runs.iter().filter(has_failed).filter(within(DAY));
     TableStatus {
         table: table.name.clone(),
         mode: table.mode,
@@ -60,6 +61,7 @@ pub(super) fn table_status(facts: &Facts<'_>) -> TableStatus {
         rows_last_24h: today().filter_map(|run| run.rows_loaded).filter_map(|rows| u64::try_from(rows).ok()).sum(),
         loads_last_24h: today().count() as u64,
         failures_last_24h: failures().count() as u64,
+        interruptions_last_24h: runs.iter().filter(|run| run.was_interrupted()).filter(within(DAY)).count() as u64,
         runs_last_7d: ended_7d as u64,
         failures_last_7d: failed_7d as u64,
         success_rate_7d: (ended_7d > 0).then(|| (ended_7d - failed_7d) as f64 * 100.0 / ended_7d as f64),
@@ -92,6 +94,11 @@ fn waiting(began: &[Timestamp], now: Timestamp) -> WaitingCsvs {
     let oldest = began.iter().min().copied();
     let oldest_seconds = oldest.map(|at| now.since(at).as_seconds());
     WaitingCsvs { files: began.len() as u64, oldest, oldest_seconds }
+}
+
+/// Whether it failed, and was not stopped by somebody.
+fn has_failed(run: &&RunRecord) -> bool {
+    run.status == RunState::Failed && !run.was_interrupted()
 }
 
 /// When nothing more happened to the run, or when it began if it is not over.

@@ -34,7 +34,10 @@ pub struct TableStatus {
     pub loads_last_24h: u64,
     /// Runs that failed in the last 24 hours and were not loaded since.
     pub failures_last_24h: u64,
-    /// Ordinary runs that ended in the last 7 days.
+    /// Runs that somebody stopped in the last 24 hours, which are no failures.
+    #[serde(default)]
+    pub interruptions_last_24h: u64,
+    /// Ordinary runs that ended in the last 7 days, but for those that somebody stopped.
     pub runs_last_7d: u64,
     /// Those of them that failed.
     pub failures_last_7d: u64,

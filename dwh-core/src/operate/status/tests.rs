@@ -124,33 +124,63 @@ fn a_failure_counts_for_a_day_or_until_the_next_load() {
     assert_eq!(breach.remedy, "dwh runs show 2");
 }
 
+/// So many failures and then loads a week ago, and a failure now.
+fn week(failures: i64, loads: i64) -> Vec<RunRecord> {
+    let at = |run_id: i64| Micros(7 * DAY.0 - 1 - run_id);
+    let failures = (1..=failures).map(|id| failed(id, at(id)));
+    let mut runs: Vec<RunRecord> = failures.chain((51..51 + loads).map(|id| loaded(id, at(id)))).collect();
+    runs.push(failed(100, Micros::ZERO));
+    runs.reverse();
+    runs
+}
+
 #[test]
-fn the_success_rate_is_that_of_a_week_and_one_failure_is_no_rate() {
-    let limits = limits();
-    let week = |failures: i64, loads: i64| -> Vec<RunRecord> {
-        let at = |run_id: i64| Micros(7 * DAY.0 - 1 - run_id);
-        let failures = (1..=failures).map(|id| failed(id, at(id)));
-        let mut runs: Vec<RunRecord> = failures.chain((51..51 + loads).map(|id| loaded(id, at(id)))).collect();
-        runs.push(loaded(100, Micros::ZERO));
-        runs.reverse();
-        runs
-    };
-    assert_eq!(found(&limits, &week(2, 17)), [], "2 of 20 are 90 percent");
-    assert_eq!(found(&limits, &week(2, 16)), [BreachCheck::SuccessRate]);
-    assert_eq!(found(&limits, &week(1, 3)), [], "1 of 5 is one failure");
+fn the_success_rate_is_that_of_a_week_and_neither_one_failure_nor_few_runs_are_a_rate() {
+    let limits = Thresholds { max_lag: Micros(30 * DAY.0), ..limits() };
+    let one = [BreachCheck::Failure];
+    let both = [BreachCheck::Failure, BreachCheck::SuccessRate];
+    assert_eq!(found(&limits, &week(1, 18)), one, "2 of 20 are 90 percent");
+    assert_eq!(found(&limits, &week(1, 17)), both);
+    assert_eq!(found(&limits, &week(0, 4)), one, "1 of 5 is one failure");
+    assert_eq!(found(&limits, &week(1, 2)), one, "4 runs are no rate");
+    assert_eq!(found(&limits, &week(1, 3)), both);
     let strict = Thresholds { success_rate: 99.0, ..limits.clone() };
-    assert_eq!(found(&strict, &week(2, 17)), [BreachCheck::SuccessRate]);
+    assert_eq!(found(&strict, &week(1, 18)), both);
     let lax = Thresholds { success_rate: 0.0, ..limits.clone() };
-    assert_eq!(found(&lax, &week(9, 0)), []);
+    assert_eq!(found(&lax, &week(9, 1)), one);
     // What is older, not over, or a backfill does not count.
-    let mut runs = week(2, 16);
+    let mut runs = week(1, 17);
     runs.iter_mut()
         .filter(|run| run.run_id == RunId(1))
         .for_each(|run| run.run_finished_at = Some(ago(Micros(7 * DAY.0))));
-    assert_eq!(found(&limits, &runs), []);
-    let mut runs = week(2, 16);
+    assert_eq!(found(&limits, &runs), one);
+    let mut runs = week(1, 17);
     runs.iter_mut().filter(|run| run.run_id == RunId(1)).for_each(|run| run.kind = RunKind::Backfill);
-    assert_eq!(found(&limits, &runs), []);
+    assert_eq!(found(&limits, &runs), one);
+}
+
+#[test]
+fn what_is_mended_is_over_however_much_failed_before() {
+    let mended: Vec<RunRecord> = [loaded(101, Micros::ZERO)].into_iter().chain(week(40, 1)).collect();
+    assert_eq!(found(&limits(), &mended), []);
+    let told = status(&limits(), &mended, None, &[]);
+    assert_eq!((told.failures_last_24h, told.failures_last_7d, told.runs_last_7d), (1, 41, 43));
+}
+
+#[test]
+fn a_run_that_somebody_stopped_is_no_failure() {
+    let stopped = |run_id| RunRecord { error_code: Some("interrupted".into()), ..failed(run_id, HOUR) };
+    let runs = [stopped(4), stopped(3), loaded(1, Micros(HOUR.0 + 1))];
+    assert_eq!(found(&limits(), &runs), []);
+    let told = status(&limits(), &runs, None, &[]);
+    assert_eq!((told.failures_last_24h, told.interruptions_last_24h, told.success_rate_7d), (0, 2, Some(100.0)));
+    assert!(told.unresolved_failure.is_none() && told.last_run.is_some_and(|run| run.was_interrupted()));
+    // Nor does it mend one.
+    let runs = [stopped(4), failed(2, HOUR), loaded(1, Micros(HOUR.0 + 1))];
+    assert_eq!(found(&limits(), &runs), [BreachCheck::Failure]);
+    // A process that was killed is one.
+    let runs = [failed(2, HOUR), loaded(1, Micros(HOUR.0 + 1))];
+    assert_eq!(found(&limits(), &runs), [BreachCheck::Failure]);
 }
 
 #[test]
@@ -231,7 +261,8 @@ fn a_store_that_does_not_answer_is_told_of_and_nothing_else_is_swallowed() {
 #[test]
 fn every_remedy_is_a_command_that_a_shell_takes() {
     let limits = Thresholds { min_rows_per_day: Some(1), ..limits() };
-    let mut runs = [failed(3, HOUR), failed(2, HOUR), loaded(1, Micros(3 * DAY.0))];
+    let loads = (0..3).map(|id| loaded(id, Micros(3 * DAY.0)));
+    let mut runs: Vec<RunRecord> = [failed(5, HOUR), failed(4, HOUR)].into_iter().chain(loads).collect();
     runs.iter_mut().for_each(|run| run.table_name = "it's".into());
     let table = TableConfig { name: "it's".into(), ..table(&limits) };
     let waiting = [ago(DAY)];
@@ -242,7 +273,7 @@ fn every_remedy_is_a_command_that_a_shell_takes() {
         remedies,
         [
             r"dwh run 'it'\''s'",
-            "dwh runs show 3",
+            "dwh runs show 5",
             r"dwh runs --table 'it'\''s' --failed",
             r"dwh runs --table 'it'\''s'",
             r"dwh recover 'it'\''s'",

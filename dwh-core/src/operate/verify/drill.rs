@@ -1,6 +1,6 @@
 //! The rows of a window that differs: both sides in the order of their keys' hashes, side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::OnConflict;
 use crate::error::Result;
@@ -8,7 +8,7 @@ use crate::pipeline::WindowReport;
 use crate::plan::{Compared, NO_BUCKET, bucket_span};
 use crate::watermark::Timestamp;
 
-use super::end::{Found, Seen, Session};
+use super::end::{Found, Place, Seen, Session};
 use super::{Difference, KeyDifference, Pair, TableVerify};
 
 /// Keys that are looked up at the other end at once.
@@ -21,6 +21,8 @@ pub(super) struct Drill<'a> {
     pub(super) in_bronze: &'a Compared<'a>,
     pub(super) limit: usize,
     pub(super) found: &'a mut TableVerify,
+    /// The buckets in which rows were counted.
+    pub(super) differing: BTreeSet<i64>,
 }
 
 impl Drill<'_> {
@@ -81,8 +83,9 @@ impl Drill<'_> {
     /// Rows that the source does not have here; if it has the key with a newer watermark, the row was updated since.
     async fn only_in_bronze(&mut self, bucket: i64, rows: &mut Vec<Seen>) -> Result<()> {
         let elsewhere = self.elsewhere(&self.pair.source, self.at_source, rows).await?;
-        for (row, found) in std::mem::take(rows).iter().zip(elsewhere) {
-            match found {
+        let taken = self.taken(rows, &elsewhere).await?;
+        for ((row, found), taken) in std::mem::take(rows).iter().zip(elsewhere).zip(taken) {
+            match found.map(|place| place.is).filter(|_| !taken) {
                 None => self.count(Difference::Extra, bucket, row),
                 Some(Found::Above) => self.found.in_flight += 1,
                 Some(Found::Outside) => self.count(Difference::Different, bucket, row),
@@ -93,8 +96,28 @@ impl Drill<'_> {
         Ok(())
     }
 
+    /// Whether the source has the key only written in another way, which is another key in bronze: the source takes both
+    /// for the same, bronze does not.
+    async fn taken(&self, rows: &[Seen], elsewhere: &[Option<Place>]) -> Result<Vec<bool>> {
+        let mut taken = vec![false; rows.len()];
+        let (mut at, mut keys) = (Vec::new(), Vec::new());
+        for (index, (row, found)) in rows.iter().zip(elsewhere).enumerate() {
+            if let Some(place) = found.as_ref().filter(|place| place.key != row.key) {
+                at.push(index);
+                keys.push(place.key.clone());
+            }
+        }
+        if !keys.is_empty() {
+            let own = self.pair.target.find(self.in_bronze, &keys).await?;
+            for (index, own) in at.into_iter().zip(own) {
+                taken[index] = own.is_none_or(|own| own.key != rows[index].key);
+            }
+        }
+        Ok(taken)
+    }
+
     /// Where the keys are at the other end. A table that is compared whole has no elsewhere.
-    async fn elsewhere(&self, end: &Session, table: &Compared<'_>, rows: &[Seen]) -> Result<Vec<Option<Found>>> {
+    async fn elsewhere(&self, end: &Session, table: &Compared<'_>, rows: &[Seen]) -> Result<Vec<Option<Place>>> {
         if rows.is_empty() || self.pair.cut.is_none() || self.pair.key.is_empty() {
             return Ok(vec![None; rows.len()]);
         }
@@ -103,6 +126,7 @@ impl Drill<'_> {
     }
 
     fn count(&mut self, difference: Difference, bucket: i64, row: &Seen) {
+        self.differing.insert(bucket);
         match difference {
             Difference::Missing => self.found.missing += 1,
             Difference::Extra => self.found.extra += 1,

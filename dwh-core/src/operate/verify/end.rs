@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
+use crate::catalog::equality;
 use crate::connect::{Connector, sort};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
@@ -49,6 +50,13 @@ pub(super) enum Found {
     Compared,
     /// Among those that are not: another sample, or before `since`.
     Outside,
+}
+
+/// A key that was found, and how it is written there.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) is: Found,
+    pub(super) key: Vec<Option<String>>,
 }
 
 /// A connection in a transaction that only reads and sees one moment.
@@ -129,23 +137,26 @@ impl Session {
     }
 
     /// Where the rows of these keys are; `None` for a key that is not there at all.
-    pub(super) async fn find(&self, table: &Compared<'_>, keys: &[Vec<Option<String>>]) -> Result<Vec<Option<Found>>> {
+    pub(super) async fn find(&self, table: &Compared<'_>, keys: &[Vec<Option<String>>]) -> Result<Vec<Option<Place>>> {
+        let (relation, columns) = table.keyed();
+        let equality = equality(&self.client, relation, &columns).await?;
         let width = keys.first().map_or(0, Vec::len);
         let columns: Vec<Vec<Option<&str>>> =
             (0..width).map(|at| keys.iter().map(|key| key[at].as_deref()).collect()).collect();
         let params: Vec<(&(dyn ToSql + Sync), Type)> =
             columns.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
         let mut found = vec![None; keys.len()];
-        for row in self.query(&table.find(), &params).await? {
+        for row in self.query(&table.find(&equality), &params).await? {
             let place = usize::try_from(row.get::<_, i64>(0) - 1).unwrap_or(usize::MAX);
             let Some(slot) = found.get_mut(place) else {
                 return Err(Error::new(ErrorKind::Internal, "a key was found that was not asked for"));
             };
-            *slot = Some(match (row.get(1), row.get(2)) {
+            let is = match (row.get(1), row.get(2)) {
                 (true, _) => Found::Above,
                 (_, true) => Found::Compared,
                 _ => Found::Outside,
-            });
+            };
+            *slot = Some(Place { is, key: row.get(3) });
         }
         Ok(found)
     }

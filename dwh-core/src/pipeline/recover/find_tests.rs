@@ -42,6 +42,7 @@ fn manifest(run_id: i64) -> Manifest {
         bound: None,
         previous_run_id: None,
         before: None,
+        spares: Vec::new(),
         plan_sha256: None,
         snapshot: None,
         rows: 1,

@@ -35,13 +35,14 @@ impl Pipeline {
             }
             Mend::Move(manifest) => archive(self.blobs.as_ref(), &self.layout, manifest).await.map(drop),
             Mend::Fail(run_id, message) => {
-                self.sink.log(LogEntry::Failed { run_id: *run_id, message: (*message).to_owned() }).await.map(drop)
+                let message = (*message).to_owned();
+                self.sink.log(LogEntry::Failed { run_id: *run_id, message, kind: None }).await.map(drop)
             }
             Mend::Delete(key) => self.blobs.delete(key).await,
             Mend::Drop(run_id, manifest) => {
                 if self.record_of(table, *run_id).await?.is_some_and(|record| !record.status.is_final()) {
                     let message = "its CSV is gone from `exports/`; its rows are read anew".to_owned();
-                    self.sink.log(LogEntry::Failed { run_id: *run_id, message }).await?;
+                    self.sink.log(LogEntry::Failed { run_id: *run_id, message, kind: None }).await?;
                 }
                 self.blobs.delete(manifest).await
             }

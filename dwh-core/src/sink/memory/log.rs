@@ -24,6 +24,7 @@ impl World {
         run.status = next;
         run.run_finished_at = next.is_final().then_some(now);
         run.error_message = None;
+        run.error_code = None;
         Ok(run)
     }
 
@@ -76,6 +77,7 @@ impl World {
                 run.status = RunState::Failed;
                 run.csv_path = Some(csv_path.clone());
                 run.error_message = Some(message.clone());
+                run.error_code = None;
                 run.run_finished_at = run.run_finished_at.or(Some(now));
                 run
             }
@@ -86,9 +88,10 @@ impl World {
                 }
                 run
             }
-            LogEntry::Failed { run_id, message } => {
+            LogEntry::Failed { run_id, message, kind } => {
                 let run = self.transition(*run_id, RunState::Failed)?;
                 run.error_message = Some(message.clone());
+                run.error_code = kind.map(|kind| kind.row().code.to_owned());
                 run
             }
             LogEntry::Uploaded(upload) => {
@@ -105,7 +108,11 @@ impl World {
         if let Some(promised) = commit.rows.filter(|promised| *promised != staged.len() as u64) {
             return Err(Error::new(
                 ErrorKind::Data,
-                format!("table `{}`: the manifest promises {promised} rows, the CSV has {}", load.table, staged.len()),
+                format!(
+                    "table `{}`: the CSV was counted as {promised} rows, and the target took {}",
+                    load.table,
+                    staged.len()
+                ),
             ));
         }
         let old = self.unmoved(&load.table, &commit.expected)?;
@@ -133,11 +140,12 @@ impl World {
             last_loaded_at: if moves { Some(self.now()) } else { old.last_loaded_at },
             last_run_id: if moves { Some(commit.run_id) } else { old.last_run_id },
             newest_run_id: if is_newest { Some(commit.run_id) } else { old.newest_run_id },
-            bronze: if takes_it && (old.bronze.is_some() || counts.staged > 0) {
-                self.bronze_id(&load.target)
-            } else {
-                old.bronze
+            bronze: match takes_it && (old.bronze.is_some() || counts.staged > 0) {
+                true if counts.removed > 0 && self.table(&load.target)?.rows.is_empty() => None,
+                true => self.bronze_id(&load.target),
+                false => old.bronze,
             },
+            relations: commit.relations.clone().or(new.relations),
             ..new
         };
         self.states.insert(load.table.clone(), state.clone());
@@ -172,4 +180,5 @@ fn count(run: &mut RunRecord, counts: &Accounting) {
     run.rows_identical = number(counts.identical);
     run.rows_different = number(counts.different);
     run.rows_kept_newer = number(counts.kept_newer);
+    run.rows_removed = number(counts.removed);
 }

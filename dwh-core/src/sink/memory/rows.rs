@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::MemoryRow;
+use super::replace::{Windows, place};
 use crate::config::{Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, UPLOADED_AT};
@@ -105,7 +106,7 @@ pub(super) fn merge(
                 there => return Err(data(load, format!("{there} rows of this copy are there already"))),
             }
         }
-        Mode::Incremental => counts = keyed(load, columns, rows, staged)?,
+        Mode::Incremental => counts = windows(load, columns, rows, staged)?,
     }
     Ok(counts)
 }
@@ -143,6 +144,27 @@ fn same(rows: &[MemoryRow], staged: &[MemoryRow]) -> bool {
     sorted(rows) == sorted(staged)
 }
 
+/// Rows that newer CSV files have removed are left out, and what the CSV stands for alone is all that is left.
+fn windows(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, staged: &[MemoryRow]) -> Result<Accounting> {
+    if load.overruled.is_empty() && load.removes().is_none() {
+        return keyed(load, columns, rows, staged);
+    }
+    let windows = Windows::of(load, columns)?;
+    let mut wanted = staged.to_vec();
+    for window in &load.overruled {
+        let gone = windows.extra(window, &wanted, rows);
+        windows.remove(&mut wanted, &gone);
+    }
+    let mut counts = keyed(load, columns, rows, &wanted)?;
+    counts.staged = staged.len() as u64;
+    counts.kept_newer += (staged.len() - wanted.len()) as u64;
+    if let Some(window) = load.removes() {
+        let extra = windows.extra(window, rows, &wanted);
+        counts.removed = windows.remove(rows, &extra);
+    }
+    Ok(counts)
+}
+
 fn keyed(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, staged: &[MemoryRow]) -> Result<Accounting> {
     let mut counts = Accounting { staged: staged.len() as u64, ..Accounting::default() };
     let key: Vec<usize> = load.key.iter().map(|name| place(load, columns, name)).collect::<Result<_>>()?;
@@ -164,20 +186,13 @@ fn keyed(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, staged:
             continue;
         }
         match load.on_conflict {
-            OnConflict::Nothing => counts.different += 1,
-            OnConflict::Update if load.older => counts.kept_newer += 1,
-            OnConflict::Update => {
+            _ if load.replaces() => {
                 rows[at].clone_from(row);
                 counts.updated += 1;
             }
+            OnConflict::Nothing => counts.different += 1,
+            OnConflict::Update => counts.kept_newer += 1,
         }
     }
     Ok(counts)
-}
-
-fn place(load: &LoadPlan, columns: &[Column], name: &str) -> Result<usize> {
-    columns
-        .iter()
-        .position(|column| column.name == name)
-        .ok_or_else(|| data(load, format!("bronze has no column `{name}`")))
 }

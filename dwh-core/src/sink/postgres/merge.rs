@@ -2,7 +2,8 @@
 
 use tokio_postgres::Client;
 
-use super::PgSink;
+use super::{PgSink, replace};
+use crate::catalog::equality;
 use crate::config::{Mode, OnConflict};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,17 +25,21 @@ pub(super) async fn merge(
     if let Some(promised) = commit.rows.filter(|promised| *promised != staged) {
         return Err(Error::new(
             ErrorKind::Data,
-            format!("table `{}`: the manifest promises {promised} rows, the CSV has {staged}", load.table),
+            format!("table `{}`: the CSV was counted as {promised} rows, and the target took {staged}", load.table),
         ));
     }
     let held = sink.control.hold(client, load, commit).await?;
-    let work = Merge { load, client, staged, kind: held.kind };
-    let counts = match (load.mode, load.replaces()) {
+    let overruled = replace::drop_overruled(client, load, named).await?;
+    let work = Merge { load, client, staged: staged - overruled, kind: held.kind };
+    let mut counts = match (load.mode, load.replaces()) {
         (Mode::Incremental, false) => work.append().await?,
         (Mode::Incremental, true) => work.upsert().await?,
         (Mode::Snapshot, _) => work.replace().await?,
         (Mode::Scd, _) => work.date().await?,
     };
+    counts.staged += overruled;
+    counts.kept_newer += overruled;
+    counts.removed = replace::remove(client, load, named).await?;
     let state = sink.control.settle(client, load, commit, held, &counts).await?;
     Ok(Committed { counts, state })
 }
@@ -178,7 +183,8 @@ impl Merge<'_> {
 
     async fn classify(&self) -> Result<Known> {
         self.execute(&self.load.analyze_stage()).await?;
-        if let [doubled, ..] = self.counts(&self.load.count_doubled()).await?[..]
+        let key = equality(self.client, Some(&self.load.target), &self.load.key_columns()).await?;
+        if let [doubled, ..] = self.counts(&self.load.count_doubled(&key)).await?[..]
             && doubled > 0
         {
             return Err(Error::new(
@@ -190,7 +196,7 @@ impl Merge<'_> {
                 self.load.key.join(", ")
             )));
         }
-        match self.counts(&self.load.classify()).await?[..] {
+        match self.counts(&self.load.classify(&key)).await?[..] {
             [same, differ] => Ok(Known { same, differ }),
             _ => Err(Error::new(ErrorKind::Internal, "the comparison with bronze gave no two counts")),
         }
@@ -221,7 +227,7 @@ impl Merge<'_> {
             ),
         )
         .with_hint(format!(
-            "nothing was changed; look for a trigger, a rule or row level security on {} that drops or changes rows",
+            "nothing was changed; look for a trigger, a rule or row level security on {} that drops rows",
             self.load.target
         ))
     }

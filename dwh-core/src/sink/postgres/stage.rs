@@ -8,12 +8,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::PgSink;
 use super::merge;
 use super::pool::Tx;
+use super::replace::Extra;
 use crate::blob::ByteStream;
 use crate::dialect::HeaderGate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::retry::retry;
 use crate::run::{RunId, RunState};
+use crate::schema::RowKey;
 use crate::sink::{Commit, Committed, Staged};
 
 /// Bytes that are gathered before they are sent: the driver flushes with every piece.
@@ -25,6 +27,7 @@ pub(super) struct PgStaged {
     load: LoadPlan,
     tx: Tx,
     rows: u64,
+    extra: Extra,
     _one_of_the_loads: OwnedSemaphorePermit,
 }
 
@@ -39,7 +42,8 @@ impl PgStaged {
         let tx = sink.begin().await?;
         tx.client()?.batch_execute(&load.create_stage()).await.map_err(|error| merge::named(load, error))?;
         let rows = copy(sink, &tx, load, csv).await?;
-        Ok(Self { sink: sink.clone(), load: load.clone(), tx, rows, _one_of_the_loads: permit })
+        let extra = Extra::default();
+        Ok(Self { sink: sink.clone(), load: load.clone(), tx, rows, extra, _one_of_the_loads: permit })
     }
 }
 
@@ -78,8 +82,18 @@ impl Staged for PgStaged {
         self.rows
     }
 
+    async fn extra(&mut self) -> Result<Vec<RowKey>> {
+        self.extra.next(self.tx.client()?, &self.load, merge::named).await
+    }
+
+    fn spare(&mut self, keys: &[RowKey]) {
+        if let Some(window) = &mut self.load.replaced {
+            window.spares.extend_from_slice(keys);
+        }
+    }
+
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
-        let Self { sink, load, tx, rows, _one_of_the_loads } = *self;
+        let Self { sink, load, tx, rows, _one_of_the_loads, .. } = *self;
         let committed = merge::merge(&sink, &load, tx.client()?, rows, &commit).await?;
         match tx.commit().await {
             Ok(()) => Ok(committed),

@@ -154,6 +154,8 @@ pub(crate) struct TableFacts {
     pub types: Vec<ForeignType>,
     /// Whether logical replication writes it.
     pub subscribed: bool,
+    /// Whether most of its rows came in one transaction, as a restore brings them; `false` as well where nobody looked.
+    pub bulk: bool,
 }
 
 /// What a look at the values of one column found.

@@ -63,7 +63,7 @@ pub(super) async fn the_newest_run_is_known(sink: &dyn Sink) {
     assert!(!seen.is_newer_than(late) && state(sink, &load.table).await.is_newer_than(late));
     let staged = sink.stage(&load, csv(&load, &row)).await.expect("staged");
     assert_eq!(kind(staged.commit(Commit::of(late, Some(1), seen)).await), ErrorKind::Locked);
-    sink.log(LogEntry::Failed { run_id: late, message: "lost the race".to_owned() }).await.expect("failed");
+    sink.log(LogEntry::Failed { run_id: late, message: "lost the race".to_owned(), kind: None }).await.expect("failed");
 }
 
 /// The CSV of a run that the log has not heard enough of: its manifest fills the row.
@@ -71,7 +71,9 @@ pub(super) async fn a_manifest_fills_the_log(sink: &dyn Sink) {
     let load = contract_load(Mode::Incremental);
     let begin = LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind: RunKind::Run };
     let run_id = sink.log(begin).await.expect("begin").run_id;
-    sink.log(LogEntry::Failed { run_id, message: "the target went away".to_owned() }).await.expect("failed");
+    sink.log(LogEntry::Failed { run_id, message: "the target went away".to_owned(), kind: None })
+        .await
+        .expect("failed");
     let at = |day: u32| format!("2026-03-0{day}T00:00:00Z").parse().expect("a moment");
     let upload = Upload {
         run_id,
@@ -92,10 +94,10 @@ pub(super) async fn a_manifest_fills_the_log(sink: &dyn Sink) {
     assert_eq!(told(&filled), (upload.csv_path.clone(), Some(3), Some(1), Some(77), Some("a".repeat(64)), Some(at(1))));
     assert_eq!((filled.window_high, filled.watermark), (Some(at(2)), Some(at(3))));
     // What is known already is not touched.
-    sink.log(LogEntry::Failed { run_id, message: "once more".to_owned() }).await.expect("failed");
+    sink.log(LogEntry::Failed { run_id, message: "once more".to_owned(), kind: None }).await.expect("failed");
     let other = Upload { csv_path: Some("memory://p/y.csv".to_owned()), rows: 9, window: None, ..upload };
     assert_eq!(told(&sink.log(enter(&other)).await.expect("again")), told(&filled));
-    sink.log(LogEntry::Failed { run_id, message: "given up".to_owned() }).await.expect("failed");
+    sink.log(LogEntry::Failed { run_id, message: "given up".to_owned(), kind: None }).await.expect("failed");
 }
 
 pub(super) async fn a_table_begins_anew(sink: &dyn Sink) {

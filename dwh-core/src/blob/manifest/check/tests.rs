@@ -49,6 +49,30 @@ fn what_an_extract_writes_is_believed() {
 }
 
 #[test]
+fn a_repair_names_the_rows_that_stay() {
+    let mut document = with("/kind", json!("repair"));
+    let manifest = read(&document).expect("is fine");
+    assert!(manifest.replaced().is_some_and(|window| window.spares.is_empty()));
+    assert_eq!(read(&with("/kind", json!("backfill"))).expect("is fine").replaced(), None);
+    document["spares"] = json!([["1"], [null]]);
+    let manifest = read(&document).expect("is fine");
+    assert_eq!(manifest.replaced().expect("a window").spares, [vec![Some("1".to_owned())], vec![None]]);
+    let again = Manifest::from_json(&BlobKey::parse(KEY).expect("key"), &manifest.to_json().expect("json"));
+    assert_eq!(again.expect("comes back"), manifest);
+    let refuses = |change: fn(&mut Value), field: &str| {
+        let mut document = document.clone();
+        change(&mut document);
+        let error = read(&document).expect_err(field);
+        assert!(error.to_string().contains(&format!("`{field}`")), "{error}");
+    };
+    refuses(|document| document["kind"] = json!("run"), "spares");
+    refuses(|document| document["spares"] = json!([["1", "2"]]), "spares");
+    refuses(|document| document["watermark_column"] = json!("other"), "kind");
+    refuses(|document| document["window"]["high"] = json!(null), "kind");
+    refuses(|document| document["window"] = json!(null), "kind");
+}
+
+#[test]
 fn a_wrong_value_is_named_with_file_and_field() {
     let column = |name: &str| json!({ "name": name, "type": "bigint", "not_null": true });
     for (place, value, field) in [

@@ -1,0 +1,161 @@
+//! The SQL that makes a window of bronze equal to a CSV: which rows are removed, and which of an older CSV are not wanted.
+
+use jiff::tz::TimeZone;
+
+use super::extract::{instant, zone_sql};
+use super::load::STAGE;
+use crate::chain::Replaced;
+use crate::config::TableConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{Equality, LoadPlan};
+use crate::schema::quote_ident;
+use crate::watermark::Timestamp;
+
+/// The cursor over the rows that would be removed.
+pub(crate) const EXTRA: &str = "dwh_extra";
+
+/// The watermark column of bronze, by which a window of it is cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its name.
+    pub column: String,
+    /// The zone in which a column without one is read.
+    pub zone: Option<TimeZone>,
+}
+
+impl Stamp {
+    /// The watermark column of a table; `None` if it has none.
+    #[must_use]
+    pub fn of(table: &TableConfig) -> Option<Self> {
+        table.watermark.clone().map(|column| Self { column, zone: table.watermark_zone.clone() })
+    }
+}
+
+impl LoadPlan {
+    /// The same load, with a CSV that stands for this window alone.
+    #[must_use]
+    pub fn replacing(mut self, window: Option<Replaced>) -> Self {
+        self.replaced = window;
+        self
+    }
+
+    /// Whether a window of bronze can be told by its rows' stamps.
+    ///
+    /// # Errors
+    /// `Config` if bronze does not get the watermark column.
+    pub(crate) fn check_stamp(&self) -> Result<()> {
+        self.stamp_column().map(drop)
+    }
+
+    /// The window whose rows are removed unless the CSV has them: an older CSV removes none.
+    #[must_use]
+    pub fn removes(&self) -> Option<&Replaced> {
+        self.replaced.as_ref().filter(|_| !self.older)
+    }
+
+    fn stamp_column(&self) -> Result<(&Stamp, bool)> {
+        let found = self.stamp.as_ref().and_then(|stamp| {
+            let column = self.columns.iter().find(|column| column.name == stamp.column)?;
+            Some((stamp, column.bare_type().ends_with("with time zone")))
+        });
+        found.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Config,
+                format!("table `{}`: its watermark column is not copied, so bronze has no windows", self.table),
+            )
+            .with_hint("take the watermark column out of `exclude`")
+        })
+    }
+
+    /// The condition of rows in a window; bronze may hold rows without a stamp, which lie before all others.
+    fn within(&self, alias: &str, window: &Replaced) -> Result<String> {
+        let (stamp, has_zone) = self.stamp_column()?;
+        let zone = stamp.zone.as_ref().filter(|_| !has_zone);
+        let at = |at: Timestamp| match zone {
+            None => instant(at),
+            Some(zone) => format!("({} at time zone {})", instant(at), zone_sql(zone)),
+        };
+        let column = format!("{alias}.{}", quote_ident(&stamp.column));
+        let to = format!("{column} <= {}", at(window.high));
+        Ok(if window.low.is_finite() {
+            format!("{column} > {} and {to}", at(window.low))
+        } else {
+            format!("({to} or {column} is null)")
+        })
+    }
+
+    /// The condition of rows whose keys are not among the spared ones, which are the parameters `$1`, `$2`, ….
+    fn not_spared(alias: &str, window: &Replaced) -> String {
+        if window.spares.is_empty() {
+            return String::new();
+        }
+        let arrays: Vec<String> = (1..=window.key.len()).map(|at| format!("pg_catalog.unnest(${at})")).collect();
+        let names: Vec<String> = (1..=window.key.len()).map(|at| format!("dwh_key_{at}")).collect();
+        let same: Vec<String> = window
+            .key
+            .iter()
+            .zip(&names)
+            .map(|(key, given)| format!("{alias}.{}::text is not distinct from g.{given}", quote_ident(key)))
+            .collect();
+        format!(
+            " and not exists (select from rows from ({}) as g({}) where {})",
+            arrays.join(", "),
+            names.join(", "),
+            same.join(" and ")
+        )
+    }
+
+    fn same_key(&self, key: &[Equality]) -> String {
+        key.iter().map(|part| self.key_equals(part)).collect::<Vec<_>>().join(" and ")
+    }
+
+    fn extra(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
+        Ok(format!(
+            "{} as b where {} and not exists (select from {STAGE} s where {})",
+            self.target.sql(),
+            self.within("b", window)?,
+            self.same_key(key)
+        ))
+    }
+
+    /// A cursor over the keys, as text, that bronze has in the window and the CSV has not.
+    ///
+    /// # Errors
+    /// `Config` if bronze does not get the watermark column.
+    pub(crate) fn declare_extra(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
+        let extra = self.extra(window, key)?;
+        let key: Vec<String> = self.key.iter().map(|name| format!("b.{}::text", quote_ident(name))).collect();
+        Ok(format!("declare {EXTRA} no scroll cursor for select array[{}]::text[] from {extra}", key.join(", ")))
+    }
+
+    /// Counts the rows that [`LoadPlan::remove`] removes; both take the spared keys as arrays of text, if there are some.
+    ///
+    /// # Errors
+    /// As [`LoadPlan::declare_extra`].
+    pub(crate) fn count_removed(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
+        Ok(format!("select count(*) from {}{}", self.extra(window, key)?, Self::not_spared("b", window)))
+    }
+
+    /// Removes what bronze has in the window and the CSV has not, but for the spared keys.
+    ///
+    /// # Errors
+    /// As [`LoadPlan::declare_extra`].
+    pub(crate) fn remove(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
+        Ok(format!("delete from {}{}", self.extra(window, key)?, Self::not_spared("b", window)))
+    }
+
+    /// Takes out of the staging table what a newer CSV, which stands for this window alone, has removed: rows that lie
+    /// there and that bronze lacks. Takes the spared keys as [`LoadPlan::remove`] does.
+    ///
+    /// # Errors
+    /// As [`LoadPlan::declare_extra`].
+    pub(crate) fn drop_overruled(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
+        Ok(format!(
+            "delete from {STAGE} as s where {} and not exists (select from {} b where {}){}",
+            self.within("s", window)?,
+            self.target.sql(),
+            self.same_key(key),
+            Self::not_spared("s", window)
+        ))
+    }
+}

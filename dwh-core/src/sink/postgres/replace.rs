@@ -1,0 +1,114 @@
+//! Rows that leave bronze, or never come there, because a CSV stands for its window alone.
+
+use tokio_postgres::Client;
+use tokio_postgres::types::{ToSql, Type};
+
+use crate::catalog::equality;
+use crate::chain::Replaced;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{EXTRA, Equality, LoadPlan};
+use crate::schema::RowKey;
+
+/// What a driver's error is told as: with the names of table and bronze.
+pub(super) type Named = fn(&LoadPlan, tokio_postgres::Error) -> Error;
+
+/// Keys that are fetched at once.
+const FETCH_KEYS: usize = 2_000;
+
+/// Where the look at the keys that bronze alone has stands.
+#[derive(Debug, Default)]
+pub(super) enum Extra {
+    #[default]
+    NotBegun,
+    Open,
+    Ended,
+}
+
+impl Extra {
+    /// The next keys; none at the end.
+    pub(super) async fn next(&mut self, client: &Client, load: &LoadPlan, named: Named) -> Result<Vec<RowKey>> {
+        let failed = |error| named(load, error);
+        let Some(window) = load.removes() else { return Ok(Vec::new()) };
+        if matches!(self, Self::NotBegun) {
+            client.batch_execute(&load.analyze_stage()).await.map_err(failed)?;
+            let key = keyed(client, load).await?;
+            client.batch_execute(&load.declare_extra(window, &key)?).await.map_err(failed)?;
+            *self = Self::Open;
+        }
+        if matches!(self, Self::Ended) {
+            return Ok(Vec::new());
+        }
+        let fetch = format!("fetch forward {FETCH_KEYS} from {EXTRA}");
+        let rows = client.query_typed(&fetch, &[]).await.map_err(failed)?;
+        if rows.is_empty() {
+            client.batch_execute(&format!("close {EXTRA}")).await.map_err(failed)?;
+            *self = Self::Ended;
+        }
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+}
+
+/// Spared keys as the parameters of a statement: an array for each column of the key; none where nothing is spared.
+struct Spares<'a>(Vec<Vec<Option<&'a str>>>);
+
+impl<'a> Spares<'a> {
+    fn of(window: &'a Replaced) -> Self {
+        let width = if window.spares.is_empty() { 0 } else { window.key.len() };
+        Self((0..width).map(|at| window.spares.iter().map(|key| key[at].as_deref()).collect()).collect())
+    }
+
+    fn values(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        self.0.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect()
+    }
+}
+
+/// How the columns of the key are compared in bronze.
+async fn keyed(client: &Client, load: &LoadPlan) -> Result<Vec<Equality>> {
+    equality(client, Some(&load.target), &load.key_columns()).await
+}
+
+async fn execute(client: &Client, load: &LoadPlan, named: Named, window: &Replaced, sql: &str) -> Result<u64> {
+    let spares = Spares::of(window);
+    client.execute_typed(sql, &spares.values()).await.map_err(|error| named(load, error))
+}
+
+/// Takes rows out of the staging table that newer CSV files have removed; returns how many.
+pub(super) async fn drop_overruled(client: &Client, load: &LoadPlan, named: Named) -> Result<u64> {
+    let mut dropped = 0;
+    if load.overruled.is_empty() {
+        return Ok(dropped);
+    }
+    let key = keyed(client, load).await?;
+    for window in &load.overruled {
+        dropped += execute(client, load, named, window, &load.drop_overruled(window, &key)?).await?;
+    }
+    Ok(dropped)
+}
+
+/// Removes what bronze has in the window and the CSV has not; returns how many rows.
+pub(super) async fn remove(client: &Client, load: &LoadPlan, named: Named) -> Result<u64> {
+    let Some(window) = load.removes() else { return Ok(0) };
+    let key = keyed(client, load).await?;
+    let count = load.count_removed(window, &key)?;
+    let spares = Spares::of(window);
+    let row = client.query_typed_one(&count, &spares.values()).await.map_err(|error| named(load, error))?;
+    let announced = row.get::<_, i64>(0).cast_unsigned();
+    if announced == 0 {
+        return Ok(0);
+    }
+    let removed = execute(client, load, named, window, &load.remove(window, &key)?).await?;
+    if removed == announced {
+        return Ok(removed);
+    }
+    Err(Error::new(
+        ErrorKind::Data,
+        format!(
+            "table `{}`: row accounting: {announced} rows of {} are not at the source any more, but {removed} were removed",
+            load.table, load.target
+        ),
+    )
+    .with_hint(format!(
+        "nothing was changed; look for a trigger, a rule or row level security on {} that keeps rows",
+        load.target
+    )))
+}
