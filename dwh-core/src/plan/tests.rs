@@ -25,6 +25,7 @@ fn table() -> TableConfig {
         on_conflict: OnConflict::Nothing,
         exclude: Vec::new(),
         on_missing_column: OnMissingColumn::Stop,
+        replace: crate::config::Replace::Truncate,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,
         late_window: Micros::ZERO,

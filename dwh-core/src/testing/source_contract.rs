@@ -53,6 +53,7 @@ pub fn events_table(relation: TableRef) -> TableConfig {
         on_conflict: OnConflict::Nothing,
         exclude: Vec::new(),
         on_missing_column: OnMissingColumn::Stop,
+        replace: crate::config::Replace::Truncate,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,
         late_window: Micros::seconds(86_400),

@@ -53,6 +53,7 @@ pub fn plan(name: &str, mode: Mode, more: &[Column]) -> Plan {
         on_conflict: OnConflict::Nothing,
         exclude: Vec::new(),
         on_missing_column: dwh_core::config::OnMissingColumn::Stop,
+        replace: dwh_core::config::Replace::Truncate,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,
         late_window: Micros::ZERO,
