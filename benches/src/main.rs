@@ -53,7 +53,7 @@ async fn through_spool(block: &[u8]) -> Result<Duration> {
         Ok::<usize, Error>(bytes)
     });
     for _ in 0..SPOOL_BYTES / block.len() {
-        writer.write(block).await?;
+        writer.write(block.to_vec().into()).await?;
     }
     writer.finish().await?;
     black_box(read.await.expect("the reader does not panic")?);

@@ -3,6 +3,7 @@
 //! Statements are unnamed, so that they pass through a pooler that changes the server between transactions.
 
 mod equality;
+mod holders;
 
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::Type;
@@ -12,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::schema::{Column, DEFERRABLE, NULLS, RelationKind, TableRef, TableSchema, TypeName, UniqueKey};
 
 pub(crate) use equality::equality;
+pub(crate) use holders::{Wanted, held_by, holders, is_lock_timeout};
 
 const RELATION: &str = "select c.oid, c.relkind::text, pg_catalog.to_regclass('_timescaledb_catalog.hypertable') is not null \
      from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \

@@ -83,6 +83,19 @@ pub enum OnNewColumn {
     Add,
 }
 
+/// How a snapshot takes the place of the rows that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Replace {
+    /// `truncate`: fast, and leaves no dead rows. It waits for readers of the table, keeps new ones out until the commit,
+    /// and is refused while a foreign key of another table points at it.
+    #[default]
+    Truncate,
+    /// `delete`: readers go on with the old rows, and foreign keys that are deferrable hold. Each load leaves the old rows
+    /// for vacuum, so the table takes up to twice its size.
+    Delete,
+}
+
 /// How geometry stands in the CSV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -275,6 +288,8 @@ pub struct TableConfig {
     pub fixed_lag: Option<Micros>,
     /// Whether a snapshot of no rows may replace rows.
     pub allow_empty: bool,
+    /// How a snapshot takes the place of the rows that are there.
+    pub replace: Replace,
     /// Bronze column = expression over the source row.
     pub select: BTreeMap<String, String>,
     /// When `status` speaks up: `[table.thresholds]` over `[thresholds]` over the defaults.

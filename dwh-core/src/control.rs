@@ -32,7 +32,8 @@ impl Control {
         Self { schema: schema.to_owned(), host }
     }
 
-    fn watermarks(&self) -> String {
+    /// The table of the watermark rows, quoted.
+    pub(crate) fn watermarks(&self) -> String {
         format!("{}.extract_watermarks", quote_ident(&self.schema))
     }
 

@@ -203,6 +203,7 @@ impl Plan {
             key: self.table.key.clone(),
             on_conflict: self.table.on_conflict,
             allow_empty: self.table.allow_empty,
+            replace: self.table.replace,
             missing: self.missing.clone(),
             older,
             replaced: None,

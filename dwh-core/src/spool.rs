@@ -63,14 +63,26 @@ impl SpoolWriter {
     ///
     /// # Errors
     /// `Disk`.
-    pub async fn write(&mut self, piece: &[u8]) -> Result<()> {
-        self.buffer.extend_from_slice(piece);
+    pub async fn write(&mut self, mut piece: Bytes) -> Result<()> {
+        if piece.len() >= CHUNK_BYTES {
+            self.flush().await?;
+            // In slices, not by way of the buffer: a row may have hundreds of megabytes.
+            while !piece.is_empty() {
+                self.append(piece.split_to(piece.len().min(CHUNK_BYTES))).await?;
+            }
+            return Ok(());
+        }
+        self.buffer.extend_from_slice(&piece);
         if self.buffer.len() >= CHUNK_BYTES { self.flush().await } else { Ok(()) }
     }
 
     async fn flush(&mut self) -> Result<()> {
         let chunk = self.buffer.split().freeze();
         self.buffer.reserve(CHUNK_BYTES);
+        self.append(chunk).await
+    }
+
+    async fn append(&mut self, chunk: Bytes) -> Result<()> {
         if chunk.is_empty() {
             return Ok(());
         }
@@ -174,19 +186,21 @@ mod tests {
             let spool = spool.clone();
             async move { read(&spool).await }
         });
-        let piece = vec![7_u8; 300_000];
-        for _ in 0..10 {
-            writer.write(&piece).await.expect("write");
+        let mut all = Vec::new();
+        for (byte, size) in [(1, 300_000), (2, 300_000), (3, 5_000_001), (4, 10), (5, CHUNK_BYTES), (6, 900_000)] {
+            let piece = vec![byte; size];
+            all.extend_from_slice(&piece);
+            writer.write(piece.into()).await.expect("write");
         }
-        assert_eq!(writer.finish().await.expect("finish"), 3_000_000);
-        assert_eq!(early.await.expect("task").expect("read").len(), 3_000_000);
-        assert_eq!(read(&spool).await.expect("again").len(), 3_000_000);
+        assert_eq!(writer.finish().await.expect("finish"), all.len() as u64);
+        assert!(early.await.expect("task").expect("read") == all);
+        assert!(read(&spool).await.expect("again") == all);
     }
 
     #[tokio::test]
     async fn a_broken_writer_is_an_error_not_a_short_file() {
         let (mut writer, spool) = spool(&std::env::temp_dir()).expect("spool");
-        writer.write(&vec![1_u8; CHUNK_BYTES]).await.expect("write");
+        writer.write(vec![1_u8; CHUNK_BYTES].into()).await.expect("write");
         drop(writer);
         assert_eq!(read(&spool).await.expect_err("broken").kind(), ErrorKind::Interrupted);
     }

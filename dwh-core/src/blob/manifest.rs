@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobKey;
 use crate::chain::{Before, Replaced};
-use crate::config::{Compression, Mode, OnConflict};
+use crate::config::{Compression, Mode, OnConflict, Replace};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunKind};
@@ -162,6 +162,7 @@ impl Manifest {
             key: self.key.clone(),
             on_conflict: self.on_conflict,
             allow_empty: false,
+            replace: Replace::default(),
             missing: Missing::default(),
             older,
             replaced: self.replaced(),

@@ -325,7 +325,7 @@ impl Extract {
         match piece {
             Some(piece) => {
                 self.tally.push(&piece);
-                self.writer.write(&piece).await
+                self.writer.write(piece).await
             }
             None => {
                 self.ended = true;

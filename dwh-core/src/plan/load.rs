@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::chain::Replaced;
-use crate::config::{Mode, OnConflict, TableConfig};
+use crate::config::{Mode, OnConflict, Replace, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Equality, Missing, Stamp, UPLOADED_AT};
 use crate::schema::{Column, TableRef, TableSchema, UniqueKey, quote_ident};
@@ -31,6 +31,8 @@ pub struct LoadPlan {
     pub on_conflict: OnConflict,
     /// Whether a snapshot of no rows may replace rows.
     pub allow_empty: bool,
+    /// How a snapshot takes the place of the rows that are there.
+    pub replace: Replace,
     /// Columns of bronze that it does not bring, although earlier loads did.
     pub missing: Missing,
     /// Whether bronze may hold rows of a newer snapshot than the CSV's: then no row that is there is replaced, whatever
@@ -69,6 +71,7 @@ impl LoadPlan {
         self.key.clone_from(&table.key);
         self.on_conflict = table.on_conflict;
         self.stamp = Stamp::of(table);
+        self.replace = table.replace;
         self
     }
 
@@ -86,7 +89,7 @@ impl LoadPlan {
             list.push(self.set_values_aside());
         }
         if self.mode == Mode::Snapshot {
-            list.push(self.truncate());
+            list.extend(self.empty());
         }
         list.push(self.merge());
         // Which operator the key has is only known where bronze is.
@@ -151,6 +154,7 @@ impl LoadPlan {
             key: table.key.clone(),
             on_conflict: table.on_conflict,
             allow_empty: table.allow_empty,
+            replace: table.replace,
             missing: Missing::default(),
             // Nobody knows when its rows were read: it may add some, and replaces none.
             older: true,
@@ -223,10 +227,15 @@ impl LoadPlan {
         format!("copy {STAGE} ({}) from stdin (format csv, header)", self.names(""))
     }
 
-    /// Empties bronze before a snapshot is put in.
+    /// Empties bronze before a snapshot is put in, statement by statement. A foreign key that can wait for the commit
+    /// does: the new rows bring most keys back.
     #[must_use]
-    pub fn truncate(&self) -> String {
-        format!("truncate {}", self.target.sql())
+    pub fn empty(&self) -> Vec<String> {
+        let table = self.target.sql();
+        match self.replace {
+            Replace::Truncate => vec![format!("truncate {table}")],
+            Replace::Delete => vec!["set constraints all deferred".to_owned(), format!("delete from {table}")],
+        }
     }
 
     /// Whether bronze holds exactly the staged rows, in whatever order.

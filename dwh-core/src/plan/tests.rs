@@ -26,6 +26,7 @@ fn table() -> TableConfig {
         exclude: Vec::new(),
         on_missing_column: OnMissingColumn::Stop,
         on_new_column: OnNewColumn::Stop,
+        replace: crate::config::Replace::Truncate,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,
         late_window: Micros::ZERO,

@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 use crate::blob::ByteStream;
-use crate::catalog;
-use crate::config::{Environment, TargetConfig};
+use crate::catalog::{self, Wanted, held_by, holders, is_lock_timeout};
+use crate::config::{Environment, Mode, Replace, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::control::Control;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::migrate;
 use crate::plan::{Isolation, LoadPlan};
 use crate::run::RunId;
@@ -84,6 +84,35 @@ impl PgSink {
         tx.commit().await
     }
 
+    /// The error; if it waited for a lock in vain, with those who hold it: on bronze, or else on the watermarks. The
+    /// transaction that waited is over, and holds nothing any more.
+    async fn naming_holders(&self, load: Option<&LoadPlan>, error: Error) -> Error {
+        if !is_lock_timeout(&error) {
+            return error;
+        }
+        let found = async {
+            let (tx, watermarks) = (self.look().await?, self.control.watermarks());
+            let mut found = Vec::new();
+            if let Some(load) = load {
+                let alone = load.mode == Mode::Snapshot && load.replace == Replace::Truncate;
+                let wanted = if alone { Wanted::Alone } else { Wanted::Rows };
+                found = holders(tx.client()?, Some(&load.target.sql()), wanted).await?;
+            }
+            if found.is_empty() {
+                found = holders(tx.client()?, Some(&watermarks), Wanted::Rows).await?;
+            }
+            tx.commit().await?;
+            Ok::<_, Error>(found)
+        };
+        match found.await {
+            Ok(found) => held_by(error, &found, "in the target"),
+            Err(unknown) => {
+                tracing::debug!(error = %unknown.chain(), "who holds the lock cannot be told");
+                error
+            }
+        }
+    }
+
     async fn begin(&self) -> Result<Tx> {
         Tx::begin(&self.pool, Isolation::Write, self.lock_timeout).await
     }
@@ -104,7 +133,10 @@ impl Sink for PgSink {
     }
 
     async fn lease(&self, table: &str, wait: bool) -> Result<Box<dyn Lease>> {
-        let lease = PgLease::take(self, table, wait).await?;
+        let lease = match PgLease::take(self, table, wait).await {
+            Ok(lease) => lease,
+            Err(error) => return Err(self.naming_holders(None, error).await),
+        };
         self.look_at_role().await?;
         Ok(Box::new(lease))
     }
@@ -166,13 +198,17 @@ impl Sink for PgSink {
 
     async fn begin_anew(&self, table: &str, expected: &TableState) -> Result<TableState> {
         let tx = self.begin().await?;
-        let state = self.control.begin_anew(tx.client()?, table, expected).await?;
-        tx.commit().await?;
-        Ok(state)
+        match self.control.begin_anew(tx.client()?, table, expected).await {
+            Ok(state) => tx.commit().await.map(|()| state),
+            Err(error) => Err(self.naming_holders(None, error).await),
+        }
     }
 
     async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
-        Ok(Box::new(PgStaged::fill(self, load, csv).await?))
+        match PgStaged::fill(self, load, csv).await {
+            Ok(staged) => Ok(Box::new(staged)),
+            Err(error) => Err(self.naming_holders(Some(load), error).await),
+        }
     }
 
     async fn occupied(&self, tables: &[LoadPlan]) -> Result<Vec<String>> {

@@ -82,20 +82,8 @@ impl PgSource {
     fn begin(&self) -> String {
         opening(Isolation::Look, self.lock_timeout)
     }
-}
 
-#[async_trait]
-impl Source for PgSource {
-    async fn identity(&self) -> Result<Option<SourceIdentity>> {
-        let client = self.pool.take().await?;
-        client.batch_execute(&self.begin()).await.map_err(sort)?;
-        let found = identity::identify(&client).await?;
-        client.batch_execute("commit").await.map_err(sort)?;
-        client.give_back();
-        Ok(Some(found.identity()))
-    }
-
-    async fn describe(&self, table: &TableConfig) -> Result<TableSchema> {
+    async fn described(&self, table: &TableConfig) -> Result<TableSchema> {
         let client = self.pool.take().await?;
         let begin = self.begin();
         let begun = async { client.batch_execute(&begin).await.map_err(sort) };
@@ -109,7 +97,7 @@ impl Source for PgSource {
         Ok(schema)
     }
 
-    async fn earliest(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
+    async fn first_row(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
         let (Some(count), Some(earliest)) = (plan.count_unreachable(), plan.earliest(low)) else { return Ok(None) };
         let client = self.pool.take().await?;
         let about = |error| lock::not_locked(&plan.table, error);
@@ -126,9 +114,30 @@ impl Source for PgSource {
         refuse_unreachable(plan, unreachable.get(0), unreachable.get(1))?;
         Ok(first.get::<_, Option<Instant>>(0).map(|instant| instant.0))
     }
+}
+
+#[async_trait]
+impl Source for PgSource {
+    async fn identity(&self) -> Result<Option<SourceIdentity>> {
+        let client = self.pool.take().await?;
+        client.batch_execute(&self.begin()).await.map_err(sort)?;
+        let found = identity::identify(&client).await?;
+        client.batch_execute("commit").await.map_err(sort)?;
+        client.give_back();
+        Ok(Some(found.identity()))
+    }
+
+    async fn describe(&self, table: &TableConfig) -> Result<TableSchema> {
+        lock::naming(&self.pool, table, self.described(table)).await
+    }
+
+    async fn earliest(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
+        lock::naming(&self.pool, &plan.table, self.first_row(plan, low)).await
+    }
 
     async fn bound(&self, request: BoundRequest<'_>) -> Result<SafeBound> {
-        bound::bound(self, request).await
+        let table = &request.plan.table;
+        lock::naming(&self.pool, table, bound::bound(self, request)).await
     }
 
     async fn has_keys(&self, plan: &Plan, keys: &[RowKey]) -> Result<Vec<bool>> {
@@ -136,7 +145,8 @@ impl Source for PgSource {
     }
 
     async fn read(&self, request: ReadRequest<'_>) -> Result<Box<dyn Reading>> {
-        read::read(self, request).await
+        let table = &request.plan.table;
+        lock::naming(&self.pool, table, read::read(self, request)).await
     }
 }
 

@@ -41,6 +41,7 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         on_conflict: OnConflict::Nothing,
         missing: Missing::default(),
         allow_empty: false,
+        replace: crate::config::Replace::Truncate,
         older: false,
         replaced: None,
         overruled: Vec::new(),

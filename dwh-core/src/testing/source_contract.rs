@@ -54,6 +54,7 @@ pub fn events_table(relation: TableRef) -> TableConfig {
         exclude: Vec::new(),
         on_missing_column: OnMissingColumn::Stop,
         on_new_column: OnNewColumn::Stop,
+        replace: crate::config::Replace::Truncate,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,
         late_window: Micros::seconds(86_400),

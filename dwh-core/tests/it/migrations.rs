@@ -54,6 +54,7 @@ pub fn plan(name: &str, mode: Mode, more: &[Column]) -> Plan {
         exclude: Vec::new(),
         on_missing_column: dwh_core::config::OnMissingColumn::Stop,
         on_new_column: dwh_core::config::OnNewColumn::Stop,
+        replace: dwh_core::config::Replace::Truncate,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,
         late_window: Micros::ZERO,

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-use crate::config::{Compression, GeometryForm, Mode, OnConflict, OnMissingColumn, OnNewColumn};
+use crate::config::{Compression, GeometryForm, Mode, OnConflict, OnMissingColumn, OnNewColumn, Replace};
 use crate::watermark::BoundMode;
 
 /// Configuration of dwh. `${NAME}` and `${NAME:-default}` in any text stand for variables of the environment or of
@@ -222,6 +222,9 @@ pub(super) struct RawTable {
     /// Whether a snapshot of no rows may replace rows.
     #[schemars(extend("default" = false))]
     pub allow_empty: Option<bool>,
+    /// How a snapshot takes the place of the rows that are there.
+    #[schemars(extend("default" = "truncate"))]
+    pub replace: Option<Replace>,
     /// Bronze column = expression over the source row, which is `t`: `distance_km = "t.distance_km * 1000"`.
     pub select: Option<BTreeMap<String, String>>,
     /// What differs from `[thresholds]`.

@@ -63,6 +63,7 @@ fn table(section: &Section<'_, RawTable>, thresholds: Thresholds, sources: &Sour
         bound: raw.bound.unwrap_or_default(),
         fixed_lag: length("fixed_lag", &raw.fixed_lag),
         allow_empty: raw.allow_empty.unwrap_or_default(),
+        replace: raw.replace.unwrap_or_default(),
         select: select(section),
         thresholds,
     };
@@ -86,6 +87,9 @@ fn agree(section: &Section<'_, RawTable>, table: &TableConfig) {
         }
     } else if section.raw.mode.is_some() && table.on_conflict == OnConflict::Update {
         section.problem("on_conflict", "`update` is only for mode `incremental`");
+    }
+    if section.has("replace") && section.raw.mode.is_some_and(|mode| mode != Mode::Snapshot) {
+        section.problem("replace", "is only for mode `snapshot`: the others never empty a table");
     }
     if let Some(column) = table.watermark.as_ref().filter(|column| table.select.contains_key(*column)) {
         section.problem(

@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 
 use super::{PgSink, replace};
 use crate::catalog::equality;
-use crate::config::{Mode, OnConflict};
+use crate::config::{Mode, OnConflict, Replace};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
@@ -137,9 +137,32 @@ impl Merge<'_> {
         if self.load.carries_over() {
             self.set_values_aside().await?;
         }
-        self.execute(&self.load.truncate()).await?;
+        for sql in self.load.empty() {
+            self.client.execute_typed(&sql, &[]).await.map_err(|error| self.not_emptied(error))?;
+        }
         let inserted = self.execute(&self.load.merge()).await?;
         self.balanced(self.account(inserted))
+    }
+
+    /// A driver's error, with what to do about a foreign key that points at the table.
+    fn not_emptied(&self, error: tokio_postgres::Error) -> Error {
+        let code = error.code().map(|code| code.code().to_owned());
+        let error = named(self.load, error);
+        match (code.as_deref(), self.load.replace) {
+            (Some("55P03"), Replace::Truncate) => error.with_hint(
+                "somebody uses the bronze table, and `truncate` waits for readers too: run it again, raise `lock_timeout` in \
+                 `[target]`, or write `replace = \"delete\"` under the table in `dwh.toml`",
+            ),
+            (Some("0A000"), Replace::Truncate) => error.with_hint(
+                "a foreign key of another table points at it: write `replace = \"delete\"` under the table in `dwh.toml`, and \
+                 make the foreign key `deferrable`",
+            ),
+            (Some("23503"), Replace::Delete) => error.with_hint(
+                "a foreign key of another table points at its rows, and cannot wait for the new ones: in the target, \
+                 alter table … alter constraint … deferrable;",
+            ),
+            _ => error,
+        }
     }
 
     /// What bronze has in columns that the source lost, by key.

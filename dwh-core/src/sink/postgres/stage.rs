@@ -94,7 +94,10 @@ impl Staged for PgStaged {
 
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
         let Self { sink, load, tx, rows, _one_of_the_loads, .. } = *self;
-        let committed = merge::merge(&sink, &load, tx.client()?, rows, &commit).await?;
+        let committed = match merge::merge(&sink, &load, tx.client()?, rows, &commit).await {
+            Ok(committed) => committed,
+            Err(error) => return Err(sink.naming_holders(Some(&load), error).await),
+        };
         match tx.commit().await {
             Ok(()) => Ok(committed),
             Err(error) if error.kind() == ErrorKind::Unreachable => prove(&sink, commit.run_id, error)

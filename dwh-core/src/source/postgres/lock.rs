@@ -6,10 +6,12 @@ use tokio_postgres::error::SqlState;
 
 use super::pool::{Lease, Pool};
 use super::time::Instant;
+use crate::catalog::{Wanted, held_by, holders, is_lock_timeout};
 use crate::config::TableConfig;
-use crate::connect::sort;
+use crate::connect::{look, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Isolation, Plan, from_sql, opening};
+use crate::schema::TableRef;
 use crate::watermark::{Micros, Timestamp};
 
 /// A second session that holds the lock until the COPY has one of its own, and the start of its server.
@@ -47,12 +49,43 @@ pub(super) async fn lock(pool: &Pool, client: &Client, plan: &Plan, patience: Mi
 
 /// A driver's error with the table before it, and what a lock that was not granted means.
 pub(super) fn not_locked(table: &TableConfig, error: tokio_postgres::Error) -> Error {
-    if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
-        return sort(error).context(format!("table `{}`", table.name));
+    let locked = error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
+    let error = sort(error);
+    if !locked {
+        return error.context(format!("table `{}`", table.name));
     }
     let what = table.relation.as_ref().map_or_else(|| "a table of its query".to_owned(), ToString::to_string);
-    Error::new(ErrorKind::Busy, format!("table `{}`: {what} is locked by another session", table.name)).with_hint(
-        "a schema change or `truncate` holds it: run it again afterwards, or set a longer `lock_timeout` of the \
+    Error::new(ErrorKind::Busy, format!("table `{}`: {what} is locked by another session", table.name))
+        .with_source(error)
+        .with_hint(
+            "a schema change or `truncate` holds it: run it again afterwards, or set a longer `lock_timeout` of the \
              source",
-    )
+        )
+}
+
+/// What came of work on a table; an error of a lock that was not granted says who holds it. They are asked for right
+/// after it, in a session of their own: the transaction that waited is over.
+pub(super) async fn naming<T>(
+    pool: &Pool,
+    table: &TableConfig,
+    work: impl Future<Output = Result<T>> + Send,
+) -> Result<T> {
+    let error = match work.await {
+        Err(error) if is_lock_timeout(&error) => error,
+        other => return other,
+    };
+    let relation = table.relation.as_ref().map(TableRef::sql);
+    let found = async {
+        let session = pool.take().await?;
+        let found = look(&session, holders(&*session, relation.as_deref(), Wanted::Read)).await?;
+        session.give_back();
+        Ok::<_, Error>(found)
+    };
+    match found.await {
+        Ok(found) => Err(held_by(error, &found, "at the source")),
+        Err(unknown) => {
+            tracing::debug!(table = table.name, error = %unknown.chain(), "who holds the lock cannot be told");
+            Err(error)
+        }
+    }
 }

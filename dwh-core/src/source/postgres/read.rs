@@ -57,7 +57,7 @@ async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading>
         guard.session.give_back();
     }
     let late_rows = u64::try_from(late_rows).unwrap_or(0);
-    Ok(PgReading { snapshot, high, late_rows, sweep, statement, stream, sent_all: false, client })
+    Ok(PgReading { snapshot, high, late_rows, sweep, statement, stream, large: None, sent_all: false, client })
 }
 
 /// A bound proves nothing of another server's rows, and a lock there keeps nothing here.
@@ -214,6 +214,8 @@ struct PgReading {
     sweep: Sweep,
     statement: String,
     stream: Pin<Box<CopyOutStream>>,
+    /// A large row that follows what was handed over last.
+    large: Option<Bytes>,
     sent_all: bool,
     client: Lease,
 }
@@ -241,9 +243,20 @@ impl Reading for PgReading {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {
+        if let Some(large) = self.large.take() {
+            return Ok(Some(large));
+        }
         let mut piece = BytesMut::new();
         while !self.sent_all && piece.len() < PIECE_BYTES {
             match self.stream.next().await {
+                // Handed on as it is: a copy of a row of hundreds of megabytes takes as much memory again.
+                Some(Ok(row)) if row.len() >= PIECE_BYTES => {
+                    if piece.is_empty() {
+                        return Ok(Some(row));
+                    }
+                    self.large = Some(row);
+                    break;
+                }
                 Some(row) => {
                     if piece.capacity() == 0 {
                         piece.reserve(2 * PIECE_BYTES);
@@ -257,7 +270,7 @@ impl Reading for PgReading {
     }
 
     async fn finish(self: Box<Self>) -> Result<()> {
-        if !self.sent_all {
+        if !self.sent_all || self.large.is_some() {
             return Err(Error::new(ErrorKind::Internal, "the read was ended before all rows were taken"));
         }
         // COMMIT of a broken transaction answers with success; any statement before it does not.

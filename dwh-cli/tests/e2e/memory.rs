@@ -1,0 +1,37 @@
+//! What a large row costs: its text once, and not once more for each hand that it passes through.
+
+use crate::support::{Project, READABLE, number, table};
+use dwh_core::testing::TestDb;
+use std::fs;
+
+/// The most memory that a process had so far, in bytes; `None` once it has ended.
+fn peak(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+#[tokio::test]
+async fn a_large_row_takes_its_text_twice_at_most() {
+    const ROW_BYTES: u64 = 100_000_000;
+    let db = TestDb::new("large_row").await;
+    db.src(&format!(
+        "create schema app; {READABLE} create table app.t (id int primary key, v text);
+         insert into app.t values (1, 'a'), (2, repeat('x', {ROW_BYTES})), (3, 'b');"
+    ))
+    .await;
+    let project = Project::new(&db, &table("t", "app.t", "snapshot", ""));
+    project.ok(&["migrate"]);
+    let mut run = project.spawn(&["run"]);
+    let mut most = 0;
+    let status = loop {
+        most = most.max(peak(run.id()).unwrap_or(0));
+        if let Some(status) = run.try_wait().expect("its state") {
+            break status;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(status.success(), "{status}");
+    assert_eq!(number(&db, "select sum(length(v))::bigint from bronze.t").await, 100_000_002);
+    assert!(most < 2 * ROW_BYTES + (64 << 20), "{} MB for a row of {} MB", most / 1_000_000, ROW_BYTES / 1_000_000);
+}
