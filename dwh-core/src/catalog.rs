@@ -2,12 +2,16 @@
 //!
 //! Statements are unnamed, so that they pass through a pooler that changes the server between transactions.
 
+mod types;
+
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::Type;
 
 use crate::connect::sort;
 use crate::error::{Error, Result};
 use crate::schema::{Column, DEFERRABLE, NULLS, RelationKind, TableRef, TableSchema, TypeName, UniqueKey};
+
+pub(crate) use types::{Wanted, types};
 
 const RELATION: &str = "select c.oid, c.relkind::text, pg_catalog.to_regclass('_timescaledb_catalog.hypertable') is not null \
      from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
@@ -83,6 +87,7 @@ pub(crate) async fn describe(client: &impl GenericClient, table: &TableRef) -> R
         keys: rows(KEYS).await?.iter().map(unique_key).collect(),
         indexed: rows(LEADING).await?.iter().map(|row| row.get(0)).collect(),
         row_estimate: rows(ROW_ESTIMATE).await?.first().map_or(-1, |row| row.get(0)),
+        types: types(client, &Wanted { relation: oid, ..Wanted::default() }).await?,
     }))
 }
 

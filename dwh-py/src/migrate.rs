@@ -15,8 +15,10 @@ pub fn migrate(engine: Pipeline, request: MigrateRequest) -> Call {
 
 fn answer(py: Python<'_>, report: operate::MigrateReport) -> PyResult<Py<PyAny>> {
     let kind = ErrorKind::Contract.row();
-    let failures =
-        report.conflicts.iter().map(|found| ErrorReport::new(kind.code, &found.message, &found.hint, kind.exit_code));
-    let failures = failures.collect();
+    let told = |message: &str, hint: &str| ErrorReport::new(kind.code, message, hint, kind.exit_code);
+    let refused =
+        report.refused.iter().map(|found| told(&format!("{} ({})", found.cause, found.tables_told()), &found.hint));
+    let conflicts = report.conflicts.iter().map(|found| told(&found.message, &found.hint));
+    let failures = refused.chain(conflicts).collect();
     conclude(py, MigrateReport(report), failures)
 }

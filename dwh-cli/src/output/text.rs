@@ -4,6 +4,7 @@ mod backfill;
 mod check;
 mod init;
 mod load;
+mod migrate;
 mod plan;
 mod prune;
 mod rebuild;
@@ -15,7 +16,6 @@ mod status;
 mod verify;
 
 use dwh_core::RunState;
-use dwh_core::operate::MigrateReport;
 use dwh_core::pipeline::{RunReport, TableRun};
 
 use super::table::{Table, Tone, plain};
@@ -99,29 +99,5 @@ fn state(state: RunState, failed: bool) -> (String, Tone) {
         RunState::Failed => ("FAILED".to_owned(), Tone::Bad),
         RunState::Loaded => (state.to_string(), Tone::Good),
         _ => plain(state.as_str()),
-    }
-}
-
-impl Show for MigrateReport {
-    fn text(&self, _: Paint) -> String {
-        let mut text = String::new();
-        let (apply, create) = if self.dry_run { ("would apply", "would create") } else { ("applied", "created") };
-        let parts = [
-            (apply, &self.applied),
-            ("there already", &self.present),
-            (create, &self.tables_created),
-            ("there already", &self.tables_present),
-        ];
-        for (word, names) in parts {
-            names.iter().for_each(|name| text.push_str(&format!("{word:<13}  {name}\n")));
-        }
-        let (applied, created) = (self.applied.len(), self.tables_created.len());
-        let (applied, created) = (human::many(applied, "migration"), human::many(created, "table"));
-        let to_be = if self.dry_run { "to be " } else { "" };
-        text.push_str(&format!("\n{applied} {to_be}applied, {created} {to_be}created\n"));
-        for conflict in &self.conflicts {
-            text.push_str(&format!("\nATTENTION  {}\n  {}\n", conflict.message, conflict.hint.replace('\n', "\n  ")));
-        }
-        text
     }
 }

@@ -15,6 +15,7 @@ mod made_again;
 mod modes;
 mod names;
 mod newer;
+mod own_types;
 mod owners;
 mod pgbouncer;
 mod prune;

@@ -13,6 +13,7 @@ mod space;
 mod store;
 mod table;
 mod target;
+mod types;
 mod watermark;
 mod words;
 

@@ -219,6 +219,7 @@ impl Pipeline {
             target: table.target.clone(),
             csv: key.clone(),
             columns: slice.plan.delivered(),
+            types: slice.plan.types(),
             key: table.key.clone(),
             on_conflict: table.on_conflict,
             relation: Some(relation_of(table)),

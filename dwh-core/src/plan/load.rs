@@ -5,7 +5,9 @@ use serde::Serialize;
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Missing, UPLOADED_AT};
-use crate::schema::{Column, Drift, TableRef, TableSchema, UniqueKey, drift, quote_ident, remedies};
+use crate::schema::{
+    Column, Drift, TableRef, TableSchema, TypeDef, UniqueKey, definition, drift, named_there, quote_ident, remedies,
+};
 
 /// The name of the staging table; temporary, so every session has its own.
 const STAGE: &str = "pg_temp.dwh_stage";
@@ -21,6 +23,9 @@ pub struct LoadPlan {
     pub mode: Mode,
     /// The columns of the CSV, in order.
     pub columns: Vec<Column>,
+    /// The definitions of the types that the columns need, each behind those that it is made of; those of PostgreSQL itself,
+    /// and all of a CSV of release 0.1, are not described.
+    pub types: Vec<TypeDef>,
     /// The natural key.
     pub key: Vec<String>,
     /// What happens to a row whose key is there already.
@@ -88,7 +93,7 @@ impl LoadPlan {
             return Err(fail(ErrorKind::NotFound, format!("bronze has no table {}", self.target))
                 .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration"));
         };
-        let mut found = drift(&self.columns, &bronze.columns);
+        let mut found = drift(&self.named_in(bronze), &bronze.columns);
         for column in &self.missing.refused {
             if found.iter().all(|drift| drift.column() != column.name) {
                 found.push(Drift::MissingInSource { column: column.name.clone(), required: false });
@@ -99,6 +104,21 @@ impl LoadPlan {
             return Err(fail(ErrorKind::Drift, list.join("; ")).with_hint(remedies(&found, &bronze.table)));
         }
         self.check_key(bronze)
+    }
+
+    /// The columns with the names that their types have in bronze's database. Of a type that is not described, the schema is
+    /// not known to matter.
+    fn named_in(&self, bronze: &TableSchema) -> Vec<Column> {
+        let mut columns = self.columns.clone();
+        for column in &mut columns {
+            let name = &column.type_name;
+            let there = bronze.column(&column.name).map(|other| &other.type_name);
+            column.type_name = match there.filter(|other| other.bare() == name.bare()) {
+                Some(other) if definition(&self.types, name).is_none() => other.clone(),
+                _ => named_there(name, &self.types, &bronze.types),
+            };
+        }
+        columns
     }
 
     /// The load of a CSV that a person made, whose header names `names`.
@@ -136,6 +156,7 @@ impl LoadPlan {
             target: table.target.clone(),
             mode: table.mode,
             columns,
+            types: Vec::new(),
             key: table.key.clone(),
             on_conflict: table.on_conflict,
             allow_empty: table.allow_empty,

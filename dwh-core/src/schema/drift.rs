@@ -161,7 +161,7 @@ pub fn lost(delivered: &[Column], bronze: &[Column], before: Delivered<'_>) -> V
 
 /// The differences between what an extract delivers and what bronze has, in the order of the columns.
 ///
-/// Types are compared without their schema. A bronze column that the source lacks counts only when bronze requires a
+/// Types are known by schema and name: `delivered` names them as bronze's database does. A bronze column that the source lacks counts only when bronze requires a
 /// value there; whether another one was [`lost`] depends on what was loaded before.
 #[must_use]
 pub fn drift(delivered: &[Column], bronze: &[Column]) -> Vec<Drift> {
@@ -171,7 +171,7 @@ pub fn drift(delivered: &[Column], bronze: &[Column]) -> Vec<Drift> {
         match bronze.iter().find(|other| other.name == column.name) {
             None => found.push(Drift::MissingInBronze { column: name(), source_type: column.type_name.to_string() }),
             Some(other) if other.generated && !column.generated => found.push(Drift::Computed { column: name() }),
-            Some(other) if other.bare_type() != column.bare_type() => found.push(Drift::Type {
+            Some(other) if other.type_name != column.type_name => found.push(Drift::Type {
                 column: name(),
                 source_type: column.type_name.to_string(),
                 bronze_type: other.type_name.to_string(),

@@ -184,6 +184,7 @@ impl Sink for PgSink {
     }
 
     async fn make_tables(&self, tables: &[LoadPlan]) -> Result<()> {
-        migrate::migrate_tables(&self.target, &self.environment, tables).await.map(drop)
+        let report = migrate::migrate_tables(&self.target, &self.environment, tables).await?;
+        report.refusal().map_or(Ok(()), Err)
     }
 }

@@ -55,7 +55,7 @@ pub(super) async fn check(
         if let Some(state) = state {
             belongs(pipeline, table, state, about).await?;
         }
-        bronze::check(&plan, state, facts.as_ref(), target, about).await?;
+        bronze::check(&plan, state, &pipeline.config().target, target, about).await?;
         lease::check(pipeline, target, table, about).await?;
     }
     size(&plan, history, server).await
