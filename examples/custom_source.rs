@@ -48,6 +48,7 @@ impl Source for Thermometer {
             keys: vec![],
             indexed: vec![],
             row_estimate: -1,
+            types: Vec::new(),
         })
     }
 

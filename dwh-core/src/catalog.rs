@@ -4,6 +4,7 @@
 
 mod equality;
 mod holders;
+mod types;
 
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::Type;
@@ -13,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::schema::{Column, DEFERRABLE, NULLS, RelationKind, TableRef, TableSchema, TypeName, UniqueKey};
 
 pub(crate) use equality::equality;
-pub(crate) use holders::{Wanted, held_by, holders, is_lock_timeout};
+pub(crate) use holders::{LockWanted, held_by, holders, is_lock_timeout};
+pub(crate) use types::{TypesOf, types};
 
 const RELATION: &str = "select c.oid, c.relkind::text, pg_catalog.to_regclass('_timescaledb_catalog.hypertable') is not null \
      from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
@@ -121,6 +123,7 @@ pub(crate) async fn describe(client: &impl GenericClient, table: &TableRef) -> R
         keys: rows(KEYS).await?.iter().map(unique_key).collect(),
         indexed: rows(LEADING).await?.iter().map(|row| row.get(0)).collect(),
         row_estimate: rows(ROW_ESTIMATE).await?.first().map_or(-1, |row| row.get(0)),
+        types: types(client, &TypesOf { relation: oid, ..TypesOf::default() }).await?,
     }))
 }
 

@@ -49,6 +49,7 @@
 //!     keys: vec![UniqueKey { name: "trips_pkey".into(), columns: vec!["id".into()], primary: true, unusable: None }],
 //!     indexed: vec!["recorded_at".into()],
 //!     row_estimate: -1,
+//!     types: Vec::new(),
 //! };
 //! let now: Timestamp = "2026-10-01T12:00:00Z".parse()?;
 //! let source = MemorySource::new(now);

@@ -6,25 +6,32 @@
 mod adapt;
 mod dry_run;
 mod owner;
+mod print;
+mod report;
 mod reset;
+mod tables;
+mod types;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
 use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::dialect::hex;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Isolation, LoadPlan, Plan, bronze_ddl, missing_extension_hint, opening};
-use crate::schema::{TableRef, TypeName, quote_ident, quote_literal};
+use crate::plan::{Isolation, LoadPlan, Plan, opening};
+use crate::schema::{quote_ident, quote_literal};
 use crate::watermark::Micros;
 
 pub(crate) use adapt::adapt;
 pub use dry_run::dry_run;
+pub use print::print_sql;
+pub(crate) use report::Cause;
+pub use report::{AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport};
 pub(crate) use reset::{occupied, set_aside};
+use tables::make_tables;
+pub(crate) use types::look_at;
 
 const FILES: [(&str, &str); 7] = [
     ("261001_dwh_control.sql", include_str!("../migrations/261001_dwh_control.sql")),
@@ -48,64 +55,6 @@ pub struct Migration {
     pub sql: String,
     /// SHA-256 of the SQL, lower-case hex.
     pub checksum: String,
-}
-
-/// What [`Pipeline::migrate`](crate::Pipeline::migrate) did, or would do.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(not(feature = "testing"), non_exhaustive)]
-pub struct MigrateReport {
-    /// Whether nothing was done.
-    #[serde(default)]
-    pub dry_run: bool,
-    /// Migrations applied now, or to be applied.
-    pub applied: Vec<String>,
-    /// Migrations that were there already.
-    pub present: Vec<String>,
-    /// Bronze tables created now, or to be created.
-    pub tables_created: Vec<String>,
-    /// Bronze tables that were there already; they are left as they are.
-    pub tables_present: Vec<String>,
-    /// Tables whose watermarks cannot be used: they belong to something else, or bronze lost what was loaded.
-    #[serde(default)]
-    pub conflicts: Vec<MigrateConflict>,
-    /// What was changed in bronze tables because their sources changed, or would be.
-    #[serde(default)]
-    pub drift_applied: Vec<MigrateDrift>,
-    /// What source and bronze still differ in, and what a person does about it; empty unless it was asked for.
-    #[serde(default)]
-    pub drift_left: Vec<MigrateDrift>,
-}
-
-/// A difference between source and bronze.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(not(feature = "testing"), non_exhaustive)]
-pub struct MigrateDrift {
-    /// The table's name in the configuration.
-    pub table: String,
-    /// What differs, or differed, one line.
-    pub message: String,
-    /// The statements that mended it, or what to do.
-    pub remedy: String,
-}
-
-/// A table whose watermark cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(not(feature = "testing"), non_exhaustive)]
-pub struct MigrateConflict {
-    /// The table's name in the configuration.
-    pub table: String,
-    /// What is wrong, one line.
-    pub message: String,
-    /// What to do.
-    pub hint: String,
-}
-
-impl MigrateReport {
-    /// 0 if runs may begin; 4 if a table's watermark cannot be used, or source and bronze still differ.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        if self.conflicts.is_empty() && self.drift_left.is_empty() { 0 } else { ErrorKind::Contract.row().exit_code }
-    }
 }
 
 /// The migrations, in their order, with the names of `target`.
@@ -149,10 +98,12 @@ fn put_in(template: &str, target: &TargetConfig) -> String {
     sql
 }
 
-/// Applies what is missing, makes the bronze tables of `plans` that are missing, and asserts keys and roles.
+/// Applies what is missing, makes the bronze tables of `plans` that are missing, with the types that they need, and asserts
+/// keys and roles.
 ///
 /// Each migration is a transaction of its own, under a lock that a second `migrate` waits for; the bronze tables with
-/// their watermark rows are one more. What failed has left nothing of its own behind, and the call can be repeated.
+/// their watermark rows are one more. Every table is made that can be made, and the report says what keeps the others from
+/// it; nothing is left of those. The call can be repeated.
 ///
 /// # Errors
 /// `Contract`, with the list of what is missing and the SQL that makes it, when the connection may not make it, when
@@ -187,7 +138,14 @@ async fn make_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan
     }
     make_tables(client, target, tables, &mut report).await?;
     let transaction = begin(client, target).await?;
-    transaction.batch_execute(&audits(target)).await.map_err(refused)?;
+    match transaction.batch_execute(&audits(target)).await.map_err(refused) {
+        // Told with the rest.
+        Err(error) if error.kind() == ErrorKind::Contract && !report.refused.is_empty() => {
+            report.refuse_audit(&error);
+            return Ok(report);
+        }
+        done => done?,
+    }
     transaction.commit().await.map_err(sort)?;
     Ok(report)
 }
@@ -268,117 +226,6 @@ fn record(target: &TargetConfig, migration: &Migration) -> String {
     )
 }
 
-async fn make_tables(
-    client: &mut Client,
-    target: &TargetConfig,
-    tables: &[LoadPlan],
-    report: &mut MigrateReport,
-) -> Result<()> {
-    let transaction = begin(client, target).await?;
-    transaction.batch_execute(&schemas(target, tables)).await.map_err(refused)?;
-    transaction.batch_execute(&as_owner(target, tables)).await.map_err(refused)?;
-    for load in tables {
-        if is_there(&transaction, &load.target).await? {
-            report.tables_present.push(load.target.to_string());
-            continue;
-        }
-        transaction.batch_execute(&bronze_ddl(load)).await.map_err(|error| no_table(load, error))?;
-        report.tables_created.push(load.target.to_string());
-    }
-    transaction.batch_execute(&format!("reset role;\n{}", seeds(target, tables))).await.map_err(refused)?;
-    transaction.commit().await.map_err(sort)
-}
-
-async fn is_there(tx: &Transaction<'_>, table: &TableRef) -> Result<bool> {
-    let there = "select exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-                 where n.nspname = $1 and c.relname = $2)";
-    let names: [(&(dyn ToSql + Sync), Type); 2] = [(&table.schema, Type::TEXT), (&table.name, Type::TEXT)];
-    Ok(tx.query_typed_one(there, &names).await.map_err(sort)?.get(0))
-}
-
-/// Why a bronze table could not be made, with the extension that a type needs.
-fn no_table(load: &LoadPlan, error: tokio_postgres::Error) -> Error {
-    let unknown = error.as_db_error().filter(|db| db.code().code() == "42704").and_then(|db| {
-        // The server names the type as it was written, in quotes of its own language.
-        let names = |name: &&TypeName| db.message().contains(&format!("\"{}\"", name.name().trim_matches('"')));
-        load.columns.iter().map(|column| &column.type_name).find(names)
-    });
-    match unknown {
-        Some(name) => no_type(load, name),
-        None => refused(error).context(format!("table `{}`", load.table)),
-    }
-}
-
-fn no_type(load: &LoadPlan, name: &TypeName) -> Error {
-    Error::new(ErrorKind::Contract, format!("table `{}`: the target has no type `{name}`", load.table))
-        .with_hint(missing_extension_hint(name.name()))
-}
-
-/// Makes the schemas of bronze tables that do not lie in the bronze schema.
-fn schemas(target: &TargetConfig, tables: &[LoadPlan]) -> String {
-    let names: BTreeSet<&str> =
-        tables.iter().map(|load| load.target.schema.as_str()).filter(|name| *name != target.bronze_schema).collect();
-    let (owner, reader) = (quote_ident(&target.owner_role), quote_ident(&target.reader_role));
-    names
-        .iter()
-        .map(|name| {
-            let (schema, text) = (quote_ident(name), quote_literal(name));
-            let create = quote_literal(&format!("create schema {schema} authorization {owner}"));
-            format!(
-                "do $dwh$ begin\n    if not exists (select from pg_catalog.pg_namespace where nspname = {text}) then\n        \
-                 execute {create};\n    end if;\nend $dwh$;\n\
-                 grant usage on schema {schema} to {reader};\n\
-                 alter default privileges for role {owner} in schema {schema} grant select on tables to {reader};\n"
-            )
-        })
-        .collect()
-}
-
-/// Tables are made by the role that owns them.
-fn as_owner(target: &TargetConfig, tables: &[LoadPlan]) -> String {
-    format!("{}set local role {};\n", search_path(target, tables), quote_ident(&target.owner_role))
-}
-
-/// Types are looked up where extensions live, in bronze, and in schemas that are called as those of the source's own
-/// types.
-fn search_path(target: &TargetConfig, tables: &[LoadPlan]) -> String {
-    let mut schemas = BTreeSet::from([quote_literal(&target.bronze_schema), quote_literal("public")]);
-    for column in tables.iter().flat_map(|load| &load.columns) {
-        let schema = column.type_name.schema().unwrap_or_default();
-        let name =
-            schema.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(|name| name.replace("\"\"", "\""));
-        schemas.insert(quote_literal(name.as_deref().unwrap_or(schema)));
-    }
-    format!(
-        "select pg_catalog.set_config('search_path', (select pg_catalog.string_agg(distinct pg_catalog.quote_ident(n.nspname), ', ')\n    \
-         from pg_catalog.pg_namespace n where n.nspname in ({}) or n.oid in (select extnamespace from pg_catalog.pg_extension)), true);\n",
-        schemas.into_iter().collect::<Vec<_>>().join(", ")
-    )
-}
-
-/// One watermark row and one contract a table.
-fn seeds(target: &TargetConfig, tables: &[LoadPlan]) -> String {
-    let control = quote_ident(&target.control_schema);
-    tables
-        .iter()
-        .map(|load| {
-            let name = quote_literal(&load.table);
-            let key: Vec<String> = load.key.iter().map(|column| quote_literal(column)).collect();
-            format!(
-                "insert into {control}.extract_watermarks (table_name) values ({name}) on conflict (table_name) do nothing;\n\
-                 insert into {control}.table_contracts (table_name, target_schema, target_table, mode, key_columns)\n    \
-                 values ({name}, {}, {}, '{}', array[{}]::text[])\n    \
-                 on conflict (table_name) do update set target_schema = excluded.target_schema,\n    \
-                 target_table = excluded.target_table, mode = excluded.mode, key_columns = excluded.key_columns;\n",
-                quote_literal(&load.target.schema),
-                quote_literal(&load.target.name),
-                load.mode.as_str(),
-                key.join(", ")
-            )
-        })
-        .collect()
-}
-
 fn audits(target: &TargetConfig) -> String {
     audit_keys(target) + &audit_roles(target)
 }
@@ -404,25 +251,4 @@ fn refused(error: tokio_postgres::Error) -> Error {
         Some(("42501", db)) => Error::new(ErrorKind::Contract, db.message()).with_hint(PRINT_HINT),
         _ => sort(error),
     }
-}
-
-/// Everything that [`migrate`] would run, for a DBA: one transaction, for psql or any other client.
-#[must_use]
-pub fn print_sql(target: &TargetConfig, plans: &[Plan]) -> String {
-    let tables = loads(plans);
-    let mut sql = format!("begin;\n{};\n", lock(target));
-    for migration in render(target) {
-        sql.push_str(&format!("\n-- {}\n{}{}\n", migration.name, migration.sql, record(target, &migration)));
-    }
-    sql.push_str(&format!("\n-- Bronze tables\n{}{}", schemas(target, &tables), as_owner(target, &tables)));
-    for load in &tables {
-        sql.push_str(&bronze_ddl(load));
-        sql.push('\n');
-    }
-    sql.push_str(&format!(
-        "reset role;\nset local search_path = '';\n\n-- Watermark rows\n{}\n",
-        seeds(target, &tables)
-    ));
-    sql.push_str(&format!("-- Both raise with a list when something is missing\n{}commit;\n", audits(target)));
-    sql
 }

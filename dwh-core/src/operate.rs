@@ -15,7 +15,9 @@ mod verify;
 
 pub use check::{CheckReport, Finding, Gate, Severity};
 pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
-pub use inspect::{MigrateConflict, MigrateDrift, MigrateReport, MigrateRequest, PlanReport};
+pub use inspect::{
+    AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport, MigrateRequest, PlanReport,
+};
 pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
 pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
 pub use status::{

@@ -1,5 +1,6 @@
 //! The plan of a table: everything decided before anything moves, and every SQL text of it.
 
+mod carried;
 mod compare;
 mod convert;
 mod ddl;
@@ -15,10 +16,11 @@ use serde::Serialize;
 
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::schema::{Column, RelationKind, TableSchema};
+use crate::schema::{Column, RelationKind, TableSchema, TypeDef, needed};
 use crate::watermark::WatermarkKind;
 
 pub(crate) use compare::{Compared, Cut, End, NO_BUCKET, bucket_span};
+pub(crate) use ddl::{anonymous, renamed, type_ddl, unresolved};
 pub use ddl::{bronze_ddl, missing_extension_hint};
 pub(crate) use equality::Equality;
 pub(crate) use extract::{Extent, from_sql};
@@ -100,6 +102,7 @@ impl Plan {
                 return Err(fail(ErrorKind::Config, format!("`key` names `{name}`, which {what}"), hint));
             }
         }
+        carried::refuse_uncarried(table, &columns, &source.types)?;
         let mut plan = Self {
             table: table.clone(),
             source,
@@ -177,6 +180,12 @@ impl Plan {
         self.columns.iter().map(|column| column.column.clone()).collect()
     }
 
+    /// The definitions of the types that the columns need, each behind those that it is made of.
+    #[must_use]
+    pub fn types(&self) -> Vec<TypeDef> {
+        needed(self.columns.iter().map(|column| &column.column.type_name), &self.source.types)
+    }
+
     /// Judges bronze against what will be delivered: columns, types, and the key behind `ON CONFLICT`.
     ///
     /// # Errors
@@ -200,6 +209,7 @@ impl Plan {
             target: self.table.target.clone(),
             mode: self.table.mode,
             columns: self.delivered(),
+            types: self.types(),
             key: self.table.key.clone(),
             on_conflict: self.table.on_conflict,
             allow_empty: self.table.allow_empty,

@@ -1,12 +1,14 @@
 //! What a catalog says of a table, and the difference between two catalogs. Pure.
 
 mod drift;
+mod type_def;
 mod type_name;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 pub use drift::{Delivered, Drift, drift, lost};
+pub use type_def::{Attribute, ObjectName, TypeDef, TypeKind, definition, named_there, needed};
 pub use type_name::TypeName;
 
 /// The key of a row: the text of each of its columns; `None` is NULL.
@@ -212,6 +214,9 @@ pub struct TableSchema {
     pub indexed: Vec<String>,
     /// Rows as the planner estimates them; negative when never analyzed.
     pub row_estimate: i64,
+    /// The types that its columns need and that PostgreSQL itself does not bring, and those of all extensions that are there.
+    #[serde(default)]
+    pub types: Vec<TypeDef>,
 }
 
 impl TableSchema {

@@ -15,13 +15,15 @@ pub fn migrate(engine: Pipeline, request: MigrateRequest) -> Call {
 
 fn answer(py: Python<'_>, report: operate::MigrateReport) -> PyResult<Py<PyAny>> {
     let kind = ErrorKind::Contract.row();
-    let failures =
-        report.conflicts.iter().map(|found| ErrorReport::new(kind.code, &found.message, &found.hint, kind.exit_code));
+    let told = |message: &str, hint: &str| ErrorReport::new(kind.code, message, hint, kind.exit_code);
+    let refused =
+        report.refused.iter().map(|found| told(&format!("{} ({})", found.cause, found.tables_told()), &found.hint));
+    let conflicts = report.conflicts.iter().map(|found| told(&found.message, &found.hint));
     let left = report.drift_left.iter().map(|left| {
         let kind = ErrorKind::Drift.row();
         let message = format!("table `{}`: {}", left.table, left.message);
         ErrorReport::new(kind.code, message, &left.remedy, kind.exit_code)
     });
-    let failures = failures.chain(left).collect();
+    let failures = refused.chain(conflicts).chain(left).collect();
     conclude(py, MigrateReport(report), failures)
 }

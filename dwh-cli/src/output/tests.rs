@@ -1,8 +1,8 @@
 use dwh_core::config::{Compression, Mode};
 use dwh_core::operate::{
-    Breach, BreachCheck, CheckReport, CsvPlace, CsvReport, DiskStatus, DiskUse, Finding, ManifestReport,
-    MigrateConflict, MigrateDrift, MigrateReport, NeighbourReport, PlanReport, RunDetails, RunningRun, Severity,
-    StatusReport, StoreStatus, TableStatus, WaitingCsvs,
+    AddedLabel, Breach, BreachCheck, CheckReport, CsvPlace, CsvReport, DiskStatus, DiskUse, Finding, ManifestReport,
+    MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport, NeighbourReport, PlanReport, RunDetails, RunningRun,
+    Severity, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
 };
 use dwh_core::pipeline::{ErrorReport, LoadPlanReport, LoadStep, RunReport, Seconds, TableRun, WindowReport};
 use dwh_core::sink::RunRecord;
@@ -385,6 +385,8 @@ fn migrate_text() {
         dry_run: false,
         applied: vec!["261001_dwh_control.sql".into()],
         present: vec!["261003_dwh_roles.sql".into()],
+        types_created: vec!["app.state".into()],
+        labels_added: vec![AddedLabel { type_name: "app.mood".into(), label: "new".into() }],
         tables_created: vec!["bronze.trips".into()],
         tables_present: vec!["bronze.devices".into()],
         drift_applied: vec![MigrateDrift {
@@ -396,6 +398,12 @@ fn migrate_text() {
             table: "trips".to_owned(),
             message: "column `gone` exists in bronze but not in the source".to_owned(),
             remedy: "first this\nor that".to_owned(),
+        }],
+        refused: vec![MigrateRefusal {
+            code: "contract".into(),
+            cause: "the target has no extension `postgis`, which brings type `geometry`".into(),
+            hint: "in the target, as a superuser: create extension if not exists \"postgis\";".into(),
+            tables: ["a", "b", "c", "d", "e", "f", "g"].map(String::from).to_vec(),
         }],
         conflicts: vec![MigrateConflict {
             table: "trips".into(),

@@ -4,6 +4,7 @@ mod backfill;
 mod check;
 mod init;
 mod load;
+mod migrate;
 mod plan;
 mod prune;
 mod rebuild;
@@ -14,7 +15,6 @@ mod schedule;
 mod status;
 mod verify;
 
-use dwh_core::operate::MigrateReport;
 use dwh_core::pipeline::{RunReport, TableRun};
 use dwh_core::sink::RunRecord;
 use dwh_core::{ErrorKind, RunState};
@@ -109,36 +109,5 @@ fn reached(state: RunState) -> (String, Tone) {
     match state {
         RunState::Loaded => (state.to_string(), Tone::Good),
         _ => plain(state.as_str()),
-    }
-}
-
-impl Show for MigrateReport {
-    fn text(&self, _: Paint) -> String {
-        let mut text = String::new();
-        let (apply, create) = if self.dry_run { ("would apply", "would create") } else { ("applied", "created") };
-        let parts = [
-            (apply, &self.applied),
-            ("there already", &self.present),
-            (create, &self.tables_created),
-            ("there already", &self.tables_present),
-        ];
-        for (word, names) in parts {
-            names.iter().for_each(|name| text.push_str(&format!("{word:<13}  {name}\n")));
-        }
-        let (applied, created) = (self.applied.len(), self.tables_created.len());
-        let (applied, created) = (human::many(applied, "migration"), human::many(created, "table"));
-        let to_be = if self.dry_run { "to be " } else { "" };
-        text.push_str(&format!("\n{applied} {to_be}applied, {created} {to_be}created\n"));
-        for conflict in &self.conflicts {
-            text.push_str(&format!("\nATTENTION  {}\n  {}\n", conflict.message, conflict.hint.replace('\n', "\n  ")));
-        }
-        let changed = if self.dry_run { "would change" } else { "changed" };
-        for (word, drifts) in [(changed, &self.drift_applied), ("LEFT", &self.drift_left)] {
-            for drift in drifts {
-                let remedy = drift.remedy.replace('\n', "\n  ");
-                text.push_str(&format!("\n{word}  table `{}`: {}\n  {remedy}\n", drift.table, drift.message));
-            }
-        }
-        text
     }
 }

@@ -21,6 +21,7 @@ mod memory;
 mod modes;
 mod names;
 mod newer;
+mod own_types;
 mod owners;
 mod pgbouncer;
 mod prune;

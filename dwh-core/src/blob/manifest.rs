@@ -11,7 +11,7 @@ use crate::config::{Compression, Mode, OnConflict, Replace};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunKind};
-use crate::schema::{Column, RowKey, TableRef};
+use crate::schema::{Column, RowKey, TableRef, TypeDef};
 use crate::source::{Snapshot, Sweep};
 use crate::watermark::{SafeBound, Timestamp, Window};
 
@@ -52,6 +52,10 @@ pub struct Manifest {
     pub csv: BlobKey,
     /// The columns of the CSV, in order, with the exact types of the source.
     pub columns: Vec<Column>,
+    /// The types of those columns that PostgreSQL itself does not bring, so that they can be made without the source; each
+    /// behind those that it is made of. None in manifests of release 0.1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub types: Vec<TypeDef>,
     /// The conflict key.
     pub key: Vec<String>,
     /// What happens to a row whose key is there already.
@@ -159,6 +163,7 @@ impl Manifest {
             target: self.target.clone(),
             mode: self.mode,
             columns: self.columns.clone(),
+            types: self.types.clone(),
             key: self.key.clone(),
             on_conflict: self.on_conflict,
             allow_empty: false,

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// What was wanted, and so which locks stand in its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum LockWanted {
     /// To read: only what keeps readers out.
     Read,
     /// To change rows: whatever others hold but to read.
@@ -47,11 +47,15 @@ const HOLDERS: &str = "with recursive family (oid) as (select pg_catalog.to_regc
      order by not f.granted, a.xact_start limit 3";
 
 /// Who holds a lock on the table that stands in the way of what is wanted; the longest transaction first.
-pub(crate) async fn holders(client: &impl GenericClient, table: Option<&str>, wanted: Wanted) -> Result<Vec<Holder>> {
+pub(crate) async fn holders(
+    client: &impl GenericClient,
+    table: Option<&str>,
+    wanted: LockWanted,
+) -> Result<Vec<Holder>> {
     let wanted = match wanted {
-        Wanted::Read => "read",
-        Wanted::Rows => "rows",
-        Wanted::Alone => "alone",
+        LockWanted::Read => "read",
+        LockWanted::Rows => "rows",
+        LockWanted::Alone => "alone",
     };
     let params: [(&(dyn ToSql + Sync), Type); 2] = [(&table, Type::TEXT), (&wanted, Type::TEXT)];
     let rows = client.query_typed(HOLDERS, &params).await.map_err(sort)?;

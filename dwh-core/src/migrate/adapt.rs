@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::{as_owner, begin, no_table, owner, refused};
+use super::{begin, owner, refused, tables, types};
 use crate::catalog;
 use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
@@ -37,11 +37,17 @@ async fn alter(client: &mut Client, target: &TargetConfig, load: &LoadPlan, want
         Error::new(ErrorKind::NotFound, format!("table `{}`: bronze has no table {}", load.table, load.target))
             .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration")
     })?;
+    let prepared = types::look_at(&tx, target, load, true).await?;
+    if let Some(cause) = prepared.causes.first() {
+        let error = Error::new(ErrorKind::Contract, format!("table `{}`: {}", load.table, cause.cause));
+        return Err(error.with_hint(&cause.hint));
+    }
     let cures: Vec<Cure> =
         load.cures(&load.drift(&bronze), &bronze).into_iter().filter(|cure| cure.safe && wanted(&cure.drift)).collect();
-    tx.batch_execute(&as_owner(target, std::slice::from_ref(load))).await.map_err(refused)?;
-    for statement in cures.iter().flat_map(|cure| &cure.statements) {
-        tx.batch_execute(statement).await.map_err(|error| no_table(load, error))?;
+    let named = |error| refused(error).context(format!("table `{}`", load.table));
+    tx.batch_execute(&tables::types_sql(target, &prepared)).await.map_err(named)?;
+    for statement in cures.iter().flat_map(|cure| cure.executed(&load.target.schema)) {
+        tx.batch_execute(&statement).await.map_err(named)?;
     }
     tx.commit().await.map_err(sort)
 }

@@ -1,17 +1,17 @@
 //! What `migrate` would do, found out without writing: every look is a transaction that is read-only at the server.
 
-use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
+use super::tables::{is_there, note};
 use super::{
-    MigrateReport, as_owner, audit_keys, audit_roles, is_applied, is_there, loads, no_type, not_applied, owner, pinned,
-    refused, render, search_path,
+    MigrateReport, audit_keys, audit_roles, is_applied, loads, look_at, not_applied, owner, pinned, refused, render,
 };
 use crate::catalog;
 use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Isolation, LoadPlan, Plan};
+use crate::schema::quote_ident;
 
 /// The server's word for a write in a read-only transaction.
 const WOULD_WRITE: &str = "25006";
@@ -52,19 +52,25 @@ async fn look(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan]) -
     let tx = read_only(client).await?;
     if prepared {
         tx.batch_execute(&audit_roles(target)).await.map_err(refused)?;
-        tx.batch_execute(&as_owner(target, tables)).await.map_err(refused)?;
-    } else {
-        tx.batch_execute(&search_path(target, tables)).await.map_err(refused)?;
+        let owner = quote_ident(&target.owner_role);
+        tx.batch_execute(&format!("set local role {owner}; reset role")).await.map_err(refused)?;
     }
     let mut keyless = Vec::new();
     for load in tables {
-        keyless.extend(look_at(&tx, load, &mut report).await?);
+        keyless.extend(table(&tx, target, load, &mut report).await?);
     }
     // It would miss the tables that are only about to be made.
-    if prepared && report.tables_created.is_empty() {
-        tx.batch_execute(&format!("reset role;\n{}", audit_keys(target))).await.map_err(refused)?;
+    if prepared && report.tables_created.is_empty() && report.refused.is_empty() {
+        tx.batch_execute(&audit_keys(target)).await.map_err(refused)?;
     }
-    if keyless.is_empty() { Ok(report) } else { Err(no_keys(&keyless)) }
+    match keyless.is_empty() {
+        true => Ok(report),
+        false if report.refused.is_empty() => Err(no_keys(&keyless)),
+        false => {
+            report.refuse_audit(&no_keys(&keyless));
+            Ok(report)
+        }
+    }
 }
 
 /// A transaction that cannot write; it is never committed.
@@ -74,20 +80,23 @@ async fn read_only(client: &mut Client) -> Result<Transaction<'_>> {
     Ok(tx)
 }
 
-/// Notes whether a table is there, and returns what is wrong with its key.
-async fn look_at(tx: &Transaction<'_>, load: &LoadPlan, report: &mut MigrateReport) -> Result<Option<Error>> {
-    if !is_there(tx, &load.target).await? {
-        for column in &load.columns {
-            let known = "select pg_catalog.to_regtype($1) is not null";
-            let row = tx.query_typed_one(known, &[(&column.bare_type(), Type::TEXT)]).await.map_err(sort)?;
-            if !row.get::<_, bool>(0) {
-                return Err(no_type(load, &column.type_name));
-            }
-        }
-        report.tables_created.push(load.target.to_string());
+/// Notes what is there of a table and what keeps it from being made, and returns what is wrong with its key.
+async fn table(
+    tx: &Transaction<'_>,
+    target: &TargetConfig,
+    load: &LoadPlan,
+    report: &mut MigrateReport,
+) -> Result<Option<Error>> {
+    let present = is_there(tx, &load.target).await?;
+    let prepared = look_at(tx, target, load, present).await?;
+    if !prepared.causes.is_empty() {
+        prepared.causes.into_iter().for_each(|cause| report.refuse(&load.table, cause));
         return Ok(None);
     }
-    report.tables_present.push(load.target.to_string());
+    note(report, load, &prepared, present);
+    if !present {
+        return Ok(None);
+    }
     let bronze = catalog::describe(tx, &load.target).await?;
     Ok(bronze.and_then(|bronze| load.check_key(&bronze).err()))
 }

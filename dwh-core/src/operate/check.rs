@@ -15,6 +15,7 @@ mod space;
 mod store;
 mod table;
 mod target;
+mod types;
 mod watermark;
 mod words;
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::config::{Mode, TableConfig};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::identity::Fate;
 use crate::migrate;
 use crate::pipeline::belongs::Conflict;
@@ -16,7 +16,7 @@ use crate::sink::TableState;
 use crate::source::Sweep;
 use crate::watermark::{Call, Timestamp};
 
-pub use crate::migrate::{MigrateConflict, MigrateDrift, MigrateReport};
+pub use crate::migrate::{AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport};
 
 /// What `migrate` is asked for.
 #[derive(Debug, Clone, Default)]
@@ -155,12 +155,14 @@ impl Pipeline {
         Ok((low, high, sweep))
     }
 
-    /// Creates control schema, roles, views and the bronze tables that match, or asserts them; with `dry_run` only looks.
+    /// Creates control schema, roles, views, the bronze tables that match and the types that they need, or asserts them;
+    /// with `dry_run` only looks. What keeps a table from being made stands in the report, and the others are made.
     ///
     /// # Errors
     /// `Config` if no table matches; `Contract` with the list of what is missing and the SQL that makes it.
     pub async fn migrate(&self, request: &MigrateRequest) -> Result<MigrateReport> {
-        let plans = self.source_plans(&request.tables).await?;
+        let mut unplanned = MigrateReport::default();
+        let plans = self.source_plans(&request.tables, &mut unplanned).await?;
         let (target, environment) = (&self.config.target, &self.config.environment);
         let known = self.known_states().await;
         for plan in &plans {
@@ -175,6 +177,7 @@ impl Pipeline {
         } else {
             migrate::migrate(target, environment, &plans).await?
         };
+        report.refused.extend(unplanned.refused);
         for plan in &plans {
             if let Some(state) = known.get(&plan.table.name) {
                 report.conflicts.extend(self.migrate_conflict(&plan.table, state, &report).await?);
@@ -215,20 +218,41 @@ impl Pipeline {
     /// The SQL that [`Pipeline::migrate`] would run, for a DBA to read and apply.
     ///
     /// # Errors
-    /// `Config` if no table matches; if a source cannot be asked for its tables.
+    /// `Config` if no table matches; if a source cannot be asked for its tables; `Contract` with all tables that cannot be
+    /// made.
     pub async fn migration_sql(&self, request: &MigrateRequest) -> Result<String> {
-        let plans = self.source_plans(&request.tables).await?;
+        let mut unplanned = MigrateReport::default();
+        let plans = self.source_plans(&request.tables, &mut unplanned).await?;
+        if let Some(error) = unplanned.refusal() {
+            return Err(error);
+        }
         let drift = if request.apply_drift { self.drift_sql(&plans).await? } else { String::new() };
         Ok(migrate::print_sql(&self.config.target, &plans) + &drift)
     }
 
-    /// The plans of the tables that match as the sources have them, whatever bronze has.
-    async fn source_plans(&self, tables: &[String]) -> Result<Vec<Plan>> {
+    /// The plans of the tables that match as the sources have them, whatever bronze has. What keeps a table from being
+    /// planned goes into the report.
+    async fn source_plans(&self, tables: &[String], report: &mut MigrateReport) -> Result<Vec<Plan>> {
         let mut plans = Vec::new();
         for table in self.config.select(tables)? {
-            let schema = self.source(table)?.describe(table).await;
-            plans.push(Plan::new(table, schema.map_err(|error| crate::pipeline::failure::named(error, &table.name))?)?);
+            let planned = match self.source(table)?.describe(table).await {
+                Ok(schema) => Plan::new(table, schema),
+                Err(error) => Err(error),
+            };
+            match planned {
+                Ok(plan) => plans.push(plan),
+                Err(error) if is_of_the_table(error.kind()) => report.refuse_for(&table.name, &error),
+                Err(error) => return Err(crate::pipeline::failure::named(error, &table.name)),
+            }
         }
         Ok(plans)
     }
+}
+
+/// Whether other tables may be planned all the same.
+const fn is_of_the_table(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Config | ErrorKind::Contract | ErrorKind::Data | ErrorKind::NotFound | ErrorKind::Permission
+    )
 }

@@ -231,6 +231,7 @@ impl Pipeline {
             target: table.target.clone(),
             csv: key.clone(),
             columns: slice.plan.delivered().into_iter().map(Column::for_manifest).collect(),
+            types: slice.plan.types(),
             key: table.key.clone(),
             on_conflict: table.on_conflict,
             relation: Some(relation_of(table)),

@@ -6,7 +6,7 @@ use crate::chain::Replaced;
 use crate::config::{Mode, OnConflict, Replace, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Equality, Missing, Stamp, UPLOADED_AT};
-use crate::schema::{Column, TableRef, TableSchema, UniqueKey, quote_ident};
+use crate::schema::{Column, TableRef, TableSchema, TypeDef, UniqueKey, definition, named_there, quote_ident};
 
 /// The name of the staging table; temporary, so every session has its own.
 pub(super) const STAGE: &str = "pg_temp.dwh_stage";
@@ -25,6 +25,9 @@ pub struct LoadPlan {
     pub mode: Mode,
     /// The columns of the CSV, in order.
     pub columns: Vec<Column>,
+    /// The definitions of the types that the columns need, each behind those that it is made of; those of PostgreSQL itself,
+    /// and all of a CSV of release 0.1, are not described.
+    pub types: Vec<TypeDef>,
     /// The natural key.
     pub key: Vec<String>,
     /// What happens to a row whose key is there already.
@@ -116,6 +119,21 @@ impl LoadPlan {
         self.check_key(bronze)
     }
 
+    /// The columns with the names that their types have in bronze's database. Of a type that is not described, the schema is
+    /// not known to matter.
+    pub(super) fn named_in(&self, bronze: &TableSchema) -> Vec<Column> {
+        let mut columns = self.columns.clone();
+        for column in &mut columns {
+            let name = &column.type_name;
+            let there = bronze.column(&column.name).map(|other| &other.type_name);
+            column.type_name = match there.filter(|other| other.bare() == name.bare()) {
+                Some(other) if definition(&self.types, name).is_none() => other.clone(),
+                _ => named_there(name, &self.types, &bronze.types),
+            };
+        }
+        columns
+    }
+
     /// The load of a CSV that a person made, whose header names `names`.
     ///
     /// # Errors
@@ -151,6 +169,7 @@ impl LoadPlan {
             target: table.target.clone(),
             mode: table.mode,
             columns,
+            types: Vec::new(),
             key: table.key.clone(),
             on_conflict: table.on_conflict,
             allow_empty: table.allow_empty,

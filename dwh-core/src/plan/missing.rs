@@ -117,7 +117,7 @@ fn renamed(delivered: &[Column], source: &TableSchema, bronze: &TableSchema, los
 impl LoadPlan {
     /// Every difference between what it brings and what bronze has.
     pub(crate) fn drift(&self, bronze: &TableSchema) -> Vec<Drift> {
-        let mut found = drift(&self.columns, &bronze.columns);
+        let mut found = drift(&self.named_in(bronze), &bronze.columns);
         for column in &self.missing.refused {
             if found.iter().all(|drift| drift.column() != column.name) {
                 found.push(Drift::MissingInSource { column: column.name.clone(), required: false });

@@ -69,6 +69,15 @@ impl Cure {
         }
     }
 
+    /// The statements for a transaction that has every setting pinned already.
+    pub(crate) fn executed(&self, bronze: &str) -> Vec<String> {
+        let path = match &self.schema {
+            None => "set local search_path = ''".to_owned(),
+            Some(schema) => search_path(schema, bronze),
+        };
+        std::iter::once(path).chain(self.statements.iter().cloned()).collect()
+    }
+
     /// What to do, line by line.
     fn lines(&self, bronze: &TableSchema) -> Vec<String> {
         let mut lines: Vec<String> = self.first.iter().cloned().collect();

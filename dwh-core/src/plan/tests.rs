@@ -46,6 +46,7 @@ fn schema(columns: Vec<Column>) -> TableSchema {
         keys: Vec::new(),
         indexed: vec!["at".to_owned()],
         row_estimate: -1,
+        types: Vec::new(),
     }
 }
 

@@ -114,7 +114,7 @@ pub fn lost(delivered: &[Column], bronze: &[Column], before: Delivered<'_>) -> V
 
 /// The differences between what an extract delivers and what bronze has, in the order of the columns.
 ///
-/// Types are compared without their schema. A bronze column that the source lacks counts only when bronze requires a
+/// Types are known by schema and name: `delivered` names them as bronze's database does. A bronze column that the source lacks counts only when bronze requires a
 /// value there; whether another one was [`lost`] depends on what was loaded before.
 #[must_use]
 pub fn drift(delivered: &[Column], bronze: &[Column]) -> Vec<Drift> {
@@ -129,7 +129,7 @@ pub fn drift(delivered: &[Column], bronze: &[Column]) -> Vec<Drift> {
         if other.generated && !column.generated {
             found.push(Drift::Computed { column: name() });
         }
-        if other.bare_type() != column.bare_type() {
+        if other.type_name != column.type_name {
             found.push(Drift::Type {
                 column: name(),
                 source_type: column.type_name.to_string(),

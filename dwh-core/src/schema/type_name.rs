@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-use super::quote_ident;
+use super::{ObjectName, quote_ident};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Types with a spelling of their own in the grammar of SQL; the longer one of two that begin alike comes first.
@@ -119,6 +119,21 @@ impl TypeName {
     #[must_use]
     pub fn schema(&self) -> Option<&str> {
         self.text[..self.bare_at].strip_suffix('.')
+    }
+
+    /// Schema and name out of their quotes; `None` for the types of PostgreSQL itself.
+    #[must_use]
+    pub fn object(&self) -> Option<ObjectName> {
+        let (schema, (name, _)) = (identifier(self.schema()?)?.0, identifier(self.name())?);
+        Some(ObjectName { schema, name })
+    }
+
+    /// The type of that name in another schema, or without one.
+    #[must_use]
+    pub fn moved(&self, schema: Option<&str>) -> Self {
+        let before = schema.map(|schema| format!("{}.", quoted(schema))).unwrap_or_default();
+        let (bare_at, name_end) = (before.len(), before.len() + self.name_end - self.bare_at);
+        Self { text: before + self.bare(), bare_at, name_end }
     }
 
     /// The parsed name; `None` if `format_type` prints no such text.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 use crate::blob::ByteStream;
-use crate::catalog::{self, Wanted, held_by, holders, is_lock_timeout};
+use crate::catalog::{self, LockWanted, held_by, holders, is_lock_timeout};
 use crate::config::{Environment, Mode, Replace, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::control::Control;
@@ -95,11 +95,11 @@ impl PgSink {
             let mut found = Vec::new();
             if let Some(load) = load {
                 let alone = load.mode == Mode::Snapshot && load.replace == Replace::Truncate;
-                let wanted = if alone { Wanted::Alone } else { Wanted::Rows };
+                let wanted = if alone { LockWanted::Alone } else { LockWanted::Rows };
                 found = holders(tx.client()?, Some(&load.target.sql()), wanted).await?;
             }
             if found.is_empty() {
-                found = holders(tx.client()?, Some(&watermarks), Wanted::Rows).await?;
+                found = holders(tx.client()?, Some(&watermarks), LockWanted::Rows).await?;
             }
             tx.commit().await?;
             Ok::<_, Error>(found)
@@ -226,6 +226,7 @@ impl Sink for PgSink {
     }
 
     async fn make_tables(&self, tables: &[LoadPlan]) -> Result<()> {
-        migrate::migrate_tables(&self.target, &self.environment, tables).await.map(drop)
+        let report = migrate::migrate_tables(&self.target, &self.environment, tables).await?;
+        report.refusal().map_or(Ok(()), Err)
     }
 }

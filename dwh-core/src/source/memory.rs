@@ -35,6 +35,7 @@ pub use transaction::MemoryTransaction;
 ///     keys: vec![],
 ///     indexed: vec![],
 ///     row_estimate: -1,
+///     types: Vec::new(),
 /// });
 /// source.insert(&trips, "1,first", noon);
 /// let open = source.begin();

@@ -37,6 +37,7 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         table,
         mode,
         columns,
+        types: Vec::new(),
         key: if mode == Mode::Incremental { vec!["id".to_owned()] } else { Vec::new() },
         on_conflict: OnConflict::Nothing,
         missing: Missing::default(),

@@ -56,6 +56,7 @@ pub fn schema(table: TableRef) -> TableSchema {
         keys: vec![unique("id"), unique("code")],
         indexed: vec!["at".into()],
         row_estimate: -1,
+        types: Vec::new(),
     }
 }
 

@@ -47,6 +47,7 @@ fn trips() -> TableSchema {
         keys: vec![UniqueKey { name: "trips_pkey".into(), columns: vec!["id".into()], primary: true, unusable: None }],
         indexed: vec!["recorded_at".into()],
         row_estimate: -1,
+        types: Vec::new(),
     }
 }
 

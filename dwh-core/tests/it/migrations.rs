@@ -71,6 +71,7 @@ pub fn plan(name: &str, mode: Mode, more: &[Column]) -> Plan {
         keys: vec![key],
         indexed: vec![],
         row_estimate: 0,
+        types: Vec::new(),
     };
     Plan::new(&table, source).expect("a plan")
 }
@@ -362,13 +363,12 @@ async fn a_type_that_the_target_lacks_names_its_extension() {
     let db = TestDb::new("migrate_type").await;
     db.tgt("drop extension postgis").await;
     let plans = [plan("trips", Mode::Incremental, &[column("at", "public.geometry(Point,4326)", false)])];
-    let error = run(&db.target_url(), &plans).await.expect_err("no postgis");
-    assert_eq!(error.kind(), ErrorKind::Contract);
-    assert!(
-        error.to_string().contains("table `trips`: the target has no type `public.geometry(Point,4326)`"),
-        "{error}"
-    );
-    assert!(error.hint().contains("create extension if not exists postgis"), "{}", error.hint());
+    let report = run(&db.target_url(), &plans).await.expect("a report");
+    let [refused] = report.refused.as_slice() else { panic!("{report:?}") };
+    assert_eq!(refused.cause, "the target has no type `public.geometry(Point,4326)`");
+    assert_eq!(refused.tables, ["trips"]);
+    assert!(refused.hint.contains("create extension if not exists postgis"), "{}", refused.hint);
+    assert_eq!((report.exit_code(), report.tables_created.len()), (4, 0));
 }
 
 /// Roles are made once a cluster, so the servers without them are of their own.

@@ -46,6 +46,7 @@ fn schema(load: &LoadPlan) -> TableSchema {
         keys: Vec::new(),
         indexed: Vec::new(),
         row_estimate: -1,
+        types: Vec::new(),
     }
 }
 

@@ -167,6 +167,7 @@ async fn memory_keeps_the_contract() {
         keys: vec![],
         indexed: vec![],
         row_estimate: -1,
+        types: Vec::new(),
     });
     source_contract(&Memory(source)).await;
 }

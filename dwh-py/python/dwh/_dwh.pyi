@@ -102,8 +102,11 @@ class MigrateReport(_Report):
     dry_run: bool
     applied: list[str]
     present: list[str]
+    types_created: list[str]
+    labels_added: list[dict[str, str]]
     tables_created: list[str]
     tables_present: list[str]
+    refused: list[dict[str, Any]]
     conflicts: list[dict[str, str]]
     drift_applied: list[dict[str, str]]
     drift_left: list[dict[str, str]]

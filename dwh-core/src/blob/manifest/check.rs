@@ -6,10 +6,15 @@ use super::Manifest;
 use crate::blob::{BlobKey, Folder, Layout};
 use crate::config::{Compression, Mode};
 use crate::error::{Error, ErrorKind, Result};
+use crate::schema::{ObjectName, TypeDef, TypeKind};
 use crate::watermark::Timestamp;
 
 /// Columns that a table of PostgreSQL can have.
 const COLUMNS_MAX: usize = 1_600;
+/// Types that the columns of a table may be made of.
+const TYPES_MAX: usize = 10_000;
+/// Bytes of a name or a label; a server may be built for more than the usual 63.
+const NAME_MAX: usize = 1_023;
 /// Counts go into the run log as `bigint`.
 const COUNT_MAX: u64 = i64::MAX as u64;
 
@@ -17,7 +22,12 @@ impl Manifest {
     /// # Errors
     /// `Data`, with the field, if a value is not one that an extract writes.
     pub(super) fn check(&self, key: &BlobKey) -> Result<()> {
-        let judged = self.place(key).or_else(|| self.content()).or_else(|| self.shape()).or_else(|| self.moments());
+        let judged = self
+            .place(key)
+            .or_else(|| self.content())
+            .or_else(|| self.shape())
+            .or_else(|| self.defined())
+            .or_else(|| self.moments());
         match judged {
             None => Ok(()),
             Some(Wrong { field, why }) => Err(refused(key, &format!("cannot be used, field `{field}`: {why}"))),
@@ -88,6 +98,43 @@ impl Manifest {
             ("spares", self.spares.iter().all(|key| key.len() == self.key.len()), "it is not over the key"),
             ("watermark_column", self.watermark_column.as_deref().is_none_or(named), "it is not a name"),
             ("target", target.into_iter().all(|name| named(name)), "it is not a table's name"),
+        ])
+    }
+
+    /// Definitions of types.
+    fn defined(&self) -> Option<Wrong> {
+        let names: BTreeSet<&ObjectName> = self.types.iter().map(|def| &def.name).collect();
+        let named = |name: &str| (1..=NAME_MAX).contains(&name.len()) && !name.contains('\0');
+        let object = |name: &ObjectName| named(&name.schema) && named(&name.name);
+        // The schemas of the server itself are no place for anybody's types.
+        let own = |name: &ObjectName| !name.schema.starts_with("pg_") && name.schema != "information_schema";
+        let is_extensions = |def: &TypeDef| matches!(def.kind, TypeKind::Extension { .. });
+        let fine = |def: &TypeDef| match &def.kind {
+            TypeKind::Extension { extension } => named(extension),
+            TypeKind::Enum { labels } => {
+                let once: BTreeSet<&String> = labels.iter().collect();
+                once.len() == labels.len()
+                    && labels.iter().all(|label| label.len() <= NAME_MAX && !label.contains('\0'))
+            }
+            TypeKind::Composite { attributes } => {
+                let once: BTreeSet<&str> = attributes.iter().map(|one| one.name.as_str()).collect();
+                once.len() == attributes.len() && attributes.len() <= COLUMNS_MAX && once.into_iter().all(named)
+            }
+            TypeKind::Range { multirange, collation, operator_class, .. } => {
+                multirange.iter().all(|name| object(name) && own(name))
+                    && [collation, operator_class].into_iter().flatten().all(object)
+            }
+            TypeKind::Domain { .. } | TypeKind::Base => true,
+        };
+        first_wrong([
+            ("types", self.types.len() <= TYPES_MAX, "there are too many"),
+            ("types", names.len() == self.types.len(), "a type is there twice"),
+            (
+                "types",
+                self.types.iter().all(|def| object(&def.name) && (is_extensions(def) || own(&def.name))),
+                "it is not a type's name",
+            ),
+            ("types", self.types.iter().all(fine), "it is not a definition that a catalog has"),
         ])
     }
 

@@ -7,13 +7,13 @@ use tokio_postgres::types::{ToSql, Type};
 use super::about::About;
 use super::rehearsal;
 use super::server::Server;
+use super::types;
 use super::words::Word;
 use crate::config::{Mode, TableConfig, TargetConfig};
 use crate::error::{ErrorKind, Result};
-use crate::plan::{Plan, UPLOADED_AT, missing_extension_hint};
+use crate::plan::{Plan, UPLOADED_AT};
 use crate::schema::{Delivered, TableSchema, quote_ident};
 use crate::sink::TableState;
-use crate::source::survey::TableFacts;
 
 /// Rights and what acts on rows, of one table.
 const OBSTACLES: &str = "select array(select r.one from pg_catalog.unnest($3) as r(one) \
@@ -50,15 +50,15 @@ const UNIQUES: &str = "select x.relname::text, case when 0 = any (i.indkey::int2
 pub(super) async fn check(
     plan: &Plan,
     state: Option<&TableState>,
-    facts: Option<&TableFacts>,
-    server: &Server,
     target: &TargetConfig,
+    server: &Server,
     about: &mut About<'_>,
 ) -> Result<()> {
     let bronze = server.survey.describe(&plan.table.target).await?;
     let before = state.map_or(Delivered::Nothing, TableState::delivered);
     let plan = &plan.clone().fitted(bronze.as_ref(), before);
     columns(plan, about);
+    let can_be_made = types::check(plan, target, bronze.is_some(), server, about).await?;
     let new = bronze.as_ref().map(|bronze| plan.adds(bronze)).unwrap_or_default();
     if let Some(there) = bronze.as_ref().filter(|_| !new.is_empty()) {
         for told in plan.told_added(&new, there, "is added by the next run") {
@@ -67,6 +67,8 @@ pub(super) async fn check(
     }
     match plan.check_bronze(bronze.as_ref()) {
         Err(error) if error.kind() == ErrorKind::Drift && !new.is_empty() => {}
+        // `dwh migrate` would not help yet.
+        Err(error) if error.kind() == ErrorKind::NotFound && !can_be_made => {}
         Ok(()) => about.ok(Word::Bronze, format!("{} fits", plan.table.target)),
         Err(error) => {
             let word = match error.kind() {
@@ -77,7 +79,7 @@ pub(super) async fn check(
             about.error(word, &error);
         }
     }
-    let Some(bronze) = bronze else { return types(plan, facts, server, about).await };
+    let Some(bronze) = bronze else { return Ok(()) };
     obstacles(server, target, &plan.table, &bronze, about).await?;
     uniques(plan, &bronze, server, about).await?;
     constraints(plan, &bronze, server, about).await?;
@@ -99,7 +101,7 @@ fn columns(plan: &Plan, about: &mut About<'_>) {
                 "in the target: alter table {target} add column {} {}; then `dwh {again} {name}`, so that every row gets \
                  its value; or `exclude` it",
                 quote_ident(&column.name),
-                column.bare_type()
+                column.type_name
             ),
         );
     }
@@ -113,43 +115,6 @@ fn columns(plan: &Plan, about: &mut About<'_>) {
             "to keep the values that bronze has: `on_missing_column = \"keep\"` of the table, and take them out of `exclude`; to keep none: drop the columns in bronze (this deletes what bronze has in them)",
         );
     }
-}
-
-/// Types that `dwh migrate` would not find.
-async fn types(plan: &Plan, facts: Option<&TableFacts>, server: &Server, about: &mut About<'_>) -> Result<()> {
-    let Some(facts) = facts else { return Ok(()) };
-    // A column that `select` casts has another type by now.
-    let delivered = |column: &str, name: &str| {
-        plan.columns.iter().any(|own| own.column.name == column && own.column.bare_type().contains(name))
-    };
-    let wanted: Vec<_> = facts.types.iter().filter(|t| delivered(&t.column, &t.name)).collect();
-    let names: Vec<String> = wanted.iter().map(|t| t.name.clone()).collect();
-    let known = server.survey.known_types(&names).await?;
-    let mut missing: Vec<_> = wanted.into_iter().filter(|t| !known.contains(&t.name)).collect();
-    missing.sort_by(|a, b| a.name.cmp(&b.name));
-    missing.dedup_by(|a, b| a.name == b.name);
-    for found in missing {
-        let remedy = match &found.extension {
-            Some(extension) => {
-                format!("in the target: create extension if not exists {}; -- as a superuser", quote_ident(extension))
-            }
-            None => format!(
-                "{}; or copy it as `{}`: [table.select] {} = \"t.{}::{}\"",
-                missing_extension_hint(&found.name),
-                found.plain,
-                found.column,
-                quote_ident(&found.column).replace('"', "\\\""),
-                found.plain
-            ),
-        };
-        about.fail(
-            Word::Type,
-            ErrorKind::Contract,
-            format!("the target has no type `{}`, which column `{}` has", found.name, found.column),
-            remedy,
-        );
-    }
-    Ok(())
 }
 
 fn names(bronze: &TableSchema) -> [(&(dyn ToSql + Sync), Type); 2] {

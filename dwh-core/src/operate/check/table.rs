@@ -63,7 +63,7 @@ pub(super) async fn check(
                 looked => looked?,
             }
         }
-        bronze::check(&plan, state, facts.as_ref(), target, &pipeline.config().target, about).await?;
+        bronze::check(&plan, state, &pipeline.config().target, target, about).await?;
         if control {
             lease::check(pipeline, target, table, about).await?;
         }

@@ -16,6 +16,7 @@ fn table(columns: &str) -> TableFacts {
             keys: vec![key("t_pkey", &["id"], true)],
             indexed: vec!["id".into()],
             row_estimate: 900_000,
+            types: Vec::new(),
         },
         rows: Rows::About(900_000),
         counters: Counters { inserted: 900_000, updated: 0, deleted: 0 },

@@ -13,7 +13,7 @@ use crate::pipeline::archived::{Archived, Holes, PRUNED, READ_AGAIN, mended_by};
 use crate::pipeline::links::reads_today;
 use crate::plan::LoadPlan;
 use crate::run::RunId;
-use crate::schema::Column;
+use crate::schema::{Column, TypeDef, needed};
 use crate::watermark::{Micros, Timestamp, Window};
 
 /// The complete CSV files of a table.
@@ -128,6 +128,9 @@ impl Archive {
         let mut load = manifests.values().next_back()?.load_plan(false).as_configured(&self.table);
         load.table.clone_from(&self.table.name);
         load.columns = columns;
+        // The definition of the newest CSV that tells of a type comes first, and is the one that is found.
+        let types: Vec<TypeDef> = manifests.values().rev().flat_map(|manifest| manifest.types.clone()).collect();
+        load.types = needed(load.columns.iter().map(|column| &column.type_name), &types);
         Some(load)
     }
 

@@ -31,6 +31,7 @@ fn manifest(run_id: i64) -> Manifest {
         target: TableRef::new("bronze", "trips"),
         csv: key(run_id),
         columns: Vec::new(),
+        types: Vec::new(),
         key: Vec::new(),
         on_conflict: OnConflict::Nothing,
         relation: None,

@@ -154,5 +154,6 @@ fn schema_of(load: &LoadPlan) -> TableSchema {
         keys: if load.mode == Mode::Incremental { vec![key] } else { Vec::new() },
         indexed: Vec::new(),
         row_estimate: -1,
+        types: Vec::new(),
     }
 }

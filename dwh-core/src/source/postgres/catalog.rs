@@ -6,12 +6,12 @@ use tokio_postgres::types::Type;
 
 use super::lock::not_locked;
 use super::rights;
-use crate::catalog::type_name;
+use crate::catalog::{self, TypesOf, type_name};
 use crate::config::TableConfig;
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::from_sql;
-use crate::schema::{Column, RelationKind, TableRef, TableSchema, quote_ident};
+use crate::schema::{Column, RelationKind, TableRef, TableSchema, TypeDef, quote_ident};
 
 /// A domain over a domain over `geometry` is geometry too.
 const IS_GEOMETRY: &str = "exists (with recursive base as (\
@@ -32,7 +32,7 @@ pub(super) async fn describe(client: &Client, table: &TableConfig) -> Result<Tab
 }
 
 async fn describe_relation(client: &Client, table: &TableConfig, relation: &TableRef) -> Result<TableSchema> {
-    let Some(mut schema) = crate::catalog::describe(client, relation).await? else {
+    let Some(mut schema) = catalog::describe(client, relation).await? else {
         return Err(rights::missing(client, table, relation).await?);
     };
     rights::check(client, table, &schema).await?;
@@ -41,13 +41,15 @@ async fn describe_relation(client: &Client, table: &TableConfig, relation: &Tabl
 }
 
 async fn describe_query(client: &Client, table: &TableConfig) -> Result<TableSchema> {
+    let prepared = prepared_columns(client, table, "*", "`query`").await?;
     let mut schema = TableSchema {
         table: TableRef::new("query", &table.name),
         kind: RelationKind::Query,
-        columns: prepared_columns(client, table, "*", "`query`").await?,
+        columns: prepared.columns,
         keys: Vec::new(),
         indexed: Vec::new(),
         row_estimate: -1,
+        types: prepared.types,
     };
     apply_select(client, table, &mut schema).await?;
     Ok(schema)
@@ -66,7 +68,11 @@ async fn apply_select(client: &Client, table: &TableConfig, schema: &mut TableSc
     }
     let list: Vec<String> =
         table.select.iter().map(|(name, expression)| format!("({expression}\n) as {}", quote_ident(name))).collect();
-    for column in prepared_columns(client, table, &list.join(", "), "`select`").await? {
+    let prepared = prepared_columns(client, table, &list.join(", "), "`select`").await?;
+    let new = |def: &TypeDef| schema.types.iter().all(|known| known.name != def.name);
+    let more: Vec<TypeDef> = prepared.types.into_iter().filter(new).collect();
+    schema.types.extend(more);
+    for column in prepared.columns {
         match schema.columns.iter_mut().find(|other| other.name == column.name) {
             Some(other) => *other = column,
             None => schema.columns.push(column),
@@ -75,8 +81,14 @@ async fn apply_select(client: &Client, table: &TableConfig, schema: &mut TableSc
     Ok(())
 }
 
+/// The columns of a select list, and the definitions of their types.
+struct Prepared {
+    columns: Vec<Column>,
+    types: Vec<TypeDef>,
+}
+
 /// The columns of a select list over the table, from a statement that is prepared and never run.
-async fn prepared_columns(client: &Client, table: &TableConfig, list: &str, what: &str) -> Result<Vec<Column>> {
+async fn prepared_columns(client: &Client, table: &TableConfig, list: &str, what: &str) -> Result<Prepared> {
     let sql = format!("select {list} from {} limit 0", from_sql(table));
     let statement = client.prepare(&sql).await.map_err(|error| match error.as_db_error() {
         Some(refusal) if *refusal.code() == SqlState::LOCK_NOT_AVAILABLE => not_locked(table, error),
@@ -100,10 +112,11 @@ async fn prepared_columns(client: &Client, table: &TableConfig, list: &str, what
     let rows =
         client.query_typed(&sql, &[(&types, Type::OID_ARRAY), (&modifiers, Type::INT4_ARRAY)]).await.map_err(sort)?;
     let named = statement.columns().iter().zip(&rows);
-    named
-        .map(|(column, row)| {
-            let type_name = type_name(column.name(), row.get("type_name"))?;
-            Ok(Column { geometry: row.get("geometry"), ..Column::new(column.name(), type_name) })
-        })
-        .collect()
+    let columns = named.map(|(column, row)| {
+        let type_name = type_name(column.name(), row.get("type_name"))?;
+        Ok(Column { geometry: row.get("geometry"), ..Column::new(column.name(), type_name) })
+    });
+    let columns = columns.collect::<Result<_>>()?;
+    let types = catalog::types(client, &TypesOf { numbers: &types, ..TypesOf::default() }).await?;
+    Ok(Prepared { columns, types })
 }

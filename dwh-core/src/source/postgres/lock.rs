@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 
 use super::pool::{Lease, Pool};
 use super::time::Instant;
-use crate::catalog::{Wanted, held_by, holders, is_lock_timeout};
+use crate::catalog::{LockWanted, held_by, holders, is_lock_timeout};
 use crate::config::TableConfig;
 use crate::connect::{look, sort};
 use crate::error::{Error, ErrorKind, Result};
@@ -77,7 +77,7 @@ pub(super) async fn naming<T>(
     let relation = table.relation.as_ref().map(TableRef::sql);
     let found = async {
         let session = pool.take().await?;
-        let found = look(&session, holders(&*session, relation.as_deref(), Wanted::Read)).await?;
+        let found = look(&session, holders(&*session, relation.as_deref(), LockWanted::Read)).await?;
         session.give_back();
         Ok::<_, Error>(found)
     };

@@ -1,0 +1,77 @@
+//! Types whose values mean nothing in another database. Pure.
+
+use crate::config::TableConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::PlanColumn;
+use crate::schema::{TypeDef, TypeName, needed, quote_ident};
+
+/// Their text names an object or a role of the source: another one at the target, or none.
+const NAMES: [&str; 12] = [
+    "aclitem",
+    "regclass",
+    "regcollation",
+    "regconfig",
+    "regdictionary",
+    "regnamespace",
+    "regoper",
+    "regoperator",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype",
+];
+
+/// No server reads their text back, or no table may have them.
+const UNREADABLE: [&str; 12] = [
+    "anyarray",
+    "cstring",
+    "gtsvector",
+    "pg_brin_bloom_summary",
+    "pg_brin_minmax_multi_summary",
+    "pg_ddl_command",
+    "pg_dependencies",
+    "pg_mcv_list",
+    "pg_ndistinct",
+    "pg_node_tree",
+    "record",
+    "void",
+];
+
+/// Refuses columns of types that cannot be carried, alone or inside another type, all at once.
+///
+/// # Errors
+/// `Contract`, with the lines for `dwh.toml` that copy them as text.
+pub(super) fn refuse_uncarried(table: &TableConfig, columns: &[PlanColumn], types: &[TypeDef]) -> Result<()> {
+    let (mut problems, mut remedies) = (Vec::new(), Vec::new());
+    for column in columns.iter().map(|column| &column.column) {
+        let parts = needed([&column.type_name], types);
+        let mut inside = parts.iter().flat_map(TypeDef::parts).chain([&column.type_name]);
+        let Some((inner, why)) = inside.find_map(|name| Some((name, uncarried(name)?))) else { continue };
+        let holds = if *inner == column.type_name { String::new() } else { format!(", which holds `{inner}`") };
+        problems.push(format!("column `{}` is `{}`{holds}: {why}", column.name, column.type_name));
+        let name = quote_ident(&column.name);
+        remedies.push(format!("{} = {}", toml(&column.name), toml(&format!("t.{name}::text"))));
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Contract, format!("table `{}`: {}", table.name, problems.join("; "))).with_hint(format!(
+        "copy the text, in `dwh.toml` below the table:\n[table.select]\n{}\nor `exclude` the column",
+        remedies.join("\n")
+    )))
+}
+
+fn uncarried(name: &TypeName) -> Option<&'static str> {
+    if name.schema().is_some() {
+        return None;
+    }
+    if NAMES.contains(&name.name()) {
+        return Some("its text names an object of the source, which is another one at the target, or none");
+    }
+    UNREADABLE.contains(&name.name()).then_some("no table can be loaded with it")
+}
+
+/// A string as TOML writes it: JSON's way is one of TOML's.
+fn toml(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
