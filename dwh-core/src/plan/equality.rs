@@ -18,8 +18,8 @@ pub(crate) struct Equality {
 
 impl Equality {
     /// The server's own `=`.
-    pub(crate) fn plain(column: &String) -> Self {
-        Self { column: column.clone(), operator: None, collation: None }
+    pub(crate) fn plain(column: &str) -> Self {
+        Self { column: column.to_owned(), operator: None, collation: None }
     }
 
     /// Whether both values are equal. NULL is equal to nothing.

@@ -96,7 +96,7 @@ impl LoadPlan {
         }
         list.push(self.merge());
         // Which operator the key has is only known where bronze is.
-        let key: Vec<Equality> = self.key.iter().map(Equality::plain).collect();
+        let key: Vec<Equality> = self.key.iter().map(|name| Equality::plain(name)).collect();
         list.extend(self.removes().and_then(|window| self.remove(window, &key).ok()));
         list
     }
