@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::blob::{BlobKey, Manifest};
-use crate::plan::bronze_ddl;
+use crate::plan::{bronze_ddl, type_ddl};
 
 const KEY: &str = "fleet/processed/trips/20260424_1400_EAT_7.manifest.json";
 
@@ -17,6 +17,14 @@ fn document() -> Value {
             { "name": "at \"time\"", "type": "timestamp(3) with time zone", "not_null": true },
             { "name": "where", "type": "public.geometry(Point,4326)", "not_null": false, "geometry": true },
             { "name": "mood", "type": "app.\"Mood\"[]", "not_null": false, "default": "'x'::text" },
+        ],
+        "types": [
+            { "schema": "public", "name": "geometry", "kind": "extension", "extension": "postgis" },
+            { "schema": "app", "name": "Mood", "kind": "enum", "labels": ["it's", "$dwh$ \\"] },
+            { "schema": "app", "name": "d", "kind": "domain", "base": "numeric(6,2)" },
+            { "schema": "app", "name": "pair", "kind": "composite", "attributes": [{ "name": "a \"b\"", "type": "app.\"Mood\"[]" }] },
+            { "schema": "app", "name": "span", "kind": "range", "subtype": "app.d", "multirange": { "schema": "app", "name": "spans" },
+              "collation": { "schema": "pg_catalog", "name": "C" } },
         ],
         "key": ["id"], "on_conflict": "update", "watermark_column": "at \"time\"", "query": "select 1",
         "window": { "low": "-infinity", "high": "2026-04-24T10:00:00Z", "watermark": "2026-04-24T10:00:00Z" },
@@ -84,6 +92,15 @@ fn a_wrong_value_is_named_with_file_and_field() {
         ("/columns", json!([]), "columns"),
         ("/columns", json!((0..1_601).map(|n| column(&n.to_string())).collect::<Vec<_>>()), "columns"),
         ("/columns", json!(null), "columns"),
+        ("/types/0/extension", json!(""), "types"),
+        ("/types/1/schema", json!("pg_catalog"), "types"),
+        ("/types/1/name", json!("a\0"), "types"),
+        ("/types/1/labels", json!(["a", "a"]), "types"),
+        ("/types/1/labels", json!(["a\0"]), "types"),
+        ("/types/2/schema", json!(""), "types"),
+        ("/types/4/multirange/schema", json!("pg_catalog"), "types"),
+        ("/types/3/attributes/0/name", json!(""), "types"),
+        ("/types/2", document()["types"][1].clone(), "types"),
         ("/key", json!([]), "key"),
         ("/key", json!(["id", "id"]), "key"),
         ("/key", json!(["id\" ) ; --"]), "key"),
@@ -240,6 +257,47 @@ fn creates_one_table(manifest: &Manifest) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// One block each, made of the same words whatever the names and labels are.
+fn makes_one_type_each(manifest: &Manifest) -> Result<(), TestCaseError> {
+    for def in &manifest.types {
+        let Some(sql) = type_ddl(def) else { continue };
+        let tag = sql.strip_prefix("do ").and_then(|rest| rest.split(' ').next()).expect("a tag").to_owned();
+        prop_assert_eq!(sql.matches(&tag).count(), 2, "{}", sql);
+        prop_assert!(sql.ends_with(&format!("end {tag};\n")), "{sql}");
+        let create = sql.split("is null then\n").nth(1).expect("a body");
+        let tokens: String = unquoted(create.split_once(";\n    end if;").expect("an end").0).into_iter().collect();
+        prop_assert!(tokens.starts_with("wwN.Nw"), "{sql}");
+        prop_assert!(tokens.chars().all(|token| "wN0L.,()[]=-".contains(token)), "{tokens} {sql}");
+        prop_assert!(!tokens.contains("--"), "{sql}");
+    }
+    Ok(())
+}
+
+/// As [`lexed`], with literals as `L`.
+fn unquoted(sql: &str) -> Vec<char> {
+    let (mut plain, mut rest) = (String::new(), sql);
+    while let Some(at) = rest.find(['\'', '"']) {
+        let quote = &rest[at..=at];
+        let escaped = quote == "'" && rest[..at].ends_with('E');
+        plain.push_str(&rest[..at - usize::from(escaped)]);
+        let mut end = at + 1;
+        loop {
+            let next = &rest[end..];
+            if next.starts_with(&quote.repeat(2)) || (escaped && next.starts_with('\\')) {
+                end += 2;
+            } else if next.starts_with(quote) {
+                break;
+            } else {
+                end += next.chars().next().expect("it ends").len_utf8();
+            }
+        }
+        plain.push_str(if quote == "'" { "'" } else { "\"x\"" });
+        rest = &rest[end + 1..];
+    }
+    plain.push_str(rest);
+    lexed(&plain).into_iter().map(|token| if token == '\'' { 'L' } else { token }).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3_000))]
 
@@ -253,7 +311,10 @@ proptest! {
             *document.pointer_mut(place).expect("is there") = value;
         }
         match read(&document) {
-            Ok(manifest) => creates_one_table(&manifest)?,
+            Ok(manifest) => {
+                creates_one_table(&manifest)?;
+                makes_one_type_each(&manifest)?;
+            }
             Err(error) => prop_assert_eq!(error.kind(), crate::ErrorKind::Data),
         }
     }
