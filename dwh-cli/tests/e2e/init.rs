@@ -73,7 +73,8 @@ const COPIED: [(&str, &str, &str); 12] = [
     ("audit.trips", "audit_trips", "*"),
 ];
 
-fn dwh(folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Output {
+/// Calls the command in a folder, with these variables alone.
+pub fn dwh(folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dwh"));
     command.current_dir(folder).args(args).env_clear().stdin(Stdio::null());
     for name in ["PATH", "HOME", "TMPDIR"] {
@@ -84,9 +85,12 @@ fn dwh(folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Output {
     Output::of(command.envs(variables.iter().copied()), args)
 }
 
-struct Fresh {
-    db: TestDb,
-    folder: TempDir,
+/// A folder for `init` to write into, and both databases.
+pub struct Fresh {
+    /// Both databases.
+    pub db: TestDb,
+    /// Where `dwh.toml` goes.
+    pub folder: TempDir,
 }
 
 impl Fresh {
@@ -96,7 +100,8 @@ impl Fresh {
         Self { db, folder: tempfile::tempdir().expect("folder") }
     }
 
-    fn init(&self, args: &[&str]) -> Output {
+    /// Calls `dwh init` for both databases.
+    pub fn init(&self, args: &[&str]) -> Output {
         let (source, target) = (self.db.source_url_as("app_ro"), self.db.target_url_as("dwh_loader"));
         let blob = self.db.blob_url();
         let mut all = vec!["init", "--name", "fleet", "--timezone", "Africa/Nairobi"];
@@ -108,7 +113,7 @@ impl Fresh {
     }
 
     /// Applies `grants.sql` as it tells: the logins by hand, then each part at its own server.
-    fn apply_grants(&self) {
+    pub fn apply_grants(&self) {
         let (of_source, of_target) = parts(&self.read("grants.sql"));
         for (server, part) in [(&Clusters::shared().source, of_source), (&Clusters::shared().target, of_target)] {
             let by_hand = part.lines().find_map(|line| line.strip_prefix("-- first, by hand:  ")).expect("a login");
@@ -119,7 +124,8 @@ impl Fresh {
         }
     }
 
-    fn read(&self, name: &str) -> String {
+    /// A file of the folder.
+    pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 }
