@@ -199,7 +199,7 @@ async fn a_missing_extension_is_one_cause_of_all_its_tables() {
         assert_eq!(found["cause"], "the target has no extension `postgis`, which brings type `geometry`");
         assert_eq!(found["tables"].as_array().expect("tables").len(), 12);
         assert_eq!(found["hint"], "in the target, as a superuser: create extension if not exists \"postgis\";");
-        assert_eq!(report["tables_created"].as_array().expect("created").len(), usize::from(args.len() > 0));
+        assert_eq!(report["tables_created"].as_array().expect("created").len(), 1);
     }
     let text = project.dwh(&["migrate"]).stdout;
     assert!(text.contains("12 tables: `t1`, `t2`, `t3`, `t4`, `t5` and 7 more"), "{text}");
