@@ -20,6 +20,7 @@ mod names;
 mod newer;
 mod owners;
 mod pgbouncer;
+mod preview;
 mod prune;
 mod rebuild;
 mod rebuild_more;

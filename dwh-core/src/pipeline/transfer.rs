@@ -112,7 +112,7 @@ impl Pipeline {
         Ok(Extracted { becomes: slice.becomes(&manifest), manifest, staged, stored: true })
     }
 
-    async fn open(&self, slice: &Slice, run: &mut TableRun, cancel: &CancellationToken) -> Result<Extract> {
+    pub(super) async fn open(&self, slice: &Slice, run: &mut TableRun, cancel: &CancellationToken) -> Result<Extract> {
         let (writer, spool) = spool(&std::env::temp_dir())?;
         let reading = tokio::select! {
             reading = self.read(slice) => reading?,
@@ -171,7 +171,11 @@ impl Pipeline {
         )
     }
 
-    fn spawn_stage(&self, slice: &Slice, spool: &Spool) -> AbortOnDropHandle<Result<(Box<dyn Staged>, f64)>> {
+    pub(super) fn spawn_stage(
+        &self,
+        slice: &Slice,
+        spool: &Spool,
+    ) -> AbortOnDropHandle<Result<(Box<dyn Staged>, f64)>> {
         let (sink, mut load, csv) = (Arc::clone(&self.sink), slice.load(), spool.open());
         load.allow_empty |= self.allow_empty;
         AbortOnDropHandle::new(tokio::spawn(async move {
@@ -262,7 +266,7 @@ impl Slice {
 }
 
 /// An extract on its way.
-struct Extract {
+pub(super) struct Extract {
     table: String,
     /// Bytes of the header line; more than that means rows.
     header: u64,
@@ -278,7 +282,7 @@ struct Extract {
 }
 
 /// What is known of a read that came to its end.
-struct Ended {
+pub(super) struct Ended {
     snapshot: Snapshot,
     high: Option<Timestamp>,
     late_rows: u64,
@@ -287,6 +291,11 @@ struct Ended {
 }
 
 impl Extract {
+    /// What was read so far, for those who follow.
+    pub(super) fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
     /// Reads until there is a row, or the end; says whether there is a row.
     async fn until_first_row(&mut self) -> Result<bool> {
         while !self.ended && self.tally.rows() == 0 && self.tally.bytes() <= self.header + 2 {
@@ -314,7 +323,7 @@ impl Extract {
     }
 
     /// Reads to the end. An error drops the writer, which breaks the stream of every reader.
-    async fn pump(mut self, observer: &super::Observer) -> Result<((Ended, crate::dialect::Totals), f64)> {
+    pub(super) async fn pump(mut self, observer: &super::Observer) -> Result<((Ended, crate::dialect::Totals), f64)> {
         let mut told = 0;
         while !self.ended {
             self.step().await?;
@@ -360,6 +369,6 @@ fn same_history(state: &TableState, snapshot: &Snapshot, since: u64) -> bool {
 }
 
 /// A task of ours that ended without a result.
-fn stopped(error: tokio::task::JoinError) -> Error {
+pub(super) fn stopped(error: tokio::task::JoinError) -> Error {
     Error::new(ErrorKind::Internal, "a part of the run stopped").with_source(error)
 }
