@@ -12,6 +12,7 @@ pub(crate) mod describe;
 pub(crate) mod failure;
 pub(crate) mod links;
 mod load;
+mod preview;
 mod prune;
 mod rebuild;
 pub(crate) mod recover;
@@ -109,6 +110,8 @@ pub struct RunRequest {
     /// Go on though the source is another server than before: the same database, moved. Of a table that is read whole it
     /// may be another database, too.
     pub accept_source: bool,
+    /// Count what would be inserted and changed, and keep nothing.
+    pub preview: bool,
 }
 
 impl RunRequest {

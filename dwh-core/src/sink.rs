@@ -198,4 +198,13 @@ pub trait Staged: Send {
     /// # Errors
     /// `Data` if the counts do not add up; `Locked` if the watermark moved meanwhile; nothing has changed then.
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed>;
+
+    /// Counts what a commit would do with the rows as those of the newest run, and rolls back. Called instead of
+    /// [`commit`](Self::commit).
+    ///
+    /// # Errors
+    /// Those of the commit; `Contract` if the sink cannot tell.
+    async fn preview(self: Box<Self>) -> Result<Accounting> {
+        Err(Error::new(ErrorKind::Contract, "this sink has no preview").with_hint("implement `preview` of `Staged`"))
+    }
 }

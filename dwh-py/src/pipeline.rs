@@ -190,7 +190,10 @@ impl $face {
     /// Extract, load and archive the tables that match; all of them if none is named.
     ///
     /// One that fails stops no other.
-    #[pyo3(signature = (tables = None, *, jobs = None, wait = false, allow_empty = false, accept_source = false))]
+    #[pyo3(signature = (
+        tables = None, *, jobs = None, wait = false, allow_empty = false, accept_source = false, preview = false
+    ))]
+    #[allow(clippy::too_many_arguments)]
     fn run(
         &self,
         py: Python<'_>,
@@ -199,10 +202,11 @@ impl $face {
         wait: bool,
         allow_empty: bool,
         accept_source: bool,
+        preview: bool,
     ) -> PyResult<Py<PyAny>> {
         let mut request = RunRequest::new(tables.unwrap_or_default());
         (request.jobs, request.wait) = (jobs, wait);
-        (request.allow_empty, request.accept_source) = (allow_empty, accept_source);
+        (request.allow_empty, request.accept_source, request.preview) = (allow_empty, accept_source, preview);
         $make(py, run::run(self.0.get(py)?, request))
     }
 

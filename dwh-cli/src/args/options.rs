@@ -123,6 +123,9 @@ pub struct RunArgs {
     /// Print what would be done, with its SQL, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Read, count in the target what would be inserted and changed, and keep nothing
+    #[arg(long, conflicts_with = "dry_run")]
+    pub preview: bool,
     /// Let a snapshot of no rows replace the rows that are there
     #[arg(long)]
     pub allow_empty: bool,

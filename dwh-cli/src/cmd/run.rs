@@ -19,6 +19,7 @@ pub async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
     request.wait = args.wait;
     request.allow_empty = args.allow_empty;
     request.accept_source = args.accept_source;
+    request.preview = args.preview;
     let report = pipeline.run(&request, &context.cancel).await?;
     context.printer.show(&report)?;
     context.printer.table_errors(report.runs.iter().map(|run| (&run.table, &run.error)));

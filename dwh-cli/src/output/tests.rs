@@ -41,7 +41,10 @@ fn loaded(table: &str) -> TableRun {
 fn run_report() -> RunReport {
     let error = Error::new(ErrorKind::Drift, "table `orders`: column `note` exists in the source but not in bronze");
     let failed = TableRun { error: Some(ErrorReport::from(&error)), ..TableRun::new("orders", Mode::Snapshot) };
-    RunReport { runs: vec![loaded("trips"), loaded("位置履歴"), loaded("position_history"), failed] }
+    RunReport {
+        runs: vec![loaded("trips"), loaded("位置履歴"), loaded("position_history"), failed],
+        ..RunReport::default()
+    }
 }
 
 fn record(run_id: i64, status: RunState) -> RunRecord {

@@ -20,7 +20,7 @@ use dwh_core::sink::RunRecord;
 use dwh_core::{ErrorKind, RunState};
 
 use super::table::{Table, Tone, plain};
-use super::{Paint, Show, human};
+use super::{Paint, Show, human, printable};
 
 pub use plan::Plans;
 pub use prune::freed;
@@ -28,17 +28,29 @@ pub use runs::Runs;
 
 impl Show for RunReport {
     fn text(&self, paint: Paint) -> String {
-        if self.runs.is_empty() { "nothing to do\n".to_owned() } else { runs_table(&self.runs, paint) }
+        if self.runs.is_empty() {
+            return "nothing to do\n".to_owned();
+        }
+        let mut text = runs_table(&self.runs, self.preview, paint);
+        if self.preview {
+            text.push_str("\npreview: counted in the target and rolled back, nothing is kept\n");
+            for run in &self.runs {
+                let window = run.window.as_ref().map(plan::window_text);
+                let read = window.unwrap_or_else(|| "the whole table".to_owned());
+                text.push_str(&format!("  {}: {read}\n", printable(&run.table)));
+            }
+        }
+        text
     }
 }
 
 impl Show for TableRun {
     fn text(&self, paint: Paint) -> String {
-        runs_table(std::slice::from_ref(self), paint)
+        runs_table(std::slice::from_ref(self), false, paint)
     }
 }
 
-fn runs_table(runs: &[TableRun], paint: Paint) -> String {
+fn runs_table(runs: &[TableRun], preview: bool, paint: Paint) -> String {
     let stayed = Stayed::of(runs.iter().map(|run| [run.rows_different, run.rows_kept_newer, run.rows_removed]));
     let mut columns = vec!["table", ">run", "mode", ">extracted", ">inserted", ">updated", ">identical"];
     columns.extend(stayed.columns());
@@ -57,7 +69,11 @@ fn runs_table(runs: &[TableRun], paint: Paint) -> String {
             plain(human::bytes(run.bytes)),
             plain(human::seconds(run.seconds.total)),
             plain(human::moment(run.watermark)),
-            state(run.status, run.error.as_ref().map(|error| error.code.as_str())),
+            if preview && run.error.is_none() {
+                plain("preview")
+            } else {
+                state(run.status, run.error.as_ref().map(|error| error.code.as_str()))
+            },
         ]);
         table.row(row);
     }

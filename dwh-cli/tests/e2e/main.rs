@@ -24,6 +24,7 @@ mod newer;
 mod own_types;
 mod owners;
 mod pgbouncer;
+mod preview;
 mod prune;
 mod real_schemas;
 mod rebuild;

@@ -109,7 +109,7 @@ impl BackfillReport {
     /// 0 if every run went well; otherwise the code of the one that did not.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        RunReport { runs: self.runs.clone() }.exit_code()
+        RunReport { runs: self.runs.clone(), ..RunReport::default() }.exit_code()
     }
 }
 

@@ -82,7 +82,7 @@ impl ReplayReport {
     /// 0 if every load went well; otherwise the code of the one that did not.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        RunReport { runs: self.runs.clone() }.exit_code()
+        RunReport { runs: self.runs.clone(), ..RunReport::default() }.exit_code()
     }
 }
 

@@ -164,6 +164,10 @@ impl TableRun {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct RunReport {
+    /// Whether nothing was kept: each entry says what a run would do; its `run_id` is `null`, and its `status` `loading`,
+    /// for so far it got.
+    #[serde(default)]
+    pub preview: bool,
     /// One entry a run: a first load has many for one table.
     pub runs: Vec<TableRun>,
 }

@@ -16,12 +16,13 @@ use crate::pipeline::transfer::{Extracted, Goal, Slice};
 use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun};
 use crate::plan::Plan;
 use crate::run::{RunKind, RunState};
-use crate::sink::{Commit, Committed, LogEntry, RunRecord, Staged, TableState, Upload};
+use crate::sink::{Accounting, Commit, Committed, LogEntry, RunRecord, Staged, TableState, Upload};
 use crate::source::Sweep;
 use crate::watermark::{Call, Window};
 
 impl Pipeline {
-    /// The whole run for the tables that match: recover, extract, load, archive.
+    /// The whole run for the tables that match: recover, extract, load, archive. With `preview` it is counted what that
+    /// would do, and nothing is kept.
     ///
     /// # Errors
     /// `Config` if no table matches. What went wrong with a single table stands in its report and stops no other.
@@ -30,7 +31,8 @@ impl Pipeline {
         let jobs = request.jobs.unwrap_or(self.config.target.connections).max(1);
         let mut this = self.clone();
         (this.allow_empty, this.accept_source) = (request.allow_empty, request.accept_source);
-        let numbered = Arc::new(self.number_above_files().await);
+        let preview = request.preview;
+        let numbered = Arc::new(if preview { Ok(()) } else { self.number_above_files().await });
         let mut work = futures_util::stream::iter(tables)
             .map(|table| {
                 let (this, cancel, wait) = (this.clone(), cancel.clone(), request.wait);
@@ -38,6 +40,9 @@ impl Pipeline {
                 let name = table.name.clone();
                 let mode = table.mode;
                 let task = AbortOnDropHandle::new(tokio::spawn(async move {
+                    if preview {
+                        return vec![this.preview_table(&table, wait, &cancel).await];
+                    }
                     this.run_table(&table, numbered.as_ref().as_ref(), wait, &cancel).await
                 }));
                 async move {
@@ -48,7 +53,7 @@ impl Pipeline {
                 }
             })
             .buffer_unordered(jobs);
-        let mut report = RunReport::default();
+        let mut report = RunReport { preview, ..RunReport::default() };
         while let Some(runs) = work.next().await {
             report.runs.extend(runs);
         }
@@ -316,13 +321,7 @@ impl Pipeline {
         let Committed { counts, state } = staged.commit(commit).await?;
         run.seconds.commit = started.elapsed().as_secs_f64();
         run.status = RunState::Loaded;
-        run.rows_loaded = counts.inserted + counts.updated;
-        run.rows_inserted = counts.inserted;
-        run.rows_updated = counts.updated;
-        run.rows_identical = counts.identical;
-        run.rows_different = counts.different;
-        run.rows_kept_newer = counts.kept_newer;
-        run.rows_removed = counts.removed;
+        tell_counts(run, &counts);
         if moves {
             run.watermark = state.last_extracted_at;
         }
@@ -417,4 +416,15 @@ impl Pipeline {
             run_started_at: Some(record.run_started_at),
         }
     }
+}
+
+/// Puts the account of a load into its report.
+pub(super) fn tell_counts(run: &mut TableRun, counts: &Accounting) {
+    run.rows_loaded = counts.inserted + counts.updated;
+    run.rows_inserted = counts.inserted;
+    run.rows_updated = counts.updated;
+    run.rows_identical = counts.identical;
+    run.rows_different = counts.different;
+    run.rows_kept_newer = counts.kept_newer;
+    run.rows_removed = counts.removed;
 }

@@ -124,7 +124,7 @@ impl Pipeline {
         Ok(Extracted { becomes: slice.becomes(&manifest), manifest, staged, stored: true })
     }
 
-    async fn open(&self, slice: &Slice, run: &mut TableRun, cancel: &CancellationToken) -> Result<Extract> {
+    pub(super) async fn open(&self, slice: &Slice, run: &mut TableRun, cancel: &CancellationToken) -> Result<Extract> {
         let (writer, spool) = spool(&std::env::temp_dir())?;
         let reading = tokio::select! {
             reading = self.read(slice) => reading?,
@@ -183,7 +183,7 @@ impl Pipeline {
         )
     }
 
-    fn spawn_stage(&self, slice: &Slice, extract: &Extract) -> Staging {
+    pub(super) fn spawn_stage(&self, slice: &Slice, extract: &Extract) -> Staging {
         let (sink, mut load, csv) = (Arc::clone(&self.sink), extract.load(slice), extract.spool.open());
         load.allow_empty |= self.allow_empty;
         AbortOnDropHandle::new(tokio::spawn(async move {
@@ -276,7 +276,7 @@ impl Slice {
 }
 
 /// An extract on its way.
-struct Extract {
+pub(super) struct Extract {
     table: String,
     /// Bytes of the header line; more than that means rows.
     header: u64,
@@ -292,7 +292,7 @@ struct Extract {
 }
 
 /// What is known of a read that came to its end.
-struct Ended {
+pub(super) struct Ended {
     snapshot: Snapshot,
     high: Option<Timestamp>,
     late_rows: u64,
@@ -336,7 +336,7 @@ impl Extract {
     }
 
     /// Reads to the end. An error drops the writer, which breaks the stream of every reader.
-    async fn pump(mut self, observer: &super::Observer) -> Result<((Ended, crate::dialect::Totals), f64)> {
+    pub(super) async fn pump(mut self, observer: &super::Observer) -> Result<((Ended, crate::dialect::Totals), f64)> {
         let mut told = 0;
         while !self.ended {
             self.step().await?;
@@ -398,6 +398,6 @@ async fn staged(
 }
 
 /// A task of ours that ended without a result.
-fn stopped(error: tokio::task::JoinError) -> Error {
+pub(super) fn stopped(error: tokio::task::JoinError) -> Error {
     Error::new(ErrorKind::Internal, "a part of the run stopped").with_source(error)
 }

@@ -257,6 +257,18 @@ impl LoadPlan {
         }
     }
 
+    /// The same load into an empty table of the session's own.
+    #[must_use]
+    pub(crate) fn beside(&self) -> Self {
+        Self { target: TableRef::new("pg_temp", "dwh_beside"), ..self.clone() }
+    }
+
+    /// Makes that table, with the constraints of bronze.
+    #[must_use]
+    pub(crate) fn create_beside(&self) -> String {
+        format!("create temporary table dwh_beside (like {} including all) on commit drop", self.target.sql())
+    }
+
     /// Whether bronze holds exactly the staged rows, in whatever order.
     #[must_use]
     pub fn is_staged(&self) -> String {

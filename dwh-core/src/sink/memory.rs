@@ -16,11 +16,11 @@ use crate::blob::ByteStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
 use crate::plan::LoadPlan;
-use crate::run::RunId;
+use crate::run::{RunId, RunKind};
 use crate::schema::{RowKey, TableRef, TableSchema};
 use crate::sink::{
-    BronzeState, Commit, Committed, Lease, LeaseHolder, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged,
-    TableOverview, TableState,
+    Accounting, BronzeState, Commit, Committed, Lease, LeaseHolder, LogEntry, Moved, Overview, RunFilter, RunRecord,
+    Sink, Staged, TableOverview, TableState,
 };
 use crate::watermark::Timestamp;
 
@@ -315,5 +315,10 @@ impl Staged for MemoryStaged {
 
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
         self.sink.world().commit(&self.load, &self.rows, &commit)
+    }
+
+    async fn preview(self: Box<Self>) -> Result<Accounting> {
+        let mut copy = self.sink.world().table(&self.load.target)?.clone();
+        rows::merge(&self.load, &copy.schema.columns, &mut copy.rows, &self.rows, RunKind::Run)
     }
 }

@@ -199,6 +199,7 @@ class RunRecord(_Report):
 
 @final
 class RunReport(_Report):
+    preview: bool
     runs: list[dict[str, Any]]
 
 @final
@@ -370,10 +371,11 @@ class Pipeline:
         wait: bool = False,
         allow_empty: bool = False,
         accept_source: bool = False,
+        preview: bool = False,
     ) -> RunReport:
         """Extract, load and archive the tables that match; all of them if none is named.
 
-        One that fails stops no other.
+        One that fails stops no other. With `preview`, what that would do is counted, and nothing is kept.
         """
 
     def run_details(self, run_id: int) -> RunDetails:
@@ -508,6 +510,7 @@ class AsyncPipeline:
         wait: bool = False,
         allow_empty: bool = False,
         accept_source: bool = False,
+        preview: bool = False,
     ) -> RunReport: ...
     async def run_details(self, run_id: int) -> RunDetails: ...
     async def runs(

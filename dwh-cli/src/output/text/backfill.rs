@@ -24,7 +24,7 @@ impl Show for BackfillReport {
             }
             text.push_str(&format!("\n{}", table.text()));
         } else if !self.runs.is_empty() {
-            text.push_str(&format!("\n{}", runs_table(&self.runs, paint)));
+            text.push_str(&format!("\n{}", runs_table(&self.runs, false, paint)));
         }
         text
     }

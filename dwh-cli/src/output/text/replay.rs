@@ -11,7 +11,7 @@ impl Show for ReplayReport {
         let gap = |gap: &GapReport| format!("gap: {}\n", printable(&gap.message));
         let gaps: String = self.gaps.iter().map(gap).collect();
         if !self.dry_run {
-            return runs_table(&self.runs, paint) + &gaps;
+            return runs_table(&self.runs, false, paint) + &gaps;
         }
         let mut table = Table::new(&[">run", "after", "up to", ">rows", ">size", "csv"], paint);
         for csv in &self.csvs {

@@ -77,7 +77,7 @@ fn repaired(text: &mut String, found: &TableVerify, paint: Paint) {
             text.push_str(&format!("  after {} up to {to}\n", super::backfill::from(window)));
         }
     } else if !repair.runs.is_empty() {
-        text.push_str(&runs_table(&repair.runs, paint));
+        text.push_str(&runs_table(&repair.runs, false, paint));
     }
 }
 

@@ -30,18 +30,17 @@ pub(super) async fn merge(
     }
     let held = sink.control.hold(client, load, commit).await?;
     let overruled = replace::drop_overruled(client, load, named).await?;
-    let work = Merge { load, client, staged: staged - overruled, kind: held.kind };
-    let mut counts = match (load.mode, load.replaces()) {
-        (Mode::Incremental, false) => work.append().await?,
-        (Mode::Incremental, true) => work.upsert().await?,
-        (Mode::Snapshot, _) => work.replace().await?,
-        (Mode::Scd, _) => work.date().await?,
-    };
+    let mut counts = Merge { load, client, staged: staged - overruled, kind: held.kind, keeps: true }.work().await?;
     counts.staged += overruled;
     counts.kept_newer += overruled;
     counts.removed = replace::remove(client, load, named).await?;
     let state = sink.control.settle(client, load, commit, held, &counts).await?;
     Ok(Committed { counts, state })
+}
+
+/// What a load of the newest run would do; the transaction must be rolled back.
+pub(super) async fn preview(load: &LoadPlan, client: &Client, staged: u64) -> Result<Accounting> {
+    Merge { load, client, staged, kind: RunKind::Run, keeps: false }.work().await
 }
 
 /// A driver's error with the table's name, and with what to do about a lock.
@@ -62,6 +61,8 @@ struct Merge<'a> {
     client: &'a Client,
     staged: u64,
     kind: RunKind,
+    /// Whether it is meant to be committed.
+    keeps: bool,
 }
 
 /// Staged rows whose key is in bronze.
@@ -71,6 +72,15 @@ struct Known {
 }
 
 impl Merge<'_> {
+    async fn work(&self) -> Result<Accounting> {
+        match (self.load.mode, self.load.replaces()) {
+            (Mode::Incremental, false) => self.append().await,
+            (Mode::Incremental, true) => self.upsert().await,
+            (Mode::Snapshot, _) => self.replace().await,
+            (Mode::Scd, _) => self.date().await,
+        }
+    }
+
     async fn execute(&self, sql: &str) -> Result<u64> {
         self.client.execute_typed(sql, &[]).await.map_err(|error| named(self.load, error))
     }
@@ -136,6 +146,12 @@ impl Merge<'_> {
         }
         if self.load.carries_over() {
             self.set_values_aside().await?;
+        }
+        if !self.keeps {
+            // Into a table beside it, which refuses what bronze would refuse: nobody waits for a preview.
+            self.execute(&self.load.create_beside()).await?;
+            let inserted = self.execute(&self.load.beside().merge()).await?;
+            return self.balanced(self.account(inserted));
         }
         for sql in self.load.empty() {
             self.client.execute_typed(&sql, &[]).await.map_err(|error| self.not_emptied(error))?;

@@ -16,7 +16,7 @@ use crate::plan::LoadPlan;
 use crate::retry::retry;
 use crate::run::{RunId, RunState};
 use crate::schema::RowKey;
-use crate::sink::{Commit, Committed, Staged};
+use crate::sink::{Accounting, Commit, Committed, Staged};
 
 /// Bytes that are gathered before they are sent: the driver flushes with every piece.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -105,6 +105,17 @@ impl Staged for PgStaged {
                 .map(|()| committed)
                 .map_err(|error| error.context(format!("table `{}`", load.table))),
             Err(error) => Err(error.context(format!("table `{}`", load.table))),
+        }
+    }
+
+    async fn preview(self: Box<Self>) -> Result<Accounting> {
+        let Self { sink, load, tx, rows, _one_of_the_loads, .. } = *self;
+        let counted = merge::preview(&load, tx.client()?, rows).await;
+        // Which rolls back.
+        drop(tx);
+        match counted {
+            Ok(counts) => Ok(counts),
+            Err(error) => Err(sink.naming_holders(Some(&load), error).await),
         }
     }
 }

@@ -1,0 +1,118 @@
+//! `run` with `preview`: what a run would insert and change, counted in the target and rolled back.
+
+use std::sync::Arc;
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Mode, TableConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::describe::{finite, window_report};
+use crate::pipeline::failure::{failed, interrupted, named};
+use crate::pipeline::run::tell_counts;
+use crate::pipeline::transfer::{Slice, stopped};
+use crate::pipeline::{Event, Pipeline, TableRun};
+use crate::run::{RunId, RunKind, RunState};
+use crate::sink::{RunRecord, TableState};
+use crate::source::Sweep;
+use crate::watermark::{Call, Micros};
+
+impl Pipeline {
+    /// What a run of the table would do. Nothing is written but the staging table of a transaction that is rolled back:
+    /// no CSV, no row of the run log, no number.
+    pub(super) async fn preview_table(&self, table: &TableConfig, wait: bool, cancel: &CancellationToken) -> TableRun {
+        (self.observer)(&Event::TableStarted { table: table.name.clone() });
+        let started = Instant::now();
+        let mut run = TableRun::new(&table.name, table.mode);
+        if let Err(error) = self.preview_leased(table, wait, cancel, &mut run).await {
+            run = failed(run, &named(error, &table.name));
+        }
+        run.seconds.total = started.elapsed().as_secs_f64();
+        (self.observer)(&Event::TableFinished { table: table.name.clone() });
+        run
+    }
+
+    async fn preview_leased(
+        &self,
+        table: &TableConfig,
+        wait: bool,
+        cancel: &CancellationToken,
+        run: &mut TableRun,
+    ) -> Result<()> {
+        if cancel.is_cancelled() {
+            return Err(interrupted());
+        }
+        let lease = self.lease(table, wait, cancel).await?;
+        let state = lease.state().clone();
+        let done = self.preview_held(table, &state, cancel, run).await;
+        // After an error as well: whoever looks at the table should not find a holder that is gone.
+        done.and(lease.release().await)
+    }
+
+    async fn preview_held(
+        &self,
+        table: &TableConfig,
+        state: &TableState,
+        cancel: &CancellationToken,
+        run: &mut TableRun,
+    ) -> Result<()> {
+        self.judge(table, state).await?;
+        self.is_first(table, state).await?;
+        if let Some(waiting) = self.first_waiting(table, state).await? {
+            let message =
+                format!("the CSV of run {waiting} waits, and a run loads it first: its rows are counted as new here");
+            self.warn(&table.name, &message);
+        }
+        let slice = tokio::select! {
+            slice = self.previewed(table, state, run) => slice?,
+            () = cancel.cancelled() => return Err(interrupted()),
+        };
+        self.count_slice(&slice, run, cancel).await
+    }
+
+    /// All that a run would read, in one piece: window after window, each would be counted against a bronze without the
+    /// rows of the one before.
+    async fn previewed(&self, table: &TableConfig, state: &TableState, run: &mut TableRun) -> Result<Slice> {
+        let in_one = TableConfig { window: Micros::ZERO, ..table.clone() };
+        // A column that a run would add is not added here: it is told as the difference that it is.
+        let (plan, bronze) = self.fit(&in_one, state).await?;
+        plan.check_bronze(bronze.as_ref())?;
+        if let Some(warning) = plan.missing.warning(table) {
+            self.warn(&table.name, &warning);
+        }
+        let plan = Arc::new(plan);
+        let now = self.sink.overview().await?.now;
+        // The number that it would get is higher than all; which one, nobody knows yet.
+        let record = RunRecord::begun(RunId(i64::MAX), &table.name, table.mode, RunKind::Run, now);
+        let (kind, sweep, state) = (RunKind::Run, Sweep::Off, state.clone());
+        let mut slice = Slice { kind, plan, state, record, bound: None, window: None, sweep };
+        if table.mode == Mode::Incremental {
+            self.set_window(&mut slice, Call::First, run).await?;
+            run.window = slice.window.map(window_report);
+            run.watermark = finite(slice.state.low());
+        }
+        Ok(slice)
+    }
+
+    async fn count_slice(&self, slice: &Slice, run: &mut TableRun, cancel: &CancellationToken) -> Result<()> {
+        let extract = self.open(slice, run, cancel).await?;
+        let stage = self.spawn_stage(slice, &extract);
+        let ((_, totals), seconds) = extract.pump(&self.observer).await?;
+        run.seconds.extract = seconds;
+        (run.rows_extracted, run.bytes, run.sha256) = (totals.rows, totals.bytes, Some(totals.sha256));
+        let (staged, seconds) = tokio::select! {
+            done = stage => done.map_err(stopped)??,
+            () = cancel.cancelled() => return Err(interrupted()),
+        };
+        run.seconds.stage = seconds;
+        run.status = RunState::Loading;
+        if staged.rows() != totals.rows {
+            let message = format!("{} rows were read, and {} staged", totals.rows, staged.rows());
+            return Err(Error::new(ErrorKind::Data, message));
+        }
+        let started = Instant::now();
+        let counts = staged.preview().await?;
+        run.seconds.commit = started.elapsed().as_secs_f64();
+        tell_counts(run, &counts);
+        Ok(())
+    }
+}
