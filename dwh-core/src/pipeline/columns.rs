@@ -23,7 +23,8 @@ impl Plan {
         cures
             .into_iter()
             .map(|cure| {
-                let then = cure.then.map(|then| format!("; {then}")).unwrap_or_default();
+                let then = cure.then.map(|then| format!("{}{then}", if then.starts_with('(') { " " } else { "; " }));
+                let then = then.unwrap_or_default();
                 format!("{}: it {added}{then}", cure.drift)
             })
             .collect()

@@ -369,3 +369,53 @@ fn word(name: &str) -> String {
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte));
     if plain { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Missing;
+    use crate::plan::Plan;
+    use crate::plan::tests::{column as required, schema, table};
+
+    fn column(name: &str, kind: &str) -> Column {
+        Column::new(name, kind.parse().expect("a type"))
+    }
+
+    fn told(source: Vec<Column>, there: Vec<Column>, missing: Missing) -> String {
+        let ends = || vec![required("id", "bigint"), required("at", "timestamp with time zone")];
+        let mut load = Plan::new(&table(), schema([ends(), source].concat())).expect("a plan").load(false);
+        load.missing = missing;
+        let bronze = schema([ends(), there].concat());
+        load.remedies(&load.drift(&bronze), &bronze)
+    }
+
+    #[test]
+    fn no_remedy_deletes_without_saying_so() {
+        let must = Column { not_null: true, ..column("must", "text") };
+        let missing = Missing { refused: vec![column("gone", "text"), must.clone()], ..Missing::default() };
+        let told = told(Vec::new(), vec![column("gone", "text"), must], missing);
+        assert_eq!(told.matches("on_missing_column = \"keep\"").count(), 2, "{told}");
+        let drops: Vec<&str> = told.lines().filter(|line| line.contains("drop column")).collect();
+        assert_eq!(drops.len(), 2, "{told}");
+        assert!(drops.iter().all(|line| line.ends_with("-- (this deletes what bronze has in it)")), "{told}");
+        assert_eq!(told.matches("drop not null").count(), 1, "{told}");
+    }
+
+    #[test]
+    fn a_plain_statement_stands_alone_and_a_type_by_name_says_where_it_is_found() {
+        let plain = Column { number: Some(3), ..column("n", "integer") };
+        let told_plain = told(vec![plain], Vec::new(), Missing::default());
+        let sql = "in the target: alter table \"public\".\"Trips\" add column \"n\" integer;";
+        assert_eq!(told_plain.lines().next(), Some(sql));
+        let mood = told(vec![column("m", "app.mood")], Vec::new(), Missing::default());
+        assert!(mood.starts_with("if the target has no type `mood`: "), "{mood}");
+        assert!(mood.contains("in the target: begin; select pg_catalog.set_config('search_path', "), "{mood}");
+    }
+
+    #[test]
+    fn a_name_for_what_is_put_aside_is_free_and_short() {
+        assert_eq!(free("n", &["n"]), "n_before");
+        assert_eq!(free("n", &["n", "n_before"]), "n_before_2");
+        assert!(free(&"\u{fc}".repeat(31), &[]).len() <= 63);
+    }
+}

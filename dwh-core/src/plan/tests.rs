@@ -7,11 +7,11 @@ use crate::watermark::Sweep;
 use crate::watermark::{BoundMode, Micros, Timestamp};
 use std::collections::BTreeMap;
 
-fn column(name: &str, type_name: &str) -> Column {
+pub(super) fn column(name: &str, type_name: &str) -> Column {
     Column { not_null: true, ..Column::new(name, type_name.parse().expect("a type")) }
 }
 
-fn table() -> TableConfig {
+pub(super) fn table() -> TableConfig {
     TableConfig {
         name: "trips".to_owned(),
         source: "app".to_owned(),
@@ -38,7 +38,7 @@ fn table() -> TableConfig {
     }
 }
 
-fn schema(columns: Vec<Column>) -> TableSchema {
+pub(super) fn schema(columns: Vec<Column>) -> TableSchema {
     TableSchema {
         table: TableRef::new("public", "Trips"),
         kind: RelationKind::Table,

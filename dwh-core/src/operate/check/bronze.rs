@@ -83,7 +83,8 @@ pub(super) async fn check(
     obstacles(server, target, &plan.table, &bronze, about).await?;
     uniques(plan, &bronze, server, about).await?;
     constraints(plan, &bronze, server, about).await?;
-    if !about.has_failed() {
+    // A column that is only about to come cannot be loaded yet, and adding it for a try would lock out readers.
+    if !about.has_failed() && new.is_empty() {
         rehearsal::load(plan, server, about).await;
     }
     Ok(())
@@ -93,12 +94,13 @@ pub(super) async fn check(
 fn columns(plan: &Plan, about: &mut About<'_>) {
     let target = plan.table.target.sql();
     for column in &plan.left_out {
-        let (name, again) = (&plan.table.name, if plan.table.mode == Mode::Incremental { "reseed" } else { "run" });
+        let load = plan.load(false);
+        let again = if load.mode == Mode::Incremental { load.reseed() } else { format!("dwh run {}", load.table) };
         about.warn(
             Word::Generated,
             format!("generated column `{}` of the source is not copied: bronze does not have it", column.name),
             format!(
-                "in the target: alter table {target} add column {} {}; then `dwh {again} {name}`, so that every row gets \
+                "in the target: alter table {target} add column {} {}; then `{again}`, so that every row gets \
                  its value; or `exclude` it",
                 quote_ident(&column.name),
                 column.type_name
