@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{Column, RelationKind, TableSchema, TypeDef, needed};
 use crate::watermark::WatermarkKind;
 
+pub(crate) use carried::why_uncarried;
 pub(crate) use compare::{Compared, Cut, End, NO_BUCKET, bucket_span};
 pub(crate) use ddl::{anonymous, renamed, type_ddl, unresolved};
 pub use ddl::{bronze_ddl, missing_extension_hint};

@@ -1,5 +1,8 @@
 -- Tables over every type that the database knows: `matrix.wide` lists those of many columns, `matrix.keys` those whose key
--- is made of many types, `matrix.mute` those of types for which no text was found that the type takes.
+-- is made of many types, `matrix.mute` those of
+-- types whose text names what only this database has, or that none reads.
+-- Types are told with their schemas.
+set search_path = pg_catalog;
 create schema matrix;
 create table matrix.tries (place int primary key, text text not null);
 insert into matrix.tries select row_number() over (), text from unnest(array[
@@ -17,7 +20,7 @@ insert into matrix.tries select row_number() over (), text from unnest(array[
     '0100000000000000000000F03F000000000000F0BF00000000000000000000000000000000000000000000000000000000000000000000000001000100',
     '0100000000000000000000F03F000000000000F03F00000000000000000000000000000000000000000000000000000000000000000000000002000100',
     'YES', 'NO', '(6378168, 0, 0)', '(0, 6378168, 0)']) with ordinality t(text, place);
-create table matrix.types (number int generated always as identity primary key, type text, first text, second text, array_of bool, key bool);
+create table matrix.types (number int generated always as identity primary key, type text, first text, second text, array_of bool, key bool, mute bool);
 create function matrix.takes(type text, value text) returns text language plpgsql as $$
 declare taken text;
 begin
@@ -54,6 +57,9 @@ begin
 end $$;
 update matrix.types set key = matrix.can(format('create temporary table try_key (k %s primary key)', type)) and matrix.can('drop table try_key');
 
+-- Types of PostgreSQL itself for which no text was found are read by no server.
+update matrix.types set mute = type ~ '^(reg|aclitem)' or first is null and type !~ '[.]';
+
 create function matrix.shapes(number int, type text, array_of bool) returns table (shape text, type_name text, value text) language sql as $$
     values ('v', type, '%s'), ('d', format('matrix.d%s', number), '%s'), ('c', format('matrix."c %s"', number), 'row(%s)::' || format('matrix."c %s"', number)),
         ('e', format('matrix.d%s[]', number), 'array[%s, null]::' || format('matrix.d%s[]', number)),
@@ -66,7 +72,7 @@ create table matrix.mute (name text, type text);
 do $$
 declare part record; names text; columns text; vals text;
 begin
-    for part in select number / 12 as part, array_agg(number) as numbers from matrix.types where first is not null and type !~ '^reg' group by 1 order by 1 loop
+    for part in select number / 12 as part, array_agg(number) as numbers from matrix.types where not mute group by 1 order by 1 loop
         select string_agg(format('%s%s %s', s.shape, t.number, s.type_name), ', ') into columns
             from matrix.types t, matrix.shapes(t.number, t.type, t.array_of) s where t.number = any (part.numbers);
         execute format('create table matrix.wide_%s (id int primary key, at timestamptz not null default clock_timestamp(), %s)', part.part, columns);
@@ -80,7 +86,9 @@ begin
         insert into matrix.wide values (format('wide_%s', part.part));
     end loop;
     for part in select s.shape, number / 12 as part, array_agg(number) as numbers from matrix.types t, matrix.shapes(number, type, array_of) s
-            where key and first is not null and type !~ '^reg' group by 1, 2 order by 1, 2 loop
+            where key and first is not null and not mute
+                -- A composite over a type without order has an index that takes no second row.
+                and matrix.can(format('select 1 from (select null::%s as k) one group by k', s.type_name)) group by 1, 2 order by 1, 2 loop
         select string_agg(format('k%s %s not null', t.number, s.type_name), ', '), string_agg(format('k%s', t.number), ', ') into columns, names
             from matrix.types t, matrix.shapes(t.number, t.type, t.array_of) s where t.number = any (part.numbers) and s.shape = part.shape;
         execute format('create table matrix.keys_%s%s (n int, at timestamptz not null default clock_timestamp(), %s, primary key (%s))',
@@ -93,10 +101,11 @@ begin
         end loop;
         insert into matrix.keys values (format('keys_%s%s', part.shape, part.part));
     end loop;
-    for part in select * from matrix.types where first is null or type ~ '^reg' loop
+    for part in select * from matrix.types where mute loop
         execute format('create table matrix.mute_%s (id int primary key, at timestamptz not null default clock_timestamp(), v %s)', part.number, part.type);
         execute format('insert into matrix.mute_%s values (0, now(), %L)', part.number, part.first);
         insert into matrix.mute values (format('mute_%s', part.number), part.type);
     end loop;
 end $$;
 grant usage on schema matrix to app_ro; grant select on all tables in schema matrix to app_ro;
+reset search_path;

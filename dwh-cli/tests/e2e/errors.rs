@@ -39,7 +39,7 @@ async fn a_foreign_key_that_leads_to_a_snapshot() {
          insert into public.mine values (1)",
     )
     .await;
-    refused(&project, "contract", &["SQLSTATE 0A000"], "`dwh check`");
+    refused(&project, "contract", &["SQLSTATE 0A000"], "replace = \"delete\"");
     let report = project.fails(4, &["check"]).json();
     let remedy = report["findings"].as_array().expect("findings").iter().find(|f| f["check"] == "constraint");
     let remedy = remedy.and_then(|f| f["remedy"].as_str()).expect("remedy").to_owned();

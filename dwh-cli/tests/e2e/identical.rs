@@ -44,9 +44,14 @@ async fn keyed(test: &str, on_conflict: &str) -> (TestDb, Project) {
 }
 
 fn verified(report: &Value, name: &str) -> [u64; 3] {
+    ["missing", "extra", "different"].map(|count| counted(report, name, &[count]))
+}
+
+/// The sum of some counts of a table.
+fn counted(report: &Value, name: &str, counts: &[&str]) -> u64 {
     let found = report["tables"].as_array().expect("tables").iter().find(|table| table["table"] == name);
     let found = found.unwrap_or_else(|| panic!("no `{name}` in {report:#}"));
-    ["missing", "extra", "different"].map(|count| found[count].as_u64().unwrap_or_else(|| panic!("{report:#}")))
+    counts.iter().map(|count| found[*count].as_u64().unwrap_or_else(|| panic!("{report:#}"))).sum()
 }
 
 #[tokio::test]
@@ -64,7 +69,12 @@ async fn keys_of_extension_types_find_their_rows() {
     }
     let found = project.fails(4, &["verify"]).json();
     for (name, ..) in KEYS {
-        assert_eq!(verified(&found, name), [0, 0, 2], "{name}: {found:#}");
+        // A row that came with the last run may lie above what is compared.
+        assert_eq!(
+            (verified(&found, name)[..2].to_vec(), counted(&found, name, &["different", "in_flight"])),
+            (vec![0, 0], 2),
+            "{name}: {found:#}"
+        );
     }
 }
 

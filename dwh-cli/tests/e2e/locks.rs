@@ -66,7 +66,7 @@ async fn a_locked_source_names_who_holds_it() {
 async fn delete_replaces_behind_a_reader_and_under_a_foreign_key() {
     let (db, project) = snapshot("delete_replaces", "").await;
     db.tgt("alter table bronze.t add primary key (id); create table public.hangs (t int references bronze.t); insert into public.hangs values (1);").await;
-    let refused = project.fails(1, &["run"]).failure("t");
+    let refused = project.fails(4, &["run"]).failure("t");
     assert!(refused.hint.contains("replace = \"delete\""), "{refused:?}");
     let project = project.config_with("mode = \"snapshot\"", "mode = \"snapshot\"\nreplace = \"delete\"");
     let refused = project.fails(4, &["run"]).failure("t");

@@ -40,7 +40,8 @@ async fn goes_through(db: TestDb) -> usize {
     fresh.apply_grants();
     for args in [&["migrate"][..], &["check"], &["run"], &["verify"], &["run"], &["verify"]] {
         let output = dwh(fresh.folder.path(), &[], args);
-        let bad: Vec<&str> = output.stdout.lines().filter(|line| line.contains("FAILURE")).collect();
+        let bad: Vec<&str> =
+            output.stdout.lines().filter(|line| line.contains("FAILURE") || line.contains("CANNOT")).collect();
         assert_eq!(output.code, 0, "dwh {args:?}: {bad:#?}\n{}", output.stderr);
     }
     let report = told.json();

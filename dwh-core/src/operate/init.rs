@@ -15,7 +15,7 @@ use crate::config::{Config, Environment, Secret};
 use crate::connect::Connector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::TableRef;
-use crate::source::survey::{ForeignType, Survey};
+use crate::source::survey::Survey;
 use choose::Choice;
 use files::Files;
 
@@ -76,10 +76,12 @@ struct Taken {
     name: String,
     table: TableRef,
     choice: Choice,
-    /// Columns whose types the target lacks.
-    casts: Vec<ForeignType>,
+    /// Columns that no other database can hold as they are, with the reason: their text is copied.
+    casts: Vec<(String, String)>,
     /// Extensions whose types the columns need.
     extensions: Vec<String>,
+    /// Whether the columns need types that somebody made in schema `public`.
+    public_types: bool,
 }
 
 /// Looks at the source and writes `dwh.toml`, a private `.env` with both addresses, and `grants.sql`.

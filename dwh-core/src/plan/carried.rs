@@ -3,7 +3,7 @@
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::PlanColumn;
-use crate::schema::{TypeDef, TypeName, needed, quote_ident};
+use crate::schema::{Column, TypeDef, TypeName, needed, quote_ident};
 
 /// Their text names an object or a role of the source: another one at the target, or none.
 const NAMES: [&str; 12] = [
@@ -44,11 +44,8 @@ const UNREADABLE: [&str; 12] = [
 pub(super) fn refuse_uncarried(table: &TableConfig, columns: &[PlanColumn], types: &[TypeDef]) -> Result<()> {
     let (mut problems, mut remedies) = (Vec::new(), Vec::new());
     for column in columns.iter().map(|column| &column.column) {
-        let parts = needed([&column.type_name], types);
-        let mut inside = parts.iter().flat_map(TypeDef::parts).chain([&column.type_name]);
-        let Some((inner, why)) = inside.find_map(|name| Some((name, uncarried(name)?))) else { continue };
-        let holds = if *inner == column.type_name { String::new() } else { format!(", which holds `{inner}`") };
-        problems.push(format!("column `{}` is `{}`{holds}: {why}", column.name, column.type_name));
+        let Some(why) = why_uncarried(column, types) else { continue };
+        problems.push(format!("column `{}` {why}", column.name));
         let name = quote_ident(&column.name);
         remedies.push(format!("{} = {}", toml(&column.name), toml(&format!("t.{name}::text"))));
     }
@@ -59,6 +56,15 @@ pub(super) fn refuse_uncarried(table: &TableConfig, columns: &[PlanColumn], type
         "copy the text, in `dwh.toml` below the table:\n[table.select]\n{}\nor `exclude` the column",
         remedies.join("\n")
     )))
+}
+
+/// Why a column cannot be carried, as the end of a sentence that begins with the column; `None` if it can.
+pub(crate) fn why_uncarried(column: &Column, types: &[TypeDef]) -> Option<String> {
+    let parts = needed([&column.type_name], types);
+    let mut inside = parts.iter().flat_map(TypeDef::parts).chain([&column.type_name]);
+    let (inner, why) = inside.find_map(|name| Some((name, uncarried(name)?)))?;
+    let holds = if *inner == column.type_name { String::new() } else { format!(", which holds `{inner}`") };
+    Some(format!("is `{}`{holds}: {why}", column.type_name))
 }
 
 fn uncarried(name: &TypeName) -> Option<&'static str> {

@@ -12,9 +12,7 @@ use crate::connect::{Connector, look, look_for, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{RelationKind, TableRef, TableSchema, quote_ident};
 
-pub(crate) use facts::{
-    Counters, ForeignType, Reach, Relation, Rows, ServerFacts, TableFacts, Trigger, counted, grouped,
-};
+pub(crate) use facts::{Counters, Reach, Relation, Rows, ServerFacts, TableFacts, Trigger, counted, grouped};
 
 /// Where counting a table that was never analyzed stops.
 const COUNTED: u64 = 100_000;
@@ -88,7 +86,6 @@ impl Survey {
             rows: self.count(&schema).await?,
             counters,
             triggers: self.rows(sql::TRIGGERS, &names).await?.iter().map(trigger).collect(),
-            types: self.rows(sql::TYPES, &names).await?.iter().map(foreign_type).collect(),
             subscribed: row.get("subscribed"),
             bulk: false,
             schema,
@@ -153,10 +150,10 @@ impl Survey {
         }
     }
 
-    /// Which of these types the database has.
-    pub(crate) async fn known_types(&self, names: &[String]) -> Result<Vec<String>> {
-        let rows = self.rows(sql::KNOWN_TYPES, &[(&names, Type::TEXT_ARRAY)]).await?;
-        Ok(rows.iter().map(|row| row.get("name")).collect())
+    /// The extensions that the database has.
+    pub(crate) async fn extensions(&self) -> Result<Vec<String>> {
+        let rows = self.rows("select extname::text from pg_catalog.pg_extension", &[]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 }
 
@@ -192,14 +189,5 @@ fn trigger(row: &Row) -> Trigger {
             .filter(|argument| !argument.is_empty())
             .map(|argument| String::from_utf8_lossy(argument).into_owned())
             .collect(),
-    }
-}
-
-fn foreign_type(row: &Row) -> ForeignType {
-    ForeignType {
-        column: row.get("column"),
-        name: row.get("name"),
-        extension: row.get("extension"),
-        plain: row.get("plain"),
     }
 }

@@ -21,7 +21,6 @@ fn table(columns: &str) -> TableFacts {
         rows: Rows::About(900_000),
         counters: Counters { inserted: 900_000, updated: 0, deleted: 0 },
         triggers: Vec::new(),
-        types: Vec::new(),
         subscribed: false,
         bulk: false,
     };

@@ -82,6 +82,11 @@ fn target(roles: &Roles<'_>, tables: &[Taken]) -> String {
             quote_ident(name)
         ));
     }
+    if tables.iter().any(|taken| taken.public_types) {
+        text.push_str(&format!(
+            "grant usage, create on schema public to {owner};  -- for the types that the source has there\n"
+        ));
+    }
     text.push_str(
         "commit;\n-- `dwh migrate` makes the rest: both schemas, the tables, and what the reader may read.\n",
     );

@@ -6,9 +6,9 @@ use super::choose::{Known, choose, needs_a_look, worth_a_look};
 use super::{InitRequest, LeftOut, Taken, names};
 use crate::config::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::missing_extension_hint;
-use crate::schema::{RelationKind, TableRef, quote_ident};
-use crate::source::survey::{ForeignType, Reach, Relation, ServerFacts, Survey, TableFacts};
+use crate::plan::why_uncarried;
+use crate::schema::{RelationKind, TableRef, TypeDef, TypeKind, quote_ident};
+use crate::source::survey::{Reach, Relation, ServerFacts, Survey, TableFacts};
 
 /// What is known while `init` looks.
 pub(super) struct Look<'a> {
@@ -111,11 +111,13 @@ impl<'a> Look<'a> {
     }
 
     async fn take(&self, name: String, facts: &TableFacts) -> Result<Taken> {
-        let known_types = self.known_types(&facts.types).await?;
-        let (of_extensions, own): (Vec<ForeignType>, Vec<ForeignType>) =
-            facts.types.iter().cloned().partition(|found| found.extension.is_some());
-        let casts: Vec<ForeignType> =
-            own.into_iter().filter(|found| !known_types.as_ref().is_some_and(|k| k.contains(&found.name))).collect();
+        let types = &facts.schema.types;
+        let casts: Vec<(String, String)> = facts
+            .schema
+            .columns
+            .iter()
+            .filter_map(|column| Some((column.name.clone(), why_uncarried(column, types)?)))
+            .collect();
         let mut reach: BTreeMap<String, Reach> = BTreeMap::new();
         if needs_a_look(facts) {
             for column in worth_a_look(facts) {
@@ -126,27 +128,34 @@ impl<'a> Look<'a> {
                 }
             }
         }
-        let cast: BTreeSet<String> = casts.iter().map(|cast| cast.column.clone()).collect();
+        let cast: BTreeSet<String> = casts.iter().map(|(column, _)| column.clone()).collect();
         let mut choice = choose(&Known { facts, server: &self.server, reach: &reach, cast: &cast });
-        if let Some(known) = known_types {
-            let missing: BTreeSet<&str> =
-                of_extensions.iter().map(|t| t.name.as_str()).filter(|name| !known.iter().any(|k| k == name)).collect();
-            choice.doubts.extend(missing.into_iter().map(|name| {
-                format!("the target has no type `{name}`, and `dwh migrate` needs it: {}", missing_extension_hint(name))
+        let extensions: BTreeSet<String> = types
+            .iter()
+            .filter_map(|def| match &def.kind {
+                TypeKind::Extension { extension } => Some(extension.clone()),
+                _ => None,
+            })
+            .collect();
+        if let Some(target) = self.target.as_ref().filter(|_| !extensions.is_empty()) {
+            let known = target.extensions().await?;
+            choice.doubts.extend(extensions.iter().filter(|name| !known.contains(name)).map(|name| {
+                format!(
+                    "the target has no extension `{name}`, whose types `dwh migrate` needs: in the target, as a superuser: \
+                     create extension if not exists {};",
+                    quote_ident(name)
+                )
             }));
         }
-        let extensions = of_extensions.into_iter().filter_map(|found| found.extension).collect();
-        Ok(Taken { name, table: facts.schema.table.clone(), choice, casts, extensions })
-    }
-
-    /// Which of the types the target has; `None` if it did not answer.
-    async fn known_types(&self, types: &[ForeignType]) -> Result<Option<Vec<String>>> {
-        let Some(target) = &self.target else { return Ok(None) };
-        if types.is_empty() {
-            return Ok(Some(Vec::new()));
-        }
-        let names: Vec<String> = types.iter().map(|found| found.name.clone()).collect();
-        target.known_types(&names).await.map(Some)
+        let made = |def: &TypeDef| !matches!(def.kind, TypeKind::Extension { .. });
+        Ok(Taken {
+            name,
+            table: facts.schema.table.clone(),
+            choice,
+            casts,
+            public_types: types.iter().any(|def| made(def) && def.name.schema == "public"),
+            extensions: extensions.into_iter().collect(),
+        })
     }
 }
 

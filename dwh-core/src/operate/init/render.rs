@@ -6,7 +6,7 @@ use super::choose::Choice;
 use super::{InitRequest, LeftOut, Taken};
 use crate::config::{Environment, Mode, OnConflict};
 use crate::schema::TableRef;
-use crate::source::survey::{ForeignType, ServerFacts};
+use crate::source::survey::ServerFacts;
 
 /// The sections before the tables.
 pub(super) fn header(request: &InitRequest, project: &str, environment: &Environment) -> String {
@@ -84,22 +84,16 @@ fn incremental(text: &mut String, choice: &Choice) {
     }
 }
 
-/// Columns that are copied as another type, because the target may not have theirs.
-fn casts(text: &mut String, casts: &[ForeignType]) {
+/// Columns of which the text is copied, because their type means nothing in another database.
+fn casts(text: &mut String, casts: &[(String, String)]) {
     if casts.is_empty() {
         return;
     }
     text.push_str("[table.select]\n");
-    for cast in casts {
-        let column = crate::schema::quote_ident(&cast.column);
-        let entry = toml::Table::from_iter([(
-            cast.column.clone(),
-            Value::String(escaped(&format!("t.{column}::{}", cast.plain))),
-        )]);
-        text.push_str(&comment(
-            "",
-            &format!("the target has no type `{}`: make it there and take this line out, to keep it", cast.name),
-        ));
+    for (column, why) in casts {
+        let expression = format!("t.{}::text", crate::schema::quote_ident(column));
+        let entry = toml::Table::from_iter([(column.clone(), Value::String(escaped(&expression)))]);
+        text.push_str(&comment("", &format!("`{column}` {why}")));
         text.push_str(&entry.to_string());
         if !text.ends_with('\n') {
             text.push('\n');

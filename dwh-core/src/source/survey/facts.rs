@@ -126,19 +126,6 @@ pub(crate) struct Trigger {
     pub arguments: Vec<String>,
 }
 
-/// A column whose type a fresh database does not have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ForeignType {
-    /// The column.
-    pub column: String,
-    /// Name of the type, or of the type of an array's elements.
-    pub name: String,
-    /// The extension that it belongs to; `None` if somebody made it.
-    pub extension: Option<String>,
-    /// The nearest type that needs nobody to make it.
-    pub plain: String,
-}
-
 /// All that is known of a table before a choice is made.
 #[derive(Debug, Clone)]
 pub(crate) struct TableFacts {
@@ -150,8 +137,6 @@ pub(crate) struct TableFacts {
     pub counters: Counters,
     /// Who may stamp rows.
     pub triggers: Vec<Trigger>,
-    /// Types that the target may lack.
-    pub types: Vec<ForeignType>,
     /// Whether logical replication writes it.
     pub subscribed: bool,
     /// Whether most of its rows came in one transaction, as a restore brings them; `false` as well where nobody looked.

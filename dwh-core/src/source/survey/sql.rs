@@ -43,33 +43,3 @@ pub(super) const TRIGGERS: &str = "select (t.tgtype & 4) <> 0 as on_insert, (t.t
      join pg_catalog.pg_class c on c.oid = t.tgrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
      where n.nspname = $1 and c.relname = $2 and not t.tgisinternal and t.tgenabled in ('O', 'A') \
      and (t.tgtype & 3) = 3 order by t.tgname";
-
-/// Columns of types that are not PostgreSQL's own. A domain is followed to its base, an array to its elements; the
-/// plain type is the base where that comes with PostgreSQL or an extension, else text.
-pub(super) const TYPES: &str = "select a.attname::text as column, e.typname::text as name, x.extname::text as extension, \
-         case when own.made then case when b.typcategory = 'A' then 'text[]' else 'text' end \
-              else pg_catalog.format_type(b.oid, base.modifier) end as plain \
-     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-     join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped \
-     cross join lateral ( \
-         with recursive chain(oid, modifier, step) as ( \
-             select a.atttypid, a.atttypmod, 0 \
-             union all \
-             select t.typbasetype, t.typtypmod, chain.step + 1 from chain \
-             join pg_catalog.pg_type t on t.oid = chain.oid and t.typtype = 'd') \
-         select oid, modifier, step from chain order by step desc limit 1) base \
-     join pg_catalog.pg_type b on b.oid = base.oid \
-     join pg_catalog.pg_type inner_type on inner_type.oid = \
-         case when b.typcategory = 'A' and b.typelem <> 0 then b.typelem else b.oid end \
-     join pg_catalog.pg_type e on e.oid = case when base.step > 0 then a.atttypid else inner_type.oid end \
-     left join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass and d.objid = e.oid \
-         and d.deptype = 'e' and d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass \
-     left join pg_catalog.pg_extension x on x.oid = d.refobjid \
-     cross join lateral (select inner_type.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace and not exists ( \
-         select from pg_catalog.pg_depend i where i.classid = 'pg_catalog.pg_type'::pg_catalog.regclass \
-         and i.objid = inner_type.oid and i.deptype = 'e') as made) own \
-     where n.nspname = $1 and c.relname = $2 \
-     and e.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace order by a.attnum";
-
-pub(super) const KNOWN_TYPES: &str =
-    "select distinct t.typname::text as name from pg_catalog.pg_type t where t.typname = any ($1)";
