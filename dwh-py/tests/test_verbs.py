@@ -40,6 +40,7 @@ def test_migrate(project: Project) -> None:
     first, second = whole(pipeline.migrate()), pipeline.migrate()
     assert not first.dry_run and len(first.tables_created) == 3 and not first.tables_present
     assert len(second.tables_present) == 3 and not second.tables_created
+    assert not second.drift_applied and not pipeline.migrate(apply_drift=True).drift_left
 
 
 def test_check(pipeline: dwh.Pipeline) -> None:

@@ -42,8 +42,11 @@ fn tables(kinds: &[Kind]) -> impl Iterator<Item = (String, &'static str, &Kind)>
 impl Drifted {
     pub async fn new(test: &str, kinds: Vec<Kind>) -> Self {
         let db = TestDb::new(test).await;
-        db.tgt(TYPES).await;
-        db.src(&format!("{TYPES} {READABLE}")).await;
+        db.tgt(&format!("{TYPES} grant create on schema app to dwh_owner")).await;
+        db.src(&format!(
+            "{TYPES} {READABLE} create type app.only_here as enum ('a', 'b'); create type app.pair as (x int, y text)"
+        ))
+        .await;
         let mut config = String::new();
         for (name, mode, kind) in tables(&kinds) {
             db.src(&kind.sql(&kind.before, &format!("app.{name}"))).await;
@@ -101,6 +104,9 @@ impl Drifted {
                     project = Some(before.config_with(&format!("# {name}\n"), "on_missing_column = \"keep\"\n"));
                 }
                 (Step::Paste, Some(hint)) => {
+                    for command in made_first(hint) {
+                        self.project.ok(&command.split(' ').skip(1).collect::<Vec<_>>());
+                    }
                     for sql in pasted(hint) {
                         if let Err(error) = session.batch_execute(&sql).await {
                             wrong.push(format!("{name}: {sql}\n    {:?}", error.as_db_error()));
@@ -152,6 +158,12 @@ pub fn pasted(hint: &str) -> Vec<String> {
     let lines = hint.lines().take_while(|line| *line != "if it is not:");
     let own = lines.filter_map(|line| line.strip_prefix("and ").unwrap_or(line).strip_prefix("in the target: "));
     own.map(str::to_owned).collect()
+}
+
+/// The commands that make a type which the target lacks.
+fn made_first(hint: &str) -> Vec<String> {
+    let lines = hint.lines().filter(|line| line.starts_with("if the target has no type"));
+    lines.filter_map(|line| line.split('`').find(|word| word.starts_with("dwh ")).map(str::to_owned)).collect()
 }
 
 /// The commands that a hint says must follow.

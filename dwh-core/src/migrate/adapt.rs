@@ -46,8 +46,8 @@ async fn alter(client: &mut Client, target: &TargetConfig, load: &LoadPlan, want
         load.cures(&load.drift(&bronze), &bronze).into_iter().filter(|cure| cure.safe && wanted(&cure.drift)).collect();
     let named = |error| refused(error).context(format!("table `{}`", load.table));
     tx.batch_execute(&tables::types_sql(target, &prepared)).await.map_err(named)?;
-    for statement in cures.iter().flat_map(|cure| cure.executed(&load.target.schema)) {
-        tx.batch_execute(&statement).await.map_err(named)?;
+    for statement in cures.iter().flat_map(|cure| &cure.statements) {
+        tx.batch_execute(statement).await.map_err(named)?;
     }
     tx.commit().await.map_err(sort)
 }

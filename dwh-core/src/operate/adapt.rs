@@ -71,7 +71,7 @@ impl Pipeline {
         for plan in plans {
             let Some(found) = self.find_drift(plan, &known).await? else { continue };
             for cure in found.cures.iter().filter(|cure| found.is_safe(cure)) {
-                let pasted = cure.pasted(&found.bronze.table.schema);
+                let pasted = cure.pasted();
                 sql.push_str(
                     &format!("\n-- Table {}: {}\n{pasted}\n", found.load.table, cure.drift).replace('\r', " "),
                 );

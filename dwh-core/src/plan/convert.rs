@@ -120,12 +120,12 @@ fn refusal(v: &str, new: Class, to: &TypeName) -> String {
         // Longer than the type allows, whatever its last letters are: an assignment refuses it.
         return format!("{v}::text || pg_catalog.repeat('!', 10485761 - pg_catalog.length({v}::text))");
     }
-    format!("('does not fit: ' || {v}::text)::{}", to.bare())
+    format!("('does not fit: ' || {v}::text)::{to}")
 }
 
 fn expression(v: &str, from: &TypeName, to: &TypeName) -> Option<String> {
     let utc = "at time zone 'UTC'";
-    let cast = |value: &str| format!("{value}::{}", to.bare());
+    let cast = |value: &str| format!("{value}::{to}");
     let made = match (Class::of(from), Class::of(to)) {
         // Lengths are checked by the assignment; a cast would cut.
         (_, Text) => format!("{v}::text"),
@@ -181,7 +181,6 @@ fn element_name(name: &TypeName) -> Option<TypeName> {
 fn array(v: &str, from: &TypeName, to: &TypeName) -> String {
     let (old, new) = (element(from), element(to));
     let plain = old == new && old != Other || old.is_number() && new.is_number() || old == Text || new == Text;
-    let to = to.bare();
     if plain { format!("{v}::{to}") } else { format!("{v}::text::{to}") }
 }
 
@@ -195,7 +194,8 @@ fn transformed(v: &str, from: &TypeName, to: &TypeName) -> Option<String> {
         return None;
     }
     let (old, new) = (srid(from)?, srid(to)?);
-    (old != new && old > 0).then(|| format!("st_transform({v}, {new})"))
+    let schema = to.schema().map(|schema| format!("{schema}.")).unwrap_or_default();
+    (old != new && old > 0).then(|| format!("{schema}st_transform({v}, {new})"))
 }
 
 /// The condition under which a value that is converted is not cut; `None` where it never is, or the server refuses it.
@@ -204,7 +204,7 @@ fn back(v: &str, forward: &str, from: &TypeName, to: &TypeName) -> Option<String
         return None;
     }
     let (old, new) = (Class::of(from), Class::of(to));
-    let (narrow, wide) = (to.bare(), without_modifiers(to));
+    let (narrow, wide) = (to.as_str(), without_modifiers(to));
     let text = text_of(v, from);
     match (old, new) {
         (_, Text) => Some(format!("{v}::text::{narrow}::text = {v}::text")),
@@ -212,7 +212,7 @@ fn back(v: &str, forward: &str, from: &TypeName, to: &TypeName) -> Option<String
         (Text | Json | Jsonb, Date) => Some(format!("{text}::timestamp = {text}::date")),
         // Types that have no equality, or none that is known here, go by a text that is parsed.
         (Array, Array) if matches!(element(from), Json | Other) => None,
-        (Array, Array) => Some(format!("({forward})::{} = {v}", from.bare())),
+        (Array, Array) => Some(format!("({forward})::{from} = {v}")),
         (Text | Other | Json | Jsonb, _) | (_, Array | Other | Json | Jsonb) => {
             let parsed = forward == format!("{text}::{narrow}");
             (parsed && wide != narrow && new != Array && new != Other)
@@ -224,14 +224,14 @@ fn back(v: &str, forward: &str, from: &TypeName, to: &TypeName) -> Option<String
 
 /// The modifiers are part of what must not cut.
 fn typed(to: &TypeName) -> String {
-    if without_modifiers(to) == to.bare() { String::new() } else { format!("::{}", to.bare()) }
+    if without_modifiers(to) == to.as_str() { String::new() } else { format!("::{to}") }
 }
 
 /// The name of the type without `(…)`.
 fn without_modifiers(name: &TypeName) -> String {
-    match (name.bare().split_once('('), name.bare().split_once(')')) {
+    match (name.as_str().split_once('('), name.as_str().split_once(')')) {
         (Some((before, _)), Some((_, behind))) => format!("{before}{behind}"),
-        _ => name.bare().to_owned(),
+        _ => name.as_str().to_owned(),
     }
 }
 
@@ -269,7 +269,7 @@ pub(super) fn keeps_all(from: &TypeName, to: &TypeName) -> bool {
         (Json, Jsonb) => false,
         (Bool | Uuid | Integer(_) | Numeric, Json | Jsonb) => true,
         (Array, Array) => element_name(from).zip(element_name(to)).is_some_and(|(from, to)| keeps_all(&from, &to)),
-        (Other | Array, _) | (_, Other | Array) => from.bare() == to.bare(),
+        (Other | Array, _) | (_, Other | Array) => from == to,
         (old, new) => old == new && wider(),
     }
 }

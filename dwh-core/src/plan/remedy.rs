@@ -4,7 +4,7 @@ use crate::config::{Mode, OnConflict};
 use crate::plan::convert::{convert, keeps_all, widens};
 use crate::plan::session::for_text;
 use crate::plan::{LoadPlan, missing_extension_hint};
-use crate::schema::{Column, Drift, TableSchema, TypeName, quote_ident, quote_literal};
+use crate::schema::{Column, Drift, TableSchema, TypeKind, TypeName, definition, quote_ident, quote_literal};
 
 /// One difference, and what mends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +22,6 @@ pub(crate) struct Cure {
     /// Whether rows that are in bronze get another value there than the source has, as far as can be told.
     pub old_rows_differ: bool,
     pinned: bool,
-    /// The schema at the source of a type that is none of PostgreSQL's own; such types are found by `search_path`.
-    schema: Option<String>,
 }
 
 /// What the rows have in a new column that were there before it.
@@ -54,61 +52,39 @@ impl Cure {
             safe: false,
             old_rows_differ: false,
             pinned: false,
-            schema: None,
         }
     }
 
     /// The statements as they are pasted: alone where they mean the same in every session, else in a transaction that
-    /// says itself what they depend on. `bronze` is the schema of the bronze table.
-    pub(crate) fn pasted(&self, bronze: &str) -> String {
+    /// says itself what they depend on.
+    pub(crate) fn pasted(&self) -> String {
         let sql = self.statements.join(" ");
-        match &self.schema {
-            None if !self.pinned => sql,
-            None => format!("begin; set local search_path = ''; {}{sql} commit;", for_text()),
-            Some(schema) => format!("begin; {} {}{sql} commit;", search_path(schema, bronze), for_text()),
-        }
-    }
-
-    /// The statements for a transaction that has every setting pinned already.
-    pub(crate) fn executed(&self, bronze: &str) -> Vec<String> {
-        let path = match &self.schema {
-            None => "set local search_path = ''".to_owned(),
-            Some(schema) => search_path(schema, bronze),
-        };
-        std::iter::once(path).chain(self.statements.iter().cloned()).collect()
+        if self.pinned { format!("begin; set local search_path = ''; {}{sql} commit;", for_text()) } else { sql }
     }
 
     /// What to do, line by line.
-    fn lines(&self, bronze: &TableSchema) -> Vec<String> {
+    fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.first.iter().cloned().collect();
         if !self.statements.is_empty() {
-            lines.push(format!("in the target: {}", self.pasted(&bronze.table.schema)));
+            lines.push(format!("in the target: {}", self.pasted()));
         }
         lines.extend(self.then.clone());
         lines
     }
 }
 
-/// Types are found in the schema that they have at the source, in bronze, and where extensions live.
-fn search_path(schema: &str, bronze: &str) -> String {
-    let (schema, bronze) = (quote_literal(schema), quote_literal(bronze));
-    format!(
-        "select pg_catalog.set_config('search_path', (select pg_catalog.string_agg(pg_catalog.quote_ident(nspname), ', ' \
-         order by nspname <> {schema}, nspname <> {bronze}, nspname) from pg_catalog.pg_namespace where nspname in \
-         ({schema}, {bronze}, 'public') or oid in (select extnamespace from pg_catalog.pg_extension)), true);"
-    )
-}
-
 impl LoadPlan {
     /// What mends each difference, in the same order.
     pub(crate) fn cures(&self, found: &[Drift], bronze: &TableSchema) -> Vec<Cure> {
-        found.iter().map(|drift| self.cure(drift, bronze)).collect()
+        let columns = self.named_in(bronze);
+        let named = |drift: &Drift| columns.iter().find(|column| column.name == *drift.column());
+        found.iter().map(|drift| self.cure(drift, named(drift), bronze)).collect()
     }
 
-    fn cure(&self, drift: &Drift, bronze: &TableSchema) -> Cure {
+    /// The column with the name that its type has in the target.
+    fn cure(&self, drift: &Drift, column: Option<&Column>, bronze: &TableSchema) -> Cure {
         let alter = format!("alter table {}", bronze.table.sql());
         let name = quote_ident(drift.column());
-        let column = self.columns.iter().find(|column| column.name == *drift.column());
         match (drift, column, bronze.column(drift.column())) {
             (Drift::MissingInBronze { .. }, Some(column), _) => self.added(drift, column, bronze),
             (Drift::Type { .. }, Some(column), Some(there)) => self.retyped(drift, column, there, bronze),
@@ -133,9 +109,9 @@ impl LoadPlan {
 
     fn added(&self, drift: &Drift, column: &Column, bronze: &TableSchema) -> Cure {
         let alter = format!("alter table {}", bronze.table.sql());
-        let (name, kind) = (quote_ident(&column.name), column.type_name.bare());
+        let (name, kind) = (quote_ident(&column.name), &column.type_name);
         let mut cure = Cure { safe: true, ..Cure::of(drift, vec![format!("{alter} add column {name} {kind};")]) };
-        cure.note_type(&column.type_name, bronze);
+        cure.first = self.made(&column.type_name, bronze);
         // A snapshot brings all rows anew; the copies of an scd table are from before the column.
         if self.mode != Mode::Incremental {
             return cure;
@@ -146,7 +122,7 @@ impl LoadPlan {
                     format!("{alter} add column {name} {kind} default {};", quote_literal(value)),
                     format!("{alter} alter column {name} drop default;"),
                 ];
-                cure.pinned = cure.schema.is_none() && !is_plain(&column.type_name);
+                cure.pinned = !is_plain(&column.type_name);
                 cure.then = self.read_again(
                     "rows that are there get the value that the source gave them; where they got another one since",
                 );
@@ -171,12 +147,12 @@ impl LoadPlan {
         let (name, from, to) = (quote_ident(&column.name), &there.type_name, &column.type_name);
         let Some(conversion) = convert(&name, from, to) else { return self.put_aside(drift, column, bronze) };
         let using = conversion.using.map(|using| format!(" using {using}")).unwrap_or_default();
-        let mut statements = vec![format!("{alter} alter column {name} type {}{using};", to.bare())];
+        let mut statements = vec![format!("{alter} alter column {name} type {to}{using};")];
         if there.default.is_some() {
             statements.insert(0, format!("{alter} alter column {name} drop default;"));
         }
         let mut cure = Cure { pinned: conversion.pinned, ..Cure::of(drift, statements) };
-        cure.note_type(to, bronze);
+        cure.first = self.made(to, bronze);
         if !there.dependents.is_empty() {
             cure.first = Some(held(&column.name, &there.dependents));
         }
@@ -212,7 +188,7 @@ impl LoadPlan {
 
     /// No value of the old type is one of the new: both are kept, side by side.
     fn put_aside(&self, drift: &Drift, column: &Column, bronze: &TableSchema) -> Cure {
-        let (table, kind) = (bronze.table.sql(), column.type_name.bare());
+        let (table, kind) = (bronze.table.sql(), &column.type_name);
         let mut cure = Cure::of(drift, Vec::new());
         if bronze.keys.iter().any(|key| key.columns.contains(&column.name)) {
             let aside = free(&bronze.table.name, &[]);
@@ -231,7 +207,7 @@ impl LoadPlan {
             format!("alter table {table} alter column {old} drop not null;"),
             format!("alter table {table} add column {name} {kind};"),
         ];
-        cure.note_type(&column.type_name, bronze);
+        cure.first = self.made(&column.type_name, bronze);
         cure.old_rows_differ = self.mode == Mode::Incremental;
         cure.then = Some(match self.mode {
             Mode::Incremental => format!(
@@ -244,6 +220,23 @@ impl LoadPlan {
             Mode::Scd => format!("no old value has one of the new type; what bronze had stays in `{aside}`"),
         });
         cure
+    }
+
+    /// How a type is made that the target may lack.
+    fn made(&self, name: &TypeName, bronze: &TableSchema) -> Option<String> {
+        name.schema()?;
+        let parts = bronze.columns.iter().map(|column| &column.type_name);
+        if definition(&bronze.types, name).is_some() || parts.into_iter().any(|other| other.object() == name.object()) {
+            return None;
+        }
+        let made = match definition(&self.types, name).map(|def| &def.kind) {
+            Some(TypeKind::Extension { extension }) => {
+                format!("in the target, as a superuser: create extension if not exists {};", quote_ident(extension))
+            }
+            Some(TypeKind::Base) | None => missing_extension_hint(name.name()),
+            Some(_) => format!("`dwh migrate {}` makes it", word(&self.table)),
+        };
+        Some(format!("if the target has no type `{name}`: {made}"))
     }
 
     /// What is told of rows that may have changed at the source where no run sees it.
@@ -274,33 +267,20 @@ impl LoadPlan {
         }
         let (sql, words): (Vec<Cure>, Vec<Cure>) =
             self.cures(found, bronze).into_iter().partition(|cure| !cure.statements.is_empty());
-        sql.iter().for_each(|cure| lines.extend(cure.lines(bronze)));
+        sql.iter().for_each(|cure| lines.extend(cure.lines()));
         if !sql.is_empty() {
             lines.push("or map the column in `[table.select]`, or `exclude` it".to_owned());
         }
-        words.iter().for_each(|cure| lines.extend(cure.lines(bronze)));
+        words.iter().for_each(|cure| lines.extend(cure.lines()));
         lines.join("\n")
-    }
-}
-
-impl Cure {
-    /// Where the statement needs a type that the target may lack: how it is made.
-    fn note_type(&mut self, name: &TypeName, bronze: &TableSchema) {
-        let Some(schema) = name.schema() else { return };
-        let plain =
-            schema.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(|rest| rest.replace("\"\"", "\""));
-        self.schema = Some(plain.unwrap_or_else(|| schema.to_owned()));
-        // The target has it if bronze uses it.
-        if bronze.columns.iter().all(|column| column.type_name.name() != name.name()) {
-            let made = missing_extension_hint(name.name());
-            self.first = Some(format!("if the target has no type `{}`: {made}", name.name()));
-        }
     }
 }
 
 /// Types whose literal is read in the same way under all settings.
 fn is_plain(name: &TypeName) -> bool {
-    !matches!(name.name(), "money" | "interval" | "xml" | "time") && !name.bare().ends_with("[]")
+    name.schema().is_none()
+        && !matches!(name.name(), "money" | "interval" | "xml" | "time")
+        && !name.bare().ends_with("[]")
 }
 
 fn renamed(old: &str, new: &str, bronze: &TableSchema) -> String {
@@ -402,14 +382,14 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_statement_stands_alone_and_a_type_by_name_says_where_it_is_found() {
+    fn a_plain_statement_stands_alone_and_a_type_that_may_lack_says_how_it_is_made() {
         let plain = Column { number: Some(3), ..column("n", "integer") };
         let told_plain = told(vec![plain], Vec::new(), Missing::default());
         let sql = "in the target: alter table \"public\".\"Trips\" add column \"n\" integer;";
         assert_eq!(told_plain.lines().next(), Some(sql));
         let mood = told(vec![column("m", "app.mood")], Vec::new(), Missing::default());
-        assert!(mood.starts_with("if the target has no type `mood`: "), "{mood}");
-        assert!(mood.contains("in the target: begin; select pg_catalog.set_config('search_path', "), "{mood}");
+        assert!(mood.starts_with("if the target has no type `app.mood`: "), "{mood}");
+        assert!(mood.contains("add column \"m\" app.mood;"), "{mood}");
     }
 
     #[test]

@@ -85,6 +85,9 @@ pub fn columns() -> Vec<Kind> {
         ("real", "real default 0.1"),
         ("mood", "app.mood default 'bad'"),
         ("domain", "app.positive default 7"),
+        ("made", "app.only_here default 'b'"),
+        ("pair", "app.pair default row(1, 'a b')::app.pair"),
+        ("mades", "app.only_here[]"),
         ("point", "public.geometry(Point,4326) default 'SRID=4326;POINT(1 2)'"),
         ("now", "timestamptz not null default now()"),
     ];
@@ -306,6 +309,7 @@ pub fn others() -> Vec<Kind> {
         ("text", "bytea", "'abc'", "''", "v::bytea", "'\\x01'"),
         ("app.mood", "text", "'ok'", "'bad'", "", "'seven'"),
         ("text", "app.mood", "'ok'", "'bad'", "v::app.mood", "'ok'"),
+        ("text", "app.only_here", "'a'", "'b'", "v::app.only_here", "'b'"),
         ("app.mood", "app.mood2", "'ok'", "'bad'", "v::text::app.mood2", "'new'"),
         ("app.mood", "varchar(9)", "'ok'", "'bad'", "", "'seven'"),
         ("app.mood[]", "text[]", "'{ok}'", "'{}'", "v::text[]", "'{x}'"),

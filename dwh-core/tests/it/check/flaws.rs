@@ -326,7 +326,7 @@ async fn broken(db: &TestDb, (source, target, severity, subject, word, words): C
 /// Does what a remedy says, as an administrator.
 async fn apply(db: &TestDb, remedy: &str) {
     // What comes after the statements is another way to mend it.
-    let first = remedy.split("\nor ").next().expect("text");
+    let first = remedy.split("\nor ").next().and_then(|text| text.split("\n(").next()).expect("text");
     match (first.strip_prefix("in the source: "), first.strip_prefix("in the target: ")) {
         (Some(sql), _) => {
             for statement in sql.split_inclusive(';') {
