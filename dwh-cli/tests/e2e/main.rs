@@ -40,6 +40,7 @@ mod silence;
 mod states;
 mod status;
 mod support;
+mod type_matrix;
 mod types;
 mod untrusted;
 mod upgrade;
