@@ -53,9 +53,26 @@ share=$work/packages/usr/share
 zcat "$share"/zabbix-server-pgsql/{schema,images,data}.sql.gz > "$dir/schemas/zabbix.sql"
 cp "$share/kea/scripts/pgsql/dhcpdb_create.pgsql" "$dir/schemas/kea.sql"
 cat "$share"/mediawiki/maintenance/postgres/{tables-generated,tables}.sql > "$dir/schemas/mediawiki.sql"
-echo 'pglast==8.8 --hash=sha256:ff9998ec6bac4f30f84db6b6edb28a0fb03b1eda5c8ad211ab8362f5a08b833b' > "$work/pin.txt"
-"$python" -m pip download --quiet --disable-pip-version-check --retries 10 --timeout 60 --no-deps --no-binary :all: --require-hashes \
-  --dest "$work" -r "$work/pin.txt"
+# pip would build the package to look at it, which needs a compiler's headers: its file is all that is wanted
+"$python" - "$work/pglast-8.8.tar.gz" ff9998ec6bac4f30f84db6b6edb28a0fb03b1eda5c8ad211ab8362f5a08b833b << 'PYTHON'
+import hashlib, os, pathlib, re, sys, time, urllib.parse, urllib.request
+
+path, wanted = pathlib.Path(sys.argv[1]), sys.argv[2]
+index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/") + "/pglast/"
+for left in reversed(range(10)):
+    try:
+        page = urllib.request.urlopen(index, timeout=60).read().decode()
+        link = re.search(rf'href="([^"#]*/{re.escape(path.name)})', page)
+        data = urllib.request.urlopen(urllib.parse.urljoin(index, link[1]), timeout=60).read()
+        break
+    except OSError as error:
+        if not left:
+            sys.exit(f"fetch.sh: {index}: {error}")
+        time.sleep(3)
+if hashlib.sha256(data).hexdigest() != wanted:
+    sys.exit(f"fetch.sh: {path.name} is not the file that is meant")
+path.write_bytes(data)
+PYTHON
 tar -xzf "$work"/pglast-*.tar.gz -C "$work"
 regress=$work/pglast-8.8/libpg_query/test/sql/postgres_regress
 for name in $order; do cp "$regress/$name.sql" "$dir/schemas/regress/"; done
