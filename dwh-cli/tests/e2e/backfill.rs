@@ -1,8 +1,6 @@
 //! History read again: what is missing comes back, what was cut off goes on, and scheduled runs are not in the way.
 
-use std::time::Duration;
-
-use crate::support::{Project, number, total};
+use crate::support::{Project, killed_at, number, total};
 use dwh_core::testing::{TestDb, assert_equal_tables};
 use serde_json::Value;
 
@@ -84,13 +82,7 @@ async fn a_killed_backfill_goes_on() {
     db.tgt("delete from bronze.events where id <> 720").await;
     let mut child = project.spawn(&SEPTEMBER);
     let loaded = "select count(*) from dwh_control.extract_runs where kind = 'backfill' and status = 'loaded'";
-    while number(&db, loaded).await < 3 {
-        assert!(child.try_wait().expect("waits").is_none(), "it ended before it was killed");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    child.kill().expect("kill -9");
-    child.wait().expect("dead");
-    let done = number(&db, loaded).await;
+    let done = killed_at(&db, &mut child, loaded, 3).await;
     assert!((3..29).contains(&done), "{done}");
     // A scheduled run in between loads what the killed one had uploaded, and moves the watermark for its own rows only.
     db.src("insert into app.events (id) values (9000)").await;

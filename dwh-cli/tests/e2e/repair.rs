@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Project, READABLE, files, number, table, total};
+use crate::support::{Project, READABLE, files, killed_at, number, table, total};
 use dwh_core::testing::{TestDb, assert_equal_tables};
 use serde_json::{Value, json};
 
@@ -146,13 +146,7 @@ async fn a_killed_reseed_replace_goes_on() {
     db.tgt(DAMAGE).await;
     let loaded = "select count(*) from dwh_control.extract_runs where kind = 'repair' and status = 'loaded'";
     let mut child = project.spawn(&["reseed", "events", "--replace", "--allow-empty"]);
-    while number(&db, loaded).await < 3 {
-        assert!(child.try_wait().expect("waits").is_none(), "it ended before it was killed");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    child.kill().expect("kill -9");
-    child.wait().expect("dead");
-    let done = number(&db, loaded).await;
+    let done = killed_at(&db, &mut child, loaded, 3).await;
     // A scheduled run in between loads what the killed one had uploaded.
     db.src("insert into app.events values (1000)").await;
     project.ok(&["run"]);

@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// How full the disk of the machine is, is no matter of a test that does not speak of it.
@@ -194,6 +195,17 @@ pub fn quoted(text: &str) -> String {
 /// A number from the target.
 pub async fn number(db: &TestDb, sql: &str) -> i64 {
     db.target().query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+}
+
+/// Kills a command with -9 as soon as `counted` has come to `least`; what it counts then.
+pub async fn killed_at(db: &TestDb, child: &mut Child, counted: &str, least: i64) -> i64 {
+    while number(db, counted).await < least {
+        assert!(child.try_wait().expect("waits").is_none(), "it ended before it was killed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    child.kill().expect("kill -9");
+    child.wait().expect("dead");
+    number(db, counted).await
 }
 
 /// Makes the runs that `which` (a condition in SQL) names older by this interval, in the run log and in every manifest that

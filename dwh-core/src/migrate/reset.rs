@@ -3,6 +3,7 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
+use super::tables::is_there;
 use super::{begin, owner, pinned, refused};
 use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
@@ -16,13 +17,6 @@ const CONTROL: [&str; 3] = ["extract_watermarks", "extract_runs", "table_contrac
 
 async fn connect(target: &TargetConfig, environment: &Environment) -> Result<Client> {
     Connector::to_target(target, environment)?.connect().await
-}
-
-async fn is_there(tx: &Transaction<'_>, table: &TableRef) -> Result<bool> {
-    let sql = "select exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-               where n.nspname = $1 and c.relname = $2)";
-    let row = tx.query_typed_one(sql, &[(&table.schema, Type::TEXT), (&table.name, Type::TEXT)]).await;
-    Ok(row.map_err(sort)?.get(0))
 }
 
 /// What there is of these tables already, a sentence each; empty when nothing is in the way.

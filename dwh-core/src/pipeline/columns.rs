@@ -54,9 +54,14 @@ impl Pipeline {
             }
         }
         plan.check_bronze(bronze.as_ref())?;
-        if let Some(warning) = plan.missing.warning(table) {
-            self.warn(&table.name, &warning);
-        }
+        self.warn_of_missing(&plan);
         Ok(Arc::new(plan))
+    }
+
+    /// A word about columns that lose their values.
+    pub(super) fn warn_of_missing(&self, plan: &Plan) {
+        if let Some(warning) = plan.missing.warning(&plan.table) {
+            self.warn(&plan.table.name, &warning);
+        }
     }
 }

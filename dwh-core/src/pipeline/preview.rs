@@ -76,9 +76,7 @@ impl Pipeline {
         // A column that a run would add is not added here: it is told as the difference that it is.
         let (plan, bronze) = self.fit(&in_one, state).await?;
         plan.check_bronze(bronze.as_ref())?;
-        if let Some(warning) = plan.missing.warning(table) {
-            self.warn(&table.name, &warning);
-        }
+        self.warn_of_missing(&plan);
         let plan = Arc::new(plan);
         let now = self.sink.overview().await?.now;
         // The number that it would get is higher than all; which one, nobody knows yet.

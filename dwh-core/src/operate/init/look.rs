@@ -14,7 +14,8 @@ use crate::source::survey::{Reach, Relation, ServerFacts, Survey, TableFacts};
 pub(super) struct Look<'a> {
     request: &'a InitRequest,
     survey: Survey,
-    target: Option<Survey>,
+    /// What the target has; `None` if it did not answer.
+    target_extensions: Option<Vec<String>>,
     pub server: ServerFacts,
     pub warnings: Vec<String>,
     /// Whether the source's role may do more than read.
@@ -28,7 +29,7 @@ impl<'a> Look<'a> {
         let mut look = Self {
             request,
             survey,
-            target: None,
+            target_extensions: None,
             source_too_strong: server.superuser,
             target_too_strong: false,
             warnings: Vec::new(),
@@ -57,12 +58,11 @@ impl<'a> Look<'a> {
     pub(super) async fn at_target(&mut self, environment: &Environment) {
         let asked = async {
             let survey = Survey::open("target", &self.request.target, environment).await?;
-            let server = survey.server().await?;
-            Ok::<_, Error>((survey, server))
+            Ok::<_, Error>((survey.server().await?, survey.extensions().await?))
         };
         match asked.await {
-            Ok((survey, server)) => {
-                self.target = Some(survey);
+            Ok((server, extensions)) => {
+                self.target_extensions = Some(extensions);
                 self.target_too_strong = server.superuser;
                 if server.superuser {
                     self.warn(&format!(
@@ -137,8 +137,7 @@ impl<'a> Look<'a> {
                 _ => None,
             })
             .collect();
-        if let Some(target) = self.target.as_ref().filter(|_| !extensions.is_empty()) {
-            let known = target.extensions().await?;
+        if let Some(known) = &self.target_extensions {
             choice.doubts.extend(extensions.iter().filter(|name| !known.contains(name)).map(|name| {
                 format!(
                     "the target has no extension `{name}`, whose types `dwh migrate` needs: in the target, as a superuser: \
