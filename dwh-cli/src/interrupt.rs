@@ -59,12 +59,10 @@ mod tests {
     use crate::output::Printer;
     use crate::settings::Settings;
     use clap::Parser;
-    use std::process::Command;
     use tokio_util::sync::CancellationToken;
 
     fn interrupt() {
-        let sent = Command::new("kill").args(["-INT", &std::process::id().to_string()]).status();
-        assert!(sent.expect("kill").success());
+        assert!(dwh_core::testing::signal("INT", &[std::process::id()]));
     }
 
     #[tokio::test]

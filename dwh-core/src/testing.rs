@@ -11,7 +11,7 @@ mod source_contract;
 
 pub use blob_contract::{blob_contract, blob_contract_with};
 pub use blobs::TestBlobs;
-pub use clusters::{Clusters, Paused, Server, TestDb, assert_equal_tables};
+pub use clusters::{Clusters, Paused, Server, TestDb, assert_equal_tables, signal};
 pub use faulty::{Fault, Faulty};
 pub use proxy::{Proxy, Way, When, Whom};
 pub use s3::{S3Effect, S3Fault, S3Server};

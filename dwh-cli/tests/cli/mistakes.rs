@@ -131,9 +131,9 @@ fn an_interrupt_ends_what_waits() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("dwh starts");
-    let pid = child.id().to_string();
-    let interrupt =
-        || assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
+    let id = child.id();
+    let pid = id.to_string();
+    let interrupt = || assert!(dwh_core::testing::signal("INT", &[id]));
     let listens = || {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask").trim().to_owned();

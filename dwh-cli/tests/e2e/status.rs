@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::process::Command;
 
 use crate::support::{EVENTS, Project, age, number, table};
-use dwh_core::testing::{TestBlobs, TestDb};
+use dwh_core::testing::{TestBlobs, TestDb, signal};
 
 /// Two tables; `more` stands in the section of `events`.
 async fn fleet(test: &str, more: &str) -> (TestDb, Project) {
@@ -182,8 +181,7 @@ async fn watching_prints_a_line_a_round_goes_on_after_an_error_and_ends_well() {
     while next()["error"]["code"] != "contract" {}
     db.tgt("alter schema away rename to dwh_control").await;
     while next()["healthy"] != true {}
-    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
-    assert!(sent.success());
+    assert!(signal("INT", &[child.id()]));
     for line in lines {
         line.expect("text");
     }
@@ -211,14 +209,13 @@ async fn a_run_that_somebody_stopped_is_interrupted_and_no_failure() {
     )
     .await;
     db.tgt("alter table bronze.other alter column id drop not null").await;
-    for signal in ["-INT", "-TERM"] {
+    for name in ["INT", "TERM"] {
         let mut run = project.spawn(&["run", "other"]);
         let extracting = "select count(*) from dwh_control.extract_runs where status = 'extracting'";
         while number(&db, extracting).await == 0 {
             assert!(run.try_wait().expect("waits").is_none(), "it ended before it was stopped");
         }
-        let stopped = std::process::Command::new("kill").args([signal, &run.id().to_string()]).status();
-        assert!(stopped.expect("kill").success());
+        assert!(signal(name, &[run.id()]));
         run.wait().expect("ended");
     }
     let rows = "select count(*) from dwh_control.extract_runs where status = 'failed' and error_code = 'interrupted'";

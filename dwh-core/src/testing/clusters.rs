@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 
 pub use compare::assert_equal_tables;
 pub use db::TestDb;
-pub use pause::Paused;
+pub use pause::{Paused, signal};
 
 /// The password of every role in a throwaway cluster: it must be quoted wherever it is written.
 pub(super) const PASSWORD: &str = "it's 50% @ /home";

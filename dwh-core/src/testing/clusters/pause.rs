@@ -17,8 +17,9 @@ impl Server {
     #[must_use]
     pub fn pause(&self) -> Paused<'_> {
         // The parent first, so that no child is born unnoticed.
-        self.signal("STOP", &[self.postmaster()]);
-        self.signal("STOP", &self.children());
+        // A process that has ended meanwhile needs no signal.
+        signal("STOP", &[self.postmaster()]);
+        signal("STOP", &self.children());
         Paused(self)
     }
 
@@ -33,18 +34,23 @@ impl Server {
         let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
     }
+}
 
-    fn signal(&self, name: &str, pids: &[u32]) {
-        let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
-        // A process that has ended meanwhile makes it fail, and needs no signal.
-        let _ = Command::new("kill").arg(format!("-{name}")).args(pids).status().expect("kill starts");
-    }
+/// Sends a signal, such as `INT`, to processes; says whether all of them were there.
+///
+/// # Panics
+/// If no shell can be started.
+pub fn signal(name: &str, pids: &[u32]) -> bool {
+    let pids = pids.iter().map(u32::to_string);
+    // The shell has it built in; the program is not on every machine.
+    let sent = Command::new("sh").args(["-c", "kill \"$@\"", "sh", &format!("-{name}")]).args(pids).status();
+    sent.expect("sh starts").success()
 }
 
 impl Drop for Paused<'_> {
     fn drop(&mut self) {
-        self.0.signal("CONT", &self.0.children());
-        self.0.signal("CONT", &[self.0.postmaster()]);
+        signal("CONT", &self.0.children());
+        signal("CONT", &[self.0.postmaster()]);
     }
 }
 
