@@ -172,7 +172,7 @@ pub struct TargetConfig {
     pub owner_role: String,
     /// Role that reads both.
     pub reader_role: String,
-    /// Tables loaded at the same time; each uses two connections while it works.
+    /// Tables loaded at the same time; each uses two connections while it works, and one more is for all.
     pub connections: usize,
     /// How long a load waits for a table's lock.
     pub lock_timeout: Micros,

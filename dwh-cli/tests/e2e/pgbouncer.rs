@@ -13,6 +13,9 @@ use crate::support::{Project, READABLE, number, table, total};
 /// Starts PgBouncer; stops it when the pipe closes, which it does however the test ends.
 const WATCH: &str = r#"PATH=$PATH:/usr/sbin; pgbouncer -q "$1" >/dev/null 2>&1 & cat >/dev/null; kill $!; wait"#;
 
+/// Server sessions of each pool. Few, so that clients meet each other's; two tables at once need five.
+const SESSIONS: usize = 5;
+
 /// A PgBouncer before one throwaway server.
 struct PgBouncer {
     port: u16,
@@ -27,9 +30,8 @@ impl PgBouncer {
         let users = folder.path().join("users.txt");
         let roles = ["app_ro", "dwh_loader"].map(|role| format!("\"{role}\" \"{}\"\n", Server::PASSWORD));
         fs::write(&users, roles.concat()).expect("users");
-        // Few sessions, so that clients meet each other's.
         let ini = format!(
-            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\npool_mode = transaction\ndefault_pool_size = 4\n\
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\npool_mode = transaction\ndefault_pool_size = {SESSIONS}\n\
              listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\n\
              auth_file = {}\nlogfile = {}\n",
             server.port(),
@@ -176,7 +178,7 @@ const ODD: &str =
 /// What sessions of the pool have that a run might have left there, one line for each session.
 async fn settings(url: &str) -> std::collections::BTreeSet<String> {
     let mut clients = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..SESSIONS {
         let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("connects");
         tokio::spawn(connection);
         // Each holds a session of its own while the others are asked.

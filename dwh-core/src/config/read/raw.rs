@@ -95,7 +95,8 @@ pub(super) struct RawTarget {
     /// Role that reads both.
     #[schemars(extend("default" = "grafana_ro"))]
     pub reader_role: Option<String>,
-    /// Tables at the same time; each uses two connections while it works.
+    /// Tables at the same time; each uses two connections while it works, and one more is for all. A pooler before the
+    /// target must have as many sessions: with fewer, tables wait for each other.
     #[schemars(range(min = 1, max = 100), extend("default" = 4))]
     pub connections: Option<i64>,
     /// How long a load waits for a bronze table that somebody holds.

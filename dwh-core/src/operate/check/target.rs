@@ -15,8 +15,8 @@ use crate::schema::{TableRef, quote_ident};
 /// Looks at the target; `None` if it cannot be reached.
 pub(super) async fn check(config: &Config, about: &mut About<'_>) -> Option<Server> {
     let target = &config.target;
-    // A table has two while it works.
-    let wanted = 2 * target.connections.min(config.tables.len());
+    // A table has two while it works, and the run log is written by one more.
+    let wanted = 2 * target.connections.min(config.tables.len()) + 1;
     let mut server = open(&target.url, &config.environment, target.idle_timeout, wanted, about).await?;
     let looked = writable(&server, about).await;
     about.unless(Word::Writable, looked);

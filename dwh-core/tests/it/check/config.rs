@@ -262,7 +262,7 @@ async fn too_few_connections_are_told() {
     let found = problems(&report);
     assert_eq!(found.len(), 1, "{found:#?}");
     assert_eq!((found[0].subject.as_str(), found[0].check.as_str()), ("target", "connections"));
-    assert_eq!(found[0].message, "a run opens up to 2, and 1 of 2 are free");
+    assert_eq!(found[0].message, "a run opens up to 3, and 1 of 2 are free");
     db.tgt(found[0].remedy.as_ref().expect("remedy").trim_start_matches("in the target: ")).await;
     assert!(problems(&check(&db).await).is_empty());
 }
