@@ -14,8 +14,8 @@ pins='14 14.23.0-beta.17 4bfb69335cb48a5243fef0938602b4b7a3f2cfa6f5474cc432ce1e8
 18 18.4.0-beta.17 795d587bb466423385db256dc81e61f2ee40c9e10efde21e881f3e997dd1bdb2'
 
 # what asks a catalog of the source or of the target
-suites='type_matrix:: types:: own_types:: versions:: relations:: held:: members:: lost_column:: init:: check::'
-library='source:: safe_bound:: catalog:: check:: members:: held:: migrations:: sink::'
+suites='type_matrix:: versions:: types:: own_types:: relations:: held:: lost_column:: init:: check::'
+library='source:: safe_bound:: catalog:: check:: hidden:: appears::'
 
 fail() { echo "postgres_versions.sh: $1" >&2; exit 1; }
 
@@ -45,15 +45,30 @@ PYTHON
   done <<< "$pins"
 }
 
+tests() { # the clusters are told by the environment
+  local found failed=0
+  suite e2e "$suites" || failed=1
+  suite it "$library" || failed=1
+  return "$failed"
+}
+
+suite() { # BINARY FILTERS
+  local skip=() name
+  for name in $with_postgis; do skip+=(--skip "$name"); done
+  # shellcheck disable=SC2086
+  cargo test -q --workspace --exclude dwh-py --features dwh-core/testing --test "$1" -- $2 "${skip[@]}"
+}
+
 run() { # DIR
-  local dir release
+  local dir release failed=()
   dir=$(cd "$1" && pwd)
   for release in ${VERSIONS:-14 16 17 18}; do
     echo "source: PostgreSQL $release"
-    DWH_TEST_SOURCE_BIN=$dir/$release/bin tests
+    DWH_TEST_SOURCE_BIN=$dir/$release/bin tests || failed+=("source $release")
   done
   echo "source and target: PostgreSQL $release"
-  DWH_TEST_SOURCE_BIN=$dir/$release/bin DWH_TEST_TARGET_BIN=$dir/$release/bin tests
+  DWH_TEST_SOURCE_BIN=$dir/$release/bin DWH_TEST_TARGET_BIN=$dir/$release/bin tests || failed+=("both $release")
+  [ "${#failed[@]}" = 0 ] || fail "failed: ${failed[*]}"
 }
 
 case "${1:-}:$#" in
