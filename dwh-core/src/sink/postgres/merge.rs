@@ -30,6 +30,7 @@ pub(super) async fn merge(
     }
     let held = sink.control.hold(client, load, commit).await?;
     let overruled = replace::drop_overruled(client, load, named).await?;
+    replace::refuse_known_formerly(client, load, named).await?;
     let mut counts = Merge { load, client, staged: staged - overruled, kind: held.kind, keeps: true }.work().await?;
     counts.staged += overruled;
     counts.kept_newer += overruled;
