@@ -32,7 +32,7 @@ test: check ## everything that CI runs: check, Rust tests, Python tests
 	rm -rf target/wheels
 	.venv/bin/maturin build -q --manifest-path dwh-py/Cargo.toml --compatibility linux --out target/wheels
 	$(PYTHON) -m pip install -q --disable-pip-version-check --no-index --no-deps --force-reinstall target/wheels/*.whl
-	$(PYTHON) -m pytest -q dwh-py/tests
+	$(PYTHON) -m pytest -q -n auto dwh-py/tests
 
 test-versions: setup ## what asks catalogs, with a source of other releases of PostgreSQL (VERSIONS="17 18")
 	@scripts/postgres_versions.sh fetch .venv/postgres

@@ -200,8 +200,9 @@ impl Drop for Server {
 
 /// Starts the server under its watcher; `None` if it does not come up.
 fn watch(programs: &Path, folder: &Path, port: u16) -> Option<Child> {
+    // Statements over few rows of many columns would be compiled for seconds: tables that nobody analyzed look large.
     let settings = format!(
-        "-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off \
+        "-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off -c jit=off \
          -c synchronous_commit=off -c full_page_writes=off -c max_prepared_transactions=20 -c max_connections=200 \
          -c shared_buffers=64MB -c authentication_timeout=600 -c timezone=UTC -c log_timezone=UTC",
         folder.display()
