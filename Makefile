@@ -7,7 +7,9 @@ SHELL := /bin/bash
 export DWH_TEST_WEED := $(CURDIR)/.venv/bin/weed
 # the public data sets that go through in the tests
 export DWH_TEST_DATA := $(CURDIR)/.venv/data
+# of `make bench`
 ROWS ?= 1000000
+PAIRS ?= 5
 PYTHON := $(CURDIR)/.venv/bin/python
 
 help: ## this list
@@ -35,10 +37,12 @@ test: check ## everything that CI runs: check, Rust tests, Python tests
 fmt: ## format the Rust code
 	cargo fmt --all
 
-bench: setup ## dwh against the load by hand, in turn (ROWS=1000000)
+bench: setup ## every bar of speed and memory beside its yardstick (ROWS=, PAIRS=, ONLY="first slice", QUICK=1, PEERS=1)
+	$(if $(PEERS),@scripts/setup.sh peers)
 	cargo build -q --release -p dwh-cli
-	python3 benches/end_to_end.py --rows $(ROWS)
-	cargo run -q --release -p dwh-benches
+	cargo build -q --release -p dwh-benches
+	python3 benches/bench.py --rows $(ROWS) --pairs $(PAIRS) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(PEERS),--peers)
+	$(if $(ONLY)$(QUICK),,cargo run -q --release -p dwh-benches)
 
 docs: ## the reference pages of docs/reference, and the library's in target/doc
 	DWH_SNAPSHOTS=write cargo test -q -p dwh-cli --features dwh-core/testing --bin dwh reference
