@@ -24,10 +24,11 @@ QUICK_ROWS = 4_000
 
 def cases(quick: bool) -> list[Case]:
     return [
-        loads.first_load("ewkb, local", cpu="client CPU, a million rows, local"),
-        loads.first_load("ewkt, local", geometry="ewkt"),
-        loads.first_load("zstd", compression="zstd"),
-        loads.first_load("ewkb, S3", store="S3", cpu="client CPU, a million rows, S3"),
+        loads.floor(),
+        loads.first_load(0.50, 3, cpu_goal=1.5),
+        loads.first_load(0.50, 5, geometry="ewkt"),
+        loads.first_load(0.45, 3, compression="zstd"),
+        loads.first_load(0.60, 3.5, store="S3", cpu_goal=2.0),
         loads.slices("local", (0.45, 0.40)),
         loads.slices("S3", (0.60, 0.40)),
         loads.replay(),
@@ -77,21 +78,25 @@ def estimate(case: Case, asked: argparse.Namespace) -> float:
     return (case.minutes - case.fixed) * share + (0.2 if asked.quick else case.fixed) + 0.1
 
 
-def measure_case(lab: Lab, case: Case, curves: dict) -> list:
+def measure_case(lab: Lab, case: Case, whole: dict) -> None:
     """Runs a case to its end or its failure, and judges its bars by what it yielded."""
     samples: dict = {name: [] for name in case.names}
     failure = None
     try:
         for found in case.run(lab):
-            if found.get("curve"):
-                curves.setdefault(found["curve"], []).append(found["point"])
+            if "curve" in found:
+                whole["curves"].setdefault(found["curve"], []).append(found["point"])
+            if "floor" in found:
+                whole["floor"].append(found["floor"])
             if found["bar"]:
                 samples[found["bar"]].append(found)
                 say(f"  {found['bar']}: {found['value']:.2f}")
     except Exception as error:  # whatever it was, the other bars are worth their time
         failure = " ".join(str(error).split()) or type(error).__name__
         say(f"  FAILED: {failure}")
-    return [report.judged(bar, samples[bar.name], failure) for bar in case.bars]
+    if failure and not case.bars:
+        whole["failures"].append(f"{case.title}: {failure}")
+    whole["bars"] += [report.judged(bar, samples[bar.name], failure) for bar in case.bars]
 
 
 def measure_all(asked: argparse.Namespace, picked: list[Case]) -> dict:
@@ -99,18 +104,14 @@ def measure_all(asked: argparse.Namespace, picked: list[Case]) -> dict:
         command = "make bench" + "".join(f" {name}" for name in [
             f"ROWS={asked.rows}" if asked.rows != FULL_ROWS and not asked.quick else "", f"PAIRS={asked.pairs}" if asked.pairs != FULL_PAIRS and not asked.quick else "",
             f'ONLY="{" ".join(asked.only)}"' if asked.only else "", "QUICK=1" if asked.quick else "", "PEERS=1" if asked.peers else ""] if name)
-        found = {"command": command, "rows": asked.rows, "machine": report.machine(lab), "bars": [], "curves": {}, "peers": []}
+        found = {"command": command, "rows": asked.rows, "machine": report.machine(lab), "bars": [], "curves": {}, "floor": [], "peers": [], "failures": []}
         left = [estimate(case, asked) for case in picked]
         say(f"{sum(len(case.bars) for case in picked)} bars, about {sum(left):.0f} minutes, load of the machine {found['machine']['load_before']:.1f}")
         began = time.monotonic()
         for number, case in enumerate(picked):
             used = (time.monotonic() - began) / 60
             say(f"[{number + 1}/{len(picked)}] {', '.join(case.names)} ({used:.0f} minutes gone, about {sum(left[number:]):.0f} to go)")
-            case_began = time.monotonic()
-            judged = measure_case(lab, case, found["curves"])
-            for entry in judged:
-                entry["case_seconds"] = time.monotonic() - case_began
-            found["bars"] += judged
+            measure_case(lab, case, found)
             report.write(asked.out / "bench.json", found)  # what was measured so far, should the rest be cut off
         if asked.peers:
             from harness import peers
@@ -138,7 +139,7 @@ def main() -> None:
     say(f"{found['minutes']:.1f} minutes; written to {asked.out / 'bench.json'}" + (", and into benches/README.md" if whole else ""))
     if found["curves"]:
         subprocess.run([asked.dwh.parent / "curves", asked.out / "bench.json", HERE if whole else asked.out], check=True)
-    if any(entry["failure"] for entry in found["bars"]):
+    if found["failures"] or any(entry["failure"] for entry in found["bars"]):
         sys.exit("bench: not everything could be measured, see above")
 
 

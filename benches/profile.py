@@ -85,7 +85,8 @@ def client(lab: Lab, tables: str, store: str) -> None:
         measure(["perf", "record", "-q", "-e", "cpu-clock", "-F", "999", "--call-graph", "fp", "-o", data, *dwh], env)
         for title, sort, top in (("by library", "dso", 8), ("by function", "dso,symbol", TOP)):
             report = subprocess.run(["perf", "report", "--stdio", "--no-children", "-g", "none", "-i", data, "--sort", sort], capture_output=True, text=True, check=True).stdout
-            lines = [line.rstrip() for line in report.splitlines() if re.match(r"\s+\d", line)][:top]
+            # the last columns, of inlined calls, are empty
+            lines = [re.sub(r"(\s+-)*\s*$", "", line) for line in report.splitlines() if re.match(r"\s+\d", line)][:top]
             print(f"\n**client, {title}** (perf, of its CPU time)\n\n```text\n" + "\n".join(lines) + "\n```")
     elif shutil.which("valgrind"):
         measure(["valgrind", "--tool=callgrind", f"--callgrind-out-file={data}", *dwh], env)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from harness.lab import Lab
 
@@ -32,10 +32,11 @@ class Case:
     run: Callable[[Lab], Iterator[dict]]
     minutes: float  # of a whole run at full size on two cores, for the estimate
     fixed: float = 0.0  # the part of it that does not depend on the number of rows
-    names: list = field(init=False)
+    title: str = ""  # of a case without bars
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "names", [bar.name for bar in self.bars])
+    @property
+    def names(self) -> list:
+        return [bar.name for bar in self.bars] or [self.title]
 
 
 def turns(lab: Lab, most: int | None = None, limit: float = 420) -> Iterator[int]:

@@ -34,7 +34,7 @@ def verify() -> Case:
         lab.measure([lab.dwh, "-q", "run"], env)
         lab.sql("target", "warehouse", "vacuum analyze bronze.position_history;")
         ends = {"source": ("SOURCE_URL", "bench"), "target": ("TARGET_URL", "bronze")}
-        sides = {end: lambda url=url, schema=schema: lab.measure(["psql", "-X", "-q", "-c", AGGREGATE.format(schema), env[url]], env) for end, (url, schema) in ends.items()}
+        sides = {end: lambda url=url, schema=schema: lab.measure([f"{lab.bin}/psql", "-X", "-q", "-c", AGGREGATE.format(schema), env[url]], env) for end, (url, schema) in ends.items()}
         sides["dwh"] = lambda: lab.measure([lab.dwh, "-q", "verify"], env)
         for turn in turns(lab):
             found = lab.in_turn(turn, sides)

@@ -10,12 +10,11 @@ REBUILD_FILES = 30
 CPUS_FOR_JOBS = 8  # two clusters and dwh beside each other: below that, four jobs share the cores of one
 
 
-def first_load(name: str, *, geometry: str = "ewkb", store: str = "local", compression: str = "none", cpu: str = "") -> Case:
-    goals = {"ewkb, local": (0.50, 1.5), "ewkt, local": (0.50, 0), "zstd": (0.45, 0), "ewkb, S3": (0.60, 2.0)}
-    load, seconds = goals[name]
-    bars = [Bar(f"first load, {name}", load)]
-    if cpu:
-        bars.append(Bar(cpu, seconds, "s", "by hand, all of psql"))
+def first_load(goal: float, minutes: float, *, geometry: str = "ewkb", store: str = "local", compression: str = "none", cpu_goal: float | None = None) -> Case:
+    how = ", ".join([geometry, store] + [compression] * (compression != "none"))
+    bars = [Bar(f"first load, {how}", goal)]
+    if cpu_goal:
+        bars.append(Bar(f"client CPU, a million rows, {how}", cpu_goal, "s", "–"))
 
     def run(lab: Lab) -> Iterator[dict]:
         lab.seed(lab.rows)
@@ -27,12 +26,25 @@ def first_load(name: str, *, geometry: str = "ewkb", store: str = "local", compr
             })
             lab.compare_with_hand(bars[0].name)
             yield ratio(bars[0].name, found)
-            if cpu:
-                # goals are those of a million rows
-                value = found["dwh"]["cpu_seconds"] * 1_000_000 / lab.rows
-                yield sample(cpu, value, sides=found, beside=found["by hand"]["cpu_seconds"] * 1_000_000 / lab.rows)
+            if cpu_goal:
+                yield sample(bars[1].name, found["dwh"]["cpu_seconds"] * 1_000_000 / lab.rows, sides=found)
 
-    return Case(bars, run, {"ewkt, local": 5.0, "ewkb, S3": 3.5}.get(name, 3.0))
+    return Case(bars, run, minutes)
+
+
+def floor() -> Case:
+    """No bar: what the two servers need for the same rows at least, with nothing in between but a file that is kept."""
+
+    def run(lab: Lab) -> Iterator[dict]:
+        lab.seed(lab.rows)
+        env = lab.prepare(position(), migrate=False)
+        for turn in turns(lab, 3):
+            lab.by_hand(env, what="reset")
+            found = lab.in_turn(turn, {what: lambda what=what: lab.by_hand(env, what=what) for what in ("load", "floor")})
+            lab.compare("floor", *(("target", "warehouse", f"byhand.{table}") for table in ("position_history", "floor")))
+            yield {"bar": None, "floor": {"seconds": found["floor"]["seconds"], "by hand": found["load"]["seconds"], "client CPU": found["floor"]["cpu_seconds"]}}
+
+    return Case([], run, 1.5, title="floor")
 
 
 def slices(store: str, goals: tuple) -> Case:

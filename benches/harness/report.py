@@ -75,6 +75,12 @@ def table(report: dict) -> str:
     for entry in report["bars"]:
         if entry["failure"]:
             lines += ["", f"`{entry['bar']}`: {entry['failure']}"]
+    lines += [f"\n{failure}" for failure in report["failures"]]
+    if report["floor"]:
+        middle = {key: median(turn[key] for turn in report["floor"]) for key in report["floor"][0]}
+        share = median(turn["seconds"] / turn["by hand"] for turn in report["floor"])
+        lines += ["", f"The floor of a first load here: COPY out, kept in a file and at the same time copied into a new table that gets its key afterwards, takes {middle['seconds']:.2f} s, "
+                  f"{share:.2f} × by hand ({middle['by hand']:.2f} s), with {middle['client CPU']:.2f} s of CPU in the clients."]
     for curve, points in report["curves"].items():
         points = merged(points, curve)
         keys = list(dict.fromkeys(key for point in points for key in point))
