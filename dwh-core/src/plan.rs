@@ -6,6 +6,7 @@ mod convert;
 mod ddl;
 mod equality;
 mod extract;
+mod former_key;
 mod load;
 mod missing;
 mod remedy;
@@ -221,6 +222,7 @@ impl Plan {
             older,
             replaced: None,
             overruled: Vec::new(),
+            former_keys: Vec::new(),
             stamp: Stamp::of(&self.table),
         }
     }

@@ -224,7 +224,8 @@ pub trait Staged: Send {
     ///
     /// A CSV that [stands for its window alone](LoadPlan::replaced) overwrites what bronze has, whatever `on_conflict` says;
     /// what bronze has in the window beside it is removed, but for what is spared. Staged rows that newer CSV files have
-    /// [removed](LoadPlan::overruled) are not wanted: bronze counts as newer there.
+    /// [removed](LoadPlan::overruled) are not wanted: bronze counts as newer there. A staged row that bronze has by a
+    /// [former key](LoadPlan::former_keys) alone is refused, with all of the CSV.
     ///
     /// In the same transaction it writes which table bronze is, into the run's row, and into the watermark row unless
     /// that names another table and the load neither moves the watermark nor makes bronze whole: rows may be missing
@@ -235,7 +236,8 @@ pub trait Staged: Send {
     /// is the proof.
     ///
     /// # Errors
-    /// `Data` if the counts do not add up; `Locked` if the watermark moved meanwhile; nothing has changed then.
+    /// `Data` if the counts do not add up; `Locked` if the watermark moved meanwhile; `Contract` for a former key;
+    /// nothing has changed then.
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed>;
 
     /// Counts what a commit would do with the rows as those of the newest run, and rolls back. Called instead of

@@ -11,6 +11,7 @@ use crate::blob::{BlobKey, BlobStore, Body, ByteStream, Folder, Manifest, Stored
 use crate::chain::{Link, Place, RunIdentity, Standing};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::archived::{Archived, former_keys_of};
 use crate::pipeline::describe::{describe_manifest, describe_record};
 use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
 use crate::pipeline::links::{after, identity, must_serve, still_known};
@@ -228,7 +229,13 @@ impl Pipeline {
         let mut load = manifest.load_plan(place.older()).as_configured(table);
         load.allow_empty = table.allow_empty || self.allow_empty;
         if place.older() && load.mode == Mode::Incremental {
-            load.overruled = Self::overruled(manifest.run_id, &self.archived(table).await?.0);
+            let mut others = self.archived(table).await?.complete;
+            load.overruled = Self::overruled(manifest.run_id, &others);
+            // A newer one may have been loaded, and its move cut off.
+            others.extend(self.held(table, Folder::Exports).await?.complete);
+            load.former_keys = former_keys_of(table, manifest, &others);
+        } else {
+            load.former_keys = former_keys_of(table, manifest, &Archived::new());
         }
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = bronze.as_ref().filter(|_| place.moves()) {

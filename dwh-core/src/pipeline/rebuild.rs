@@ -132,6 +132,7 @@ impl Pipeline {
             }
             // Afterwards new runs get numbers above all files, and nothing tells any more that a table is behind its own.
             self.number_above_files().await?;
+            self.end_dead_extracts(&archives).await?;
             let moved = self.sink.move_away(&loads).await?;
             (report.backup, report.backup_tables) = (Some(moved.schema), moved.tables);
             report.restore_sql = Some(moved.restore_sql);
@@ -152,6 +153,17 @@ impl Pipeline {
             archives.push(self.archive_of(table).await.map_err(|error| named(error, &table.name))?);
         }
         Ok(archives)
+    }
+
+    /// Removes what killed runs left unfinished in `exports/`: the run log that proves whose it is will be put aside.
+    async fn end_dead_extracts(&self, archives: &[Archive]) -> Result<()> {
+        let known = self.sink.overview().await?.tables;
+        for table in archives.iter().map(|archive| &archive.table).filter(|table| known.contains_key(&table.name)) {
+            let lease = self.sink.lease(&table.name, false).await?;
+            self.fail_dead_extracts(table, lease.state()).await?;
+            lease.release().await?;
+        }
+        Ok(())
     }
 
     async fn rebuild_all(

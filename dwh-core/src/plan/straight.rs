@@ -21,6 +21,9 @@ impl LoadPlan {
         if !self.overruled.is_empty() {
             return Some("newer CSV files may have removed some of its rows");
         }
+        if !self.former_keys.is_empty() {
+            return Some("bronze may have some of its rows by a former key");
+        }
         if self.mode != Mode::Snapshot {
             return None;
         }

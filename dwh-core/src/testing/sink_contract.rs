@@ -47,6 +47,7 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         older: false,
         replaced: None,
         overruled: Vec::new(),
+        former_keys: Vec::new(),
         stamp: Some(Stamp { column: "recorded_at".to_owned(), zone: None }),
     }
 }

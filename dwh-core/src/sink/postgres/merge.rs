@@ -72,6 +72,7 @@ async fn merge_staged(load: &LoadPlan, client: &Client, staged: u64, kind: RunKi
         return Ok(Accounting::default());
     }
     let overruled = replace::drop_overruled(client, load, named).await?;
+    replace::refuse_known_formerly(client, load, named).await?;
     let mut counts = Merge { load, client, staged: staged - overruled, kind, keeps: true }.work().await?;
     counts.staged += overruled;
     counts.kept_newer += overruled;
