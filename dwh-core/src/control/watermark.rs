@@ -1,9 +1,11 @@
 //! The watermark rows, `extract_watermarks`: one row a table.
 
+use futures_util::try_join;
 use tokio_postgres::types::{Json, Type};
 use tokio_postgres::{GenericClient, Row};
 
 use super::{Control, Params, json, value};
+use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{BronzeId, Member, Origin};
 use crate::plan::LoadPlan;
@@ -20,7 +22,9 @@ pub(crate) struct Held {
     /// What the run is made for.
     pub(crate) kind: RunKind,
     state: TableState,
-    /// Whether the row names from now on the bronze table that is there.
+    /// The bronze table that is there.
+    bronze: Option<BronzeId>,
+    /// Whether the row names it from now on.
     takes_it: bool,
 }
 
@@ -78,13 +82,15 @@ impl Control {
     /// # Errors
     /// `Locked` if it is not as the load expects it.
     pub(crate) async fn hold(&self, client: &impl GenericClient, load: &LoadPlan, commit: &Commit) -> Result<Held> {
-        let state = self.unmoved(client, &load.table, &commit.expected).await?;
-        let kind = self.kind(client, commit.run_id).await?;
-        let takes_it = commit.becomes.is_some()
-            || commit.whole
-            || state.bronze.is_none()
-            || state.bronze == self.bronze_id(client, &load.target).await?;
-        Ok(Held { kind, state, takes_it })
+        self.may_identify(client).await?;
+        // Polled, and so sent, in this order: the row is held before the rest is looked at.
+        let (state, kind, bronze) = try_join!(
+            self.unmoved(client, &load.table, &commit.expected),
+            self.kind(client, commit.run_id),
+            self.bronze_id(client, &load.target)
+        )?;
+        let takes_it = commit.becomes.is_some() || commit.whole || state.bronze.is_none() || state.bronze == bronze;
+        Ok(Held { kind, state, bronze, takes_it })
     }
 
     /// The watermark row, held, if it still is where it was.
@@ -113,9 +119,11 @@ impl Control {
         held: Held,
         counts: &Accounting,
     ) -> Result<TableState> {
-        // Afterwards: a truncate gives the table another file.
-        let bronze = self.bronze_id(client, &load.target).await?;
-        self.loaded(client, commit.run_id, counts, bronze.as_ref()).await?;
+        let bronze = match load.mode {
+            Mode::Incremental if counts.staged == 0 && counts.removed == 0 => held.bronze,
+            // Afterwards: a truncate gives the table another file.
+            _ => self.bronze_id(client, &load.target).await?,
+        };
         let emptied = counts.removed > 0 && self.is_empty(client, &load.target).await?;
         let old = held.state;
         let is_newest = !load.older && held.kind != RunKind::Replay && !old.is_newer_than(commit.run_id);
@@ -128,14 +136,19 @@ impl Control {
             // A table that never got a row, or whose last one was removed, has none to lose.
             bronze: match held.takes_it && (old.bronze.is_some() || counts.staged > 0) {
                 true if emptied => None,
-                true => bronze,
+                true => bronze.clone(),
                 false => old.bronze,
             },
             relations: commit.relations.clone().or(new.relations),
             ..new
         };
         let rows = (counts.inserted + counts.updated).cast_signed();
-        self.write(client, &load.table, &state, moves.then_some(rows)).await
+        // Polled, and so sent, in this order.
+        let (_, state) = try_join!(
+            self.loaded(client, commit.run_id, counts, bronze.as_ref()),
+            self.write(client, &load.table, &state, moves.then_some(rows))
+        )?;
+        Ok(state)
     }
 
     /// Sets the watermark row back to the seed.

@@ -9,12 +9,16 @@ use crate::sink::{RunFilter, TableState};
 
 impl Pipeline {
     /// Refuses to begin a table anew beside the files of an earlier life, and gives new runs numbers that no file of the
-    /// project bears. Costs a listing, and that only until the table's first load.
+    /// project bears. Costs a listing, once a call, and that only until the table's first load.
     pub(crate) async fn may_begin(&self, table: &TableConfig, state: &TableState) -> Result<()> {
-        if self.is_first(table, state).await? {
-            self.sink.number_above(self.highest_run().await?, false).await?;
+        if !self.is_first(table, state).await? {
+            return Ok(());
         }
-        Ok(())
+        let number = async || self.sink.number_above(self.highest_run().await?, false).await.map(drop);
+        match &self.round {
+            Some(round) => round.numbered.get_or_try_init(number).await.copied(),
+            None => number().await,
+        }
     }
 
     /// Whether nothing of the table was ever loaded; refuses if its files say otherwise. Writes nothing.
