@@ -20,7 +20,7 @@ mod repair;
 mod replay;
 pub(crate) mod report;
 mod restore;
-mod round;
+pub(crate) mod round;
 mod run;
 mod trace;
 mod transfer;

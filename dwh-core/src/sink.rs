@@ -90,6 +90,33 @@ pub trait Sink: fmt::Debug + Send + Sync {
         Ok(None)
     }
 
+    /// The same of many tables, in their order; `None` also for one that has to be asked for by itself.
+    ///
+    /// # Errors
+    /// As [`bronze_id`](Self::bronze_id).
+    async fn bronze_ids(&self, targets: &[&TableRef]) -> Result<Vec<Option<BronzeState>>> {
+        Ok(vec![None; targets.len()])
+    }
+
+    /// Of each of these tables its runs that began at `since` or later, at most `limit`, the newest first; or else its newest
+    /// one, if it has any.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing.
+    async fn recent(&self, tables: &[&str], since: Timestamp, limit: u32) -> Result<Vec<Vec<RunRecord>>> {
+        let mut runs = Vec::new();
+        for table in tables {
+            let newest = RunFilter { table: Some((*table).to_owned()), limit: Some(1), ..RunFilter::default() };
+            let recent = RunFilter { since: Some(since), limit: Some(limit), ..newest.clone() };
+            let mut found = self.runs(&recent).await?;
+            if found.is_empty() {
+                found = self.runs(&newest).await?;
+            }
+            runs.push(found);
+        }
+        Ok(runs)
+    }
+
     /// Sets the watermark row back to the seed, at once and for good, if it still is as `expected` says, and returns it
     /// as it is then: what it belongs to is forgotten, so the next run begins with the first row, whatever the table is
     /// read from by now. `newest_run_id` stays, for bronze keeps its rows. Called under the lease.

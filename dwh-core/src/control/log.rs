@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
 use crate::record::{Accounting, Restore, RunFilter, RunRecord, Upload};
 use crate::run::{RunId, RunKind, RunState};
-use crate::watermark::SafeBound;
+use crate::watermark::{SafeBound, Timestamp};
 
 const RUN: &str = "run_id, table_name, run_started_at, run_finished_at, status, rows_extracted, rows_loaded, \
      rows_inserted, rows_updated, rows_identical, rows_different, rows_kept_newer, rows_removed, rows_late, csv_path, error_message, error_code, mode, window_low, window_high, watermark, \
@@ -299,6 +299,40 @@ impl Control {
         );
         let params: Params<'_> = &[(&table, Type::TEXT), (&after.map(|run| run.0), Type::INT8)];
         self.ask(client, &sql, params).await?.iter().map(run_record).collect()
+    }
+
+    /// Of each of these tables its runs that began at `since` or later, at most `limit`, newest first, and its newest one.
+    pub(crate) async fn recent(
+        &self,
+        client: &impl GenericClient,
+        tables: &[&str],
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Vec<RunRecord>>> {
+        let log = self.log();
+        // Numbers go with time: below the newest run that began before, nothing has to be looked through.
+        let sql = format!(
+            "select w.place, r.* from pg_catalog.unnest($1) with ordinality w(name, place) cross join lateral ( \
+             (select {RUN} from {log} where table_name = w.name order by run_id desc limit 1) union \
+             (select {RUN} from {log} where table_name = w.name and run_started_at >= $2 and run_id > coalesce( \
+             (select run_id from {log} where run_started_at < $2 order by run_id desc limit 1), 0) \
+             order by run_id desc limit $3)) r order by w.place, r.run_id desc"
+        );
+        let limit = i64::from(limit);
+        let params: Params<'_> = &[(&tables, Type::TEXT_ARRAY), (&since, Type::TIMESTAMPTZ), (&limit, Type::INT8)];
+        let mut runs = vec![Vec::new(); tables.len()];
+        for row in self.ask(client, &sql, params).await? {
+            let place = usize::try_from(value::<i64>(&row, "place")? - 1).unwrap_or(usize::MAX);
+            if let Some(of_table) = runs.get_mut(place) {
+                of_table.push(run_record(&row)?);
+            }
+        }
+        for of_table in &mut runs {
+            if of_table.iter().any(|run: &RunRecord| run.run_started_at >= since) {
+                of_table.retain(|run| run.run_started_at >= since);
+            }
+        }
+        Ok(runs)
     }
 
     /// Rows of the run log, newest first.

@@ -63,7 +63,7 @@ impl Pipeline {
     }
 
     /// What lies in `exports/` of the project, by the prefix of its table.
-    async fn listed_exports(&self) -> Result<BTreeMap<String, BTreeSet<BlobKey>>> {
+    pub(crate) async fn listed_exports(&self) -> Result<BTreeMap<String, BTreeSet<BlobKey>>> {
         let folder = self.layout.folder(Folder::Exports);
         let mut names = self.blobs.list(&folder);
         let mut keys: BTreeMap<String, BTreeSet<BlobKey>> = BTreeMap::new();

@@ -99,7 +99,7 @@ impl Ahead {
 
 impl Pipeline {
     /// What both catalogs say of a table, if they were asked for it with others; it is used once.
-    pub(super) async fn catalogs(&self, table: &TableConfig) -> Result<Option<Known>> {
+    pub(crate) async fn catalogs(&self, table: &TableConfig) -> Result<Option<Known>> {
         let Some(ahead) = self.round.as_ref().and_then(|round| round.catalogs.get(&table.source)) else {
             return Ok(None);
         };
@@ -144,7 +144,7 @@ impl Pipeline {
     }
 
     /// The same pipeline for one call over these tables.
-    pub(super) fn in_round(mut self, tables: &[TableConfig]) -> Self {
+    pub(crate) fn in_round(mut self, tables: &[TableConfig]) -> Self {
         self.round = Some(Arc::new(Round::new(tables)));
         self
     }

@@ -21,7 +21,8 @@ use crate::catalog::{self, LockWanted, held_by, holders, is_lock_timeout};
 use crate::config::{Environment, Mode, Replace, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::control::Control;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::identity::BronzeId;
 use crate::migrate;
 use crate::plan::{Isolation, LoadPlan};
 use crate::run::{RunId, RunState};
@@ -29,12 +30,15 @@ use crate::schema::{Drift, TableRef, TableSchema};
 use crate::sink::{
     BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged, TableState, Upload,
 };
-use crate::watermark::Micros;
+use crate::watermark::{Micros, Timestamp};
 
 use lease::PgLease;
 use pool::{Tx, beginning, pool};
 use resting::Resting;
 use stage::PgStaged;
+
+/// Tables that one transaction looks into: each is a lock.
+const AT_ONCE: usize = 50;
 
 /// A PostgreSQL warehouse. Cheap to clone; clones share their connections.
 ///
@@ -249,6 +253,32 @@ impl Sink for PgSink {
             .await?
             .unzip();
         Ok(id.zip(empty).map(|(id, empty)| BronzeState { id, empty }))
+    }
+
+    async fn bronze_ids(&self, targets: &[&TableRef]) -> Result<Vec<Option<BronzeState>>> {
+        let tx = self.look().await?;
+        let ids = self.control.bronze_ids(tx.client()?, targets).await?;
+        tx.commit().await?;
+        let mut states = vec![None; targets.len()];
+        let there: Vec<(usize, BronzeId)> =
+            ids.into_iter().enumerate().filter_map(|(place, id)| Some((place, id?))).collect();
+        for some in there.chunks(AT_ONCE) {
+            let names: Vec<&TableRef> = some.iter().map(|(place, _)| targets[*place]).collect();
+            let empty = match self.ask(async |client| self.control.are_empty(client, &names).await).await {
+                Ok(empty) => empty,
+                Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error),
+                // One of them cannot be asked, or is held: whoever needs it asks again, and is told which.
+                Err(_) => continue,
+            };
+            for ((place, id), empty) in some.iter().zip(empty) {
+                states[*place] = Some(BronzeState { id: id.clone(), empty });
+            }
+        }
+        Ok(states)
+    }
+
+    async fn recent(&self, tables: &[&str], since: Timestamp, limit: u32) -> Result<Vec<Vec<RunRecord>>> {
+        self.ask(async |client| self.control.recent(client, tables, since, limit).await).await
     }
 
     async fn begin_anew(&self, table: &str, expected: &TableState) -> Result<TableState> {
