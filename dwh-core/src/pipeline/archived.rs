@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::blob::{BlobKey, Folder, Manifest, read_manifest};
 use crate::chain::{self, Gap, Link, Lost, Span};
@@ -60,7 +60,28 @@ impl Pipeline {
     /// The complete CSV files in `processed/`, by run; and those that are left out because a later one bears the same
     /// number, which happens when a run log begins anew beside older files.
     pub(super) async fn archived(&self, table: &TableConfig) -> Result<(Archived, Vec<BlobKey>)> {
-        let keys = self.keys(table, Folder::Processed).await?;
+        self.archived_as(table, |_| true).await
+    }
+
+    /// Those of runs that are newer than `run`, whatever the age of the table.
+    pub(super) async fn archived_after(&self, table: &TableConfig, run: RunId) -> Result<Archived> {
+        let newer = |key: &BlobKey| key.csv_name().is_some_and(|name| name.run_id > run);
+        Ok(self.archived_as(table, newer).await?.0)
+    }
+
+    async fn archived_as(
+        &self,
+        table: &TableConfig,
+        wanted: impl Fn(&BlobKey) -> bool + Send,
+    ) -> Result<(Archived, Vec<BlobKey>)> {
+        let mut keys = BTreeSet::new();
+        let prefix = self.layout.prefix(Folder::Processed, &table.name);
+        let mut listed = self.blobs.list(&prefix);
+        while let Some(meta) = listed.try_next().await? {
+            if wanted(&meta.key) {
+                keys.insert(meta.key);
+            }
+        }
         let complete: Vec<BlobKey> =
             keys.iter().filter(|key| key.is_csv() && keys.contains(&key.manifest())).cloned().collect();
         let mut manifests = stream::iter(complete)

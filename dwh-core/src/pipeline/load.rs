@@ -226,7 +226,7 @@ impl Pipeline {
         let mut load = manifest.load_plan(place.older()).as_configured(table);
         load.allow_empty = table.allow_empty || self.allow_empty;
         if place.older() && load.mode == Mode::Incremental {
-            load.overruled = Self::overruled(manifest.run_id, &self.archived(table).await?.0);
+            load.overruled = Self::overruled(manifest.run_id, &self.archived_after(table, manifest.run_id).await?);
         }
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = bronze.as_ref().filter(|_| place.moves()) {
