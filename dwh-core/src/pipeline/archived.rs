@@ -71,12 +71,19 @@ pub(super) const READ_AGAIN: &str = "CSV files are gone whose windows newer ones
 impl Pipeline {
     /// What `processed/` holds of a table.
     pub(super) async fn archived(&self, table: &TableConfig) -> Result<Files> {
-        self.held(table, Folder::Processed).await
+        self.held(table, Folder::Processed, None).await
     }
 
-    /// What a folder holds of a table.
-    pub(super) async fn held(&self, table: &TableConfig, folder: Folder) -> Result<Files> {
-        let keys = self.keys(table, folder).await?;
+    /// What a folder holds of a table; with `after` of newer runs than that, so that the age of the table does not matter.
+    pub(super) async fn held(&self, table: &TableConfig, folder: Folder, after: Option<RunId>) -> Result<Files> {
+        let mut keys = BTreeSet::new();
+        let prefix = self.layout.prefix(folder, &table.name);
+        let mut listed = self.blobs.list(&prefix);
+        while let Some(meta) = listed.try_next().await? {
+            if after.is_none_or(|after| meta.key.csv_name().is_some_and(|name| name.run_id > after)) {
+                keys.insert(meta.key);
+            }
+        }
         let complete: Vec<BlobKey> =
             keys.iter().filter(|key| key.is_csv() && keys.contains(&key.manifest())).cloned().collect();
         let mut manifests = stream::iter(complete)
