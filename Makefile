@@ -9,7 +9,9 @@ export DWH_TEST_WEED := $(CURDIR)/.venv/bin/weed
 export DWH_TEST_DATA := $(CURDIR)/.venv/data
 # a test waits most of its time, for servers and for commands
 export RUST_TEST_THREADS ?= $(shell expr 2 \* "$$(getconf _NPROCESSORS_ONLN)")
+# of `make bench`
 ROWS ?= 1000000
+PAIRS ?= 5
 PYTHON := $(CURDIR)/.venv/bin/python
 
 help: ## this list
@@ -41,10 +43,12 @@ test-versions: setup ## what asks catalogs, with a source of other releases of P
 fmt: ## format the Rust code
 	cargo fmt --all
 
-bench: setup ## dwh against the load by hand, in turn (ROWS=1000000)
+bench: setup ## every bar of speed and memory beside its yardstick (ROWS=, PAIRS=, ONLY="first slice", QUICK=1, PEERS=1)
+	$(if $(PEERS),@scripts/setup.sh peers)
 	cargo build -q --release -p dwh-cli
-	python3 benches/end_to_end.py --rows $(ROWS)
-	cargo run -q --release -p dwh-benches
+	cargo build -q --release -p dwh-benches
+	python3 benches/bench.py --rows $(ROWS) --pairs $(PAIRS) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(PEERS),--peers)
+	$(if $(ONLY)$(QUICK),,cargo run -q --release -p dwh-benches)
 
 docs: ## the reference pages of docs/reference, and the library's in target/doc
 	DWH_SNAPSHOTS=write cargo test -q -p dwh-cli --features dwh-core/testing --bin dwh reference
