@@ -4,6 +4,7 @@
 
 mod equality;
 mod holders;
+mod indexes;
 mod types;
 
 use tokio_postgres::GenericClient;
@@ -11,10 +12,11 @@ use tokio_postgres::types::Type;
 
 use crate::connect::sort;
 use crate::error::{Error, Result};
-use crate::schema::{Column, DEFERRABLE, NULLS, RelationKind, TableRef, TableSchema, TypeName, UniqueKey};
+use crate::schema::{Column, DEFERRABLE, NULLS, OVERLAPS, RelationKind, TableRef, TableSchema, TypeName, UniqueKey};
 
 pub(crate) use equality::equality;
 pub(crate) use holders::{LockWanted, held_by, holders, is_lock_timeout};
+pub(crate) use indexes::{Loadable, indexes, loadable, portrait};
 pub(crate) use types::{TypesOf, types};
 
 const RELATION: &str = "select c.oid, c.relkind::text, pg_catalog.to_regclass('_timescaledb_catalog.hypertable') is not null \
@@ -30,9 +32,15 @@ const ROW_ESTIMATE: &str = "with recursive family(oid) as ( \
      select coalesce(sum(c.reltuples) filter (where c.reltuples >= 0 and c.relkind <> 'p'), -1)::bigint \
      from family f join pg_catalog.pg_class c on c.oid = f.oid";
 
-/// A domain is followed to its base type; `not null` of any domain on the way counts.
-const COLUMNS: &str = "select a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
-         a.attnotnull or base.not_null, a.attgenerated <> '', a.attidentity <> '', \
+/// A domain is followed to its base type; `not null` of any domain on the way counts. That of a column counts if no row can
+/// be older than it (PostgreSQL 18 has `not valid` for it too), neither here nor in a table that inherits from this one.
+const COLUMNS: &str = "with recursive family(oid) as ( \
+         select $1 union select i.inhrelid from pg_catalog.pg_inherits i join family f on f.oid = i.inhparent) \
+     select a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
+         base.not_null or not exists (select from family f join pg_catalog.pg_attribute m on m.attrelid = f.oid \
+             where m.attname = a.attname and not (m.attnotnull and not exists (select from pg_catalog.pg_constraint k \
+                 where k.conrelid = f.oid and k.contype = 'n' and m.attnum = any (k.conkey) and not k.convalidated))), \
+         a.attgenerated <> '', a.attidentity <> '', \
          base.name in ('geometry', 'geography'), \
          case when a.attgenerated = '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end \
      from pg_catalog.pg_attribute a \
@@ -86,7 +94,8 @@ const KEYS: &str = "select c.relname::text, i.indisprimary, i.indimmediate, i.in
              join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = u.number order by u.place), \
          (select min(a.attname::text) from pg_catalog.pg_attribute a \
              where a.attrelid = i.indrelid and a.attnum = any (k.numbers) and not a.attnotnull \
-             and not coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false)) \
+             and not coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false)), \
+         i.indisexclusion \
      from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid \
      cross join lateral (select (i.indkey::int2[])[0:i.indnkeyatts - 1] as numbers) k \
      where i.indrelid = $1 and i.indisunique order by not i.indisprimary, c.relname";
@@ -170,6 +179,8 @@ fn unique_key(row: &tokio_postgres::Row) -> UniqueKey {
         Some("it is not valid".to_owned())
     } else if !row.get::<_, bool>(2) {
         Some(DEFERRABLE.to_owned())
+    } else if row.get(8) {
+        Some(OVERLAPS.to_owned())
     } else if row.get(4) {
         Some("it is partial".to_owned())
     } else if expression {

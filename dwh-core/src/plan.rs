@@ -12,6 +12,7 @@ mod missing;
 mod remedy;
 mod replace;
 mod session;
+mod straight;
 
 use serde::Serialize;
 
@@ -33,6 +34,7 @@ pub(crate) use replace::EXTRA;
 pub use replace::Stamp;
 pub(crate) use session::not_in_force;
 pub use session::{Isolation, NO_TIME_LIMIT, opening};
+pub(crate) use straight::{BACK, SAVEPOINT};
 
 /// The column that dates the copies of an scd table.
 pub const UPLOADED_AT: &str = "_uploaded_at";

@@ -46,5 +46,6 @@ mod types;
 mod untrusted;
 mod upgrade;
 mod verify;
+mod versions;
 mod wide;
 mod words;

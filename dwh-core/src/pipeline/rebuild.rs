@@ -19,7 +19,7 @@ use crate::pipeline::{ErrorReport, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
 use crate::schema::Delivered;
-use crate::sink::{Commit, LogEntry, TableState};
+use crate::sink::{Commit, LogEntry, StageRequest, TableState};
 use crate::watermark::Timestamp;
 
 use archive::Archive;
@@ -232,9 +232,9 @@ impl Pipeline {
             run.status = RunState::Loading;
             let place = Standing::from(&*state).place_across_gap(&Link::from(manifest));
             let load = self.load_again(&archive.table, manifest, place.older(), Delivered::Nothing).await?;
-            let bytes = self.open_csv(csv, manifest).await?;
+            let request = StageRequest::new(&load, self.stored_csv(csv, manifest)).of(run_id, state);
             let staged = tokio::select! {
-                staged = self.sink.stage(&load, bytes) => staged?,
+                staged = self.sink.stage(request) => staged?,
                 () = cancel.cancelled() => return Err(interrupted()),
             };
             let becomes = after(state, manifest, place, &[]);

@@ -15,7 +15,7 @@ use crate::pipeline::failure::{failed, interrupted, named, repeated};
 use crate::pipeline::links::reads_today;
 use crate::pipeline::{Event, Pipeline, RunReport, TableRun, WindowReport};
 use crate::run::{RunId, RunKind, RunState};
-use crate::sink::{Commit, LogEntry, TableState, Upload};
+use crate::sink::{Commit, LogEntry, StageRequest, TableState, Upload};
 use crate::watermark::Timestamp;
 
 /// What `replay` is asked for.
@@ -230,9 +230,9 @@ impl Pipeline {
         let mut load = self.load_again(table, manifest, place.older(), state.delivered()).await?;
         load.overruled = Self::overruled(manifest.run_id, serving);
         load.former_keys = former_keys_of(table, manifest, serving);
-        let bytes = self.open_csv(csv, manifest).await?;
+        let request = StageRequest::new(&load, self.stored_csv(csv, manifest)).of(run_id, state);
         let staged = tokio::select! {
-            staged = self.sink.stage(&load, bytes) => staged?,
+            staged = self.sink.stage(request) => staged?,
             () = cancel.cancelled() => return Err(interrupted()),
         };
         let commit = Commit { whole, ..Commit::of(run_id, Some(manifest.rows), state.clone()) };

@@ -5,7 +5,7 @@ use crate::config::{Mode, OnConflict};
 use crate::error::ErrorKind;
 use crate::plan::LoadPlan;
 use crate::run::RunKind;
-use crate::sink::{Accounting, Commit, LogEntry, RunRecord, Sink, TableState, Upload};
+use crate::sink::{Accounting, Commit, LogEntry, RunRecord, Sink, StageRequest, TableState, Upload};
 use crate::watermark::{Timestamp, Window};
 
 /// What was read later wins, whatever its stamp says; what may be older only adds.
@@ -69,7 +69,7 @@ pub(super) async fn the_newest_run_is_known(sink: &dyn Sink) {
     let (seen, late) = (state(sink, &load.table).await, loading(sink, &load).await);
     load_rows(sink, &load, &row).await.expect("loaded");
     assert!(!seen.is_newer_than(late) && state(sink, &load.table).await.is_newer_than(late));
-    let staged = sink.stage(&load, csv(&load, &row)).await.expect("staged");
+    let staged = sink.stage(StageRequest::new(&load, csv(&load, &row))).await.expect("staged");
     assert_eq!(kind(staged.commit(Commit::of(late, Some(1), seen)).await), ErrorKind::Locked);
     sink.log(LogEntry::Failed { run_id: late, message: "lost the race".to_owned(), kind: None }).await.expect("failed");
 }
