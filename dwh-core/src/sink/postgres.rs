@@ -28,7 +28,8 @@ use crate::plan::{Isolation, LoadPlan};
 use crate::run::{RunId, RunState};
 use crate::schema::{Drift, TableRef, TableSchema};
 use crate::sink::{
-    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged, TableState, Upload,
+    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged, TableState,
+    Upload,
 };
 use crate::watermark::{Micros, Timestamp};
 
