@@ -99,7 +99,8 @@ impl Pipeline {
     /// Of each table, why its watermark cannot be used. Sources are not asked.
     async fn conflicts(&self, tables: &[&TableConfig], overview: &Overview) -> Result<Vec<Option<Error>>> {
         let state = |table: &TableConfig| overview.tables.get(&table.name).map(|known| &known.state);
-        let looked_at = |table: &&&TableConfig| state(table).is_some_and(|state| looks_at_bronze(table, state).is_some());
+        let looked_at =
+            |table: &&&TableConfig| state(table).is_some_and(|state| looks_at_bronze(table, state).is_some());
         let targets: Vec<&TableRef> = tables.iter().filter(looked_at).map(|table| &table.target).collect();
         let found = self.sink.bronze_ids(&targets).await?;
         let bronze: BTreeMap<&TableRef, BronzeState> =

@@ -41,7 +41,11 @@ impl Counted {
 
     fn counted<'a>(&self, names: BoxStream<'a, Result<BlobMeta>>) -> BoxStream<'a, Result<BlobMeta>> {
         let count = Arc::clone(&self.names);
-        names.inspect_ok(move |_| _ = count.fetch_add(1, Ordering::SeqCst)).boxed()
+        names
+            .inspect_ok(move |_| {
+                count.fetch_add(1, Ordering::SeqCst);
+            })
+            .boxed()
     }
 }
 
@@ -83,9 +87,7 @@ impl BlobStore for Counted {
 }
 
 fn trips() -> TableSchema {
-    let column = |name: &str, kind: &str| {
-        Column { not_null: true, ..Column::new(name, kind.parse().expect("type")) }
-    };
+    let column = |name: &str, kind: &str| Column { not_null: true, ..Column::new(name, kind.parse().expect("type")) };
     TableSchema {
         table: TableRef::new("fleet", "trips"),
         kind: RelationKind::Table,

@@ -3,8 +3,8 @@
 use super::about::About;
 use super::server::Server;
 use super::space::Size;
-use super::words::Word;
 use super::tables::Together;
+use super::words::Word;
 use super::{bronze, rehearsal, watermark};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};

@@ -54,7 +54,8 @@ impl Together {
     async fn ask(pipeline: &Pipeline, tables: &[&TableConfig], ends: &Ends, report: &CheckReport) -> Self {
         // Without a control schema nothing was loaded, and that is told already.
         let states = pipeline.known_states().await;
-        let loaded = |table: &&&TableConfig| states.get(&table.name).is_some_and(|s| looks_at_bronze(table, s).is_some());
+        let loaded =
+            |table: &&&TableConfig| states.get(&table.name).is_some_and(|s| looks_at_bronze(table, s).is_some());
         let targets: Vec<&TableRef> = tables.iter().filter(loaded).map(|table| &table.target).collect();
         // What cannot be told together is asked of each table by itself, and told there.
         let found = pipeline.sink.bronze_ids(&targets).await.unwrap_or_default();

@@ -51,16 +51,11 @@ impl Tx {
     /// What `ask` gives, in a transaction of its own with one answer waited for.
     ///
     /// All that `ask` sends must be sent before it waits for anything: what it sends later comes after the commit.
-    pub(super) async fn once<T>(
-        pool: &Pool,
-        opening: &str,
-        ask: impl AsyncFnOnce(&Client) -> Result<T>,
-    ) -> Result<T> {
+    pub(super) async fn once<T>(pool: &Pool, opening: &str, ask: impl AsyncFnOnce(&Client) -> Result<T>) -> Result<T> {
         let mut tx = Self::on(pool).await?;
         let client = tx.client()?;
         // Polled, and so sent, in this order. An error in the middle ends the transaction, and then `commit` rolls back.
-        let (begun, answer, ended) =
-            join!(client.batch_execute(opening), ask(client), client.batch_execute("commit"));
+        let (begun, answer, ended) = join!(client.batch_execute(opening), ask(client), client.batch_execute("commit"));
         begun.map_err(not_begun)?;
         let answer = answer?;
         ended.map_err(sort)?;

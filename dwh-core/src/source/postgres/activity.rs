@@ -97,10 +97,8 @@ impl Look {
     /// As it is for a table where our role can write or not. The name counts as well as the role: a person who logs in with
     /// it may call a function that writes.
     pub(super) fn seen(&self, role_cannot_write: bool) -> Activity {
-        let harmless = |(backend, own): &(Backend, bool)| Backend {
-            harmless: role_cannot_write && *own,
-            ..backend.clone()
-        };
+        let harmless =
+            |(backend, own): &(Backend, bool)| Backend { harmless: role_cannot_write && *own, ..backend.clone() };
         Activity { at: self.at, backends: self.backends.iter().map(harmless).collect() }
     }
 }

@@ -36,8 +36,7 @@ pub(super) async fn describe(client: &Client, table: &TableConfig) -> Result<Tab
 /// `[table.select]` do, and for what is not in order: asked for by itself, it says what is wrong.
 pub(super) async fn describe_all(client: &Client, tables: &[&TableConfig]) -> Result<Vec<Option<TableSchema>>> {
     let relations: Vec<&TableRef> = tables.iter().copied().filter_map(plain).collect();
-    let (schemas, rights) =
-        try_join!(catalog::describe_all(client, &relations), rights::rights(client, &relations))?;
+    let (schemas, rights) = try_join!(catalog::describe_all(client, &relations), rights::rights(client, &relations))?;
     let mut found = schemas.into_iter().enumerate();
     let readable = |table: &TableConfig, (place, schema): (usize, Option<TableSchema>)| {
         let (schema, row) = schema.zip(rights.get(&place))?;

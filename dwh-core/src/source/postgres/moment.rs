@@ -136,11 +136,7 @@ async fn watched(client: &Client, tables: &[TableRef]) -> Result<HashMap<TableRe
     Ok(rows.iter().filter_map(placed).collect())
 }
 
-async fn note_prepared(
-    client: &Client,
-    answered: &Answered,
-    tables: &mut HashMap<TableRef, Watched>,
-) -> Result<()> {
+async fn note_prepared(client: &Client, answered: &Answered, tables: &mut HashMap<TableRef, Watched>) -> Result<()> {
     let roots: Vec<u32> = tables.values().map(|table| table.root).collect();
     let rows = ask(client, PREPARED, &[(&roots, Type::OID_ARRAY)]).await.map_err(sort)?;
     if let Some(row) = rows.first() {

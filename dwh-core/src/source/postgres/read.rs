@@ -236,13 +236,7 @@ async fn sees_xmin(client: &Client, request: &ReadRequest<'_>) -> Result<bool> {
 }
 
 /// The sweep by `xmin`, or all rows of its time where `xmin` cannot be read or compared: those are more, never fewer.
-async fn comparable(
-    client: &Client,
-    plan: &Plan,
-    sweep: Sweep,
-    sees_xmin: bool,
-    snapshot: &Snapshot,
-) -> Result<Sweep> {
+async fn comparable(client: &Client, plan: &Plan, sweep: Sweep, sees_xmin: bool, snapshot: &Snapshot) -> Result<Sweep> {
     let Sweep::Xmin { since, back_to } = sweep else { return Ok(sweep) };
     // A row's `xmin` has 32 bits: ages are exact over half the circle.
     let in_reach = snapshot.xmax.checked_sub(since).is_some_and(|age| age < 1 << 31);
