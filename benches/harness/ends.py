@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from harness.bars import Bar, Case, ratio, sample, turns
 from harness.lab import Lab, position
+from harness.measure import Failed, measure
 
 # what any comparison must do at least: read all rows once and hash them
 AGGREGATE = "select count(*), sum(('x' || left(md5(t::text), 15))::bit(60)::bigint) from {}.position_history t;"
@@ -15,11 +16,15 @@ def copy_out() -> Case:
     def run(lab: Lab) -> Iterator[dict]:
         lab.seed(lab.rows)
         env = lab.prepare(position(mode="snapshot"), migrate=False)
+
+        def ours() -> dict:
+            found = measure([lab.release / "copy_out", env["DWH_CONFIG"], "position_history"], env)
+            if not found.pop("output").startswith(f"{lab.rows} rows, "):
+                raise Failed("our stream did not deliver all rows")
+            return found
+
         for turn in turns(lab):
-            found = lab.in_turn(turn, {
-                "psql": lambda: lab.by_hand(env, what="out"),
-                "dwh": lambda: lab.measure([lab.release / "copy_out", env["DWH_CONFIG"], "position_history"], env),
-            })
+            found = lab.in_turn(turn, {"psql": lambda: lab.by_hand(env, what="out"), "dwh": ours})
             yield ratio(bar.name, found, beside="psql")
 
     return Case([bar], run, 0.8)

@@ -20,6 +20,7 @@ mod repair;
 mod replay;
 pub(crate) mod report;
 mod restore;
+pub(crate) mod round;
 mod run;
 mod trace;
 mod transfer;
@@ -34,6 +35,7 @@ use crate::blob::{BlobKey, BlobStore, Layout};
 use crate::config::{Config, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::failure::interrupted;
+use crate::pipeline::round::Known;
 use crate::plan::Plan;
 use crate::run::RunId;
 use crate::schema::TableSchema;
@@ -134,6 +136,8 @@ pub struct Pipeline {
     pub(crate) observer: Observer,
     allow_empty: bool,
     accept_source: bool,
+    /// What a call over many tables asks once.
+    round: Option<Arc<round::Round>>,
 }
 
 impl fmt::Debug for Pipeline {
@@ -176,6 +180,7 @@ impl Pipeline {
             observer: Arc::new(|_| {}),
             allow_empty: false,
             accept_source: false,
+            round: None,
         }
     }
 
@@ -221,11 +226,21 @@ impl Pipeline {
 
     /// The same with the bronze table, which is not judged yet.
     pub(crate) async fn fit(&self, table: &TableConfig, state: &TableState) -> Result<(Plan, Option<TableSchema>)> {
-        let source = self.source(table)?;
-        if let Some(identity) = source.identity().await? {
-            self.judge_source(table, state, &identity)?;
+        let (identity, schema, bronze) = match self.catalogs(table).await? {
+            Some(Known { identity, schema, bronze }) => (identity, schema, bronze),
+            None => {
+                let source = self.source(table)?;
+                let identity = source.identity().await?;
+                if let Some(identity) = &identity {
+                    self.judge_source(table, state, identity)?;
+                }
+                let both = futures_util::try_join!(source.describe(table), self.sink.describe(&table.target))?;
+                (identity, both.0, both.1)
+            }
+        };
+        if let Some(identity) = &identity {
+            self.judge_source(table, state, identity)?;
         }
-        let (schema, bronze) = futures_util::try_join!(source.describe(table), self.sink.describe(&table.target))?;
         let plan = Plan::new(table, schema)?.fitted(bronze.as_ref(), state.delivered());
         Ok((plan, bronze))
     }

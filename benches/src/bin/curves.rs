@@ -75,7 +75,15 @@ where
         .x_label_area_size(40)
         .y_label_area_size(55)
         .build_cartesian_2d(across, up)?;
-    chart.configure_mesh().x_desc(along).y_desc(what).light_line_style(WHITE).draw()?;
+    let plain = |value: &f64| value.to_string();
+    chart
+        .configure_mesh()
+        .x_desc(along)
+        .y_desc(what)
+        .x_label_formatter(&plain)
+        .y_label_formatter(&plain)
+        .light_line_style(WHITE)
+        .draw()?;
     for ((name, line), colour) in lines.iter().zip(COLOURS.into_iter().cycle()) {
         chart
             .draw_series(LineSeries::new(line.iter().copied(), colour.stroke_width(2)).point_size(3))?

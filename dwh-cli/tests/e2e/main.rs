@@ -2,6 +2,7 @@
 
 mod adapt;
 mod backfill;
+mod bereft;
 mod chain;
 mod check;
 mod crash;

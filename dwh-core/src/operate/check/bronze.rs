@@ -50,11 +50,11 @@ const UNIQUES: &str = "select x.relname::text, case when 0 = any (i.indkey::int2
 pub(super) async fn check(
     plan: &Plan,
     state: Option<&TableState>,
+    bronze: Option<TableSchema>,
     target: &TargetConfig,
     server: &Server,
     about: &mut About<'_>,
 ) -> Result<()> {
-    let bronze = server.survey.describe(&plan.table.target).await?;
     let before = state.map_or(Delivered::Nothing, TableState::delivered);
     let plan = &plan.clone().fitted(bronze.as_ref(), before);
     columns(plan, about);
