@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::schema::{Column, DEFERRABLE, NULLS, RelationKind, TableRef, TableSchema, TypeName, UniqueKey};
 
 pub(crate) use equality::equality;
-pub(crate) use holders::{LockWanted, held_by, holders, is_lock_timeout};
+pub(crate) use holders::{Holder, LockWanted, held_by, holders, is_lock_timeout};
 pub(crate) use types::{TypesOf, types};
 
 const RELATION: &str = "select c.oid, c.relkind::text, pg_catalog.to_regclass('_timescaledb_catalog.hypertable') is not null \

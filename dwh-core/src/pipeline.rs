@@ -212,7 +212,8 @@ impl Pipeline {
         }
     }
 
-    /// The plan of a table, judged against both catalogs and what was loaded before: nothing moves before this is right.
+    /// The plan of a table, judged against both catalogs and what was loaded before: nothing moves before this is right. It
+    /// names the columns that a run adds first.
     pub(crate) async fn plan_table(&self, table: &TableConfig, state: &TableState) -> Result<Plan> {
         let (plan, bronze) = self.fit(table, state).await?;
         plan.check_bronze(bronze.as_ref())?;

@@ -125,7 +125,7 @@ pub struct Column {
     #[serde(skip)]
     pub number: Option<i16>,
     /// The text of the value that rows have which are older than the column, where the catalog says so.
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_value: Option<String>,
     /// What depends on its type, each with its kind: `view app.trips_today`.
     #[serde(skip)]
@@ -151,9 +151,9 @@ impl Column {
         }
     }
 
-    /// What a manifest says of it: nothing of the catalog's history, so that one that was read again is the same.
+    /// What a manifest says of it: what is written there, so that one that was read again is the same.
     pub(crate) fn for_manifest(self) -> Self {
-        Self { number: None, old_value: None, dependents: Vec::new(), ..self }
+        Self { number: None, dependents: Vec::new(), ..self }
     }
 
     /// The type without its schema: `geometry(Point,4326)` for `public.geometry(Point,4326)`.

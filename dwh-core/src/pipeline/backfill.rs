@@ -274,7 +274,11 @@ impl Pipeline {
         mut at: Timestamp,
         report: &mut BackfillReport,
     ) -> Result<()> {
-        let plan = self.plan_table(table, state).await?;
+        let (plan, bronze) = self.fit(table, state).await?;
+        plan.check_bronze(bronze.as_ref())?;
+        if let Some(bronze) = &bronze {
+            self.tell_waiting(&plan, bronze, "would be added first");
+        }
         may_replace(range.kind, &plan)?;
         while at < range.end {
             let high = range.next_after(at, self.source(table)?.earliest(&plan, at).await?);
@@ -301,11 +305,13 @@ impl Pipeline {
             let mut state = lease.state().clone();
             // What was extracted since the last window is loaded before this one: it is older than what this one reads.
             self.recover_table(work.table, &mut state, &mut report.runs, cancel).await?;
-            let plan = Arc::new(self.plan_table(work.table, &state).await?);
+            let mut added = Vec::new();
+            let plan = self.plan_to_load(work.table, &state, &mut added).await?;
             may_replace(range.kind, &plan)?;
             let high = range.next_after(at, self.source(work.table)?.earliest(&plan, at).await?);
             let window = Window { low: at, high: Some(high), watermark: range.end };
             let run = self.load_window(&plan, range.kind, window, &state, cancel).await;
+            let run = TableRun { columns_added: added, ..run };
             let ok = run.error.is_none();
             (self.observer)(&Event::RunFinished(Box::new(run.clone())));
             report.runs.push(run);

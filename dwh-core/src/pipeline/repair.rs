@@ -4,7 +4,6 @@
 //! window by now, or above the watermark, and then it stays until the CSV that has it is loaded. The manifest names those
 //! keys, so that a rebuild ends with the same rows.
 
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::blob::transform::Encoded;
@@ -161,9 +160,11 @@ impl Pipeline {
             let mut state = lease.state().clone();
             self.judge(table, &state).await?;
             self.recover_table(table, &mut state, runs, cancel).await?;
-            let plan = Arc::new(self.plan_table(table, &state).await?);
+            let mut added = Vec::new();
+            let plan = self.plan_to_load(table, &state, &mut added).await?;
             plan.load(false).check_stamp()?;
             let run = self.load_window(&plan, RunKind::Repair, *window, &state, cancel).await;
+            let run = TableRun { columns_added: added, ..run };
             let failure = run.error.is_some();
             (self.observer)(&Event::RunFinished(Box::new(run.clone())));
             runs.push(run);

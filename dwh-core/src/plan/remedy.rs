@@ -108,9 +108,7 @@ impl LoadPlan {
     }
 
     fn added(&self, drift: &Drift, column: &Column, bronze: &TableSchema) -> Cure {
-        let alter = format!("alter table {}", bronze.table.sql());
-        let (name, kind) = (quote_ident(&column.name), &column.type_name);
-        let mut cure = Cure { safe: true, ..Cure::of(drift, vec![format!("{alter} add column {name} {kind};")]) };
+        let mut cure = Cure { safe: true, ..Cure::of(drift, self.add_column(&bronze.table, column, None)) };
         cure.first = self.made(&column.type_name, bronze);
         // A snapshot brings all rows anew; the copies of an scd table are from before the column.
         if self.mode != Mode::Incremental {
@@ -118,10 +116,7 @@ impl LoadPlan {
         }
         match OldRows::of(column) {
             OldRows::Value(value) => {
-                cure.statements = vec![
-                    format!("{alter} add column {name} {kind} default {};", quote_literal(value)),
-                    format!("{alter} alter column {name} drop default;"),
-                ];
+                cure.statements = self.add_column(&bronze.table, column, Some(value));
                 cure.pinned = !is_plain(&column.type_name);
                 cure.then = self.read_again(
                     "rows that are there get the value that the source gave them; where they got another one since",
@@ -250,11 +245,6 @@ impl LoadPlan {
     pub(crate) fn reseed(&self) -> String {
         let replace = if self.on_conflict == OnConflict::Update { "" } else { "--replace " };
         format!("dwh reseed {replace}{}", word(&self.table))
-    }
-
-    /// The statements that add new columns, for a dry run.
-    pub(crate) fn added_sql(&self, found: &[Drift], bronze: &TableSchema) -> Vec<String> {
-        self.cures(found, bronze).into_iter().flat_map(|cure| cure.statements).collect()
     }
 
     /// Everything that there is to do about these differences, line by line.

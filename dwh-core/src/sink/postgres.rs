@@ -84,22 +84,30 @@ impl PgSink {
         tx.commit().await
     }
 
-    /// The error; if it waited for a lock in vain, with those who hold it: on bronze, or else on the watermarks. The
-    /// transaction that waited is over, and holds nothing any more.
+    /// What came of a write to the control schema; an error of a lock that was not granted says who holds it.
+    async fn naming<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        match work.await {
+            Ok(done) => Ok(done),
+            Err(error) => Err(self.naming_holders(None, error).await),
+        }
+    }
+
+    /// The error; if it waited for a lock in vain, with those who hold it: on bronze, or else on the tables of the control
+    /// schema. The transaction that waited is over, and holds nothing any more.
     async fn naming_holders(&self, load: Option<&LoadPlan>, error: Error) -> Error {
         if !is_lock_timeout(&error) {
             return error;
         }
         let found = async {
-            let (tx, watermarks) = (self.look().await?, self.control.watermarks());
+            let (tx, control) = (self.look().await?, self.control.tables());
             let mut found = Vec::new();
             if let Some(load) = load {
                 let alone = load.mode == Mode::Snapshot && load.replace == Replace::Truncate;
                 let wanted = if alone { LockWanted::Alone } else { LockWanted::Rows };
-                found = holders(tx.client()?, Some(&load.target.sql()), wanted).await?;
+                found = holders(tx.client()?, Some(&[load.target.sql()]), wanted).await?;
             }
             if found.is_empty() {
-                found = holders(tx.client()?, Some(&watermarks), LockWanted::Rows).await?;
+                found = holders(tx.client()?, Some(&control), LockWanted::Rows).await?;
             }
             tx.commit().await?;
             Ok::<_, Error>(found)
@@ -133,10 +141,7 @@ impl Sink for PgSink {
     }
 
     async fn lease(&self, table: &str, wait: bool) -> Result<Box<dyn Lease>> {
-        let lease = match PgLease::take(self, table, wait).await {
-            Ok(lease) => lease,
-            Err(error) => return Err(self.naming_holders(None, error).await),
-        };
+        let lease = self.naming(PgLease::take(self, table, wait)).await?;
         self.look_at_role().await?;
         Ok(Box::new(lease))
     }
@@ -149,20 +154,26 @@ impl Sink for PgSink {
     }
 
     async fn log(&self, entry: LogEntry) -> Result<RunRecord> {
-        let tx = self.begin().await?;
-        let client = tx.client()?;
-        let run = match &entry {
-            LogEntry::Begin { table, mode, kind } => self.control.begin(client, table, *mode, *kind).await?,
-            LogEntry::Uploaded(upload) => self.control.uploaded(client, upload).await?,
-            LogEntry::Loading { run_id, upload } => self.control.loading(client, *run_id, upload.as_deref()).await?,
-            LogEntry::SetAside { run_id, csv_path, message } => {
-                self.control.set_aside(client, *run_id, csv_path, message).await?
-            }
-            LogEntry::Restore(restore) => self.control.restore(client, restore).await?,
-            LogEntry::Failed { run_id, message, kind } => self.control.failed(client, *run_id, message, *kind).await?,
+        let work = async {
+            let tx = self.begin().await?;
+            let client = tx.client()?;
+            let run = match &entry {
+                LogEntry::Begin { table, mode, kind } => self.control.begin(client, table, *mode, *kind).await?,
+                LogEntry::Uploaded(upload) => self.control.uploaded(client, upload).await?,
+                LogEntry::Loading { run_id, upload } => {
+                    self.control.loading(client, *run_id, upload.as_deref()).await?
+                }
+                LogEntry::SetAside { run_id, csv_path, message } => {
+                    self.control.set_aside(client, *run_id, csv_path, message).await?
+                }
+                LogEntry::Restore(restore) => self.control.restore(client, restore).await?,
+                LogEntry::Failed { run_id, message, kind } => {
+                    self.control.failed(client, *run_id, message, *kind).await?
+                }
+            };
+            tx.commit().await.map(|()| run)
         };
-        tx.commit().await?;
-        Ok(run)
+        self.naming(work).await
     }
 
     async fn overview(&self) -> Result<Overview> {
@@ -173,17 +184,21 @@ impl Sink for PgSink {
     }
 
     async fn forget(&self, runs: &[RunId]) -> Result<u64> {
-        let tx = self.begin().await?;
-        let removed = self.control.forget(tx.client()?, runs).await?;
-        tx.commit().await?;
-        Ok(removed)
+        let work = async {
+            let tx = self.begin().await?;
+            let removed = self.control.forget(tx.client()?, runs).await?;
+            tx.commit().await.map(|()| removed)
+        };
+        self.naming(work).await
     }
 
     async fn number_above(&self, run: RunId, dry_run: bool) -> Result<bool> {
-        let tx = self.begin().await?;
-        let behind = self.control.number_above(tx.client()?, run, dry_run).await?;
-        tx.commit().await?;
-        Ok(behind)
+        let work = async {
+            let tx = self.begin().await?;
+            let behind = self.control.number_above(tx.client()?, run, dry_run).await?;
+            tx.commit().await.map(|()| behind)
+        };
+        self.naming(work).await
     }
 
     async fn bronze_id(&self, target: &TableRef) -> Result<Option<BronzeState>> {
@@ -197,11 +212,12 @@ impl Sink for PgSink {
     }
 
     async fn begin_anew(&self, table: &str, expected: &TableState) -> Result<TableState> {
-        let tx = self.begin().await?;
-        match self.control.begin_anew(tx.client()?, table, expected).await {
-            Ok(state) => tx.commit().await.map(|()| state),
-            Err(error) => Err(self.naming_holders(None, error).await),
-        }
+        let work = async {
+            let tx = self.begin().await?;
+            let state = self.control.begin_anew(tx.client()?, table, expected).await?;
+            tx.commit().await.map(|()| state)
+        };
+        self.naming(work).await
     }
 
     async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {

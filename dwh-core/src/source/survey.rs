@@ -88,6 +88,8 @@ impl Survey {
             triggers: self.rows(sql::TRIGGERS, &names).await?.iter().map(trigger).collect(),
             subscribed: row.get("subscribed"),
             bulk: false,
+            counted_days: row.get("counted_days"),
+            newest_days: None,
             schema,
         })
     }
@@ -109,6 +111,19 @@ impl Survey {
             Err(error) if error.kind() == ErrorKind::Permission => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// How many days ago the newest row was stamped, as the index of a time column has it.
+    pub(crate) async fn newest_days(&self, schema: &TableSchema, column: &str) -> Result<Option<i64>> {
+        if schema.indexed.iter().all(|indexed| indexed != column) {
+            return Ok(None);
+        }
+        let (table, name) = (schema.table.sql(), quote_ident(column));
+        let sql = format!(
+            "select floor(extract(epoch from now() - max({name})::timestamptz) / 86400)::bigint as age \
+             from {table} where {name} < 'infinity'"
+        );
+        Ok(self.look(&sql).await?.and_then(|row| row.get("age")))
     }
 
     async fn count(&self, schema: &TableSchema) -> Result<Rows> {

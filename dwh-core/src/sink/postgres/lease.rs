@@ -66,9 +66,12 @@ impl Lease for PgLease {
     }
 
     async fn release(self: Box<Self>) -> Result<()> {
-        let note = self.sink.begin().await?;
-        self.sink.control.give(note.client()?, &self.table).await?;
-        note.commit().await?;
+        let work = async {
+            let note = self.sink.begin().await?;
+            self.sink.control.give(note.client()?, &self.table).await?;
+            note.commit().await
+        };
+        self.sink.naming(work).await?;
         self.client.batch_execute("commit").await.map_err(|error| {
             sort(error).context(format!("table `{}`: the lease was lost before the run ended", self.table))
         })

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::PgSink;
 use super::merge;
 use super::pool::Tx;
-use super::replace::Extra;
+use super::replace::{Extra, Keyed};
 use crate::blob::ByteStream;
 use crate::dialect::HeaderGate;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,6 +28,7 @@ pub(super) struct PgStaged {
     tx: Tx,
     rows: u64,
     extra: Extra,
+    keyed: Keyed,
     _one_of_the_loads: OwnedSemaphorePermit,
 }
 
@@ -42,8 +43,8 @@ impl PgStaged {
         let tx = sink.begin().await?;
         tx.client()?.batch_execute(&load.create_stage()).await.map_err(|error| merge::named(load, error))?;
         let rows = copy(sink, &tx, load, csv).await?;
-        let extra = Extra::default();
-        Ok(Self { sink: sink.clone(), load: load.clone(), tx, rows, extra, _one_of_the_loads: permit })
+        let (sink, load) = (sink.clone(), load.clone());
+        Ok(Self { sink, load, tx, rows, extra: Extra::default(), keyed: Keyed::default(), _one_of_the_loads: permit })
     }
 }
 
@@ -83,7 +84,7 @@ impl Staged for PgStaged {
     }
 
     async fn extra(&mut self) -> Result<Vec<RowKey>> {
-        self.extra.next(self.tx.client()?, &self.load, merge::named).await
+        self.extra.next(self.tx.client()?, &self.load, &self.keyed, merge::named).await
     }
 
     fn spare(&mut self, keys: &[RowKey]) {
@@ -93,8 +94,8 @@ impl Staged for PgStaged {
     }
 
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
-        let Self { sink, load, tx, rows, _one_of_the_loads, .. } = *self;
-        let committed = match merge::merge(&sink, &load, tx.client()?, rows, &commit).await {
+        let Self { sink, load, tx, rows, keyed, _one_of_the_loads, .. } = *self;
+        let committed = match merge::merge(&sink, &load, &keyed, tx.client()?, rows, &commit).await {
             Ok(committed) => committed,
             Err(error) => return Err(sink.naming_holders(Some(&load), error).await),
         };
@@ -109,8 +110,8 @@ impl Staged for PgStaged {
     }
 
     async fn preview(self: Box<Self>) -> Result<Accounting> {
-        let Self { sink, load, tx, rows, _one_of_the_loads, .. } = *self;
-        let counted = merge::preview(&load, tx.client()?, rows).await;
+        let Self { sink, load, tx, rows, keyed, _one_of_the_loads, .. } = *self;
+        let counted = merge::preview(&load, &keyed, tx.client()?, rows).await;
         // Which rolls back.
         drop(tx);
         match counted {

@@ -141,6 +141,10 @@ pub(crate) struct TableFacts {
     pub subscribed: bool,
     /// Whether most of its rows came in one transaction, as a restore brings them; `false` as well where nobody looked.
     pub bulk: bool,
+    /// How many days ago counting began anew; `None`: it never did.
+    pub counted_days: Option<i64>,
+    /// How many days ago the newest row was stamped, where an index has it.
+    pub newest_days: Option<i64>,
 }
 
 /// What a look at the values of one column found.

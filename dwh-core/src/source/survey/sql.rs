@@ -33,7 +33,9 @@ pub(super) const COUNTERS: &str = "with recursive family(oid) as ( \
          union select i.inhrelid from pg_catalog.pg_inherits i join family f on f.oid = i.inhparent) \
      select coalesce(sum(s.n_tup_ins), 0)::bigint as inserted, coalesce(sum(s.n_tup_upd), 0)::bigint as updated, \
          coalesce(sum(s.n_tup_del), 0)::bigint as deleted, \
-         exists (select from pg_catalog.pg_subscription_rel r join family f on f.oid = r.srrelid) as subscribed \
+         exists (select from pg_catalog.pg_subscription_rel r join family f on f.oid = r.srrelid) as subscribed, \
+         (select pg_catalog.floor(extract(epoch from pg_catalog.now() - d.stats_reset) / 86400)::bigint \
+             from pg_catalog.pg_stat_database d where d.datname = pg_catalog.current_database()) as counted_days \
      from family f left join pg_catalog.pg_stat_user_tables s on s.relid = f.oid";
 
 /// `tgtype`: 1 for each row, 2 before, 4 insert, 16 update. Those that fire only for replication (`R`) or never stay out.
