@@ -48,8 +48,8 @@ const COLUMNS: &str = "select a.attname::text, pg_catalog.format_type(a.atttypid
      where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum";
 
 /// What [`COLUMNS`] does not say, by name: the number, where an ordinary catalog gave it; the value that a
-/// constant default gave to the rows that were there (a partitioned table has none itself, its partitions have); and what
-/// keeps the type from being changed.
+/// constant default gave to the rows that were there (a partitioned table has none itself, its partitions have); what keeps
+/// the type from being changed; where an inherited column comes from; whether tables are divided by it; whether it is virtual.
 const COLUMN_FACTS: &str = "select a.attname::text, case when c.relkind in ('r', 'p') then a.attnum end, \
          case c.relkind when 'r' then pg_catalog.array_to_string(a.attmissingval, '') when 'p' then ( \
              with recursive family(oid) as ( \
@@ -75,7 +75,20 @@ const COLUMN_FACTS: &str = "select a.attname::text, case when c.relkind in ('r',
                      'pg_catalog.pg_publication_rel'::pg_catalog.regclass) \
                  or e.adnum <> a.attnum \
                  or (d.classid = d.refclassid and d.objid = d.refobjid and d.objsubid > 0 and d.objsubid <> a.attnum)) \
-             order by 1) \
+             order by 1), \
+         case when a.attinhcount = 0 then '{}' else array( \
+             with recursive up(oid) as (select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = a.attrelid \
+                 union select i.inhparent from pg_catalog.pg_inherits i join up on i.inhrelid = up.oid) \
+             select pg_catalog.format('%I.%I', n.nspname, p.relname) from up \
+             join pg_catalog.pg_attribute o on o.attrelid = up.oid and o.attname = a.attname and o.attinhcount = 0 \
+             join pg_catalog.pg_class p on p.oid = up.oid join pg_catalog.pg_namespace n on n.oid = p.relnamespace \
+             order by 1) end, \
+         (with recursive up(oid) as (select a.attrelid \
+                 union select i.inhparent from pg_catalog.pg_inherits i join up on i.inhrelid = up.oid) \
+             select coalesce(bool_or(o.attnum = any (k.partattrs::int2[])), false) from up \
+             join pg_catalog.pg_partitioned_table k on k.partrelid = up.oid \
+             join pg_catalog.pg_attribute o on o.attrelid = up.oid and o.attname = a.attname), \
+         a.attgenerated = 'v' \
      from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid \
      where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped";
 
@@ -140,6 +153,7 @@ fn columns(rows: &[tokio_postgres::Row], facts: &[tokio_postgres::Row]) -> Resul
         // A column that came between both questions is not there yet.
         if let Some(column) = columns.iter_mut().find(|column| column.name == row.get::<_, &str>(0)) {
             (column.number, column.old_value, column.dependents) = (row.get(1), row.get(2), row.get(3));
+            (column.inherited, column.partition_key, column.is_virtual) = (row.get(4), row.get(5), row.get(6));
         }
     }
     Ok(columns)

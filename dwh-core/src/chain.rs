@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::{RunId, RunKind};
 use crate::watermark::{Timestamp, Window};
 
-pub use archive::{Lost, missing, needed_from, serves};
+pub use archive::{Lost, is_superseded, missing, needed_from, serves};
 pub use cover::{Gap, gaps, joins};
 pub use name::{Compression, CsvName};
 pub use place::{Place, Standing};

@@ -102,7 +102,7 @@ async fn what_loads_adds_the_column_first() {
     assert_eq!(report["runs"][0]["columns_added"], json!(["a"]), "{report:#}");
     equal(&db, "inc").await;
     db.src("alter table app.inc add column b uuid default gen_random_uuid()").await;
-    let report = project.json(&["reseed", "--replace", "inc"]);
+    let report = project.json(&["reseed", "--replace", "inc"])["tables"][0].clone();
     assert_eq!(report["runs"][0]["columns_added"], json!(["b"]), "{report:#}");
     equal(&db, "inc").await;
     for name in ["inc", "sna"] {

@@ -188,7 +188,15 @@ pub(super) fn mended_by(table: &str, gaps: &[GapReport]) -> String {
     let windows: Vec<WindowReport> = gaps.iter().filter_map(|gap| gap.window).collect();
     match windows[..] {
         [] => "what is gone is not at the source any more, unless `dwh run` brings it".to_owned(),
-        [WindowReport { from: Some(from), to: Some(to) }] => {
+        [window] => window_mended_by(table, Some(window)),
+        _ => window_mended_by(table, None),
+    }
+}
+
+/// What reads this window from the source; without one, all of the table.
+pub(crate) fn window_mended_by(table: &str, window: Option<WindowReport>) -> String {
+    match window {
+        Some(WindowReport { from: Some(from), to: Some(to) }) => {
             format!("`dwh backfill {table} --from {from} --to {}` reads it from the source", to.plus(Micros(1)))
         }
         _ => format!("`dwh reseed {table}` reads it from the source"),

@@ -15,7 +15,7 @@ use crate::pipeline::archived::Archived;
 use crate::pipeline::describe::finite;
 use crate::pipeline::failure::{failed, interrupted, named, told};
 use crate::pipeline::transfer::{Extracted, Slice};
-use crate::pipeline::{Event, Pipeline, ReseedRequest, TableRun};
+use crate::pipeline::{Event, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind};
 use crate::schema::RowKey;
@@ -126,8 +126,7 @@ impl Pipeline {
                 runs = this.run_table(table, numbered.as_ref().map(|&()| &()), wait, cancel).await;
                 return Ok(());
             }
-            let anew = ReseedRequest { wait, ..ReseedRequest::new(&table.name) };
-            if let Some(report) = this.reseed_anew(table, &anew, cancel).await? {
+            if let Some(report) = this.reseed_anew(table, wait, false, cancel).await? {
                 runs = report.runs;
                 return Ok(());
             }
