@@ -205,7 +205,7 @@ async fn files_are_read_and_compared() {
     fs::remove_file(sorted[5].with_extension("manifest.json")).expect("removed");
     // A manifest without its CSV, and a CSV without its manifest.
     fs::remove_file(&sorted[7]).expect("removed");
-    fs::remove_file(sorted[1].with_extension("manifest.json")).expect("removed");
+    fs::remove_file(sorted[9].with_extension("manifest.json")).expect("removed");
     // A row of the run log that says something else.
     db.tgt("update dwh_control.extract_runs set sha256 = repeat('0', 64) where run_id = (select min(run_id) + 2 from dwh_control.extract_runs)").await;
     let report = project.fails(4, &["verify", "--blobs"]).json();
