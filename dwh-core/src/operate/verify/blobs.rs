@@ -96,7 +96,7 @@ impl Pipeline {
         for (csv, run) in bare {
             report.lost(&mend, format!("`{csv}` has lost its manifest"), &run.into());
         }
-        self.manifests_alone(&keys, &manifests, &log, &mend, &mut report);
+        self.manifests_alone(&keys, &manifests, &mend, &mut report).await?;
         missing_files(&manifests, &log, &mend, &mut report);
         if table.mode == Mode::Incremental {
             gaps(&manifests, &log, &mend, &mut report);
@@ -105,25 +105,30 @@ impl Pipeline {
     }
 
     /// Manifests without their CSV.
-    fn manifests_alone(
+    async fn manifests_alone(
         &self,
         keys: &[BlobKey],
         manifests: &BTreeMap<RunId, Manifest>,
-        log: &BTreeMap<RunId, RunRecord>,
         mend: &Mend<'_>,
         report: &mut BlobsReport,
-    ) {
+    ) -> Result<()> {
         // Retention takes the CSV first, and the oldest run first: a call that was cut off leaves one manifest.
         let oldest = manifests.keys().next().copied();
         let pruned = |key: &BlobKey| key.csv_name().is_some_and(|name| Some(name.run_id) < oldest);
         let beside: BTreeSet<BlobKey> = keys.iter().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
         for key in keys.iter().filter(|key| key.is_manifest() && !pruned(key) && !beside.contains(key)) {
-            let wrong = format!("`{key}` has lost its CSV");
-            match key.csv_name().and_then(|name| log.get(&name.run_id)) {
-                Some(run) => report.lost(mend, wrong, &run.into()),
-                None => report.problem(format!("{wrong}, and the run log does not know its run: {FROM_A_BACKUP}")),
+            // How its CSV was stored says the manifest alone, which lies beside each of them under one name.
+            let csv = BlobKey::parse(&key.as_str().replace(".manifest.json", ".csv"))?;
+            match read_manifest(self.blobs.as_ref(), &csv).await {
+                Ok(Some(manifest)) => report.lost(mend, format!("`{key}` has lost its CSV"), &Link::from(&manifest)),
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Data => {
+                    report.problem(format!("{}, and has lost its CSV: {FROM_A_BACKUP}", error.chain()));
+                }
+                Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
     /// Bytes and hash as stored and unpacked, and the rows; returns what is wrong with them.
