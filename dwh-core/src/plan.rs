@@ -6,11 +6,13 @@ mod convert;
 mod ddl;
 mod equality;
 mod extract;
+mod former_key;
 mod load;
 mod missing;
 mod remedy;
 mod replace;
 mod session;
+mod straight;
 
 use serde::Serialize;
 
@@ -32,6 +34,7 @@ pub(crate) use replace::EXTRA;
 pub use replace::Stamp;
 pub(crate) use session::not_in_force;
 pub use session::{Isolation, NO_TIME_LIMIT, opening};
+pub(crate) use straight::{BACK, SAVEPOINT};
 
 /// The column that dates the copies of an scd table.
 pub const UPLOADED_AT: &str = "_uploaded_at";
@@ -219,6 +222,7 @@ impl Plan {
             older,
             replaced: None,
             overruled: Vec::new(),
+            former_keys: Vec::new(),
             stamp: Stamp::of(&self.table),
         }
     }

@@ -2,6 +2,7 @@
 
 mod adapt;
 mod backfill;
+mod bereft;
 mod chain;
 mod check;
 mod crash;
@@ -45,5 +46,6 @@ mod types;
 mod untrusted;
 mod upgrade;
 mod verify;
+mod versions;
 mod wide;
 mod words;

@@ -323,7 +323,7 @@ impl Pipeline {
         describe_manifest(run, manifest, None);
         let upload = Upload { csv_path: None, ..self.upload_of(&manifest.csv, manifest) };
         let moves = commit.becomes.is_some();
-        let Committed { counts, state: now } = self.sink.load_nothing(load, upload, commit).await?;
+        let Committed { counts, state: now, .. } = self.sink.load_nothing(load, upload, commit).await?;
         run.seconds.commit = started.elapsed().as_secs_f64();
         run.status = RunState::Loaded;
         tell_counts(run, &counts);
@@ -345,10 +345,11 @@ impl Pipeline {
     ) -> Result<TableState> {
         let started = Instant::now();
         let moves = commit.becomes.is_some();
-        let Committed { counts, state } = staged.commit(commit).await?;
+        let Committed { counts, routing, state } = staged.commit(commit).await?;
         run.seconds.commit = started.elapsed().as_secs_f64();
         run.status = RunState::Loaded;
         tell_counts(run, &counts);
+        (run.route, run.route_reason) = routing.map(|routing| (routing.route, routing.reason)).unzip();
         if moves {
             run.watermark = state.last_extracted_at;
         }

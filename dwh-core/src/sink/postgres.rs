@@ -1,5 +1,6 @@
 //! [`PgSink`]: the warehouse in PostgreSQL.
 
+mod copy;
 mod lease;
 mod merge;
 mod nothing;
@@ -7,6 +8,7 @@ mod pool;
 mod replace;
 mod resting;
 mod stage;
+mod straight;
 
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
@@ -16,7 +18,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 use tokio_postgres::Client;
 
-use crate::blob::ByteStream;
 use crate::catalog::{self, LockWanted, held_by, holders, is_lock_timeout};
 use crate::config::{Environment, Mode, Replace, TargetConfig};
 use crate::connect::{Connector, sort};
@@ -28,8 +29,8 @@ use crate::plan::{Isolation, LoadPlan};
 use crate::run::{RunId, RunState};
 use crate::schema::{Drift, TableRef, TableSchema};
 use crate::sink::{
-    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged, TableState,
-    Upload,
+    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, StageRequest, Staged,
+    TableState, Upload,
 };
 use crate::watermark::{Micros, Timestamp};
 
@@ -294,10 +295,10 @@ impl Sink for PgSink {
         nothing::load_nothing(self, load, &upload, &commit).await
     }
 
-    async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
-        match PgStaged::fill(self, load, csv).await {
+    async fn stage(&self, request: StageRequest<'_>) -> Result<Box<dyn Staged>> {
+        match PgStaged::fill(self, &request).await {
             Ok(staged) => Ok(Box::new(staged)),
-            Err(error) => Err(self.naming_holders(Some(load), error).await),
+            Err(error) => Err(self.naming_holders(Some(request.load), error).await),
         }
     }
 

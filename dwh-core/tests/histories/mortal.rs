@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 use tokio::sync::Notify;
 
-use dwh_core::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream};
+use dwh_core::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body};
 use dwh_core::config::TableConfig;
 use dwh_core::schema::{RowKey, TableRef, TableSchema};
 use dwh_core::sink::{
-    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged, TableState,
-    Upload,
+    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, StageRequest, Staged,
+    TableState, Upload,
 };
 use dwh_core::source::{BoundRequest, ReadRequest, Reading, Source, SourceIdentity};
 use dwh_core::watermark::SafeBound;
@@ -200,8 +200,8 @@ impl Sink for Mortal<MemorySink> {
         self.life.call(self.inner.begin_anew(table, expected)).await
     }
 
-    async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
-        let inner = self.life.call(self.inner.stage(load, csv)).await?;
+    async fn stage(&self, request: StageRequest<'_>) -> Result<Box<dyn Staged>> {
+        let inner = self.life.call(self.inner.stage(request)).await?;
         Ok(Box::new(MortalStaged { inner, life: self.life.clone() }))
     }
 
@@ -210,8 +210,8 @@ impl Sink for Mortal<MemorySink> {
         let run_id = commit.run_id;
         self.log(LogEntry::Uploaded(Box::new(upload))).await?;
         self.log(LogEntry::Loading { run_id, upload: None }).await?;
-        let header = Bytes::from(format!("{}\n", load.header())).open();
-        self.stage(load, header).await?.commit(commit).await
+        let header = Arc::new(Bytes::from(format!("{}\n", load.header())));
+        self.stage(StageRequest::new(load, header).of(run_id, &commit.expected)).await?.commit(commit).await
     }
 
     async fn overview(&self) -> Result<Overview> {

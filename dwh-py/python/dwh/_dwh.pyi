@@ -21,6 +21,7 @@ _Kind = Literal["run", "backfill", "reseed", "repair", "replay"]
 _State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
 _Gate = Literal["deploy", "first-run", "steady"]
 _Mode = Literal["incremental", "snapshot", "scd"]
+_Route = Literal["fresh", "direct", "replace", "staged"]
 _Window = dict[str, Optional[str]]
 _Error = dict[str, str]
 
@@ -183,6 +184,8 @@ class RunRecord(_Report):
     rows_kept_newer: Optional[int]
     rows_removed: Optional[int]
     rows_late: Optional[int]
+    route: Optional[_Route]
+    route_reason: Optional[str]
     csv_path: Optional[str]
     error_message: Optional[str]
     error_code: Optional[str]
@@ -229,6 +232,8 @@ class TableRun(_Report):
     rows_different: int
     rows_kept_newer: int
     rows_removed: int
+    route: Optional[_Route]
+    route_reason: Optional[str]
     bytes: int
     sha256: Optional[str]
     csv_path: Optional[str]

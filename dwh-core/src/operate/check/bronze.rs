@@ -201,11 +201,10 @@ fn clash(plan: &Plan, bronze: &TableSchema, row: &Row, columns: &[String]) -> Op
         Mode::Scd if has(UPLOADED_AT) => None,
         Mode::Scd => Some(format!("{index} lets in no second copy: it does not hold `{UPLOADED_AT}`")),
         Mode::Snapshot => {
-            let kept = plan.source.keys.iter().any(|key| {
-                !key.columns.is_empty()
-                    && (key.unusable.is_none() || key.is_deferrable())
-                    && key.columns.iter().all(|name| has(name))
-            });
+            let kept =
+                plan.source.keys.iter().any(|key| {
+                    !key.columns.is_empty() && key.tells_apart() && key.columns.iter().all(|name| has(name))
+                });
             (!kept).then(|| format!("{index} refuses rows that the source does not keep apart"))
         }
     }

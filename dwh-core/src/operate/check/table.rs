@@ -128,9 +128,7 @@ fn source_key(plan: &Plan, about: &mut About<'_>) {
     let list = key.join(", ");
     // Rows that a part of the key tells apart are told apart by the whole; what is deferred holds once it is committed.
     let unique = plan.source.keys.iter().find(|unique| {
-        !unique.columns.is_empty()
-            && unique.columns.iter().all(|column| key.contains(column))
-            && (unique.unusable.is_none() || unique.is_deferrable())
+        !unique.columns.is_empty() && unique.columns.iter().all(|column| key.contains(column)) && unique.tells_apart()
     });
     if let Some(unique) = unique {
         let by = if unique.columns.len() < key.len() {

@@ -45,7 +45,7 @@ async fn settle(sink: &PgSink, tx: &Tx, load: &LoadPlan, upload: &Upload, commit
     // Polled, and so sent, in this order, and one answer is waited for.
     let (begun, held, uploaded, loading) = join!(
         client.batch_execute(&beginning),
-        control.hold(client, load, commit),
+        control.hold(client, load, run_id, &commit.expected),
         control.uploaded(client, upload),
         control.loading(client, run_id, None)
     );
@@ -57,6 +57,6 @@ async fn settle(sink: &PgSink, tx: &Tx, load: &LoadPlan, upload: &Upload, commit
         }
     }
     let counts = Accounting::default();
-    let state = control.settle(client, load, commit, held, &counts).await?;
-    Ok(Committed { counts, state })
+    let state = control.settle(client, load, commit, held, &counts, None).await?;
+    Ok(Committed { counts, routing: None, state })
 }
