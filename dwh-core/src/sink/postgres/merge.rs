@@ -2,9 +2,9 @@
 
 use tokio_postgres::Client;
 
+use super::PgSink;
 use super::errors::named;
-use super::{PgSink, replace};
-use crate::catalog::equality;
+use super::replace::{self, Keyed};
 use crate::config::{Mode, OnConflict, Replace};
 use crate::control::Held;
 use crate::error::{Error, ErrorKind, Result};
@@ -38,6 +38,7 @@ impl Arrived {
 pub(super) async fn merge(
     sink: &PgSink,
     load: &LoadPlan,
+    keyed: &Keyed,
     client: &Client,
     arrived: Arrived,
     commit: &Commit,
@@ -60,29 +61,54 @@ pub(super) async fn merge(
         }
         Accounting { staged, inserted: staged, ..Accounting::default() }
     } else {
-        merge_staged(load, client, staged, held.kind).await?
+        merge_staged(load, keyed, client, staged, held.kind).await?
     };
     let state = sink.control.settle(client, load, commit, held, &counts, routing.as_ref()).await?;
     Ok(Committed { counts, routing, state })
 }
 
 /// Moves rows from the staging table into bronze; without rows and a window to remove there is no such table.
-async fn merge_staged(load: &LoadPlan, client: &Client, staged: u64, kind: RunKind) -> Result<Accounting> {
-    if staged == 0 && load.mode == Mode::Incremental && load.replaced.is_none() {
+async fn merge_staged(
+    load: &LoadPlan,
+    keyed: &Keyed,
+    client: &Client,
+    staged: u64,
+    kind: RunKind,
+) -> Result<Accounting> {
+    if is_nothing(load, staged) {
         return Ok(Accounting::default());
     }
-    let overruled = replace::drop_overruled(client, load, named).await?;
-    replace::refuse_known_formerly(client, load, named).await?;
-    let mut counts = Merge { load, client, staged: staged - overruled, kind, keeps: true }.work().await?;
+    let overruled = replace::drop_overruled(client, load, keyed, named).await?;
+    replace::refuse_known_formerly(client, load, keyed, named).await?;
+    let merge = Merge { load, told: load, keyed, client, staged: staged - overruled, kind, keeps: true };
+    let mut counts = merge.work().await?;
     counts.staged += overruled;
     counts.kept_newer += overruled;
-    counts.removed = replace::remove(client, load, named).await?;
+    counts.removed = replace::remove(client, load, keyed, named).await?;
     Ok(counts)
 }
 
+/// Whether there is no row to be merged or removed: then there is no staging table either.
+fn is_nothing(load: &LoadPlan, staged: u64) -> bool {
+    staged == 0 && load.mode == Mode::Incremental && load.replaced.is_none()
+}
+
 /// What a load of the newest run would do; the transaction must be rolled back.
-pub(super) async fn preview(load: &LoadPlan, client: &Client, staged: u64) -> Result<Accounting> {
-    Merge { load, client, staged, kind: RunKind::Run, keeps: false }.work().await
+pub(super) async fn preview(load: &LoadPlan, keyed: &Keyed, client: &Client, staged: u64) -> Result<Accounting> {
+    if is_nothing(load, staged) {
+        return Ok(Accounting::default());
+    }
+    let merge = Merge { load, told: load, keyed, client, staged, kind: RunKind::Run, keeps: false };
+    if load.waiting.is_empty() || load.mode == Mode::Snapshot {
+        return merge.work().await;
+    }
+    // Nobody's bronze is changed for a preview: a copy of the rows that matter gets the columns.
+    let known = match load.mode {
+        Mode::Incremental => Some(keyed.of(client, load).await?),
+        Mode::Snapshot | Mode::Scd => None,
+    };
+    merge.execute_all(&load.create_beside(known)).await?;
+    Merge { load: &load.beside(), ..merge }.work().await
 }
 
 /// A snapshot of no rows does not take the place of rows.
@@ -94,6 +120,9 @@ fn refuse_empty(load: &LoadPlan) -> Error {
 
 struct Merge<'a> {
     load: &'a LoadPlan,
+    /// The one that errors name.
+    told: &'a LoadPlan,
+    keyed: &'a Keyed,
     client: &'a Client,
     staged: u64,
     kind: RunKind,
@@ -121,16 +150,23 @@ impl Merge<'_> {
     }
 
     async fn execute(&self, sql: &str) -> Result<u64> {
-        self.client.execute_typed(sql, &[]).await.map_err(|error| named(self.load, error))
+        self.client.execute_typed(sql, &[]).await.map_err(|error| named(self.told, error))
+    }
+
+    async fn execute_all(&self, statements: &[String]) -> Result<()> {
+        for sql in statements {
+            self.execute(sql).await?;
+        }
+        Ok(())
     }
 
     async fn counts(&self, sql: &str) -> Result<Vec<u64>> {
-        let row = self.client.query_typed_one(sql, &[]).await.map_err(|error| named(self.load, error))?;
+        let row = self.client.query_typed_one(sql, &[]).await.map_err(|error| named(self.told, error))?;
         Ok((0..row.len()).map(|at| row.get::<_, i64>(at).cast_unsigned()).collect())
     }
 
     async fn holds(&self, sql: &str) -> Result<bool> {
-        let row = self.client.query_typed_one(sql, &[]).await.map_err(|error| named(self.load, error))?;
+        let row = self.client.query_typed_one(sql, &[]).await.map_err(|error| named(self.told, error))?;
         Ok(row.get(0))
     }
 
@@ -182,7 +218,7 @@ impl Merge<'_> {
         }
         if !self.keeps {
             // Into a table beside it, which refuses what bronze would refuse: nobody waits for a preview.
-            self.execute(&self.load.create_beside()).await?;
+            self.execute_all(&self.load.create_beside(None)).await?;
             let inserted = self.execute(&self.load.beside().merge()).await?;
             return self.balanced(self.account(inserted));
         }
@@ -255,8 +291,8 @@ impl Merge<'_> {
 
     async fn classify(&self) -> Result<Known> {
         self.execute(&self.load.analyze_stage()).await?;
-        let key = equality(self.client, Some(&self.load.target), &self.load.key_columns()).await?;
-        if let [doubled, ..] = self.counts(&self.load.count_doubled(&key)).await?[..]
+        let key = self.keyed.of(self.client, self.load).await?;
+        if let [doubled, ..] = self.counts(&self.load.count_doubled(key)).await?[..]
             && doubled > 0
         {
             return Err(Error::new(
@@ -268,7 +304,7 @@ impl Merge<'_> {
                 self.load.key.join(", ")
             )));
         }
-        match self.counts(&self.load.classify(&key)).await?[..] {
+        match self.counts(&self.load.classify(key)).await?[..] {
             [same, differ] => Ok(Known { same, differ }),
             _ => Err(Error::new(ErrorKind::Internal, "the comparison with bronze gave no two counts")),
         }

@@ -8,7 +8,7 @@ use super::copy::{Begun, copy};
 use super::errors::named;
 use super::merge::{self, Arrived};
 use super::pool::Tx;
-use super::replace::Extra;
+use super::replace::{Extra, Keyed};
 use super::straight::{Done, Straight};
 use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,6 +25,7 @@ pub(super) struct PgStaged {
     tx: Tx,
     arrived: Arrived,
     extra: Extra,
+    keyed: Keyed,
     _one_of_the_loads: OwnedSemaphorePermit,
 }
 
@@ -42,8 +43,9 @@ impl PgStaged {
             let (table, rows) = (&request.load.table, arrived.rows);
             tracing::info!(%table, %route, reason, rows, "rows are at the target");
         }
-        let extra = Extra::default();
-        Ok(Self { sink: sink.clone(), load: request.load.clone(), tx, arrived, extra, _one_of_the_loads: permit })
+        let (sink, load) = (sink.clone(), request.load.clone());
+        let (extra, keyed) = (Extra::default(), Keyed::default());
+        Ok(Self { sink, load, tx, arrived, extra, keyed, _one_of_the_loads: permit })
     }
 }
 
@@ -84,7 +86,7 @@ impl Staged for PgStaged {
     }
 
     async fn extra(&mut self) -> Result<Vec<RowKey>> {
-        self.extra.next(self.tx.client()?, &self.load, named).await
+        self.extra.next(self.tx.client()?, &self.load, &self.keyed, named).await
     }
 
     fn spare(&mut self, keys: &[RowKey]) {
@@ -94,8 +96,8 @@ impl Staged for PgStaged {
     }
 
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
-        let Self { sink, load, tx, arrived, _one_of_the_loads, .. } = *self;
-        let committed = match merge::merge(&sink, &load, tx.client()?, arrived, &commit).await {
+        let Self { sink, load, tx, arrived, keyed, _one_of_the_loads, .. } = *self;
+        let committed = match merge::merge(&sink, &load, &keyed, tx.client()?, arrived, &commit).await {
             Ok(committed) => committed,
             Err(error) => return Err(sink.naming_holders(Some(&load), error).await),
         };
@@ -110,8 +112,8 @@ impl Staged for PgStaged {
     }
 
     async fn preview(self: Box<Self>) -> Result<Accounting> {
-        let Self { sink, load, tx, arrived, _one_of_the_loads, .. } = *self;
-        let counted = merge::preview(&load, tx.client()?, arrived.rows).await;
+        let Self { sink, load, tx, arrived, keyed, _one_of_the_loads, .. } = *self;
+        let counted = merge::preview(&load, &keyed, tx.client()?, arrived.rows).await;
         // Which rolls back.
         drop(tx);
         match counted {
