@@ -1,6 +1,7 @@
 //! [`PgSink`]: the warehouse in PostgreSQL.
 
 mod copy;
+mod errors;
 mod lease;
 mod merge;
 mod nothing;

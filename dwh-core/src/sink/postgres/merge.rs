@@ -3,14 +3,33 @@
 use tokio_postgres::Client;
 
 use super::PgSink;
+use super::errors::named;
 use super::replace::{self, Keyed};
-use super::stage::Arrived;
 use crate::config::{Mode, OnConflict, Replace};
-use crate::connect::sort;
+use crate::control::Held;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
-use crate::run::RunKind;
+use crate::run::{Route, Routing, RunKind};
 use crate::sink::{Accounting, Commit, Committed};
+
+/// Rows as they lie before the commit.
+pub(super) struct Arrived {
+    /// How many.
+    pub(super) rows: u64,
+    /// The way that they took; `None` if there are none.
+    pub(super) routing: Option<Routing>,
+    /// The watermark row, if it is held already.
+    pub(super) held: Option<Held>,
+    /// Whether rows of bronze were removed for them.
+    pub(super) had_rows: bool,
+}
+
+impl Arrived {
+    /// Whether they are in bronze already.
+    pub(super) fn straight(&self) -> bool {
+        self.routing.as_ref().is_some_and(|routing| routing.route != Route::Staged)
+    }
+}
 
 /// Does everything of a load but the commit.
 ///
@@ -89,19 +108,6 @@ fn refuse_empty(load: &LoadPlan) -> Error {
     let (table, target) = (&load.table, &load.target);
     Error::new(ErrorKind::Data, format!("table `{table}`: a snapshot of no rows would replace the rows of {target}"))
         .with_hint("if the source is meant to be empty, call with `--allow-empty` or set `allow_empty = true`")
-}
-
-/// A driver's error with the table's name, and with what to do about a lock.
-pub(super) fn named(load: &LoadPlan, error: tokio_postgres::Error) -> Error {
-    let locked = error.code().is_some_and(|code| code.code() == "55P03");
-    let error = sort(error).context(format!("table `{}`, bronze {}", load.table, load.target));
-    if locked {
-        error.with_hint(
-            "another session holds a lock on the bronze table; run it again, or raise `lock_timeout` in `[target]`",
-        )
-    } else {
-        error
-    }
 }
 
 struct Merge<'a> {

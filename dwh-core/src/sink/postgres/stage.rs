@@ -5,12 +5,12 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::PgSink;
 use super::copy::{Begun, copy};
-use super::merge;
+use super::errors::named;
+use super::merge::{self, Arrived};
 use super::pool::Tx;
 use super::replace::{Extra, Keyed};
 use super::straight::{Done, Straight};
 use crate::config::Mode;
-use crate::control::Held;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::retry::retry;
@@ -23,29 +23,10 @@ pub(super) struct PgStaged {
     sink: PgSink,
     load: LoadPlan,
     tx: Tx,
-    pub(super) arrived: Arrived,
+    arrived: Arrived,
     extra: Extra,
     keyed: Keyed,
     _one_of_the_loads: OwnedSemaphorePermit,
-}
-
-/// Rows as they lie before the commit.
-pub(super) struct Arrived {
-    /// How many.
-    pub(super) rows: u64,
-    /// The way that they took; `None` if there are none.
-    pub(super) routing: Option<Routing>,
-    /// The watermark row, if it is held already.
-    pub(super) held: Option<Held>,
-    /// Whether rows of bronze were removed for them.
-    pub(super) had_rows: bool,
-}
-
-impl Arrived {
-    /// Whether they are in bronze already.
-    pub(super) fn straight(&self) -> bool {
-        self.routing.as_ref().is_some_and(|routing| routing.route != Route::Staged)
-    }
 }
 
 impl PgStaged {
@@ -93,7 +74,7 @@ async fn arrive(sink: &PgSink, tx: &Tx, request: &StageRequest<'_>, begun: Begun
         Done::Staged { reason, csv } => (reason, csv.unwrap_or_else(|| request.csv.open())),
     };
     let client = tx.client()?;
-    client.batch_execute(&load.create_stage()).await.map_err(|error| merge::named(load, error))?;
+    client.batch_execute(&load.create_stage()).await.map_err(|error| named(load, error))?;
     let rows = copy(tx, load, &load.copy_in(), csv, None).await.map_err(|stopped| stopped.error(sink, load))?;
     Ok(Arrived { rows, routing: Some(Routing::new(Route::Staged, reason)), held, had_rows: false })
 }
@@ -105,7 +86,7 @@ impl Staged for PgStaged {
     }
 
     async fn extra(&mut self) -> Result<Vec<RowKey>> {
-        self.extra.next(self.tx.client()?, &self.load, &self.keyed, merge::named).await
+        self.extra.next(self.tx.client()?, &self.load, &self.keyed, named).await
     }
 
     fn spare(&mut self, keys: &[RowKey]) {
