@@ -39,6 +39,7 @@ use crate::run::RunId;
 use crate::schema::TableSchema;
 use crate::sink::{Lease, PgSink, Sink, TableState};
 use crate::source::{PgSource, Source};
+use crate::watermark::Timestamp;
 
 pub use archived::GapReport;
 pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
@@ -112,6 +113,8 @@ pub struct RunRequest {
     pub accept_source: bool,
     /// Count what would be inserted and changed, and keep nothing.
     pub preview: bool,
+    /// Read no row of a table with a watermark that is stamped later than this; later runs do.
+    pub until: Option<Timestamp>,
 }
 
 impl RunRequest {
@@ -134,6 +137,8 @@ pub struct Pipeline {
     pub(crate) observer: Observer,
     allow_empty: bool,
     accept_source: bool,
+    /// The last moment of which an ordinary run reads rows.
+    until: Option<Timestamp>,
 }
 
 impl fmt::Debug for Pipeline {
@@ -176,6 +181,7 @@ impl Pipeline {
             observer: Arc::new(|_| {}),
             allow_empty: false,
             accept_source: false,
+            until: None,
         }
     }
 

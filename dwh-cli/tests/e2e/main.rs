@@ -2,6 +2,7 @@
 
 mod adapt;
 mod backfill;
+mod by_number;
 mod chain;
 mod check;
 mod crash;
@@ -40,6 +41,7 @@ mod silence;
 mod states;
 mod status;
 mod support;
+mod tap;
 mod type_matrix;
 mod types;
 mod untrusted;

@@ -148,6 +148,9 @@ impl Pipeline {
         if table.mode == Mode::Scd {
             return Err(whole(table));
         }
+        if request.replace && table.is_appended() {
+            return Err(versions_stay(table));
+        }
         let anew = self.reseed_anew(table, request, cancel).await.map_err(|error| named(error, &table.name))?;
         // Rows that bronze has stay in what begins anew, and a CSV that waits may bring more.
         let begun = match anew {
@@ -388,6 +391,14 @@ impl Work<'_> {
 /// Refuses to replace windows that cannot be told in bronze.
 fn may_replace(kind: RunKind, plan: &Plan) -> Result<()> {
     if kind.replaces() { plan.load(false).check_stamp() } else { Ok(()) }
+}
+
+fn versions_stay(table: &TableConfig) -> Error {
+    Error::new(
+        ErrorKind::Config,
+        format!("table `{}`: `on_conflict = \"append\"` keeps each version of a row, so none is replaced", table.name),
+    )
+    .with_hint(format!("`dwh reseed {}` without `--replace` adds the versions that bronze lacks", table.name))
 }
 
 fn whole(table: &TableConfig) -> Error {

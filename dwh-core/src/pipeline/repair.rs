@@ -163,7 +163,7 @@ impl Pipeline {
             self.recover_table(table, &mut state, runs, cancel).await?;
             let plan = Arc::new(self.plan_table(table, &state).await?);
             plan.load(false).check_stamp()?;
-            let run = self.load_window(&plan, RunKind::Repair, *window, &state, cancel).await;
+            let run = self.load_window(&plan, repairing(table), *window, &state, cancel).await;
             let failure = run.error.is_some();
             (self.observer)(&Event::RunFinished(Box::new(run.clone())));
             runs.push(run);
@@ -174,6 +174,11 @@ impl Pipeline {
         }
         Ok(())
     }
+}
+
+/// Where each version of a row stays, what is missing is added, and nothing is removed.
+fn repairing(table: &TableConfig) -> RunKind {
+    if table.is_appended() { RunKind::Backfill } else { RunKind::Repair }
 }
 
 fn emptied(table: &TableConfig, manifest: &Manifest, removed: usize) -> Error {

@@ -2,6 +2,7 @@
 
 mod newer;
 mod replace;
+mod versions;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -14,6 +15,8 @@ use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, TableRef};
 use crate::sink::{Accounting, Commit, LogEntry, RunFilter, Sink, TableState, Upload};
 use crate::watermark::{Micros, Timestamp};
+
+pub use versions::{contract_append, versions_contract};
 
 /// The load that the suite uses: table `contract_<mode>` in schema `bronze` with `id bigint`, `note text`,
 /// `recorded_at timestamptz`, key `(id)` where the mode has one, and `_uploaded_at timestamptz` where it is scd.
@@ -47,6 +50,7 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         replaced: None,
         overruled: Vec::new(),
         stamp: Some(Stamp { column: "recorded_at".to_owned(), zone: None }),
+        added: if mode == Mode::Scd { vec![UPLOADED_AT.to_owned()] } else { Vec::new() },
     }
 }
 

@@ -11,6 +11,7 @@ use crate::config::TableConfig;
 use crate::control::{Control, IS_LEASE};
 use crate::error::{ErrorKind, Result};
 use crate::pipeline::Pipeline;
+use crate::plan::first_number;
 use crate::schema::quote_ident;
 
 pub(super) async fn check(
@@ -27,7 +28,8 @@ pub(super) async fn check(
     let name: [(&(dyn ToSql + Sync), Type); 1] = [(&table.name, Type::TEXT)];
     let sql = format!(
         "select lease_holder, lease_since::text, last_extracted_at is null, last_extracted_at > pg_catalog.now() \
-         from {control}.extract_watermarks where table_name = $1"
+         and last_extracted_at < {} from {control}.extract_watermarks where table_name = $1",
+        first_number()
     );
     let rows = server.ask(&sql, &name).await?;
     let Some(row) = rows.first() else {

@@ -29,7 +29,8 @@ pub(super) async fn merge(
         ));
     }
     let held = sink.control.hold(client, load, commit).await?;
-    let overruled = replace::drop_overruled(client, load, named).await?;
+    // Versions of rows stay, whatever a repair of another time removed.
+    let overruled = if load.is_appended() { 0 } else { replace::drop_overruled(client, load, named).await? };
     let mut counts = Merge { load, client, staged: staged - overruled, kind: held.kind, keeps: true }.work().await?;
     counts.staged += overruled;
     counts.kept_newer += overruled;
@@ -74,6 +75,7 @@ struct Known {
 impl Merge<'_> {
     async fn work(&self) -> Result<Accounting> {
         match (self.load.mode, self.load.replaces()) {
+            (Mode::Incremental, _) if self.load.is_appended() => self.add_versions().await,
             (Mode::Incremental, false) => self.append().await,
             (Mode::Incremental, true) => self.upsert().await,
             (Mode::Snapshot, _) => self.replace().await,
@@ -104,11 +106,23 @@ impl Merge<'_> {
             // The join finds the rows that were just inserted as well.
             counts.identical = known.same.checked_sub(inserted).ok_or_else(|| self.unbalanced(&counts))?;
             match self.load.on_conflict {
-                OnConflict::Nothing => counts.different = known.differ,
                 OnConflict::Update => counts.kept_newer = known.differ,
+                OnConflict::Nothing | OnConflict::Append => counts.different = known.differ,
             }
         }
         self.balanced(counts)
+    }
+
+    /// Versions that bronze has are taken out before the others are inserted: all of those that are left.
+    async fn add_versions(&self) -> Result<Accounting> {
+        if self.staged == 0 {
+            return Ok(self.account(0));
+        }
+        self.execute(&self.load.analyze_stage()).await?;
+        let key = equality(self.client, Some(&self.load.target), &self.load.key_columns()).await?;
+        let identical = self.execute(&self.load.drop_known(&key)).await?;
+        let inserted = self.execute(&self.load.merge()).await?;
+        self.balanced(Accounting { identical, ..self.account(inserted) })
     }
 
     /// Bronze is compared before it changes; the update must then touch exactly the rows that were announced.
