@@ -4,6 +4,7 @@
 
 mod equality;
 mod holders;
+mod indexes;
 mod types;
 
 use tokio_postgres::GenericClient;
@@ -15,6 +16,7 @@ use crate::schema::{Column, DEFERRABLE, NULLS, RelationKind, TableRef, TableSche
 
 pub(crate) use equality::equality;
 pub(crate) use holders::{LockWanted, held_by, holders, is_lock_timeout};
+pub(crate) use indexes::{Loadable, indexes, loadable, portrait};
 pub(crate) use types::{TypesOf, types};
 
 const RELATION: &str = "select c.oid, c.relkind::text, pg_catalog.to_regclass('_timescaledb_catalog.hypertable') is not null \

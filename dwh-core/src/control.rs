@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::schema::quote_ident;
 
 pub(crate) use overview::IS_LEASE;
+pub(crate) use watermark::Held;
 
 type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 

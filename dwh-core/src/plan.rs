@@ -6,11 +6,13 @@ mod convert;
 mod ddl;
 mod equality;
 mod extract;
+mod former_key;
 mod load;
 mod missing;
 mod remedy;
 mod replace;
 mod session;
+mod straight;
 mod versions;
 
 use serde::Serialize;
@@ -33,6 +35,7 @@ pub(crate) use replace::EXTRA;
 pub use replace::Stamp;
 pub(crate) use session::not_in_force;
 pub use session::{Isolation, NO_TIME_LIMIT, opening};
+pub(crate) use straight::{BACK, SAVEPOINT};
 
 pub use crate::config::{TASK_INSTANCE, UPLOADED_AT};
 
@@ -246,6 +249,7 @@ impl Plan {
             older,
             replaced: None,
             overruled: Vec::new(),
+            former_keys: Vec::new(),
             stamp: Stamp::of(&self.table),
             added: self.table.added().into_iter().map(str::to_owned).collect(),
         }

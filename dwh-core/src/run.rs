@@ -1,9 +1,13 @@
 //! The states of a run, pure: which may follow which. The database repeats the list as a CHECK.
 
+mod route;
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
+
+pub use route::{Route, Routing};
 
 /// The number of a run: the identity column of `extract_runs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

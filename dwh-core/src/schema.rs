@@ -1,6 +1,7 @@
 //! What a catalog says of a table, and the difference between two catalogs. Pure.
 
 mod drift;
+mod index_def;
 mod type_def;
 mod type_name;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 pub use drift::{Delivered, Drift, drift, lost};
+pub(crate) use index_def::{IndexDef, KeyDef};
 pub use type_def::{Attribute, ObjectName, TypeDef, TypeKind, definition, named_there, needed};
 pub use type_name::TypeName;
 

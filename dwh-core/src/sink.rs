@@ -6,13 +6,16 @@ mod postgres;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use crate::blob::ByteStream;
+use crate::blob::Body;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::run::RunId;
 use crate::schema::{RowKey, TableRef, TableSchema};
 use crate::watermark::Timestamp;
+
+pub use crate::run::{Route, Routing};
 
 pub use crate::record::{
     Accounting, BronzeState, Commit, Committed, LeaseHolder, LogEntry, Moved, Overview, Restore, RunFilter, RunRecord,
@@ -74,11 +77,14 @@ pub trait Sink: fmt::Debug + Send + Sync {
             .with_hint("set it back where the sink keeps it, and run again"))
     }
 
-    /// Opens the load transaction and puts the CSV into a staging area. Nothing is visible before the commit.
+    /// Opens the load transaction and puts the CSV into a staging area, or straight into bronze where that comes to the same
+    /// rows and counts: the [route](Route) is the sink's own choice. Nothing is visible before the commit. The body may be
+    /// opened more than once.
     ///
     /// # Errors
-    /// The stream's own error, unchanged, if it ended in one; `Data` if a value does not fit.
-    async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>>;
+    /// The stream's own error, unchanged, if it ended in one; `Data` if a value does not fit; `Locked` if the watermark
+    /// moved meanwhile, where the sink sees that before the commit.
+    async fn stage(&self, request: StageRequest<'_>) -> Result<Box<dyn Staged>>;
 
     /// The clock, the watermark rows, and who holds which table, without taking any; a sink that has no clock of its own
     /// and cannot tell more says what this machine's clock says.
@@ -148,6 +154,39 @@ fn no_rebuild() -> Error {
         .with_hint("implement `occupied`, `move_away` and `make_tables` of `Sink`")
 }
 
+/// A CSV that is to be loaded, and for which run.
+#[derive(Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
+pub struct StageRequest<'a> {
+    /// How it is loaded.
+    pub load: &'a LoadPlan,
+    /// Its bytes.
+    pub csv: Arc<dyn Body>,
+    /// The run that it will be [committed](Staged::commit) for, and the watermark row as that commit expects it. `None`: it
+    /// may never be committed, so the rows go through the staging area.
+    pub run: Option<(RunId, &'a TableState)>,
+}
+
+impl<'a> StageRequest<'a> {
+    /// A CSV that may never be committed.
+    #[must_use]
+    pub fn new(load: &'a LoadPlan, csv: Arc<dyn Body>) -> Self {
+        Self { load, csv, run: None }
+    }
+
+    /// The same for this run, which expects the watermark row to be like this.
+    #[must_use]
+    pub fn of(self, run_id: RunId, expected: &'a TableState) -> Self {
+        Self { run: Some((run_id, expected)), ..self }
+    }
+}
+
+impl fmt::Debug for StageRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StageRequest").field("table", &self.load.table).field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
 /// A table held for one run. Dropping it gives it free, and so does a crash.
 #[async_trait]
 pub trait Lease: Send + Sync {
@@ -185,7 +224,8 @@ pub trait Staged: Send {
     ///
     /// A CSV that [stands for its window alone](LoadPlan::replaced) overwrites what bronze has, whatever `on_conflict` says;
     /// what bronze has in the window beside it is removed, but for what is spared. Staged rows that newer CSV files have
-    /// [removed](LoadPlan::overruled) are not wanted: bronze counts as newer there.
+    /// [removed](LoadPlan::overruled) are not wanted: bronze counts as newer there. A staged row that bronze has by a
+    /// [former key](LoadPlan::former_keys) alone is refused, with all of the CSV.
     ///
     /// In the same transaction it writes which table bronze is, into the run's row, and into the watermark row unless
     /// that names another table and the load neither moves the watermark nor makes bronze whole: rows may be missing
@@ -196,7 +236,8 @@ pub trait Staged: Send {
     /// is the proof.
     ///
     /// # Errors
-    /// `Data` if the counts do not add up; `Locked` if the watermark moved meanwhile; nothing has changed then.
+    /// `Data` if the counts do not add up; `Locked` if the watermark moved meanwhile; `Contract` for a former key;
+    /// nothing has changed then.
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed>;
 
     /// Counts what a commit would do with the rows as those of the newest run, and rolls back. Called instead of

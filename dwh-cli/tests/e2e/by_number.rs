@@ -12,7 +12,8 @@ async fn numbers_that_are_committed_out_of_order_are_all_delivered() {
     db.src("create view app.shown as select * from app.entries").await;
     db.src(&(READABLE.to_owned() + "grant select on all tables in schema app to app_ro;")).await;
     let by_id = "watermark = \"id\"\nkey = [\"id\"]\nwindow = \"30s\"";
-    let tables = table("entries", "app.entries", "incremental", by_id) + &table("shown", "app.shown", "incremental", by_id);
+    let tables =
+        table("entries", "app.entries", "incremental", by_id) + &table("shown", "app.shown", "incremental", by_id);
     let project = Project::new(&db, &tables);
     let refused = project.dwh(&["migrate"]);
     assert!(refused.all().contains("numbers are committed out of order"), "{}", refused.all());

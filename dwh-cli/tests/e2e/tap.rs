@@ -214,7 +214,8 @@ async fn the_page_for_those_who_come_from_postgres_pipeline_is_right() {
         assert!(!blocks.is_empty());
         for block in blocks {
             let mut shell = std::process::Command::new("sh");
-            let done = shell.args(["-euc", block]).current_dir(project.folder()).env("PATH", &path).output().expect("sh");
+            let done =
+                shell.args(["-euc", block]).current_dir(project.folder()).env("PATH", &path).output().expect("sh");
             let said = String::from_utf8_lossy(&done.stderr);
             assert!(done.status.success(), "{block}\n{said}");
         }

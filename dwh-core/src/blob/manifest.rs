@@ -172,6 +172,7 @@ impl Manifest {
             older,
             replaced: self.replaced(),
             overruled: Vec::new(),
+            former_keys: Vec::new(),
             // A column without a zone is read in that of the configuration.
             stamp: None,
             added: self.added(),

@@ -7,12 +7,13 @@ use super::{Control, Params, json, value};
 use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
+use crate::plan::LoadPlan;
 use crate::record::{Accounting, Restore, RunFilter, RunRecord, Upload};
-use crate::run::{RunId, RunKind, RunState};
+use crate::run::{Route, Routing, RunId, RunKind, RunState};
 use crate::watermark::SafeBound;
 
 const RUN: &str = "run_id, table_name, run_started_at, run_finished_at, status, rows_extracted, rows_loaded, \
-     rows_inserted, rows_updated, rows_identical, rows_different, rows_kept_newer, rows_removed, rows_late, csv_path, error_message, error_code, mode, window_low, window_high, watermark, \
+     rows_inserted, rows_updated, rows_identical, rows_different, rows_kept_newer, rows_removed, rows_late, route, route_reason, csv_path, error_message, error_code, mode, window_low, window_high, watermark, \
      bound, bytes, sha256, attempt, host, engine_version, kind, bronze, plan_sha256";
 
 impl Control {
@@ -210,6 +211,35 @@ impl Control {
         rows.first().map_or(Ok(RunKind::Run), |row| RunKind::parse(row.get(0)))
     }
 
+    /// Whether its rows should all be new in bronze: those of the run loaded before it were, which was made for the same.
+    /// Before the first run of a table there is nothing that they could meet.
+    pub(crate) async fn follows_new_rows(
+        &self,
+        client: &impl GenericClient,
+        run_id: RunId,
+        before: Option<RunId>,
+    ) -> Result<bool> {
+        let sql = format!(
+            "select coalesce((select p.kind = r.kind and p.rows_inserted = p.rows_extracted from {0} p where p.run_id = $2), \
+             $2 is null and r.kind = 'run') from {0} r where r.run_id = $1",
+            self.log()
+        );
+        let params: Params<'_> = &[(&run_id.0, Type::INT8), (&before.map(|run| run.0), Type::INT8)];
+        Ok(self.ask(client, &sql, params).await?.first().is_some_and(|row| row.get(0)))
+    }
+
+    /// How many rows bronze has of the copy that this run read.
+    pub(crate) async fn rows_of_copy(
+        &self,
+        client: &impl GenericClient,
+        load: &LoadPlan,
+        run_id: RunId,
+    ) -> Result<u64> {
+        let sql = load.count_copy_of(&format!("(select run_started_at from {} where run_id = $1)", self.log()));
+        let rows = self.ask(client, &sql, &[(&run_id.0, Type::INT8)]).await?;
+        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
+    }
+
     /// It went wrong.
     pub(crate) async fn failed(
         &self,
@@ -251,11 +281,12 @@ impl Control {
         client: &impl GenericClient,
         run_id: RunId,
         counts: &Accounting,
+        routing: Option<&Routing>,
         bronze: Option<&BronzeId>,
     ) -> Result<RunRecord> {
         let set = "run_finished_at = pg_catalog.clock_timestamp(), rows_extracted = $3, rows_loaded = $4, \
              rows_inserted = $5, rows_identical = $6, rows_different = $7, rows_updated = $8, rows_kept_newer = $9, bronze = $10, \
-             rows_removed = $11";
+             rows_removed = $11, route = $12, route_reason = $13";
         let more: Params<'_> = &[
             (&counts.staged.cast_signed(), Type::INT8),
             (&(counts.inserted + counts.updated).cast_signed(), Type::INT8),
@@ -266,6 +297,8 @@ impl Control {
             (&counts.kept_newer.cast_signed(), Type::INT8),
             (&bronze.map(Json), Type::JSONB),
             (&counts.removed.cast_signed(), Type::INT8),
+            (&routing.map(|routing| routing.route.as_str()), Type::TEXT),
+            (&routing.map(|routing| &routing.reason), Type::TEXT),
         ];
         self.transition(client, run_id, RunState::Loaded, set, more).await
     }
@@ -332,6 +365,8 @@ fn run_record(row: &Row) -> Result<RunRecord> {
         rows_kept_newer: value(row, "rows_kept_newer")?,
         rows_removed: value(row, "rows_removed")?,
         rows_late: value(row, "rows_late")?,
+        route: value::<Option<&str>>(row, "route")?.map(Route::parse).transpose()?,
+        route_reason: value(row, "route_reason")?,
         csv_path: value(row, "csv_path")?,
         error_message: value(row, "error_message")?,
         error_code: value(row, "error_code")?,

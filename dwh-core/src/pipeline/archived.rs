@@ -2,14 +2,14 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::blob::{BlobKey, Folder, Manifest, read_manifest};
+use crate::blob::{BlobKey, Folder, Manifest, read_manifest, read_manifest_at};
 use crate::chain::{self, Gap, Link, Lost, Span};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::finite;
-use crate::pipeline::links::named_by_us;
+use crate::pipeline::links::{named_by_us, reads_today};
 use crate::pipeline::{Pipeline, WindowReport};
 use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunState};
@@ -19,6 +19,18 @@ use crate::watermark::{Micros, Timestamp};
 
 /// Complete CSV files, by run.
 pub(super) type Archived = BTreeMap<RunId, (BlobKey, Manifest)>;
+
+/// What a folder holds of a table.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    /// The complete CSV files.
+    pub complete: Archived,
+    /// CSV files that are left out because a later one bears the same number, which happens when a run log begins anew
+    /// beside older files.
+    pub doubled: Vec<BlobKey>,
+    /// Manifests whose CSV is gone.
+    pub bereft: Vec<Manifest>,
+}
 
 /// A store answers after a while, and there may be thousands.
 const MANIFESTS_AT_ONCE: usize = 16;
@@ -57,24 +69,48 @@ pub(super) const READ_AGAIN: &str = "CSV files are gone whose windows newer ones
                                      source in between are not brought back";
 
 impl Pipeline {
-    /// The complete CSV files in `processed/`, by run; and those that are left out because a later one bears the same
-    /// number, which happens when a run log begins anew beside older files.
-    pub(super) async fn archived(&self, table: &TableConfig) -> Result<(Archived, Vec<BlobKey>)> {
-        let keys = self.keys(table, Folder::Processed).await?;
+    /// What `processed/` holds of a table.
+    pub(super) async fn archived(&self, table: &TableConfig) -> Result<Files> {
+        self.held(table, Folder::Processed).await
+    }
+
+    /// What a folder holds of a table.
+    pub(super) async fn held(&self, table: &TableConfig, folder: Folder) -> Result<Files> {
+        let keys = self.keys(table, folder).await?;
         let complete: Vec<BlobKey> =
             keys.iter().filter(|key| key.is_csv() && keys.contains(&key.manifest())).cloned().collect();
         let mut manifests = stream::iter(complete)
             .map(|key| async move { Ok((read_manifest(self.blobs.as_ref(), &key).await?, key)) })
             .buffered(MANIFESTS_AT_ONCE);
-        let (mut found, mut doubled) = (Archived::new(), Vec::new());
+        let mut files = Files { bereft: self.bereft(&keys).await?, ..Files::default() };
         while let Some((manifest, key)) = manifests.try_next().await? {
             let Some(manifest) = manifest else { continue };
-            match found.get(&manifest.run_id) {
-                Some((_, other)) if other.run_started_at > manifest.run_started_at => doubled.push(key),
-                _ => doubled.extend(found.insert(manifest.run_id, (key, manifest)).map(|(key, _)| key)),
+            match files.complete.get(&manifest.run_id) {
+                Some((_, other)) if other.run_started_at > manifest.run_started_at => files.doubled.push(key),
+                _ => {
+                    let other = files.complete.insert(manifest.run_id, (key, manifest));
+                    files.doubled.extend(other.map(|(key, _)| key));
+                }
             }
         }
-        Ok((found, doubled))
+        Ok(files)
+    }
+
+    /// The manifests among these files that lie there without their CSV: what it held was loaded once, if the folder is
+    /// `processed/`.
+    pub(super) async fn bereft(&self, keys: &BTreeSet<BlobKey>) -> Result<Vec<Manifest>> {
+        let beside: BTreeSet<BlobKey> = keys.iter().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
+        let mut found = Vec::new();
+        for key in keys.iter().filter(|key| key.is_manifest() && !beside.contains(key)) {
+            match read_manifest_at(self.blobs.as_ref(), key).await {
+                Ok(manifest) => found.extend(manifest),
+                // What cannot be read tells of no run; `verify --blobs` names the file.
+                Err(error) if error.kind() == ErrorKind::Data => {}
+                Err(error) => return Err(error),
+            }
+        }
+        found.sort_by_key(|manifest| manifest.run_id);
+        Ok(found)
     }
 
     /// The loaded runs of a table that wrote a CSV, as far as there is a run log.
@@ -92,12 +128,18 @@ impl Pipeline {
         }
     }
 
-    /// What is missing between the CSV files and, where there is a run log, among those that it names.
-    pub(super) async fn holes(&self, links: &[Link], log: &[Link]) -> Holes {
+    /// What retention may have taken: the oldest files, once they are old enough.
+    pub(super) async fn taken(&self) -> impl Fn(&Lost) -> bool + use<> {
         // Before the control schema is made there is no better clock; it only tells what retention may have taken.
         let now = self.sink.overview().await.map_or_else(|_| Timestamp::now(), |overview| overview.now);
         let keep = self.config.retention.as_ref().and_then(|retention| retention.processed);
-        let taken = |lost: &Lost| lost.oldest && keep.is_some_and(|keep| now.since(lost.csv.run.run_started_at) > keep);
+        move |lost| lost.oldest && keep.is_some_and(|keep| now.since(lost.csv.run.run_started_at) > keep)
+    }
+
+    /// What is missing between the CSV files and, where there is a run log, among those that it names; a manifest whose
+    /// CSV is gone counts as a row of the log.
+    pub(super) async fn holes(&self, links: &[Link], log: &[Link]) -> Holes {
+        let taken = self.taken().await;
         let (pruned, lost): (Vec<Lost>, Vec<Lost>) = chain::lost(links, log).into_iter().partition(taken);
         let told = |gap: &Gap| {
             let holds = |span: Span| span.low <= gap.from && span.end >= gap.to;
@@ -141,6 +183,22 @@ impl Pipeline {
     }
 }
 
+/// The keys, other than the table's, by which a CSV or newer ones among the `others` were read.
+pub(super) fn former_keys_of(table: &TableConfig, manifest: &Manifest, others: &Archived) -> Vec<Vec<String>> {
+    if table.mode != Mode::Incremental {
+        return Vec::new();
+    }
+    let others = others.values().map(|(_, other)| other);
+    let read_by = others.chain([manifest]).map(|manifest| (manifest.run_id, manifest.key.as_slice()));
+    chain::former_keys(manifest.run_id, read_by, &table.key)
+}
+
+/// Manifests whose CSV is gone, as far as the CSV could serve the table as it is configured now.
+pub(super) fn loaded_once(table: &TableConfig, bereft: &[Manifest]) -> impl Iterator<Item = Link> {
+    let today = reads_today(table);
+    bereft.iter().map(Link::from).filter(move |link| chain::serves(today, link.reads))
+}
+
 /// The error of a table whose archive lacks something; `go_on` is the call that takes what there is.
 pub(super) fn lacking(table: &str, gaps: &[GapReport], go_on: &str) -> Error {
     let list: Vec<&str> = gaps.iter().take(5).map(|gap| gap.message.as_str()).collect();
@@ -163,7 +221,8 @@ pub(super) fn mended_by(table: &str, gaps: &[GapReport]) -> String {
     }
 }
 
-fn of_lost(lost: &Lost) -> GapReport {
+/// What a CSV that is gone is told as.
+pub(super) fn of_lost(lost: &Lost) -> GapReport {
     let run_id = lost.csv.run.run_id;
     let window = lost.csv.span.map(report);
     let of = window.map_or_else(String::new, |window| format!(", which read {}", words(window)));

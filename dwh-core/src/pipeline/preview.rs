@@ -93,7 +93,7 @@ impl Pipeline {
 
     async fn count_slice(&self, slice: &Slice, run: &mut TableRun, cancel: &CancellationToken) -> Result<()> {
         let extract = self.open(slice, run, cancel).await?;
-        let stage = self.spawn_stage(slice, &extract);
+        let stage = self.spawn_stage(slice, &extract, false);
         let ((_, totals), seconds) = extract.pump(&self.observer).await?;
         run.seconds.extract = seconds;
         (run.rows_extracted, run.bytes, run.sha256) = (totals.rows, totals.bytes, Some(totals.sha256));

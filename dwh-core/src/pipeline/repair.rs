@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::blob::transform::Encoded;
-use crate::blob::{Body, Manifest, StoredForm, write_manifest};
+use crate::blob::{Manifest, StoredForm, write_manifest};
 use crate::chain::{Link, Replaced, overruling};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -20,7 +20,7 @@ use crate::pipeline::{Event, Pipeline, ReseedRequest, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind};
 use crate::schema::RowKey;
-use crate::sink::Staged;
+use crate::sink::{StageRequest, Staged};
 use crate::spool::Spool;
 use crate::watermark::Window;
 
@@ -45,7 +45,7 @@ impl Pipeline {
         mut extracted: Extracted,
     ) -> Result<Extracted> {
         let manifest = &mut extracted.manifest;
-        let mut staged = self.sink.stage(load, spool.open()).await?;
+        let mut staged = self.sink.stage(StageRequest::new(load, Arc::new(spool.clone()))).await?;
         let spared = self.spare(slice, manifest, staged.as_mut()).await?;
         if spared.removed > 0 {
             let compression = self.config.blob.compression;

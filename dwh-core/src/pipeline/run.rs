@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::blob::{Manifest, archive};
+use crate::blob::{Body, Manifest, archive};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{describe_manifest, finite, window_report};
@@ -16,7 +16,7 @@ use crate::pipeline::transfer::{Extracted, Goal, Slice};
 use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun};
 use crate::plan::Plan;
 use crate::run::{RunKind, RunState};
-use crate::sink::{Accounting, Commit, Committed, LogEntry, RunRecord, Staged, TableState, Upload};
+use crate::sink::{Accounting, Commit, Committed, LogEntry, RunRecord, StageRequest, Staged, TableState, Upload};
 use crate::source::Sweep;
 use crate::watermark::{Call, Window};
 
@@ -292,7 +292,10 @@ impl Pipeline {
         run.status = RunState::Loading;
         let staged = match extracted.staged {
             Some(staged) => staged?,
-            None => self.sink.stage(&slice.load(), self.header_only(&slice.plan)).await?,
+            None => {
+                let (load, csv) = (slice.load(), self.header_only(&slice.plan));
+                self.sink.stage(StageRequest::new(&load, csv).of(run_id, &slice.state)).await?
+            }
         };
         if !slice.kind.moves_watermark() {
             run.watermark = finite(state.low());
@@ -319,10 +322,11 @@ impl Pipeline {
     ) -> Result<TableState> {
         let started = Instant::now();
         let moves = commit.becomes.is_some();
-        let Committed { counts, state } = staged.commit(commit).await?;
+        let Committed { counts, routing, state } = staged.commit(commit).await?;
         run.seconds.commit = started.elapsed().as_secs_f64();
         run.status = RunState::Loaded;
         tell_counts(run, &counts);
+        (run.route, run.route_reason) = routing.map(|routing| (routing.route, routing.reason)).unzip();
         if moves {
             run.watermark = state.last_extracted_at;
         }
@@ -330,9 +334,8 @@ impl Pipeline {
     }
 
     /// A CSV without rows, for a run that found nothing: the watermark moves through the same transaction as ever.
-    fn header_only(&self, plan: &Plan) -> crate::blob::ByteStream {
-        use crate::blob::Body;
-        bytes::Bytes::from(format!("{}\n", plan.load(false).header())).open()
+    fn header_only(&self, plan: &Plan) -> Arc<dyn Body> {
+        Arc::new(bytes::Bytes::from(format!("{}\n", plan.load(false).header())))
     }
 
     /// Writes into the run log that a run failed, if it has one and did not get as far as `loaded`.

@@ -47,6 +47,10 @@ pub struct LoadPlan {
     /// Windows that newer CSV files stand for alone: rows that lie there and that bronze lacks were removed, and stay so.
     #[serde(skip)]
     pub overruled: Vec<Replaced>,
+    /// Other keys by which rows of this CSV or of newer ones were told apart when they were read: a row that bronze has by one
+    /// of them, and not by the key of today, is refused.
+    #[serde(skip)]
+    pub former_keys: Vec<Vec<String>>,
     /// The watermark column, by which those windows are cut.
     #[serde(skip)]
     pub stamp: Option<Stamp>,
@@ -187,6 +191,7 @@ impl LoadPlan {
             older: true,
             replaced: None,
             overruled: Vec::new(),
+            former_keys: Vec::new(),
             stamp: None,
             added: table.added().into_iter().map(str::to_owned).collect(),
         };

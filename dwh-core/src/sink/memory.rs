@@ -12,7 +12,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
 
-use crate::blob::ByteStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
 use crate::plan::LoadPlan;
@@ -20,7 +19,7 @@ use crate::run::{RunId, RunKind};
 use crate::schema::{RowKey, TableRef, TableSchema};
 use crate::sink::{
     Accounting, BronzeState, Commit, Committed, Lease, LeaseHolder, LogEntry, Moved, Overview, RunFilter, RunRecord,
-    Sink, Staged, TableOverview, TableState,
+    Sink, StageRequest, Staged, TableOverview, TableState,
 };
 use crate::watermark::Timestamp;
 
@@ -241,7 +240,8 @@ impl Sink for MemorySink {
         Ok(seed)
     }
 
-    async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
+    async fn stage(&self, request: StageRequest<'_>) -> Result<Box<dyn Staged>> {
+        let (load, csv) = (request.load, request.csv.open());
         let columns = self.world().table(&load.target)?.schema.columns.clone();
         let csv: Vec<u8> = csv.map_ok(|piece| piece.to_vec()).try_concat().await?;
         let rows = rows::read(load, &columns, &csv)?;

@@ -1,10 +1,12 @@
 //! [`PgSink`]: the warehouse in PostgreSQL.
 
+mod copy;
 mod lease;
 mod merge;
 mod pool;
 mod replace;
 mod stage;
+mod straight;
 
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
@@ -12,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
-use crate::blob::ByteStream;
 use crate::catalog::{self, LockWanted, held_by, holders, is_lock_timeout};
 use crate::config::{Environment, Mode, Replace, TargetConfig};
 use crate::connect::{Connector, sort};
@@ -22,7 +23,9 @@ use crate::migrate;
 use crate::plan::{Isolation, LoadPlan};
 use crate::run::RunId;
 use crate::schema::{Drift, TableRef, TableSchema};
-use crate::sink::{BronzeState, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged, TableState};
+use crate::sink::{
+    BronzeState, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, StageRequest, Staged, TableState,
+};
 use crate::watermark::Micros;
 
 use lease::PgLease;
@@ -204,10 +207,10 @@ impl Sink for PgSink {
         }
     }
 
-    async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
-        match PgStaged::fill(self, load, csv).await {
+    async fn stage(&self, request: StageRequest<'_>) -> Result<Box<dyn Staged>> {
+        match PgStaged::fill(self, &request).await {
             Ok(staged) => Ok(Box::new(staged)),
-            Err(error) => Err(self.naming_holders(Some(load), error).await),
+            Err(error) => Err(self.naming_holders(Some(request.load), error).await),
         }
     }
 

@@ -68,6 +68,12 @@ impl Told {
         self.words.iter().any(|word| word.table.is_none_or(|of| of == table))
     }
 
+    /// Whether anything was said of this table but that the target is older than its files.
+    pub fn admits(&self, table: Table) -> bool {
+        let of = |word: &&Word| word.table.is_none_or(|of| of == table);
+        self.words.iter().filter(of).any(|word| !word.text.starts_with("there are files up to run"))
+    }
+
     /// Whether something went wrong with this table.
     pub fn fails(&self, table: Table) -> bool {
         self.words.iter().any(|word| word.weight == Weight::Error && word.table.is_none_or(|of| of == table))

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use tokio::sync::Notify;
 
-use dwh_core::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream};
+use dwh_core::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body};
 use dwh_core::config::TableConfig;
 use dwh_core::schema::{RowKey, TableRef, TableSchema};
 use dwh_core::sink::{
-    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged, TableState,
+    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, StageRequest, Staged,
+    TableState,
 };
 use dwh_core::source::{BoundRequest, ReadRequest, Reading, Source, SourceIdentity};
 use dwh_core::watermark::SafeBound;
@@ -173,8 +174,8 @@ impl Sink for Mortal<MemorySink> {
         self.life.call(self.inner.begin_anew(table, expected)).await
     }
 
-    async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
-        let inner = self.life.call(self.inner.stage(load, csv)).await?;
+    async fn stage(&self, request: StageRequest<'_>) -> Result<Box<dyn Staged>> {
+        let inner = self.life.call(self.inner.stage(request)).await?;
         Ok(Box::new(MortalStaged { inner, life: self.life.clone() }))
     }
 

@@ -10,6 +10,7 @@ mod connect_tls;
 mod faults;
 mod hidden;
 mod migrations;
+mod routes;
 mod safe_bound;
 mod silence;
 mod sink;

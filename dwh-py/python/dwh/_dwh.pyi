@@ -22,6 +22,7 @@ _State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
 _Gate = Literal["deploy", "first-run", "steady"]
 _Mode = Literal["incremental", "snapshot", "scd"]
 _LoadType = Literal["incremental", "scd", "backfill", "validate"]
+_Route = Literal["fresh", "direct", "replace", "staged"]
 _Window = dict[str, Optional[str]]
 _Error = dict[str, str]
 
@@ -184,6 +185,8 @@ class RunRecord(_Report):
     rows_kept_newer: Optional[int]
     rows_removed: Optional[int]
     rows_late: Optional[int]
+    route: Optional[_Route]
+    route_reason: Optional[str]
     csv_path: Optional[str]
     error_message: Optional[str]
     error_code: Optional[str]
@@ -230,6 +233,8 @@ class TableRun(_Report):
     rows_different: int
     rows_kept_newer: int
     rows_removed: int
+    route: Optional[_Route]
+    route_reason: Optional[str]
     bytes: int
     sha256: Optional[str]
     csv_path: Optional[str]

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use super::scene::{Bare, Foreign, Scene, Whole};
 use crate::blob::{BlobKey, Folder, Manifest, read_manifest, read_manifest_at, verify::Fingerprint};
-use crate::chain::{Link, Reads, serves};
+use crate::chain::{self, Link, Lost, Reads, serves};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
+use crate::pipeline::archived::loaded_once;
 use crate::pipeline::links::reads_today;
 use crate::run::{RunId, RunState};
 use crate::sink::{RunFilter, RunRecord, TableState};
@@ -52,8 +53,38 @@ impl Pipeline {
         let ahead = self.files_ahead(&scene, numbers.max()).await?;
         let copies = self.lost_copies(table, &scene, archived.iter().filter(complete)).await?;
         self.know_windows(&mut scene, archived.iter().filter(complete)).await?;
-        scene.whole = Some(Whole { there, ahead, copies, state: state.clone(), mode: table.mode });
+        let lost = self.lost_for_good(table, &scene, &archived).await?;
+        scene.whole = Some(Whole { there, ahead, copies, lost, state: state.clone(), mode: table.mode });
         Ok(scene)
+    }
+
+    /// Runs whose manifest is in `processed/` without its CSV, and that the log does not call loaded: the target was
+    /// restored, or its log began anew.
+    async fn lost_for_good(
+        &self,
+        table: &TableConfig,
+        scene: &Scene,
+        archived: &BTreeSet<BlobKey>,
+    ) -> Result<Vec<(Lost, BlobKey)>> {
+        let bereft = self.bereft(archived).await?;
+        let known = |manifest: &Manifest| scene.record_of(manifest).is_some_and(|r| r.status == RunState::Loaded);
+        let waits = |manifest: &Manifest| scene.complete.iter().any(|other| other.csv == manifest.csv);
+        let gone: Vec<Manifest> = bereft.into_iter().filter(|one| !known(one) && !waits(one)).collect();
+        if gone.is_empty() {
+            return Ok(Vec::new());
+        }
+        let loaded = scene.records.values().filter(|record| record.status == RunState::Loaded);
+        let loaded: Vec<Link> = loaded.map(Link::from).collect();
+        let links: Vec<Link> = loaded_once(table, &gone).collect();
+        let taken = self.taken().await;
+        let lost = chain::lost(&loaded, &links).into_iter().filter(|lost| !taken(lost));
+        let named = lost.map(|lost| {
+            let wrote = |manifest: &&Manifest| lost.csv.run.differs(&(*manifest).into()).is_none();
+            let manifest = gone.iter().find(wrote).map(|manifest| manifest.csv.manifest());
+            let key = manifest.map(|key| self.layout.moved(&key, Folder::Processed)).transpose()?;
+            Ok(key.map(|key| (lost, key)))
+        });
+        named.filter_map(Result::transpose).collect()
     }
 
     /// The highest number in `processed/`, if the log has not come so far: it began anew, or the next run that begins

@@ -148,6 +148,7 @@ fn same(rows: &[MemoryRow], staged: &[MemoryRow]) -> bool {
 /// Rows that newer CSV files have removed are left out, and what the CSV stands for alone is all that is left.
 fn windows(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, staged: &[MemoryRow]) -> Result<Accounting> {
     if load.overruled.is_empty() && load.removes().is_none() {
+        refuse_known_formerly(load, columns, rows, staged)?;
         return keyed(load, columns, rows, staged);
     }
     let windows = Windows::of(load, columns)?;
@@ -156,6 +157,7 @@ fn windows(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, stage
         let gone = windows.extra(window, &wanted, rows);
         windows.remove(&mut wanted, &gone);
     }
+    refuse_known_formerly(load, columns, rows, &wanted)?;
     let mut counts = keyed(load, columns, rows, &wanted)?;
     counts.staged = staged.len() as u64;
     counts.kept_newer += (staged.len() - wanted.len()) as u64;
@@ -164,6 +166,24 @@ fn windows(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, stage
         counts.removed = windows.remove(rows, &extra);
     }
     Ok(counts)
+}
+
+/// Refuses rows that are new by the key of today, and versions of rows that are there by one that held once.
+fn refuse_known_formerly(load: &LoadPlan, columns: &[Column], rows: &[MemoryRow], staged: &[MemoryRow]) -> Result<()> {
+    let keys = |key: &[String], of: &[MemoryRow]| -> Result<Vec<MemoryRow>> {
+        let places: Vec<usize> = key.iter().map(|name| place(load, columns, name)).collect::<Result<_>>()?;
+        Ok(of.iter().map(|row| places.iter().map(|at| row[*at].clone()).collect()).collect())
+    };
+    for (former, _) in load.usable_former_keys() {
+        let there: BTreeSet<MemoryRow> = keys(&load.key, rows)?.into_iter().collect();
+        let formerly: BTreeSet<MemoryRow> = keys(former, rows)?.into_iter().collect();
+        let staged = keys(&load.key, staged)?.into_iter().zip(keys(former, staged)?);
+        let known = staged.filter(|(today, then)| !there.contains(today) && formerly.contains(then)).count();
+        if known > 0 {
+            return Err(load.known_formerly(former, known as u64));
+        }
+    }
+    Ok(())
 }
 
 fn keyed(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, staged: &[MemoryRow]) -> Result<Accounting> {

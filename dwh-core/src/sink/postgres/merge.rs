@@ -2,6 +2,7 @@
 
 use tokio_postgres::Client;
 
+use super::stage::Arrived;
 use super::{PgSink, replace};
 use crate::catalog::equality;
 use crate::config::{Mode, OnConflict, Replace};
@@ -13,35 +14,64 @@ use crate::sink::{Accounting, Commit, Committed};
 
 /// Does everything of a load but the commit.
 ///
-/// The watermark row comes first: it holds off every other load of the table, so bronze needs no lock of its own, and
-/// a run that lost the race ends before it has done any work.
+/// The watermark row is held before anything is merged: it holds off every other load of the table, so bronze needs no lock
+/// of its own. Of rows that are in bronze already the server has counted those that it took: each of them is a new one.
 pub(super) async fn merge(
     sink: &PgSink,
     load: &LoadPlan,
     client: &Client,
-    staged: u64,
+    arrived: Arrived,
     commit: &Commit,
 ) -> Result<Committed> {
+    let (staged, straight) = (arrived.rows, arrived.straight());
     if let Some(promised) = commit.rows.filter(|promised| *promised != staged) {
         return Err(Error::new(
             ErrorKind::Data,
             format!("table `{}`: the CSV was counted as {promised} rows, and the target took {staged}", load.table),
         ));
     }
-    let held = sink.control.hold(client, load, commit).await?;
+    let Arrived { held, routing, had_rows, .. } = arrived;
+    let held = match held {
+        Some(held) => held,
+        None => sink.control.hold(client, load, commit.run_id, &commit.expected).await?,
+    };
+    let counts = if straight {
+        if staged == 0 && had_rows && !load.allow_empty {
+            return Err(refuse_empty(load));
+        }
+        Accounting { staged, inserted: staged, ..Accounting::default() }
+    } else {
+        merge_staged(load, client, staged, held.kind).await?
+    };
+    let state = sink.control.settle(client, load, commit, held, &counts, routing.as_ref()).await?;
+    Ok(Committed { counts, routing, state })
+}
+
+/// Moves rows from the staging table into bronze; without rows and a window to remove there is no such table.
+async fn merge_staged(load: &LoadPlan, client: &Client, staged: u64, kind: RunKind) -> Result<Accounting> {
+    if staged == 0 && load.mode == Mode::Incremental && load.replaced.is_none() {
+        return Ok(Accounting::default());
+    }
     // Versions of rows stay, whatever a repair of another time removed.
     let overruled = if load.is_appended() { 0 } else { replace::drop_overruled(client, load, named).await? };
-    let mut counts = Merge { load, client, staged: staged - overruled, kind: held.kind, keeps: true }.work().await?;
+    replace::refuse_known_formerly(client, load, named).await?;
+    let mut counts = Merge { load, client, staged: staged - overruled, kind, keeps: true }.work().await?;
     counts.staged += overruled;
     counts.kept_newer += overruled;
     counts.removed = replace::remove(client, load, named).await?;
-    let state = sink.control.settle(client, load, commit, held, &counts).await?;
-    Ok(Committed { counts, state })
+    Ok(counts)
 }
 
 /// What a load of the newest run would do; the transaction must be rolled back.
 pub(super) async fn preview(load: &LoadPlan, client: &Client, staged: u64) -> Result<Accounting> {
     Merge { load, client, staged, kind: RunKind::Run, keeps: false }.work().await
+}
+
+/// A snapshot of no rows does not take the place of rows.
+fn refuse_empty(load: &LoadPlan) -> Error {
+    let (table, target) = (&load.table, &load.target);
+    Error::new(ErrorKind::Data, format!("table `{table}`: a snapshot of no rows would replace the rows of {target}"))
+        .with_hint("if the source is meant to be empty, call with `--allow-empty` or set `allow_empty = true`")
 }
 
 /// A driver's error with the table's name, and with what to do about a lock.
@@ -74,6 +104,9 @@ struct Known {
 
 impl Merge<'_> {
     async fn work(&self) -> Result<Accounting> {
+        if self.staged == 0 && self.load.mode == Mode::Incremental {
+            return Ok(self.account(0));
+        }
         match (self.load.mode, self.load.replaces()) {
             (Mode::Incremental, _) if self.load.is_appended() => self.add_versions().await,
             (Mode::Incremental, false) => self.append().await,
@@ -115,9 +148,6 @@ impl Merge<'_> {
 
     /// Versions that bronze has are taken out before the others are inserted: all of those that are left.
     async fn add_versions(&self) -> Result<Accounting> {
-        if self.staged == 0 {
-            return Ok(self.account(0));
-        }
         self.execute(&self.load.analyze_stage()).await?;
         let key = equality(self.client, Some(&self.load.target), &self.load.key_columns()).await?;
         let identical = self.execute(&self.load.drop_known(&key)).await?;
@@ -127,9 +157,6 @@ impl Merge<'_> {
 
     /// Bronze is compared before it changes; the update must then touch exactly the rows that were announced.
     async fn upsert(&self) -> Result<Accounting> {
-        if self.staged == 0 {
-            return Ok(self.account(0));
-        }
         let known = self.classify().await?;
         let new = self.staged.checked_sub(known.same + known.differ);
         let new = new.ok_or_else(|| self.unbalanced(&self.account(0)))?;
@@ -153,10 +180,7 @@ impl Merge<'_> {
             return Ok(Accounting { kept_newer: self.staged, ..self.account(0) });
         }
         if self.staged == 0 && !self.load.allow_empty && self.holds(&self.load.any_row()).await? {
-            let (table, target) = (&self.load.table, &self.load.target);
-            let message = format!("table `{table}`: a snapshot of no rows would replace the rows of {target}");
-            let hint = "if the source is meant to be empty, call with `--allow-empty` or set `allow_empty = true`";
-            return Err(Error::new(ErrorKind::Data, message).with_hint(hint));
+            return Err(refuse_empty(self.load));
         }
         if self.load.carries_over() {
             self.set_values_aside().await?;

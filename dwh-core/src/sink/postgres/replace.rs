@@ -85,6 +85,20 @@ pub(super) async fn drop_overruled(client: &Client, load: &LoadPlan, named: Name
     Ok(dropped)
 }
 
+/// Refuses staged rows that are new by the key of today, and versions of rows that bronze has by one that held once.
+pub(super) async fn refuse_known_formerly(client: &Client, load: &LoadPlan, named: Named) -> Result<()> {
+    for (former, columns) in load.usable_former_keys() {
+        let today = keyed(client, load).await?;
+        let by = equality(client, Some(&load.target), &columns).await?;
+        let count = client.query_typed_one(&load.count_known_formerly(&today, &by), &[]).await;
+        let rows = count.map_err(|error| named(load, error))?.get::<_, i64>(0).cast_unsigned();
+        if rows > 0 {
+            return Err(load.known_formerly(former, rows));
+        }
+    }
+    Ok(())
+}
+
 /// Removes what bronze has in the window and the CSV has not; returns how many rows.
 pub(super) async fn remove(client: &Client, load: &LoadPlan, named: Named) -> Result<u64> {
     let Some(window) = load.removes() else { return Ok(0) };
