@@ -204,7 +204,8 @@ Examples:
     ///
     /// `incremental` goes on from the watermark up to the end of the window, so that nothing between two calls is
     /// missed, and reads a window again that was read before. `scd` appends a copy of each table without a window.
-    /// `backfill` reads a window, or all history, once more. `validate` compares source and bronze.
+    /// `backfill` reads a window, or all history, once more. `test` tries rows without keeping them. `validate`
+    /// compares source and bronze.
     #[command(after_help = "\
 Examples:
   dwh tap manifests/gitlab.yaml --load-type scd

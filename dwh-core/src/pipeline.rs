@@ -23,6 +23,7 @@ mod restore;
 mod run;
 mod trace;
 mod transfer;
+mod trial;
 pub(crate) mod window;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,7 @@ pub use rebuild::{RebuildReport, RebuildRequest, RebuiltTable};
 pub use recover::{Outcome, RecoverFinding, RecoverReport, RecoverRequest, Remedy, TableError, Trouble};
 pub use replay::{ReplayCsv, ReplayReport, ReplayRequest};
 pub use report::{ErrorReport, LoadParams, RunReport, Seconds, TableRun, WindowReport};
+pub use trial::TableTrial;
 
 /// What happens during a run, for progress bars and logs.
 #[derive(Debug, Clone, PartialEq)]

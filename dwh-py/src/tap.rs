@@ -1,6 +1,7 @@
 //! `tap`.
 
 use dwh_core::operate::{self, LoadType, TapRequest};
+use dwh_core::pipeline::{ErrorReport, TableTrial};
 use dwh_core::{Error, ErrorKind, Pipeline};
 use pyo3::prelude::*;
 
@@ -23,8 +24,18 @@ pub fn tap(engine: Pipeline, request: TapRequest) -> Call {
     Call::new(|cancel| async move { engine.tap(&request, &cancel).await }, answer)
 }
 
+/// What is wrong with a trial: the counts alone, since keys are values of rows.
+fn refused(test: &TableTrial) -> Option<ErrorReport> {
+    if test.refused.is_empty() {
+        return test.error.clone();
+    }
+    let message = format!("table `{}`: bronze would refuse {} rows or more", test.table, test.refused.len());
+    Some(error::found("data", message, "`report` names their keys".to_owned()))
+}
+
 fn answer(py: Python<'_>, report: operate::TapReport) -> PyResult<Py<PyAny>> {
     let compared = report.verify.iter().flat_map(|report| &report.tables).filter_map(failure);
-    let failures = failures_of(&report.runs).into_iter().chain(compared).collect();
+    let tried = report.tests.iter().filter_map(refused);
+    let failures = failures_of(&report.runs).into_iter().chain(tried).chain(compared).collect();
     conclude(py, TapReport(report), failures)
 }

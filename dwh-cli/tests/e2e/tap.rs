@@ -223,3 +223,39 @@ async fn the_page_for_those_who_come_from_postgres_pipeline_is_right() {
     assert_equal_tables(&db, ISSUES, NEWEST).await;
     assert_eq!(number(&db, "select count(*) from gitlab.issues where _task_instance = 'manual/1'").await, 24);
 }
+
+#[tokio::test]
+async fn a_test_tries_rows_and_keeps_none() {
+    let db = TestDb::new("tap_test").await;
+    db.src(SOURCE).await;
+    let more = "[[manifest]]\npath = \"manifests/*.yaml\"\nvariables = { IDS = \"(0, 2)\" }\n";
+    let project = Project::new(&db, more);
+    write(&project, MANIFEST);
+    let tested = |report: &Value, place: usize| {
+        let found = &report["tests"][place];
+        (
+            found["table"].as_str().expect("name").to_owned(),
+            found["rows"].as_u64().expect("rows"),
+            found["refused"].clone(),
+        )
+    };
+    // Before there is a bronze table, and a control schema.
+    let report = tap(&project, "test", &[]);
+    assert_eq!(tested(&report, 0), ("gitlab.issues".to_owned(), 48, serde_json::json!([])));
+    project.ok(&["migrate"]);
+    db.tgt("alter table gitlab.plans add check (name <> 'gold')").await;
+    db.src("insert into public.plans values (3, E'two\nlines', 1), (4, 'gold', 2)").await;
+    let refused = project.fails(4, &["tap", "manifests/gitlab.yaml", "plans", "--load-type", "test"]);
+    let (_, rows, refused_rows) = tested(&refused.json(), 0);
+    assert_eq!(rows, 2);
+    let keys: Vec<&str> =
+        refused_rows.as_array().expect("rows").iter().filter_map(|row| row["key"]["id"].as_str()).collect();
+    assert_eq!(keys, ["2", "4"], "{refused_rows}");
+    assert!(!refused.stdout.contains("gold"), "no value but the key is told: {}", refused.all());
+    let shown = project.dwh(&["tap", "manifests/gitlab.yaml", "--load-type", "test"]);
+    assert!(shown.code == 4 && shown.stdout.contains("gitlab.plans: id=4: "), "{}", shown.all());
+    assert_eq!(
+        number(&db, "select (select count(*) from gitlab.plans) + (select count(*) from gitlab.issues)").await,
+        0
+    );
+}

@@ -12,7 +12,7 @@ use crate::pipeline::describe::finite;
 use crate::pipeline::failure::{failed, named};
 use crate::pipeline::report::one_code;
 use crate::pipeline::{
-    BackfillRequest, ErrorReport, Pipeline, ReseedRequest, RunReport, RunRequest, TableRun, WindowReport,
+    BackfillRequest, ErrorReport, Pipeline, ReseedRequest, RunReport, RunRequest, TableRun, TableTrial, WindowReport,
 };
 use crate::watermark::{Micros, Timestamp};
 
@@ -27,13 +27,15 @@ pub enum LoadType {
     Scd,
     /// A window, or all history, of the tables that are read by a window, once more.
     Backfill,
+    /// A million rows of each at most go into a table that nobody keeps.
+    Test,
     /// Source and bronze are compared.
     Validate,
 }
 
 impl LoadType {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Incremental, Self::Scd, Self::Backfill, Self::Validate];
+    pub const ALL: [Self; 5] = [Self::Incremental, Self::Scd, Self::Backfill, Self::Test, Self::Validate];
 
     /// The word on the command line.
     #[must_use]
@@ -42,6 +44,7 @@ impl LoadType {
             Self::Incremental => "incremental",
             Self::Scd => "scd",
             Self::Backfill => "backfill",
+            Self::Test => "test",
             Self::Validate => "validate",
         }
     }
@@ -51,7 +54,7 @@ impl LoadType {
         match self {
             Self::Incremental | Self::Backfill => matches!(mode, Mode::Incremental),
             Self::Scd => matches!(mode, Mode::Scd),
-            Self::Validate => true,
+            Self::Test | Self::Validate => true,
         }
     }
 }
@@ -102,6 +105,8 @@ pub struct TapReport {
     pub skipped: Vec<String>,
     /// What was done with the others.
     pub runs: Vec<TableRun>,
+    /// What became of rows that were only tried.
+    pub tests: Vec<TableTrial>,
     /// What a comparison found.
     pub verify: Option<VerifyReport>,
 }
@@ -112,7 +117,8 @@ impl TapReport {
     pub fn exit_code(&self) -> u8 {
         let runs = RunReport { runs: self.runs.clone(), ..RunReport::default() }.exit_code();
         let verified = self.verify.as_ref().map_or(0, VerifyReport::exit_code);
-        one_code([runs, verified].into_iter().filter(|code| *code > 0))
+        let tested = self.tests.iter().map(TableTrial::exit_code);
+        one_code([runs, verified].into_iter().chain(tested).filter(|code| *code > 0))
     }
 }
 
@@ -120,7 +126,8 @@ impl TapReport {
     /// What went wrong, by table.
     pub fn errors(&self) -> impl Iterator<Item = (&String, &Option<ErrorReport>)> {
         let compared = self.verify.iter().flat_map(|report| &report.tables).map(|table| (&table.table, &table.error));
-        self.runs.iter().map(|run| (&run.table, &run.error)).chain(compared)
+        let tried = self.tests.iter().map(|table| (&table.table, &table.error));
+        self.runs.iter().map(|run| (&run.table, &run.error)).chain(tried).chain(compared)
     }
 }
 
@@ -149,6 +156,7 @@ impl Pipeline {
             window,
             skipped: skipped.into_iter().map(|table| table.name).collect(),
             runs: Vec::new(),
+            tests: Vec::new(),
             verify: None,
         };
         let names = || wanted.iter().map(|table| table.name.clone()).collect::<Vec<_>>();
@@ -159,6 +167,11 @@ impl Pipeline {
             LoadType::Scd => report.runs = this.run(&this.up_to(names(), None, request), cancel).await?.runs,
             LoadType::Incremental => report.runs = this.go_on(&wanted, request, cancel).await?,
             LoadType::Backfill => report.runs = this.again(&wanted, request, cancel).await,
+            LoadType::Test => {
+                for table in &wanted {
+                    report.tests.push(this.trial(table, cancel).await);
+                }
+            }
             LoadType::Validate => report.verify = Some(this.verify(&VerifyRequest::new(names())).await?),
         }
         Ok(report)

@@ -4,6 +4,7 @@ mod copy;
 mod lease;
 mod merge;
 mod pool;
+mod rehearse;
 mod replace;
 mod stage;
 mod straight;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
+use crate::blob::Body;
 use crate::catalog::{self, LockWanted, held_by, holders, is_lock_timeout};
 use crate::config::{Environment, Mode, Replace, TargetConfig};
 use crate::connect::{Connector, sort};
@@ -24,7 +26,8 @@ use crate::plan::{Isolation, LoadPlan};
 use crate::run::RunId;
 use crate::schema::{Drift, TableRef, TableSchema};
 use crate::sink::{
-    BronzeState, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, StageRequest, Staged, TableState,
+    BronzeState, Lease, LogEntry, Moved, Overview, Rehearsal, RunFilter, RunRecord, Sink, StageRequest, Staged,
+    TableState,
 };
 use crate::watermark::Micros;
 
@@ -212,6 +215,10 @@ impl Sink for PgSink {
             Ok(staged) => Ok(Box::new(staged)),
             Err(error) => Err(self.naming_holders(Some(request.load), error).await),
         }
+    }
+
+    async fn rehearse(&self, load: &LoadPlan, csv: &dyn Body) -> Result<Rehearsal> {
+        rehearse::rehearse(self, load, csv).await
     }
 
     async fn occupied(&self, tables: &[LoadPlan]) -> Result<Vec<String>> {

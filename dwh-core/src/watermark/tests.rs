@@ -57,6 +57,7 @@ fn name(rule: &BoundRule) -> &'static str {
         BoundRule::SweepOnly => "sweep",
         BoundRule::FixedLag { .. } => "lag",
         BoundRule::Unproven { .. } => "unproven",
+        BoundRule::Number => "number",
     }
 }
 

@@ -2,7 +2,6 @@
 
 use dwh_core::config::{Environment, Mode, OnConflict};
 use dwh_core::identity::BronzeId;
-
 use dwh_core::schema::{RelationKind, TableRef, TableSchema};
 use dwh_core::sink::{Accounting, BronzeState, Commit, LogEntry, RunFilter, Sink, StageRequest};
 use dwh_core::testing::TestDb;
@@ -10,8 +9,7 @@ use dwh_core::testing::internals::migrate;
 use dwh_core::testing::sink_contract::{
     contract_append, contract_load, csv, load_rows, loading, sink_contract, versions_contract,
 };
-use dwh_core::{ErrorKind, MemorySink, PgSink};
-use dwh_core::{LoadPlan, Plan, TableConfig};
+use dwh_core::{ErrorKind, LoadPlan, MemorySink, PgSink, Plan, TableConfig};
 
 use crate::migrations::{plan, target};
 

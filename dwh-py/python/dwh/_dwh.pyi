@@ -21,7 +21,7 @@ _Kind = Literal["run", "backfill", "reseed", "repair", "replay"]
 _State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
 _Gate = Literal["deploy", "first-run", "steady"]
 _Mode = Literal["incremental", "snapshot", "scd"]
-_LoadType = Literal["incremental", "scd", "backfill", "validate"]
+_LoadType = Literal["incremental", "scd", "backfill", "test", "validate"]
 _Route = Literal["fresh", "direct", "replace", "staged"]
 _Window = dict[str, Optional[str]]
 _Error = dict[str, str]
@@ -248,6 +248,7 @@ class TapReport(_Report):
     window: Optional[_Window]
     skipped: list[str]
     runs: list[dict[str, Any]]
+    tests: list[dict[str, Any]]
     verify: Optional[dict[str, Any]]
 
 @final
