@@ -67,7 +67,8 @@ impl Pipeline {
     async fn try_rows(&self, table: &TableConfig) -> Result<Rehearsal> {
         let source = self.source(table)?;
         let plan = Plan::new(table, source.describe(table).await?)?;
-        let now = self.sink.overview().await?.now;
+        // Nothing is kept of it, and the target may have no control schema yet.
+        let now = Timestamp::now();
         let all = plan.select(Timestamp::NEG_INFINITY, Timestamp::INFINITY, Sweep::Off, now);
         let some = TableConfig { query: Some(format!("{all} limit {ROWS}")), ..as_query(table) };
         let some = Plan::new(&some, source.describe(&some).await?)?;

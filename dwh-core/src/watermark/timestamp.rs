@@ -10,7 +10,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// Microseconds between 1970-01-01 and 2000-01-01, PostgreSQL's own epoch.
 const PG_EPOCH_US: i64 = 946_684_800_000_000;
 
-/// Where numbers begin, in microseconds since 1970: in the year 38503, so that no moment is taken for one.
+/// Where the number 0 has its place, in microseconds since 1970: in the year 38503. Numbers begin half-way there, negative
+/// ones before it, and no moment is taken for one.
 const NUMBERS_US: i64 = 1 << 60;
 
 /// A moment to the microsecond, as PostgreSQL's `timestamptz` has it, with both infinities.
@@ -65,7 +66,7 @@ impl Timestamp {
         Self(jiff::Timestamp::now().as_microsecond())
     }
 
-    /// The place of a number; a negative one lies before all that are told by [`Timestamp::number`].
+    /// The place of a number.
     #[must_use]
     pub const fn of_number(number: i64) -> Self {
         Self(NUMBERS_US.saturating_add(number))
@@ -74,8 +75,11 @@ impl Timestamp {
     /// The number whose place it is; `None` for a moment.
     #[must_use]
     pub const fn number(self) -> Option<i64> {
-        if self.is_finite() && self.0 >= NUMBERS_US { Some(self.0 - NUMBERS_US) } else { None }
+        if self.is_finite() && self.0 >= NUMBERS_US / 2 { Some(self.0 - NUMBERS_US) } else { None }
     }
+
+    /// Before all numbers, and after all moments that anybody means.
+    pub(crate) const BEFORE_NUMBERS: Self = Self(NUMBERS_US / 2);
 
     /// Whether it is neither of the infinities.
     #[must_use]
@@ -136,8 +140,8 @@ impl FromStr for Timestamp {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        if let Some(number) = text.trim().strip_prefix('#').and_then(|number| number.parse::<u64>().ok()) {
-            return Ok(Self::of_number(number.cast_signed()));
+        if let Some(number) = text.trim().strip_prefix('#').and_then(|number| number.parse::<i64>().ok()) {
+            return Ok(Self::of_number(number));
         }
         match text.trim() {
             "-infinity" => Ok(Self::NEG_INFINITY),
