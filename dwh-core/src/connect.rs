@@ -95,6 +95,21 @@ pub(crate) async fn look_for<T>(client: &Client, more: &str, question: impl Futu
     Ok(answer)
 }
 
+/// What one question answers, as [`look_for`] has it, with one answer waited for: it is sent whole before it waits.
+///
+/// # Errors
+/// As [`look`].
+pub(crate) async fn look_once<T>(client: &Client, more: &str, question: impl Future<Output = Result<T>>) -> Result<T> {
+    let opening = opening(Isolation::Look, LOOK_LOCK_TIMEOUT) + more;
+    // Polled, and so sent, in this order. After an error in the middle, this is what ends the transaction.
+    let (begun, answer, ended) =
+        futures_util::join!(client.batch_execute(&opening), question, client.batch_execute("rollback"));
+    begun.map_err(sort)?;
+    let answer = answer?;
+    ended.map_err(sort)?;
+    Ok(answer)
+}
+
 /// What `work` gives, done inside a transaction that is as a run's, but waits for a lock as briefly as a look, ends a long
 /// statement, and is rolled back.
 ///

@@ -20,6 +20,7 @@ mod repair;
 mod replay;
 pub(crate) mod report;
 mod restore;
+pub(crate) mod round;
 mod run;
 mod trace;
 mod transfer;
@@ -35,6 +36,7 @@ use crate::blob::{BlobKey, BlobStore, Layout};
 use crate::config::{Config, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::failure::interrupted;
+use crate::pipeline::round::Known;
 use crate::plan::Plan;
 use crate::run::RunId;
 use crate::schema::TableSchema;
@@ -141,6 +143,8 @@ pub struct Pipeline {
     accept_source: bool,
     /// The last moment of which an ordinary run reads rows.
     until: Option<Timestamp>,
+    /// What a call over many tables asks once.
+    round: Option<Arc<round::Round>>,
 }
 
 impl fmt::Debug for Pipeline {
@@ -184,6 +188,7 @@ impl Pipeline {
             allow_empty: false,
             accept_source: false,
             until: None,
+            round: None,
         }
     }
 
@@ -229,11 +234,21 @@ impl Pipeline {
 
     /// The same with the bronze table, which is not judged yet.
     pub(crate) async fn fit(&self, table: &TableConfig, state: &TableState) -> Result<(Plan, Option<TableSchema>)> {
-        let source = self.source(table)?;
-        if let Some(identity) = source.identity().await? {
-            self.judge_source(table, state, &identity)?;
+        let (identity, schema, bronze) = match self.catalogs(table).await? {
+            Some(Known { identity, schema, bronze }) => (identity, schema, bronze),
+            None => {
+                let source = self.source(table)?;
+                let identity = source.identity().await?;
+                if let Some(identity) = &identity {
+                    self.judge_source(table, state, identity)?;
+                }
+                let both = futures_util::try_join!(source.describe(table), self.sink.describe(&table.target))?;
+                (identity, both.0, both.1)
+            }
+        };
+        if let Some(identity) = &identity {
+            self.judge_source(table, state, identity)?;
         }
-        let (schema, bronze) = futures_util::try_join!(source.describe(table), self.sink.describe(&table.target))?;
         let plan = Plan::new(table, schema)?.fitted(bronze.as_ref(), state.delivered());
         Ok((plan, bronze))
     }

@@ -107,6 +107,9 @@ impl RunState {
     /// Every state, in the order of the arrow.
     pub const ALL: [Self; 5] = [Self::Extracting, Self::Uploaded, Self::Loading, Self::Loaded, Self::Failed];
 
+    /// Those in which somebody is at work on the run, or was when he died.
+    pub(crate) const OPEN: [Self; 3] = [Self::Extracting, Self::Uploaded, Self::Loading];
+
     /// The word in the column `status`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -180,7 +180,8 @@ pub struct UniqueKey {
     pub columns: Vec<String>,
     /// Whether it is the primary key.
     pub primary: bool,
-    /// Why `ON CONFLICT` cannot use it: deferrable, partial, over an expression, not valid; `None` when it can.
+    /// Why `ON CONFLICT` cannot use it: deferrable, `without overlaps`, partial, over an expression, not valid; `None` when it
+    /// can.
     pub unusable: Option<String>,
 }
 
@@ -188,11 +189,13 @@ pub struct UniqueKey {
 pub(crate) const NULLS: &str = "may be NULL, and NULLs never conflict";
 /// Why a deferrable key cannot serve.
 pub(crate) const DEFERRABLE: &str = "it is deferrable";
+/// Why a key over a period cannot serve (PostgreSQL 18): an exclusion keeps it.
+pub(crate) const OVERLAPS: &str = "it is `without overlaps`";
 
 impl UniqueKey {
-    /// Whether it holds only once a transaction has ended.
-    pub(crate) fn is_deferrable(&self) -> bool {
-        self.unusable.as_deref() == Some(DEFERRABLE)
+    /// Whether no two rows that are committed have the same values of it, whatever `ON CONFLICT` says.
+    pub(crate) fn tells_apart(&self) -> bool {
+        self.unusable.as_deref().is_none_or(|reason| [DEFERRABLE, OVERLAPS].contains(&reason))
     }
 
     /// Whether only a column that may be NULL keeps it from serving.

@@ -4,6 +4,7 @@ mod memory;
 mod postgres;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use crate::blob::Body;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
-use crate::run::RunId;
+use crate::run::{RunId, RunState};
 use crate::schema::{RowKey, TableRef, TableSchema};
 use crate::watermark::Timestamp;
 
@@ -30,7 +31,7 @@ pub use postgres::PgSink;
 /// # Contract
 /// For one run of one table the pipeline calls `lease` (held until the run ends), `log(Begin)`, and then, with the
 /// extract going on behind it, `stage`; `log(Uploaded)` and `log(Loading)` once the manifest is written; then
-/// [`Staged::commit`]. Different tables call in parallel on one value. A crash between any two calls leaves bronze and
+/// [`Staged::commit`]. A run that found no row calls `load_nothing` in their place. Different tables call in parallel on one value. A crash between any two calls leaves bronze and
 /// the watermark as they were; the run log tells how far it came.
 #[async_trait]
 pub trait Sink: fmt::Debug + Send + Sync {
@@ -39,6 +40,18 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Unreachable`, `Auth`, `Permission`.
     async fn describe(&self, target: &TableRef) -> Result<Option<TableSchema>>;
+
+    /// The same of many tables, in their order.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe).
+    async fn describe_all(&self, targets: &[&TableRef]) -> Result<Vec<Option<TableSchema>>> {
+        let mut schemas = Vec::new();
+        for target in targets {
+            schemas.push(self.describe(target).await?);
+        }
+        Ok(schemas)
+    }
 
     /// Takes the table for one run, so that no second run of it works at the same time.
     ///
@@ -53,6 +66,20 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// `Contract` if the control schema is missing.
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>>;
 
+    /// Runs of a table that are not final, and those that are newer than `after`, as far as one is enough to tell that there
+    /// are any.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing.
+    async fn unsettled(&self, table: &str, after: Option<RunId>) -> Result<Vec<RunRecord>> {
+        let of_table = RunFilter { table: Some(table.to_owned()), ..RunFilter::default() };
+        let mut runs = self.runs(&RunFilter { states: RunState::OPEN.to_vec(), ..of_table.clone() }).await?;
+        if after.is_some() {
+            runs.extend(self.runs(&RunFilter { after, limit: Some(1), ..of_table }).await?);
+        }
+        Ok(runs)
+    }
+
     /// Writes the entry, at once and for good, and returns the row as it is then.
     ///
     /// # Errors
@@ -65,6 +92,33 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// `Contract` if the control schema is missing.
     async fn bronze_id(&self, _target: &TableRef) -> Result<Option<BronzeState>> {
         Ok(None)
+    }
+
+    /// The same of many tables, in their order; `None` also for one that has to be asked for by itself.
+    ///
+    /// # Errors
+    /// As [`bronze_id`](Self::bronze_id).
+    async fn bronze_ids(&self, targets: &[&TableRef]) -> Result<Vec<Option<BronzeState>>> {
+        Ok(vec![None; targets.len()])
+    }
+
+    /// Of each of these tables its runs that began at `since` or later, at most `limit`, the newest first; or else its newest
+    /// one, if it has any.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing.
+    async fn recent(&self, tables: &[&str], since: Timestamp, limit: u32) -> Result<Vec<Vec<RunRecord>>> {
+        let mut runs = Vec::new();
+        for table in tables {
+            let newest = RunFilter { table: Some((*table).to_owned()), limit: Some(1), ..RunFilter::default() };
+            let recent = RunFilter { since: Some(since), limit: Some(limit), ..newest.clone() };
+            let mut found = self.runs(&recent).await?;
+            if found.is_empty() {
+                found = self.runs(&newest).await?;
+            }
+            runs.push(found);
+        }
+        Ok(runs)
     }
 
     /// Sets the watermark row back to the seed, at once and for good, if it still is as `expected` says, and returns it
@@ -95,6 +149,19 @@ pub trait Sink: fmt::Debug + Send + Sync {
     async fn rehearse(&self, load: &LoadPlan, _csv: &dyn Body) -> Result<Rehearsal> {
         Err(Error::new(ErrorKind::Contract, format!("table `{}`: this sink cannot try rows", load.table))
             .with_hint("implement `rehearse` of `Sink`"))
+    }
+
+    /// Ends a run that found no row, as `log(Uploaded)`, `log(Loading)`, `stage` of a CSV without rows and its commit do, in
+    /// as few transactions as the sink can. There is no CSV, and the watermark moves all the same.
+    ///
+    /// # Errors
+    /// Those of the four; nothing has changed then but perhaps the state of the run.
+    async fn load_nothing(&self, load: &LoadPlan, upload: Upload, commit: Commit) -> Result<Committed> {
+        let run_id = commit.run_id;
+        self.log(LogEntry::Uploaded(Box::new(upload))).await?;
+        self.log(LogEntry::Loading { run_id, upload: None }).await?;
+        let header = Arc::new(Bytes::from(format!("{}\n", load.header())));
+        self.stage(StageRequest::new(load, header).of(run_id, &commit.expected)).await?.commit(commit).await
     }
 
     /// The clock, the watermark rows, and who holds which table, without taking any; a sink that has no clock of its own

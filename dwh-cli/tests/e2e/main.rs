@@ -2,6 +2,7 @@
 
 mod adapt;
 mod backfill;
+mod bereft;
 mod by_number;
 mod chain;
 mod check;
@@ -47,5 +48,6 @@ mod types;
 mod untrusted;
 mod upgrade;
 mod verify;
+mod versions;
 mod wide;
 mod words;

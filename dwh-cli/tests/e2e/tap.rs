@@ -200,7 +200,7 @@ async fn what_is_wrong_is_named() {
     told(&["tap", "manifests/gitlab.yaml", "--load-type", "incremental", "--hours", "3"], 2, "--execution-date");
     told(&["reseed", "gitlab.issues", "--replace"], 2, "keeps each version of a row");
     write(&project, &MANIFEST.replace("export_schema: gitlab", "export_shema: gitlab"));
-    told(&["status"], 2, "gitlab.yaml:24: tables.plans.export_shema: unknown key; did you mean `export_schema`?");
+    told(&["status"], 2, "gitlab.yaml:23: tables.plans.export_shema: unknown key; did you mean `export_schema`?");
 }
 
 /// The commands of a page, block by block; those in `sh` blocks are run.

@@ -1,9 +1,11 @@
 //! The watermark rows, `extract_watermarks`: one row a table.
 
+use futures_util::try_join;
 use tokio_postgres::types::{Json, Type};
 use tokio_postgres::{GenericClient, Row};
 
 use super::{Control, Params, json, value};
+use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{BronzeId, Member, Origin};
 use crate::plan::LoadPlan;
@@ -20,7 +22,7 @@ pub(crate) struct Held {
     /// What the run is made for.
     pub(crate) kind: RunKind,
     state: TableState,
-    /// Which table bronze was before the load, if the row names one.
+    /// The bronze table that is there.
     bronze: Option<BronzeId>,
 }
 
@@ -96,8 +98,15 @@ impl Control {
         run_id: RunId,
         expected: &TableState,
     ) -> Result<Held> {
-        let state = self.lock_state(client, &load.table, "").await?.ok_or_else(|| no_row(&load.table))?;
-        self.held(client, load, run_id, unmoved(&load.table, state, expected)?).await
+        self.may_identify(client).await?;
+        // Polled, and so sent, in this order: the row is held before the rest is looked at.
+        let (state, kind, bronze) = try_join!(
+            self.lock_state(client, &load.table, ""),
+            self.kind(client, run_id),
+            self.bronze_id(client, &load.target)
+        )?;
+        let state = unmoved(&load.table, state.ok_or_else(|| no_row(&load.table))?, expected)?;
+        Ok(Held { kind, state, bronze })
     }
 
     /// The same without waiting: `None` if another transaction holds the row.
@@ -111,25 +120,11 @@ impl Control {
         run_id: RunId,
         expected: &TableState,
     ) -> Result<Option<Held>> {
-        match self.lock_state(client, &load.table, "skip locked").await? {
-            Some(state) => self.held(client, load, run_id, unmoved(&load.table, state, expected)?).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    async fn held(
-        &self,
-        client: &impl GenericClient,
-        load: &LoadPlan,
-        run_id: RunId,
-        state: TableState,
-    ) -> Result<Held> {
-        let kind = self.kind(client, run_id).await?;
-        let bronze = match state.bronze {
-            Some(_) => self.bronze_id(client, &load.target).await?,
-            None => None,
-        };
-        Ok(Held { kind, state, bronze })
+        let Some(state) = self.lock_state(client, &load.table, "skip locked").await? else { return Ok(None) };
+        let state = unmoved(&load.table, state, expected)?;
+        self.may_identify(client).await?;
+        let (kind, bronze) = try_join!(self.kind(client, run_id), self.bronze_id(client, &load.target))?;
+        Ok(Some(Held { kind, state, bronze }))
     }
 
     /// The watermark row, locked; `None` if there is none, or `wait` says not to wait for it.
@@ -148,9 +143,11 @@ impl Control {
         counts: &Accounting,
         routing: Option<&Routing>,
     ) -> Result<TableState> {
-        // Afterwards: a truncate gives the table another file.
-        let bronze = self.bronze_id(client, &load.target).await?;
-        self.loaded(client, commit.run_id, counts, routing, bronze.as_ref()).await?;
+        let bronze = match load.mode {
+            Mode::Incremental if counts.staged == 0 && counts.removed == 0 => held.bronze.clone(),
+            // Afterwards: a truncate gives the table another file.
+            _ => self.bronze_id(client, &load.target).await?,
+        };
         let emptied = counts.removed > 0 && self.is_empty(client, &load.target).await?;
         let takes_it = held.takes_it(commit);
         let old = held.state;
@@ -164,14 +161,19 @@ impl Control {
             // A table that never got a row, or whose last one was removed, has none to lose.
             bronze: match takes_it && (old.bronze.is_some() || counts.staged > 0) {
                 true if emptied => None,
-                true => bronze,
+                true => bronze.clone(),
                 false => old.bronze,
             },
             relations: commit.relations.clone().or(new.relations),
             ..new
         };
         let rows = (counts.inserted + counts.updated).cast_signed();
-        self.write(client, &load.table, &state, moves.then_some(rows)).await
+        // Polled, and so sent, in this order.
+        let (_, state) = try_join!(
+            self.loaded(client, commit.run_id, counts, routing, bronze.as_ref()),
+            self.write(client, &load.table, &state, moves.then_some(rows))
+        )?;
+        Ok(state)
     }
 
     /// Sets the watermark row back to the seed.

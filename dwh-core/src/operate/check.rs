@@ -14,6 +14,7 @@ mod source;
 mod space;
 mod store;
 mod table;
+mod tables;
 mod target;
 mod types;
 mod watermark;
@@ -25,6 +26,7 @@ use crate::error::Result;
 use crate::pipeline::Pipeline;
 use about::About;
 use server::clocks;
+use tables::Ends;
 use words::Word;
 
 pub use gate::Gate;
@@ -53,21 +55,10 @@ impl Pipeline {
                     let compared = clocks(&server, target, &mut about).await;
                     about.unless(Word::Clock, compared);
                 }
-                sources.insert(name.as_str(), server);
+                sources.insert(name.clone(), server);
             }
         }
-        // Without a control schema nothing was loaded, and that is told already.
-        let known = self.sink.overview().await.map(|overview| overview.tables).unwrap_or_default();
-        let mut sizes = Vec::new();
-        for table in chosen {
-            let Some(source) = sources.get(table.source.as_str()) else { continue };
-            let mut about = About::table(&table.name, &mut report);
-            let state = known.get(&table.name).map(|known| &known.state);
-            match table::check(self, table, state, source, target.as_ref(), &mut about).await {
-                Ok(size) => sizes.extend(size),
-                Err(error) => about.error(Word::Catalog, &error),
-            }
-        }
+        let sizes = tables::check(self, &chosen, Ends { sources, target }, &mut report).await;
         store::check(self, &mut About::new("blob", &mut report)).await;
         space::check(self, sizes, &mut report).await;
         Ok(report)

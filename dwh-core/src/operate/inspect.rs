@@ -190,7 +190,7 @@ impl Pipeline {
     }
 
     /// The watermark rows, by table. Without a control schema there is none.
-    pub(super) async fn known_states(&self) -> BTreeMap<String, TableState> {
+    pub(crate) async fn known_states(&self) -> BTreeMap<String, TableState> {
         let known = self.sink.overview().await.map(|overview| overview.tables).unwrap_or_default();
         known.into_iter().map(|(name, known)| (name, known.state)).collect()
     }

@@ -71,12 +71,19 @@ pub(super) const READ_AGAIN: &str = "CSV files are gone whose windows newer ones
 impl Pipeline {
     /// What `processed/` holds of a table.
     pub(super) async fn archived(&self, table: &TableConfig) -> Result<Files> {
-        self.held(table, Folder::Processed).await
+        self.held(table, Folder::Processed, None).await
     }
 
-    /// What a folder holds of a table.
-    pub(super) async fn held(&self, table: &TableConfig, folder: Folder) -> Result<Files> {
-        let keys = self.keys(table, folder).await?;
+    /// What a folder holds of a table; with `after` of newer runs than that, so that the age of the table does not matter.
+    pub(super) async fn held(&self, table: &TableConfig, folder: Folder, after: Option<RunId>) -> Result<Files> {
+        let mut keys = BTreeSet::new();
+        let prefix = self.layout.prefix(folder, &table.name);
+        let mut listed = self.blobs.list(&prefix);
+        while let Some(meta) = listed.try_next().await? {
+            if after.is_none_or(|after| meta.key.csv_name().is_some_and(|name| name.run_id > after)) {
+                keys.insert(meta.key);
+            }
+        }
         let complete: Vec<BlobKey> =
             keys.iter().filter(|key| key.is_csv() && keys.contains(&key.manifest())).cloned().collect();
         let mut manifests = stream::iter(complete)
@@ -113,16 +120,14 @@ impl Pipeline {
         Ok(found)
     }
 
-    /// The loaded runs of a table that wrote a CSV, as far as there is a run log.
+    /// The loaded runs of a table that wrote a CSV or found nothing to write, as far as there is a run log.
     pub(super) async fn logged(&self, table: &TableConfig) -> Result<Vec<Link>> {
-        let filter = RunFilter {
-            table: Some(table.name.clone()),
-            states: vec![RunState::Loaded],
-            with_csv: true,
-            ..RunFilter::default()
-        };
+        let filter =
+            RunFilter { table: Some(table.name.clone()), states: vec![RunState::Loaded], ..RunFilter::default() };
         match self.sink.runs(&filter).await {
-            Ok(runs) => Ok(runs.iter().filter(|run| named_by_us(run)).map(Link::from).collect()),
+            Ok(runs) => {
+                Ok(runs.iter().filter(|run| run.csv_path.is_none() || named_by_us(run)).map(Link::from).collect())
+            }
             Err(error) if error.kind() == ErrorKind::Contract => Ok(Vec::new()),
             Err(error) => Err(error),
         }
@@ -140,7 +145,10 @@ impl Pipeline {
     /// CSV is gone counts as a row of the log.
     pub(super) async fn holes(&self, links: &[Link], log: &[Link]) -> Holes {
         let taken = self.taken().await;
-        let (pruned, lost): (Vec<Lost>, Vec<Lost>) = chain::lost(links, log).into_iter().partition(taken);
+        // What a run has read and found nothing of was read again too.
+        let empty = log.iter().filter(|link| !link.csv).cloned();
+        let readers: Vec<Link> = links.iter().cloned().chain(empty).collect();
+        let (pruned, lost): (Vec<Lost>, Vec<Lost>) = chain::lost(&readers, log).into_iter().partition(taken);
         let told = |gap: &Gap| {
             let holds = |span: Span| span.low <= gap.from && span.end >= gap.to;
             lost.iter().any(|lost| lost.csv.span.is_some_and(holds))
@@ -148,7 +156,7 @@ impl Pipeline {
         let (proven, doubtful): (Vec<Gap>, Vec<Gap>) = chain::gaps(links).into_iter().partition(|gap| gap.proven);
         let mut gaps: Vec<GapReport> = lost.iter().map(of_lost).collect();
         gaps.extend(proven.iter().filter(|gap| !told(gap)).map(of_gap));
-        let read_again = chain::is_replaced(links, log);
+        let read_again = chain::is_replaced(&readers, log);
         Holes {
             gaps,
             pruned: !pruned.is_empty(),
@@ -215,7 +223,8 @@ pub(super) fn mended_by(table: &str, gaps: &[GapReport]) -> String {
     match windows[..] {
         [] => "what is gone is not at the source any more, unless `dwh run` brings it".to_owned(),
         [WindowReport { from: Some(from), to: Some(to) }] => {
-            format!("`dwh backfill {table} --from {from} --to {}` reads it from the source", to.plus(Micros(1)))
+            let (from, to) = (from.plus(Micros(1)), to.plus(Micros(1)));
+            format!("`dwh backfill {table} --from {from} --to {to}` reads it from the source")
         }
         _ => format!("`dwh reseed {table}` reads it from the source"),
     }

@@ -229,10 +229,11 @@ impl Pipeline {
         let mut load = manifest.load_plan(place.older()).as_configured(table);
         load.allow_empty = table.allow_empty || self.allow_empty;
         if place.older() && load.mode == Mode::Incremental {
-            let mut others = self.archived(table).await?.complete;
+            let after = Some(manifest.run_id);
+            let mut others = self.held(table, Folder::Processed, after).await?.complete;
             load.overruled = Self::overruled(manifest.run_id, &others);
             // A newer one may have been loaded, and its move cut off.
-            others.extend(self.held(table, Folder::Exports).await?.complete);
+            others.extend(self.held(table, Folder::Exports, after).await?.complete);
             load.former_keys = former_keys_of(table, manifest, &others);
         } else {
             load.former_keys = former_keys_of(table, manifest, &Archived::new());

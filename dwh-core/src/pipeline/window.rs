@@ -37,7 +37,16 @@ impl Pipeline {
     ) -> Result<Ahead> {
         let source = self.source(&plan.table)?;
         let request = BoundRequest { plan, low: state.low(), run_started_at, undrained: state.undrained.as_ref() };
-        let bound = self.not_later(source.bound(request).await?, state.low());
+        let bound = match self.round.as_ref().filter(|_| plan.table.bound == BoundMode::Overlap) {
+            Some(round) => match source.bound_since(request.clone(), round.since).await? {
+                // The table was loaded by somebody else since.
+                earlier if clock_went_back(state, &earlier) => source.bound(request).await?,
+                shared => shared,
+            },
+            // What is read ends at the bound: an older one would leave out rows that are there.
+            None => source.bound(request).await?,
+        };
+        let bound = self.not_later(bound, state.low());
         let progress = progress(plan, state, &bound, call, self.until);
         // Asked for without a window too: it refuses rows that no window would ever contain.
         let earliest = source.earliest(plan, progress.begin()).await?;

@@ -340,21 +340,23 @@ fn moment(expression: &str, kind: &WatermarkKind) -> String {
         WatermarkKind::TimestampTz { .. } => expression.to_owned(),
         WatermarkKind::Timestamp { zone, .. } => format!("{expression} at time zone {}", zone_sql(zone)),
         WatermarkKind::Date { zone } => format!("{expression}::timestamp at time zone {}", zone_sql(zone)),
-        WatermarkKind::Number => format!("{} + {expression} * '1 microsecond'::pg_catalog.interval", first_number()),
+        WatermarkKind::Number => {
+            format!("{} + {expression} * '1 microsecond'::pg_catalog.interval", instant(Timestamp::of_number(0)))
+        }
     }
 }
 
 /// The moment from which on watermarks are numbers.
 pub(crate) fn first_number() -> String {
-    instant(Timestamp::of_number(0))
+    instant(Timestamp::BEFORE_NUMBERS)
 }
 
 /// The number of a watermark, as SQL has it; before all of them, and after.
 pub(super) fn number(at: Timestamp) -> String {
     match at.number() {
-        Some(number) => format!("{number}::bigint"),
+        Some(number) => format!("'{number}'::bigint"),
         None if at > Timestamp::of_number(0) => format!("{}::bigint", i64::MAX),
-        None => "(-1)::bigint".to_owned(),
+        None => format!("'{}'::bigint", i64::MIN),
     }
 }
 

@@ -428,7 +428,7 @@ fn values_of_release_0_1_0_are_still_read() {
 
 #[test]
 fn numbers_have_their_place_behind_all_moments() {
-    for number in [0, 1, 42, i64::from(u32::MAX), 8_000_000_000_000_000_000] {
+    for number in [-7, 0, 1, 42, i64::from(u32::MAX), 8_000_000_000_000_000_000] {
         let place = Timestamp::of_number(number);
         assert_eq!((place.number(), place.to_string()), (Some(number), format!("#{number}")));
         assert_eq!(place.to_string().parse::<Timestamp>().expect("a number"), place);
@@ -437,5 +437,5 @@ fn numbers_have_their_place_behind_all_moments() {
     for moment in [Timestamp::NEG_INFINITY, Timestamp::SEED, Timestamp::INFINITY] {
         assert_eq!(moment.number(), None);
     }
-    assert!("#x".parse::<Timestamp>().is_err() && "#-1".parse::<Timestamp>().is_err());
+    assert!("#x".parse::<Timestamp>().is_err());
 }

@@ -2,6 +2,7 @@
 
 mod appears;
 mod blob;
+mod bounded;
 mod catalog;
 mod check;
 mod clusters;

@@ -61,7 +61,11 @@ fn queries(text: &str) -> Vec<(String, String)> {
     let mut in_query = false;
     for line in text.lines() {
         let inner = line.trim();
-        let value = |key: &str| inner.strip_prefix(key).map(|rest| rest.trim().trim_matches('\'').to_owned());
+        let value = |key: &str| {
+            let text = inner.strip_prefix(key)?.trim();
+            let bare = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+            Some(bare.unwrap_or(text).to_owned())
+        };
         if line.starts_with("  ") && !line.starts_with("   ") {
             found.push(Default::default());
         }

@@ -50,11 +50,11 @@ const UNIQUES: &str = "select x.relname::text, case when 0 = any (i.indkey::int2
 pub(super) async fn check(
     plan: &Plan,
     state: Option<&TableState>,
+    bronze: Option<TableSchema>,
     target: &TargetConfig,
     server: &Server,
     about: &mut About<'_>,
 ) -> Result<()> {
-    let bronze = server.survey.describe(&plan.table.target).await?;
     let before = state.map_or(Delivered::Nothing, TableState::delivered);
     let plan = &plan.clone().fitted(bronze.as_ref(), before);
     columns(plan, about);
@@ -203,11 +203,10 @@ fn clash(plan: &Plan, bronze: &TableSchema, row: &Row, columns: &[String]) -> Op
         Mode::Scd if has(UPLOADED_AT) => None,
         Mode::Scd => Some(format!("{index} lets in no second copy: it does not hold `{UPLOADED_AT}`")),
         Mode::Snapshot => {
-            let kept = plan.source.keys.iter().any(|key| {
-                !key.columns.is_empty()
-                    && (key.unusable.is_none() || key.is_deferrable())
-                    && key.columns.iter().all(|name| has(name))
-            });
+            let kept =
+                plan.source.keys.iter().any(|key| {
+                    !key.columns.is_empty() && key.tells_apart() && key.columns.iter().all(|name| has(name))
+                });
             (!kept).then(|| format!("{index} refuses rows that the source does not keep apart"))
         }
     }

@@ -100,8 +100,8 @@ impl<'a> Look<'a> {
         }
         let tables: Vec<TableRef> = copied.iter().map(|relation| relation.table.clone()).collect();
         let mut taken = Vec::new();
-        for (table, name) in tables.iter().zip(names::names(&tables)) {
-            let mut facts = self.survey.facts(table).await?;
+        let facts = self.survey.facts(&tables.iter().collect::<Vec<_>>()).await?;
+        for (mut facts, name) in facts.into_iter().zip(names::names(&tables)) {
             if needs_a_look(&facts) {
                 facts.bulk = self.survey.is_bulk(&facts.schema, facts.rows).await?;
             }

@@ -11,12 +11,16 @@ use crate::sink::{RunFilter, RunRecord, TableState};
 
 impl Pipeline {
     /// Refuses to begin a table anew beside the files of an earlier life, and gives new runs numbers that no file of the
-    /// project bears. Costs a listing, and that only until the table's first load.
+    /// project bears. Costs a listing, once a call, and that only until the table's first load.
     pub(crate) async fn may_begin(&self, table: &TableConfig, state: &TableState) -> Result<()> {
         if !self.is_first(table, state).await? {
             return Ok(());
         }
-        self.sink.number_above(self.highest_run().await?, false).await?;
+        let number = async || self.sink.number_above(self.highest_run().await?, false).await.map(drop);
+        match &self.round {
+            Some(round) => round.numbered.get_or_try_init(number).await.copied()?,
+            None => number().await?,
+        }
         let bereft = self.archived(table).await?.bereft;
         if !bereft.is_empty() {
             let runs: Vec<String> = bereft.iter().map(|manifest| manifest.run_id.to_string()).collect();

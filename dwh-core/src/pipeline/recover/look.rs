@@ -17,11 +17,14 @@ use crate::sink::{RunFilter, RunRecord, TableState};
 impl Pipeline {
     /// What lies in `exports/`, with the rows of the run log that it needs.
     pub(super) async fn look(&self, table: &TableConfig, state: &TableState) -> Result<Scene> {
-        let (mut scene, bare) = self.exports(table).await?;
-        let states = vec![RunState::Extracting, RunState::Uploaded, RunState::Loading];
-        let filter = RunFilter { table: Some(table.name.clone()), states, ..RunFilter::default() };
-        let open = self.sink.runs(&filter).await?;
-        scene.records = open.into_iter().map(|record| (record.run_id, record)).collect();
+        let newest = self.round.as_ref().and_then(|round| round.exports.get()).map(|exports| exports.newest);
+        let unsettled = self.sink.unsettled(&table.name, newest).await?;
+        let keys = match self.lay_in_exports(table, &unsettled) {
+            Some(keys) => keys,
+            None => self.keys(table, Folder::Exports).await?,
+        };
+        let (mut scene, bare) = self.exports(table, keys).await?;
+        scene.records = unsettled.into_iter().map(|record| (record.run_id, record)).collect();
         let in_names = bare.iter().filter_map(|key| key.csv_name().map(|name| name.run_id));
         let named: BTreeSet<RunId> = scene.complete.iter().map(|manifest| manifest.run_id).chain(in_names).collect();
         self.know_runs(table, named, &mut scene).await?;
@@ -31,7 +34,7 @@ impl Pipeline {
 
     /// Everything that can be known of the table.
     pub(super) async fn look_at_all(&self, table: &TableConfig, state: &TableState) -> Result<Scene> {
-        let (mut scene, bare) = self.exports(table).await?;
+        let (mut scene, bare) = self.exports(table, self.keys(table, Folder::Exports).await?).await?;
         let filter = RunFilter { table: Some(table.name.clone()), ..RunFilter::default() };
         scene.records = self.sink.runs(&filter).await?.into_iter().map(|record| (record.run_id, record)).collect();
         let named: BTreeSet<RunId> = scene.complete.iter().map(|manifest| manifest.run_id).collect();
@@ -96,8 +99,7 @@ impl Pipeline {
     }
 
     /// The complete CSV files, and those without a manifest.
-    async fn exports(&self, table: &TableConfig) -> Result<(Scene, Vec<BlobKey>)> {
-        let keys = self.keys(table, Folder::Exports).await?;
+    async fn exports(&self, table: &TableConfig, keys: BTreeSet<BlobKey>) -> Result<(Scene, Vec<BlobKey>)> {
         let (mut scene, mut bare) = (Scene::default(), Vec::new());
         for key in keys.iter().filter(|key| key.is_csv()) {
             let manifest = match keys.contains(&key.manifest()) {

@@ -141,7 +141,7 @@ impl Staged for PgStaged {
 }
 
 /// The answer to a commit was lost: the run log, written in the same transaction, says what became of it.
-async fn prove(sink: &PgSink, run_id: RunId, lost: Error) -> Result<()> {
+pub(super) async fn prove(sink: &PgSink, run_id: RunId, lost: Error) -> Result<()> {
     let state = retry("reading what became of a commit", || async {
         let tx = sink.begin().await?;
         // Waits for the lost session, which may still be at it.

@@ -126,6 +126,17 @@ pub(crate) struct Trigger {
     pub arguments: Vec<String>,
 }
 
+/// What writes to a table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Writers {
+    /// What was written.
+    pub counters: Counters,
+    /// Who may stamp rows.
+    pub triggers: Vec<Trigger>,
+    /// Whether logical replication writes it.
+    pub subscribed: bool,
+}
+
 /// All that is known of a table before a choice is made.
 #[derive(Debug, Clone)]
 pub(crate) struct TableFacts {
