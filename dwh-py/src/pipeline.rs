@@ -255,7 +255,7 @@ impl $face {
     /// Do with the tables of a postgres_pipeline manifest what the load type says.
     #[pyo3(signature = (
         manifest, tables = None, *, load_type, execution_date = None, increment = None, task_instance = None, jobs = None,
-        wait = false
+        wait = false, dry_run = false
     ))]
     #[allow(clippy::too_many_arguments)]
     fn tap(
@@ -269,12 +269,14 @@ impl $face {
         task_instance: Option<String>,
         jobs: Option<usize>,
         wait: bool,
+        dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
         let mut request = TapRequest::new(manifest, tap::load_type(py, load_type)?);
         request.tables = tables.unwrap_or_default();
         request.execution_date = execution_date.map(|at| at.0);
         request.increment = increment.map(|length| Micros(i64::try_from(length.as_micros()).unwrap_or(i64::MAX)));
-        (request.task_instance, request.jobs, request.wait) = (task_instance, jobs, wait);
+        (request.task_instance, request.jobs) = (task_instance, jobs);
+        (request.wait, request.dry_run) = (wait, dry_run);
         $make(py, tap::tap(self.0.get(py)?, request))
     }
 

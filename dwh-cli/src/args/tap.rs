@@ -40,6 +40,9 @@ pub struct TapArgs {
     /// Wait for a table that another run holds, instead of failing with code 5
     #[arg(long)]
     pub wait: bool,
+    /// Print the tables that would be worked on, and do nothing; `dwh run --dry-run` prints their SQL
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 fn load_type(word: String) -> Result<LoadType, String> {

@@ -18,6 +18,7 @@ pub async fn tap(args: TapArgs, context: &Context) -> Result<Exit> {
     request.task_instance = args.task_instance;
     request.jobs = args.jobs.map(usize::from);
     request.wait = args.wait;
+    request.dry_run = args.dry_run;
     let report = context.pipeline()?.tap(&request, &context.cancel).await?;
     context.printer.show(&report)?;
     context.printer.table_errors(report.errors());

@@ -45,7 +45,7 @@ async fn numbers_that_are_committed_out_of_order_are_all_delivered() {
     project.ok(&["status"]);
     project.ok(&["reseed", "entries"]);
     db.tgt("delete from bronze.entries where id in (2, 70000050)").await;
-    assert!(project.ok(&["verify", "--repair"]).stdout.contains("repaired"));
+    project.ok(&["verify", "--repair"]);
     assert_equal_tables(&db, BOTH[0], BOTH[1]).await;
     project.ok(&["rebuild", "--reset"]);
     assert_equal_tables(&db, BOTH[0], BOTH[1]).await;

@@ -79,6 +79,8 @@ pub struct TapRequest {
     pub jobs: Option<usize>,
     /// Wait where another run holds a table, instead of failing with `Locked`.
     pub wait: bool,
+    /// Only tell which tables that would be.
+    pub dry_run: bool,
 }
 
 impl TapRequest {
@@ -87,7 +89,17 @@ impl TapRequest {
     pub fn new(manifest: impl Into<PathBuf>, load_type: LoadType) -> Self {
         let (execution_date, increment, task_instance, jobs) = (None, None, None, None);
         let (manifest, tables) = (manifest.into(), Vec::new());
-        Self { manifest, tables, load_type, execution_date, increment, task_instance, jobs, wait: false }
+        Self {
+            manifest,
+            tables,
+            load_type,
+            execution_date,
+            increment,
+            task_instance,
+            jobs,
+            wait: false,
+            dry_run: false,
+        }
     }
 }
 
@@ -101,7 +113,11 @@ pub struct TapReport {
     pub load_type: LoadType,
     /// The window that was asked for, both ends inclusive.
     pub window: Option<WindowReport>,
-    /// Tables that the load type is not for.
+    /// Whether nothing was done.
+    pub dry_run: bool,
+    /// Tables that the load type is for.
+    pub tables: Vec<String>,
+    /// Tables that it is not for.
     pub skipped: Vec<String>,
     /// What was done with the others.
     pub runs: Vec<TableRun>,
@@ -154,13 +170,15 @@ impl Pipeline {
             manifest: request.manifest.display().to_string(),
             load_type: request.load_type,
             window,
+            dry_run: request.dry_run,
+            tables: wanted.iter().map(|table| table.name.clone()).collect(),
             skipped: skipped.into_iter().map(|table| table.name).collect(),
             runs: Vec::new(),
             tests: Vec::new(),
             verify: None,
         };
         let names = || wanted.iter().map(|table| table.name.clone()).collect::<Vec<_>>();
-        if wanted.is_empty() {
+        if wanted.is_empty() || request.dry_run {
             return Ok(report);
         }
         match request.load_type {

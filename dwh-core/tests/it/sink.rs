@@ -39,6 +39,11 @@ const ROWS: [&str; 2] = ["1,a,2026-01-01 00:00:00+00", "2,b,2026-01-01 00:00:00+
 async fn postgres_keeps_the_contract() {
     let (_db, sink) = warehouse("sink_contract").await;
     sink_contract(&sink).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_keeps_the_contract_of_versions() {
+    let (_db, sink) = warehouse("sink_versions").await;
     versions_contract(&sink).await;
 }
 
@@ -63,6 +68,11 @@ async fn memory_keeps_the_contract() {
         sink.add_table(&load.table, schema(&load));
     }
     sink_contract(&sink).await;
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract_of_versions() {
+    let sink = MemorySink::new();
     let load = contract_append();
     sink.add_table(&load.table, schema(&load));
     versions_contract(&sink).await;

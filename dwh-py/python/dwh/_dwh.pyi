@@ -246,6 +246,8 @@ class TapReport(_Report):
     manifest: str
     load_type: _LoadType
     window: Optional[_Window]
+    dry_run: bool
+    tables: list[str]
     skipped: list[str]
     runs: list[dict[str, Any]]
     tests: list[dict[str, Any]]
@@ -430,6 +432,7 @@ class Pipeline:
         task_instance: Optional[str] = None,
         jobs: Optional[int] = None,
         wait: bool = False,
+        dry_run: bool = False,
     ) -> TapReport:
         """Do with the tables of a postgres_pipeline manifest what the load type says.
 
@@ -571,6 +574,7 @@ class AsyncPipeline:
         task_instance: Optional[str] = None,
         jobs: Optional[int] = None,
         wait: bool = False,
+        dry_run: bool = False,
     ) -> TapReport: ...
     async def verify(
         self,

@@ -16,6 +16,11 @@ impl Show for TapReport {
             text.push_str(&format!("{begins} up to {}", human::moment(window.to)));
         }
         text.push('\n');
+        if self.dry_run {
+            text.push_str("nothing is done; these tables would be worked on:\n");
+            self.tables.iter().for_each(|name| text.push_str(&format!("  {}\n", printable(name))));
+            return text;
+        }
         if !self.skipped.is_empty() {
             let tables = human::many(self.skipped.len(), "table");
             text.push_str(&format!("left to other load types: {tables}\n"));
