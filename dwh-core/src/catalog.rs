@@ -20,7 +20,7 @@ use crate::schema::{
 };
 
 pub(crate) use equality::equality;
-pub(crate) use holders::{LockWanted, held_by, holders, is_lock_timeout};
+pub(crate) use holders::{Holder, LockWanted, held_by, holders, is_lock_timeout};
 pub(crate) use indexes::{Loadable, indexes, loadable, portrait};
 pub(crate) use types::{TypesOf, types};
 
@@ -68,8 +68,8 @@ const COLUMNS: &str = "with recursive chain(start, kind, name, base, not_null) a
      where a.attrelid = any ($1) and a.attnum > 0 and not a.attisdropped order by a.attrelid, a.attnum";
 
 /// What [`COLUMNS`] does not say, by name: the number, where an ordinary catalog gave it; the value that a
-/// constant default gave to the rows that were there (a partitioned table has none itself, its partitions have); and what
-/// keeps the type from being changed.
+/// constant default gave to the rows that were there (a partitioned table has none itself, its partitions have); what keeps
+/// the type from being changed; where an inherited column comes from; whether tables are divided by it; whether it is virtual.
 const COLUMN_FACTS: &str = "select a.attrelid, a.attname::text, case when c.relkind in ('r', 'p') then a.attnum end, \
          case c.relkind when 'r' then pg_catalog.array_to_string(a.attmissingval, '') when 'p' then ( \
              with recursive family(oid) as ( \
@@ -95,7 +95,20 @@ const COLUMN_FACTS: &str = "select a.attrelid, a.attname::text, case when c.relk
                      'pg_catalog.pg_publication_rel'::pg_catalog.regclass) \
                  or e.adnum <> a.attnum \
                  or (d.classid = d.refclassid and d.objid = d.refobjid and d.objsubid > 0 and d.objsubid <> a.attnum)) \
-             order by 1) \
+             order by 1), \
+         case when a.attinhcount = 0 then '{}' else array( \
+             with recursive up(oid) as (select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = a.attrelid \
+                 union select i.inhparent from pg_catalog.pg_inherits i join up on i.inhrelid = up.oid) \
+             select pg_catalog.format('%I.%I', n.nspname, p.relname) from up \
+             join pg_catalog.pg_attribute o on o.attrelid = up.oid and o.attname = a.attname and o.attinhcount = 0 \
+             join pg_catalog.pg_class p on p.oid = up.oid join pg_catalog.pg_namespace n on n.oid = p.relnamespace \
+             order by 1) end, \
+         (with recursive up(oid) as (select a.attrelid \
+                 union select i.inhparent from pg_catalog.pg_inherits i join up on i.inhrelid = up.oid) \
+             select coalesce(bool_or(o.attnum = any (k.partattrs::int2[])), false) from up \
+             join pg_catalog.pg_partitioned_table k on k.partrelid = up.oid \
+             join pg_catalog.pg_attribute o on o.attrelid = up.oid and o.attname = a.attname), \
+         a.attgenerated = 'v' \
      from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid \
      where a.attrelid = any ($1) and a.attnum > 0 and not a.attisdropped";
 
@@ -238,6 +251,7 @@ fn columns<'a>(rows: impl Iterator<Item = &'a Row>, facts: impl Iterator<Item = 
         // A column that came between both questions is not there yet.
         if let Some(column) = columns.iter_mut().find(|column| column.name == row.get::<_, &str>(1)) {
             (column.number, column.old_value, column.dependents) = (row.get(2), row.get(3), row.get(4));
+            (column.inherited, column.partition_key, column.is_virtual) = (row.get(5), row.get(6), row.get(7));
         }
     }
     Ok(columns)

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::{RunId, RunKind};
 use crate::watermark::{Timestamp, Window};
 
-pub use archive::{Lost, missing, needed_from, serves};
+pub use archive::{Lost, is_superseded, missing, needed_from, serves};
 pub use cover::{Gap, gaps, joins};
 pub use keys::former_keys;
 pub use name::{Compression, CsvName};

@@ -36,8 +36,12 @@ impl Control {
         Self { schema: schema.to_owned(), host, may_identify: Arc::default() }
     }
 
-    /// The table of the watermark rows, quoted.
-    pub(crate) fn watermarks(&self) -> String {
+    /// The tables that a run writes to, quoted.
+    pub(crate) fn tables(&self) -> [String; 2] {
+        [self.watermarks(), self.log()]
+    }
+
+    fn watermarks(&self) -> String {
         format!("{}.extract_watermarks", quote_ident(&self.schema))
     }
 

@@ -20,7 +20,7 @@ use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::dialect::hex;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Isolation, LoadPlan, Plan, opening};
+use crate::plan::{Isolation, LoadPlan, Plan, opening, patience};
 use crate::schema::{quote_ident, quote_literal};
 use crate::watermark::Micros;
 
@@ -153,7 +153,9 @@ async fn make_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan
 
 async fn begin<'a>(client: &'a mut Client, target: &TargetConfig) -> Result<Transaction<'a>> {
     let transaction = client.transaction().await.map_err(sort)?;
-    transaction.batch_execute(&format!("{}; {}", pinned(Isolation::Write), lock(target))).await.map_err(sort)?;
+    // A second `migrate` waits as long as the first one takes; whoever uses a table is waited for as long as by a load.
+    let sql = format!("{}; {}; {}", pinned(Isolation::Write), lock(target), patience(target.lock_timeout));
+    transaction.batch_execute(&sql).await.map_err(sort)?;
     Ok(transaction)
 }
 

@@ -2,7 +2,7 @@
 
 mod ahead;
 mod anew;
-mod archived;
+pub(crate) mod archived;
 mod backfill;
 pub(crate) mod belongs;
 mod by_hand;
@@ -19,6 +19,7 @@ pub(crate) mod recover;
 mod repair;
 mod replay;
 pub(crate) mod report;
+mod reseed;
 mod restore;
 pub(crate) mod round;
 mod run;
@@ -45,13 +46,14 @@ use crate::source::{PgSource, Source};
 use crate::watermark::Timestamp;
 
 pub use archived::GapReport;
-pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
+pub use backfill::{BackfillReport, BackfillRequest};
 pub use load::{LoadPlanReport, LoadStep};
 pub use prune::{PruneReport, PruneRequest, PrunedTable};
 pub use rebuild::{RebuildReport, RebuildRequest, RebuiltTable};
 pub use recover::{Outcome, RecoverFinding, RecoverReport, RecoverRequest, Remedy, TableError, Trouble};
 pub use replay::{ReplayCsv, ReplayReport, ReplayRequest};
 pub use report::{ErrorReport, LoadParams, RunReport, Seconds, TableRun, WindowReport};
+pub use reseed::{ReseedReport, ReseedRequest};
 pub use trial::TableTrial;
 
 /// What happens during a run, for progress bars and logs.
@@ -225,7 +227,8 @@ impl Pipeline {
         }
     }
 
-    /// The plan of a table, judged against both catalogs and what was loaded before: nothing moves before this is right.
+    /// The plan of a table, judged against both catalogs and what was loaded before: nothing moves before this is right. It
+    /// names the columns that a run adds first.
     pub(crate) async fn plan_table(&self, table: &TableConfig, state: &TableState) -> Result<Plan> {
         let (plan, bronze) = self.fit(table, state).await?;
         plan.check_bronze(bronze.as_ref())?;

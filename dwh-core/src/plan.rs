@@ -1,5 +1,6 @@
 //! The plan of a table: everything decided before anything moves, and every SQL text of it.
 
+mod added;
 mod carried;
 mod compare;
 mod convert;
@@ -33,8 +34,8 @@ pub use missing::Missing;
 pub(crate) use remedy::Cure;
 pub(crate) use replace::EXTRA;
 pub use replace::Stamp;
-pub(crate) use session::not_in_force;
 pub use session::{Isolation, NO_TIME_LIMIT, opening};
+pub(crate) use session::{not_in_force, patience};
 pub(crate) use straight::{BACK, SAVEPOINT};
 
 pub use crate::config::{TASK_INSTANCE, UPLOADED_AT};
@@ -64,8 +65,9 @@ pub struct Plan {
     pub watermark_indexed: bool,
     /// Whether the watermark column may be NULL.
     pub watermark_nullable: bool,
-    /// Generated columns of the source that bronze does not have and never got: they are not copied.
-    pub left_out: Vec<Column>,
+    /// Columns that bronze lacks and that a run adds to it first, because the configuration says so and nothing else differs;
+    /// with the names that their types have in bronze's database.
+    pub waiting: Vec<Column>,
     /// Columns of bronze that loads brought before and that the source has lost.
     pub missing: Missing,
 }
@@ -125,7 +127,7 @@ impl Plan {
             watermark: None,
             watermark_indexed: false,
             watermark_nullable: false,
-            left_out: Vec::new(),
+            waiting: Vec::new(),
             missing: Missing::default(),
         };
         if table.mode == Mode::Incremental {
@@ -217,7 +219,8 @@ impl Plan {
         needed(self.columns.iter().map(|column| &column.column.type_name), &self.source.types)
     }
 
-    /// Judges bronze against what will be delivered: columns, types, and the key behind `ON CONFLICT`.
+    /// Judges bronze against what will be delivered: columns, types, and the key behind `ON CONFLICT`. A column that a run
+    /// adds first is no difference.
     ///
     /// # Errors
     /// `NotFound` if bronze has no such table; `Drift` with every difference and the statement that mends it;
@@ -246,6 +249,8 @@ impl Plan {
             allow_empty: self.table.allow_empty,
             replace: self.table.replace,
             missing: self.missing.clone(),
+            waiting: self.waiting.clone(),
+            filled: Vec::new(),
             older,
             replaced: None,
             overruled: Vec::new(),

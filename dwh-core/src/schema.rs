@@ -127,11 +127,20 @@ pub struct Column {
     #[serde(skip)]
     pub number: Option<i16>,
     /// The text of the value that rows have which are older than the column, where the catalog says so.
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_value: Option<String>,
     /// What depends on its type, each with its kind: `view app.trips_today`.
     #[serde(skip)]
     pub dependents: Vec<String>,
+    /// The tables at which it is defined, as SQL names them, where this one inherits it.
+    #[serde(skip)]
+    pub inherited: Vec<String>,
+    /// Whether a partitioned table, this one or one above it, is divided by it.
+    #[serde(skip)]
+    pub partition_key: bool,
+    /// Whether the server computes it when it is read, and stores nothing.
+    #[serde(skip)]
+    pub is_virtual: bool,
 }
 
 impl Column {
@@ -150,12 +159,16 @@ impl Column {
             number: None,
             old_value: None,
             dependents: Vec::new(),
+            inherited: Vec::new(),
+            partition_key: false,
+            is_virtual: false,
         }
     }
 
-    /// What a manifest says of it: nothing of the catalog's history, so that one that was read again is the same.
+    /// What a manifest says of it: what is written there, so that one that was read again is the same.
     pub(crate) fn for_manifest(self) -> Self {
-        Self { number: None, old_value: None, dependents: Vec::new(), ..self }
+        let Self { name, type_name, not_null, generated, identity, geometry, default, old_value, .. } = self;
+        Self { not_null, generated, identity, geometry, default, old_value, ..Self::new(name, type_name) }
     }
 
     /// The type without its schema: `geometry(Point,4326)` for `public.geometry(Point,4326)`.

@@ -22,6 +22,7 @@ mod made_again;
 mod memory;
 mod modes;
 mod names;
+mod new_columns;
 mod newer;
 mod own_types;
 mod owners;

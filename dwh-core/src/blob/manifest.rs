@@ -171,6 +171,8 @@ impl Manifest {
             missing: Missing::default(),
             older,
             replaced: self.replaced(),
+            waiting: Vec::new(),
+            filled: Vec::new(),
             overruled: Vec::new(),
             former_keys: Vec::new(),
             // A column without a zone is read in that of the configuration.

@@ -54,6 +54,17 @@ fn absent<'a>(links: &'a [Link], log: &'a [Link]) -> impl Iterator<Item = NamedC
     named.chain(logged).filter(move |csv| !is_there(csv))
 }
 
+/// Whether a rebuild does not need this CSV, because newer ones among `links` hold what it held: they read all of its window
+/// again, or it was a snapshot and there is a newer one. A dated copy is not at the source any more.
+#[must_use]
+pub fn is_superseded(link: &Link, links: &[Link]) -> bool {
+    match link.reads {
+        Reads::Copy => false,
+        Reads::Whole => links.iter().any(|other| other.reads == Reads::Whole && other.run_id() > link.run_id()),
+        Reads::Window(_) | Reads::Unknown => is_read_again(&link.named(), links),
+    }
+}
+
 fn is_read_again(csv: &NamedCsv, links: &[Link]) -> bool {
     let newer = links.iter().filter(|link| link.run_id() > csv.run.run_id);
     let spans: Vec<Span> = newer.filter_map(Link::span).collect();

@@ -16,6 +16,7 @@ mod store;
 mod table;
 mod tables;
 mod target;
+mod together;
 mod types;
 mod watermark;
 mod words;
@@ -26,7 +27,7 @@ use crate::error::Result;
 use crate::pipeline::Pipeline;
 use about::About;
 use server::clocks;
-use tables::Ends;
+use together::Ends;
 use words::Word;
 
 pub use gate::Gate;

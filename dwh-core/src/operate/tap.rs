@@ -273,20 +273,21 @@ impl Pipeline {
         request: &TapRequest,
         cancel: &CancellationToken,
     ) -> Vec<TableRun> {
-        let done = match (request.execution_date, request.increment) {
+        let done: Result<Vec<TableRun>> = match (request.execution_date, request.increment) {
             (Some(to), Some(increment)) => {
                 // Both ends belong to the window; the end of a back-fill does not.
                 let (from, to) = (to.minus(increment), Some(to.plus(Micros(1))));
                 let again = BackfillRequest { to, wait: request.wait, ..BackfillRequest::new(&table.name, from) };
-                self.backfill(&again, cancel).await
+                self.backfill(&again, cancel).await.map(|report| report.runs)
             }
             _ => {
-                let again = ReseedRequest { wait: request.wait, ..ReseedRequest::new(&table.name) };
-                self.reseed(&again, cancel).await
+                let again = ReseedRequest { wait: request.wait, ..ReseedRequest::new(vec![table.name.clone()]) };
+                let reports = self.reseed(&again, cancel).await.map(|report| report.tables);
+                reports.map(|reports| reports.into_iter().flat_map(|report| report.runs).collect())
             }
         };
         match done {
-            Ok(report) => report.runs,
+            Ok(runs) => runs,
             Err(error) => vec![failed(TableRun::new(&table.name, table.mode), &named(error, &table.name))],
         }
     }

@@ -13,7 +13,7 @@ use crate::pipeline::links::{named_by_us, reads_today};
 use crate::pipeline::{Pipeline, WindowReport};
 use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunState};
-use crate::schema::Delivered;
+use crate::schema::{Column, Delivered, TableSchema};
 use crate::sink::RunFilter;
 use crate::watermark::{Micros, Timestamp};
 
@@ -30,6 +30,34 @@ pub(super) struct Files {
     pub doubled: Vec<BlobKey>,
     /// Manifests whose CSV is gone.
     pub bereft: Vec<Manifest>,
+}
+
+/// The first CSV that has each column, and what its manifest says of the column.
+#[derive(Debug, Default)]
+pub(super) struct FirstCsvs(BTreeMap<String, (RunId, Column)>);
+
+impl FirstCsvs {
+    /// Of these manifests, oldest first.
+    pub(super) fn of<'a>(manifests: impl IntoIterator<Item = &'a Manifest>) -> Self {
+        let mut first = BTreeMap::new();
+        for manifest in manifests {
+            for column in &manifest.columns {
+                first.entry(column.name.clone()).or_insert_with(|| (manifest.run_id, column.clone()));
+            }
+        }
+        Self(first)
+    }
+
+    /// The columns that came after the CSV of this run, where it is known what rows of its age have there: a run that adds a
+    /// column gives it to the rows that bronze has.
+    fn later_than(&self, run: RunId, bronze: &TableSchema) -> Vec<Column> {
+        let later = self.0.values().filter(|(first, column)| *first > run && column.old_value.is_some());
+        let there = |(_, column): &(RunId, Column)| {
+            let type_name = bronze.column(&column.name)?.type_name.clone();
+            Some(Column { type_name, ..column.clone() })
+        };
+        later.filter_map(there).collect()
+    }
 }
 
 /// A store answers after a while, and there may be thousands.
@@ -168,13 +196,14 @@ impl Pipeline {
     /// How a CSV of any age is loaded into bronze as it is now, and the table as it is configured now.
     ///
     /// An older CSV of an incremental table lacks columns that came later, and that takes nothing from bronze; a snapshot
-    /// replaces every row, and must not lose what `before` says was loaded.
+    /// replaces every row, and must not lose what `before` says was loaded. `first` tells which columns came later.
     pub(super) async fn load_again(
         &self,
         table: &TableConfig,
         manifest: &Manifest,
         older: bool,
         before: Delivered<'_>,
+        first: &FirstCsvs,
     ) -> Result<LoadPlan> {
         let mut load = manifest.load_plan(older).as_configured(table);
         // It was loaded before, so somebody allowed it then.
@@ -182,6 +211,9 @@ impl Pipeline {
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = &bronze {
             load = load.with_types_of(bronze);
+            if table.mode == Mode::Incremental {
+                load.filled = first.later_than(manifest.run_id, bronze);
+            }
             if table.mode == Mode::Snapshot {
                 load.missing = Missing::of(table, &load.columns, bronze, before);
             }
@@ -222,7 +254,15 @@ pub(super) fn mended_by(table: &str, gaps: &[GapReport]) -> String {
     let windows: Vec<WindowReport> = gaps.iter().filter_map(|gap| gap.window).collect();
     match windows[..] {
         [] => "what is gone is not at the source any more, unless `dwh run` brings it".to_owned(),
-        [WindowReport { from: Some(from), to: Some(to) }] => {
+        [window] => window_mended_by(table, Some(window)),
+        _ => window_mended_by(table, None),
+    }
+}
+
+/// What reads this window from the source; without one, all of the table.
+pub(crate) fn window_mended_by(table: &str, window: Option<WindowReport>) -> String {
+    match window {
+        Some(WindowReport { from: Some(from), to: Some(to) }) => {
             let (from, to) = (from.plus(Micros(1)), to.plus(Micros(1)));
             format!("`dwh backfill {table} --from {from} --to {to}` reads it from the source")
         }

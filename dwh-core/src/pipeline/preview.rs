@@ -73,9 +73,15 @@ impl Pipeline {
     /// rows of the one before.
     async fn previewed(&self, table: &TableConfig, state: &TableState, run: &mut TableRun) -> Result<Slice> {
         let in_one = TableConfig { window: Micros::ZERO, ..table.clone() };
-        // A column that a run would add is not added here: it is told as the difference that it is.
-        let (plan, bronze) = self.fit(&in_one, state).await?;
+        let (mut plan, bronze) = self.fit(&in_one, state).await?;
+        // A run makes a type that the target lacks; that cannot be tried: it is told as the difference that it is.
+        if bronze.as_ref().is_some_and(|bronze| plan.load(false).waits_for_types(bronze)) {
+            plan.waiting.clear();
+        }
         plan.check_bronze(bronze.as_ref())?;
+        if let Some(bronze) = &bronze {
+            self.tell_waiting(&plan, bronze, "is added by the next run");
+        }
         self.warn_of_missing(&plan);
         let plan = Arc::new(plan);
         let now = self.sink.overview().await?.now;

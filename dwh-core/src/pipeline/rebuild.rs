@@ -231,7 +231,8 @@ impl Pipeline {
             self.sink.log(LogEntry::Loading { run_id, upload: None }).await?;
             run.status = RunState::Loading;
             let place = Standing::from(&*state).place_across_gap(&Link::from(manifest));
-            let load = self.load_again(&archive.table, manifest, place.older(), Delivered::Nothing).await?;
+            let load =
+                self.load_again(&archive.table, manifest, place.older(), Delivered::Nothing, &archive.first).await?;
             let request = StageRequest::new(&load, self.stored_csv(csv, manifest)).of(run_id, state);
             let staged = tokio::select! {
                 staged = self.sink.stage(request) => staged?,

@@ -9,7 +9,9 @@ use crate::blob::{BlobKey, Folder, Manifest};
 use crate::chain::{Link, Standing, replay_order, serves};
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::archived::{Archived, GapReport, PRUNED, READ_AGAIN, former_keys_of, lacking, loaded_once};
+use crate::pipeline::archived::{
+    Archived, FirstCsvs, GapReport, PRUNED, READ_AGAIN, former_keys_of, lacking, loaded_once,
+};
 use crate::pipeline::describe::{describe_manifest, window_report};
 use crate::pipeline::failure::{failed, interrupted, named, repeated};
 use crate::pipeline::links::reads_today;
@@ -94,6 +96,8 @@ struct Chosen {
     whole: bool,
     /// All that serve the table, in the range or not.
     serving: Archived,
+    /// Which of those brought each column first.
+    first: FirstCsvs,
 }
 
 impl Pipeline {
@@ -117,14 +121,14 @@ impl Pipeline {
         let chosen = self.chosen(table, request).await?;
         let csvs = chosen.csvs.iter().map(|(csv, manifest)| self.describe_csv(csv, manifest)).collect();
         let (name, dry_run) = (table.name.clone(), request.dry_run);
-        let mut report = ReplayReport { table: name, dry_run, gaps: chosen.gaps, csvs, runs: Vec::new() };
+        let mut report = ReplayReport { table: name, dry_run, gaps: chosen.gaps.clone(), csvs, runs: Vec::new() };
         let count = chosen.csvs.len();
         for (at, (csv, manifest)) in chosen.csvs.iter().enumerate().filter(|_| !request.dry_run) {
             let started = Instant::now();
             let mut run = TableRun::new(&table.name, table.mode);
             let whole = chosen.whole && at + 1 == count;
-            let done =
-                self.replay_csv(table, (csv, manifest), &chosen.serving, whole, &mut state, &mut run, cancel).await;
+            let csv = (csv, manifest, &chosen);
+            let done = self.replay_csv(table, csv, whole, &mut state, &mut run, cancel).await;
             if let Err(error) = &done {
                 let error = named(repeated(error), &table.name);
                 self.log_failure(&mut run, &error).await;
@@ -173,7 +177,8 @@ impl Pipeline {
             )
             .with_hint("leave `--from` and `--to` out for all of them; `dwh backfill` reads from the source instead"));
         }
-        Ok(Chosen { whole: complete && request.from.is_none() && request.to.is_none(), csvs, gaps, serving })
+        let first = FirstCsvs::of(serving.values().map(|(_, manifest)| manifest));
+        Ok(Chosen { whole: complete && request.from.is_none() && request.to.is_none(), csvs, gaps, serving, first })
     }
 
     /// What is missing in the range, and whether nothing is missing at all.
@@ -210,8 +215,7 @@ impl Pipeline {
     async fn replay_csv(
         &self,
         table: &TableConfig,
-        (csv, manifest): (&BlobKey, &Manifest),
-        serving: &Archived,
+        (csv, manifest, chosen): (&BlobKey, &Manifest, &Chosen),
         whole: bool,
         state: &mut TableState,
         run: &mut TableRun,
@@ -227,9 +231,9 @@ impl Pipeline {
         run.status = RunState::Loading;
         // The newest snapshot replaces whatever bronze holds, unless that is newer; of rows, none that is there is.
         let place = Standing::from(&*state).place_again(&Link::from(manifest));
-        let mut load = self.load_again(table, manifest, place.older(), state.delivered()).await?;
-        load.overruled = Self::overruled(manifest.run_id, serving);
-        load.former_keys = former_keys_of(table, manifest, serving);
+        let mut load = self.load_again(table, manifest, place.older(), state.delivered(), &chosen.first).await?;
+        load.overruled = Self::overruled(manifest.run_id, &chosen.serving);
+        load.former_keys = former_keys_of(table, manifest, &chosen.serving);
         let request = StageRequest::new(&load, self.stored_csv(csv, manifest)).of(run_id, state);
         let staged = tokio::select! {
             staged = self.sink.stage(request) => staged?,

@@ -63,9 +63,7 @@ impl Isolation {
 /// locked. That one should be [`NO_TIME_LIMIT`].
 #[must_use]
 pub fn opening(isolation: Isolation, lock_timeout: Micros) -> String {
-    // Rounded up: a part of a millisecond must not become "for ever".
-    let lock_ms = lock_timeout.0.div_euclid(1000).max(i64::from(lock_timeout.0 > 0));
-    let mut sql = format!("begin {}; {}set local lock_timeout = {lock_ms}", isolation.sql(), settings());
+    let mut sql = format!("begin {}; {}{}", isolation.sql(), settings(), patience(lock_timeout));
     if isolation == Isolation::Look {
         sql.push_str(NOT_COMPILED);
     }
@@ -74,6 +72,13 @@ pub fn opening(isolation: Isolation, lock_timeout: Micros) -> String {
         sql.push_str(NO_TIME_LIMIT);
     }
     sql
+}
+
+/// How long the transaction waits for a lock from here on; zero waits for ever.
+pub(crate) fn patience(lock_timeout: Micros) -> String {
+    // Rounded up: a part of a millisecond must not become "for ever".
+    let lock_ms = lock_timeout.0.div_euclid(1000).max(i64::from(lock_timeout.0 > 0));
+    format!("set local lock_timeout = {lock_ms}")
 }
 
 /// Lifts the time limit of the whole transaction, which not every version has. The view of all settings would answer the

@@ -21,6 +21,9 @@ impl LoadPlan {
         if !self.overruled.is_empty() {
             return Some("newer CSV files may have removed some of its rows");
         }
+        if !self.filled.is_empty() {
+            return Some("its rows get values that columns which came later gave to old rows");
+        }
         if !self.former_keys.is_empty() {
             return Some("bronze may have some of its rows by a former key");
         }

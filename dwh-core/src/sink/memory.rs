@@ -242,7 +242,8 @@ impl Sink for MemorySink {
 
     async fn stage(&self, request: StageRequest<'_>) -> Result<Box<dyn Staged>> {
         let (load, csv) = (request.load, request.csv.open());
-        let columns = self.world().table(&load.target)?.schema.columns.clone();
+        let mut columns = self.world().table(&load.target)?.schema.columns.clone();
+        columns.extend_from_slice(&load.waiting);
         let csv: Vec<u8> = csv.map_ok(|piece| piece.to_vec()).try_concat().await?;
         let rows = rows::read(load, &columns, &csv)?;
         Ok(Box::new(MemoryStaged { sink: self.clone(), load: load.clone(), rows, told: false }))
@@ -319,6 +320,7 @@ impl Staged for MemoryStaged {
 
     async fn preview(self: Box<Self>) -> Result<Accounting> {
         let mut copy = self.sink.world().table(&self.load.target)?.clone();
+        copy.add_columns(&self.load.waiting);
         rows::merge(&self.load, &copy.schema.columns, &mut copy.rows, &self.rows, RunKind::Run)
     }
 }

@@ -1,6 +1,7 @@
 //! [`PgSink`]: the warehouse in PostgreSQL.
 
 mod copy;
+mod errors;
 mod lease;
 mod merge;
 mod nothing;
@@ -101,22 +102,30 @@ impl PgSink {
         tx.commit().await
     }
 
-    /// The error; if it waited for a lock in vain, with those who hold it: on bronze, or else on the watermarks. The
-    /// transaction that waited is over, and holds nothing any more.
+    /// What came of a write to the control schema; an error of a lock that was not granted says who holds it.
+    async fn naming<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        match work.await {
+            Ok(done) => Ok(done),
+            Err(error) => Err(self.naming_holders(None, error).await),
+        }
+    }
+
+    /// The error; if it waited for a lock in vain, with those who hold it: on bronze, or else on the tables of the control
+    /// schema. The transaction that waited is over, and holds nothing any more.
     async fn naming_holders(&self, load: Option<&LoadPlan>, error: Error) -> Error {
         if !is_lock_timeout(&error) {
             return error;
         }
         let found = async {
-            let (tx, watermarks) = (self.look().await?, self.control.watermarks());
+            let (tx, control) = (self.look().await?, self.control.tables());
             let mut found = Vec::new();
             if let Some(load) = load {
                 let alone = load.mode == Mode::Snapshot && load.replace == Replace::Truncate;
                 let wanted = if alone { LockWanted::Alone } else { LockWanted::Rows };
-                found = holders(tx.client()?, Some(&load.target.sql()), wanted).await?;
+                found = holders(tx.client()?, Some(&[load.target.sql()]), wanted).await?;
             }
             if found.is_empty() {
-                found = holders(tx.client()?, Some(&watermarks), LockWanted::Rows).await?;
+                found = holders(tx.client()?, Some(&control), LockWanted::Rows).await?;
             }
             tx.commit().await?;
             Ok::<_, Error>(found)
@@ -146,13 +155,13 @@ impl PgSink {
 
     /// One statement that writes, at once and for good.
     async fn write<T>(&self, statement: impl AsyncFnOnce(&Client) -> Result<T>) -> Result<T> {
-        Tx::once(&self.pool, &beginning(Isolation::Write, self.lock_timeout), statement).await
+        self.naming(Tx::once(&self.pool, &beginning(Isolation::Write, self.lock_timeout), statement)).await
     }
 
     /// One statement that writes a word for people: a crash of the server may take it back.
     async fn note(&self, statement: impl AsyncFnOnce(&Client) -> Result<()>) -> Result<()> {
         let beginning = beginning(Isolation::Write, self.lock_timeout) + "; set local synchronous_commit = off";
-        Tx::once(&self.pool, &beginning, statement).await
+        self.naming(Tx::once(&self.pool, &beginning, statement)).await
     }
 }
 
@@ -173,10 +182,7 @@ impl Sink for PgSink {
     }
 
     async fn lease(&self, table: &str, wait: bool) -> Result<Box<dyn Lease>> {
-        let lease = match PgLease::take(self, table, wait).await {
-            Ok(lease) => lease,
-            Err(error) => return Err(self.naming_holders(None, error).await),
-        };
+        let lease = self.naming(PgLease::take(self, table, wait)).await?;
         self.look_at_role().await?;
         Ok(Box::new(lease))
     }
@@ -199,9 +205,12 @@ impl Sink for PgSink {
                 return self.write(async |client| control.set_aside(client, *run_id, csv_path, message).await).await;
             }
             LogEntry::Restore(restore) => {
-                let tx = self.begin().await?;
-                let run = control.restore(tx.client()?, restore).await?;
-                return tx.commit().await.map(|()| run);
+                let work = async {
+                    let tx = self.begin().await?;
+                    let run = control.restore(tx.client()?, restore).await?;
+                    tx.commit().await.map(|()| run)
+                };
+                return self.naming(work).await;
             }
             LogEntry::Uploaded(upload) => {
                 let moved = self.write(async |client| control.uploaded(client, upload).await).await?;
@@ -230,17 +239,21 @@ impl Sink for PgSink {
     }
 
     async fn forget(&self, runs: &[RunId]) -> Result<u64> {
-        let tx = self.begin().await?;
-        let removed = self.control.forget(tx.client()?, runs).await?;
-        tx.commit().await?;
-        Ok(removed)
+        let work = async {
+            let tx = self.begin().await?;
+            let removed = self.control.forget(tx.client()?, runs).await?;
+            tx.commit().await.map(|()| removed)
+        };
+        self.naming(work).await
     }
 
     async fn number_above(&self, run: RunId, dry_run: bool) -> Result<bool> {
-        let tx = self.begin().await?;
-        let behind = self.control.number_above(tx.client()?, run, dry_run).await?;
-        tx.commit().await?;
-        Ok(behind)
+        let work = async {
+            let tx = self.begin().await?;
+            let behind = self.control.number_above(tx.client()?, run, dry_run).await?;
+            tx.commit().await.map(|()| behind)
+        };
+        self.naming(work).await
     }
 
     async fn bronze_id(&self, target: &TableRef) -> Result<Option<BronzeState>> {
@@ -286,11 +299,12 @@ impl Sink for PgSink {
     }
 
     async fn begin_anew(&self, table: &str, expected: &TableState) -> Result<TableState> {
-        let tx = self.begin().await?;
-        match self.control.begin_anew(tx.client()?, table, expected).await {
-            Ok(state) => tx.commit().await.map(|()| state),
-            Err(error) => Err(self.naming_holders(None, error).await),
-        }
+        let work = async {
+            let tx = self.begin().await?;
+            let state = self.control.begin_anew(tx.client()?, table, expected).await?;
+            tx.commit().await.map(|()| state)
+        };
+        self.naming(work).await
     }
 
     async fn load_nothing(&self, load: &LoadPlan, upload: Upload, commit: Commit) -> Result<Committed> {

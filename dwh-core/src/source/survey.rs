@@ -77,9 +77,18 @@ impl Survey {
         for (table, schema) in tables.iter().zip(schemas) {
             let known = schema.zip(writers.remove(*table));
             let gone = || Error::new(ErrorKind::NotFound, format!("{table} is not there any more"));
-            let (schema, Writers { counters, triggers, subscribed }) = known.ok_or_else(gone)?;
+            let (schema, Writers { counters, triggers, subscribed, counted_days }) = known.ok_or_else(gone)?;
             let rows = self.count(&schema).await?;
-            facts.push(TableFacts { rows, counters, triggers, subscribed, bulk: false, schema });
+            facts.push(TableFacts {
+                rows,
+                counters,
+                triggers,
+                subscribed,
+                bulk: false,
+                counted_days,
+                newest_days: None,
+                schema,
+            });
         }
         Ok(facts)
     }
@@ -100,7 +109,8 @@ impl Survey {
                 deleted: number(&row, "deleted"),
             };
             let subscribed = row.get("subscribed");
-            writers.insert((*table).clone(), Writers { counters, triggers: Vec::new(), subscribed });
+            let counted_days = row.get("counted_days");
+            writers.insert((*table).clone(), Writers { counters, triggers: Vec::new(), subscribed, counted_days });
         }
         for row in self.rows(sql::TRIGGERS, &wanted).await? {
             if let Some(writers) = tables.get(place(&row)).and_then(|table| writers.get_mut(*table)) {
@@ -127,6 +137,19 @@ impl Survey {
             Err(error) if error.kind() == ErrorKind::Permission => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// How many days ago the newest row was stamped, as the index of a time column has it.
+    pub(crate) async fn newest_days(&self, schema: &TableSchema, column: &str) -> Result<Option<i64>> {
+        if schema.indexed.iter().all(|indexed| indexed != column) {
+            return Ok(None);
+        }
+        let (table, name) = (schema.table.sql(), quote_ident(column));
+        let sql = format!(
+            "select floor(extract(epoch from now() - max({name})::timestamptz) / 86400)::bigint as age \
+             from {table} where {name} < 'infinity'"
+        );
+        Ok(self.look(&sql).await?.and_then(|row| row.get("age")))
     }
 
     async fn count(&self, schema: &TableSchema) -> Result<Rows> {

@@ -1,6 +1,7 @@
 //! The conformance suite of [`Sink`]: what the pipeline relies on, for any implementation.
 
 mod newer;
+mod preview;
 mod replace;
 mod versions;
 
@@ -49,6 +50,8 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         replace: crate::config::Replace::Truncate,
         older: false,
         replaced: None,
+        waiting: Vec::new(),
+        filled: Vec::new(),
         overruled: Vec::new(),
         former_keys: Vec::new(),
         stamp: Some(Stamp { column: "recorded_at".to_owned(), zone: None }),
@@ -76,6 +79,7 @@ pub async fn sink_contract(sink: &dyn Sink) {
     newer::a_manifest_fills_the_log(sink).await;
     replace::a_window_is_replaced(sink).await;
     newer::a_table_begins_anew(sink).await;
+    preview::a_preview_tells(sink).await;
 }
 
 /// A CSV of these lines under the load's header, in pieces that break wherever it hurts.

@@ -158,6 +158,10 @@ class ReplayReport(_Report):
     runs: list[dict[str, Any]]
 
 @final
+class ReseedReport(_Report):
+    tables: list[dict[str, Any]]
+
+@final
 class RunDetails(_Report):
     run: dict[str, Any]
     seconds: Optional[float]
@@ -368,15 +372,17 @@ class Pipeline:
 
     def reseed(
         self,
-        table: str,
+        tables: Sequence[str],
         *,
         replace: bool = False,
         allow_empty: bool = False,
         wait: bool = False,
         restart: bool = False,
         dry_run: bool = False,
-    ) -> BackfillReport:
-        """Read all history of a table again, in windows; the watermark stays where it is.
+    ) -> ReseedReport:
+        """Read all history of the tables that match again, in windows; the watermarks stay where they are.
+
+        None is begun unless each of them can be.
 
         With `replace`, rows that differ are overwritten, and rows that the source has no more are removed.
         """
@@ -531,14 +537,14 @@ class AsyncPipeline:
     ) -> ReplayReport: ...
     async def reseed(
         self,
-        table: str,
+        tables: Sequence[str],
         *,
         replace: bool = False,
         allow_empty: bool = False,
         wait: bool = False,
         restart: bool = False,
         dry_run: bool = False,
-    ) -> BackfillReport: ...
+    ) -> ReseedReport: ...
     async def run(
         self,
         tables: Optional[Sequence[str]] = None,

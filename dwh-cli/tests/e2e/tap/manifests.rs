@@ -84,6 +84,8 @@ fn queries(text: &str) -> Vec<(String, String)> {
             *table = text;
         }
     }
+    // What stands under `connection_info` is no table.
+    found.retain(|[_, table, ..]| !table.is_empty());
     let filled = |query: String, filter: String| {
         let window = [("EXECUTION_DATE", "2026-02-01"), ("HOURS", "9999"), ("DAYS", "999")];
         let more = [("BEGIN_TIMESTAMP", "2025-01-01"), ("END_TIMESTAMP", "2026-02-01")];

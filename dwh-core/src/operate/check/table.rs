@@ -3,7 +3,7 @@
 use super::about::About;
 use super::server::Server;
 use super::space::Size;
-use super::tables::Together;
+use super::together::Together;
 use super::words::Word;
 use super::{bronze, rehearsal, watermark};
 use crate::config::{Mode, TableConfig};

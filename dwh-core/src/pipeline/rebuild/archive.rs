@@ -9,7 +9,9 @@ use crate::chain::{EmptyRun, Gap, Link, RunIdentity, serves};
 use crate::config::{Mode, TableConfig};
 use crate::error::Result;
 use crate::pipeline::Pipeline;
-use crate::pipeline::archived::{Archived, Holes, PRUNED, READ_AGAIN, former_keys_of, loaded_once, mended_by};
+use crate::pipeline::archived::{
+    Archived, FirstCsvs, Holes, PRUNED, READ_AGAIN, former_keys_of, loaded_once, mended_by,
+};
 use crate::pipeline::links::reads_today;
 use crate::plan::LoadPlan;
 use crate::run::RunId;
@@ -31,6 +33,8 @@ pub(super) struct Archive {
     /// CSV files that were read in a mode which cannot serve the table as it is configured now.
     other_mode: usize,
     holes: Holes,
+    /// Which CSV brought each column first.
+    pub first: FirstCsvs,
     /// Runs that found nothing, as far as can be told where release 0.1 left no trace: by the run before whose end the
     /// next CSV begins.
     presumed: BTreeMap<RunId, EmptyRun>,
@@ -63,8 +67,11 @@ impl Pipeline {
         let log: Vec<Link> = log.into_iter().filter(|link| !waits(&link.run)).collect();
         let holes = self.holes(&links, &log).await;
         let presumed = presumed(&loaded, &holes.doubtful);
+        let all: BTreeMap<RunId, &Manifest> =
+            loaded.iter().chain(&waiting).map(|(run_id, (_, manifest))| (*run_id, manifest)).collect();
+        let first = FirstCsvs::of(all.into_values());
         let (table, other_mode, doubled) = (table.clone(), others.len(), files.doubled);
-        Ok(Archive { table, loaded, waiting, bare, doubled, other_mode, holes, presumed })
+        Ok(Archive { table, loaded, waiting, bare, doubled, other_mode, holes, first, presumed })
     }
 
     /// The highest run number that any complete CSV of the project bears, 0 if none does: no new run may have it.

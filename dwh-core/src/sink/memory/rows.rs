@@ -15,7 +15,8 @@ fn data(load: &LoadPlan, text: String) -> Error {
     Error::new(ErrorKind::Data, format!("table `{}`: {text}", load.table))
 }
 
-/// The rows of a CSV in the order of the table's columns; a column that the CSV lacks is NULL.
+/// The rows of a CSV in the order of the table's columns; a column that the CSV lacks is NULL, or has the value that rows of
+/// its age have.
 pub(super) fn read(load: &LoadPlan, columns: &[Column], csv: &[u8]) -> Result<Vec<MemoryRow>> {
     let text =
         std::str::from_utf8(csv).map_err(|error| data(load, "the CSV is not UTF-8".into()).with_source(error))?;
@@ -37,7 +38,9 @@ pub(super) fn read(load: &LoadPlan, columns: &[Column], csv: &[u8]) -> Result<Ve
             }
             by_name.insert(&column.name, field);
         }
-        rows.push(columns.iter().map(|column| by_name.remove(column.name.as_str()).flatten()).collect());
+        let filled = |name: &str| load.filled.iter().find(|column| column.name == name)?.old_value.clone();
+        let value = |name: &str| by_name.remove(name).unwrap_or_else(|| filled(name));
+        rows.push(columns.iter().map(|column| column.name.as_str()).map(value).collect());
     }
     Ok(rows)
 }

@@ -5,11 +5,11 @@ use futures_util::{SinkExt, StreamExt, TryStreamExt, stream};
 use std::time::{Duration, Instant};
 
 use super::PgSink;
-use super::merge;
+use super::errors::named;
 use super::pool::Tx;
 use crate::blob::ByteStream;
 use crate::dialect::{HeaderGate, RowCounter};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 
 /// Bytes that are gathered before they are sent: the driver flushes with every piece.
@@ -100,8 +100,8 @@ impl Stopped {
     pub(super) fn error(self, sink: &PgSink, load: &LoadPlan) -> Error {
         match self {
             Self::Csv(error) => error,
-            Self::Server(error) => sink.connector.explain(merge::named(load, error)),
-            Self::Slow => Error::new(crate::error::ErrorKind::Internal, "a COPY that may wait was given up"),
+            Self::Server(error) => sink.connector.explain(named(load, error)),
+            Self::Slow => Error::new(ErrorKind::Internal, "a COPY that may wait was given up"),
         }
     }
 }

@@ -2,15 +2,34 @@
 
 use tokio_postgres::Client;
 
-use super::stage::Arrived;
-use super::{PgSink, replace};
-use crate::catalog::equality;
+use super::PgSink;
+use super::errors::named;
+use super::replace::{self, Keyed};
 use crate::config::{Mode, OnConflict, Replace};
-use crate::connect::sort;
+use crate::control::Held;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
-use crate::run::RunKind;
+use crate::run::{Route, Routing, RunKind};
 use crate::sink::{Accounting, Commit, Committed};
+
+/// Rows as they lie before the commit.
+pub(super) struct Arrived {
+    /// How many.
+    pub(super) rows: u64,
+    /// The way that they took; `None` if there are none.
+    pub(super) routing: Option<Routing>,
+    /// The watermark row, if it is held already.
+    pub(super) held: Option<Held>,
+    /// Whether rows of bronze were removed for them.
+    pub(super) had_rows: bool,
+}
+
+impl Arrived {
+    /// Whether they are in bronze already.
+    pub(super) fn straight(&self) -> bool {
+        self.routing.as_ref().is_some_and(|routing| routing.route != Route::Staged)
+    }
+}
 
 /// Does everything of a load but the commit.
 ///
@@ -19,6 +38,7 @@ use crate::sink::{Accounting, Commit, Committed};
 pub(super) async fn merge(
     sink: &PgSink,
     load: &LoadPlan,
+    keyed: &Keyed,
     client: &Client,
     arrived: Arrived,
     commit: &Commit,
@@ -41,30 +61,47 @@ pub(super) async fn merge(
         }
         Accounting { staged, inserted: staged, ..Accounting::default() }
     } else {
-        merge_staged(load, client, staged, held.kind).await?
+        merge_staged(load, keyed, client, staged, held.kind).await?
     };
     let state = sink.control.settle(client, load, commit, held, &counts, routing.as_ref()).await?;
     Ok(Committed { counts, routing, state })
 }
 
 /// Moves rows from the staging table into bronze; without rows and a window to remove there is no such table.
-async fn merge_staged(load: &LoadPlan, client: &Client, staged: u64, kind: RunKind) -> Result<Accounting> {
+async fn merge_staged(
+    load: &LoadPlan,
+    keyed: &Keyed,
+    client: &Client,
+    staged: u64,
+    kind: RunKind,
+) -> Result<Accounting> {
     if staged == 0 && load.mode == Mode::Incremental && load.replaced.is_none() {
         return Ok(Accounting::default());
     }
     // Versions of rows stay, whatever a repair of another time removed.
-    let overruled = if load.is_appended() { 0 } else { replace::drop_overruled(client, load, named).await? };
-    replace::refuse_known_formerly(client, load, named).await?;
-    let mut counts = Merge { load, client, staged: staged - overruled, kind, keeps: true }.work().await?;
+    let overruled = if load.is_appended() { 0 } else { replace::drop_overruled(client, load, keyed, named).await? };
+    replace::refuse_known_formerly(client, load, keyed, named).await?;
+    let merge = Merge { load, told: load, keyed, client, staged: staged - overruled, kind, keeps: true };
+    let mut counts = merge.work().await?;
     counts.staged += overruled;
     counts.kept_newer += overruled;
-    counts.removed = replace::remove(client, load, named).await?;
+    counts.removed = replace::remove(client, load, keyed, named).await?;
     Ok(counts)
 }
 
 /// What a load of the newest run would do; the transaction must be rolled back.
-pub(super) async fn preview(load: &LoadPlan, client: &Client, staged: u64) -> Result<Accounting> {
-    Merge { load, client, staged, kind: RunKind::Run, keeps: false }.work().await
+pub(super) async fn preview(load: &LoadPlan, keyed: &Keyed, client: &Client, staged: u64) -> Result<Accounting> {
+    let merge = Merge { load, told: load, keyed, client, staged, kind: RunKind::Run, keeps: false };
+    if load.waiting.is_empty() || load.mode == Mode::Snapshot {
+        return merge.work().await;
+    }
+    // Nobody's bronze is changed for a preview: a copy of the rows that matter gets the columns.
+    let known = match load.mode {
+        Mode::Incremental => Some(keyed.of(client, load).await?),
+        Mode::Snapshot | Mode::Scd => None,
+    };
+    merge.execute_all(&load.create_beside(known)).await?;
+    Merge { load: &load.beside(), ..merge }.work().await
 }
 
 /// A snapshot of no rows does not take the place of rows.
@@ -74,21 +111,11 @@ fn refuse_empty(load: &LoadPlan) -> Error {
         .with_hint("if the source is meant to be empty, call with `--allow-empty` or set `allow_empty = true`")
 }
 
-/// A driver's error with the table's name, and with what to do about a lock.
-pub(super) fn named(load: &LoadPlan, error: tokio_postgres::Error) -> Error {
-    let locked = error.code().is_some_and(|code| code.code() == "55P03");
-    let error = sort(error).context(format!("table `{}`, bronze {}", load.table, load.target));
-    if locked {
-        error.with_hint(
-            "another session holds a lock on the bronze table; run it again, or raise `lock_timeout` in `[target]`",
-        )
-    } else {
-        error
-    }
-}
-
 struct Merge<'a> {
     load: &'a LoadPlan,
+    /// The one that errors name.
+    told: &'a LoadPlan,
+    keyed: &'a Keyed,
     client: &'a Client,
     staged: u64,
     kind: RunKind,
@@ -117,16 +144,23 @@ impl Merge<'_> {
     }
 
     async fn execute(&self, sql: &str) -> Result<u64> {
-        self.client.execute_typed(sql, &[]).await.map_err(|error| named(self.load, error))
+        self.client.execute_typed(sql, &[]).await.map_err(|error| named(self.told, error))
+    }
+
+    async fn execute_all(&self, statements: &[String]) -> Result<()> {
+        for sql in statements {
+            self.execute(sql).await?;
+        }
+        Ok(())
     }
 
     async fn counts(&self, sql: &str) -> Result<Vec<u64>> {
-        let row = self.client.query_typed_one(sql, &[]).await.map_err(|error| named(self.load, error))?;
+        let row = self.client.query_typed_one(sql, &[]).await.map_err(|error| named(self.told, error))?;
         Ok((0..row.len()).map(|at| row.get::<_, i64>(at).cast_unsigned()).collect())
     }
 
     async fn holds(&self, sql: &str) -> Result<bool> {
-        let row = self.client.query_typed_one(sql, &[]).await.map_err(|error| named(self.load, error))?;
+        let row = self.client.query_typed_one(sql, &[]).await.map_err(|error| named(self.told, error))?;
         Ok(row.get(0))
     }
 
@@ -149,8 +183,8 @@ impl Merge<'_> {
     /// Versions that bronze has are taken out before the others are inserted: all of those that are left.
     async fn add_versions(&self) -> Result<Accounting> {
         self.execute(&self.load.analyze_stage()).await?;
-        let key = equality(self.client, Some(&self.load.target), &self.load.key_columns()).await?;
-        let identical = self.execute(&self.load.drop_known(&key)).await?;
+        let key = self.keyed.of(self.client, self.load).await?;
+        let identical = self.execute(&self.load.drop_known(key)).await?;
         let inserted = self.execute(&self.load.merge()).await?;
         self.balanced(Accounting { identical, ..self.account(inserted) })
     }
@@ -187,7 +221,7 @@ impl Merge<'_> {
         }
         if !self.keeps {
             // Into a table beside it, which refuses what bronze would refuse: nobody waits for a preview.
-            self.execute(&self.load.create_beside()).await?;
+            self.execute_all(&self.load.create_beside(None)).await?;
             let inserted = self.execute(&self.load.beside().merge()).await?;
             return self.balanced(self.account(inserted));
         }
@@ -260,8 +294,8 @@ impl Merge<'_> {
 
     async fn classify(&self) -> Result<Known> {
         self.execute(&self.load.analyze_stage()).await?;
-        let key = equality(self.client, Some(&self.load.target), &self.load.key_columns()).await?;
-        if let [doubled, ..] = self.counts(&self.load.count_doubled(&key)).await?[..]
+        let key = self.keyed.of(self.client, self.load).await?;
+        if let [doubled, ..] = self.counts(&self.load.count_doubled(key)).await?[..]
             && doubled > 0
         {
             return Err(Error::new(
@@ -273,7 +307,7 @@ impl Merge<'_> {
                 self.load.key.join(", ")
             )));
         }
-        match self.counts(&self.load.classify(&key)).await?[..] {
+        match self.counts(&self.load.classify(key)).await?[..] {
             [same, differ] => Ok(Known { same, differ }),
             _ => Err(Error::new(ErrorKind::Internal, "the comparison with bronze gave no two counts")),
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::PgSink;
 use super::copy::{Stopped, copy};
-use super::merge::named;
+use super::errors::named;
 use crate::blob::{Body, ByteStream};
 use crate::dialect::Without;
 use crate::error::Result;
@@ -29,7 +29,7 @@ pub(super) async fn rehearse(sink: &PgSink, load: &LoadPlan, csv: &dyn Body) -> 
     let beside = load.beside();
     // A table that does not fit is tried as `migrate` would make it.
     let fits = load.check_columns(bronze.as_ref()).is_ok();
-    let make = if fits { load.create_beside() } else { bronze_ddl(&beside) };
+    let make = if fits { load.create_beside(None).join("; ") } else { bronze_ddl(&beside) };
     client.batch_execute(&make).await.map_err(|error| named(load, error))?;
     let mut found = Rehearsal::default();
     let mut left_out: Vec<Filter> = Vec::new();

@@ -1,5 +1,6 @@
 //! Rows that leave bronze, or never come there, because a CSV stands for its window alone.
 
+use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -26,13 +27,19 @@ pub(super) enum Extra {
 
 impl Extra {
     /// The next keys; none at the end.
-    pub(super) async fn next(&mut self, client: &Client, load: &LoadPlan, named: Named) -> Result<Vec<RowKey>> {
+    pub(super) async fn next(
+        &mut self,
+        client: &Client,
+        load: &LoadPlan,
+        keyed: &Keyed,
+        named: Named,
+    ) -> Result<Vec<RowKey>> {
         let failed = |error| named(load, error);
         let Some(window) = load.removes() else { return Ok(Vec::new()) };
         if matches!(self, Self::NotBegun) {
             client.batch_execute(&load.analyze_stage()).await.map_err(failed)?;
-            let key = keyed(client, load).await?;
-            client.batch_execute(&load.declare_extra(window, &key)?).await.map_err(failed)?;
+            let key = keyed.of(client, load).await?;
+            client.batch_execute(&load.declare_extra(window, key)?).await.map_err(failed)?;
             *self = Self::Open;
         }
         if matches!(self, Self::Ended) {
@@ -62,9 +69,16 @@ impl<'a> Spares<'a> {
     }
 }
 
-/// How the columns of the key are compared in bronze.
-async fn keyed(client: &Client, load: &LoadPlan) -> Result<Vec<Equality>> {
-    equality(client, Some(&load.target), &load.key_columns()).await
+/// How the columns of the key are compared in bronze: asked once a load.
+#[derive(Debug, Default)]
+pub(super) struct Keyed(OnceCell<Vec<Equality>>);
+
+impl Keyed {
+    pub(super) async fn of(&self, client: &Client, load: &LoadPlan) -> Result<&[Equality]> {
+        let asked =
+            self.0.get_or_try_init(|| async { equality(client, Some(&load.target), &load.key_columns()).await });
+        asked.await.map(Vec::as_slice)
+    }
 }
 
 async fn execute(client: &Client, load: &LoadPlan, named: Named, window: &Replaced, sql: &str) -> Result<u64> {
@@ -73,24 +87,24 @@ async fn execute(client: &Client, load: &LoadPlan, named: Named, window: &Replac
 }
 
 /// Takes rows out of the staging table that newer CSV files have removed; returns how many.
-pub(super) async fn drop_overruled(client: &Client, load: &LoadPlan, named: Named) -> Result<u64> {
+pub(super) async fn drop_overruled(client: &Client, load: &LoadPlan, keyed: &Keyed, named: Named) -> Result<u64> {
     let mut dropped = 0;
     if load.overruled.is_empty() {
         return Ok(dropped);
     }
-    let key = keyed(client, load).await?;
+    let key = keyed.of(client, load).await?;
     for window in &load.overruled {
-        dropped += execute(client, load, named, window, &load.drop_overruled(window, &key)?).await?;
+        dropped += execute(client, load, named, window, &load.drop_overruled(window, key)?).await?;
     }
     Ok(dropped)
 }
 
 /// Refuses staged rows that are new by the key of today, and versions of rows that bronze has by one that held once.
-pub(super) async fn refuse_known_formerly(client: &Client, load: &LoadPlan, named: Named) -> Result<()> {
+pub(super) async fn refuse_known_formerly(client: &Client, load: &LoadPlan, keyed: &Keyed, named: Named) -> Result<()> {
     for (former, columns) in load.usable_former_keys() {
-        let today = keyed(client, load).await?;
+        let today = keyed.of(client, load).await?;
         let by = equality(client, Some(&load.target), &columns).await?;
-        let count = client.query_typed_one(&load.count_known_formerly(&today, &by), &[]).await;
+        let count = client.query_typed_one(&load.count_known_formerly(today, &by), &[]).await;
         let rows = count.map_err(|error| named(load, error))?.get::<_, i64>(0).cast_unsigned();
         if rows > 0 {
             return Err(load.known_formerly(former, rows));
@@ -100,17 +114,17 @@ pub(super) async fn refuse_known_formerly(client: &Client, load: &LoadPlan, name
 }
 
 /// Removes what bronze has in the window and the CSV has not; returns how many rows.
-pub(super) async fn remove(client: &Client, load: &LoadPlan, named: Named) -> Result<u64> {
+pub(super) async fn remove(client: &Client, load: &LoadPlan, keyed: &Keyed, named: Named) -> Result<u64> {
     let Some(window) = load.removes() else { return Ok(0) };
-    let key = keyed(client, load).await?;
-    let count = load.count_removed(window, &key)?;
+    let key = keyed.of(client, load).await?;
+    let count = load.count_removed(window, key)?;
     let spares = Spares::of(window);
     let row = client.query_typed_one(&count, &spares.values()).await.map_err(|error| named(load, error))?;
     let announced = row.get::<_, i64>(0).cast_unsigned();
     if announced == 0 {
         return Ok(0);
     }
-    let removed = execute(client, load, named, window, &load.remove(window, &key)?).await?;
+    let removed = execute(client, load, named, window, &load.remove(window, key)?).await?;
     if removed == announced {
         return Ok(removed);
     }

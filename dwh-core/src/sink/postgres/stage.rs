@@ -5,12 +5,12 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::PgSink;
 use super::copy::{Begun, copy};
-use super::merge;
+use super::errors::named;
+use super::merge::{self, Arrived};
 use super::pool::Tx;
-use super::replace::Extra;
+use super::replace::{Extra, Keyed};
 use super::straight::{Done, Straight};
 use crate::config::Mode;
-use crate::control::Held;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::retry::retry;
@@ -23,28 +23,10 @@ pub(super) struct PgStaged {
     sink: PgSink,
     load: LoadPlan,
     tx: Tx,
-    pub(super) arrived: Arrived,
+    arrived: Arrived,
     extra: Extra,
+    keyed: Keyed,
     _one_of_the_loads: OwnedSemaphorePermit,
-}
-
-/// Rows as they lie before the commit.
-pub(super) struct Arrived {
-    /// How many.
-    pub(super) rows: u64,
-    /// The way that they took; `None` if there are none.
-    pub(super) routing: Option<Routing>,
-    /// The watermark row, if it is held already.
-    pub(super) held: Option<Held>,
-    /// Whether rows of bronze were removed for them.
-    pub(super) had_rows: bool,
-}
-
-impl Arrived {
-    /// Whether they are in bronze already.
-    pub(super) fn straight(&self) -> bool {
-        self.routing.as_ref().is_some_and(|routing| routing.route != Route::Staged)
-    }
 }
 
 impl PgStaged {
@@ -61,8 +43,9 @@ impl PgStaged {
             let (table, rows) = (&request.load.table, arrived.rows);
             tracing::info!(%table, %route, reason, rows, "rows are at the target");
         }
-        let extra = Extra::default();
-        Ok(Self { sink: sink.clone(), load: request.load.clone(), tx, arrived, extra, _one_of_the_loads: permit })
+        let (sink, load) = (sink.clone(), request.load.clone());
+        let (extra, keyed) = (Extra::default(), Keyed::default());
+        Ok(Self { sink, load, tx, arrived, extra, keyed, _one_of_the_loads: permit })
     }
 }
 
@@ -91,7 +74,7 @@ async fn arrive(sink: &PgSink, tx: &Tx, request: &StageRequest<'_>, begun: Begun
         Done::Staged { reason, csv } => (reason, csv.unwrap_or_else(|| request.csv.open())),
     };
     let client = tx.client()?;
-    client.batch_execute(&load.create_stage()).await.map_err(|error| merge::named(load, error))?;
+    client.batch_execute(&load.create_stage()).await.map_err(|error| named(load, error))?;
     let rows = copy(tx, load, &load.copy_in(), csv, None).await.map_err(|stopped| stopped.error(sink, load))?;
     Ok(Arrived { rows, routing: Some(Routing::new(Route::Staged, reason)), held, had_rows: false })
 }
@@ -103,7 +86,7 @@ impl Staged for PgStaged {
     }
 
     async fn extra(&mut self) -> Result<Vec<RowKey>> {
-        self.extra.next(self.tx.client()?, &self.load, merge::named).await
+        self.extra.next(self.tx.client()?, &self.load, &self.keyed, named).await
     }
 
     fn spare(&mut self, keys: &[RowKey]) {
@@ -113,8 +96,8 @@ impl Staged for PgStaged {
     }
 
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
-        let Self { sink, load, tx, arrived, _one_of_the_loads, .. } = *self;
-        let committed = match merge::merge(&sink, &load, tx.client()?, arrived, &commit).await {
+        let Self { sink, load, tx, arrived, keyed, _one_of_the_loads, .. } = *self;
+        let committed = match merge::merge(&sink, &load, &keyed, tx.client()?, arrived, &commit).await {
             Ok(committed) => committed,
             Err(error) => return Err(sink.naming_holders(Some(&load), error).await),
         };
@@ -129,8 +112,8 @@ impl Staged for PgStaged {
     }
 
     async fn preview(self: Box<Self>) -> Result<Accounting> {
-        let Self { sink, load, tx, arrived, _one_of_the_loads, .. } = *self;
-        let counted = merge::preview(&load, tx.client()?, arrived.rows).await;
+        let Self { sink, load, tx, arrived, keyed, _one_of_the_loads, .. } = *self;
+        let counted = merge::preview(&load, &keyed, tx.client()?, arrived.rows).await;
         // Which rolls back.
         drop(tx);
         match counted {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::PgSink;
 use super::copy::{Begun, Stopped, copy};
-use super::merge::named;
+use super::errors::named;
 use super::pool::Tx;
 use crate::blob::ByteStream;
 use crate::catalog::{self, Loadable};

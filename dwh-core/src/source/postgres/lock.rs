@@ -13,7 +13,6 @@ use crate::config::TableConfig;
 use crate::connect::{look, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Isolation, Plan, from_sql, opening};
-use crate::schema::TableRef;
 use crate::watermark::{Micros, Timestamp};
 
 /// A second session that holds the lock until the COPY has one of its own, and the start of its server.
@@ -85,10 +84,10 @@ pub(super) async fn naming<T>(
         Err(error) if is_lock_timeout(&error) => error,
         other => return other,
     };
-    let relation = table.relation.as_ref().map(TableRef::sql);
+    let relation = table.relation.as_ref().map(|relation| [relation.sql()]);
     let found = async {
         let session = pool.take().await?;
-        let found = look(&session, holders(&*session, relation.as_deref(), LockWanted::Read)).await?;
+        let found = look(&session, holders(&*session, relation.as_ref().map(|one| &one[..]), LockWanted::Read)).await?;
         session.give_back();
         Ok::<_, Error>(found)
     };

@@ -36,7 +36,9 @@ pub(super) const COUNTERS: &str = "with recursive root(place, oid) as ( \
      select r.place, coalesce(sum(pg_catalog.pg_stat_get_tuples_inserted(f.oid)), 0)::bigint as inserted, \
          coalesce(sum(pg_catalog.pg_stat_get_tuples_updated(f.oid)), 0)::bigint as updated, \
          coalesce(sum(pg_catalog.pg_stat_get_tuples_deleted(f.oid)), 0)::bigint as deleted, \
-         bool_or(f.oid in (select s.srrelid from pg_catalog.pg_subscription_rel s)) as subscribed \
+         bool_or(f.oid in (select s.srrelid from pg_catalog.pg_subscription_rel s)) as subscribed, \
+         (select pg_catalog.floor(extract(epoch from pg_catalog.now() - d.stats_reset) / 86400)::bigint \
+             from pg_catalog.pg_stat_database d where d.datname = pg_catalog.current_database()) as counted_days \
      from root r join family f on f.root = r.oid group by r.place";
 
 /// `tgtype`: 1 for each row, 2 before, 4 insert, 16 update. Those that fire only for replication (`R`) or never stay out.
