@@ -25,6 +25,7 @@ pub(crate) mod round;
 mod run;
 mod trace;
 mod transfer;
+mod trial;
 pub(crate) mod window;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ use crate::run::RunId;
 use crate::schema::TableSchema;
 use crate::sink::{Lease, PgSink, Sink, TableState};
 use crate::source::{PgSource, Source};
+use crate::watermark::Timestamp;
 
 pub use archived::GapReport;
 pub use backfill::{BackfillReport, BackfillRequest};
@@ -52,6 +54,7 @@ pub use recover::{Outcome, RecoverFinding, RecoverReport, RecoverRequest, Remedy
 pub use replay::{ReplayCsv, ReplayReport, ReplayRequest};
 pub use report::{ErrorReport, LoadParams, RunReport, Seconds, TableRun, WindowReport};
 pub use reseed::{ReseedReport, ReseedRequest};
+pub use trial::TableTrial;
 
 /// What happens during a run, for progress bars and logs.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,6 +119,8 @@ pub struct RunRequest {
     pub accept_source: bool,
     /// Count what would be inserted and changed, and keep nothing.
     pub preview: bool,
+    /// Read no row of a table with a watermark that is stamped later than this; later runs do.
+    pub until: Option<Timestamp>,
 }
 
 impl RunRequest {
@@ -138,6 +143,8 @@ pub struct Pipeline {
     pub(crate) observer: Observer,
     allow_empty: bool,
     accept_source: bool,
+    /// The last moment of which an ordinary run reads rows.
+    until: Option<Timestamp>,
     /// What a call over many tables asks once.
     round: Option<Arc<round::Round>>,
 }
@@ -182,6 +189,7 @@ impl Pipeline {
             observer: Arc::new(|_| {}),
             allow_empty: false,
             accept_source: false,
+            until: None,
             round: None,
         }
     }

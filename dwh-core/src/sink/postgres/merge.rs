@@ -78,7 +78,8 @@ async fn merge_staged(
     if is_nothing(load, staged) {
         return Ok(Accounting::default());
     }
-    let overruled = replace::drop_overruled(client, load, keyed, named).await?;
+    // Versions of rows stay, whatever a repair of another time removed.
+    let overruled = if load.is_appended() { 0 } else { replace::drop_overruled(client, load, keyed, named).await? };
     replace::refuse_known_formerly(client, load, keyed, named).await?;
     let merge = Merge { load, told: load, keyed, client, staged: staged - overruled, kind, keeps: true };
     let mut counts = merge.work().await?;
@@ -142,6 +143,7 @@ impl Merge<'_> {
             return Ok(self.account(0));
         }
         match (self.load.mode, self.load.replaces()) {
+            (Mode::Incremental, _) if self.load.is_appended() => self.add_versions().await,
             (Mode::Incremental, false) => self.append().await,
             (Mode::Incremental, true) => self.upsert().await,
             (Mode::Snapshot, _) => self.replace().await,
@@ -179,11 +181,20 @@ impl Merge<'_> {
             // The join finds the rows that were just inserted as well.
             counts.identical = known.same.checked_sub(inserted).ok_or_else(|| self.unbalanced(&counts))?;
             match self.load.on_conflict {
-                OnConflict::Nothing => counts.different = known.differ,
                 OnConflict::Update => counts.kept_newer = known.differ,
+                OnConflict::Nothing | OnConflict::Append => counts.different = known.differ,
             }
         }
         self.balanced(counts)
+    }
+
+    /// Versions that bronze has are taken out before the others are inserted: all of those that are left.
+    async fn add_versions(&self) -> Result<Accounting> {
+        self.execute(&self.load.analyze_stage()).await?;
+        let key = self.keyed.of(self.client, self.load).await?;
+        let identical = self.execute(&self.load.drop_known(key)).await?;
+        let inserted = self.execute(&self.load.merge()).await?;
+        self.balanced(Accounting { identical, ..self.account(inserted) })
     }
 
     /// Bronze is compared before it changes; the update must then touch exactly the rows that were announced.
