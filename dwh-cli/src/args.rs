@@ -238,6 +238,20 @@ Examples:
   dwh prune --dry-run
   dwh prune")]
     Prune(PruneArgs),
+    /// Look at raw files, read them again, archive them, and put old versions back
+    ///
+    /// For tables with `mode = "files"`. `dwh run` loads what is new; these are for all else.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  dwh files list
+  dwh files validate 'sff/**'
+  dwh files reprocess 'sff/dumps/2025-10-30/*'
+  dwh files archive --before 2024-01-01 --dry-run
+  dwh files restore --run 4711"
+    )]
+    Files(FilesCommand),
     /// Print a crontab or systemd units that run all tables
     ///
     /// At the cadence and in the time zone of the configuration, with absolute paths. Nothing is installed. Runs that

@@ -10,10 +10,12 @@ mod clock;
 mod columns;
 pub(crate) mod describe;
 pub(crate) mod failure;
+pub(crate) mod files;
 pub(crate) mod links;
 mod load;
 mod preview;
 mod prune;
+mod put_back;
 mod rebuild;
 pub(crate) mod recover;
 mod repair;
@@ -33,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blob::{BlobKey, BlobStore, Layout};
 use crate::config::{Config, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::FileSource;
 use crate::pipeline::failure::interrupted;
 use crate::plan::Plan;
 use crate::run::RunId;
@@ -44,6 +47,7 @@ pub use archived::GapReport;
 pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
 pub use load::{LoadPlanReport, LoadStep};
 pub use prune::{PruneReport, PruneRequest, PrunedTable};
+pub use put_back::RestoreReport;
 pub use rebuild::{RebuildReport, RebuildRequest, RebuiltTable};
 pub use recover::{Outcome, RecoverFinding, RecoverReport, RecoverRequest, Remedy, TableError, Trouble};
 pub use replay::{ReplayCsv, ReplayReport, ReplayRequest};
@@ -134,6 +138,8 @@ pub struct Pipeline {
     pub(crate) observer: Observer,
     allow_empty: bool,
     accept_source: bool,
+    /// Files that are read again though they are loaded.
+    reprocess: Vec<globset::GlobMatcher>,
 }
 
 impl fmt::Debug for Pipeline {
@@ -153,7 +159,11 @@ impl Pipeline {
         let sink: Arc<dyn Sink> = Arc::new(PgSink::new(&config.target, environment)?);
         let mut sources: BTreeMap<String, Arc<dyn Source>> = BTreeMap::new();
         for (name, source) in &config.sources {
-            sources.insert(name.clone(), Arc::new(PgSource::new(name, source, environment)?));
+            let made: Arc<dyn Source> = match &source.files {
+                Some(files) => Arc::new(FileSource::new(name, files, &config)?),
+                None => Arc::new(PgSource::new(name, source, environment)?),
+            };
+            sources.insert(name.clone(), made);
         }
         Ok(Self::new(config, sources, blobs, sink))
     }
@@ -176,6 +186,7 @@ impl Pipeline {
             observer: Arc::new(|_| {}),
             allow_empty: false,
             accept_source: false,
+            reprocess: Vec::new(),
         }
     }
 

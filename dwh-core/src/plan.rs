@@ -216,6 +216,7 @@ impl Plan {
             allow_empty: self.table.allow_empty,
             replace: self.table.replace,
             missing: self.missing.clone(),
+            file: None,
             older,
             replaced: None,
             overruled: Vec::new(),

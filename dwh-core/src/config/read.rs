@@ -1,5 +1,7 @@
 //! Reading `dwh.toml`: spans, variables, schema, then the rules; every problem is reported, not only the first.
 
+mod files;
+mod globs;
 mod raw;
 mod section;
 mod table;
@@ -101,7 +103,10 @@ fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
     let (thresholds, disk_used) = thresholds::general(document, reader, project.cadence);
     let sections = table_sections(document, reader);
     let thresholds = thresholds::of_tables(document, reader, &thresholds);
-    let tables = table::tables(&sections, &thresholds, &sources, &target.bronze_schema);
+    let columns = files::columns_of_tables(document, reader);
+    let base = path.parent().unwrap_or(Path::new(""));
+    let own: Vec<_> = thresholds.into_iter().zip(columns).collect();
+    let tables = table::tables(&sections, &own, &sources, &table::Around { bronze: &target.bronze_schema, base });
     Config {
         path: path.to_owned(),
         project,
@@ -137,8 +142,9 @@ fn table_sections<'a>(document: &DeTable<'_>, reader: Reader<'a>) -> Vec<Section
     let Some((key, value)) = document.get_key_value("table") else { return Vec::new() };
     let read = |item: &toml::Spanned<DeValue<'_>>| {
         let mut table = item.get_ref().as_table()?.clone();
-        // A section of its own, with problems of its own.
+        // Sections of their own, with problems of their own.
         table.remove("thresholds");
+        table.remove("columns");
         Some(Section::read(reader, "table", reader.problems.line(item.span().start), &table))
     };
     let sections = value.get_ref().as_array().and_then(|items| items.iter().map(read).collect());
@@ -196,6 +202,7 @@ fn source(section: &Section<'_, RawSource>) -> SourceConfig {
     let timeout = |key, text: &Option<String>| section.checked(key, text.as_deref(), value::duration);
     SourceConfig {
         url: secret("url", &raw.url).unwrap_or_else(|| Secret::new("")),
+        files: files::source(section),
         primary_url: secret("primary_url", &raw.primary_url),
         lock_timeout: timeout("lock_timeout", &raw.lock_timeout).unwrap_or(TIMEOUT),
         drain_timeout: timeout("drain_timeout", &raw.drain_timeout).unwrap_or(TIMEOUT),

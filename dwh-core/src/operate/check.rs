@@ -3,6 +3,7 @@
 
 mod about;
 mod bronze;
+mod files;
 mod gate;
 mod lease;
 mod rehearsal;
@@ -21,6 +22,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
+use crate::config::Mode;
 use crate::error::Result;
 use crate::pipeline::Pipeline;
 use about::About;
@@ -45,7 +47,7 @@ impl Pipeline {
         secrets::check(&self.config, &mut About::new("configuration", &mut report));
         let target = target::check(&self.config, &mut About::new("target", &mut report)).await;
         let mut sources = BTreeMap::new();
-        for (name, config) in &self.config.sources {
+        for (name, config) in self.config.sources.iter().filter(|(_, config)| config.files.is_none()) {
             let mut about = About::new(format!("source {name}"), &mut report);
             let tables: Vec<_> = self.config.tables.iter().filter(|table| table.source == *name).collect();
             if let Some(server) = source::check(&self.config, config, &tables, &mut about).await {
@@ -56,13 +58,24 @@ impl Pipeline {
                 sources.insert(name.as_str(), server);
             }
         }
+        for (name, config) in &self.config.sources {
+            if let Some(files) = &config.files {
+                files::check(self, name, files, &mut report).await;
+            }
+        }
         // Without a control schema nothing was loaded, and that is told already.
         let known = self.sink.overview().await.map(|overview| overview.tables).unwrap_or_default();
         let mut sizes = Vec::new();
         for table in chosen {
+            let state = known.get(&table.name).map(|known| &known.state);
+            if table.mode == Mode::Files {
+                let mut about = About::table(&table.name, &mut report);
+                let looked = files::table(self, table, state, target.as_ref(), &mut about).await;
+                about.unless(Word::Files, looked);
+                continue;
+            }
             let Some(source) = sources.get(table.source.as_str()) else { continue };
             let mut about = About::table(&table.name, &mut report);
-            let state = known.get(&table.name).map(|known| &known.state);
             match table::check(self, table, state, source, target.as_ref(), &mut about).await {
                 Ok(size) => sizes.extend(size),
                 Err(error) => about.error(Word::Catalog, &error),

@@ -164,7 +164,8 @@ impl Pipeline {
                 let report = this.read_again(work, request.restart, request.dry_run, cancel).await?;
                 Ok(BackfillReport { runs: [begun, report.runs].concat(), ..report })
             }
-            Mode::Snapshot => {
+            Mode::Snapshot | Mode::Files => {
+                let this = Self { reprocess: vec![crate::files::is_path_glob("**")?], ..this };
                 let mut report = BackfillReport::empty(table, RunKind::Run, request.dry_run);
                 if !request.dry_run {
                     let numbered = self.number_above_files().await;
@@ -393,6 +394,7 @@ fn may_replace(kind: RunKind, plan: &Plan) -> Result<()> {
 fn whole(table: &TableConfig) -> Error {
     let hint = match table.mode {
         Mode::Snapshot => "`dwh run` replaces all its rows by those of the source",
+        Mode::Files => "`dwh files reprocess` reads files again, and `dwh reseed` all of them",
         _ => "`dwh run` appends a copy of today; copies of the past are kept in `processed/` alone",
     };
     let mode = table.mode.as_str();

@@ -14,7 +14,7 @@ use crate::watermark::{Sweep, Timestamp, WatermarkKind};
 /// What the source computes is delivered as a plain value.
 pub(super) fn columns(table: &TableConfig, source: &TableSchema) -> Vec<PlanColumn> {
     // No row under a NULL is ever found again, so bronze refuses it, also where the source cannot promise it (a view).
-    let keyed = |name: &String| table.mode == Mode::Incremental && table.key.contains(name);
+    let keyed = |name: &String| table.mode.is_keyed() && table.key.contains(name);
     let mut columns: Vec<PlanColumn> = source
         .columns
         .iter()

@@ -36,6 +36,8 @@ pub struct LoadPlan {
     pub allow_empty: bool,
     /// How a snapshot takes the place of the rows that are there.
     pub replace: Replace,
+    /// The path of the file that the CSV stands for alone: rows of an older version of it are replaced or removed.
+    pub file: Option<String>,
     /// Columns of bronze that it does not bring, although earlier loads did.
     pub missing: Missing,
     /// Whether bronze may hold rows of a newer snapshot than the CSV's: then no row that is there is replaced, whatever
@@ -98,6 +100,7 @@ impl LoadPlan {
         // Which operator the key has is only known where bronze is.
         let key: Vec<Equality> = self.key.iter().map(|name| Equality::plain(name)).collect();
         list.extend(self.removes().and_then(|window| self.remove(window, &key).ok()));
+        list.extend(self.removes_of_file().map(|path| self.remove_of_file(path, &key)));
         list
     }
 
@@ -175,6 +178,7 @@ impl LoadPlan {
             allow_empty: table.allow_empty,
             replace: table.replace,
             missing: Missing::default(),
+            file: None,
             // Nobody knows when its rows were read: it may add some, and replaces none.
             older: true,
             replaced: None,
@@ -189,7 +193,7 @@ impl LoadPlan {
     /// # Errors
     /// `Contract`, with the statement that makes the key.
     pub fn check_key(&self, bronze: &TableSchema) -> Result<()> {
-        if self.mode != Mode::Incremental {
+        if !self.mode.is_keyed() {
             return Ok(());
         }
         let list = |names: &[String]| names.iter().map(|name| quote_ident(name)).collect::<Vec<_>>().join(", ");
@@ -295,7 +299,7 @@ impl LoadPlan {
             "insert into {} as b ({names}) overriding system value select {names} from {STAGE}",
             self.target.sql()
         );
-        if self.mode == Mode::Incremental {
+        if self.mode.is_keyed() {
             sql.push_str(&format!(" on conflict ({}) ", self.key_names("")));
             sql.push_str(&if self.replaces() { self.do_update() } else { "do nothing".to_owned() });
         }

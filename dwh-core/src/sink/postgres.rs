@@ -152,6 +152,7 @@ impl Sink for PgSink {
         let tx = self.begin().await?;
         let client = tx.client()?;
         let run = match &entry {
+            LogEntry::Reads { run_id, file } => self.control.reads(client, *run_id, file).await?,
             LogEntry::Begin { table, mode, kind } => self.control.begin(client, table, *mode, *kind).await?,
             LogEntry::Uploaded(upload) => self.control.uploaded(client, upload).await?,
             LogEntry::Loading { run_id, upload } => self.control.loading(client, *run_id, upload.as_deref()).await?,

@@ -1,7 +1,7 @@
 //! Before the first load of a table: whether its files say that it was loaded before.
 
 use crate::blob::{BlobKey, Folder};
-use crate::config::TableConfig;
+use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::run::{RunKind, RunState};
@@ -24,7 +24,7 @@ impl Pipeline {
         }
         let loaded = RunFilter {
             table: Some(table.name.clone()),
-            kind: Some(RunKind::Run),
+            kind: Some(if table.mode == Mode::Files { RunKind::File } else { RunKind::Run }),
             states: vec![RunState::Loaded],
             limit: Some(1),
             ..RunFilter::default()

@@ -33,7 +33,7 @@ pub(super) async fn merge(
     let mut counts = Merge { load, client, staged: staged - overruled, kind: held.kind, keeps: true }.work().await?;
     counts.staged += overruled;
     counts.kept_newer += overruled;
-    counts.removed = replace::remove(client, load, named).await?;
+    counts.removed = replace::remove(client, load, named).await? + replace::remove_of_file(client, load, named).await?;
     let state = sink.control.settle(client, load, commit, held, &counts).await?;
     Ok(Committed { counts, state })
 }
@@ -74,8 +74,8 @@ struct Known {
 impl Merge<'_> {
     async fn work(&self) -> Result<Accounting> {
         match (self.load.mode, self.load.replaces()) {
-            (Mode::Incremental, false) => self.append().await,
-            (Mode::Incremental, true) => self.upsert().await,
+            (Mode::Incremental | Mode::Files, false) => self.append().await,
+            (Mode::Incremental | Mode::Files, true) => self.upsert().await,
             (Mode::Snapshot, _) => self.replace().await,
             (Mode::Scd, _) => self.date().await,
         }

@@ -92,6 +92,10 @@ impl Staged for PgStaged {
         }
     }
 
+    async fn told_apart(&mut self) -> Result<()> {
+        super::replace::told_apart(self.tx.client()?, &self.load, merge::named).await
+    }
+
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
         let Self { sink, load, tx, rows, _one_of_the_loads, .. } = *self;
         let committed = match merge::merge(&sink, &load, tx.client()?, rows, &commit).await {
