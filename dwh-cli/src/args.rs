@@ -1,5 +1,6 @@
 //! What a person may type: clap types only, nothing is looked up or decided here.
 
+mod files;
 mod options;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use crate::exit;
 
+pub use files::*;
 pub use options::*;
 
 /// The whole command line.
@@ -83,7 +85,8 @@ pub enum Command {
 Examples:
   dwh init --blob file:///var/lib/dwh            with DWH_SOURCE_URL and DWH_TARGET_URL in the environment
   dwh init 'fleet.*' --exclude 'fleet.tmp_*' --blob s3://bronze/dwh
-  dwh init --blob file:///var/lib/dwh --dry-run  look only, and print the file")]
+  dwh init --blob file:///var/lib/dwh --dry-run  look only, and print the file
+  dwh init --files file:///srv/data/raw --blob file:///var/lib/dwh")]
     Init(InitArgs),
     /// Look at everything a run depends on, and say how to mend it
     ///

@@ -9,6 +9,7 @@ mod problem;
 mod read;
 mod records;
 mod row;
+mod sample;
 mod schema;
 mod shape;
 mod write;
@@ -18,7 +19,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{BlobConfig, Config, Environment, FileTable, FilesConfig, TableConfig};
+use crate::config::{BlobConfig, Config, Environment, FileFormat, FileTable, FilesConfig, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Plan;
 use crate::raw_file::RawFile;
@@ -29,6 +30,7 @@ use crate::watermark::{SafeBound, Timestamp};
 use place::Place;
 use shape::{Shape, of_files};
 
+pub(crate) use sample::Sample;
 pub(crate) use write::FileBody;
 
 /// What is never a file of a table: names that begin with a dot, and what `dwh files archive` put away.
@@ -67,6 +69,16 @@ impl FileSource {
             validated: files.validated.as_ref().map(open).transpose()?,
             backups: files.backups.as_ref().map(open).transpose()?,
         })
+    }
+
+    /// Every file, of whatever table.
+    pub(crate) async fn every_file(&self) -> Result<Vec<RawFile>> {
+        self.place.list().await
+    }
+
+    /// A look at the first records of a file.
+    pub(crate) async fn sample(&self, file: &RawFile, format: FileFormat) -> Result<Sample> {
+        sample::sample(&self.place, file, format).await
     }
 
     /// The database that the files are not: what a watermark row belongs to.

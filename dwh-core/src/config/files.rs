@@ -12,7 +12,7 @@ pub const FILE: &str = "_file";
 pub const RECORD: &str = "_record";
 
 /// How the records stand in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FileFormat {
     /// One JSON document.
