@@ -1,17 +1,21 @@
 # Every target installs what it needs first. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt bench docs
+.PHONY: help setup demo test test-versions check fmt bench docs
 SHELL := /bin/bash
 
 # tests, demo and benchmarks find the S3 server here
 export DWH_TEST_WEED := $(CURDIR)/.venv/bin/weed
 # the public data sets that go through in the tests
 export DWH_TEST_DATA := $(CURDIR)/.venv/data
+# a test waits most of its time, for servers and for commands
+export RUST_TEST_THREADS ?= $(shell expr 2 \* "$$(getconf _NPROCESSORS_ONLN)")
+# of `make bench`
 ROWS ?= 1000000
+PAIRS ?= 5
 PYTHON := $(CURDIR)/.venv/bin/python
 
 help: ## this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 setup: ## install what is missing: PostgreSQL with PostGIS, Python tools in .venv
 	@scripts/setup.sh
@@ -30,15 +34,21 @@ test: check ## everything that CI runs: check, Rust tests, Python tests
 	rm -rf target/wheels
 	.venv/bin/maturin build -q --manifest-path dwh-py/Cargo.toml --compatibility linux --out target/wheels
 	$(PYTHON) -m pip install -q --disable-pip-version-check --no-index --no-deps --force-reinstall target/wheels/*.whl
-	$(PYTHON) -m pytest -q dwh-py/tests
+	$(PYTHON) -m pytest -q -n auto dwh-py/tests
+
+test-versions: setup ## what asks catalogs, with a source of other releases of PostgreSQL (VERSIONS="17 18")
+	@scripts/postgres_versions.sh fetch .venv/postgres
+	@scripts/postgres_versions.sh test .venv/postgres
 
 fmt: ## format the Rust code
 	cargo fmt --all
 
-bench: setup ## dwh against the load by hand, in turn (ROWS=1000000)
+bench: setup ## every bar of speed and memory beside its yardstick (ROWS=, PAIRS=, ONLY="first slice", QUICK=1, PEERS=1)
+	$(if $(PEERS),@scripts/setup.sh peers)
 	cargo build -q --release -p dwh-cli
-	python3 benches/end_to_end.py --rows $(ROWS)
-	cargo run -q --release -p dwh-benches
+	cargo build -q --release -p dwh-benches
+	python3 benches/bench.py --rows $(ROWS) --pairs $(PAIRS) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(PEERS),--peers)
+	$(if $(ONLY)$(QUICK),,cargo run -q --release -p dwh-benches)
 
 docs: ## the reference pages of docs/reference, and the library's in target/doc
 	DWH_SNAPSHOTS=write cargo test -q -p dwh-cli --features dwh-core/testing --bin dwh reference

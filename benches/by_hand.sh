@@ -3,11 +3,15 @@
 #   by_hand.sh reset               byhand.position_history, empty, same types and key
 #   by_hand.sh load FORM FILE      COPY the rows above the target's newest stamp to FILE, fsync it, then one transaction:
 #                                  COPY into a temporary table, insert … on conflict do nothing
+#   by_hand.sh out FORM FILE       only the first step: COPY of all rows to FILE
+#   by_hand.sh floor FORM FILE     no yardstick but the floor: COPY out, kept in FILE and at the same time copied into a new
+#                                  table without a key, which gets it afterwards; no merge, no second reading
 # FORM: ewkb (hex, as COPY writes it) or ewkt (st_asewkt with 30 decimals: the same bytes that dwh writes)
 set -euo pipefail
 columns=imei,gps_time,recorded_at,geom,speed_kmh,heading,ignition,altitude_m,address,raw
 source_sql() { psql -X -q -v ON_ERROR_STOP=1 "$SOURCE_URL" "$@"; }
 target_sql() { psql -X -q -v ON_ERROR_STOP=1 "$TARGET_URL" "$@"; }
+case ${2:-} in ewkt) list=${columns/geom/st_asewkt(geom, 30)} ;; *) list=$columns ;; esac
 case $1 in
   reset)
     target_sql -c "set client_min_messages = warning" -c "drop schema if exists byhand cascade" -c "create schema byhand" -c "
@@ -15,8 +19,13 @@ case $1 in
         imei text not null, gps_time timestamptz not null, recorded_at timestamptz not null, geom geometry(Point, 4326),
         speed_kmh numeric(6, 2), heading smallint, ignition boolean, altitude_m double precision, address text, raw jsonb,
         primary key (imei, gps_time))" ;;
+  out) source_sql -c "copy (select $list from bench.position_history) to stdout (format csv)" > "$3" ;;
+  floor)
+    source_sql -c "copy (select $list from bench.position_history) to stdout (format csv)" | tee "$3" |
+      target_sql -c "set client_min_messages = warning" -c "drop table if exists byhand.floor" -c begin \
+        -c "create table byhand.floor (like byhand.position_history)" -c "copy byhand.floor ($columns) from stdin (format csv, freeze)" \
+        -c "alter table byhand.floor add primary key (imei, gps_time)" -c commit ;;
   load)
-    case $2 in ewkb) list=$columns ;; ewkt) list=${columns/geom/st_asewkt(geom, 30)} ;; *) exit 2 ;; esac
     newest=$(target_sql -Atc "select coalesce((select max(recorded_at)::text from byhand.position_history), '-infinity')")
     source_sql -c "copy (select $list from bench.position_history where recorded_at > '$newest') to stdout (format csv)" > "$3"
     sync -d "$3"
@@ -28,5 +37,5 @@ insert into byhand.position_history ($columns) select $columns from staged on co
 commit;
 SQL
     ;;
-  *) sed -n '2,7s/^# //p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,10s/^# //p' "$0" >&2; exit 2 ;;
 esac

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine, and nothing that is there: PostgreSQL with PostGIS, Python with venv, a C
 # compiler (by apt-get, as root or with sudo), and the Python tools of scripts/requirements.txt in .venv.
-# `setup.sh tests` also installs what only the tests need.
+# `setup.sh tests` also installs what only the tests need, `setup.sh peers` the tools that benchmarks set beside dwh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -60,7 +60,27 @@ tests() {
   dwh-cli/tests/data/fetch.sh "${DWH_TEST_DATA:-$PWD/.venv/data}"
 }
 
+# other tools, for `make bench PEERS=1`: each in a folder of its own under .venv/peers, nothing of them in the system
+peers() {
+  local name home
+  for name in sling dlt; do
+    home=.venv/peers/$name
+    if cmp -s "benches/peers/$name.txt" "$home/installed.txt"; then continue; fi
+    say "installing $name into $home"
+    [ -x "$home/bin/pip" ] || python3 -m venv "$home"
+    "$home/bin/pip" install --quiet --disable-pip-version-check --retries 10 --timeout 60 --only-binary=:all: --no-deps -r "benches/peers/$name.txt"
+    cp "benches/peers/$name.txt" "$home/installed.txt"
+  done
+  home=.venv/peers/pgcopydb
+  if [ -d "$home" ] || command -v pgcopydb > /dev/null; then return; fi
+  say "unpacking pgcopydb into $home"
+  mkdir -p "$home.new"
+  (cd "$home.new" && apt_download pgcopydb && dpkg-deb -x pgcopydb_*.deb .)
+  mv "$home.new" "$home"
+}
+
 rust
 postgres
 python
+if [ "${1:-}" = peers ]; then peers; fi
 if [ "${1:-}" = tests ]; then tests; fi

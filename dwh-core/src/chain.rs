@@ -7,6 +7,7 @@
 
 mod archive;
 mod cover;
+mod keys;
 mod name;
 mod place;
 mod range;
@@ -17,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::run::{RunId, RunKind};
 use crate::watermark::{Timestamp, Window};
 
-pub use archive::{Lost, missing, needed_from, serves};
+pub use archive::{Lost, is_superseded, missing, needed_from, serves};
 pub use cover::{Gap, gaps, joins};
+pub use keys::former_keys;
 pub use name::{Compression, CsvName};
 pub use place::{Place, Standing};
 pub use range::{Piece, Range, unfinished_end};

@@ -45,7 +45,7 @@ mod wire;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::join;
 use tokio_postgres::config::{ChannelBinding, SslMode as DriverSslMode, SslNegotiation, TargetSessionAttrs};
@@ -62,7 +62,7 @@ use errors::Attempt;
 use settings::Settings;
 use stream::{Clear, Watched, drive};
 use target::Target;
-use watch::{Watch, last_row};
+use watch::{Dial, POOLER, Watch, last_row};
 
 pub use errors::sort;
 pub(crate) use errors::{in_the_drivers, sort_named};
@@ -89,6 +89,21 @@ pub(crate) async fn look_for<T>(client: &Client, more: &str, question: impl Futu
     // Polled, and so sent, in this order.
     let (begun, answer) = join!(client.batch_execute(&opening), question);
     let ended = client.batch_execute("rollback").await;
+    begun.map_err(sort)?;
+    let answer = answer?;
+    ended.map_err(sort)?;
+    Ok(answer)
+}
+
+/// What one question answers, as [`look_for`] has it, with one answer waited for: it is sent whole before it waits.
+///
+/// # Errors
+/// As [`look`].
+pub(crate) async fn look_once<T>(client: &Client, more: &str, question: impl Future<Output = Result<T>>) -> Result<T> {
+    let opening = opening(Isolation::Look, LOOK_LOCK_TIMEOUT) + more;
+    // Polled, and so sent, in this order. After an error in the middle, this is what ends the transaction.
+    let (begun, answer, ended) =
+        futures_util::join!(client.batch_execute(&opening), question, client.batch_execute("rollback"));
     begun.map_err(sort)?;
     let answer = answer?;
     ended.map_err(sort)?;
@@ -280,7 +295,10 @@ impl Connector {
                 ErrorKind::Unreachable,
                 format!("{}: {} does not answer within {seconds} s", self.name, target.place()),
             )
-            .with_hint("check host and port, and that no firewall is in between; `connect_timeout` sets the limit")
+            .with_hint(format!(
+                "check host and port, and that no firewall is in between; `connect_timeout` sets the limit{}",
+                if self.peer.open() > 0 { POOLER } else { "" }
+            ))
         };
         let addresses = match (target.is_socket(), target.address) {
             (true, _) => vec![None],
@@ -309,16 +327,12 @@ impl Connector {
 
     async fn connect_address(&self, target: &Target, address: Option<IpAddr>) -> Result<Dialled> {
         let (connector, place) = (self.clone(), target.clone());
-        let watch = Arc::new(Watch {
-            peer: Arc::clone(&self.peer),
-            place: format!("{}: {}", self.name, target.place()),
-            dial: Arc::new(move || {
-                let (connector, place) = (connector.clone(), place.clone());
-                Box::pin(async move { connector.session(&place, address, None).await.map(|(client, _)| client) })
-            }),
-            pid: AtomicI32::new(0),
+        let dial: Dial = Arc::new(move || {
+            let (connector, place) = (connector.clone(), place.clone());
+            Box::pin(async move { connector.session(&place, address, None).await.map(|(client, _)| client) })
         });
-        self.session(target, address, Some(watch)).await
+        let watch = Watch::new(Arc::clone(&self.peer), format!("{}: {}", self.name, target.place()), dial);
+        self.session(target, address, Some(Arc::new(watch))).await
     }
 
     /// A connection with its settings; one that is not watched has its limit from whoever asks for it.

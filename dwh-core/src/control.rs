@@ -7,6 +7,7 @@ mod rehearsal;
 mod watermark;
 
 use gethostname::gethostname;
+use std::sync::{Arc, OnceLock};
 use tokio_postgres::types::{Json, ToSql, Type};
 use tokio_postgres::{GenericClient, Row};
 
@@ -15,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::schema::quote_ident;
 
 pub(crate) use overview::IS_LEASE;
+pub(crate) use watermark::Held;
 
 type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
@@ -23,17 +25,23 @@ type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 pub(crate) struct Control {
     schema: String,
     host: String,
+    /// Whether the role may ask for the cluster's own number.
+    may_identify: Arc<OnceLock<bool>>,
 }
 
 impl Control {
     /// The control schema of that name.
     pub(crate) fn new(schema: &str) -> Self {
         let host = format!("{} pid {}", gethostname().to_string_lossy(), std::process::id());
-        Self { schema: schema.to_owned(), host }
+        Self { schema: schema.to_owned(), host, may_identify: Arc::default() }
     }
 
-    /// The table of the watermark rows, quoted.
-    pub(crate) fn watermarks(&self) -> String {
+    /// The tables that a run writes to, quoted.
+    pub(crate) fn tables(&self) -> [String; 2] {
+        [self.watermarks(), self.log()]
+    }
+
+    fn watermarks(&self) -> String {
         format!("{}.extract_watermarks", quote_ident(&self.schema))
     }
 

@@ -20,7 +20,7 @@ use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::dialect::hex;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Isolation, LoadPlan, Plan, opening};
+use crate::plan::{Isolation, LoadPlan, Plan, opening, patience};
 use crate::schema::{quote_ident, quote_literal};
 use crate::watermark::Micros;
 
@@ -33,7 +33,7 @@ pub(crate) use reset::{occupied, set_aside};
 use tables::make_tables;
 pub(crate) use types::look_at;
 
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("261001_dwh_control.sql", include_str!("../migrations/261001_dwh_control.sql")),
     ("261002_bronze_constraints_audit.sql", include_str!("../migrations/261002_bronze_constraints_audit.sql")),
     ("261003_dwh_roles.sql", include_str!("../migrations/261003_dwh_roles.sql")),
@@ -41,7 +41,8 @@ const FILES: [(&str, &str); 8] = [
     ("261101_dwh_identity.sql", include_str!("../migrations/261101_dwh_identity.sql")),
     ("261102_dwh_error_code.sql", include_str!("../migrations/261102_dwh_error_code.sql")),
     ("261201_dwh_repair.sql", include_str!("../migrations/261201_dwh_repair.sql")),
-    ("261301_dwh_files.sql", include_str!("../migrations/261301_dwh_files.sql")),
+    ("261301_dwh_routes.sql", include_str!("../migrations/261301_dwh_routes.sql")),
+    ("261302_dwh_files.sql", include_str!("../migrations/261302_dwh_files.sql")),
 ];
 
 const PRINT_HINT: &str = "`dwh migrate --print-sql` prints all of it for a DBA to apply";
@@ -153,7 +154,9 @@ async fn make_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan
 
 async fn begin<'a>(client: &'a mut Client, target: &TargetConfig) -> Result<Transaction<'a>> {
     let transaction = client.transaction().await.map_err(sort)?;
-    transaction.batch_execute(&format!("{}; {}", pinned(Isolation::Write), lock(target))).await.map_err(sort)?;
+    // A second `migrate` waits as long as the first one takes; whoever uses a table is waited for as long as by a load.
+    let sql = format!("{}; {}; {}", pinned(Isolation::Write), lock(target), patience(target.lock_timeout));
+    transaction.batch_execute(&sql).await.map_err(sort)?;
     Ok(transaction)
 }
 

@@ -1,7 +1,7 @@
 //! A server on the other side of a network: how long it may be silent, and what is known of one that was.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use crate::watermark::Micros;
 pub(crate) struct Peer {
     idle: Duration,
     is_silent: AtomicBool,
+    open: AtomicUsize,
     last: Mutex<Option<Silence>>,
 }
 
@@ -47,7 +48,22 @@ pub(crate) fn was_not_asked(error: &Error) -> bool {
 impl Peer {
     pub(crate) fn new(idle: Micros) -> Self {
         let idle = Duration::from_micros(u64::try_from(idle.0).unwrap_or(0));
-        Self { idle, is_silent: AtomicBool::new(false), last: Mutex::new(None) }
+        Self { idle, is_silent: AtomicBool::new(false), open: AtomicUsize::new(0), last: Mutex::new(None) }
+    }
+
+    /// A connection to it begins.
+    pub(crate) fn opened(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection to it has ended.
+    pub(crate) fn closed(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many connections to it are open, or begin.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// How long it may be silent while something is asked of it.

@@ -2,7 +2,7 @@
 
 mod ahead;
 mod anew;
-mod archived;
+pub(crate) mod archived;
 mod backfill;
 pub(crate) mod belongs;
 mod by_hand;
@@ -21,7 +21,9 @@ pub(crate) mod recover;
 mod repair;
 mod replay;
 pub(crate) mod report;
+mod reseed;
 mod restore;
+pub(crate) mod round;
 mod run;
 mod trace;
 mod transfer;
@@ -37,6 +39,7 @@ use crate::config::{Config, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::FileSource;
 use crate::pipeline::failure::interrupted;
+use crate::pipeline::round::Known;
 use crate::plan::Plan;
 use crate::run::RunId;
 use crate::schema::TableSchema;
@@ -44,7 +47,7 @@ use crate::sink::{Lease, PgSink, Sink, TableState};
 use crate::source::{PgSource, Source};
 
 pub use archived::GapReport;
-pub use backfill::{BackfillReport, BackfillRequest, ReseedRequest};
+pub use backfill::{BackfillReport, BackfillRequest};
 pub use load::{LoadPlanReport, LoadStep};
 pub use prune::{PruneReport, PruneRequest, PrunedTable};
 pub use put_back::RestoreReport;
@@ -52,6 +55,7 @@ pub use rebuild::{RebuildReport, RebuildRequest, RebuiltTable};
 pub use recover::{Outcome, RecoverFinding, RecoverReport, RecoverRequest, Remedy, TableError, Trouble};
 pub use replay::{ReplayCsv, ReplayReport, ReplayRequest};
 pub use report::{ErrorReport, LoadParams, RunReport, Seconds, TableRun, WindowReport};
+pub use reseed::{ReseedReport, ReseedRequest};
 
 /// What happens during a run, for progress bars and logs.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,6 +144,8 @@ pub struct Pipeline {
     accept_source: bool,
     /// Files that are read again though they are loaded.
     reprocess: Vec<globset::GlobMatcher>,
+    /// What a call over many tables asks once.
+    round: Option<Arc<round::Round>>,
 }
 
 impl fmt::Debug for Pipeline {
@@ -187,6 +193,7 @@ impl Pipeline {
             allow_empty: false,
             accept_source: false,
             reprocess: Vec::new(),
+            round: None,
         }
     }
 
@@ -223,7 +230,8 @@ impl Pipeline {
         }
     }
 
-    /// The plan of a table, judged against both catalogs and what was loaded before: nothing moves before this is right.
+    /// The plan of a table, judged against both catalogs and what was loaded before: nothing moves before this is right. It
+    /// names the columns that a run adds first.
     pub(crate) async fn plan_table(&self, table: &TableConfig, state: &TableState) -> Result<Plan> {
         let (plan, bronze) = self.fit(table, state).await?;
         plan.check_bronze(bronze.as_ref())?;
@@ -232,11 +240,21 @@ impl Pipeline {
 
     /// The same with the bronze table, which is not judged yet.
     pub(crate) async fn fit(&self, table: &TableConfig, state: &TableState) -> Result<(Plan, Option<TableSchema>)> {
-        let source = self.source(table)?;
-        if let Some(identity) = source.identity().await? {
-            self.judge_source(table, state, &identity)?;
+        let (identity, schema, bronze) = match self.catalogs(table).await? {
+            Some(Known { identity, schema, bronze }) => (identity, schema, bronze),
+            None => {
+                let source = self.source(table)?;
+                let identity = source.identity().await?;
+                if let Some(identity) = &identity {
+                    self.judge_source(table, state, identity)?;
+                }
+                let both = futures_util::try_join!(source.describe(table), self.sink.describe(&table.target))?;
+                (identity, both.0, both.1)
+            }
+        };
+        if let Some(identity) = &identity {
+            self.judge_source(table, state, identity)?;
         }
-        let (schema, bronze) = futures_util::try_join!(source.describe(table), self.sink.describe(&table.target))?;
         let plan = Plan::new(table, schema)?.fitted(bronze.as_ref(), state.delivered());
         Ok((plan, bronze))
     }

@@ -1,16 +1,19 @@
 //! The plan of a table: everything decided before anything moves, and every SQL text of it.
 
+mod added;
 mod carried;
 mod compare;
 mod convert;
 mod ddl;
 mod equality;
 mod extract;
+mod former_key;
 mod load;
 mod missing;
 mod remedy;
 mod replace;
 mod session;
+mod straight;
 
 use serde::Serialize;
 
@@ -30,8 +33,9 @@ pub use missing::Missing;
 pub(crate) use remedy::Cure;
 pub(crate) use replace::EXTRA;
 pub use replace::Stamp;
-pub(crate) use session::not_in_force;
 pub use session::{Isolation, NO_TIME_LIMIT, opening};
+pub(crate) use session::{not_in_force, patience};
+pub(crate) use straight::{BACK, SAVEPOINT};
 
 /// The column that dates the copies of an scd table.
 pub const UPLOADED_AT: &str = "_uploaded_at";
@@ -61,8 +65,9 @@ pub struct Plan {
     pub watermark_indexed: bool,
     /// Whether the watermark column may be NULL.
     pub watermark_nullable: bool,
-    /// Generated columns of the source that bronze does not have and never got: they are not copied.
-    pub left_out: Vec<Column>,
+    /// Columns that bronze lacks and that a run adds to it first, because the configuration says so and nothing else differs;
+    /// with the names that their types have in bronze's database.
+    pub waiting: Vec<Column>,
     /// Columns of bronze that loads brought before and that the source has lost.
     pub missing: Missing,
 }
@@ -111,7 +116,7 @@ impl Plan {
             watermark: None,
             watermark_indexed: false,
             watermark_nullable: false,
-            left_out: Vec::new(),
+            waiting: Vec::new(),
             missing: Missing::default(),
         };
         if table.mode == Mode::Incremental {
@@ -187,7 +192,8 @@ impl Plan {
         needed(self.columns.iter().map(|column| &column.column.type_name), &self.source.types)
     }
 
-    /// Judges bronze against what will be delivered: columns, types, and the key behind `ON CONFLICT`.
+    /// Judges bronze against what will be delivered: columns, types, and the key behind `ON CONFLICT`. A column that a run
+    /// adds first is no difference.
     ///
     /// # Errors
     /// `NotFound` if bronze has no such table; `Drift` with every difference and the statement that mends it;
@@ -217,9 +223,12 @@ impl Plan {
             replace: self.table.replace,
             missing: self.missing.clone(),
             file: None,
+            waiting: self.waiting.clone(),
+            filled: Vec::new(),
             older,
             replaced: None,
             overruled: Vec::new(),
+            former_keys: Vec::new(),
             stamp: Stamp::of(&self.table),
         }
     }

@@ -9,7 +9,7 @@ use crate::config::Mode;
 use crate::error::ErrorKind;
 use crate::identity::{BronzeId, Member, Origin};
 use crate::raw_file::RawFile;
-use crate::run::{RunId, RunKind, RunState};
+use crate::run::{Route, RunId, RunKind, RunState};
 use crate::schema::{Column, Delivered};
 use crate::watermark::{SafeBound, Timestamp, Undrained};
 
@@ -131,6 +131,12 @@ pub struct RunRecord {
     pub rows_removed: Option<i64>,
     /// Rows below the window that the sweep delivered.
     pub rows_late: Option<i64>,
+    /// How its rows got into bronze; `None` before that, if there were none, and in rows of earlier releases.
+    #[serde(default)]
+    pub route: Option<Route>,
+    /// Why that route was taken.
+    #[serde(default)]
+    pub route_reason: Option<String>,
     /// Address of the CSV.
     pub csv_path: Option<String>,
     /// What went wrong, one line.
@@ -195,6 +201,8 @@ impl RunRecord {
             rows_kept_newer: None,
             rows_removed: None,
             rows_late: None,
+            route: None,
+            route_reason: None,
             csv_path: None,
             error_message: None,
             error_code: None,

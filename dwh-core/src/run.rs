@@ -1,9 +1,13 @@
 //! The states of a run, pure: which may follow which. The database repeats the list as a CHECK.
 
+mod route;
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
+
+pub use route::{Route, Routing};
 
 /// The number of a run: the identity column of `extract_runs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -111,6 +115,9 @@ pub enum RunState {
 impl RunState {
     /// Every state, in the order of the arrow.
     pub const ALL: [Self; 5] = [Self::Extracting, Self::Uploaded, Self::Loading, Self::Loaded, Self::Failed];
+
+    /// Those in which somebody is at work on the run, or was when he died.
+    pub(crate) const OPEN: [Self; 3] = [Self::Extracting, Self::Uploaded, Self::Loading];
 
     /// The word in the column `status`.
     #[must_use]

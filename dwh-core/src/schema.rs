@@ -1,6 +1,7 @@
 //! What a catalog says of a table, and the difference between two catalogs. Pure.
 
 mod drift;
+mod index_def;
 mod type_def;
 mod type_name;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 pub use drift::{Delivered, Drift, drift, lost};
+pub(crate) use index_def::{IndexDef, KeyDef};
 pub use type_def::{Attribute, ObjectName, TypeDef, TypeKind, definition, named_there, needed};
 pub use type_name::TypeName;
 
@@ -125,11 +127,20 @@ pub struct Column {
     #[serde(skip)]
     pub number: Option<i16>,
     /// The text of the value that rows have which are older than the column, where the catalog says so.
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_value: Option<String>,
     /// What depends on its type, each with its kind: `view app.trips_today`.
     #[serde(skip)]
     pub dependents: Vec<String>,
+    /// The tables at which it is defined, as SQL names them, where this one inherits it.
+    #[serde(skip)]
+    pub inherited: Vec<String>,
+    /// Whether a partitioned table, this one or one above it, is divided by it.
+    #[serde(skip)]
+    pub partition_key: bool,
+    /// Whether the server computes it when it is read, and stores nothing.
+    #[serde(skip)]
+    pub is_virtual: bool,
 }
 
 impl Column {
@@ -148,12 +159,16 @@ impl Column {
             number: None,
             old_value: None,
             dependents: Vec::new(),
+            inherited: Vec::new(),
+            partition_key: false,
+            is_virtual: false,
         }
     }
 
-    /// What a manifest says of it: nothing of the catalog's history, so that one that was read again is the same.
+    /// What a manifest says of it: what is written there, so that one that was read again is the same.
     pub(crate) fn for_manifest(self) -> Self {
-        Self { number: None, old_value: None, dependents: Vec::new(), ..self }
+        let Self { name, type_name, not_null, generated, identity, geometry, default, old_value, .. } = self;
+        Self { not_null, generated, identity, geometry, default, old_value, ..Self::new(name, type_name) }
     }
 
     /// The type without its schema: `geometry(Point,4326)` for `public.geometry(Point,4326)`.
@@ -178,7 +193,8 @@ pub struct UniqueKey {
     pub columns: Vec<String>,
     /// Whether it is the primary key.
     pub primary: bool,
-    /// Why `ON CONFLICT` cannot use it: deferrable, partial, over an expression, not valid; `None` when it can.
+    /// Why `ON CONFLICT` cannot use it: deferrable, `without overlaps`, partial, over an expression, not valid; `None` when it
+    /// can.
     pub unusable: Option<String>,
 }
 
@@ -186,11 +202,13 @@ pub struct UniqueKey {
 pub(crate) const NULLS: &str = "may be NULL, and NULLs never conflict";
 /// Why a deferrable key cannot serve.
 pub(crate) const DEFERRABLE: &str = "it is deferrable";
+/// Why a key over a period cannot serve (PostgreSQL 18): an exclusion keeps it.
+pub(crate) const OVERLAPS: &str = "it is `without overlaps`";
 
 impl UniqueKey {
-    /// Whether it holds only once a transaction has ended.
-    pub(crate) fn is_deferrable(&self) -> bool {
-        self.unusable.as_deref() == Some(DEFERRABLE)
+    /// Whether no two rows that are committed have the same values of it, whatever `ON CONFLICT` says.
+    pub(crate) fn tells_apart(&self) -> bool {
+        self.unusable.as_deref().is_none_or(|reason| [DEFERRABLE, OVERLAPS].contains(&reason))
     }
 
     /// Whether only a column that may be NULL keeps it from serving.

@@ -4,15 +4,19 @@ mod memory;
 mod postgres;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use crate::blob::ByteStream;
+use crate::blob::Body;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
-use crate::run::RunId;
+use crate::run::{RunId, RunState};
 use crate::schema::{RowKey, TableRef, TableSchema};
 use crate::watermark::Timestamp;
+
+pub use crate::run::{Route, Routing};
 
 pub use crate::record::{
     Accounting, BronzeState, Commit, Committed, LeaseHolder, LogEntry, Moved, Overview, Restore, RunFilter, RunRecord,
@@ -26,7 +30,7 @@ pub use postgres::PgSink;
 /// # Contract
 /// For one run of one table the pipeline calls `lease` (held until the run ends), `log(Begin)`, and then, with the
 /// extract going on behind it, `stage`; `log(Uploaded)` and `log(Loading)` once the manifest is written; then
-/// [`Staged::commit`]. Different tables call in parallel on one value. A crash between any two calls leaves bronze and
+/// [`Staged::commit`]. A run that found no row calls `load_nothing` in their place. Different tables call in parallel on one value. A crash between any two calls leaves bronze and
 /// the watermark as they were; the run log tells how far it came.
 #[async_trait]
 pub trait Sink: fmt::Debug + Send + Sync {
@@ -35,6 +39,18 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Unreachable`, `Auth`, `Permission`.
     async fn describe(&self, target: &TableRef) -> Result<Option<TableSchema>>;
+
+    /// The same of many tables, in their order.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe).
+    async fn describe_all(&self, targets: &[&TableRef]) -> Result<Vec<Option<TableSchema>>> {
+        let mut schemas = Vec::new();
+        for target in targets {
+            schemas.push(self.describe(target).await?);
+        }
+        Ok(schemas)
+    }
 
     /// Takes the table for one run, so that no second run of it works at the same time.
     ///
@@ -48,6 +64,20 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Contract` if the control schema is missing.
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>>;
+
+    /// Runs of a table that are not final, and those that are newer than `after`, as far as one is enough to tell that there
+    /// are any.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing.
+    async fn unsettled(&self, table: &str, after: Option<RunId>) -> Result<Vec<RunRecord>> {
+        let of_table = RunFilter { table: Some(table.to_owned()), ..RunFilter::default() };
+        let mut runs = self.runs(&RunFilter { states: RunState::OPEN.to_vec(), ..of_table.clone() }).await?;
+        if after.is_some() {
+            runs.extend(self.runs(&RunFilter { after, limit: Some(1), ..of_table }).await?);
+        }
+        Ok(runs)
+    }
 
     /// Writes the entry, at once and for good, and returns the row as it is then.
     ///
@@ -63,6 +93,33 @@ pub trait Sink: fmt::Debug + Send + Sync {
         Ok(None)
     }
 
+    /// The same of many tables, in their order; `None` also for one that has to be asked for by itself.
+    ///
+    /// # Errors
+    /// As [`bronze_id`](Self::bronze_id).
+    async fn bronze_ids(&self, targets: &[&TableRef]) -> Result<Vec<Option<BronzeState>>> {
+        Ok(vec![None; targets.len()])
+    }
+
+    /// Of each of these tables its runs that began at `since` or later, at most `limit`, the newest first; or else its newest
+    /// one, if it has any.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing.
+    async fn recent(&self, tables: &[&str], since: Timestamp, limit: u32) -> Result<Vec<Vec<RunRecord>>> {
+        let mut runs = Vec::new();
+        for table in tables {
+            let newest = RunFilter { table: Some((*table).to_owned()), limit: Some(1), ..RunFilter::default() };
+            let recent = RunFilter { since: Some(since), limit: Some(limit), ..newest.clone() };
+            let mut found = self.runs(&recent).await?;
+            if found.is_empty() {
+                found = self.runs(&newest).await?;
+            }
+            runs.push(found);
+        }
+        Ok(runs)
+    }
+
     /// Sets the watermark row back to the seed, at once and for good, if it still is as `expected` says, and returns it
     /// as it is then: what it belongs to is forgotten, so the next run begins with the first row, whatever the table is
     /// read from by now. `newest_run_id` stays, for bronze keeps its rows. Called under the lease.
@@ -74,11 +131,27 @@ pub trait Sink: fmt::Debug + Send + Sync {
             .with_hint("set it back where the sink keeps it, and run again"))
     }
 
-    /// Opens the load transaction and puts the CSV into a staging area. Nothing is visible before the commit.
+    /// Opens the load transaction and puts the CSV into a staging area, or straight into bronze where that comes to the same
+    /// rows and counts: the [route](Route) is the sink's own choice. Nothing is visible before the commit. The body may be
+    /// opened more than once.
     ///
     /// # Errors
-    /// The stream's own error, unchanged, if it ended in one; `Data` if a value does not fit.
-    async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>>;
+    /// The stream's own error, unchanged, if it ended in one; `Data` if a value does not fit; `Locked` if the watermark
+    /// moved meanwhile, where the sink sees that before the commit.
+    async fn stage(&self, request: StageRequest<'_>) -> Result<Box<dyn Staged>>;
+
+    /// Ends a run that found no row, as `log(Uploaded)`, `log(Loading)`, `stage` of a CSV without rows and its commit do, in
+    /// as few transactions as the sink can. There is no CSV, and the watermark moves all the same.
+    ///
+    /// # Errors
+    /// Those of the four; nothing has changed then but perhaps the state of the run.
+    async fn load_nothing(&self, load: &LoadPlan, upload: Upload, commit: Commit) -> Result<Committed> {
+        let run_id = commit.run_id;
+        self.log(LogEntry::Uploaded(Box::new(upload))).await?;
+        self.log(LogEntry::Loading { run_id, upload: None }).await?;
+        let header = Arc::new(Bytes::from(format!("{}\n", load.header())));
+        self.stage(StageRequest::new(load, header).of(run_id, &commit.expected)).await?.commit(commit).await
+    }
 
     /// The clock, the watermark rows, and who holds which table, without taking any; a sink that has no clock of its own
     /// and cannot tell more says what this machine's clock says.
@@ -148,6 +221,39 @@ fn no_rebuild() -> Error {
         .with_hint("implement `occupied`, `move_away` and `make_tables` of `Sink`")
 }
 
+/// A CSV that is to be loaded, and for which run.
+#[derive(Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
+pub struct StageRequest<'a> {
+    /// How it is loaded.
+    pub load: &'a LoadPlan,
+    /// Its bytes.
+    pub csv: Arc<dyn Body>,
+    /// The run that it will be [committed](Staged::commit) for, and the watermark row as that commit expects it. `None`: it
+    /// may never be committed, so the rows go through the staging area.
+    pub run: Option<(RunId, &'a TableState)>,
+}
+
+impl<'a> StageRequest<'a> {
+    /// A CSV that may never be committed.
+    #[must_use]
+    pub fn new(load: &'a LoadPlan, csv: Arc<dyn Body>) -> Self {
+        Self { load, csv, run: None }
+    }
+
+    /// The same for this run, which expects the watermark row to be like this.
+    #[must_use]
+    pub fn of(self, run_id: RunId, expected: &'a TableState) -> Self {
+        Self { run: Some((run_id, expected)), ..self }
+    }
+}
+
+impl fmt::Debug for StageRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StageRequest").field("table", &self.load.table).field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
 /// A table held for one run. Dropping it gives it free, and so does a crash.
 #[async_trait]
 pub trait Lease: Send + Sync {
@@ -185,7 +291,8 @@ pub trait Staged: Send {
     ///
     /// A CSV that [stands for its window alone](LoadPlan::replaced) overwrites what bronze has, whatever `on_conflict` says;
     /// what bronze has in the window beside it is removed, but for what is spared. Staged rows that newer CSV files have
-    /// [removed](LoadPlan::overruled) are not wanted: bronze counts as newer there.
+    /// [removed](LoadPlan::overruled) are not wanted: bronze counts as newer there. A staged row that bronze has by a
+    /// [former key](LoadPlan::former_keys) alone is refused, with all of the CSV.
     ///
     /// In the same transaction it writes which table bronze is, into the run's row, and into the watermark row unless
     /// that names another table and the load neither moves the watermark nor makes bronze whole: rows may be missing
@@ -196,7 +303,8 @@ pub trait Staged: Send {
     /// is the proof.
     ///
     /// # Errors
-    /// `Data` if the counts do not add up; `Locked` if the watermark moved meanwhile; nothing has changed then.
+    /// `Data` if the counts do not add up; `Locked` if the watermark moved meanwhile; `Contract` for a former key;
+    /// nothing has changed then.
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed>;
 
     /// Refuses the staged records of a file if some of them share a key, and names their places. Called for a table of

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Instant;
 
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -133,6 +134,15 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// `NotFound` if there is no such relation; `Permission` if the role may not read it; `Unreachable`, `Auth`.
     async fn describe(&self, table: &TableConfig) -> Result<TableSchema>;
 
+    /// The same of many tables in few questions, in their order; `None` for one that has to be [described](Self::describe)
+    /// by itself, because the source cannot tell it with others, or because something is wrong with it.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Auth`, `Busy`: nothing is known of any of them, and each may still be described by itself.
+    async fn describe_all(&self, tables: &[&TableConfig]) -> Result<Vec<Option<TableSchema>>> {
+        Ok(vec![None; tables.len()])
+    }
+
     /// The smallest watermark value above `low`, or `None` if there is none.
     ///
     /// # Errors
@@ -144,6 +154,15 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Data` if the watermark lies in the future of the source's clock.
     async fn bound(&self, request: BoundRequest<'_>) -> Result<SafeBound>;
+
+    /// The same from what was seen at `since` or later, which is never later than now: a bound holds for every snapshot
+    /// after it, so tables that begin within a moment may share what was seen.
+    ///
+    /// # Errors
+    /// As [`bound`](Self::bound).
+    async fn bound_since(&self, request: BoundRequest<'_>, _since: Instant) -> Result<SafeBound> {
+        self.bound(request).await
+    }
 
     /// Which of these keys of the configured key it has, wherever their rows lie: a row that bronze alone has in a window
     /// is removed only if the source has its key nowhere.

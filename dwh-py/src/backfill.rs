@@ -12,8 +12,7 @@ pub fn backfill(engine: Pipeline, request: BackfillRequest) -> Call {
     Call::new(|cancel| async move { engine.backfill(&request, &cancel).await }, answer)
 }
 
-/// What `reseed` returns too.
-pub fn answer(py: Python<'_>, report: pipeline::BackfillReport) -> PyResult<Py<PyAny>> {
+fn answer(py: Python<'_>, report: pipeline::BackfillReport) -> PyResult<Py<PyAny>> {
     let failures = failures_of(&report.runs);
     conclude(py, BackfillReport(report), failures)
 }

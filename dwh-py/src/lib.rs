@@ -53,6 +53,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::RestoreReport>()?;
     module.add_class::<report::RunDetails>()?;
     module.add_class::<report::RunRecord>()?;
+    module.add_class::<report::ReseedReport>()?;
     module.add_class::<report::RunReport>()?;
     module.add_class::<report::StatusReport>()?;
     module.add_class::<report::TableRun>()?;

@@ -230,19 +230,19 @@ impl $face {
     }
 
     /// Read all history of a table again, in windows; the watermark stays where it is.
-    #[pyo3(signature = (table, *, replace = false, allow_empty = false, wait = false, restart = false, dry_run = false))]
+    #[pyo3(signature = (tables, *, replace = false, allow_empty = false, wait = false, restart = false, dry_run = false))]
     #[allow(clippy::too_many_arguments)]
     fn reseed(
         &self,
         py: Python<'_>,
-        table: String,
+        tables: Vec<String>,
         replace: bool,
         allow_empty: bool,
         wait: bool,
         restart: bool,
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
-        let mut request = ReseedRequest::new(table);
+        let mut request = ReseedRequest::new(tables);
         (request.replace, request.allow_empty) = (replace, allow_empty);
         (request.wait, request.restart, request.dry_run) = (wait, restart, dry_run);
         $make(py, reseed::reseed(self.0.get(py)?, request))

@@ -49,7 +49,7 @@ macro_rules! reports {
 }
 
 reports! {
-    BackfillReport of dwh_core::pipeline::BackfillReport, "What `backfill` or `reseed` did, or would do.";
+    BackfillReport of dwh_core::pipeline::BackfillReport, "What `backfill` did, or would do.";
     CheckReport of dwh_core::operate::CheckReport, "What `check` found.";
     FilesReport of dwh_core::operate::FilesReport, "Raw files, and where they stand.";
     LoadParams of dwh_core::LoadParams, "What `load` takes, and `extract` returns.";
@@ -60,6 +60,7 @@ reports! {
     RebuildReport of dwh_core::pipeline::RebuildReport, "What `rebuild` did, or would do.";
     RecoverReport of dwh_core::pipeline::RecoverReport, "What `recover` found and did.";
     ReplayReport of dwh_core::pipeline::ReplayReport, "What `replay` did, or would do.";
+    ReseedReport of dwh_core::pipeline::ReseedReport, "What `reseed` did, or would do.";
     RestoreReport of dwh_core::pipeline::RestoreReport, "What `restore_file` put back.";
     RunDetails of dwh_core::operate::RunDetails, "All that is known of one run.";
     RunRecord of dwh_core::sink::RunRecord, "A row of the run log.";

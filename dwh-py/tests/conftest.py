@@ -79,7 +79,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        up = subprocess.run([SCRIPT, "up", folder, "fsync=off"], check=True, stdout=subprocess.PIPE, text=True)
+        up = subprocess.run([SCRIPT, "up", folder, "fsync=off", "jit=off"], check=True, stdout=subprocess.PIPE, text=True)
         self.port = int(up.stdout)
         binaries = subprocess.run([SCRIPT, "bin"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
         self.psql = Path(binaries) / "psql"

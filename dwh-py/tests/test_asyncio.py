@@ -38,7 +38,7 @@ def test_every_verb_is_awaited(project: Project) -> None:
         await pipeline.verify(["events", "devices"])
         yesterday = datetime.now(timezone.utc) - timedelta(days=1)
         assert (await pipeline.backfill("events", from_=yesterday)).runs
-        assert (await pipeline.reseed("events")).kind == "reseed"
+        assert (await pipeline.reseed(["events"])).tables[0]["kind"] == "reseed"
         assert (await pipeline.recover(["events", "devices"])).found == []
         assert (await pipeline.replay("devices")).runs
         assert (await pipeline.rebuild(["events"], dry_run=True)).in_the_way

@@ -139,17 +139,17 @@ def test_backfill(project: Project, loaded: dwh.Pipeline) -> None:
 
 def test_reseed(project: Project, loaded: dwh.Pipeline) -> None:
     project.target("delete from bronze.events where id > 10")
-    report = whole(loaded.reseed("events", wait=True, restart=True))
-    assert (report.kind, sum(run["rows_loaded"] for run in report.runs)) == ("reseed", 40)
+    [report] = whole(loaded.reseed(["events"], wait=True, restart=True)).tables
+    assert (report["kind"], sum(run["rows_loaded"] for run in report["runs"])) == ("reseed", 40)
     project.target("truncate bronze.events")
-    report = whole(loaded.reseed("events", wait=True))
-    assert (report.kind, sum(run["rows_loaded"] for run in report.runs)) == ("run", 50), "it begins anew"
+    [report] = whole(loaded.reseed(["events"], wait=True)).tables
+    assert (report["kind"], sum(run["rows_loaded"] for run in report["runs"])) == ("run", 50), "it begins anew"
 
 
 def test_repair(project: Project, loaded: dwh.Pipeline) -> None:
     damage = "delete from bronze.events where id > 40; update bronze.events set note = 'y' where id = 1"
     extra = "insert into bronze.events (id, recorded_at) select 900, min(recorded_at) from bronze.events"
-    for repair in (lambda: loaded.verify(["events"], repair=True), lambda: loaded.reseed("events", replace=True)):
+    for repair in (lambda: loaded.verify(["events"], repair=True), lambda: loaded.reseed(["events"], replace=True)):
         project.target(f"{damage}; {extra}")
         with pytest.raises(dwh.DataError) as told:
             loaded.verify(["events"])

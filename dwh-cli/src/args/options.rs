@@ -301,9 +301,9 @@ pub struct BackfillArgs {
 /// `dwh reseed`.
 #[derive(Debug, Args)]
 pub struct ReseedArgs {
-    /// Name of the table in the configuration
-    #[arg(value_name = "TABLE")]
-    pub table: String,
+    /// Names of tables, or patterns such as 'trip*'; none is begun unless each of them can be
+    #[arg(value_name = "TABLE", required = true)]
+    pub tables: Vec<String>,
     /// Overwrite rows that differ, and remove rows that the source has no more
     #[arg(long)]
     pub replace: bool,

@@ -1,7 +1,7 @@
 //! `dwh backfill`.
 
 use dwh_core::Result;
-use dwh_core::pipeline::{BackfillReport, BackfillRequest};
+use dwh_core::pipeline::BackfillRequest;
 
 use super::Context;
 use crate::args::BackfillArgs;
@@ -14,12 +14,8 @@ pub async fn backfill(args: BackfillArgs, context: &Context) -> Result<Exit> {
     request.wait = args.again.wait;
     request.restart = args.again.restart;
     request.dry_run = args.again.dry_run;
-    show(&context.pipeline()?.backfill(&request, &context.cancel).await?, context)
-}
-
-/// Prints what a backfill or reseed did.
-pub fn show(report: &BackfillReport, context: &Context) -> Result<Exit> {
-    context.printer.show(report)?;
+    let report = context.pipeline()?.backfill(&request, &context.cancel).await?;
+    context.printer.show(&report)?;
     context.printer.table_errors(report.runs.iter().map(|run| (&run.table, &run.error)));
     Ok(Exit(report.exit_code()))
 }

@@ -5,7 +5,7 @@ use dwh_core::operate::{
     Severity, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
 };
 use dwh_core::pipeline::{ErrorReport, LoadPlanReport, LoadStep, RunReport, Seconds, TableRun, WindowReport};
-use dwh_core::sink::RunRecord;
+use dwh_core::sink::{Route, RunRecord};
 use dwh_core::source::{Snapshot, SourceIdentity};
 use dwh_core::{Error, ErrorKind, RunId, RunKind, RunState, Timestamp};
 
@@ -32,6 +32,8 @@ fn loaded(table: &str) -> TableRun {
         rows_identical: 560,
         rows_different: 7,
         rows_kept_newer: 10,
+        route: Some(Route::Staged),
+        route_reason: Some("bronze may have some of its rows".into()),
         bytes: 98_765_432,
         seconds: Seconds { total: 75.4, ..Seconds::default() },
         ..TableRun::new(table, Mode::Incremental)
@@ -59,6 +61,8 @@ fn record(run_id: i64, status: RunState) -> RunRecord {
         rows_identical: (!failed).then_some(0),
         rows_different: (!failed).then_some(0),
         rows_kept_newer: (!failed).then_some(0),
+        route: (!failed).then_some(Route::Direct),
+        route_reason: (!failed).then(|| "all rows of the run before it were new".into()),
         error_message: failed.then(|| "table `trips`:\n3 rows\tshort\u{1b}[2J".into()),
         watermark: Some(at("2026-10-01T02:59:59.5Z")),
         bytes: Some(3400),

@@ -168,9 +168,7 @@ async fn update_tables_take_what_the_source_has_now() {
 
 #[tokio::test]
 async fn dry_run_and_refusals() {
-    let (db, project) =
-        events("backfill_refusals", "[[table]]\nname = \"copy\"\nrelation = \"app.events\"\nmode = \"snapshot\"\n")
-            .await;
+    let (db, project) = events("backfill_refusals", &["copy", "dated"].map(more).concat()).await;
     let report = project.json(&[&SEPTEMBER[..], &["--dry-run"]].concat());
     assert_eq!(report["windows"].as_array().expect("windows").len(), 29);
     assert_eq!(report["windows"][1]["to"], "2026-09-02T23:59:59.999999Z");
@@ -185,7 +183,27 @@ async fn dry_run_and_refusals() {
     assert_eq!(backwards.code, 2, "{}", backwards.all());
     // The reseed of a snapshot table is a run.
     db.tgt("delete from bronze.copy").await;
-    let report = project.json(&["reseed", "copy"]);
+    let report = project.json(&["reseed", "copy"])["tables"][0].clone();
     assert_eq!(report["kind"], "run");
     assert_eq!(total(&report, "copy", "rows_loaded"), 720);
+    // Of several tables none is begun unless each of them can be.
+    let runs = "select count(*) from dwh_control.extract_runs";
+    let before = number(&db, runs).await;
+    let refused = project.dwh(&["reseed", "events", "c*", "dated"]);
+    assert_eq!(refused.code, 2, "{}", refused.all());
+    assert!(refused.stderr.contains("table `dated`: mode `scd`"), "{}", refused.all());
+    assert!(refused.stderr.contains("nothing was read"), "{}", refused.all());
+    assert_eq!(number(&db, runs).await, before);
+    db.tgt("delete from bronze.copy; delete from bronze.events where id > 700").await;
+    let report = project.json(&["reseed", "events", "c*"]);
+    let tables = report["tables"].as_array().expect("tables");
+    let told: Vec<_> = tables.iter().map(|table| (table["table"].as_str(), table["kind"].as_str())).collect();
+    assert_eq!(told, [(Some("events"), Some("reseed")), (Some("copy"), Some("run"))]);
+    assert_eq!((total(&tables[0], "events", "rows_inserted"), total(&tables[1], "copy", "rows_loaded")), (20, 720));
+    assert_eq!(project.dwh(&["reseed"]).code, 2, "all tables only by `*`");
+}
+
+fn more(name: &str) -> String {
+    let mode = if name == "copy" { "snapshot" } else { "scd" };
+    format!("[[table]]\nname = \"{name}\"\nrelation = \"app.events\"\nmode = \"{mode}\"\n")
 }

@@ -252,3 +252,62 @@ async fn what_was_made_of_a_column_is_named_before_its_type_is_changed() {
     drifted.project.ok(&["run"]);
     drifted.is_equal(&drifted.project);
 }
+
+/// A column that bronze inherits changes only where it comes from, and one that divides a table never changes its type.
+#[tokio::test]
+async fn what_is_inherited_or_divides_bronze_has_a_remedy_that_works() {
+    let db = TestDb::new("drift_family").await;
+    db.src(&format!("create schema app; {READABLE}")).await;
+    let mut config = String::new();
+    for name in ["inh", "par"] {
+        db.src(&format!(
+            "create table app.{name} (id int primary key, at timestamptz not null default now(), v int);
+             create index on app.{name} (at); insert into app.{name} select n, now(), n from generate_series(1, 3) n"
+        ))
+        .await;
+        let own = "watermark = \"at\"\nkey = [\"id\"]\non_conflict = \"update\"";
+        config += &table(name, &format!("app.{name}"), "incremental", own);
+    }
+    let project = Project::new(&db, &config);
+    project.ok(&["migrate"]);
+    db.tgt(
+        "set role dwh_owner; create table bronze.parent (like bronze.inh); alter table bronze.inh inherit bronze.parent;
+         create table bronze.divided (like bronze.par including all) partition by range (id);
+         create table bronze.par_all partition of bronze.divided default; drop table bronze.par;
+         alter table bronze.divided rename to par; reset role",
+    )
+    .await;
+    project.ok(&["run"]);
+    db.src(
+        "alter table app.inh alter v type bigint; insert into app.inh values (4, now(), 1000000000000);
+         alter table app.par alter id type bigint; insert into app.par values (1000000000000, now(), 4)",
+    )
+    .await;
+    let refused = project.fails(4, &["run"]);
+    let (inherited, divides) = (refused.failure("inh").hint, refused.failure("par").hint);
+    assert!(inherited.contains("`v` comes from bronze.parent"), "{inherited}");
+    assert!(divides.contains("bronze is partitioned by it"), "{divides}");
+    let applied = project.fails(4, &["migrate", "--apply-drift"]).json();
+    assert_eq!(applied["drift_applied"], serde_json::json!([]), "tables of others are not changed unasked");
+    let session = connect_as_loader(&db).await;
+    for hint in [&inherited, &divides] {
+        for sql in pasted(hint) {
+            session.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        }
+    }
+    for command in told(&divides) {
+        let done = project.dwh(&command.split(' ').skip(1).collect::<Vec<_>>());
+        // `migrate` says that a table which was loaded before is made again.
+        assert!(done.code == 0 || command.starts_with("dwh migrate"), "{}", done.all());
+    }
+    project.ok(&["run"]);
+    for name in ["inh", "par"] {
+        dwh_core::testing::assert_equal_tables(
+            &db,
+            &format!("select * from app.{name}"),
+            &format!("select * from bronze.{name}"),
+        )
+        .await;
+    }
+    project.ok(&["verify"]);
+}

@@ -51,6 +51,36 @@ async fn a_held_row_of_the_watermarks_names_who_holds_it() {
 }
 
 #[tokio::test]
+async fn every_write_that_waits_in_vain_names_who_holds_it() {
+    let (db, project) = snapshot("held_writes", "on_new_column = \"add\"").await;
+    // As the loader itself: what others do is hidden from it.
+    let holder = crate::drift::connect_as_loader(&db).await;
+    let told = |args: &[&str], pid: &str| {
+        let said = project.fails(3, args);
+        let all = said.all();
+        assert!(all.contains(&format!("session {pid} of `")) && all.contains("began at 20"), "{all}");
+        assert!(all.contains(&format!("pg_terminate_backend({pid})")), "{all}");
+    };
+    // The run log.
+    let pid = begin(&holder, "by hand", "lock table dwh_control.extract_runs in share mode").await;
+    told(&["run"], &pid);
+    told(&["extract", "t"], &pid);
+    holder.batch_execute("rollback").await.expect("rollback");
+    // Bronze, where it is changed and where it is moved away.
+    db.src("alter table app.t add column n int").await;
+    let pid = begin(&holder, "grafana", "select * from bronze.t").await;
+    told(&["run"], &pid);
+    told(&["migrate", "--apply-drift"], &pid);
+    told(&["rebuild", "--reset"], &pid);
+    holder.batch_execute("rollback").await.expect("rollback");
+    // The tables that `migrate` writes to.
+    let pid = begin(&holder, "by hand", "lock table dwh_control.extract_watermarks in access exclusive mode").await;
+    told(&["migrate"], &pid);
+    holder.batch_execute("rollback").await.expect("rollback");
+    project.ok(&["run"]);
+}
+
+#[tokio::test]
 async fn a_locked_source_names_who_holds_it() {
     let (db, project) = snapshot("locked_source", "").await;
     let project = project.config_with("[source.app]", "[source.app]\nlock_timeout = \"300ms\"");

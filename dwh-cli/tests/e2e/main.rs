@@ -2,6 +2,7 @@
 
 mod adapt;
 mod backfill;
+mod bereft;
 mod chain;
 mod check;
 mod crash;
@@ -21,6 +22,7 @@ mod made_again;
 mod memory;
 mod modes;
 mod names;
+mod new_columns;
 mod newer;
 mod own_types;
 mod owners;
@@ -46,5 +48,6 @@ mod types;
 mod untrusted;
 mod upgrade;
 mod verify;
+mod versions;
 mod wide;
 mod words;

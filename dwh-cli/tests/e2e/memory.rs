@@ -22,16 +22,38 @@ async fn a_large_row_takes_its_text_twice_at_most() {
     .await;
     let project = Project::new(&db, &table("t", "app.t", "snapshot", ""));
     project.ok(&["migrate"]);
-    let mut run = project.spawn(&["run"]);
-    let mut most = 0;
-    let status = loop {
-        most = most.max(peak(run.id()).unwrap_or(0));
-        if let Some(status) = run.try_wait().expect("its state") {
-            break status;
-        }
-        tokio::task::yield_now().await;
-    };
-    assert!(status.success(), "{status}");
+    let (ends_well, most) = watched(&project, &["run"]).await;
+    assert!(ends_well);
     assert_eq!(number(&db, "select sum(length(v))::bigint from bronze.t").await, 100_000_002);
     assert!(most < 2 * ROW_BYTES + (64 << 20), "{} MB for a row of {} MB", most / 1_000_000, ROW_BYTES / 1_000_000);
+    // One that a person made: looked at, loaded, and refused for what stands behind the large field.
+    let folder = db.blobs().join("test/exports/t");
+    let address = format!("{}/test/exports/t/by_hand.csv", db.blob_url());
+    let load = ["load", "--table", "t", "--csv-path", &address, "--accept-unverified"];
+    let write = |end: &str| {
+        fs::create_dir_all(&folder).expect("folder");
+        let text = format!("id,v\n1,a\n2,{}{end}\n", "x".repeat(ROW_BYTES as usize));
+        fs::write(folder.join("by_hand.csv"), text).expect("written");
+    };
+    for (end, args, ends_as) in
+        [(",", &load[..], false), ("", &[&load[..], &["--dry-run"]].concat(), true), ("", &load[..], true)]
+    {
+        write(end);
+        let (ends_well, most) = watched(&project, args).await;
+        assert_eq!(ends_well, ends_as, "{args:?}");
+        assert!(most < 2 * ROW_BYTES + (64 << 20), "{args:?}: {} MB", most / 1_000_000);
+    }
+}
+
+/// Whether a command ends well, and the most memory that it had.
+async fn watched(project: &Project, args: &[&str]) -> (bool, u64) {
+    let mut child = project.spawn(args);
+    let mut most = 0;
+    loop {
+        most = most.max(peak(child.id()).unwrap_or(0));
+        if let Some(status) = child.try_wait().expect("its state") {
+            return (status.success(), most);
+        }
+        tokio::task::yield_now().await;
+    }
 }

@@ -25,13 +25,18 @@ struct PgBouncer {
 
 impl PgBouncer {
     fn start(server: &Server) -> Self {
+        Self::of(server, SESSIONS)
+    }
+
+    /// With this many server sessions in each pool.
+    fn of(server: &Server, sessions: usize) -> Self {
         let folder = tempfile::Builder::new().prefix("dwh-pgbouncer-").tempdir().expect("temporary folder");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
         let users = folder.path().join("users.txt");
         let roles = ["app_ro", "dwh_loader"].map(|role| format!("\"{role}\" \"{}\"\n", Server::PASSWORD));
         fs::write(&users, roles.concat()).expect("users");
         let ini = format!(
-            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\npool_mode = transaction\ndefault_pool_size = {SESSIONS}\n\
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\npool_mode = transaction\ndefault_pool_size = {sessions}\n\
              listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\n\
              auth_file = {}\nlogfile = {}\n",
             server.port(),
@@ -166,6 +171,21 @@ async fn a_wait_behind_it_is_no_silence_and_a_cut_connection_is() {
     cut.fails(3, &["run"]).failure("trips").names(&["source `app`: 127.0.0.1:", "sent nothing for", "was cut"]);
     cut.ok(&["run"]);
     assert_equal(&db).await;
+}
+
+/// A lease keeps the one session of the pool, and what the run asks next is never answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_is_too_small_is_named_as_a_possible_cause() {
+    let (_db, project, bouncers) = behind("bounced_small").await;
+    let small = PgBouncer::of(&Clusters::shared().target, 1);
+    let small_port = format!(":{}/", small.port);
+    let project = project
+        .config_with(&format!(":{}/", bouncers[1].port), &small_port)
+        .config_with("[target]", "[target]\nidle_timeout = \"2s\"");
+    let output = project.fails(3, &["run"]);
+    let failure = output.failure("trips");
+    assert!(failure.message.contains("target: 127.0.0.1:"), "{failure:?}");
+    assert!(failure.hint.contains("`default_pool_size` of PgBouncer"), "{failure:?}");
 }
 
 const ODD: &str =

@@ -69,7 +69,12 @@ async fn a_warehouse_of_release_0_1_0_goes_on() {
     let report = project.json(&["migrate"]);
     assert_eq!(
         report["applied"],
-        serde_json::json!(["261101_dwh_identity.sql", "261102_dwh_error_code.sql", "261201_dwh_repair.sql"]),
+        serde_json::json!([
+            "261101_dwh_identity.sql",
+            "261102_dwh_error_code.sql",
+            "261201_dwh_repair.sql",
+            "261301_dwh_routes.sql"
+        ]),
         "{report:#}"
     );
     assert_eq!(report["tables_created"], serde_json::json!([]), "{report:#}");

@@ -203,14 +203,39 @@ async fn files_are_read_and_compared() {
     // A file of the middle that is gone with its manifest.
     fs::remove_file(&sorted[5]).expect("removed");
     fs::remove_file(sorted[5].with_extension("manifest.json")).expect("removed");
-    // A manifest without its CSV.
+    // A manifest without its CSV, and a CSV without its manifest.
     fs::remove_file(&sorted[7]).expect("removed");
+    fs::remove_file(sorted[9].with_extension("manifest.json")).expect("removed");
+    // A row of the run log that says something else.
+    db.tgt("update dwh_control.extract_runs set sha256 = repeat('0', 64) where run_id = (select min(run_id) + 2 from dwh_control.extract_runs)").await;
     let report = project.fails(4, &["verify", "--blobs"]).json();
     let problems = one(&report)["blobs"]["problems"].to_string();
-    for word in ["sha256", "covers the time", "lost its CSV", "is not in"] {
+    for word in
+        ["sha256", "covers the time", "lost its CSV", "lost its manifest", "is not in", "the run log has another"]
+    {
         assert!(problems.contains(word), "`{word}` is not in {problems}");
     }
     assert_eq!(counts(one(&report)), [0; 4]);
+    // Each is followed by the command that mends it.
+    let mut commands = std::collections::BTreeSet::new();
+    for problem in one(&report)["blobs"]["problems"].as_array().expect("problems") {
+        let words = problem.as_str().expect("a text").split('`').skip(1).step_by(2);
+        let told: Vec<String> =
+            words.filter(|word| word.starts_with("mv ") || word.starts_with("dwh ")).map(str::to_owned).collect();
+        assert!(!told.is_empty(), "{problem}");
+        commands.extend(told.into_iter().map(|command| (command.starts_with("dwh "), command)));
+    }
+    for (ours, command) in &commands {
+        let args: Vec<&str> = command.split(' ').skip(1).collect();
+        match ours {
+            true => drop(project.ok(&args)),
+            false => assert!(std::process::Command::new("sh").args(["-c", command]).status().expect("sh").success()),
+        }
+    }
+    let mended = project.json(&["verify", "--blobs"]);
+    assert_eq!(one(&mended)["blobs"]["problems"], json!([]), "{commands:#?}");
+    project.ok(&["rebuild", "--reset"]);
+    project.ok(&["verify", "--blobs"]);
 }
 
 const PINGS: &str = "create table app.\"Pings\" (

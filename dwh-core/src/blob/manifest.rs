@@ -176,7 +176,10 @@ impl Manifest {
             file: self.file.as_ref().map(|file| file.path.clone()),
             older,
             replaced: self.replaced(),
+            waiting: Vec::new(),
+            filled: Vec::new(),
             overruled: Vec::new(),
+            former_keys: Vec::new(),
             // A column without a zone is read in that of the configuration.
             stamp: None,
         }

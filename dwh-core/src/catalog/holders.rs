@@ -30,9 +30,9 @@ pub(crate) struct Holder {
     statement: Option<String>,
 }
 
-/// Partitions and children count as the table itself; without a table, locks on any table of the database. Those that
+/// Partitions and children count as the table itself; without tables, locks on any table of the database. Those that
 /// wait in the queue before us hold us up as well, and come after those that hold a lock.
-const HOLDERS: &str = "with recursive family (oid) as (select pg_catalog.to_regclass($1)::oid union \
+const HOLDERS: &str = "with recursive family (oid) as (select pg_catalog.to_regclass(t.name)::oid from pg_catalog.unnest($1) t(name) union \
          select i.inhrelid from pg_catalog.pg_inherits i join family f on i.inhparent = f.oid), \
      found as (select l.pid, pg_catalog.bool_or(l.granted) as granted from pg_catalog.pg_locks l \
          where l.locktype = 'relation' and l.pid is distinct from pg_catalog.pg_backend_pid() \
@@ -46,10 +46,10 @@ const HOLDERS: &str = "with recursive family (oid) as (select pg_catalog.to_regc
      from found f left join pg_catalog.pg_stat_activity a on a.pid = f.pid \
      order by not f.granted, a.xact_start limit 3";
 
-/// Who holds a lock on the table that stands in the way of what is wanted; the longest transaction first.
+/// Who holds a lock on one of the tables that stands in the way of what is wanted; the longest transaction first.
 pub(crate) async fn holders(
     client: &impl GenericClient,
-    table: Option<&str>,
+    tables: Option<&[String]>,
     wanted: LockWanted,
 ) -> Result<Vec<Holder>> {
     let wanted = match wanted {
@@ -57,7 +57,7 @@ pub(crate) async fn holders(
         LockWanted::Rows => "rows",
         LockWanted::Alone => "alone",
     };
-    let params: [(&(dyn ToSql + Sync), Type); 2] = [(&table, Type::TEXT), (&wanted, Type::TEXT)];
+    let params: [(&(dyn ToSql + Sync), Type); 2] = [(&tables, Type::TEXT_ARRAY), (&wanted, Type::TEXT)];
     let rows = client.query_typed(HOLDERS, &params).await.map_err(sort)?;
     let holder = |row: &tokio_postgres::Row| Holder {
         pid: row.get(0),

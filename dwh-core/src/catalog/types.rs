@@ -8,7 +8,7 @@ use crate::connect::sort;
 use crate::error::Result;
 use crate::schema::{Attribute, ObjectName, TypeDef, TypeKind};
 
-/// From the columns of a relation, types by number and types by name, down to all that they are made of; and what the
+/// From the columns of relations, types by number and types by name, down to all that they are made of; and what the
 /// extensions bring. The walk ends at types of PostgreSQL and of extensions. An array leads to its elements, a multirange to
 /// its range, and neither is listed. Asked by number, so that no right to use a schema is needed. `to_jsonb`, because
 /// `rngmultitypid` is not in every version. The form of `unnest` with two arrays exists only without its schema.
@@ -17,7 +17,7 @@ const TYPES: &str = "with recursive member(oid, extension) as ( \
              and d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass and d.deptype = 'e' \
              and d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass), \
      reach(oid) as ( \
-         select a.atttypid from pg_catalog.pg_attribute a where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped \
+         select a.atttypid from pg_catalog.pg_attribute a where a.attrelid = any ($1) and a.attnum > 0 and not a.attisdropped \
          union select pg_catalog.unnest($2) \
          union select t.oid from unnest($3, $4) w(schema, name) join pg_catalog.pg_namespace n on n.nspname = w.schema \
              join pg_catalog.pg_type t on t.typnamespace = n.oid and t.typname = w.name \
@@ -56,11 +56,11 @@ const TYPES: &str = "with recursive member(oid, extension) as ( \
      and not exists (select from pg_catalog.pg_type e where e.oid = t.typelem and e.typarray = t.oid) \
      order by 1, 2";
 
-/// What is asked for: the columns of a relation (0: of none), types by number, types by name. What extensions bring is
+/// What is asked for: the columns of relations, types by number, types by name. What extensions bring is
 /// always in the answer.
 #[derive(Debug, Default)]
 pub(crate) struct TypesOf<'a> {
-    pub(crate) relation: u32,
+    pub(crate) relations: &'a [u32],
     pub(crate) numbers: &'a [u32],
     pub(crate) names: &'a [ObjectName],
 }
@@ -72,7 +72,7 @@ pub(crate) async fn types(client: &impl GenericClient, wanted: &TypesOf<'_>) -> 
     let (schemas, names): (Vec<&str>, Vec<&str>) =
         wanted.names.iter().map(|name| (name.schema.as_str(), name.name.as_str())).unzip();
     let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] = [
-        (&wanted.relation, Type::OID),
+        (&wanted.relations, Type::OID_ARRAY),
         (&wanted.numbers, Type::OID_ARRAY),
         (&schemas, Type::TEXT_ARRAY),
         (&names, Type::TEXT_ARRAY),

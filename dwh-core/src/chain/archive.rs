@@ -18,12 +18,12 @@ pub struct Lost {
 /// The CSV files that later ones name, or the loaded runs of a `log`, and that are not among `links`, unless newer ones
 /// read all of their window again.
 ///
-/// Of snapshots only the newest one counts, so of those only that one is missed.
+/// What a run has read and found nothing of is among `links` too, without a CSV. Of snapshots only the newest one counts, so of those only that one is missed.
 #[must_use]
 pub fn lost(links: &[Link], log: &[Link]) -> Vec<Lost> {
     let first = links.iter().filter(|link| link.csv).map(Link::run_id).min();
     let newest = log.iter().filter(|link| link.csv).max_by_key(|link| link.run_id());
-    let replaced = |link: &&Link| links.iter().any(|other| other.run_id() >= link.run_id());
+    let replaced = |link: &&Link| links.iter().any(|other| other.csv && other.run_id() >= link.run_id());
     let newest = newest.filter(|link| link.reads == Reads::Whole && !replaced(link)).map(Link::named);
     let mut found: Vec<Lost> = Vec::new();
     for csv in absent(links, log).chain(newest) {
@@ -52,6 +52,17 @@ fn absent<'a>(links: &'a [Link], log: &'a [Link]) -> impl Iterator<Item = NamedC
     let logged = log.iter().filter(|link| link.csv && link.reads != Reads::Whole).map(Link::named);
     let is_there = |csv: &NamedCsv| links.iter().any(|other| other.run.differs(&csv.run).is_none());
     named.chain(logged).filter(move |csv| !is_there(csv))
+}
+
+/// Whether a rebuild does not need this CSV, because newer ones among `links` hold what it held: they read all of its window
+/// again, or it was a snapshot and there is a newer one. A dated copy is not at the source any more.
+#[must_use]
+pub fn is_superseded(link: &Link, links: &[Link]) -> bool {
+    match link.reads {
+        Reads::Copy => false,
+        Reads::Whole => links.iter().any(|other| other.reads == Reads::Whole && other.run_id() > link.run_id()),
+        Reads::Window(_) | Reads::Unknown => is_read_again(&link.named(), links),
+    }
 }
 
 fn is_read_again(csv: &NamedCsv, links: &[Link]) -> bool {

@@ -11,6 +11,7 @@ use tokio_postgres::{Config, NoTls};
 use tokio_util::io::StreamReader;
 
 use crate::error::{Error, ErrorKind, SqlState};
+use crate::schema::quote_ident;
 
 /// The SQLSTATE of what the stream below the driver says in a server's place. No server has it.
 pub(super) const SILENT: &str = "DWH01";
@@ -109,6 +110,14 @@ pub(super) fn at_connect(error: tokio_postgres::Error, attempt: &Attempt<'_>) ->
         Some("3D000") => {
             return Error::new(ErrorKind::NotFound, format!("{place} has no database `{database}`"))
                 .with_hint(format!("`psql -h {host} -p {port} -U {user} -l` lists its databases"));
+        }
+        // Whatever language the server speaks: it knows who may come from where, and not this role.
+        Some("28000") if error.as_db_error().and_then(DbError::routine) == Some("InitializeSessionUserId") => {
+            let role = quote_ident(user);
+            return sort(error).with_hint(format!(
+                "correct the user of the connection string, or as a superuser of that server: create role {role} login \
+                 password '…'; (if it is there and may not log in: alter role {role} login;)"
+            ));
         }
         Some("28000") => {
             return sort(error).with_hint(

@@ -35,7 +35,19 @@ enum Seen {
     Gone,
 }
 
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.peer.closed();
+    }
+}
+
 impl Watch {
+    /// The watch of a connection that begins.
+    pub(super) fn new(peer: Arc<Peer>, place: String, dial: Dial) -> Self {
+        peer.opened();
+        Self { peer, place, dial, pid: AtomicI32::new(0) }
+    }
+
     /// `None` while the server works; else why the connection must be given up.
     pub(super) async fn look(self: Arc<Self>, wire_pid: Option<i32>, since: Instant) -> Option<Error> {
         let silent = || format!("{} sent nothing for {} s", self.place, since.elapsed().as_secs());
@@ -65,7 +77,9 @@ impl Watch {
             }
             Ok(Err(_)) | Err(_) => {
                 let error = Error::new(ErrorKind::Unreachable, format!("{}, and answers nobody else", silent()));
-                return Some(self.peer.silent(error.with_hint(HINT)));
+                let pooled = self.pid.load(Ordering::Relaxed) != 0 && self.known(wire_pid).is_none();
+                let hint = format!("{HINT}{}", if pooled || self.peer.open() > 1 { POOLER } else { "" });
+                return Some(self.peer.silent(error.with_hint(hint)));
             }
         };
         let what = match lost {
@@ -133,5 +147,9 @@ pub(super) fn last_row(answer: &[SimpleQueryMessage]) -> Option<Vec<String>> {
 
 const HINT: &str = "see whether it is up and reachable from here, then run it again; `idle_timeout` says how long it may be \
                     silent";
+/// Said where other connections of ours are open, or a pooler was met.
+pub(super) const POOLER: &str = "\nif a pooler is in between, it may have no session left for this connection: its pool \
+                                 (`default_pool_size` of PgBouncer) must have room for all connections of a run at once, on \
+                                 the target two for each table of `[target] connections` and one more";
 const HINT_CUT: &str = "something on the way drops connections (a firewall, a pooler, NAT): run it again, and look there if \
                         it comes back; `idle_timeout` says how long a server may be silent";

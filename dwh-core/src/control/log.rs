@@ -7,13 +7,14 @@ use super::{Control, Params, json, value};
 use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
+use crate::plan::LoadPlan;
 use crate::raw_file::RawFile;
 use crate::record::{Accounting, Restore, RunFilter, RunRecord, Upload};
-use crate::run::{RunId, RunKind, RunState};
-use crate::watermark::SafeBound;
+use crate::run::{Route, Routing, RunId, RunKind, RunState};
+use crate::watermark::{SafeBound, Timestamp};
 
 const RUN: &str = "run_id, table_name, run_started_at, run_finished_at, status, rows_extracted, rows_loaded, \
-     rows_inserted, rows_updated, rows_identical, rows_different, rows_kept_newer, rows_removed, rows_late, csv_path, error_message, error_code, mode, window_low, window_high, watermark, \
+     rows_inserted, rows_updated, rows_identical, rows_different, rows_kept_newer, rows_removed, rows_late, route, route_reason, csv_path, error_message, error_code, mode, window_low, window_high, watermark, \
      bound, bytes, sha256, attempt, host, engine_version, kind, bronze, plan_sha256, file";
 
 impl Control {
@@ -120,7 +121,8 @@ impl Control {
         Ok(self.ask(client, &sql, &[(&numbers, Type::INT8_ARRAY)]).await?.len() as u64)
     }
 
-    /// Moves a run to `next` if it may go there, setting what `set` says; `$1` and `$2` are taken.
+    /// Moves a run to `next`, setting what `set` says; `$1` and `$2` are taken. `None`, and nothing is changed, if it may
+    /// not go there.
     async fn transition(
         &self,
         client: &impl GenericClient,
@@ -128,7 +130,7 @@ impl Control {
         next: RunState,
         set: &str,
         more: Params<'_>,
-    ) -> Result<RunRecord> {
+    ) -> Result<Option<RunRecord>> {
         let before: Vec<&str> =
             RunState::ALL.into_iter().filter(|state| state.may_become(next)).map(RunState::as_str).collect();
         let sql = format!(
@@ -137,19 +139,21 @@ impl Control {
         );
         let mut params: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&run_id.0, Type::INT8), (&before, Type::TEXT_ARRAY)];
         params.extend_from_slice(more);
-        if let Some(row) = self.ask(client, &sql, &params).await?.first() {
-            return run_record(row);
-        }
+        self.ask(client, &sql, &params).await?.first().map(run_record).transpose()
+    }
+
+    /// Why a run did not become `next`.
+    pub(crate) async fn refusal(&self, client: &impl GenericClient, run_id: RunId, next: RunState) -> Result<Error> {
         let filter = RunFilter { run_id: Some(run_id), ..RunFilter::default() };
-        match self.runs(client, &filter).await?.first() {
-            Some(run) => Err(Error::new(
+        Ok(match self.runs(client, &filter).await?.first() {
+            Some(run) => Error::new(
                 ErrorKind::Contract,
                 format!("run {run_id} of table `{}` is `{}`, it cannot become `{next}`", run.table_name, run.status),
             )
-            .with_hint("another process works on this run; `dwh runs` shows where it stands")),
-            None => Err(Error::new(ErrorKind::NotFound, format!("run {run_id} is not in the run log"))
-                .with_hint("`dwh runs` lists the runs there are")),
-        }
+            .with_hint("another process works on this run; `dwh runs` shows where it stands"),
+            None => Error::new(ErrorKind::NotFound, format!("run {run_id} is not in the run log"))
+                .with_hint("`dwh runs` lists the runs there are"),
+        })
     }
 
     /// The run is about to read a file.
@@ -164,7 +168,7 @@ impl Control {
     }
 
     /// The CSV is complete.
-    pub(crate) async fn uploaded(&self, client: &impl GenericClient, upload: &Upload) -> Result<RunRecord> {
+    pub(crate) async fn uploaded(&self, client: &impl GenericClient, upload: &Upload) -> Result<Option<RunRecord>> {
         let set = "csv_path = $3, rows_extracted = $4, rows_late = $5, bytes = $6, sha256 = $7, window_low = $8, \
              window_high = $9, watermark = $10, bound = $11, plan_sha256 = $12, file = coalesce($13, file)";
         let low = upload.window.map(|window| window.low).filter(|low| low.is_finite());
@@ -192,7 +196,7 @@ impl Control {
         client: &impl GenericClient,
         run_id: RunId,
         upload: Option<&Upload>,
-    ) -> Result<RunRecord> {
+    ) -> Result<Option<RunRecord>> {
         let set = "attempt = attempt + (status = 'failed')::int, run_finished_at = null, error_message = null, error_code = null, host = $3, \
              csv_path = coalesce(csv_path, $4), rows_extracted = coalesce(rows_extracted, $5), \
              rows_late = coalesce(rows_late, $6), bytes = coalesce(bytes, $7), sha256 = coalesce(sha256, $8), \
@@ -226,6 +230,35 @@ impl Control {
         rows.first().map_or(Ok(RunKind::Run), |row| RunKind::parse(row.get(0)))
     }
 
+    /// Whether its rows should all be new in bronze: those of the run loaded before it were, which was made for the same.
+    /// Before the first run of a table there is nothing that they could meet.
+    pub(crate) async fn follows_new_rows(
+        &self,
+        client: &impl GenericClient,
+        run_id: RunId,
+        before: Option<RunId>,
+    ) -> Result<bool> {
+        let sql = format!(
+            "select coalesce((select p.kind = r.kind and p.rows_inserted = p.rows_extracted from {0} p where p.run_id = $2), \
+             $2 is null and r.kind = 'run') from {0} r where r.run_id = $1",
+            self.log()
+        );
+        let params: Params<'_> = &[(&run_id.0, Type::INT8), (&before.map(|run| run.0), Type::INT8)];
+        Ok(self.ask(client, &sql, params).await?.first().is_some_and(|row| row.get(0)))
+    }
+
+    /// How many rows bronze has of the copy that this run read.
+    pub(crate) async fn rows_of_copy(
+        &self,
+        client: &impl GenericClient,
+        load: &LoadPlan,
+        run_id: RunId,
+    ) -> Result<u64> {
+        let sql = load.count_copy_of(&format!("(select run_started_at from {} where run_id = $1)", self.log()));
+        let rows = self.ask(client, &sql, &[(&run_id.0, Type::INT8)]).await?;
+        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
+    }
+
     /// It went wrong.
     pub(crate) async fn failed(
         &self,
@@ -233,7 +266,7 @@ impl Control {
         run_id: RunId,
         why: &str,
         kind: Option<ErrorKind>,
-    ) -> Result<RunRecord> {
+    ) -> Result<Option<RunRecord>> {
         let set = "run_finished_at = pg_catalog.clock_timestamp(), error_message = $3, error_code = $4";
         let code = kind.map(|kind| kind.row().code);
         let more: Params<'_> = &[(&why, Type::TEXT), (&code, Type::TEXT)];
@@ -267,11 +300,12 @@ impl Control {
         client: &impl GenericClient,
         run_id: RunId,
         counts: &Accounting,
+        routing: Option<&Routing>,
         bronze: Option<&BronzeId>,
     ) -> Result<RunRecord> {
         let set = "run_finished_at = pg_catalog.clock_timestamp(), rows_extracted = $3, rows_loaded = $4, \
              rows_inserted = $5, rows_identical = $6, rows_different = $7, rows_updated = $8, rows_kept_newer = $9, bronze = $10, \
-             rows_removed = $11";
+             rows_removed = $11, route = $12, route_reason = $13";
         let more: Params<'_> = &[
             (&counts.staged.cast_signed(), Type::INT8),
             (&(counts.inserted + counts.updated).cast_signed(), Type::INT8),
@@ -282,8 +316,13 @@ impl Control {
             (&counts.kept_newer.cast_signed(), Type::INT8),
             (&bronze.map(Json), Type::JSONB),
             (&counts.removed.cast_signed(), Type::INT8),
+            (&routing.map(|routing| routing.route.as_str()), Type::TEXT),
+            (&routing.map(|routing| &routing.reason), Type::TEXT),
         ];
-        self.transition(client, run_id, RunState::Loaded, set, more).await
+        match self.transition(client, run_id, RunState::Loaded, set, more).await? {
+            Some(run) => Ok(run),
+            None => Err(self.refusal(client, run_id, RunState::Loaded).await?),
+        }
     }
 
     /// Where a run stands, once whoever works on it has committed or not.
@@ -291,6 +330,58 @@ impl Control {
         let sql = format!("select status from {} where run_id = $1 for update", self.log());
         let rows = self.ask(client, &sql, &[(&run_id.0, Type::INT8)]).await?;
         rows.first().map(|row| RunState::parse(row.get(0))).transpose()
+    }
+
+    /// Runs of a table that are not final, and the newest one if it is newer than `after`.
+    pub(crate) async fn unsettled(
+        &self,
+        client: &impl GenericClient,
+        table: &str,
+        after: Option<RunId>,
+    ) -> Result<Vec<RunRecord>> {
+        let log = self.log();
+        // As the indexes of the log have it.
+        let sql = format!(
+            "select {RUN} from {log} where table_name = $1 and status not in ('loaded', 'failed') union all \
+             (select {RUN} from {log} where table_name = $1 and run_id > $2 and status in ('loaded', 'failed') \
+             order by run_id desc limit 1)"
+        );
+        let params: Params<'_> = &[(&table, Type::TEXT), (&after.map(|run| run.0), Type::INT8)];
+        self.ask(client, &sql, params).await?.iter().map(run_record).collect()
+    }
+
+    /// Of each of these tables its runs that began at `since` or later, at most `limit`, newest first, and its newest one.
+    pub(crate) async fn recent(
+        &self,
+        client: &impl GenericClient,
+        tables: &[&str],
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Vec<RunRecord>>> {
+        let log = self.log();
+        // Numbers go with time: below the newest run that began before, nothing has to be looked through.
+        let sql = format!(
+            "select w.place, r.* from pg_catalog.unnest($1) with ordinality w(name, place) cross join lateral ( \
+             (select {RUN} from {log} where table_name = w.name order by run_id desc limit 1) union \
+             (select {RUN} from {log} where table_name = w.name and run_started_at >= $2 and run_id > coalesce( \
+             (select run_id from {log} where run_started_at < $2 order by run_id desc limit 1), 0) \
+             order by run_id desc limit $3)) r order by w.place, r.run_id desc"
+        );
+        let limit = i64::from(limit);
+        let params: Params<'_> = &[(&tables, Type::TEXT_ARRAY), (&since, Type::TIMESTAMPTZ), (&limit, Type::INT8)];
+        let mut runs = vec![Vec::new(); tables.len()];
+        for row in self.ask(client, &sql, params).await? {
+            let place = usize::try_from(value::<i64>(&row, "place")? - 1).unwrap_or(usize::MAX);
+            if let Some(of_table) = runs.get_mut(place) {
+                of_table.push(run_record(&row)?);
+            }
+        }
+        for of_table in &mut runs {
+            if of_table.iter().any(|run: &RunRecord| run.run_started_at >= since) {
+                of_table.retain(|run| run.run_started_at >= since);
+            }
+        }
+        Ok(runs)
     }
 
     /// Rows of the run log, newest first.
@@ -343,6 +434,8 @@ fn run_record(row: &Row) -> Result<RunRecord> {
         rows_kept_newer: value(row, "rows_kept_newer")?,
         rows_removed: value(row, "rows_removed")?,
         rows_late: value(row, "rows_late")?,
+        route: value::<Option<&str>>(row, "route")?.map(Route::parse).transpose()?,
+        route_reason: value(row, "route_reason")?,
         csv_path: value(row, "csv_path")?,
         error_message: value(row, "error_message")?,
         error_code: value(row, "error_code")?,

@@ -25,10 +25,11 @@ impl Control {
         let clock = self.ask(client, "select pg_catalog.clock_timestamp() as now", &[]).await?;
         let now = clock.first().ok_or_else(|| Error::new(ErrorKind::Internal, "target: no clock came back"))?;
         let sql = format!(
-            "select table_name, {STATE}, case when held then coalesce(lease_holder, 'unknown') end as holder, \
+            "with l as materialized (select * from pg_catalog.pg_locks where locktype = 'advisory') \
+             select table_name, {STATE}, case when held then coalesce(lease_holder, 'unknown') end as holder, \
              coalesce(lease_since, pg_catalog.clock_timestamp()) as since from {}, \
              lateral (select pg_catalog.hashtextextended($1 || table_name, 0) as key) k, \
-             lateral (select exists (select from pg_catalog.pg_locks l where {IS_LEASE}) as held) h",
+             lateral (select exists (select from l where {IS_LEASE}) as held) h",
             self.watermarks()
         );
         let rows = self.ask(client, &sql, &[(&self.lease_name(""), Type::TEXT)]).await?;

@@ -1,14 +1,16 @@
 //! The watermark rows, `extract_watermarks`: one row a table.
 
+use futures_util::try_join;
 use tokio_postgres::types::{Json, Type};
 use tokio_postgres::{GenericClient, Row};
 
 use super::{Control, Params, json, value};
+use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{BronzeId, Member, Origin};
 use crate::plan::LoadPlan;
 use crate::record::{Accounting, Commit, TableState};
-use crate::run::{RunId, RunKind};
+use crate::run::{Routing, RunId, RunKind};
 use crate::watermark::{Timestamp, Undrained};
 
 /// The columns of a watermark row that make up a [`TableState`].
@@ -20,8 +22,20 @@ pub(crate) struct Held {
     /// What the run is made for.
     pub(crate) kind: RunKind,
     state: TableState,
+    /// The bronze table that is there.
+    bronze: Option<BronzeId>,
+}
+
+impl Held {
+    /// The newest run whose rows are in bronze.
+    pub(crate) const fn newest(&self) -> Option<RunId> {
+        self.state.newest_run_id
+    }
+
     /// Whether the row names from now on the bronze table that is there.
-    takes_it: bool,
+    fn takes_it(&self, commit: &Commit) -> bool {
+        commit.becomes.is_some() || commit.whole || self.state.bronze.is_none() || self.state.bronze == self.bronze
+    }
 }
 
 impl Control {
@@ -77,31 +91,46 @@ impl Control {
     ///
     /// # Errors
     /// `Locked` if it is not as the load expects it.
-    pub(crate) async fn hold(&self, client: &impl GenericClient, load: &LoadPlan, commit: &Commit) -> Result<Held> {
-        let state = self.unmoved(client, &load.table, &commit.expected).await?;
-        let kind = self.kind(client, commit.run_id).await?;
-        let takes_it = commit.becomes.is_some()
-            || commit.whole
-            || state.bronze.is_none()
-            || state.bronze == self.bronze_id(client, &load.target).await?;
-        Ok(Held { kind, state, takes_it })
+    pub(crate) async fn hold(
+        &self,
+        client: &impl GenericClient,
+        load: &LoadPlan,
+        run_id: RunId,
+        expected: &TableState,
+    ) -> Result<Held> {
+        self.may_identify(client).await?;
+        // Polled, and so sent, in this order: the row is held before the rest is looked at.
+        let (state, kind, bronze) = try_join!(
+            self.lock_state(client, &load.table, ""),
+            self.kind(client, run_id),
+            self.bronze_id(client, &load.target)
+        )?;
+        let state = unmoved(&load.table, state.ok_or_else(|| no_row(&load.table))?, expected)?;
+        Ok(Held { kind, state, bronze })
     }
 
-    /// The watermark row, held, if it still is where it was.
-    async fn unmoved(&self, client: &impl GenericClient, table: &str, expected: &TableState) -> Result<TableState> {
-        let sql = format!("select {STATE} from {} where table_name = $1 for update", self.watermarks());
-        let rows = self.ask(client, &sql, &[(&table, Type::TEXT)]).await?;
-        let state = rows.first().map(table_state).transpose()?.ok_or_else(|| no_row(table))?;
-        let place = |state: &TableState| (state.last_extracted_at, state.last_run_id, state.newest_run_id);
-        if place(&state) == place(expected) {
-            return Ok(state);
-        }
-        let by = match state.newest_run_id.max(state.last_run_id) {
-            Some(run) if Some(run) != expected.newest_run_id.max(expected.last_run_id) => format!("run {run}"),
-            _ => "by hand".to_owned(),
-        };
-        Err(Error::new(ErrorKind::Locked, format!("table `{table}`: the watermark moved meanwhile ({by})"))
-            .with_hint("nothing was loaded by this run; run it again, it goes on from the new watermark"))
+    /// The same without waiting: `None` if another transaction holds the row.
+    ///
+    /// # Errors
+    /// As [`Control::hold`].
+    pub(crate) async fn try_hold(
+        &self,
+        client: &impl GenericClient,
+        load: &LoadPlan,
+        run_id: RunId,
+        expected: &TableState,
+    ) -> Result<Option<Held>> {
+        let Some(state) = self.lock_state(client, &load.table, "skip locked").await? else { return Ok(None) };
+        let state = unmoved(&load.table, state, expected)?;
+        self.may_identify(client).await?;
+        let (kind, bronze) = try_join!(self.kind(client, run_id), self.bronze_id(client, &load.target))?;
+        Ok(Some(Held { kind, state, bronze }))
+    }
+
+    /// The watermark row, locked; `None` if there is none, or `wait` says not to wait for it.
+    async fn lock_state(&self, client: &impl GenericClient, table: &str, wait: &str) -> Result<Option<TableState>> {
+        let sql = format!("select {STATE} from {} where table_name = $1 for update {wait}", self.watermarks());
+        self.ask(client, &sql, &[(&table, Type::TEXT)]).await?.first().map(table_state).transpose()
     }
 
     /// Rows are merged: the run becomes `loaded`, and the watermark row what the load makes of it.
@@ -112,11 +141,15 @@ impl Control {
         commit: &Commit,
         held: Held,
         counts: &Accounting,
+        routing: Option<&Routing>,
     ) -> Result<TableState> {
-        // Afterwards: a truncate gives the table another file.
-        let bronze = self.bronze_id(client, &load.target).await?;
-        self.loaded(client, commit.run_id, counts, bronze.as_ref()).await?;
+        let bronze = match load.mode {
+            Mode::Incremental if counts.staged == 0 && counts.removed == 0 => held.bronze.clone(),
+            // Afterwards: a truncate gives the table another file.
+            _ => self.bronze_id(client, &load.target).await?,
+        };
         let emptied = counts.removed > 0 && self.is_empty(client, &load.target).await?;
+        let takes_it = held.takes_it(commit);
         let old = held.state;
         let is_newest = !load.older && held.kind != RunKind::Replay && !old.is_newer_than(commit.run_id);
         let moves = commit.becomes.is_some();
@@ -126,16 +159,21 @@ impl Control {
             last_run_id: if moves { Some(commit.run_id) } else { old.last_run_id },
             newest_run_id: if is_newest { Some(commit.run_id) } else { old.newest_run_id },
             // A table that never got a row, or whose last one was removed, has none to lose.
-            bronze: match held.takes_it && (old.bronze.is_some() || counts.staged > 0) {
+            bronze: match takes_it && (old.bronze.is_some() || counts.staged > 0) {
                 true if emptied => None,
-                true => bronze,
+                true => bronze.clone(),
                 false => old.bronze,
             },
             relations: commit.relations.clone().or(new.relations),
             ..new
         };
         let rows = (counts.inserted + counts.updated).cast_signed();
-        self.write(client, &load.table, &state, moves.then_some(rows)).await
+        // Polled, and so sent, in this order.
+        let (_, state) = try_join!(
+            self.loaded(client, commit.run_id, counts, routing, bronze.as_ref()),
+            self.write(client, &load.table, &state, moves.then_some(rows))
+        )?;
+        Ok(state)
     }
 
     /// Sets the watermark row back to the seed.
@@ -145,7 +183,8 @@ impl Control {
         table: &str,
         expected: &TableState,
     ) -> Result<TableState> {
-        let state = self.unmoved(client, table, expected).await?;
+        let state = self.lock_state(client, table, "").await?.ok_or_else(|| no_row(table))?;
+        let state = unmoved(table, state, expected)?;
         let seed = TableState {
             last_extracted_at: Some(Timestamp::SEED),
             newest_run_id: state.newest_run_id,
@@ -190,6 +229,20 @@ impl Control {
         ];
         self.ask(client, &sql, params).await?.first().map_or_else(|| Err(no_row(table)), table_state)
     }
+}
+
+/// The row, if it still is where it was.
+fn unmoved(table: &str, state: TableState, expected: &TableState) -> Result<TableState> {
+    let place = |state: &TableState| (state.last_extracted_at, state.last_run_id, state.newest_run_id);
+    if place(&state) == place(expected) {
+        return Ok(state);
+    }
+    let by = match state.newest_run_id.max(state.last_run_id) {
+        Some(run) if Some(run) != expected.newest_run_id.max(expected.last_run_id) => format!("run {run}"),
+        _ => "by hand".to_owned(),
+    };
+    Err(Error::new(ErrorKind::Locked, format!("table `{table}`: the watermark moved meanwhile ({by})"))
+        .with_hint("nothing was loaded by this run; run it again, it goes on from the new watermark"))
 }
 
 fn no_row(table: &str) -> Error {

@@ -30,9 +30,6 @@ pub(crate) async fn adapt(
 
 async fn alter(client: &mut Client, target: &TargetConfig, load: &LoadPlan, wanted: Wanted<'_>) -> Result<()> {
     let tx = begin(client, target).await?;
-    // A reader of bronze is waited for as long as by a load, and no longer: others wait behind.
-    let patience = format!("set local lock_timeout = {}", target.lock_timeout.0.div_euclid(1000));
-    tx.batch_execute(&patience).await.map_err(sort)?;
     let bronze = catalog::describe(&tx, &load.target).await?.ok_or_else(|| {
         Error::new(ErrorKind::NotFound, format!("table `{}`: bronze has no table {}", load.table, load.target))
             .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration")

@@ -4,13 +4,16 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::PRINT_HINT;
+use crate::catalog::{Holder, LockWanted, held_by, holders, is_lock_timeout};
 use crate::config::TargetConfig;
 use crate::connect::{look, sort};
+use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::schema::{quote_ident, quote_literal};
 
-/// The same error, or a better one if the server denied a right and tables belong to roles that are not ours.
+/// The same error, or a better one: if the server denied a right and tables belong to roles that are not ours, or if a lock
+/// was not granted and somebody holds it.
 ///
 /// # Errors
 /// That one.
@@ -24,8 +27,20 @@ pub(super) async fn explained<T>(
         Err(error) if error.kind() == ErrorKind::Contract && error.hint() == PRINT_HINT => {
             Err(foreign(client, target, tables).await?.unwrap_or(error))
         }
+        Err(error) if is_lock_timeout(&error) => {
+            let found = look(client, holding(client, target, tables)).await?;
+            Err(held_by(error, &found, "in the target"))
+        }
         done => done,
     }
+}
+
+/// Who holds the tables that `migrate` changes: first of all those who keep rows from being written.
+async fn holding(client: &Client, target: &TargetConfig, tables: &[LoadPlan]) -> Result<Vec<Holder>> {
+    let control = Control::new(&target.control_schema).tables();
+    let names: Vec<String> = tables.iter().map(|load| load.target.sql()).chain(control).collect();
+    let found = holders(client, Some(&names), LockWanted::Rows).await?;
+    if found.is_empty() { holders(client, Some(&names), LockWanted::Alone).await } else { Ok(found) }
 }
 
 /// Tables in our schemas, and those that are loaded in others, that the connection's role may not change.

@@ -15,18 +15,20 @@ mod source;
 mod space;
 mod store;
 mod table;
+mod tables;
 mod target;
+mod together;
 mod types;
 mod watermark;
 mod words;
 
 use std::collections::BTreeMap;
 
-use crate::config::Mode;
 use crate::error::Result;
 use crate::pipeline::Pipeline;
 use about::About;
 use server::clocks;
+use together::Ends;
 use words::Word;
 
 pub use gate::Gate;
@@ -55,7 +57,7 @@ impl Pipeline {
                     let compared = clocks(&server, target, &mut about).await;
                     about.unless(Word::Clock, compared);
                 }
-                sources.insert(name.as_str(), server);
+                sources.insert(name.clone(), server);
             }
         }
         for (name, config) in &self.config.sources {
@@ -63,24 +65,8 @@ impl Pipeline {
                 files::check(self, name, files, &mut report).await;
             }
         }
-        // Without a control schema nothing was loaded, and that is told already.
-        let known = self.sink.overview().await.map(|overview| overview.tables).unwrap_or_default();
-        let mut sizes = Vec::new();
-        for table in chosen {
-            let state = known.get(&table.name).map(|known| &known.state);
-            if table.mode == Mode::Files {
-                let mut about = About::table(&table.name, &mut report);
-                let looked = files::table(self, table, state, target.as_ref(), &mut about).await;
-                about.unless(Word::Files, looked);
-                continue;
-            }
-            let Some(source) = sources.get(table.source.as_str()) else { continue };
-            let mut about = About::table(&table.name, &mut report);
-            match table::check(self, table, state, source, target.as_ref(), &mut about).await {
-                Ok(size) => sizes.extend(size),
-                Err(error) => about.error(Word::Catalog, &error),
-            }
-        }
+        files::tables(self, &chosen, target.as_ref(), &mut report).await;
+        let sizes = tables::check(self, &chosen, Ends { sources, target }, &mut report).await;
         store::check(self, &mut About::new("blob", &mut report)).await;
         space::check(self, sizes, &mut report).await;
         Ok(report)

@@ -127,11 +127,11 @@ impl Pipeline {
         lease.release().await?;
         self.judge(table, &state).await?;
         let (plan, bronze) = self.fit(table, &state).await?;
-        match bronze.as_ref().map(|there| (there, plan.adds(there))) {
-            Some((there, new)) if !new.is_empty() => report.load_sql = plan.load(false).added_sql(&new, there),
-            _ => plan.check_bronze(bronze.as_ref())?,
-        }
-        report.load_sql.extend(plan.load(false).statements());
+        plan.check_bronze(bronze.as_ref())?;
+        let mut load = plan.load(false);
+        report.load_sql = bronze.map(|there| load.added_sql(&there)).unwrap_or_default();
+        load.waiting.clear();
+        report.load_sql.extend(load.statements());
         self.is_first(table, &state).await?;
         if table.mode == Mode::Files {
             let pending = self.pending_files(table, &state).await?;
@@ -200,7 +200,7 @@ impl Pipeline {
     }
 
     /// The watermark rows, by table. Without a control schema there is none.
-    pub(super) async fn known_states(&self) -> BTreeMap<String, TableState> {
+    pub(crate) async fn known_states(&self) -> BTreeMap<String, TableState> {
         let known = self.sink.overview().await.map(|overview| overview.tables).unwrap_or_default();
         known.into_iter().map(|(name, known)| (name, known.state)).collect()
     }

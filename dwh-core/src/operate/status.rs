@@ -7,7 +7,7 @@ mod report;
 mod tests;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::blob::{BlobMeta, Folder};
@@ -15,8 +15,10 @@ use crate::config::TableConfig;
 use crate::disk::{is_one_disk, space};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
+use crate::pipeline::belongs::looks_at_bronze;
 use crate::run::RunState;
-use crate::sink::{Overview, RunFilter, RunRecord, TableOverview};
+use crate::schema::TableRef;
+use crate::sink::{BronzeState, Overview, RunRecord, TableState};
 use crate::watermark::Timestamp;
 
 use judge::{Facts, WEEK, table_status};
@@ -89,32 +91,33 @@ impl Pipeline {
     /// at least the newest one.
     async fn known(&self, tables: &[&TableConfig]) -> Result<(Overview, Vec<Vec<RunRecord>>)> {
         let overview = self.sink.overview().await?;
-        let mut runs = Vec::new();
-        for table in tables {
-            let newest = RunFilter { table: Some(table.name.clone()), limit: Some(1), ..RunFilter::default() };
-            let week = RunFilter { since: Some(overview.now.minus(WEEK)), limit: Some(STATUS_RUNS), ..newest.clone() };
-            let mut found = self.sink.runs(&week).await?;
-            if found.is_empty() {
-                found = self.sink.runs(&newest).await?;
-            }
-            runs.push(found);
-        }
+        let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+        let runs = self.sink.recent(&names, overview.now.minus(WEEK), STATUS_RUNS).await?;
         Ok((overview, runs))
     }
 
     /// Of each table, why its watermark cannot be used. Sources are not asked.
     async fn conflicts(&self, tables: &[&TableConfig], overview: &Overview) -> Result<Vec<Option<Error>>> {
-        let mut looks = Vec::new();
-        for table in tables {
-            looks.push(self.conflict_of(table, overview.tables.get(&table.name)));
-        }
-        stream::iter(looks).buffered(self.config.target.connections.max(1)).try_collect().await
+        let state = |table: &TableConfig| overview.tables.get(&table.name).map(|known| &known.state);
+        let looked_at =
+            |table: &&&TableConfig| state(table).is_some_and(|state| looks_at_bronze(table, state).is_some());
+        let targets: Vec<&TableRef> = tables.iter().filter(looked_at).map(|table| &table.target).collect();
+        let found = self.sink.bronze_ids(&targets).await?;
+        let bronze: BTreeMap<&TableRef, BronzeState> =
+            targets.into_iter().zip(found).filter_map(|(target, found)| Some((target, found?))).collect();
+        let looks = tables.iter().map(|table| self.conflict_of(table, state(table), bronze.get(&table.target)));
+        stream::iter(looks.collect::<Vec<_>>()).buffered(self.config.target.connections.max(1)).try_collect().await
     }
 
-    async fn conflict_of(&self, table: &TableConfig, known: Option<&TableOverview>) -> Result<Option<Error>> {
-        let Some(known) = known else { return Ok(None) };
-        match self.conflict(table, &known.state, None).await {
-            Ok(found) => Ok(found.map(|found| found.error(table, &known.state))),
+    async fn conflict_of(
+        &self,
+        table: &TableConfig,
+        state: Option<&TableState>,
+        bronze: Option<&BronzeState>,
+    ) -> Result<Option<Error>> {
+        let Some(state) = state else { return Ok(None) };
+        match self.conflict_with(table, state, None, bronze.cloned()).await {
+            Ok(found) => Ok(found.map(|found| found.error(table, state))),
             Err(error) if error.kind() == ErrorKind::Unreachable => Err(error),
             // One table that cannot be looked at hides no other.
             Err(error) => Ok(Some(error)),

@@ -133,6 +133,9 @@ pub struct TableVerify {
     pub in_flight: u64,
     /// The first keys that differ, as many as were asked for.
     pub keys: Vec<KeyDifference>,
+    /// Columns that bronze lacks and that the next run adds (`on_new_column = "add"`): they were not compared.
+    #[serde(default)]
+    pub columns_waiting: Vec<String>,
     /// The command that mends what differs; `null` if nothing does.
     pub remedy: Option<String>,
     /// What was repaired before these rows were compared, or would be; `null` if nothing differed or it was not asked for.
@@ -169,6 +172,7 @@ impl TableVerify {
             different: 0,
             in_flight: 0,
             keys: Vec::new(),
+            columns_waiting: Vec::new(),
             remedy: None,
             repair: None,
             blobs: None,
@@ -257,11 +261,10 @@ impl Pipeline {
         if let Some(found @ Conflict::Stranger(_)) = &conflict {
             return Err(found.error(table, &state));
         }
-        let plan = self.plan_table(table, &state).await?;
-        let bronze = self.sink.describe(&table.target).await?.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("bronze has no table {}", table.target))
-                .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration")
-        })?;
+        let (plan, bronze) = self.fit(table, &state).await?;
+        plan.check_bronze(bronze.as_ref())?;
+        let bronze =
+            bronze.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("bronze has no table {}", table.target)))?;
         found.loaded_at = state.last_loaded_at;
         let cut = (table.mode == Mode::Incremental).then(|| Cut {
             low: request.since.unwrap_or(Timestamp::NEG_INFINITY),
@@ -272,6 +275,9 @@ impl Pipeline {
             found.not_compared = Some(why);
             return Ok(Vec::new());
         }
+        self.tell_waiting(&plan, &bronze, "is not compared, and the next run adds it");
+        found.columns_waiting = plan.waiting.iter().map(|column| column.name.clone()).collect();
+        let plan = plan.without_waiting();
         let key = key_of(&plan);
         found.range = cut.map(|cut| WindowReport { from: finite(cut.low), to: Some(cut.high) });
         let pair = Pair { plan: &plan, bronze: &bronze, key: &key, cut, source, target };

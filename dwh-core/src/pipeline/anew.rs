@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::TableConfig;
 use crate::error::Result;
-use crate::pipeline::{BackfillReport, Pipeline, ReseedRequest, WindowReport};
+use crate::pipeline::{BackfillReport, Pipeline, WindowReport};
 use crate::run::RunKind;
 
 impl Pipeline {
@@ -16,10 +16,11 @@ impl Pipeline {
     pub(super) async fn reseed_anew(
         &self,
         table: &TableConfig,
-        request: &ReseedRequest,
+        wait: bool,
+        dry_run: bool,
         cancel: &CancellationToken,
     ) -> Result<Option<BackfillReport>> {
-        let lease = self.lease(table, request.wait, cancel).await?;
+        let lease = self.lease(table, wait, cancel).await?;
         let mut state = lease.state().clone();
         let identity = self.source(table)?.identity().await?;
         let Some(found) = self.conflict(table, &state, identity.as_ref()).await? else {
@@ -29,10 +30,10 @@ impl Pipeline {
         if !found.reseed_heals() {
             return Err(found.error(table, &state));
         }
-        let mut report = BackfillReport::empty(table, RunKind::Run, request.dry_run);
+        let mut report = BackfillReport::empty(table, RunKind::Run, dry_run);
         report.range = Some(WindowReport { from: None, to: None });
         self.warn(&table.name, &format!("{}; it begins anew, from the first row on", found.message(table, &state)));
-        if request.dry_run {
+        if dry_run {
             return lease.release().await.map(|()| Some(report));
         }
         self.number_above_files().await?;

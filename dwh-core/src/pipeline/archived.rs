@@ -2,23 +2,63 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::blob::{BlobKey, Folder, Manifest, read_manifest};
+use crate::blob::{BlobKey, Folder, Manifest, read_manifest, read_manifest_at};
 use crate::chain::{self, Gap, Link, Lost, Span};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::finite;
-use crate::pipeline::links::named_by_us;
+use crate::pipeline::links::{named_by_us, reads_today};
 use crate::pipeline::{Pipeline, WindowReport};
 use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunState};
-use crate::schema::Delivered;
+use crate::schema::{Column, Delivered, TableSchema};
 use crate::sink::RunFilter;
 use crate::watermark::{Micros, Timestamp};
 
 /// Complete CSV files, by run.
 pub(super) type Archived = BTreeMap<RunId, (BlobKey, Manifest)>;
+
+/// What a folder holds of a table.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    /// The complete CSV files.
+    pub complete: Archived,
+    /// CSV files that are left out because a later one bears the same number, which happens when a run log begins anew
+    /// beside older files.
+    pub doubled: Vec<BlobKey>,
+    /// Manifests whose CSV is gone.
+    pub bereft: Vec<Manifest>,
+}
+
+/// The first CSV that has each column, and what its manifest says of the column.
+#[derive(Debug, Default)]
+pub(super) struct FirstCsvs(BTreeMap<String, (RunId, Column)>);
+
+impl FirstCsvs {
+    /// Of these manifests, oldest first.
+    pub(super) fn of<'a>(manifests: impl IntoIterator<Item = &'a Manifest>) -> Self {
+        let mut first = BTreeMap::new();
+        for manifest in manifests {
+            for column in &manifest.columns {
+                first.entry(column.name.clone()).or_insert_with(|| (manifest.run_id, column.clone()));
+            }
+        }
+        Self(first)
+    }
+
+    /// The columns that came after the CSV of this run, where it is known what rows of its age have there: a run that adds a
+    /// column gives it to the rows that bronze has.
+    fn later_than(&self, run: RunId, bronze: &TableSchema) -> Vec<Column> {
+        let later = self.0.values().filter(|(first, column)| *first > run && column.old_value.is_some());
+        let there = |(_, column): &(RunId, Column)| {
+            let type_name = bronze.column(&column.name)?.type_name.clone();
+            Some(Column { type_name, ..column.clone() })
+        };
+        later.filter_map(there).collect()
+    }
+}
 
 /// A store answers after a while, and there may be thousands.
 const MANIFESTS_AT_ONCE: usize = 16;
@@ -57,48 +97,86 @@ pub(super) const READ_AGAIN: &str = "CSV files are gone whose windows newer ones
                                      source in between are not brought back";
 
 impl Pipeline {
-    /// The complete CSV files in `processed/`, by run; and those that are left out because a later one bears the same
-    /// number, which happens when a run log begins anew beside older files.
-    pub(super) async fn archived(&self, table: &TableConfig) -> Result<(Archived, Vec<BlobKey>)> {
-        let keys = self.keys(table, Folder::Processed).await?;
+    /// What `processed/` holds of a table.
+    pub(super) async fn archived(&self, table: &TableConfig) -> Result<Files> {
+        self.held(table, Folder::Processed, None).await
+    }
+
+    /// What a folder holds of a table; with `after` of newer runs than that, so that the age of the table does not matter.
+    pub(super) async fn held(&self, table: &TableConfig, folder: Folder, after: Option<RunId>) -> Result<Files> {
+        let mut keys = BTreeSet::new();
+        let prefix = self.layout.prefix(folder, &table.name);
+        let mut listed = self.blobs.list(&prefix);
+        while let Some(meta) = listed.try_next().await? {
+            if after.is_none_or(|after| meta.key.csv_name().is_some_and(|name| name.run_id > after)) {
+                keys.insert(meta.key);
+            }
+        }
         let complete: Vec<BlobKey> =
             keys.iter().filter(|key| key.is_csv() && keys.contains(&key.manifest())).cloned().collect();
         let mut manifests = stream::iter(complete)
             .map(|key| async move { Ok((read_manifest(self.blobs.as_ref(), &key).await?, key)) })
             .buffered(MANIFESTS_AT_ONCE);
-        let (mut found, mut doubled) = (Archived::new(), Vec::new());
+        let mut files = Files { bereft: self.bereft(&keys).await?, ..Files::default() };
         while let Some((manifest, key)) = manifests.try_next().await? {
             let Some(manifest) = manifest else { continue };
-            match found.get(&manifest.run_id) {
-                Some((_, other)) if other.run_started_at > manifest.run_started_at => doubled.push(key),
-                _ => doubled.extend(found.insert(manifest.run_id, (key, manifest)).map(|(key, _)| key)),
+            match files.complete.get(&manifest.run_id) {
+                Some((_, other)) if other.run_started_at > manifest.run_started_at => files.doubled.push(key),
+                _ => {
+                    let other = files.complete.insert(manifest.run_id, (key, manifest));
+                    files.doubled.extend(other.map(|(key, _)| key));
+                }
             }
         }
-        Ok((found, doubled))
+        Ok(files)
     }
 
-    /// The loaded runs of a table that wrote a CSV, as far as there is a run log.
+    /// The manifests among these files that lie there without their CSV: what it held was loaded once, if the folder is
+    /// `processed/`.
+    pub(super) async fn bereft(&self, keys: &BTreeSet<BlobKey>) -> Result<Vec<Manifest>> {
+        let beside: BTreeSet<BlobKey> = keys.iter().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
+        let mut found = Vec::new();
+        for key in keys.iter().filter(|key| key.is_manifest() && !beside.contains(key)) {
+            match read_manifest_at(self.blobs.as_ref(), key).await {
+                Ok(manifest) => found.extend(manifest),
+                // What cannot be read tells of no run; `verify --blobs` names the file.
+                Err(error) if error.kind() == ErrorKind::Data => {}
+                Err(error) => return Err(error),
+            }
+        }
+        found.sort_by_key(|manifest| manifest.run_id);
+        Ok(found)
+    }
+
+    /// The loaded runs of a table that wrote a CSV or found nothing to write, as far as there is a run log.
     pub(super) async fn logged(&self, table: &TableConfig) -> Result<Vec<Link>> {
-        let filter = RunFilter {
-            table: Some(table.name.clone()),
-            states: vec![RunState::Loaded],
-            with_csv: true,
-            ..RunFilter::default()
-        };
+        let filter =
+            RunFilter { table: Some(table.name.clone()), states: vec![RunState::Loaded], ..RunFilter::default() };
         match self.sink.runs(&filter).await {
-            Ok(runs) => Ok(runs.iter().filter(|run| named_by_us(run)).map(Link::from).collect()),
+            Ok(runs) => {
+                Ok(runs.iter().filter(|run| run.csv_path.is_none() || named_by_us(run)).map(Link::from).collect())
+            }
             Err(error) if error.kind() == ErrorKind::Contract => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }
 
-    /// What is missing between the CSV files and, where there is a run log, among those that it names.
-    pub(super) async fn holes(&self, links: &[Link], log: &[Link]) -> Holes {
+    /// What retention may have taken: the oldest files, once they are old enough.
+    pub(super) async fn taken(&self) -> impl Fn(&Lost) -> bool + use<> {
         // Before the control schema is made there is no better clock; it only tells what retention may have taken.
         let now = self.sink.overview().await.map_or_else(|_| Timestamp::now(), |overview| overview.now);
         let keep = self.config.retention.as_ref().and_then(|retention| retention.processed);
-        let taken = |lost: &Lost| lost.oldest && keep.is_some_and(|keep| now.since(lost.csv.run.run_started_at) > keep);
-        let (pruned, lost): (Vec<Lost>, Vec<Lost>) = chain::lost(links, log).into_iter().partition(taken);
+        move |lost| lost.oldest && keep.is_some_and(|keep| now.since(lost.csv.run.run_started_at) > keep)
+    }
+
+    /// What is missing between the CSV files and, where there is a run log, among those that it names; a manifest whose
+    /// CSV is gone counts as a row of the log.
+    pub(super) async fn holes(&self, links: &[Link], log: &[Link]) -> Holes {
+        let taken = self.taken().await;
+        // What a run has read and found nothing of was read again too.
+        let empty = log.iter().filter(|link| !link.csv).cloned();
+        let readers: Vec<Link> = links.iter().cloned().chain(empty).collect();
+        let (pruned, lost): (Vec<Lost>, Vec<Lost>) = chain::lost(&readers, log).into_iter().partition(taken);
         let told = |gap: &Gap| {
             let holds = |span: Span| span.low <= gap.from && span.end >= gap.to;
             lost.iter().any(|lost| lost.csv.span.is_some_and(holds))
@@ -106,7 +184,7 @@ impl Pipeline {
         let (proven, doubtful): (Vec<Gap>, Vec<Gap>) = chain::gaps(links).into_iter().partition(|gap| gap.proven);
         let mut gaps: Vec<GapReport> = lost.iter().map(of_lost).collect();
         gaps.extend(proven.iter().filter(|gap| !told(gap)).map(of_gap));
-        let read_again = chain::is_replaced(links, log);
+        let read_again = chain::is_replaced(&readers, log);
         Holes {
             gaps,
             pruned: !pruned.is_empty(),
@@ -118,13 +196,14 @@ impl Pipeline {
     /// How a CSV of any age is loaded into bronze as it is now, and the table as it is configured now.
     ///
     /// An older CSV of an incremental table lacks columns that came later, and that takes nothing from bronze; a snapshot
-    /// replaces every row, and must not lose what `before` says was loaded.
+    /// replaces every row, and must not lose what `before` says was loaded. `first` tells which columns came later.
     pub(super) async fn load_again(
         &self,
         table: &TableConfig,
         manifest: &Manifest,
         older: bool,
         before: Delivered<'_>,
+        first: &FirstCsvs,
     ) -> Result<LoadPlan> {
         let mut load = manifest.load_plan(older).as_configured(table);
         // It was loaded before, so somebody allowed it then.
@@ -132,6 +211,9 @@ impl Pipeline {
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = &bronze {
             load = load.with_types_of(bronze);
+            if table.mode == Mode::Incremental {
+                load.filled = first.later_than(manifest.run_id, bronze);
+            }
             if table.mode == Mode::Snapshot {
                 load.missing = Missing::of(table, &load.columns, bronze, before);
             }
@@ -139,6 +221,22 @@ impl Pipeline {
         load.check_columns(bronze.as_ref())?;
         Ok(load)
     }
+}
+
+/// The keys, other than the table's, by which a CSV or newer ones among the `others` were read.
+pub(super) fn former_keys_of(table: &TableConfig, manifest: &Manifest, others: &Archived) -> Vec<Vec<String>> {
+    if table.mode != Mode::Incremental {
+        return Vec::new();
+    }
+    let others = others.values().map(|(_, other)| other);
+    let read_by = others.chain([manifest]).map(|manifest| (manifest.run_id, manifest.key.as_slice()));
+    chain::former_keys(manifest.run_id, read_by, &table.key)
+}
+
+/// Manifests whose CSV is gone, as far as the CSV could serve the table as it is configured now.
+pub(super) fn loaded_once(table: &TableConfig, bereft: &[Manifest]) -> impl Iterator<Item = Link> {
+    let today = reads_today(table);
+    bereft.iter().map(Link::from).filter(move |link| chain::serves(today, link.reads))
 }
 
 /// The error of a table whose archive lacks something; `go_on` is the call that takes what there is.
@@ -156,14 +254,24 @@ pub(super) fn mended_by(table: &str, gaps: &[GapReport]) -> String {
     let windows: Vec<WindowReport> = gaps.iter().filter_map(|gap| gap.window).collect();
     match windows[..] {
         [] => "what is gone is not at the source any more, unless `dwh run` brings it".to_owned(),
-        [WindowReport { from: Some(from), to: Some(to) }] => {
-            format!("`dwh backfill {table} --from {from} --to {}` reads it from the source", to.plus(Micros(1)))
+        [window] => window_mended_by(table, Some(window)),
+        _ => window_mended_by(table, None),
+    }
+}
+
+/// What reads this window from the source; without one, all of the table.
+pub(crate) fn window_mended_by(table: &str, window: Option<WindowReport>) -> String {
+    match window {
+        Some(WindowReport { from: Some(from), to: Some(to) }) => {
+            let (from, to) = (from.plus(Micros(1)), to.plus(Micros(1)));
+            format!("`dwh backfill {table} --from {from} --to {to}` reads it from the source")
         }
         _ => format!("`dwh reseed {table}` reads it from the source"),
     }
 }
 
-fn of_lost(lost: &Lost) -> GapReport {
+/// What a CSV that is gone is told as.
+pub(super) fn of_lost(lost: &Lost) -> GapReport {
     let run_id = lost.csv.run.run_id;
     let window = lost.csv.span.map(report);
     let of = window.map_or_else(String::new, |window| format!(", which read {}", words(window)));

@@ -43,35 +43,6 @@ impl BackfillRequest {
     }
 }
 
-/// What `reseed` is asked for.
-#[derive(Debug, Clone)]
-#[cfg_attr(not(feature = "testing"), non_exhaustive)]
-pub struct ReseedRequest {
-    /// The table's name in the configuration.
-    pub table: String,
-    /// Put what is read in the place of what bronze has: rows that differ are overwritten, and rows that the source has no
-    /// more are removed.
-    pub replace: bool,
-    /// Let a window that is empty at the source remove the rows that bronze has there, or a snapshot of no rows replace
-    /// rows.
-    pub allow_empty: bool,
-    /// Wait where another run holds the table, instead of failing with `Locked`.
-    pub wait: bool,
-    /// Read everything, though an earlier call that was cut off got part of the way.
-    pub restart: bool,
-    /// Only tell what would be read.
-    pub dry_run: bool,
-}
-
-impl ReseedRequest {
-    /// All history of a table, read again.
-    #[must_use]
-    pub fn new(table: impl Into<String>) -> Self {
-        let (replace, allow_empty, wait, restart, dry_run) = (false, false, false, false, false);
-        Self { table: table.into(), replace, allow_empty, wait, restart, dry_run }
-    }
-}
-
 /// What `backfill` or `reseed` did, or would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(not(feature = "testing"), non_exhaustive)]
@@ -134,50 +105,7 @@ impl Pipeline {
         self.read_again(work, request.restart, request.dry_run, cancel).await
     }
 
-    /// Reads all history up to the watermark again, as [`Pipeline::backfill`] does; a snapshot table is run.
-    ///
-    /// With [`ReseedRequest::replace`] bronze ends with the rows of the source, and no other, up to the watermark.
-    ///
-    /// A table whose watermark was read for something else, or whose bronze table lost what was loaded, begins anew: the
-    /// watermark goes back to the seed, and ordinary runs follow.
-    ///
-    /// # Errors
-    /// As [`Pipeline::backfill`]; `Config` for an scd table, whose history is not at the source.
-    pub async fn reseed(&self, request: &ReseedRequest, cancel: &CancellationToken) -> Result<BackfillReport> {
-        let table = self.config.table(&request.table)?;
-        if table.mode == Mode::Scd {
-            return Err(whole(table));
-        }
-        let anew = self.reseed_anew(table, request, cancel).await.map_err(|error| named(error, &table.name))?;
-        // Rows that bronze has stay in what begins anew, and a CSV that waits may bring more.
-        let begun = match anew {
-            Some(report) if !request.replace || request.dry_run || report.exit_code() != 0 => return Ok(report),
-            Some(report) => report.runs,
-            None => Vec::new(),
-        };
-        let this = Self { allow_empty: self.allow_empty || request.allow_empty, ..self.clone() };
-        match table.mode {
-            Mode::Incremental => {
-                let low = Timestamp::NEG_INFINITY;
-                let kind = if request.replace { RunKind::Repair } else { RunKind::Reseed };
-                let work = Work { table, kind, low, to: None, wait: request.wait };
-                let report = this.read_again(work, request.restart, request.dry_run, cancel).await?;
-                Ok(BackfillReport { runs: [begun, report.runs].concat(), ..report })
-            }
-            Mode::Snapshot | Mode::Files => {
-                let this = Self { reprocess: vec![crate::files::is_path_glob("**")?], ..this };
-                let mut report = BackfillReport::empty(table, RunKind::Run, request.dry_run);
-                if !request.dry_run {
-                    let numbered = self.number_above_files().await;
-                    report.runs = this.run_table(table, numbered.as_ref().map(|&()| &()), request.wait, cancel).await;
-                }
-                Ok(report)
-            }
-            Mode::Scd => Err(whole(table)),
-        }
-    }
-
-    async fn read_again(
+    pub(super) async fn read_again(
         &self,
         work: Work<'_>,
         restart: bool,
@@ -275,7 +203,11 @@ impl Pipeline {
         mut at: Timestamp,
         report: &mut BackfillReport,
     ) -> Result<()> {
-        let plan = self.plan_table(table, state).await?;
+        let (plan, bronze) = self.fit(table, state).await?;
+        plan.check_bronze(bronze.as_ref())?;
+        if let Some(bronze) = &bronze {
+            self.tell_waiting(&plan, bronze, "would be added first");
+        }
         may_replace(range.kind, &plan)?;
         while at < range.end {
             let high = range.next_after(at, self.source(table)?.earliest(&plan, at).await?);
@@ -302,11 +234,13 @@ impl Pipeline {
             let mut state = lease.state().clone();
             // What was extracted since the last window is loaded before this one: it is older than what this one reads.
             self.recover_table(work.table, &mut state, &mut report.runs, cancel).await?;
-            let plan = Arc::new(self.plan_table(work.table, &state).await?);
+            let mut added = Vec::new();
+            let plan = self.plan_to_load(work.table, &state, &mut added).await?;
             may_replace(range.kind, &plan)?;
             let high = range.next_after(at, self.source(work.table)?.earliest(&plan, at).await?);
             let window = Window { low: at, high: Some(high), watermark: range.end };
             let run = self.load_window(&plan, range.kind, window, &state, cancel).await;
+            let run = TableRun { columns_added: added, ..run };
             let ok = run.error.is_none();
             (self.observer)(&Event::RunFinished(Box::new(run.clone())));
             report.runs.push(run);
@@ -337,7 +271,7 @@ impl Pipeline {
             slice.window = Some(window);
             let run_id = slice.record.run_id;
             (self.observer)(&Event::RunStarted { table: table.name.clone(), run_id, bound: None });
-            self.run_slice(slice, &mut state, &mut run, cancel).await
+            self.run_slice(slice, &mut state, &mut run, cancel).await.map(drop)
         };
         if let Err(error) = done.await {
             let error = with_way_out(named(error, &table.name), &run);
@@ -350,14 +284,14 @@ impl Pipeline {
 }
 
 /// What is read again.
-struct Work<'a> {
-    table: &'a TableConfig,
-    kind: RunKind,
+pub(super) struct Work<'a> {
+    pub table: &'a TableConfig,
+    pub kind: RunKind,
     /// Exclusive.
-    low: Timestamp,
+    pub low: Timestamp,
     /// Inclusive.
-    to: Option<Timestamp>,
-    wait: bool,
+    pub to: Option<Timestamp>,
+    pub wait: bool,
 }
 
 impl Work<'_> {
@@ -391,7 +325,7 @@ fn may_replace(kind: RunKind, plan: &Plan) -> Result<()> {
     if kind.replaces() { plan.load(false).check_stamp() } else { Ok(()) }
 }
 
-fn whole(table: &TableConfig) -> Error {
+pub(super) fn whole(table: &TableConfig) -> Error {
     let hint = match table.mode {
         Mode::Snapshot => "`dwh run` replaces all its rows by those of the source",
         Mode::Files => "`dwh files reprocess` reads files again, and `dwh reseed` all of them",

@@ -4,9 +4,9 @@
 use crate::blob::Manifest;
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::identity::{Fate, Origin, Stranger};
+use crate::identity::{BronzeId, Fate, Origin, Stranger};
 use crate::pipeline::Pipeline;
-use crate::sink::TableState;
+use crate::sink::{BronzeState, TableState};
 use crate::source::SourceIdentity;
 
 /// What speaks against a load on top of a watermark.
@@ -141,6 +141,11 @@ pub(super) fn origin_of(manifest: &Manifest) -> Option<Origin> {
     })
 }
 
+/// The bronze table that must still be there; `None` where nothing depends on it. A snapshot brings every row by itself.
+pub(crate) fn looks_at_bronze<'a>(table: &TableConfig, state: &'a TableState) -> Option<&'a BronzeId> {
+    state.bronze.as_ref().filter(|_| table.mode != Mode::Snapshot && state.last_run_id.is_some())
+}
+
 impl Pipeline {
     /// What the configuration reads a table for, and the source, once that is known.
     fn origin(&self, table: &TableConfig, identity: Option<&SourceIdentity>) -> Origin {
@@ -175,14 +180,26 @@ impl Pipeline {
         state: &TableState,
         identity: Option<&SourceIdentity>,
     ) -> Result<Option<Conflict>> {
+        self.conflict_with(table, state, identity, None).await
+    }
+
+    /// The same where it may be known already which table bronze is.
+    pub(crate) async fn conflict_with(
+        &self,
+        table: &TableConfig,
+        state: &TableState,
+        identity: Option<&SourceIdentity>,
+        known: Option<BronzeState>,
+    ) -> Result<Option<Conflict>> {
         if let Some(found) = self.stranger(table, state, &self.origin(table, identity)) {
             return Ok(Some(found));
         }
-        // A snapshot brings every row by itself.
-        let (Some(then), true) = (&state.bronze, table.mode != Mode::Snapshot && state.last_run_id.is_some()) else {
-            return Ok(None);
+        let Some(then) = looks_at_bronze(table, state) else { return Ok(None) };
+        let now = match known {
+            Some(known) => Some(known),
+            None => self.sink.bronze_id(&table.target).await?,
         };
-        let Some(now) = self.sink.bronze_id(&table.target).await? else { return Ok(None) };
+        let Some(now) = now else { return Ok(None) };
         let fate = then.fate(&now.id, now.empty);
         match fate {
             Fate::Rewritten => self.warn(

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::blob::transform::decode;
-use crate::blob::{BlobKey, ByteStream, Folder, copy_as_it_is};
+use crate::blob::{BlobKey, BlobStore, Body, ByteStream, Folder, copy_as_it_is};
 use crate::config::{Compression, TableConfig};
 use crate::dialect::{Tally, Totals, diagnose, header_names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind, RunState};
-use crate::sink::{Commit, LogEntry, RunRecord, TableState, Upload};
+use crate::sink::{Commit, LogEntry, RunRecord, StageRequest, TableState, Upload};
 
 /// The longest header that is read.
 const HEADER_BYTES: usize = 1 << 20;
@@ -39,7 +39,8 @@ impl Pipeline {
         run.run_id = Some(record.run_id);
         run.csv_path = Some(self.address(csv));
         let tally = Counted::default();
-        let staged = match self.sink.stage(&load, tally.follow(self.plain(csv).await?)).await {
+        let body = Arc::new(ByHand { blobs: Arc::clone(&self.blobs), csv: csv.clone(), tally: tally.clone() });
+        let staged = match self.sink.stage(StageRequest::new(&load, body).of(record.run_id, state)).await {
             Ok(staged) => staged,
             Err(error) if error.kind() == ErrorKind::Data => return Err(self.diagnose(csv, names, error).await),
             Err(error) => return Err(error),
@@ -98,7 +99,7 @@ impl Pipeline {
 
     /// The CSV's bytes, unpacked.
     async fn plain(&self, csv: &BlobKey) -> Result<ByteStream> {
-        Ok(decode(self.blobs.get(csv).await?.body, compression_of(csv)))
+        plain(self.blobs.as_ref(), csv).await
     }
 
     /// Moves a CSV that has no manifest: the copy is compared with the original before that is deleted. A file of the
@@ -127,6 +128,25 @@ impl Pipeline {
             Err(found) if found.kind() == ErrorKind::Data => found.context(format!("`{csv}`")),
             Ok(()) | Err(_) => error,
         }
+    }
+}
+
+async fn plain(blobs: &dyn BlobStore, csv: &BlobKey) -> Result<ByteStream> {
+    Ok(decode(blobs.get(csv).await?.body, compression_of(csv)))
+}
+
+/// A CSV in the blob store, unpacked and counted each time that it is read to its end.
+struct ByHand {
+    blobs: Arc<dyn BlobStore>,
+    csv: BlobKey,
+    tally: Counted,
+}
+
+impl Body for ByHand {
+    fn open(&self) -> ByteStream {
+        let (blobs, csv) = (Arc::clone(&self.blobs), self.csv.clone());
+        let opened = async move { plain(blobs.as_ref(), &csv).await };
+        self.tally.follow(stream::once(opened).try_flatten().boxed())
     }
 }
 

@@ -1,61 +1,72 @@
-//! Columns that are new at the source, where the configuration says that a run adds them to bronze.
+//! Columns that are new at the source, where the configuration says that a run adds them to bronze: whatever loads rows adds
+//! them first, and whatever only looks says that they wait.
 
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::{OnNewColumn, TableConfig};
+use crate::config::TableConfig;
 use crate::error::Result;
 use crate::pipeline::{Pipeline, TableRun};
 use crate::plan::Plan;
-use crate::schema::{Drift, TableSchema};
+use crate::schema::TableSchema;
 use crate::sink::TableState;
 
-impl Plan {
-    /// The differences that a run mends by itself: new columns, if the configuration says so and nothing else differs.
-    pub(crate) fn adds(&self, bronze: &TableSchema) -> Vec<Drift> {
-        let found = self.load(false).drift(bronze);
-        let new = |drift: &Drift| matches!(drift, Drift::MissingInBronze { .. });
-        if self.table.on_new_column == OnNewColumn::Add && found.iter().all(new) { found } else { Vec::new() }
-    }
-
-    /// What a person is told of a column that a run adds, `added` being how: it "was added" or "is added by the next run".
-    pub(crate) fn told_added(&self, found: &[Drift], bronze: &TableSchema, added: &str) -> Vec<String> {
-        let cures = self.load(false).cures(found, bronze);
-        cures
-            .into_iter()
-            .map(|cure| {
-                let then = cure.then.map(|then| format!("{}{then}", if then.starts_with('(') { " " } else { "; " }));
-                let then = then.unwrap_or_default();
-                format!("{}: it {added}{then}", cure.drift)
-            })
-            .collect()
-    }
-}
-
 impl Pipeline {
-    /// The plan of a table for a run: with a word about columns that lose their values, and with bronze as it must be,
-    /// where the configuration lets a run add columns.
+    /// The plan of a table for a run: with a word about columns that lose their values.
     pub(super) async fn plan_or_warn(
         &self,
         table: &TableConfig,
         state: &TableState,
         run: &mut TableRun,
     ) -> Result<Arc<Plan>> {
-        let (plan, mut bronze) = self.fit(table, state).await?;
-        if let Some(there) = &bronze {
-            let new = plan.adds(there);
-            if !new.is_empty() {
-                self.sink.add_columns(&plan.load(false)).await?;
-                for told in plan.told_added(&new, there, "was added") {
-                    tracing::warn!(table = table.name, "{told}");
-                    self.warn(&table.name, &told);
-                }
-                run.columns_added = new.iter().map(|drift| drift.column().to_owned()).collect();
-                bronze = self.sink.describe(&table.target).await?;
-            }
-        }
-        plan.check_bronze(bronze.as_ref())?;
+        let plan = self.plan_to_load(table, state, &mut run.columns_added).await?;
         self.warn_of_missing(&plan);
+        Ok(plan)
+    }
+
+    /// The plan of a table for whatever loads rows under its lease: bronze is as it must be then. The names of columns that
+    /// were added to it are put into `added`.
+    pub(crate) async fn plan_to_load(
+        &self,
+        table: &TableConfig,
+        state: &TableState,
+        added: &mut Vec<String>,
+    ) -> Result<Arc<Plan>> {
+        let (mut plan, bronze) = self.fit(table, state).await?;
+        plan.check_bronze(bronze.as_ref())?;
+        if let Some(there) = bronze.filter(|_| !plan.waiting.is_empty()) {
+            self.sink.add_columns(&plan.load(false)).await?;
+            self.tell_waiting(&plan, &there, "was added");
+            added.extend(plan.waiting.iter().map(|column| column.name.clone()));
+            let bronze = self.sink.describe(&table.target).await?;
+            plan = plan.fitted(bronze.as_ref(), state.delivered());
+            plan.check_bronze(bronze.as_ref())?;
+        }
         Ok(Arc::new(plan))
+    }
+
+    /// Adds the columns that wait, under the lease, so that what they hold is compared too. A table that cannot go on is left
+    /// to what begins it anew.
+    pub(crate) async fn add_columns_first(
+        &self,
+        table: &TableConfig,
+        wait: bool,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let lease = self.lease(table, wait, cancel).await?;
+        let identity = self.source(table)?.identity().await?;
+        if self.conflict(table, lease.state(), identity.as_ref()).await?.is_none() {
+            self.plan_to_load(table, lease.state(), &mut Vec::new()).await?;
+        }
+        lease.release().await
+    }
+
+    /// Whoever only looks says what becomes of columns that bronze lacks.
+    pub(crate) fn tell_waiting(&self, plan: &Plan, bronze: &TableSchema, added: &str) {
+        for told in plan.load(false).told_added(bronze, added) {
+            tracing::warn!(table = plan.table.name, "{told}");
+            self.warn(&plan.table.name, &told);
+        }
     }
 
     /// A word about columns that lose their values.

@@ -40,6 +40,7 @@ pub(super) fn describe_record(run: &mut TableRun, record: &RunRecord) {
     run.rows_different = count(record.rows_different);
     run.rows_kept_newer = count(record.rows_kept_newer);
     run.rows_removed = count(record.rows_removed);
+    (run.route, run.route_reason) = (record.route, record.route_reason.clone());
     run.bytes = count(record.bytes);
     run.sha256.clone_from(&record.sha256);
     run.watermark = record.watermark;

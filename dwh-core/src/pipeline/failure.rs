@@ -20,7 +20,7 @@ pub(crate) fn named(error: Error, table: &str) -> Error {
 }
 
 /// The same words once more, where the error itself belongs to somebody else.
-pub(super) fn repeated(error: &Error) -> Error {
+pub(crate) fn repeated(error: &Error) -> Error {
     Error::new(error.kind(), error.chain()).with_hint(error.hint())
 }
 

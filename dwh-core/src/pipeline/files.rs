@@ -9,14 +9,15 @@ use crate::config::{FILE, RECORD, TableConfig};
 use crate::dialect::Tally;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::FileBody;
+use crate::pipeline::archived::FirstCsvs;
 use crate::pipeline::failure::{failed, interrupted, named, told, with_way_out};
-use crate::pipeline::transfer::{Ended, Extracted, Goal, Slice};
+use crate::pipeline::transfer::{Ended, Slice};
 use crate::pipeline::{Event, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Plan};
 use crate::raw_file::RawFile;
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::Delivered;
-use crate::sink::{Accounting, LogEntry, RunFilter, TableState};
+use crate::sink::{Accounting, Commit, LogEntry, RunFilter, StageRequest, TableState};
 use crate::source::{FileTree, Snapshot};
 use crate::watermark::Timestamp;
 
@@ -180,13 +181,7 @@ impl Pipeline {
             return self.nothing_new(slice, state, run).await;
         }
         let (run_id, table) = (slice.record.run_id, slice.plan.table.clone());
-        let extracted = self.transfer(&slice, Goal::BlobAndStage, run, cancel).await?;
-        let read = extracted.manifest.file.clone();
-        self.record_upload(&extracted.manifest, extracted.stored, run).await?;
-        if cancel.is_cancelled() {
-            return Err(interrupted());
-        }
-        self.commit_run(slice, extracted, state, run).await?;
+        let read = self.run_slice(slice, state, run, cancel).await?.file;
         match read {
             Some(read) => self.tree(&table)?.keep(&read, run_id).await,
             None => Ok(()),
@@ -214,9 +209,9 @@ impl Pipeline {
         let mut tally = Tally::default();
         tally.push(format!("{}\n", slice.plan.load(false).header()).as_bytes());
         let manifest = self.manifest(&slice, &self.key(&slice), &ended, tally.totals(), None, None);
-        let becomes = slice.becomes(&manifest);
-        self.record_upload(&manifest, false, run).await?;
-        self.commit_run(slice, Extracted { becomes, manifest, staged: None, stored: false }, state, run).await
+        let (becomes, load) = (slice.becomes(&manifest), slice.load());
+        let commit = Commit::of(slice.record.run_id, Some(0), slice.state).becoming(becomes);
+        self.load_nothing(&load, &manifest, commit, state, run).await
     }
 
     /// Keeps rejected records beside the CSV.
@@ -230,7 +225,8 @@ impl Pipeline {
         table: &TableConfig,
         done: &Done,
     ) -> Result<Vec<(RunId, u64, Accounting)>> {
-        let (archived, _) = self.archived(table).await?;
+        let archived = self.archived(table).await?.complete;
+        let first = FirstCsvs::of(archived.values().map(|(_, manifest)| manifest));
         let mut found = Vec::new();
         for (file, run_id, _) in done.values() {
             let (csv, manifest) = archived.get(run_id).ok_or_else(|| {
@@ -239,8 +235,8 @@ impl Pipeline {
                     "bring it back from a backup of the store; or `dwh files reprocess` reads the file again",
                 )
             })?;
-            let load = self.load_again(table, manifest, false, Delivered::Nothing).await?;
-            let staged = self.sink.stage(&load, self.open_csv(csv, manifest).await?).await?;
+            let load = self.load_again(table, manifest, false, Delivered::Nothing, &first).await?;
+            let staged = self.sink.stage(StageRequest::new(&load, self.stored_csv(csv, manifest))).await?;
             found.push((*run_id, manifest.rows, staged.preview().await?));
         }
         Ok(found)

@@ -2,20 +2,23 @@
 
 mod dry_run;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::blob::transform::{decode, verified};
-use crate::blob::{BlobKey, ByteStream, Folder, Manifest, archive, read_manifest};
+use crate::blob::{BlobKey, BlobStore, Body, ByteStream, Folder, Manifest, StoredForm, archive, read_manifest};
 use crate::chain::{Link, Place, RunIdentity, Standing};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::archived::{Archived, former_keys_of};
 use crate::pipeline::describe::{describe_manifest, describe_record};
 use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
 use crate::pipeline::links::{after, identity, must_serve, still_known};
 use crate::pipeline::{Event, LoadParams, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunKind, RunState};
-use crate::sink::{Commit, LogEntry, RunRecord, TableState};
+use crate::sink::{Commit, LogEntry, RunRecord, StageRequest, TableState};
 
 pub use dry_run::{LoadPlanReport, LoadStep};
 
@@ -190,9 +193,9 @@ impl Pipeline {
         run.status = RunState::Loading;
         describe_manifest(run, manifest, Some(self.address(csv)));
         let (load, place, becomes) = self.plan_manifest(table, state, manifest).await?;
-        let bytes = self.open_csv(csv, manifest).await?;
+        let request = StageRequest::new(&load, self.stored_csv(csv, manifest)).of(record.run_id, state);
         let staged = tokio::select! {
-            staged = self.sink.stage(&load, bytes) => staged?,
+            staged = self.sink.stage(request) => staged?,
             () = cancel.cancelled() => return Err(interrupted()),
         };
         let commit = Commit::of(record.run_id, Some(manifest.rows), state.clone())
@@ -226,7 +229,14 @@ impl Pipeline {
         let mut load = manifest.load_plan(place.older()).as_configured(table);
         load.allow_empty = table.allow_empty || self.allow_empty;
         if place.older() && load.mode == Mode::Incremental {
-            load.overruled = Self::overruled(manifest.run_id, &self.archived(table).await?.0);
+            let after = Some(manifest.run_id);
+            let mut others = self.held(table, Folder::Processed, after).await?.complete;
+            load.overruled = Self::overruled(manifest.run_id, &others);
+            // A newer one may have been loaded, and its move cut off.
+            others.extend(self.held(table, Folder::Exports, after).await?.complete);
+            load.former_keys = former_keys_of(table, manifest, &others);
+        } else {
+            load.former_keys = former_keys_of(table, manifest, &Archived::new());
         }
         if load.older {
             self.judge_older_file(table, manifest.run_id, &mut load).await?;
@@ -257,17 +267,38 @@ impl Pipeline {
         self.sink.log(LogEntry::Loading { run_id, upload: Some(upload) }).await.map(drop)
     }
 
-    /// The CSV of a manifest, unpacked, ending in an error unless every byte is the one that was written.
+    /// The CSV of a manifest, unpacked, ending in an error unless every byte is the one that was written; each opening reads
+    /// it from the store anew.
     ///
     /// `csv` says in which folder it is: a manifest keeps the name that the CSV had in `exports/`.
-    pub(super) async fn open_csv(&self, csv: &BlobKey, manifest: &Manifest) -> Result<ByteStream> {
-        let blob = self.blobs.get(csv).await?;
-        let name = csv.to_string();
-        let Some(form) = &manifest.stored else {
-            return Ok(verified(blob.body, name, manifest.bytes, manifest.sha256.clone()));
+    pub(super) fn stored_csv(&self, csv: &BlobKey, manifest: &Manifest) -> Arc<dyn Body> {
+        let plain = (manifest.bytes, manifest.sha256.clone());
+        Arc::new(StoredCsv { blobs: Arc::clone(&self.blobs), csv: csv.clone(), plain, form: manifest.stored.clone() })
+    }
+}
+
+/// A CSV in the blob store.
+struct StoredCsv {
+    blobs: Arc<dyn BlobStore>,
+    csv: BlobKey,
+    /// Bytes and SHA-256, unpacked.
+    plain: (u64, String),
+    form: Option<StoredForm>,
+}
+
+impl Body for StoredCsv {
+    fn open(&self) -> ByteStream {
+        let (blobs, csv, form) = (Arc::clone(&self.blobs), self.csv.clone(), self.form.clone());
+        let (bytes, sha256) = self.plain.clone();
+        let opened = async move {
+            let (blob, name) = (blobs.get(&csv).await?, csv.to_string());
+            let plain = match form {
+                Some(form) => decode(verified(blob.body, name.clone(), form.bytes, form.sha256), form.compression),
+                None => blob.body,
+            };
+            Ok(verified(plain, name, bytes, sha256))
         };
-        let stored = verified(blob.body, name.clone(), form.bytes, form.sha256.clone());
-        Ok(verified(decode(stored, form.compression), name, manifest.bytes, manifest.sha256.clone()))
+        stream::once(opened).try_flatten().boxed()
     }
 }
 

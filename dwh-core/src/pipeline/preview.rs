@@ -96,9 +96,15 @@ impl Pipeline {
     /// rows of the one before.
     async fn previewed(&self, table: &TableConfig, state: &TableState, run: &mut TableRun) -> Result<Slice> {
         let in_one = TableConfig { window: Micros::ZERO, ..table.clone() };
-        // A column that a run would add is not added here: it is told as the difference that it is.
-        let (plan, bronze) = self.fit(&in_one, state).await?;
+        let (mut plan, bronze) = self.fit(&in_one, state).await?;
+        // A run makes a type that the target lacks; that cannot be tried: it is told as the difference that it is.
+        if bronze.as_ref().is_some_and(|bronze| plan.load(false).waits_for_types(bronze)) {
+            plan.waiting.clear();
+        }
         plan.check_bronze(bronze.as_ref())?;
+        if let Some(bronze) = &bronze {
+            self.tell_waiting(&plan, bronze, "is added by the next run");
+        }
         self.warn_of_missing(&plan);
         let plan = Arc::new(plan);
         let now = self.sink.overview().await?.now;
@@ -116,7 +122,7 @@ impl Pipeline {
 
     async fn count_slice(&self, slice: &Slice, run: &mut TableRun, cancel: &CancellationToken) -> Result<()> {
         let extract = self.open(slice, run, cancel).await?;
-        let stage = self.spawn_stage(slice, &extract);
+        let stage = self.spawn_stage(slice, &extract, false);
         let ((_, totals), seconds) = extract.pump(&self.observer).await?;
         run.seconds.extract = seconds;
         (run.rows_extracted, run.bytes, run.sha256) = (totals.rows, totals.bytes, Some(totals.sha256));

@@ -100,7 +100,7 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<RestoreReport> {
         let (path, before) = self.version_before(table, undone).await?;
-        let (archived, _) = self.archived(table).await?;
+        let archived = self.archived(table).await?.complete;
         let (_, manifest) = archived.get(&before.run_id).ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,

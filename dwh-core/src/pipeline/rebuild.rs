@@ -19,7 +19,7 @@ use crate::pipeline::{ErrorReport, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
 use crate::schema::Delivered;
-use crate::sink::{Commit, LogEntry, TableState};
+use crate::sink::{Commit, LogEntry, StageRequest, TableState};
 use crate::watermark::Timestamp;
 
 use archive::Archive;
@@ -132,6 +132,7 @@ impl Pipeline {
             }
             // Afterwards new runs get numbers above all files, and nothing tells any more that a table is behind its own.
             self.number_above_files().await?;
+            self.end_dead_extracts(&archives).await?;
             let moved = self.sink.move_away(&loads).await?;
             (report.backup, report.backup_tables) = (Some(moved.schema), moved.tables);
             report.restore_sql = Some(moved.restore_sql);
@@ -152,6 +153,17 @@ impl Pipeline {
             archives.push(self.archive_of(table).await.map_err(|error| named(error, &table.name))?);
         }
         Ok(archives)
+    }
+
+    /// Removes what killed runs left unfinished in `exports/`: the run log that proves whose it is will be put aside.
+    async fn end_dead_extracts(&self, archives: &[Archive]) -> Result<()> {
+        let known = self.sink.overview().await?.tables;
+        for table in archives.iter().map(|archive| &archive.table).filter(|table| known.contains_key(&table.name)) {
+            let lease = self.sink.lease(&table.name, false).await?;
+            self.fail_dead_extracts(table, lease.state()).await?;
+            lease.release().await?;
+        }
+        Ok(())
     }
 
     async fn rebuild_all(
@@ -219,10 +231,11 @@ impl Pipeline {
             self.sink.log(LogEntry::Loading { run_id, upload: None }).await?;
             run.status = RunState::Loading;
             let place = Standing::from(&*state).place_across_gap(&Link::from(manifest));
-            let load = self.load_again(&archive.table, manifest, place.older(), Delivered::Nothing).await?;
-            let bytes = self.open_csv(csv, manifest).await?;
+            let load =
+                self.load_again(&archive.table, manifest, place.older(), Delivered::Nothing, &archive.first).await?;
+            let request = StageRequest::new(&load, self.stored_csv(csv, manifest)).of(run_id, state);
             let staged = tokio::select! {
-                staged = self.sink.stage(&load, bytes) => staged?,
+                staged = self.sink.stage(request) => staged?,
                 () = cancel.cancelled() => return Err(interrupted()),
             };
             let becomes = after(state, manifest, place, &[]);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::blob::transform::Encoded;
-use crate::blob::{Body, Manifest, StoredForm, write_manifest};
+use crate::blob::{Manifest, StoredForm, write_manifest};
 use crate::chain::{Link, Replaced, overruling};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,11 +16,11 @@ use crate::pipeline::archived::Archived;
 use crate::pipeline::describe::finite;
 use crate::pipeline::failure::{failed, interrupted, named, told};
 use crate::pipeline::transfer::{Extracted, Slice};
-use crate::pipeline::{Event, Pipeline, ReseedRequest, TableRun};
+use crate::pipeline::{Event, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind};
 use crate::schema::RowKey;
-use crate::sink::Staged;
+use crate::sink::{StageRequest, Staged};
 use crate::spool::Spool;
 use crate::watermark::Window;
 
@@ -45,7 +45,7 @@ impl Pipeline {
         mut extracted: Extracted,
     ) -> Result<Extracted> {
         let manifest = &mut extracted.manifest;
-        let mut staged = self.sink.stage(load, spool.open()).await?;
+        let mut staged = self.sink.stage(StageRequest::new(load, Arc::new(spool.clone()))).await?;
         let spared = self.spare(slice, manifest, staged.as_mut()).await?;
         if spared.removed > 0 {
             let compression = self.config.blob.compression;
@@ -127,8 +127,7 @@ impl Pipeline {
                 runs = this.run_table(table, numbered.as_ref().map(|&()| &()), wait, cancel).await;
                 return Ok(());
             }
-            let anew = ReseedRequest { wait, ..ReseedRequest::new(&table.name) };
-            if let Some(report) = this.reseed_anew(table, &anew, cancel).await? {
+            if let Some(report) = this.reseed_anew(table, wait, false, cancel).await? {
                 runs = report.runs;
                 return Ok(());
             }
@@ -161,9 +160,11 @@ impl Pipeline {
             let mut state = lease.state().clone();
             self.judge(table, &state).await?;
             self.recover_table(table, &mut state, runs, cancel).await?;
-            let plan = Arc::new(self.plan_table(table, &state).await?);
+            let mut added = Vec::new();
+            let plan = self.plan_to_load(table, &state, &mut added).await?;
             plan.load(false).check_stamp()?;
             let run = self.load_window(&plan, RunKind::Repair, *window, &state, cancel).await;
+            let run = TableRun { columns_added: added, ..run };
             let failure = run.error.is_some();
             (self.observer)(&Event::RunFinished(Box::new(run.clone())));
             runs.push(run);

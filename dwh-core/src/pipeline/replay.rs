@@ -7,16 +7,18 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::blob::{BlobKey, Folder, Manifest};
-use crate::chain::{Link, Replaced, Standing, replay_order, serves};
+use crate::chain::{Link, Standing, replay_order, serves};
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::archived::{Archived, GapReport, PRUNED, READ_AGAIN, lacking};
+use crate::pipeline::archived::{
+    Archived, FirstCsvs, GapReport, PRUNED, READ_AGAIN, former_keys_of, lacking, loaded_once,
+};
 use crate::pipeline::describe::{describe_manifest, window_report};
 use crate::pipeline::failure::{failed, interrupted, named, repeated};
 use crate::pipeline::links::reads_today;
 use crate::pipeline::{Event, Pipeline, RunReport, TableRun, WindowReport};
 use crate::run::{RunId, RunKind, RunState};
-use crate::sink::{Commit, LogEntry, TableState, Upload};
+use crate::sink::{Commit, LogEntry, StageRequest, TableState, Upload};
 use crate::watermark::Timestamp;
 
 /// What `replay` is asked for.
@@ -95,6 +97,8 @@ struct Chosen {
     whole: bool,
     /// All that serve the table, in the range or not.
     serving: Archived,
+    /// Which of those brought each column first.
+    first: FirstCsvs,
 }
 
 impl Pipeline {
@@ -118,13 +122,13 @@ impl Pipeline {
         let chosen = self.chosen(table, request).await?;
         let csvs = chosen.csvs.iter().map(|(csv, manifest)| self.describe_csv(csv, manifest)).collect();
         let (name, dry_run) = (table.name.clone(), request.dry_run);
-        let mut report = ReplayReport { table: name, dry_run, gaps: chosen.gaps, csvs, runs: Vec::new() };
+        let mut report = ReplayReport { table: name, dry_run, gaps: chosen.gaps.clone(), csvs, runs: Vec::new() };
         let count = chosen.csvs.len();
         for (at, (csv, manifest)) in chosen.csvs.iter().enumerate().filter(|_| !request.dry_run) {
             let started = Instant::now();
             let mut run = TableRun::new(&table.name, table.mode);
             let whole = chosen.whole && at + 1 == count;
-            let csv = (csv, manifest, Self::overruled(manifest.run_id, &chosen.serving));
+            let csv = (csv, manifest, &chosen);
             let done = self.replay_csv(table, csv, whole, &mut state, &mut run, cancel).await;
             if let Err(error) = &done {
                 let error = named(repeated(error), &table.name);
@@ -142,13 +146,13 @@ impl Pipeline {
     }
 
     async fn chosen(&self, table: &TableConfig, request: &ReplayRequest) -> Result<Chosen> {
-        let (archived, doubled) = self.archived(table).await?;
-        for csv in doubled {
+        let files = self.archived(table).await?;
+        for csv in files.doubled {
             self.warn(&table.name, &format!("`{csv}` is left out: a later run bears the same number"));
         }
         let today = reads_today(table);
         let (serving, others): (Archived, Archived) =
-            archived.into_iter().partition(|(_, (_, manifest))| serves(today, Link::from(manifest).reads));
+            files.complete.into_iter().partition(|(_, (_, manifest))| serves(today, Link::from(manifest).reads));
         if !others.is_empty() {
             let (count, mode) = (others.len(), table.mode.as_str());
             self.warn(
@@ -156,7 +160,7 @@ impl Pipeline {
                 &format!("{count} CSV files are left out: they cannot serve a table of mode `{mode}`"),
             );
         }
-        let (gaps, complete) = self.gaps_of(table, request, &serving).await?;
+        let (gaps, complete) = self.gaps_of(table, request, &serving, &files.bereft).await?;
         let links: Vec<Link> = serving.values().map(|(_, manifest)| Link::from(manifest)).collect();
         let newest = serving.keys().next_back().copied();
         let mut versions: BTreeMap<&str, RunId> = BTreeMap::new();
@@ -184,7 +188,8 @@ impl Pipeline {
             )
             .with_hint("leave `--from` and `--to` out for all of them; `dwh backfill` reads from the source instead"));
         }
-        Ok(Chosen { whole: complete && request.from.is_none() && request.to.is_none(), csvs, gaps, serving })
+        let first = FirstCsvs::of(serving.values().map(|(_, manifest)| manifest));
+        Ok(Chosen { whole: complete && request.from.is_none() && request.to.is_none(), csvs, gaps, serving, first })
     }
 
     /// What is missing in the range, and whether nothing is missing at all.
@@ -193,9 +198,12 @@ impl Pipeline {
         table: &TableConfig,
         request: &ReplayRequest,
         serving: &Archived,
+        bereft: &[Manifest],
     ) -> Result<(Vec<GapReport>, bool)> {
         let links: Vec<Link> = serving.values().map(|(_, manifest)| Link::from(manifest)).collect();
-        let holes = self.holes(&links, &self.logged(table).await?).await;
+        let mut once = self.logged(table).await?;
+        once.extend(loaded_once(table, bereft));
+        let holes = self.holes(&links, &once).await;
         let from_the_first =
             table.mode != Mode::Incremental || links.iter().filter_map(Link::span).any(|span| !span.low.is_finite());
         let complete = holes.gaps.is_empty() && holes.doubtful.is_empty() && !holes.pruned && from_the_first;
@@ -214,10 +222,11 @@ impl Pipeline {
         Err(lacking(&table.name, &gaps, &format!("dwh replay {} --accept-gaps", table.name)))
     }
 
+    #[allow(clippy::too_many_arguments)] // each is a different thing, and a struct of them would have this one user
     async fn replay_csv(
         &self,
         table: &TableConfig,
-        (csv, manifest, overruled): (&BlobKey, &Manifest, Vec<Replaced>),
+        (csv, manifest, chosen): (&BlobKey, &Manifest, &Chosen),
         whole: bool,
         state: &mut TableState,
         run: &mut TableRun,
@@ -233,15 +242,27 @@ impl Pipeline {
         run.status = RunState::Loading;
         // The newest snapshot replaces whatever bronze holds, unless that is newer; of rows, none that is there is.
         let place = Standing::from(&*state).place_again(&Link::from(manifest));
-        let mut load = self.load_again(table, manifest, place.older(), state.delivered()).await?;
-        load.overruled = overruled;
-        let bytes = self.open_csv(csv, manifest).await?;
+        let mut load = self.load_again(table, manifest, place.older(), state.delivered(), &chosen.first).await?;
+        load.overruled = Self::overruled(manifest.run_id, &chosen.serving);
+        load.former_keys = former_keys_of(table, manifest, &chosen.serving);
+        let request = StageRequest::new(&load, self.stored_csv(csv, manifest)).of(run_id, state);
         let staged = tokio::select! {
-            staged = self.sink.stage(&load, bytes) => staged?,
+            staged = self.sink.stage(request) => staged?,
             () = cancel.cancelled() => return Err(interrupted()),
         };
         let commit = Commit { whole, ..Commit::of(run_id, Some(manifest.rows), state.clone()) };
-        *state = self.commit(staged, commit, run).await?;
+        let committed = self.commit(staged, commit, run).await;
+        *state = committed.map_err(|error| match (load.former_keys.is_empty(), error.kind()) {
+            (false, ErrorKind::Contract) => {
+                let hint = format!(
+                    "{}; `dwh rebuild {} --reset` loads all files by the key of today",
+                    error.hint(),
+                    table.name
+                );
+                error.with_hint(hint)
+            }
+            _ => error,
+        })?;
         Ok(())
     }
 

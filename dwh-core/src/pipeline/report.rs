@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Mode;
 use crate::error::Error;
-use crate::run::{RunId, RunState};
+use crate::run::{Route, RunId, RunState};
 use crate::watermark::Timestamp;
 
 /// An error as JSON shows it.
@@ -124,6 +124,12 @@ pub struct TableRun {
     /// Rows that bronze had and the source has no more, which were removed.
     #[serde(default)]
     pub rows_removed: u64,
+    /// How its rows got into bronze; `null` before that, and if there were none.
+    #[serde(default)]
+    pub route: Option<Route>,
+    /// Why that route was taken.
+    #[serde(default)]
+    pub route_reason: Option<String>,
     /// Bytes of the CSV, uncompressed.
     pub bytes: u64,
     /// SHA-256 of the CSV, uncompressed.
@@ -164,6 +170,8 @@ impl TableRun {
             rows_different: 0,
             rows_kept_newer: 0,
             rows_removed: 0,
+            route: None,
+            route_reason: None,
             bytes: 0,
             sha256: None,
             csv_path: None,

@@ -14,7 +14,7 @@ use crate::pipeline::failure::{failed, interrupted, named, repeated, told, with_
 use crate::pipeline::links::still_known;
 use crate::pipeline::transfer::{Extracted, Goal, Slice};
 use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun};
-use crate::plan::Plan;
+use crate::plan::{LoadPlan, Plan};
 use crate::run::{RunKind, RunState};
 use crate::sink::{Accounting, Commit, Committed, LogEntry, RunRecord, Staged, TableState, Upload};
 use crate::source::Sweep;
@@ -29,10 +29,10 @@ impl Pipeline {
     pub async fn run(&self, request: &RunRequest, cancel: &CancellationToken) -> Result<RunReport> {
         let tables: Vec<TableConfig> = self.config.select(&request.tables)?.into_iter().cloned().collect();
         let jobs = request.jobs.unwrap_or(self.config.target.connections).max(1);
-        let mut this = self.clone();
+        let mut this = self.clone().in_round(&tables);
         (this.allow_empty, this.accept_source) = (request.allow_empty, request.accept_source);
         let preview = request.preview;
-        let numbered = Arc::new(if preview { Ok(()) } else { self.number_above_files().await });
+        let numbered = Arc::new(if preview { Ok(()) } else { this.number_above_files().await });
         let mut work = futures_util::stream::iter(tables)
             .map(|table| {
                 let (this, cancel, wait) = (this.clone(), cancel.clone(), request.wait);
@@ -212,20 +212,35 @@ impl Pipeline {
         Ok(more)
     }
 
-    /// Extracts, loads and archives what was decided.
+    /// Extracts, loads and archives what was decided, and returns its manifest.
     pub(super) async fn run_slice(
         &self,
         slice: Slice,
         state: &mut TableState,
         run: &mut TableRun,
         cancel: &CancellationToken,
-    ) -> Result<()> {
+    ) -> Result<Manifest> {
         let extracted = self.transfer(&slice, Goal::BlobAndStage, run, cancel).await?;
-        self.record_upload(&extracted.manifest, extracted.stored, run).await?;
+        let Extracted { manifest, becomes, staged, stored } = extracted;
+        let known = still_known(&slice.state, &manifest);
+        let load = slice.load();
+        let commit = Commit::of(slice.record.run_id, Some(manifest.rows), slice.state);
+        let commit = commit.becoming(becomes).knowing(known);
+        let Some(staged) = staged else {
+            return self.load_nothing(&load, &manifest, commit, state, run).await.map(|()| manifest);
+        };
+        self.record_upload(&manifest, stored, run).await?;
         if cancel.is_cancelled() {
             return Err(interrupted());
         }
-        self.commit_run(slice, extracted, state, run).await
+        self.commit_run(&manifest, staged, commit, state, run).await?;
+        if stored {
+            let started = Instant::now();
+            let moved = archive(self.blobs.as_ref(), &self.layout, &manifest).await?;
+            run.csv_path = Some(self.address(&moved.csv));
+            run.seconds.archive = started.elapsed().as_secs_f64();
+        }
+        Ok(manifest)
     }
 
     /// Begins a run in the log and decides what it reads.
@@ -292,31 +307,45 @@ impl Pipeline {
 
     pub(super) async fn commit_run(
         &self,
-        slice: Slice,
-        extracted: Extracted,
+        manifest: &Manifest,
+        staged: Result<Box<dyn Staged>>,
+        commit: Commit,
         state: &mut TableState,
         run: &mut TableRun,
     ) -> Result<()> {
-        let run_id = slice.record.run_id;
-        self.sink.log(LogEntry::Loading { run_id, upload: None }).await?;
+        self.sink.log(LogEntry::Loading { run_id: commit.run_id, upload: None }).await?;
         run.status = RunState::Loading;
-        let staged = match extracted.staged {
-            Some(staged) => staged?,
-            None => self.sink.stage(&slice.load(), self.header_only(&slice.plan)).await?,
-        };
-        if !slice.kind.moves_watermark() {
+        let staged = staged?;
+        if !manifest.kind.moves_watermark() {
             run.watermark = finite(state.low());
         }
-        let known = still_known(&slice.state, &extracted.manifest);
-        let commit = Commit::of(run_id, Some(extracted.manifest.rows), slice.state);
-        let commit = commit.becoming(extracted.becomes).knowing(known);
         *state = self.commit(staged, commit, run).await?;
-        if extracted.stored {
-            let started = Instant::now();
-            let moved = archive(self.blobs.as_ref(), &self.layout, &extracted.manifest).await?;
-            run.csv_path = Some(self.address(&moved.csv));
-            run.seconds.archive = started.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Ends a run that found no row: the watermark moves all the same.
+    pub(super) async fn load_nothing(
+        &self,
+        load: &LoadPlan,
+        manifest: &Manifest,
+        commit: Commit,
+        state: &mut TableState,
+        run: &mut TableRun,
+    ) -> Result<()> {
+        let started = Instant::now();
+        describe_manifest(run, manifest, None);
+        let upload = Upload { csv_path: None, ..self.upload_of(&manifest.csv, manifest) };
+        let moves = commit.becomes.is_some();
+        let Committed { counts, state: now, .. } = self.sink.load_nothing(load, upload, commit).await?;
+        run.seconds.commit = started.elapsed().as_secs_f64();
+        run.status = RunState::Loaded;
+        tell_counts(run, &counts);
+        if moves {
+            run.watermark = now.last_extracted_at;
+        } else if !manifest.kind.moves_watermark() {
+            run.watermark = finite(now.low());
         }
+        *state = now;
         Ok(())
     }
 
@@ -329,20 +358,15 @@ impl Pipeline {
     ) -> Result<TableState> {
         let started = Instant::now();
         let moves = commit.becomes.is_some();
-        let Committed { counts, state } = staged.commit(commit).await?;
+        let Committed { counts, routing, state } = staged.commit(commit).await?;
         run.seconds.commit = started.elapsed().as_secs_f64();
         run.status = RunState::Loaded;
         tell_counts(run, &counts);
+        (run.route, run.route_reason) = routing.map(|routing| (routing.route, routing.reason)).unzip();
         if moves {
             run.watermark = state.last_extracted_at;
         }
         Ok(state)
-    }
-
-    /// A CSV without rows, for a run that found nothing: the watermark moves through the same transaction as ever.
-    fn header_only(&self, plan: &Plan) -> crate::blob::ByteStream {
-        use crate::blob::Body;
-        bytes::Bytes::from(format!("{}\n", plan.load(false).header())).open()
     }
 
     /// Writes into the run log that a run failed, if it has one and did not get as far as `loaded`.

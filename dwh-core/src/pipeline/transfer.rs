@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::blob::transform::Encoded;
-use crate::blob::{BlobKey, BlobStore, Body, Manifest, StoredForm, write_manifest};
+use crate::blob::{BlobKey, BlobStore, Manifest, StoredForm, write_manifest};
 use crate::chain::{Before, Link, Replaced, Standing};
 use crate::config::Mode;
 use crate::dialect::Tally;
@@ -20,7 +20,7 @@ use crate::plan::{LoadPlan, Plan};
 use crate::raw_file::RawFile;
 use crate::run::RunKind;
 use crate::schema::Column;
-use crate::sink::{RunRecord, Staged, TableState};
+use crate::sink::{RunRecord, StageRequest, Staged, TableState};
 use crate::source::{Reading, Snapshot, Sweep};
 use crate::spool::{Spool, SpoolWriter, spool};
 use crate::watermark::{SafeBound, Timestamp, Window};
@@ -92,7 +92,7 @@ impl Pipeline {
             };
         }
         let body = Arc::new(Encoded::new(extract.spool.clone(), self.config.blob.compression));
-        let stage = (goal == Goal::BlobAndStage).then(|| self.spawn_stage(slice, &extract));
+        let stage = (goal == Goal::BlobAndStage).then(|| self.spawn_stage(slice, &extract, true));
         let upload = self.spawn_upload(key.clone(), Arc::clone(&body), extract.stop.clone());
         // The source must not wait for the target, so it is asked meanwhile.
         let before = self.before(&slice.plan.table, &slice.state, slice.kind);
@@ -195,12 +195,16 @@ impl Pipeline {
         )
     }
 
-    pub(super) fn spawn_stage(&self, slice: &Slice, extract: &Extract) -> Staging {
-        let (sink, mut load, csv) = (Arc::clone(&self.sink), extract.load(slice), extract.spool.open());
+    /// `keeps`: whether the rows will be committed, if all goes well.
+    pub(super) fn spawn_stage(&self, slice: &Slice, extract: &Extract, keeps: bool) -> Staging {
+        let (sink, mut load, csv) = (Arc::clone(&self.sink), extract.load(slice), Arc::new(extract.spool.clone()));
         load.allow_empty |= self.allow_empty;
+        let run = keeps.then(|| (slice.record.run_id, slice.state.clone()));
         AbortOnDropHandle::new(tokio::spawn(async move {
             let started = Instant::now();
-            let staged = sink.stage(&load, csv).await?;
+            let mut request = StageRequest::new(&load, csv);
+            request.run = run.as_ref().map(|(run_id, state)| (*run_id, state));
+            let staged = sink.stage(request).await?;
             Ok((staged, started.elapsed().as_secs_f64()))
         }))
     }

@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::schema::RelationKind;
 use crate::sink::TableState;
 use crate::source::BoundRequest;
-use crate::watermark::{BoundRule, Call, Progress, SafeBound, Sweep, Timestamp, Window};
+use crate::watermark::{BoundMode, BoundRule, Call, Progress, SafeBound, Sweep, Timestamp, Window};
 
 /// What is read: decided before anything is.
 pub(crate) struct Ahead {
@@ -37,7 +37,15 @@ impl Pipeline {
     ) -> Result<Ahead> {
         let source = self.source(&plan.table)?;
         let request = BoundRequest { plan, low: state.low(), run_started_at, undrained: state.undrained.as_ref() };
-        let bound = source.bound(request).await?;
+        let bound = match self.round.as_ref().filter(|_| plan.table.bound == BoundMode::Overlap) {
+            Some(round) => match source.bound_since(request.clone(), round.since).await? {
+                // The table was loaded by somebody else since.
+                earlier if clock_went_back(state, &earlier) => source.bound(request).await?,
+                shared => shared,
+            },
+            // What is read ends at the bound: an older one would leave out rows that are there.
+            None => source.bound(request).await?,
+        };
         let progress = progress(plan, state, &bound, call);
         // Asked for without a window too: it refuses rows that no window would ever contain.
         let earliest = source.earliest(plan, progress.begin()).await?;

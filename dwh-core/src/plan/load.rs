@@ -40,6 +40,12 @@ pub struct LoadPlan {
     pub file: Option<String>,
     /// Columns of bronze that it does not bring, although earlier loads did.
     pub missing: Missing,
+    /// Columns that bronze lacks and that a run adds to it first; a preview counts as if they were there.
+    #[serde(skip)]
+    pub waiting: Vec<Column>,
+    /// Columns that the source got after the CSV was written: each row that is inserted gets the column's `old_value`.
+    #[serde(skip)]
+    pub filled: Vec<Column>,
     /// Whether bronze may hold rows of a newer snapshot than the CSV's: then no row that is there is replaced, whatever
     /// stamp it has. Clocks and stamps do not tell which version is newer, the order of the runs does.
     pub older: bool,
@@ -49,6 +55,10 @@ pub struct LoadPlan {
     /// Windows that newer CSV files stand for alone: rows that lie there and that bronze lacks were removed, and stay so.
     #[serde(skip)]
     pub overruled: Vec<Replaced>,
+    /// Other keys by which rows of this CSV or of newer ones were told apart when they were read: a row that bronze has by one
+    /// of them, and not by the key of today, is refused.
+    #[serde(skip)]
+    pub former_keys: Vec<Vec<String>>,
     /// The watermark column, by which those windows are cut.
     #[serde(skip)]
     pub stamp: Option<Stamp>,
@@ -114,7 +124,8 @@ impl LoadPlan {
             return Err(fail(ErrorKind::NotFound, format!("bronze has no table {}", self.target))
                 .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration"));
         };
-        let found = self.drift(bronze);
+        let mut found = self.drift(bronze);
+        found.retain(|drift| !self.waits(drift.column()));
         if !found.is_empty() {
             let list: Vec<String> = found.iter().map(ToString::to_string).collect();
             return Err(fail(ErrorKind::Drift, list.join("; ")).with_hint(self.remedies(&found, bronze)));
@@ -179,10 +190,13 @@ impl LoadPlan {
             replace: table.replace,
             missing: Missing::default(),
             file: None,
+            waiting: Vec::new(),
+            filled: Vec::new(),
             // Nobody knows when its rows were read: it may add some, and replaces none.
             older: true,
             replaced: None,
             overruled: Vec::new(),
+            former_keys: Vec::new(),
             stamp: None,
         };
         load.check_key(bronze).map(|()| load)
@@ -237,9 +251,15 @@ impl LoadPlan {
     /// Creates the staging table with bronze's own types, and no constraints.
     #[must_use]
     pub fn create_stage(&self) -> String {
+        let column = |column: &Column| {
+            let name = quote_ident(&column.name);
+            let waiting = self.waiting.iter().find(|other| other.name == column.name);
+            waiting.map_or_else(|| name.clone(), |there| format!("null::{} as {name}", there.type_name))
+        };
+        let columns: Vec<String> = self.columns.iter().map(column).collect();
         format!(
             "create temporary table dwh_stage on commit drop as select {} from {} with no data",
-            self.names(""),
+            columns.join(", "),
             self.target.sql()
         )
     }
@@ -259,18 +279,6 @@ impl LoadPlan {
             Replace::Truncate => vec![format!("truncate {table}")],
             Replace::Delete => vec!["set constraints all deferred".to_owned(), format!("delete from {table}")],
         }
-    }
-
-    /// The same load into an empty table of the session's own.
-    #[must_use]
-    pub(crate) fn beside(&self) -> Self {
-        Self { target: TableRef::new("pg_temp", "dwh_beside"), ..self.clone() }
-    }
-
-    /// Makes that table, with the constraints of bronze.
-    #[must_use]
-    pub(crate) fn create_beside(&self) -> String {
-        format!("create temporary table dwh_beside (like {} including all) on commit drop", self.target.sql())
     }
 
     /// Whether bronze holds exactly the staged rows, in whatever order.
@@ -295,8 +303,9 @@ impl LoadPlan {
             return self.insert_with_kept(STAGE);
         }
         let names = self.names("");
+        let (filled, values) = self.filling();
         let mut sql = format!(
-            "insert into {} as b ({names}) overriding system value select {names} from {STAGE}",
+            "insert into {} as b ({names}{filled}) overriding system value select {names}{values} from {STAGE}",
             self.target.sql()
         );
         if self.mode.is_keyed() {

@@ -60,25 +60,18 @@ impl Missing {
 impl Plan {
     /// The plan as it can be carried out on this bronze table, `before` being what loads brought into it so far.
     ///
-    /// A generated column of the source that bronze does not have and never got is left out: releases before 0.2 did not
-    /// copy such columns. One that bronze computes itself is left out too. What the source has lost is noted.
+    /// A generated column of the source that bronze computes itself is left out. What the source has lost is noted, and what
+    /// a run adds to bronze first.
     #[must_use]
     pub fn fitted(mut self, bronze: Option<&TableSchema>, before: Delivered<'_>) -> Self {
         let Some(bronze) = bronze else { return self };
-        let never = |name: &String| !matches!(before, Delivered::Columns(names) if names.contains(name));
-        let (mut columns, mut left_out) = (Vec::new(), Vec::new());
-        for own in self.columns {
-            let generated = self.source.column(&own.column.name).is_some_and(|column| column.generated);
-            match bronze.column(&own.column.name) {
-                None if generated && never(&own.column.name) => left_out.push(own.column),
-                Some(there) if generated && there.generated => {}
-                _ => columns.push(own),
-            }
-        }
-        (self.columns, self.left_out) = (columns, left_out);
+        let computed = |schema: &TableSchema, name: &str| schema.column(name).is_some_and(|column| column.generated);
+        let by_both = |name: &str| computed(&self.source, name) && computed(bronze, name);
+        self.columns.retain(|own| !by_both(&own.column.name));
         let delivered = self.delivered();
         self.missing = Missing::of(&self.table, &delivered, bronze, before);
         self.missing.renamed = renamed(&delivered, &self.source, bronze, &self.missing.refused);
+        self.waiting = self.waiting_for(bronze);
         self
     }
 }

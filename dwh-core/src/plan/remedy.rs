@@ -83,10 +83,37 @@ impl LoadPlan {
 
     /// The column with the name that its type has in the target.
     fn cure(&self, drift: &Drift, column: Option<&Column>, bronze: &TableSchema) -> Cure {
-        let alter = format!("alter table {}", bronze.table.sql());
+        let there = bronze.column(drift.column());
+        if let (Drift::MissingInBronze { .. }, Some(column)) = (drift, column) {
+            return self.added(drift, column, bronze);
+        }
+        match there.map(|there| &there.inherited[..]) {
+            None | Some([]) => self.altered(drift, column, bronze),
+            Some([home]) => {
+                let mut cure = self.altered(drift, column, bronze);
+                let first = format!(
+                    "`{}` comes from {home}, and is changed there, for all tables that inherit it",
+                    drift.column()
+                );
+                cure.first = Some(cure.first.map_or_else(|| first.clone(), |more| format!("{first}\n{more}")));
+                Cure { safe: false, ..cure }
+            }
+            Some(homes) => Cure {
+                then: Some(format!(
+                    "`{}` comes from several tables ({}), which only change together: whoever knows them must change it there",
+                    drift.column(),
+                    homes.join(", ")
+                )),
+                ..Cure::of(drift, Vec::new())
+            },
+        }
+    }
+
+    /// What mends a column that bronze has, at the table where it is defined.
+    fn altered(&self, drift: &Drift, column: Option<&Column>, bronze: &TableSchema) -> Cure {
+        let alter = format!("alter table {}", home(bronze, drift.column()));
         let name = quote_ident(drift.column());
         match (drift, column, bronze.column(drift.column())) {
-            (Drift::MissingInBronze { .. }, Some(column), _) => self.added(drift, column, bronze),
             (Drift::Type { .. }, Some(column), Some(there)) => self.retyped(drift, column, there, bronze),
             (Drift::Nullability { .. }, ..) => {
                 let primary =
@@ -96,6 +123,7 @@ impl LoadPlan {
                 sql.push(format!("{alter} alter column {name} drop not null;"));
                 Cure { safe: primary.is_none(), ..Cure::of(drift, sql) }
             }
+            (Drift::Computed { .. }, _, Some(there)) if there.is_virtual => self.stored(drift, there, bronze),
             (Drift::Computed { .. }, ..) => Cure {
                 then: self.read_again("bronze keeps the values that it computed; where the source has others"),
                 ..Cure::of(drift, vec![format!("{alter} alter column {name} drop expression;")])
@@ -108,9 +136,7 @@ impl LoadPlan {
     }
 
     fn added(&self, drift: &Drift, column: &Column, bronze: &TableSchema) -> Cure {
-        let alter = format!("alter table {}", bronze.table.sql());
-        let (name, kind) = (quote_ident(&column.name), &column.type_name);
-        let mut cure = Cure { safe: true, ..Cure::of(drift, vec![format!("{alter} add column {name} {kind};")]) };
+        let mut cure = Cure { safe: true, ..Cure::of(drift, self.add_column(&bronze.table, column, None)) };
         cure.first = self.made(&column.type_name, bronze);
         // A snapshot brings all rows anew; the copies of an scd table are from before the column.
         if self.mode != Mode::Incremental {
@@ -118,10 +144,7 @@ impl LoadPlan {
         }
         match OldRows::of(column) {
             OldRows::Value(value) => {
-                cure.statements = vec![
-                    format!("{alter} add column {name} {kind} default {};", quote_literal(value)),
-                    format!("{alter} alter column {name} drop default;"),
-                ];
+                cure.statements = self.add_column(&bronze.table, column, Some(value));
                 cure.pinned = !is_plain(&column.type_name);
                 cure.then = self.read_again(
                     "rows that are there get the value that the source gave them; where they got another one since",
@@ -142,10 +165,26 @@ impl LoadPlan {
         cure
     }
 
+    /// A virtual column cannot become a plain one: what it computes is stored in another, which takes its name.
+    fn stored(&self, drift: &Drift, there: &Column, bronze: &TableSchema) -> Cure {
+        let (table, name) = (home(bronze, &there.name), quote_ident(&there.name));
+        let names: Vec<&str> = bronze.columns.iter().map(|column| column.name.as_str()).collect();
+        let stored = quote_ident(&free(&there.name, &names));
+        let statements = vec![
+            format!("alter table {table} add column {stored} {};", there.type_name),
+            format!("update {table} set {stored} = {name};"),
+            format!("alter table {table} drop column {name};"),
+            format!("alter table {table} rename column {stored} to {name};"),
+        ];
+        let then = self.read_again("bronze keeps the values that it computed; where the source has others");
+        Cure { then, pinned: true, ..Cure::of(drift, statements) }
+    }
+
     fn retyped(&self, drift: &Drift, column: &Column, there: &Column, bronze: &TableSchema) -> Cure {
-        let alter = format!("alter table {}", bronze.table.sql());
+        let alter = format!("alter table {}", home(bronze, &column.name));
         let (name, from, to) = (quote_ident(&column.name), &there.type_name, &column.type_name);
-        let Some(conversion) = convert(&name, from, to) else { return self.put_aside(drift, column, bronze) };
+        let conversion = convert(&name, from, to).filter(|_| !there.partition_key);
+        let Some(conversion) = conversion else { return self.put_aside(drift, column, bronze) };
         let using = conversion.using.map(|using| format!(" using {using}")).unwrap_or_default();
         let mut statements = vec![format!("{alter} alter column {name} type {to}{using};")];
         if there.default.is_some() {
@@ -188,14 +227,23 @@ impl LoadPlan {
 
     /// No value of the old type is one of the new: both are kept, side by side.
     fn put_aside(&self, drift: &Drift, column: &Column, bronze: &TableSchema) -> Cure {
-        let (table, kind) = (bronze.table.sql(), &column.type_name);
+        let (table, kind) = (home(bronze, &column.name), &column.type_name);
         let mut cure = Cure::of(drift, Vec::new());
-        if bronze.keys.iter().any(|key| key.columns.contains(&column.name)) {
+        let divides = bronze.column(&column.name).is_some_and(|there| there.partition_key);
+        if divides || bronze.keys.iter().any(|key| key.columns.contains(&column.name)) {
+            let table = bronze.table.sql();
+            let why = match divides {
+                true => {
+                    "bronze is partitioned by it, and its type never changes (to have the new table partitioned, too, make it \
+                         by hand in place of `dwh migrate`)"
+                }
+                false => "it is a key, and no old value has a new one",
+            };
             let aside = free(&bronze.table.name, &[]);
             cure.statements = vec![format!("alter table {table} rename to {};", quote_ident(&aside))];
             let shell = word(&self.table);
             cure.then = Some(format!(
-                "then `dwh migrate {shell}` and `dwh reseed {shell}`: it is a key, and no old value has a new one; what bronze had stays in `{aside}`"
+                "then `dwh migrate {shell}` and `dwh reseed {shell}`: {why}; what bronze had stays in `{aside}`"
             ));
             return cure;
         }
@@ -256,11 +304,6 @@ impl LoadPlan {
         format!("dwh reseed {replace}{}", word(&self.table))
     }
 
-    /// The statements that add new columns, for a dry run.
-    pub(crate) fn added_sql(&self, found: &[Drift], bronze: &TableSchema) -> Vec<String> {
-        self.cures(found, bronze).into_iter().flat_map(|cure| cure.statements).collect()
-    }
-
     /// Everything that there is to do about these differences, line by line.
     pub(crate) fn remedies(&self, found: &[Drift], bronze: &TableSchema) -> String {
         let asked = |name: &String| found.iter().any(|drift| drift.column() == name);
@@ -280,6 +323,14 @@ impl LoadPlan {
     }
 }
 
+/// The table at which a column of bronze is changed: where it comes from, if it is inherited.
+fn home(bronze: &TableSchema, column: &str) -> String {
+    match bronze.column(column).map(|there| &there.inherited[..]) {
+        Some([home]) => home.clone(),
+        _ => bronze.table.sql(),
+    }
+}
+
 /// Types whose literal is read in the same way under all settings.
 fn is_plain(name: &TypeName) -> bool {
     name.schema().is_none()
@@ -291,7 +342,7 @@ fn renamed(old: &str, new: &str, bronze: &TableSchema) -> String {
     format!(
         "if `{new}` is `{old}` under a new name (it stands in its place, and has its type):\nin the target: alter table {} \
          rename column {} to {};",
-        bronze.table.sql(),
+        home(bronze, old),
         quote_ident(old),
         quote_ident(new)
     )
@@ -318,16 +369,20 @@ fn held(column: &str, dependents: &[String]) -> String {
 }
 
 fn about_lost(column: &str, required: bool, bronze: &TableSchema) -> String {
-    let (table, name) = (bronze.table.sql(), quote_ident(column));
+    let (table, name) = (home(bronze, column), quote_ident(column));
     let required = if required {
         format!("\nand in the target: alter table {table} alter column {name} drop not null;")
     } else {
         String::new()
     };
+    let drop = if bronze.column(column).is_some_and(|there| there.partition_key) {
+        "\n(it cannot be dropped: bronze is partitioned by it)".to_owned()
+    } else {
+        format!("\nor in the target: alter table {table} drop column {name}; -- (this deletes what bronze has in it)")
+    };
     format!(
         "`{column}`: say `on_missing_column = \"keep\"` of the table (bronze keeps its values, in a snapshot by `key`; new \
-         rows have none), or `\"null\"` (a snapshot then loses its values){required}\nor in the target: alter table {table} \
-         drop column {name}; -- (this deletes what bronze has in it)"
+         rows have none), or `\"null\"` (a snapshot then loses its values){required}{drop}"
     )
 }
 
@@ -394,6 +449,25 @@ mod tests {
         let mood = told(vec![column("m", "app.mood")], Vec::new(), Missing::default());
         assert!(mood.starts_with("if the target has no type `app.mood`: "), "{mood}");
         assert!(mood.contains("add column \"m\" app.mood;"), "{mood}");
+    }
+
+    #[test]
+    fn a_virtual_column_is_replaced_and_one_that_is_inherited_changes_where_it_comes_from() {
+        let there = Column { generated: true, is_virtual: true, ..column("n", "integer") };
+        let told_virtual = told(vec![column("n", "integer")], vec![there], Missing::default());
+        let sql = told_virtual.lines().find(|line| line.starts_with("in the target: ")).expect("a statement");
+        assert!(!sql.contains("drop expression") && sql.starts_with("in the target: begin; "), "{sql}");
+        assert!(sql.contains("set \"n_before\" = \"n\";"), "{sql}");
+        assert!(sql.contains("rename column \"n_before\" to \"n\";"), "{sql}");
+        let from = |homes: &[&str]| {
+            let inherited = homes.iter().map(ToString::to_string).collect();
+            let there = Column { inherited, ..column("n", "integer") };
+            told(vec![column("n", "bigint")], vec![there], Missing::default())
+        };
+        let one = from(&["app.above"]);
+        assert!(one.contains("in the target: alter table app.above alter column \"n\" type bigint;"), "{one}");
+        let two = from(&["app.above", "app.beside"]);
+        assert!(!two.contains("alter table") && two.contains("app.above, app.beside"), "{two}");
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl LoadPlan {
         )
     }
 
-    fn same_key(&self, key: &[Equality]) -> String {
+    pub(super) fn same_key(&self, key: &[Equality]) -> String {
         key.iter().map(|part| self.key_equals(part)).collect::<Vec<_>>().join(" and ")
     }
 

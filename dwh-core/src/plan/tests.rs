@@ -242,18 +242,22 @@ fn what_the_source_computes_comes_as_a_plain_value() {
     let plan = Plan::new(&table(), schema(columns.clone())).expect("a plan");
     assert!(plan.delivered().iter().all(|column| !column.generated));
     assert!(bronze_ddl(&plan.load(false)).contains("\"twice\" integer"));
-    let fitted = |bronze: Vec<Column>, before: Delivered<'_>| {
-        let plan = plan.clone().fitted(Some(&schema(bronze)), before);
-        (plan.columns.len(), plan.left_out.len())
+    let fitted = |plan: &Plan, bronze: Vec<Column>, before: Delivered<'_>| {
+        let bronze = schema(bronze);
+        let plan = plan.clone().fitted(Some(&bronze), before);
+        let judged = plan.check_bronze(Some(&bronze)).expect_err("it has no key");
+        (plan.columns.len(), plan.waiting.len(), judged.kind() == ErrorKind::Drift)
     };
     let two = columns[..2].to_vec();
     let before = ["id".to_owned(), "at".to_owned(), "twice".to_owned()];
-    assert_eq!(fitted(two.clone(), Delivered::Unknown), (2, 1), "release 0.1 did not copy it");
-    assert_eq!(fitted(two.clone(), Delivered::Columns(&before[..2])), (2, 1));
-    assert_eq!(fitted(two, Delivered::Columns(&before)), (3, 0), "it was copied, so it is missing now");
+    for before in [Delivered::Unknown, Delivered::Columns(&before[..2]), Delivered::Columns(&before)] {
+        assert_eq!(fitted(&plan, two.clone(), before), (3, 0, true), "it is a new column like any other");
+    }
+    let adding = Plan { table: TableConfig { on_new_column: OnNewColumn::Add, ..table() }, ..plan.clone() };
+    assert_eq!(fitted(&adding, two, Delivered::Unknown), (3, 1, false), "and a run adds it");
     let plain = Column { generated: false, ..computed };
-    assert_eq!(fitted([&columns[..2], &[plain]].concat(), Delivered::Unknown), (3, 0));
-    assert_eq!(fitted(columns.clone(), Delivered::Unknown), (2, 0), "bronze computes it itself");
+    assert_eq!(fitted(&plan, [&columns[..2], &[plain]].concat(), Delivered::Unknown), (3, 0, false));
+    assert_eq!(fitted(&plan, columns.clone(), Delivered::Unknown), (2, 0, false), "bronze computes it itself");
 }
 
 #[test]

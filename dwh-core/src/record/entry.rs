@@ -7,7 +7,7 @@ use crate::config::Mode;
 use crate::error::ErrorKind;
 use crate::identity::{BronzeId, Member};
 use crate::raw_file::RawFile;
-use crate::run::{RunId, RunKind};
+use crate::run::{Routing, RunId, RunKind};
 use crate::watermark::{SafeBound, Timestamp, Window};
 
 /// What is written into the run log outside the load transaction; each entry commits on its own.
@@ -153,6 +153,8 @@ impl Commit {
 pub struct Committed {
     /// What the load did.
     pub counts: Accounting,
+    /// How the rows got into bronze; `None` if there were none, or the sink knows one way only.
+    pub routing: Option<Routing>,
     /// The watermark row as it stands now: what the next load under the same lease expects.
     pub state: TableState,
 }

@@ -4,36 +4,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{TypeName, quote_ident};
+use super::{TableRef, TypeName};
 
-/// A type, collation or operator class by schema and name, both exactly as the catalog spells them (never quoted).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ObjectName {
-    /// The schema.
-    pub schema: String,
-    /// The object.
-    pub name: String,
-}
-
-impl ObjectName {
-    /// An object by schema and name.
-    #[must_use]
-    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { schema: schema.into(), name: name.into() }
-    }
-
-    /// Schema and name quoted for SQL.
-    #[must_use]
-    pub fn sql(&self) -> String {
-        format!("{}.{}", quote_ident(&self.schema), quote_ident(&self.name))
-    }
-}
-
-impl fmt::Display for ObjectName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.schema, self.name)
-    }
-}
+/// A type, collation or operator class by schema and name.
+pub type ObjectName = TableRef;
 
 /// A type that PostgreSQL itself does not bring, by schema and name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
 
-use crate::blob::ByteStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
 use crate::plan::LoadPlan;
@@ -20,7 +19,7 @@ use crate::run::{RunId, RunKind};
 use crate::schema::{RowKey, TableRef, TableSchema};
 use crate::sink::{
     Accounting, BronzeState, Commit, Committed, Lease, LeaseHolder, LogEntry, Moved, Overview, RunFilter, RunRecord,
-    Sink, Staged, TableOverview, TableState,
+    Sink, StageRequest, Staged, TableOverview, TableState,
 };
 use crate::watermark::Timestamp;
 
@@ -241,8 +240,10 @@ impl Sink for MemorySink {
         Ok(seed)
     }
 
-    async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
-        let columns = self.world().table(&load.target)?.schema.columns.clone();
+    async fn stage(&self, request: StageRequest<'_>) -> Result<Box<dyn Staged>> {
+        let (load, csv) = (request.load, request.csv.open());
+        let mut columns = self.world().table(&load.target)?.schema.columns.clone();
+        columns.extend_from_slice(&load.waiting);
         let csv: Vec<u8> = csv.map_ok(|piece| piece.to_vec()).try_concat().await?;
         let rows = rows::read(load, &columns, &csv)?;
         Ok(Box::new(MemoryStaged { sink: self.clone(), load: load.clone(), rows, told: false }))
@@ -319,6 +320,7 @@ impl Staged for MemoryStaged {
 
     async fn preview(self: Box<Self>) -> Result<Accounting> {
         let mut copy = self.sink.world().table(&self.load.target)?.clone();
+        copy.add_columns(&self.load.waiting);
         rows::merge(&self.load, &copy.schema.columns, &mut copy.rows, &self.rows, RunKind::Run)
     }
 }

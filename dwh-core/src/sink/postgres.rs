@@ -1,33 +1,47 @@
 //! [`PgSink`]: the warehouse in PostgreSQL.
 
+mod copy;
+mod errors;
 mod lease;
 mod merge;
+mod nothing;
 mod pool;
 mod replace;
+mod resting;
 mod stage;
+mod straight;
 
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
+use futures_util::join;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
+use tokio_postgres::Client;
 
-use crate::blob::ByteStream;
 use crate::catalog::{self, LockWanted, held_by, holders, is_lock_timeout};
 use crate::config::{Environment, Mode, Replace, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::control::Control;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::identity::BronzeId;
 use crate::migrate;
 use crate::plan::{Isolation, LoadPlan};
-use crate::run::RunId;
+use crate::run::{RunId, RunState};
 use crate::schema::{Drift, TableRef, TableSchema};
-use crate::sink::{BronzeState, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged, TableState};
-use crate::watermark::Micros;
+use crate::sink::{
+    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, StageRequest, Staged,
+    TableState, Upload,
+};
+use crate::watermark::{Micros, Timestamp};
 
 use lease::PgLease;
-use pool::{Tx, pool};
+use pool::{Tx, beginning, pool};
+use resting::Resting;
 use stage::PgStaged;
+
+/// Tables that one transaction looks into: each is a lock.
+const AT_ONCE: usize = 50;
 
 /// A PostgreSQL warehouse. Cheap to clone; clones share their connections.
 ///
@@ -41,6 +55,7 @@ pub struct PgSink {
     environment: Environment,
     pool: Pool,
     loads: Arc<Semaphore>,
+    resting: Resting,
     control: Control,
     lock_timeout: Micros,
     /// Whether the role was looked at: once is enough for a process.
@@ -62,6 +77,7 @@ impl PgSink {
             environment: environment.clone(),
             pool,
             loads: Arc::new(Semaphore::new(loads)),
+            resting: Resting::new(loads),
             control: Control::new(&config.control_schema),
             lock_timeout: config.lock_timeout,
             role_seen: Arc::default(),
@@ -84,22 +100,30 @@ impl PgSink {
         tx.commit().await
     }
 
-    /// The error; if it waited for a lock in vain, with those who hold it: on bronze, or else on the watermarks. The
-    /// transaction that waited is over, and holds nothing any more.
+    /// What came of a write to the control schema; an error of a lock that was not granted says who holds it.
+    async fn naming<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        match work.await {
+            Ok(done) => Ok(done),
+            Err(error) => Err(self.naming_holders(None, error).await),
+        }
+    }
+
+    /// The error; if it waited for a lock in vain, with those who hold it: on bronze, or else on the tables of the control
+    /// schema. The transaction that waited is over, and holds nothing any more.
     async fn naming_holders(&self, load: Option<&LoadPlan>, error: Error) -> Error {
         if !is_lock_timeout(&error) {
             return error;
         }
         let found = async {
-            let (tx, watermarks) = (self.look().await?, self.control.watermarks());
+            let (tx, control) = (self.look().await?, self.control.tables());
             let mut found = Vec::new();
             if let Some(load) = load {
                 let alone = load.mode == Mode::Snapshot && load.replace == Replace::Truncate;
                 let wanted = if alone { LockWanted::Alone } else { LockWanted::Rows };
-                found = holders(tx.client()?, Some(&load.target.sql()), wanted).await?;
+                found = holders(tx.client()?, Some(&[load.target.sql()]), wanted).await?;
             }
             if found.is_empty() {
-                found = holders(tx.client()?, Some(&watermarks), LockWanted::Rows).await?;
+                found = holders(tx.client()?, Some(&control), LockWanted::Rows).await?;
             }
             tx.commit().await?;
             Ok::<_, Error>(found)
@@ -121,6 +145,22 @@ impl PgSink {
     async fn look(&self) -> Result<Tx> {
         Tx::begin(&self.pool, Isolation::Look, self.lock_timeout).await
     }
+
+    /// The answer to one question, which writes nothing.
+    async fn ask<T>(&self, question: impl AsyncFnOnce(&Client) -> Result<T>) -> Result<T> {
+        Tx::once(&self.pool, &beginning(Isolation::Look, self.lock_timeout), question).await
+    }
+
+    /// One statement that writes, at once and for good.
+    async fn write<T>(&self, statement: impl AsyncFnOnce(&Client) -> Result<T>) -> Result<T> {
+        self.naming(Tx::once(&self.pool, &beginning(Isolation::Write, self.lock_timeout), statement)).await
+    }
+
+    /// One statement that writes a word for people: a crash of the server may take it back.
+    async fn note(&self, statement: impl AsyncFnOnce(&Client) -> Result<()>) -> Result<()> {
+        let beginning = beginning(Isolation::Write, self.lock_timeout) + "; set local synchronous_commit = off";
+        self.naming(Tx::once(&self.pool, &beginning, statement)).await
+    }
 }
 
 #[async_trait]
@@ -132,38 +172,64 @@ impl Sink for PgSink {
         Ok(schema)
     }
 
+    async fn describe_all(&self, targets: &[&TableRef]) -> Result<Vec<Option<TableSchema>>> {
+        let tx = self.look().await?;
+        let schemas = catalog::describe_all(tx.client()?, targets).await?;
+        tx.commit().await?;
+        Ok(schemas)
+    }
+
     async fn lease(&self, table: &str, wait: bool) -> Result<Box<dyn Lease>> {
-        let lease = match PgLease::take(self, table, wait).await {
-            Ok(lease) => lease,
-            Err(error) => return Err(self.naming_holders(None, error).await),
-        };
+        let lease = self.naming(PgLease::take(self, table, wait)).await?;
         self.look_at_role().await?;
         Ok(Box::new(lease))
     }
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
-        let tx = self.look().await?;
-        let runs = self.control.runs(tx.client()?, filter).await?;
-        tx.commit().await?;
-        Ok(runs)
+        self.ask(async |client| self.control.runs(client, filter).await).await
+    }
+
+    async fn unsettled(&self, table: &str, after: Option<RunId>) -> Result<Vec<RunRecord>> {
+        self.ask(async |client| self.control.unsettled(client, table, after).await).await
     }
 
     async fn log(&self, entry: LogEntry) -> Result<RunRecord> {
-        let tx = self.begin().await?;
-        let client = tx.client()?;
-        let run = match &entry {
-            LogEntry::Reads { run_id, file } => self.control.reads(client, *run_id, file).await?,
-            LogEntry::Begin { table, mode, kind } => self.control.begin(client, table, *mode, *kind).await?,
-            LogEntry::Uploaded(upload) => self.control.uploaded(client, upload).await?,
-            LogEntry::Loading { run_id, upload } => self.control.loading(client, *run_id, upload.as_deref()).await?,
-            LogEntry::SetAside { run_id, csv_path, message } => {
-                self.control.set_aside(client, *run_id, csv_path, message).await?
+        let control = &self.control;
+        let (run_id, next, moved) = match &entry {
+            LogEntry::Begin { table, mode, kind } => {
+                return self.write(async |client| control.begin(client, table, *mode, *kind).await).await;
             }
-            LogEntry::Restore(restore) => self.control.restore(client, restore).await?,
-            LogEntry::Failed { run_id, message, kind } => self.control.failed(client, *run_id, message, *kind).await?,
+            LogEntry::Reads { run_id, file } => {
+                return self.write(async |client| control.reads(client, *run_id, file).await).await;
+            }
+            LogEntry::SetAside { run_id, csv_path, message } => {
+                return self.write(async |client| control.set_aside(client, *run_id, csv_path, message).await).await;
+            }
+            LogEntry::Restore(restore) => {
+                let work = async {
+                    let tx = self.begin().await?;
+                    let run = control.restore(tx.client()?, restore).await?;
+                    tx.commit().await.map(|()| run)
+                };
+                return self.naming(work).await;
+            }
+            LogEntry::Uploaded(upload) => {
+                let moved = self.write(async |client| control.uploaded(client, upload).await).await?;
+                (upload.run_id, RunState::Uploaded, moved)
+            }
+            LogEntry::Loading { run_id, upload } => {
+                let moved = self.write(async |client| control.loading(client, *run_id, upload.as_deref()).await);
+                (*run_id, RunState::Loading, moved.await?)
+            }
+            LogEntry::Failed { run_id, message, kind } => {
+                let moved = self.write(async |client| control.failed(client, *run_id, message, *kind).await);
+                (*run_id, RunState::Failed, moved.await?)
+            }
         };
-        tx.commit().await?;
-        Ok(run)
+        match moved {
+            Some(run) => Ok(run),
+            None => Err(self.ask(async |client| control.refusal(client, run_id, next).await).await?),
+        }
     }
 
     async fn overview(&self) -> Result<Overview> {
@@ -174,41 +240,82 @@ impl Sink for PgSink {
     }
 
     async fn forget(&self, runs: &[RunId]) -> Result<u64> {
-        let tx = self.begin().await?;
-        let removed = self.control.forget(tx.client()?, runs).await?;
-        tx.commit().await?;
-        Ok(removed)
+        let work = async {
+            let tx = self.begin().await?;
+            let removed = self.control.forget(tx.client()?, runs).await?;
+            tx.commit().await.map(|()| removed)
+        };
+        self.naming(work).await
     }
 
     async fn number_above(&self, run: RunId, dry_run: bool) -> Result<bool> {
-        let tx = self.begin().await?;
-        let behind = self.control.number_above(tx.client()?, run, dry_run).await?;
-        tx.commit().await?;
-        Ok(behind)
+        let work = async {
+            let tx = self.begin().await?;
+            let behind = self.control.number_above(tx.client()?, run, dry_run).await?;
+            tx.commit().await.map(|()| behind)
+        };
+        self.naming(work).await
     }
 
     async fn bronze_id(&self, target: &TableRef) -> Result<Option<BronzeState>> {
+        if !self.control.knows_itself() {
+            self.ask(async |client| self.control.may_identify(client).await).await?;
+        }
+        let (id, empty) = self
+            .ask(async |client| {
+                let (id, empty) = join!(self.control.bronze_id(client, target), self.control.is_empty(client, target));
+                // A table that is not there has no rows to be asked for.
+                let Some(id) = id? else { return Ok(None) };
+                Ok(Some((id, empty?)))
+            })
+            .await?
+            .unzip();
+        Ok(id.zip(empty).map(|(id, empty)| BronzeState { id, empty }))
+    }
+
+    async fn bronze_ids(&self, targets: &[&TableRef]) -> Result<Vec<Option<BronzeState>>> {
         let tx = self.look().await?;
-        let state = match self.control.bronze_id(tx.client()?, target).await? {
-            Some(id) => Some(BronzeState { id, empty: self.control.is_empty(tx.client()?, target).await? }),
-            None => None,
-        };
+        let ids = self.control.bronze_ids(tx.client()?, targets).await?;
         tx.commit().await?;
-        Ok(state)
+        let mut states = vec![None; targets.len()];
+        let there: Vec<(usize, BronzeId)> =
+            ids.into_iter().enumerate().filter_map(|(place, id)| Some((place, id?))).collect();
+        for some in there.chunks(AT_ONCE) {
+            let names: Vec<&TableRef> = some.iter().map(|(place, _)| targets[*place]).collect();
+            let empty = match self.ask(async |client| self.control.are_empty(client, &names).await).await {
+                Ok(empty) => empty,
+                Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error),
+                // One of them cannot be asked, or is held: whoever needs it asks again, and is told which.
+                Err(_) => continue,
+            };
+            for ((place, id), empty) in some.iter().zip(empty) {
+                states[*place] = Some(BronzeState { id: id.clone(), empty });
+            }
+        }
+        Ok(states)
+    }
+
+    async fn recent(&self, tables: &[&str], since: Timestamp, limit: u32) -> Result<Vec<Vec<RunRecord>>> {
+        self.ask(async |client| self.control.recent(client, tables, since, limit).await).await
     }
 
     async fn begin_anew(&self, table: &str, expected: &TableState) -> Result<TableState> {
-        let tx = self.begin().await?;
-        match self.control.begin_anew(tx.client()?, table, expected).await {
-            Ok(state) => tx.commit().await.map(|()| state),
-            Err(error) => Err(self.naming_holders(None, error).await),
-        }
+        let work = async {
+            let tx = self.begin().await?;
+            let state = self.control.begin_anew(tx.client()?, table, expected).await?;
+            tx.commit().await.map(|()| state)
+        };
+        self.naming(work).await
     }
 
-    async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
-        match PgStaged::fill(self, load, csv).await {
+    async fn load_nothing(&self, load: &LoadPlan, upload: Upload, commit: Commit) -> Result<Committed> {
+        nothing::load_nothing(self, load, &upload, &commit).await
+    }
+
+    async fn stage(&self, request: StageRequest<'_>) -> Result<Box<dyn Staged>> {
+        match PgStaged::fill(self, &request).await {
             Ok(staged) => Ok(Box::new(staged)),
-            Err(error) => Err(self.naming_holders(Some(load), error).await),
+            Err(error) => Err(self.naming_holders(Some(request.load), error).await),
         }
     }
 

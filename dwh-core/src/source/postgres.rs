@@ -9,16 +9,19 @@ mod identity;
 mod keys;
 mod lock;
 mod members;
+mod moment;
 mod pool;
 mod primary;
 mod read;
 mod rights;
+mod seen;
 mod standby;
 mod time;
 
 use async_trait::async_trait;
 use futures_util::try_join;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Environment, SourceConfig, TableConfig};
 use crate::connect::{Connector, sort};
@@ -28,11 +31,15 @@ use crate::schema::{RelationKind, RowKey, TableRef, TableSchema, quote_ident};
 use crate::source::{BoundRequest, ReadRequest, Reading, Source, SourceIdentity};
 use crate::watermark::{Micros, SafeBound, Timestamp};
 
+use moment::Moment;
 use pool::Pool;
 use time::Instant;
 
 pub use activity::activity_function_sql;
 pub(crate) use members::unseen;
+
+/// How long a question about many tables waits for one that somebody holds: that one is asked for by itself then.
+const TOGETHER: Micros = Micros::seconds(1);
 
 /// A PostgreSQL database to read from.
 ///
@@ -45,6 +52,9 @@ pub struct PgSource {
     lock_timeout: Micros,
     drain_timeout: Micros,
     activity_function: Option<TableRef>,
+    /// The tables that were described together last: they are watched together, too.
+    together: Mutex<Vec<TableRef>>,
+    moment: tokio::sync::Mutex<Option<Arc<Moment>>>,
 }
 
 impl fmt::Debug for PgSource {
@@ -75,6 +85,8 @@ impl PgSource {
             lock_timeout: config.lock_timeout,
             drain_timeout: config.drain_timeout,
             activity_function: config.activity_function.clone(),
+            together: Mutex::default(),
+            moment: tokio::sync::Mutex::default(),
         })
     }
 
@@ -95,6 +107,23 @@ impl PgSource {
         client.batch_execute("commit").await.map_err(sort)?;
         client.give_back();
         Ok(schema)
+    }
+
+    /// What was seen of activity at `since` or later; looks now if nothing was. `None` for a table that is not among those
+    /// that were described together.
+    async fn moment(&self, table: &TableRef, since: std::time::Instant) -> Result<Option<Arc<Moment>>> {
+        let tables = self.together.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !tables.contains(table) {
+            return Ok(None);
+        }
+        // Whoever comes meanwhile waits, and shares it.
+        let mut last = self.moment.lock().await;
+        if let Some(moment) = last.as_ref().filter(|moment| moment.serves(since)) {
+            return Ok(Some(Arc::clone(moment)));
+        }
+        let moment = Arc::new(Moment::look(self, &tables).await?);
+        *last = Some(Arc::clone(&moment));
+        Ok(Some(moment))
     }
 
     async fn first_row(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
@@ -131,6 +160,18 @@ impl Source for PgSource {
         lock::naming(&self.pool, table, self.described(table)).await
     }
 
+    async fn describe_all(&self, tables: &[&TableConfig]) -> Result<Vec<Option<TableSchema>>> {
+        let client = self.pool.take().await?;
+        let begin = opening(Isolation::Look, TOGETHER);
+        let begun = async { client.batch_execute(&begin).await.map_err(sort) };
+        let ((), schemas) = try_join!(begun, catalog::describe_all(&client, tables))?;
+        client.batch_execute("commit").await.map_err(sort)?;
+        client.give_back();
+        let relations = tables.iter().filter_map(|table| table.relation.clone()).collect();
+        *self.together.lock().unwrap_or_else(PoisonError::into_inner) = relations;
+        Ok(schemas)
+    }
+
     async fn earliest(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
         lock::naming(&self.pool, &plan.table, self.first_row(plan, low)).await
     }
@@ -138,6 +179,16 @@ impl Source for PgSource {
     async fn bound(&self, request: BoundRequest<'_>) -> Result<SafeBound> {
         let table = &request.plan.table;
         lock::naming(&self.pool, table, bound::bound(self, request)).await
+    }
+
+    async fn bound_since(&self, request: BoundRequest<'_>, since: std::time::Instant) -> Result<SafeBound> {
+        if moment::can_share(request.plan)
+            && let Some(moment) = self.moment(&request.plan.source.table, since).await?
+            && let Some(bound) = bound::shared(&moment, &request)?
+        {
+            return Ok(bound);
+        }
+        self.bound(request).await
     }
 
     async fn has_keys(&self, plan: &Plan, keys: &[RowKey]) -> Result<Vec<bool>> {

@@ -4,15 +4,16 @@
 mod facts;
 mod sql;
 
+use std::collections::HashMap;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use crate::config::{Environment, Secret};
-use crate::connect::{Connector, look, look_for, sort};
+use crate::connect::{Connector, look, look_once, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{RelationKind, TableRef, TableSchema, quote_ident};
 
-pub(crate) use facts::{Counters, Reach, Relation, Rows, ServerFacts, TableFacts, Trigger, counted, grouped};
+pub(crate) use facts::{Counters, Reach, Relation, Rows, ServerFacts, TableFacts, Trigger, Writers, counted, grouped};
 
 /// Where counting a table that was never analyzed stops.
 const COUNTED: u64 = 100_000;
@@ -39,17 +40,12 @@ impl Survey {
 
     /// The rows of a statement over catalogs.
     pub(crate) async fn rows(&self, sql: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>> {
-        look(&self.client, async { self.client.query_typed(sql, values).await.map_err(sort) }).await
+        look_once(&self.client, "", async { self.client.query_typed(sql, values).await.map_err(sort) }).await
     }
 
     /// The one row of a statement over catalogs.
     pub(crate) async fn row(&self, sql: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<Row> {
-        look(&self.client, async { self.client.query_typed_one(sql, values).await.map_err(sort) }).await
-    }
-
-    /// The catalog's view of a table; `None` if there is no relation of that name that rows could be read from.
-    pub(crate) async fn describe(&self, table: &TableRef) -> Result<Option<TableSchema>> {
-        look(&self.client, crate::catalog::describe(&self.client, table)).await
+        look_once(&self.client, "", async { self.client.query_typed_one(sql, values).await.map_err(sort) }).await
     }
 
     /// What the server says of itself.
@@ -70,26 +66,58 @@ impl Survey {
         Ok(self.rows(sql::RELATIONS, &[]).await?.iter().map(relation).collect())
     }
 
-    /// What is known of a table.
+    /// What is known of these tables, in their order.
     ///
     /// # Errors
-    /// `NotFound` if it was dropped meanwhile.
-    pub(crate) async fn facts(&self, table: &TableRef) -> Result<TableFacts> {
-        let gone = || Error::new(ErrorKind::NotFound, format!("{table} is not there any more"));
-        let schema = self.describe(table).await?.ok_or_else(gone)?;
-        let names: [(&(dyn ToSql + Sync), Type); 2] = [(&table.schema, Type::TEXT), (&table.name, Type::TEXT)];
-        let row = self.rows(sql::COUNTERS, &names).await?.pop().ok_or_else(gone)?;
-        let number = |name: &str| u64::try_from(row.get::<_, i64>(name)).unwrap_or_default();
-        let counters =
-            Counters { inserted: number("inserted"), updated: number("updated"), deleted: number("deleted") };
-        Ok(TableFacts {
-            rows: self.count(&schema).await?,
-            counters,
-            triggers: self.rows(sql::TRIGGERS, &names).await?.iter().map(trigger).collect(),
-            subscribed: row.get("subscribed"),
-            bulk: false,
-            schema,
-        })
+    /// `NotFound` if one was dropped meanwhile.
+    pub(crate) async fn facts(&self, tables: &[&TableRef]) -> Result<Vec<TableFacts>> {
+        let schemas = look(&self.client, crate::catalog::describe_all(&self.client, tables)).await?;
+        let mut writers = self.writers(tables).await?;
+        let mut facts = Vec::new();
+        for (table, schema) in tables.iter().zip(schemas) {
+            let known = schema.zip(writers.remove(*table));
+            let gone = || Error::new(ErrorKind::NotFound, format!("{table} is not there any more"));
+            let (schema, Writers { counters, triggers, subscribed, counted_days }) = known.ok_or_else(gone)?;
+            let rows = self.count(&schema).await?;
+            facts.push(TableFacts {
+                rows,
+                counters,
+                triggers,
+                subscribed,
+                bulk: false,
+                counted_days,
+                newest_days: None,
+                schema,
+            });
+        }
+        Ok(facts)
+    }
+
+    /// What writes to these tables.
+    pub(crate) async fn writers(&self, tables: &[&TableRef]) -> Result<HashMap<TableRef, Writers>> {
+        let (schemas, names): (Vec<&str>, Vec<&str>) =
+            tables.iter().map(|table| (table.schema.as_str(), table.name.as_str())).unzip();
+        let wanted: [(&(dyn ToSql + Sync), Type); 2] = [(&schemas, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)];
+        let place = |row: &Row| usize::try_from(row.get::<_, i64>("place") - 1).unwrap_or(usize::MAX);
+        let number = |row: &Row, name: &str| u64::try_from(row.get::<_, i64>(name)).unwrap_or_default();
+        let mut writers = HashMap::new();
+        for row in self.rows(sql::COUNTERS, &wanted).await? {
+            let Some(table) = tables.get(place(&row)) else { continue };
+            let counters = Counters {
+                inserted: number(&row, "inserted"),
+                updated: number(&row, "updated"),
+                deleted: number(&row, "deleted"),
+            };
+            let subscribed = row.get("subscribed");
+            let counted_days = row.get("counted_days");
+            writers.insert((*table).clone(), Writers { counters, triggers: Vec::new(), subscribed, counted_days });
+        }
+        for row in self.rows(sql::TRIGGERS, &wanted).await? {
+            if let Some(writers) = tables.get(place(&row)).and_then(|table| writers.get_mut(*table)) {
+                writers.triggers.push(trigger(&row));
+            }
+        }
+        Ok(writers)
     }
 
     /// Whether one transaction brought most rows of a sample. What cannot be looked at was not.
@@ -109,6 +137,19 @@ impl Survey {
             Err(error) if error.kind() == ErrorKind::Permission => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// How many days ago the newest row was stamped, as the index of a time column has it.
+    pub(crate) async fn newest_days(&self, schema: &TableSchema, column: &str) -> Result<Option<i64>> {
+        if schema.indexed.iter().all(|indexed| indexed != column) {
+            return Ok(None);
+        }
+        let (table, name) = (schema.table.sql(), quote_ident(column));
+        let sql = format!(
+            "select floor(extract(epoch from now() - max({name})::timestamptz) / 86400)::bigint as age \
+             from {table} where {name} < 'infinity'"
+        );
+        Ok(self.look(&sql).await?.and_then(|row| row.get("age")))
     }
 
     async fn count(&self, schema: &TableSchema) -> Result<Rows> {
@@ -143,7 +184,7 @@ impl Survey {
     /// One row of a read that may take a while; `None` if it took too long.
     pub(crate) async fn look(&self, sql: &str) -> Result<Option<Row>> {
         let row = async { self.client.query_typed_one(sql, &[]).await.map_err(sort) };
-        match look_for(&self.client, PATIENCE, row).await {
+        match look_once(&self.client, PATIENCE, row).await {
             Ok(row) => Ok(Some(row)),
             Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::Locked) => Ok(None),
             Err(error) => Err(error),

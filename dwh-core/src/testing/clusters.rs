@@ -55,16 +55,24 @@ impl Clusters {
         static SHARED: OnceLock<Clusters> = OnceLock::new();
         SHARED.get_or_init(|| {
             std::thread::scope(|scope| {
-                let source = scope.spawn(|| with_template(Server::start("source"), db::SOURCE_TEMPLATE));
-                let target = with_template(Server::start("target"), db::TARGET_TEMPLATE);
+                let source = scope.spawn(|| shared("source", "DWH_TEST_SOURCE_BIN", db::SOURCE_TEMPLATE));
+                let target = shared("target", "DWH_TEST_TARGET_BIN", db::TARGET_TEMPLATE);
                 Self { source: source.join().expect("source cluster"), target }
             })
         })
     }
 }
 
-fn with_template(server: Server, sql: &str) -> Server {
+/// A server with the database that those of the tests are copied from. The variable may name the folder of another
+/// release's programs, which may come without PostGIS.
+fn shared(name: &str, variable: &str, sql: &str) -> Server {
+    let other = std::env::var_os(variable).map(PathBuf::from);
+    let server = Server::start_with(&other.clone().unwrap_or_else(bindir), name);
     server.psql("postgres", "create database dwh_template");
+    let has_postgis = "select count(*) from pg_available_extensions where name = 'postgis'";
+    if other.is_none() || server.psql("dwh_template", has_postgis) == "1" {
+        server.psql("dwh_template", "create extension postgis");
+    }
     server.psql("dwh_template", &sql.replace(":password", &crate::schema::quote_literal(PASSWORD)));
     server
 }
@@ -92,12 +100,16 @@ impl Server {
     /// If it cannot; the message has the end of the server's log.
     #[must_use]
     pub fn start(name: &str) -> Self {
+        Self::start_with(&bindir(), name)
+    }
+
+    fn start_with(programs: &Path, name: &str) -> Self {
         let folder = tempfile::Builder::new().prefix(&format!("dwh-{name}-")).tempdir().expect("temporary folder");
         let folder = folder.keep();
         fs::write(folder.join("password"), PASSWORD).expect("password file");
         give_away(&folder);
         give_away(&folder.join("password"));
-        let made = as_postgres(bindir().join("initdb"))
+        let made = as_postgres(programs.join("initdb"))
             .args(["--no-sync", "-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "-D"])
             .arg(folder.join("data"))
             .arg(format!("--pwfile={}", folder.join("password").display()))
@@ -107,7 +119,7 @@ impl Server {
         // Between the choice of a free port and its use another process may take it.
         for _ in 0..5 {
             let port = free_port();
-            if let Some(watcher) = watch(&folder, port) {
+            if let Some(watcher) = watch(programs, &folder, port) {
                 return Self { port, folder, watcher };
             }
         }
@@ -187,16 +199,17 @@ impl Drop for Server {
 }
 
 /// Starts the server under its watcher; `None` if it does not come up.
-fn watch(folder: &Path, port: u16) -> Option<Child> {
+fn watch(programs: &Path, folder: &Path, port: u16) -> Option<Child> {
+    // Statements over few rows of many columns would be compiled for seconds: tables that nobody analyzed look large.
     let settings = format!(
-        "-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off \
+        "-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off -c jit=off \
          -c synchronous_commit=off -c full_page_writes=off -c max_prepared_transactions=20 -c max_connections=200 \
          -c shared_buffers=64MB -c authentication_timeout=600 -c timezone=UTC -c log_timezone=UTC",
         folder.display()
     );
     let mut watcher = as_postgres("sh")
         .args(["-c", WATCH, "watch"])
-        .args([&bindir(), folder])
+        .args([programs, folder])
         .arg(settings)
         // Out of reach of a Ctrl-C that is meant for the tests: the pipe tells when they end.
         .process_group(0)

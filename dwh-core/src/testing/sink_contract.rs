@@ -1,18 +1,20 @@
 //! The conformance suite of [`Sink`]: what the pipeline relies on, for any implementation.
 
 mod newer;
+mod preview;
 mod replace;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use std::sync::Arc;
 
-use crate::blob::ByteStream;
+use crate::blob::{Body, ByteStream};
 use crate::config::{Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Missing, Stamp, UPLOADED_AT};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, TableRef};
-use crate::sink::{Accounting, Commit, LogEntry, RunFilter, Sink, TableState, Upload};
+use crate::sink::{Accounting, Commit, LogEntry, RunFilter, Sink, StageRequest, TableState, Upload};
 use crate::watermark::{Micros, Timestamp};
 
 /// The load that the suite uses: table `contract_<mode>` in schema `bronze` with `id bigint`, `note text`,
@@ -46,7 +48,10 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         file: None,
         older: false,
         replaced: None,
+        waiting: Vec::new(),
+        filled: Vec::new(),
         overruled: Vec::new(),
+        former_keys: Vec::new(),
         stamp: Some(Stamp { column: "recorded_at".to_owned(), zone: None }),
     }
 }
@@ -71,18 +76,31 @@ pub async fn sink_contract(sink: &dyn Sink) {
     newer::a_manifest_fills_the_log(sink).await;
     replace::a_window_is_replaced(sink).await;
     newer::a_table_begins_anew(sink).await;
+    preview::a_preview_tells(sink).await;
 }
 
 /// A CSV of these lines under the load's header, in pieces that break wherever it hurts.
-pub fn csv(load: &LoadPlan, rows: &[&str]) -> ByteStream {
+#[must_use]
+pub fn csv(load: &LoadPlan, rows: &[&str]) -> Arc<dyn Body> {
     let mut text = load.header();
     for row in rows {
         text.push('\n');
         text.push_str(row);
     }
     text.push('\n');
-    let pieces: Vec<Result<Bytes>> = text.as_bytes().chunks(7).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-    stream::iter(pieces).boxed()
+    let pieces: Vec<Bytes> = text.as_bytes().chunks(7).map(Bytes::copy_from_slice).collect();
+    body(move || stream::iter(pieces.clone()).map(Ok).boxed())
+}
+
+/// A body whose bytes this call makes, each time that it is opened.
+pub fn body(open: impl Fn() -> ByteStream + Send + Sync + 'static) -> Arc<dyn Body> {
+    struct Made<F>(F);
+    impl<F: Fn() -> ByteStream + Send + Sync> Body for Made<F> {
+        fn open(&self) -> ByteStream {
+            (self.0)()
+        }
+    }
+    Arc::new(Made(open))
 }
 
 /// A run of the load's table that stands at `loading`.
@@ -93,7 +111,11 @@ pub async fn loading(sink: &dyn Sink, load: &LoadPlan) -> RunId {
     begun(sink, load, RunKind::Run).await
 }
 
-async fn begun(sink: &dyn Sink, load: &LoadPlan, kind: RunKind) -> RunId {
+/// A run of the load's table, made for this, that stands at `loading`.
+///
+/// # Panics
+/// If the run log refuses it.
+pub async fn begun(sink: &dyn Sink, load: &LoadPlan, kind: RunKind) -> RunId {
     let begin = LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind };
     let run_id = sink.log(begin).await.expect("begin").run_id;
     let upload = Upload {
@@ -128,7 +150,7 @@ async fn load_as(sink: &dyn Sink, load: &LoadPlan, kind: RunKind, rows: &[&str])
     let lease = sink.lease(&load.table, true).await.expect("lease");
     let run_id = begun(sink, load, kind).await;
     let commit = Commit::of(run_id, Some(rows.len() as u64), lease.state().clone());
-    let loaded = match sink.stage(load, csv(load, rows)).await {
+    let loaded = match sink.stage(StageRequest::new(load, csv(load, rows))).await {
         Ok(staged) => staged.commit(commit).await,
         Err(error) => Err(error),
     };
@@ -278,11 +300,13 @@ async fn failures_change_nothing(sink: &dyn Sink) {
     let load = contract_load(Mode::Incremental);
     let row = ["9,new,2026-01-03 00:00:00+00"];
     // The stream's own error comes out as it is.
-    let broken = csv(&load, &row).chain(stream::iter([Err(Error::new(ErrorKind::Disk, "spool broke"))])).boxed();
-    let error = sink.stage(&load, broken).await.err().expect("broken");
+    let whole = csv(&load, &row);
+    let broken =
+        body(move || whole.open().chain(stream::iter([Err(Error::new(ErrorKind::Disk, "spool broke"))])).boxed());
+    let error = sink.stage(StageRequest::new(&load, broken)).await.err().expect("broken");
     assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Disk, "spool broke"));
-    let other_header = stream::iter([Ok(Bytes::from_static(b"id,recorded_at,note\n"))]).boxed();
-    assert_eq!(kind(sink.stage(&load, other_header).await), ErrorKind::Data);
+    let other_header = Arc::new(Bytes::from_static(b"id,recorded_at,note\n"));
+    assert_eq!(kind(sink.stage(StageRequest::new(&load, other_header)).await), ErrorKind::Data);
     assert_eq!(kind(load_rows(sink, &load, &["x,new,2026-01-03 00:00:00+00"]).await), ErrorKind::Data);
     assert_eq!(kind(load_rows(sink, &load, &["9,new"]).await), ErrorKind::Data);
     let doubled = ["9,one,2026-01-03 00:00:00+00", "9,two,2026-01-03 00:00:00+00"];
@@ -290,14 +314,14 @@ async fn failures_change_nothing(sink: &dyn Sink) {
     // Another number of rows than the manifest says.
     let now = state(sink, &load.table).await;
     let run_id = loading(sink, &load).await;
-    let staged = sink.stage(&load, csv(&load, &row)).await.expect("staged");
+    let staged = sink.stage(StageRequest::new(&load, csv(&load, &row))).await.expect("staged");
     assert_eq!(staged.rows(), 1);
     assert_eq!(kind(staged.commit(Commit::of(run_id, Some(2), now.clone())).await), ErrorKind::Data);
     // Not committed.
-    drop(sink.stage(&load, csv(&load, &row)).await.expect("staged"));
+    drop(sink.stage(StageRequest::new(&load, csv(&load, &row))).await.expect("staged"));
     // The run is not at `loading`.
     sink.log(LogEntry::Failed { run_id, message: "stopped".to_owned(), kind: None }).await.expect("failed");
-    let staged = sink.stage(&load, csv(&load, &row)).await.expect("staged");
+    let staged = sink.stage(StageRequest::new(&load, csv(&load, &row))).await.expect("staged");
     assert_eq!(kind(staged.commit(Commit::of(run_id, Some(1), now)).await), ErrorKind::Contract);
     assert_eq!(load_rows(sink, &load, &row).await.expect("still new"), counted(1, 1, 0, 0, 0));
 }
@@ -318,8 +342,11 @@ async fn the_watermark_moves_once(sink: &dyn Sink) {
     };
     let commit = |run_id| Commit::of(run_id, Some(1), expected.clone()).becoming(Some(becomes.clone()));
     let (first, second) = (loading(sink, &load).await, loading(sink, &load).await);
-    let one = sink.stage(&load, csv(&load, &["10,a,2026-01-04 00:00:00+00"])).await.expect("staged");
-    let two = sink.stage(&load, csv(&load, &["11,a,2026-01-04 00:00:00+00"])).await.expect("staged beside");
+    let one = sink.stage(StageRequest::new(&load, csv(&load, &["10,a,2026-01-04 00:00:00+00"]))).await.expect("staged");
+    let two = sink
+        .stage(StageRequest::new(&load, csv(&load, &["11,a,2026-01-04 00:00:00+00"])))
+        .await
+        .expect("staged beside");
     let done = one.commit(commit(first)).await.expect("first");
     let error = two.commit(commit(second)).await.expect_err("moved meanwhile");
     assert_eq!(error.kind(), ErrorKind::Locked);

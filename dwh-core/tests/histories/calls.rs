@@ -68,6 +68,12 @@ impl Told {
         self.words.iter().any(|word| word.table.is_none_or(|of| of == table))
     }
 
+    /// Whether anything was said of this table but that the target is older than its files.
+    pub fn admits(&self, table: Table) -> bool {
+        let of = |word: &&Word| word.table.is_none_or(|of| of == table);
+        self.words.iter().filter(of).any(|word| !word.text.starts_with("there are files up to run"))
+    }
+
     /// Whether something went wrong with this table.
     pub fn fails(&self, table: Table) -> bool {
         self.words.iter().any(|word| word.weight == Weight::Error && word.table.is_none_or(|of| of == table))
@@ -219,13 +225,13 @@ async fn call(pipeline: &Pipeline, request: &Request, told: &mut Told) {
             read_again(pipeline.backfill(&asked, &cancel).await, &asked.table, told);
         }
         Request::Reseed(table, restart) => {
-            let asked = ReseedRequest { restart: *restart, ..ReseedRequest::new(name(*table)) };
-            read_again(pipeline.reseed(&asked, &cancel).await, &asked.table, told);
+            let asked = ReseedRequest { restart: *restart, ..ReseedRequest::new(vec![name(*table)]) };
+            reseeded(pipeline.reseed(&asked, &cancel).await, &name(*table), told);
         }
         Request::Replace(table, restart) => {
             let (replace, allow_empty, restart) = (true, true, *restart);
-            let asked = ReseedRequest { replace, allow_empty, restart, ..ReseedRequest::new(name(*table)) };
-            read_again(pipeline.reseed(&asked, &cancel).await, &asked.table, told);
+            let asked = ReseedRequest { replace, allow_empty, restart, ..ReseedRequest::new(vec![name(*table)]) };
+            reseeded(pipeline.reseed(&asked, &cancel).await, &name(*table), told);
         }
         Request::Replay(table, from, to, accept_gaps) => {
             let (from, to, accept_gaps) = (*from, *to, *accept_gaps);
@@ -274,6 +280,13 @@ async fn rebuild(pipeline: &Pipeline, asked: &RebuildRequest, table: Option<Tabl
             }
         }
         Err(error) => told.error(table, &error),
+    }
+}
+
+fn reseeded(done: dwh_core::Result<dwh_core::pipeline::ReseedReport>, table: &str, told: &mut Told) {
+    match done {
+        Ok(report) => report.tables.iter().for_each(|report| told.runs(&report.runs)),
+        Err(error) => told.error(table_of(table), &error),
     }
 }
 

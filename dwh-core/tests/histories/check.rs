@@ -29,6 +29,10 @@ impl World {
         let (before, words_before) = (self.records().await, self.words.len());
         let told = self.perform(request, death).await;
         let records = self.records().await;
+        let apart = |word: &&Word| word.text.contains("a row of its own by");
+        for table in told.words.iter().filter(apart).filter_map(|word| word.table) {
+            self.own_rows[table] = true;
+        }
         if let Request::Rebuild(asked, ..) = request {
             // One without any CSV, or with a gap that nobody accepted, is left as it is.
             let touched = |table: &Table| of(&before, *table).ne(of(&records, *table));
@@ -86,7 +90,7 @@ impl World {
                 }
             }
             Request::Replay(table, ..) if told.died => self.model.target.gap[table] = true,
-            Request::Replay(table, None, None, _) if !told.speaks_of(table) && !waits => self.model.replayed(table),
+            Request::Replay(table, None, None, _) if !told.admits(table) && !waits => self.model.replayed(table),
             Request::Replay(table, .., accept_gaps) => self.model.target.gap[table] |= accept_gaps,
             Request::Reseed(table, _) | Request::Replace(table, _) if !told.died && !told.fails(table) => {
                 self.model.target.gap[table] = false;
@@ -131,11 +135,15 @@ impl World {
     fn by_key(&self, table: Table, lines: &[String], newest: bool) -> Verdict {
         let mut rows: BTreeMap<u8, &String> = BTreeMap::new();
         for line in lines {
-            if rows.insert(key_of(line), line).is_some() {
-                return Err(format!("bronze has key {} twice", key_of(line)));
-            }
-            if self.model.last_shown(table, key_of(line), line).is_none() {
+            let key = key_of(line);
+            let shown = self.model.last_shown(table, key, line);
+            if shown.is_none() {
                 return Err(format!("bronze has `{line}`, which the source never showed"));
+            }
+            match rows.get(&key) {
+                Some(_) if !self.own_rows[table] => return Err(format!("bronze has key {key} twice")),
+                Some(other) if self.model.last_shown(table, key, other) > shown => {}
+                _ => drop(rows.insert(key, line)),
             }
         }
         self.reaches(table, &rows, &self.model.target.floors[table], newest)
@@ -154,6 +162,9 @@ impl World {
     }
 
     fn first_stays(&mut self, table: Table, lines: &[String]) -> Verdict {
+        if self.own_rows[table] {
+            return Ok(());
+        }
         for line in lines {
             let first = self.model.target.firsts[table].entry(key_of(line)).or_insert_with(|| line.clone());
             if first != line {

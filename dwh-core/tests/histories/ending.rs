@@ -1,6 +1,7 @@
 //! The end of a history: one clean run and `recover`; what they ask for, done to the letter; then everything is there, or
 //! what is missing is said.
 
+use dwh_core::watermark::Micros;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::calls::{Request, Weight, Word};
@@ -10,6 +11,9 @@ use crate::world::{World, key_of, table_of};
 
 /// How often hints are followed before a person would give up.
 const ROUNDS: usize = 6;
+
+/// As the configuration of [`World`] says.
+const RETENTION: Micros = Micros::seconds(60);
 
 impl World {
     /// One clean run and `recover`, and what they ask for; then everything is there.
@@ -28,7 +32,7 @@ impl World {
             asked.dedup();
             asked.retain(|request| !tried.contains(request));
             if asked.is_empty() || round == ROUNDS {
-                return self.is_equal(&errors);
+                return self.is_equal(&errors).await;
             }
             for request in asked {
                 let told = self.call(&request, None).await?;
@@ -44,7 +48,7 @@ impl World {
     }
 
     /// What the source shows is in bronze, and what was delivered is there or was spoken of.
-    fn is_equal(&self, errors: &[Word]) -> Verdict {
+    async fn is_equal(&self, errors: &[Word]) -> Verdict {
         for (table, seen) in self.seen().iter().enumerate() {
             if self.model.target.gap[table] || errors.iter().any(|word| excuses(word, table)) {
                 continue;
@@ -65,6 +69,7 @@ impl World {
                 ));
             }
             self.nothing_went_in_silence(table, &rows, &lines).map_err(|wrong| format!("t{table}: {wrong}"))?;
+            self.no_copy_went_unnamed(table, &lines).await.map_err(|wrong| format!("t{table}: {wrong}"))?;
         }
         Ok(())
     }
@@ -90,10 +95,30 @@ impl World {
     }
 }
 
+impl World {
+    /// A copy that was delivered once, is not in bronze any more, and of which `processed/` still has a manifest: the tool
+    /// has named its run since the target went back, unless it is so old that retention may have taken the CSV.
+    async fn no_copy_went_unnamed(&self, table: Table, lines: &BTreeSet<String>) -> Verdict {
+        if self.model.kinds[table] != Kind::Scd {
+            return Ok(());
+        }
+        let words = &self.words[self.spoken_from[table]..];
+        for manifest in self.manifests("processed", table).await {
+            let (run_id, at) = (manifest.run_id, manifest.run_started_at);
+            let there = manifest.rows == 0 || lines.iter().any(|line| line.ends_with(&at.to_string()));
+            let named = |word: &Word| word.table == Some(table) && word.text.contains(&format!("run {run_id}"));
+            if self.clock.since(at) <= RETENTION && !there && !words.iter().any(named) {
+                return Err(format!("the copy of run {run_id} is gone, and no word names it"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Whether a word that is left says that rows of this table may be missing.
 fn excuses(word: &Word, table: Table) -> bool {
     // These say that bronze has the rows.
-    let harmless = ["csv_missing", "csv_without_manifest"].iter().any(|state| word.text.starts_with(state));
+    let harmless = ["csv_missing"].iter().any(|state| word.text.starts_with(state));
     word.table.is_none_or(|of| of == table) && !harmless
 }
 

@@ -1,5 +1,7 @@
 //! What happens to source, target and store that is no call of the tool.
 
+use std::collections::BTreeSet;
+
 use dwh_core::Timestamp;
 use dwh_core::blob::{BlobKey, BlobStore};
 use dwh_core::schema::TableRef;
@@ -7,12 +9,13 @@ use dwh_core::source::MemoryTransaction;
 use dwh_core::watermark::Micros;
 
 use crate::steps::{By, KEYS, Step, Table};
-use crate::world::{World, beside, bronze, key_of, relation, schema, unique};
+use crate::world::{Backup, Codes, World, beside, bronze, code_of, key_of, relation, schema, unique};
 
 impl World {
     /// Does what is no call of the tool; what cannot be done is left out.
     pub async fn happen(&mut self, step: Step) {
         self.disturbed |= step.disturbs();
+        self.loses_the_key_of_then(step);
         match step {
             Step::Pass(seconds) => self.pass(seconds),
             Step::Put(table, key, by) => self.put(&relation(table), table, key, by),
@@ -42,16 +45,14 @@ impl World {
                 self.source.truncate(&relation(table));
                 self.put(&relation(table), table, key, By::Now);
             }
-            Step::BackUpSource => self.dump = Some(self.source.backup()),
+            Step::BackUpSource => self.dump = Some((self.source.backup(), self.codes.clone())),
             Step::RestoreSource => self.restore_source(),
-            Step::BackUpTarget => self.backup = Some((self.sink.backup(), self.model.target.clone())),
-            Step::RestoreTarget => {
-                if let Some((backup, target)) = &self.backup {
-                    self.sink.restore(backup);
-                    self.model.target = target.clone();
-                    self.spoken_from = [self.words.len(); 2];
-                }
+            Step::BackUpTarget => {
+                let (sink, target, codes) = (self.sink.backup(), self.model.target.clone(), self.codes.clone());
+                let (other_key, own_rows) = (self.other_key, self.own_rows);
+                self.backup = Some(Backup { sink, target, other_key, own_rows, codes });
             }
+            Step::RestoreTarget => self.restore_target(),
             Step::MakeBronzeAnew(table) => {
                 self.make_bronze(table);
                 self.model.emptied(table);
@@ -60,11 +61,15 @@ impl World {
                 self.sink.truncate(&bronze(table));
                 self.model.emptied(table);
             }
-            Step::ChangeKey(table) => {
+            Step::ChangeKey(table) if self.may_change_key(table) => {
+                self.own_rows[table] |= self.disturbed && !self.codes[table].is_empty();
+                self.disturbed |= self.codes != Codes::default();
                 self.other_key[table] = !self.other_key[table];
                 let key = if self.other_key[table] { "code" } else { "id" };
                 self.sink.add_key(&bronze(table), unique(key));
             }
+            Step::ChangeKey(_) => {}
+            Step::Recode(table, key) => self.recode(table, key),
             Step::LoseCsv(table, at, both) => self.lose(table, at, both).await,
             Step::Call(..) => {}
         }
@@ -76,9 +81,33 @@ impl World {
         self.sink.set_clock(self.clock);
     }
 
-    fn line(&mut self, key: u8, at: Timestamp) -> String {
+    fn line(&mut self, table: Table, key: u8, at: Timestamp) -> String {
         self.versions += 1;
-        format!("{key},k{key},v{},{at}", self.versions)
+        format!("{key},{},v{},{at}", self.code(table, key), self.versions)
+    }
+
+    /// A person who makes another column the key looks whether it tells the rows of bronze apart as the source does.
+    fn may_change_key(&self, table: Table) -> bool {
+        let lines = self.bronze(table);
+        let keys: BTreeSet<u8> = lines.iter().map(|line| key_of(line)).collect();
+        keys.len() == lines.len() && lines.iter().all(|line| code_of(line) == self.code(table, key_of(line)))
+    }
+
+    /// Where codes changed and are the key now, what was taken away may have been all that told of two codes of one row.
+    fn loses_the_key_of_then(&mut self, step: Step) {
+        for table in 0..2 {
+            let told_apart = self.other_key[table] && !self.codes[table].is_empty();
+            self.own_rows[table] |= told_apart && step.disturbs();
+        }
+    }
+
+    /// The value of a key never changes.
+    fn recode(&mut self, table: Table, key: u8) {
+        let there = self.present(&relation(table), key).is_some() && !self.locks.contains_key(&(table, key));
+        if there && !self.other_key[table] {
+            self.codes[table].insert(key, format!("c{}", self.versions));
+            self.put(&relation(table), table, key, By::Now);
+        }
     }
 
     /// The version of a row that whoever writes it now would see, unless another transaction has written it.
@@ -100,7 +129,7 @@ impl World {
                 None => return,
             },
         };
-        let line = self.line(key, at);
+        let line = self.line(table, key, at);
         match (by, old) {
             (By::Open(slot), old) => {
                 self.locks.insert((table, key), slot);
@@ -155,18 +184,36 @@ impl World {
         self.source.create(schema(beside(table)));
     }
 
+    /// Where the code is the key, it is not brought back in another state.
     fn restore_source(&mut self) {
-        if let Some(dump) = self.dump.clone() {
+        let Some((dump, codes)) = self.dump.clone() else { return };
+        if (0..2).all(|table| !self.other_key[table] || codes[table] == self.codes[table]) {
             self.end_all();
             self.source.restore(&dump);
+            self.codes = codes;
         }
+    }
+
+    /// The configuration goes back with it; where the code was the key, codes must not have changed since.
+    fn restore_target(&mut self) {
+        let Some(backup) = &self.backup else { return };
+        if (0..2).any(|table| backup.other_key[table] && backup.codes[table] != self.codes[table]) {
+            return;
+        }
+        self.sink.restore(&backup.sink);
+        self.model.target = backup.target.clone();
+        (self.other_key, self.own_rows) = (backup.other_key, backup.own_rows);
+        self.loses_the_key_of_then(Step::RestoreTarget);
+        self.spoken_from = [self.words.len(); 2];
     }
 
     async fn lose(&mut self, table: Table, at: u8, both: bool) {
         let manifests = self.manifests("processed", table).await;
         let Some(manifest) = manifests.get(usize::from(at) % manifests.len().max(1)) else { return };
         let csv = BlobKey::parse(&manifest.csv.as_str().replace("/exports/", "/processed/")).expect("a name");
-        self.model.lost(table, manifest);
+        if both {
+            self.model.lost(table, manifest);
+        }
         self.blobs.delete(&csv).await.expect("deleted");
         if both {
             self.blobs.delete(&csv.manifest()).await.expect("deleted");

@@ -129,3 +129,61 @@ fn a_repair_spares_rows_by_the_key_of_its_day() {
 fn a_table_whose_last_row_was_removed_is_not_called_emptied() {
     holds([Kind::Update, Kind::Update], &[Step::Spread(T), run(), Step::Swap(T), call(Verb::Replace(T, true)), run()]);
 }
+
+#[test]
+fn a_replay_misses_a_csv_of_which_only_the_manifest_is_left() {
+    for lost in 0..4 {
+        let steps = [
+            Step::Spread(T),
+            Step::BackUpTarget,
+            run(),
+            Step::LoseCsv(T, lost, false),
+            Step::RestoreTarget,
+            call(Verb::Replay(T, false)),
+        ];
+        holds([Kind::Update, Kind::Snapshot], &steps);
+    }
+}
+
+#[test]
+fn a_dated_copy_of_which_only_the_manifest_is_left_is_named() {
+    for loaded in [false, true] {
+        let mut steps = vec![Step::Put(T, 0, By::Now)];
+        steps.extend(loaded.then(run));
+        steps.extend([Step::BackUpTarget, run(), Step::LoseCsv(T, u8::from(loaded), false), Step::RestoreTarget]);
+        holds([Kind::Scd, Kind::Update], &steps);
+    }
+}
+
+#[test]
+fn an_older_csv_of_another_key_puts_no_old_version_beside_the_newer_one() {
+    let steps = [
+        Step::Put(T, 0, By::Now),
+        call(Verb::Extract(T)),
+        Step::Recode(T, 0),
+        call(Verb::Extract(T)),
+        call(Verb::Load(T, 1)),
+        Step::ChangeKey(T),
+        call(Verb::Recover),
+    ];
+    holds([Kind::Update, Kind::Update], &steps);
+}
+
+#[test]
+fn a_rebuild_after_a_killed_run_calls_nobody() {
+    for call in 8..30 {
+        let killed = Step::Call(Verb::Run(Some(T)), Some(Death { call, done: true }));
+        let steps =
+            [Step::Spread(T), run(), Step::Put(T, 0, By::Now), killed, self::call(Verb::Rebuild(Some(T), false))];
+        holds([Kind::Update, Kind::Update], &steps);
+    }
+}
+
+#[test]
+fn a_table_of_a_reseed_or_a_repair_alone_goes_on_after_a_rebuild() {
+    for again in [Verb::Reseed(T, true), Verb::Replace(T, true)] {
+        let late = Step::Put(T, 0, By::Earlier(20));
+        let steps = [run(), Step::Pass(30), late, call(again), call(Verb::Rebuild(Some(T), false))];
+        holds([Kind::Update, Kind::Update], &steps);
+    }
+}

@@ -22,6 +22,10 @@
 //! | a gap stops a replay | emptied, a CSV lost, then replayed: exit code 0 with a part of the rows |
 //! | a partition that was attached is read from its beginning | its rows are below the watermark, and never come |
 //! | a waiting CSV continues the watermark only where it saw the run before it | the target is restored: what the lost run delivered is never swept again |
+//! | a manifest without its CSV tells of what was loaded | a CSV is lost and the target restored, then replayed: exit code 0 with a part of the rows |
+//! | `recover` names what a manifest alone tells of | the same with a table of dated copies: one is gone, and nothing names it |
+//! | a row that is known by the key of then, and not by that of today, is refused | two extracts, the newer one loaded, the key changed: an older version comes beside the newer one |
+//! | a rebuild removes what killed runs left unfinished | a run is killed in its upload, then `rebuild`: a person is called, though nothing was taken away |
 #![allow(clippy::print_stderr, clippy::unwrap_used)] // a failing history is told to whoever ran it
 
 mod calls;

@@ -1,17 +1,20 @@
 //! The three ends, wrapped so that the process dies at a call: the call is done or not, and nothing comes after it.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Instant;
 use tokio::sync::Notify;
 
-use dwh_core::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream};
+use dwh_core::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body};
 use dwh_core::config::TableConfig;
 use dwh_core::schema::{RowKey, TableRef, TableSchema};
 use dwh_core::sink::{
-    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, Staged, TableState,
+    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, StageRequest, Staged,
+    TableState, Upload,
 };
 use dwh_core::source::{BoundRequest, ReadRequest, Reading, Source, SourceIdentity};
 use dwh_core::watermark::SafeBound;
@@ -129,12 +132,20 @@ impl Source for Mortal<MemorySource> {
         self.life.call(self.inner.describe(table)).await
     }
 
+    async fn describe_all(&self, tables: &[&TableConfig]) -> Result<Vec<Option<TableSchema>>> {
+        self.life.call(self.inner.describe_all(tables)).await
+    }
+
     async fn earliest(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
         self.life.call(self.inner.earliest(plan, low)).await
     }
 
     async fn bound(&self, request: BoundRequest<'_>) -> Result<SafeBound> {
         self.life.call(self.inner.bound(request)).await
+    }
+
+    async fn bound_since(&self, request: BoundRequest<'_>, since: Instant) -> Result<SafeBound> {
+        self.life.call(self.inner.bound_since(request, since)).await
     }
 
     async fn has_keys(&self, plan: &Plan, keys: &[RowKey]) -> Result<Vec<bool>> {
@@ -153,12 +164,24 @@ impl Sink for Mortal<MemorySink> {
         self.life.call(self.inner.describe(target)).await
     }
 
+    async fn describe_all(&self, targets: &[&TableRef]) -> Result<Vec<Option<TableSchema>>> {
+        self.life.call(self.inner.describe_all(targets)).await
+    }
+
     async fn lease(&self, table: &str, wait: bool) -> Result<Box<dyn Lease>> {
         self.life.call(self.inner.lease(table, wait)).await
     }
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
         self.life.call(self.inner.runs(filter)).await
+    }
+
+    async fn recent(&self, tables: &[&str], since: Timestamp, limit: u32) -> Result<Vec<Vec<RunRecord>>> {
+        self.life.call(self.inner.recent(tables, since, limit)).await
+    }
+
+    async fn unsettled(&self, table: &str, after: Option<RunId>) -> Result<Vec<RunRecord>> {
+        self.life.call(self.inner.unsettled(table, after)).await
     }
 
     async fn log(&self, entry: LogEntry) -> Result<RunRecord> {
@@ -169,13 +192,26 @@ impl Sink for Mortal<MemorySink> {
         self.life.call(self.inner.bronze_id(target)).await
     }
 
+    async fn bronze_ids(&self, targets: &[&TableRef]) -> Result<Vec<Option<BronzeState>>> {
+        self.life.call(self.inner.bronze_ids(targets)).await
+    }
+
     async fn begin_anew(&self, table: &str, expected: &TableState) -> Result<TableState> {
         self.life.call(self.inner.begin_anew(table, expected)).await
     }
 
-    async fn stage(&self, load: &LoadPlan, csv: ByteStream) -> Result<Box<dyn Staged>> {
-        let inner = self.life.call(self.inner.stage(load, csv)).await?;
+    async fn stage(&self, request: StageRequest<'_>) -> Result<Box<dyn Staged>> {
+        let inner = self.life.call(self.inner.stage(request)).await?;
         Ok(Box::new(MortalStaged { inner, life: self.life.clone() }))
+    }
+
+    /// Step by step: a sink that does not do it in one transaction may die between them.
+    async fn load_nothing(&self, load: &LoadPlan, upload: Upload, commit: Commit) -> Result<Committed> {
+        let run_id = commit.run_id;
+        self.log(LogEntry::Uploaded(Box::new(upload))).await?;
+        self.log(LogEntry::Loading { run_id, upload: None }).await?;
+        let header = Arc::new(Bytes::from(format!("{}\n", load.header())));
+        self.stage(StageRequest::new(load, header).of(run_id, &commit.expected)).await?.commit(commit).await
     }
 
     async fn overview(&self) -> Result<Overview> {

@@ -94,6 +94,8 @@ pub enum Step {
     MakeBronzeAnew(Table),
     TruncateBronze(Table),
     ChangeKey(Table),
+    /// The row with this key gets another code, as long as the code is not the configured key.
+    Recode(Table, u8),
     /// A CSV of `processed/` is gone, and the manifest with it or not.
     LoseCsv(Table, u8, bool),
     Call(Verb, Option<Death>),
@@ -166,6 +168,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => table().prop_map(Step::MakeBronzeAnew),
         3 => table().prop_map(Step::TruncateBronze),
         1 => table().prop_map(Step::ChangeKey),
+        1 => (table(), key()).prop_map(|(table, key)| Step::Recode(table, key)),
         3 => (table(), 0..4_u8, any::<bool>()).prop_map(|(table, at, both)| Step::LoseCsv(table, at, both)),
         16 => (verb(), death()).prop_map(|(verb, death)| Step::Call(verb, death)),
     ]
@@ -181,12 +184,43 @@ fn beginning() -> impl Strategy<Value = Vec<Step>> {
     });
     let waiting = vec![call(Verb::Extract(0)), Step::Put(0, 0, By::Now), call(Verb::Extract(0))];
     let restored = vec![call(Verb::Run(None)), Step::BackUpTarget, Step::Spread(0), call(Verb::Extract(0))];
+    let lost =
+        (0..2_u8, 0..8_u8, any::<bool>(), prop::option::of(any::<bool>())).prop_map(move |(runs, at, gone, verb)| {
+            let mut steps = vec![Step::Spread(0)];
+            steps.extend((0..runs).map(|_| call(Verb::Run(None))));
+            steps.extend([Step::BackUpTarget, Step::Put(0, 0, By::Now), call(Verb::Run(None))]);
+            steps.extend(gone.then_some(Step::Delete(0, 0, By::Now)));
+            steps.extend([Step::LoseCsv(0, at, false), Step::RestoreTarget]);
+            steps.extend(verb.map(|gaps| call(Verb::Replay(0, gaps))));
+            steps
+        });
+    let recoded = vec![
+        Step::Put(0, 0, By::Now),
+        call(Verb::Extract(0)),
+        Step::Recode(0, 0),
+        call(Verb::Extract(0)),
+        call(Verb::Load(0, 1)),
+        Step::ChangeKey(0),
+    ];
+    let killed = (5..30_u8, any::<bool>()).prop_map(move |(at, done)| {
+        let run = Step::Call(Verb::Run(Some(0)), Some(Death { call: at, done }));
+        [loaded(), vec![Step::Put(0, 0, By::Now), run, call(Verb::Rebuild(Some(0), false))]].concat()
+    });
+    let alone = any::<bool>().prop_map(move |replace| {
+        let again = if replace { Verb::Replace(0, true) } else { Verb::Reseed(0, true) };
+        let (row, rebuild) = (Step::Put(0, 0, By::Earlier(20)), call(Verb::Rebuild(Some(0), false)));
+        vec![call(Verb::Run(None)), Step::Pass(30), row, call(again), rebuild]
+    });
     prop_oneof![
         8 => Just(Vec::new()),
         2 => Just(loaded()),
         2 => cut_off,
         1 => Just(waiting),
         1 => Just([restored, vec![call(Verb::Extract(0)), Step::RestoreTarget]].concat()),
+        2 => lost,
+        1 => Just(recoded),
+        1 => killed,
+        1 => alone,
     ]
 }
 
@@ -273,6 +307,7 @@ impl fmt::Display for Step {
             Self::RestoreTarget => f.write_str("the target is restored"),
             Self::MakeBronzeAnew(table) => write!(f, "t{table}: bronze is dropped and made again"),
             Self::TruncateBronze(table) => write!(f, "t{table}: bronze is truncated"),
+            Self::Recode(table, key) => write!(f, "t{table}: key {key} gets another code"),
             Self::ChangeKey(table) => write!(f, "t{table}: the configured key is another one"),
             Self::LoseCsv(table, at, true) => write!(f, "t{table}: CSV {at} of processed/ is lost, with its manifest"),
             Self::LoseCsv(table, at, false) => {

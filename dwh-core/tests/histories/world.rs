@@ -16,6 +16,18 @@ use crate::model::{Model, Seen, Target};
 use crate::mortal::{Life, Mortal};
 use crate::steps::{Kind, Table};
 
+/// The codes of keys that do not have their first one any more.
+pub type Codes = [BTreeMap<u8, String>; 2];
+
+/// The target of an earlier time, with the configuration that fits it.
+pub struct Backup {
+    pub sink: MemoryBackup,
+    pub target: Target,
+    pub other_key: [bool; 2],
+    pub own_rows: [bool; 2],
+    pub codes: Codes,
+}
+
 pub struct World {
     pub source: MemorySource,
     pub blobs: MemoryBlobs,
@@ -24,12 +36,16 @@ pub struct World {
     pub clock: Timestamp,
     /// Whether the configured key is the other one.
     pub other_key: [bool; 2],
+    /// The code of each key, where it is not the first one.
+    pub codes: Codes,
+    /// Whether versions of a row may be rows of their own by the key of today: the tool said so, or what told of it is gone.
+    pub own_rows: [bool; 2],
     pub versions: u32,
     pub open: [Option<MemoryTransaction>; 2],
     /// Who has written a row and not ended yet.
     pub locks: BTreeMap<(Table, u8), usize>,
-    pub dump: Option<MemoryDump>,
-    pub backup: Option<(MemoryBackup, Target)>,
+    pub dump: Option<(MemoryDump, Codes)>,
+    pub backup: Option<Backup>,
     /// Everything that the tool said so far.
     pub words: Vec<Word>,
     /// For each table, how many words there were when its bronze last became what an older time or the archive knew.
@@ -90,6 +106,8 @@ impl World {
             model: Model::new(kinds),
             clock,
             other_key: [false; 2],
+            codes: Codes::default(),
+            own_rows: [false; 2],
             versions: 0,
             open: [None, None],
             locks: BTreeMap::new(),
@@ -162,6 +180,11 @@ impl World {
         })
     }
 
+    /// The code of a key at the source.
+    pub fn code(&self, table: Table, key: u8) -> String {
+        self.codes[table].get(&key).cloned().unwrap_or_else(|| format!("k{key}"))
+    }
+
     /// Bronze as lines.
     pub fn bronze(&self, table: Table) -> Vec<String> {
         let rows = self.sink.rows(&bronze(table));
@@ -200,6 +223,10 @@ impl World {
 
 pub fn table_of(name: &str) -> Option<Table> {
     name.strip_prefix('t').and_then(|number| number.parse().ok())
+}
+
+pub fn code_of(line: &str) -> &str {
+    line.split(',').nth(1).expect("a code")
 }
 
 pub fn key_of(line: &str) -> u8 {

@@ -172,9 +172,10 @@ async fn silence(tls: &Tls) {
 
 async fn client_certificate(tls: &Tls) {
     tls.server.psql("postgres", "create role certified login");
-    tls.server.install("pg_hba.conf", b"hostssl all certified all cert\nhost all all all scram-sha-256\n");
+    let hba = b"hostssl all nobody_here all trust\nhostssl all certified all cert\nhost all all all scram-sha-256\n";
+    tls.server.install("pg_hba.conf", hba);
     tls.server.psql("postgres", "select pg_reload_conf()");
-    while tls.server.psql("postgres", "select count(*) from pg_hba_file_rules") != "2" {
+    while tls.server.psql("postgres", "select count(*) from pg_hba_file_rules") != "3" {
         std::thread::yield_now();
     }
     let base = tls.url("localhost", "verify-full", "ca").replace("user=postgres", "user=certified");
@@ -182,7 +183,17 @@ async fn client_certificate(tls: &Tls) {
         format!("{base} sslcert={} sslkey={}", tls.path(&format!("{name}.pem")), tls.path(&format!("{name}.key")))
     };
     connector(&url("certified"), &[]).expect("settings").connect().await.expect("by certificate");
-    assert_eq!(refused(&base, &[]).await.kind(), ErrorKind::Auth);
+    let no_certificate = refused(&base, &[]).await;
+    assert_eq!(no_certificate.kind(), ErrorKind::Auth);
+    assert!(no_certificate.hint().contains("pg_hba.conf"), "{}", no_certificate.hint());
+    // A role that is not there is no matter of pg_hba.conf, nor is one that may not log in.
+    let nobody = refused(&base.replace("user=certified", "user=nobody_here"), &[]).await;
+    assert!(nobody.to_string().contains("role \"nobody_here\" does not exist"), "{nobody}");
+    assert!(nobody.hint().contains("create role \"nobody_here\" login"), "{}", nobody.hint());
+    assert!(!nobody.hint().contains("pg_hba"), "{}", nobody.hint());
+    tls.server.psql("postgres", "create role nobody_here");
+    let closed = refused(&base.replace("user=certified", "user=nobody_here"), &[]).await;
+    assert!(closed.hint().contains("alter role \"nobody_here\" login;"), "{}", closed.hint());
     assert_eq!(refused(&url("good"), &[]).await.kind(), ErrorKind::Auth);
     let key = tls.path("certified.key");
     std::fs::set_permissions(Path::new(&key), std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("mode");

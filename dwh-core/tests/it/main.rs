@@ -2,6 +2,7 @@
 
 mod appears;
 mod blob;
+mod bounded;
 mod catalog;
 mod check;
 mod clusters;
@@ -10,6 +11,7 @@ mod connect_tls;
 mod faults;
 mod hidden;
 mod migrations;
+mod routes;
 mod safe_bound;
 mod silence;
 mod sink;

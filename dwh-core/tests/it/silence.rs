@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use dwh_core::config::{Environment, Mode};
-use dwh_core::sink::{Commit, RunFilter, Sink, TableState};
+use dwh_core::sink::{Commit, RunFilter, Sink, StageRequest, TableState};
 use dwh_core::source::ReadRequest;
 use dwh_core::testing::internals::{Connector, migrate, sort};
-use dwh_core::testing::sink_contract::{contract_load, csv, load_rows, loading};
+use dwh_core::testing::sink_contract::{body, contract_load, csv, load_rows, loading};
 use dwh_core::testing::{Clusters, Proxy, Server, TestDb, Way, When, Whom};
 use dwh_core::watermark::Micros;
 use dwh_core::{Error, ErrorKind, PgSink, PgSource, Plan, RunState, Secret, Source};
@@ -236,10 +236,13 @@ async fn a_warehouse_that_takes_no_more_rows_is_given_up() {
         proxy.silence_when(Way::Up, When::Bytes(1_000_000), whom);
         let row = format!("{},2026-01-01 00:00:00+00\n", "y".repeat(10_000));
         let header = Bytes::from(format!("{}\n", load.header()));
-        let many = stream::iter((0..5_000).map(move |n| Ok(Bytes::from(format!("{n},{row}")))));
-        let body = stream::once(async move { Ok(header) }).chain(many).boxed();
+        let body = body(move || {
+            let (header, row) = (header.clone(), row.clone());
+            let many = stream::iter((0..5_000).map(move |n| Ok(Bytes::from(format!("{n},{row}")))));
+            stream::once(async move { Ok(header) }).chain(many).boxed()
+        });
         let began = Instant::now();
-        let error = sink.stage(&load, body).await.err().expect("50 MB do not pass");
+        let error = sink.stage(StageRequest::new(&load, body)).await.err().expect("50 MB do not pass");
         assert_silent(&error, began, words);
         assert!(error.to_string().contains("target: 127.0.0.1:"), "{error}");
         proxy.resume();
@@ -262,7 +265,7 @@ async fn a_commit_without_an_answer_is_proved_or_given_up() {
         let (db, proxy, sink) = warehouse("silent_commit").await;
         let load = contract_load(Mode::Incremental);
         let run_id = loading(&sink, &load).await;
-        let staged = sink.stage(&load, csv(&load, &ROWS)).await.expect("staged");
+        let staged = sink.stage(StageRequest::new(&load, csv(&load, &ROWS))).await.expect("staged");
         let commit = Commit::of(run_id, Some(2), state(&sink, &load.table).await);
         proxy.silence_when(Way::Up, when, whom);
         let began = Instant::now();
@@ -297,14 +300,17 @@ async fn a_load_whose_rows_come_slowly_and_a_lease_that_is_held_are_left_alone()
     let load = contract_load(Mode::Incremental);
     let lease = sink.lease(&load.table, false).await.expect("lease");
     let run_id = loading(&sink, &load).await;
-    let wait = db.another_source().await;
-    let late = stream::once(async move {
-        wait.batch_execute("select pg_sleep(7)").await.expect("a while");
-        Ok(Bytes::from("1,a,2026-01-01 00:00:00+00\n"))
-    });
+    let wait = std::sync::Arc::new(db.another_source().await);
     let header = Bytes::from(format!("{}\n", load.header()));
-    let body = stream::once(async move { Ok(header) }).chain(late).boxed();
-    let staged = sink.stage(&load, body).await.expect("the wait was the source's");
+    let body = body(move || {
+        let (wait, header) = (wait.clone(), header.clone());
+        let late = stream::once(async move {
+            wait.batch_execute("select pg_sleep(7)").await.expect("a while");
+            Ok(Bytes::from("1,a,2026-01-01 00:00:00+00\n"))
+        });
+        stream::once(async move { Ok(header) }).chain(late).boxed()
+    });
+    let staged = sink.stage(StageRequest::new(&load, body)).await.expect("the wait was the source's");
     staged.commit(Commit::of(run_id, Some(1), lease.state().clone())).await.expect("committed");
     lease.release().await.expect("it was never idle in the server's eyes");
     assert_eq!(rows(&db).await, 1);

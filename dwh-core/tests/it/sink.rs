@@ -4,7 +4,7 @@ use dwh_core::LoadPlan;
 use dwh_core::config::{Environment, Mode, OnConflict};
 use dwh_core::identity::BronzeId;
 use dwh_core::schema::{RelationKind, TableRef, TableSchema};
-use dwh_core::sink::{Accounting, BronzeState, Commit, LogEntry, RunFilter, Sink};
+use dwh_core::sink::{Accounting, BronzeState, Commit, LogEntry, RunFilter, Sink, StageRequest};
 use dwh_core::testing::TestDb;
 use dwh_core::testing::internals::migrate;
 use dwh_core::testing::sink_contract::{contract_load, csv, load_rows, loading, sink_contract};
@@ -13,7 +13,7 @@ use dwh_core::{ErrorKind, MemorySink, PgSink};
 use crate::migrations::{plan, target};
 
 /// A migrated warehouse with the tables of the contract, and a sink as its loader.
-async fn warehouse(test: &str) -> (TestDb, PgSink) {
+pub(crate) async fn warehouse(test: &str) -> (TestDb, PgSink) {
     let db = TestDb::new(test).await;
     let plans: Vec<_> = [Mode::Incremental, Mode::Snapshot, Mode::Scd]
         .into_iter()
@@ -25,7 +25,7 @@ async fn warehouse(test: &str) -> (TestDb, PgSink) {
     (db, sink)
 }
 
-async fn count(db: &TestDb, sql: &str) -> i64 {
+pub(crate) async fn count(db: &TestDb, sql: &str) -> i64 {
     db.target().query_one(sql, &[]).await.expect(sql).get(0)
 }
 
@@ -105,7 +105,7 @@ async fn two_sinks_race_and_one_wins() {
     let mut commits = Vec::new();
     for row in ROWS {
         let run_id = loading(&sink, &load).await;
-        let staged = sink.stage(&load, csv(&load, &[row])).await.expect("staged");
+        let staged = sink.stage(StageRequest::new(&load, csv(&load, &[row]))).await.expect("staged");
         commits.push(staged.commit(Commit::of(run_id, Some(1), expected.clone()).becoming(Some(becomes.clone()))));
     }
     let (two, one) = (commits.pop().expect("two"), commits.pop().expect("one"));
@@ -123,7 +123,7 @@ async fn a_watermark_that_was_changed_by_hand_is_seen() {
     let lease = sink.lease(&load.table, false).await.expect("lease");
     let expected = lease.state().clone();
     let run_id = loading(&sink, &load).await;
-    let staged = sink.stage(&load, csv(&load, &ROWS)).await.expect("staged");
+    let staged = sink.stage(StageRequest::new(&load, csv(&load, &ROWS))).await.expect("staged");
     db.tgt("update dwh_control.extract_watermarks set last_extracted_at = '2025-01-01' where table_name = 'contract_incremental'").await;
     let commit = Commit::of(run_id, Some(2), expected.clone()).becoming(Some(expected));
     let error = staged.commit(commit).await.expect_err("moved");
@@ -174,7 +174,7 @@ async fn a_dead_server_session_leaves_nothing_and_frees_the_table() {
     let load = contract_load(Mode::Incremental);
     let lease = sink.lease(&load.table, false).await.expect("lease");
     let run_id = loading(&sink, &load).await;
-    let staged = sink.stage(&load, csv(&load, &ROWS)).await.expect("staged");
+    let staged = sink.stage(StageRequest::new(&load, csv(&load, &ROWS))).await.expect("staged");
     db.tgt("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'dwh_loader' and datname = current_database()").await;
     let commit = Commit::of(run_id, Some(2), lease.state().clone());
     let error = staged.commit(commit).await.expect_err("gone");
@@ -257,7 +257,7 @@ async fn bronze(sink: &dyn Sink, load: &LoadPlan) -> (BronzeState, Option<Bronze
 async fn load_one(sink: &dyn Sink, load: &LoadPlan, row: &str, whole: bool) {
     let lease = sink.lease(&load.table, true).await.expect("lease");
     let run_id = loading(sink, load).await;
-    let staged = sink.stage(load, csv(load, &[row])).await.expect("staged");
+    let staged = sink.stage(StageRequest::new(load, csv(load, &[row]))).await.expect("staged");
     let commit = Commit { whole, ..Commit::of(run_id, Some(1), lease.state().clone()) };
     staged.commit(commit).await.expect("loaded");
     lease.release().await.expect("release");

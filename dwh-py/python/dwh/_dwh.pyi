@@ -21,6 +21,7 @@ _Kind = Literal["run", "backfill", "reseed", "repair", "replay"]
 _State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
 _Gate = Literal["deploy", "first-run", "steady"]
 _Mode = Literal["incremental", "snapshot", "scd"]
+_Route = Literal["fresh", "direct", "replace", "staged"]
 _Window = dict[str, Optional[str]]
 _Error = dict[str, str]
 
@@ -172,6 +173,10 @@ class ReplayReport(_Report):
     runs: list[dict[str, Any]]
 
 @final
+class ReseedReport(_Report):
+    tables: list[dict[str, Any]]
+
+@final
 class RunDetails(_Report):
     run: dict[str, Any]
     seconds: Optional[float]
@@ -199,6 +204,8 @@ class RunRecord(_Report):
     rows_kept_newer: Optional[int]
     rows_removed: Optional[int]
     rows_late: Optional[int]
+    route: Optional[_Route]
+    route_reason: Optional[str]
     csv_path: Optional[str]
     error_message: Optional[str]
     error_code: Optional[str]
@@ -245,6 +252,8 @@ class TableRun(_Report):
     rows_different: int
     rows_kept_newer: int
     rows_removed: int
+    route: Optional[_Route]
+    route_reason: Optional[str]
     bytes: int
     sha256: Optional[str]
     csv_path: Optional[str]
@@ -394,15 +403,17 @@ class Pipeline:
 
     def reseed(
         self,
-        table: str,
+        tables: Sequence[str],
         *,
         replace: bool = False,
         allow_empty: bool = False,
         wait: bool = False,
         restart: bool = False,
         dry_run: bool = False,
-    ) -> BackfillReport:
-        """Read all history of a table again, in windows; the watermark stays where it is.
+    ) -> ReseedReport:
+        """Read all history of the tables that match again, in windows; the watermarks stay where they are.
+
+        None is begun unless each of them can be.
 
         With `replace`, rows that differ are overwritten, and rows that the source has no more are removed.
         """
@@ -556,14 +567,14 @@ class AsyncPipeline:
     ) -> ReplayReport: ...
     async def reseed(
         self,
-        table: str,
+        tables: Sequence[str],
         *,
         replace: bool = False,
         allow_empty: bool = False,
         wait: bool = False,
         restart: bool = False,
         dry_run: bool = False,
-    ) -> BackfillReport: ...
+    ) -> ReseedReport: ...
     async def run(
         self,
         tables: Optional[Sequence[str]] = None,

@@ -1,6 +1,6 @@
 //! What `backfill` and `reseed` did, or would do.
 
-use dwh_core::pipeline::{BackfillReport, WindowReport};
+use dwh_core::pipeline::{BackfillReport, ReseedReport, WindowReport};
 
 use super::{plain, runs_table};
 use crate::output::table::Table;
@@ -27,6 +27,13 @@ impl Show for BackfillReport {
             text.push_str(&format!("\n{}", runs_table(&self.runs, false, paint)));
         }
         text
+    }
+}
+
+impl Show for ReseedReport {
+    fn text(&self, paint: Paint) -> String {
+        let texts: Vec<String> = self.tables.iter().map(|table| table.text(paint)).collect();
+        texts.join("\n")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use dwh_core::config::Mode;
 use dwh_core::operate::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
-use dwh_core::sink::RunRecord;
+use dwh_core::sink::{Route, RunRecord};
 use dwh_core::{RunKind, Timestamp};
 use serde::Serialize;
 
@@ -30,7 +30,7 @@ impl Show for Runs {
         let mut columns = vec![">run", "table", "mode", "started", ">took", "status"];
         columns.extend([">extracted", ">inserted", ">updated", ">identical"]);
         columns.extend(stayed.columns());
-        columns.extend(["watermark", "error"]);
+        columns.extend(["route", "watermark", "error"]);
         let mut table = Table::new(&columns, paint);
         for run in &self.runs {
             let mut row = vec![
@@ -43,6 +43,7 @@ impl Show for Runs {
             ];
             row.extend([run.rows_extracted, run.rows_inserted, run.rows_updated, run.rows_identical].map(rows));
             row.extend(stayed.cells([run.rows_different, run.rows_kept_newer, run.rows_removed].map(count)));
+            row.push(plain(run.route.map_or("-", Route::as_str)));
             row.extend([plain(human::moment(run.watermark)), plain(run.error_message.clone().unwrap_or_default())]);
             table.row(row);
         }
@@ -92,6 +93,7 @@ impl Show for RunDetails {
         line("watermark", &human::moment(run.watermark));
         line("bound", self.bound.as_deref().unwrap_or("-"));
         line("rows", &counts(run));
+        line("route", &route(run));
         line(
             "bytes",
             &run.bytes.and_then(|bytes| u64::try_from(bytes).ok()).map_or_else(|| "-".to_owned(), human::bytes),
@@ -145,6 +147,13 @@ fn counts(run: &RunRecord) -> String {
         number(run.rows_different),
         number(run.rows_kept_newer)
     )
+}
+
+fn route(run: &RunRecord) -> String {
+    match (run.route, &run.route_reason) {
+        (Some(route), Some(reason)) => format!("{route}: {reason}"),
+        (route, _) => route.map_or_else(|| "-".to_owned(), |route| route.to_string()),
+    }
 }
 
 fn csv(csv: &CsvReport) -> String {

@@ -7,7 +7,7 @@ use crate::blob::{BlobKey, Folder, Layout};
 use crate::config::{Compression, Mode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw_file::RawFile;
-use crate::schema::{ObjectName, TypeDef, TypeKind};
+use crate::schema::{Column, ObjectName, TypeDef, TypeKind};
 use crate::watermark::Timestamp;
 
 /// Columns that a table of PostgreSQL can have.
@@ -82,6 +82,7 @@ impl Manifest {
     /// Columns and key.
     fn shape(&self) -> Option<Wrong> {
         let names: BTreeSet<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
+        let old_value = |column: &Column| column.old_value.as_deref().is_none_or(|value| !value.contains('\0'));
         let keys: BTreeSet<&str> = self.key.iter().map(String::as_str).collect();
         let named = |name: &str| !name.is_empty() && !name.contains('\0');
         let keyed = !self.mode.is_keyed() || (!keys.is_empty() && keys.is_subset(&names));
@@ -92,6 +93,7 @@ impl Manifest {
             ("columns", (1..=COLUMNS_MAX).contains(&self.columns.len()), "a table has 1 to 1,600 columns"),
             ("columns", names.iter().all(|name| named(name)), "a column has no name"),
             ("columns", names.len() == self.columns.len(), "a column is there twice"),
+            ("columns", self.columns.iter().all(old_value), "a value that no row can have"),
             ("key", keys.len() == self.key.len(), "a column is there twice"),
             ("key", keyed && keys.iter().all(|name| named(name)), "it is not over columns of the CSV"),
             ("kind", !self.kind.replaces() || cut, "a repair needs a window of rows that bear their stamps"),

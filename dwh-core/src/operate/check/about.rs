@@ -8,11 +8,18 @@ use crate::operate::{CheckReport, Finding, Severity};
 pub(super) struct About<'a> {
     pub(super) subject: String,
     pub(super) report: &'a mut CheckReport,
+    /// Whether the target has failed, which is told elsewhere.
+    target_failed: bool,
 }
 
 impl<'a> About<'a> {
     pub(super) fn new(subject: impl Into<String>, report: &'a mut CheckReport) -> Self {
-        Self { subject: subject.into(), report }
+        Self { subject: subject.into(), report, target_failed: false }
+    }
+
+    /// The same, where it is known whether the target has failed.
+    pub(super) fn beside(self, target_failed: bool) -> Self {
+        Self { target_failed, ..self }
     }
 
     /// A table as the subject.
@@ -39,8 +46,7 @@ impl<'a> About<'a> {
 
     /// Whether a failure of this subject, or of the target, was told.
     pub(super) fn has_failed(&self) -> bool {
-        let here = |subject: &str| subject == self.subject || subject == "target";
-        self.report.findings.iter().any(|found| found.severity == Severity::Failure && here(&found.subject))
+        self.target_failed || self.report.has_failed(&self.subject)
     }
 
     /// An error as a failure, without the subject that both name.

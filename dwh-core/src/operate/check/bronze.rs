@@ -9,7 +9,7 @@ use super::rehearsal;
 use super::server::Server;
 use super::types;
 use super::words::Word;
-use crate::config::{Mode, TableConfig, TargetConfig};
+use crate::config::{Mode, TargetConfig};
 use crate::error::{ErrorKind, Result};
 use crate::plan::{Plan, UPLOADED_AT};
 use crate::schema::{Delivered, TableSchema, quote_ident};
@@ -22,7 +22,8 @@ const OBSTACLES: &str = "select array(select r.one from pg_catalog.unnest($3) as
      array(select tgname::text from pg_catalog.pg_trigger \
          where tgrelid = c.oid and not tgisinternal and tgenabled in ('O', 'A') order by 1), \
      array(select rulename::text from pg_catalog.pg_rewrite \
-         where ev_class = c.oid and rulename <> '_RETURN' and ev_enabled in ('O', 'A') order by 1) \
+         where ev_class = c.oid and rulename <> '_RETURN' and ev_enabled in ('O', 'A') order by 1), \
+     pg_catalog.pg_get_userbyid(c.relowner)::text, pg_catalog.pg_has_role(c.relowner, 'usage') \
      from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
      where n.nspname = $1 and c.relname = $2";
 
@@ -50,26 +51,25 @@ const UNIQUES: &str = "select x.relname::text, case when 0 = any (i.indkey::int2
 pub(super) async fn check(
     plan: &Plan,
     state: Option<&TableState>,
+    bronze: Option<TableSchema>,
     target: &TargetConfig,
     server: &Server,
     about: &mut About<'_>,
 ) -> Result<()> {
-    let bronze = server.survey.describe(&plan.table.target).await?;
     let before = state.map_or(Delivered::Nothing, TableState::delivered);
     let plan = &plan.clone().fitted(bronze.as_ref(), before);
     columns(plan, about);
     let can_be_made = types::check(plan, target, bronze.is_some(), server, about).await?;
-    let new = bronze.as_ref().map(|bronze| plan.adds(bronze)).unwrap_or_default();
-    if let Some(there) = bronze.as_ref().filter(|_| !new.is_empty()) {
-        for told in plan.told_added(&new, there, "is added by the next run") {
+    if let Some(there) = &bronze {
+        for told in plan.load(false).told_added(there, "is added by the next run") {
             about.warn(Word::Drift, told, "`on_new_column = \"stop\"` of the table leaves it to you");
         }
     }
     match plan.check_bronze(bronze.as_ref()) {
-        Err(error) if error.kind() == ErrorKind::Drift && !new.is_empty() => {}
         // `dwh migrate` would not help yet.
         Err(error) if error.kind() == ErrorKind::NotFound && !can_be_made => {}
-        Ok(()) => about.ok(Word::Bronze, format!("{} fits", plan.table.target)),
+        Ok(()) if plan.waiting.is_empty() => about.ok(Word::Bronze, format!("{} fits", plan.table.target)),
+        Ok(()) => {}
         Err(error) => {
             let word = match error.kind() {
                 ErrorKind::Drift => Word::Drift,
@@ -80,11 +80,11 @@ pub(super) async fn check(
         }
     }
     let Some(bronze) = bronze else { return Ok(()) };
-    obstacles(server, target, &plan.table, &bronze, about).await?;
+    obstacles(server, target, plan, &bronze, about).await?;
     uniques(plan, &bronze, server, about).await?;
     constraints(plan, &bronze, server, about).await?;
-    // A column that is only about to come cannot be loaded yet, and adding it for a try would lock out readers.
-    if !about.has_failed() && new.is_empty() {
+    // A type that is only about to be made has no column yet.
+    if !about.has_failed() && !plan.load(false).waits_for_types(&bronze) {
         rehearsal::load(plan, server, about).await;
     }
     Ok(())
@@ -92,21 +92,6 @@ pub(super) async fn check(
 
 /// Columns that one end has and the other has not, of which a run makes no error.
 fn columns(plan: &Plan, about: &mut About<'_>) {
-    let target = plan.table.target.sql();
-    for column in &plan.left_out {
-        let load = plan.load(false);
-        let again = if load.mode == Mode::Incremental { load.reseed() } else { format!("dwh run {}", load.table) };
-        about.warn(
-            Word::Generated,
-            format!("generated column `{}` of the source is not copied: bronze does not have it", column.name),
-            format!(
-                "in the target: alter table {target} add column {} {}; then `{again}`, so that every row gets \
-                 its value; or `exclude` it",
-                quote_ident(&column.name),
-                column.type_name
-            ),
-        );
-    }
     for column in &plan.missing.kept {
         about.ok(Word::Drift, format!("the source has lost column `{}`, and bronze keeps its values", column.name));
     }
@@ -126,11 +111,11 @@ fn names(bronze: &TableSchema) -> [(&(dyn ToSql + Sync), Type); 2] {
 async fn obstacles(
     server: &Server,
     target: &TargetConfig,
-    table: &TableConfig,
+    plan: &Plan,
     bronze: &TableSchema,
     about: &mut About<'_>,
 ) -> Result<()> {
-    let rights: &[&str] = match table.mode {
+    let rights: &[&str] = match plan.table.mode {
         Mode::Snapshot => &["select", "insert", "truncate"],
         Mode::Incremental => &["select", "insert", "update"],
         Mode::Scd => &["select", "insert"],
@@ -147,6 +132,15 @@ async fn obstacles(
             ErrorKind::Permission,
             format!("`{}` may not load {}: it lacks {missing}", server.role, bronze.table),
             format!("in the target: grant {missing} on {name} to {role};"),
+        );
+    }
+    if !plan.waiting.is_empty() && !row.get::<_, bool>(5) {
+        let owner: &str = row.get(4);
+        about.fail(
+            Word::Rights,
+            ErrorKind::Permission,
+            format!("`{}` may not add columns to {}, which belongs to `{owner}`", server.role, bronze.table),
+            format!("in the target: alter table {name} owner to {};", quote_ident(&target.owner_role)),
         );
     }
     if row.get(1) {
@@ -202,11 +196,10 @@ fn clash(plan: &Plan, bronze: &TableSchema, row: &Row, columns: &[String]) -> Op
         Mode::Scd if has(UPLOADED_AT) => None,
         Mode::Scd => Some(format!("{index} lets in no second copy: it does not hold `{UPLOADED_AT}`")),
         Mode::Snapshot => {
-            let kept = plan.source.keys.iter().any(|key| {
-                !key.columns.is_empty()
-                    && (key.unusable.is_none() || key.is_deferrable())
-                    && key.columns.iter().all(|name| has(name))
-            });
+            let kept =
+                plan.source.keys.iter().any(|key| {
+                    !key.columns.is_empty() && key.tells_apart() && key.columns.iter().all(|name| has(name))
+                });
             (!kept).then(|| format!("{index} refuses rows that the source does not keep apart"))
         }
     }

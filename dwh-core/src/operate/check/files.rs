@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::about::About;
+use super::bronze;
 use super::server::Server;
 use super::words::Word;
-use super::{bronze, lease};
-use crate::config::{FilesConfig, TableConfig};
+use crate::config::{FilesConfig, Mode, TableConfig};
 use crate::disk::space;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operate::{CheckReport, FileState, FilesRequest};
@@ -105,8 +105,22 @@ async fn room(what: &str, folder: PathBuf, about: &mut About<'_>) {
     }
 }
 
-/// Looks at a table of files.
-pub(super) async fn table(
+/// Looks at the tables of files.
+pub(super) async fn tables(
+    pipeline: &Pipeline,
+    tables: &[&TableConfig],
+    target: Option<&Server>,
+    report: &mut CheckReport,
+) {
+    let known = pipeline.known_states().await;
+    for table in tables.iter().filter(|table| table.mode == Mode::Files) {
+        let mut about = About::table(&table.name, report);
+        let looked = self::table(pipeline, table, known.get(&table.name), target, &mut about).await;
+        about.unless(Word::Files, looked);
+    }
+}
+
+async fn table(
     pipeline: &Pipeline,
     table: &TableConfig,
     state: Option<&TableState>,
@@ -130,11 +144,8 @@ pub(super) async fn table(
     about.ok(Word::JsonSchema, format!("{} columns", plan.columns.len()));
     waiting(pipeline, table, state.is_some(), about).await?;
     let Some(target) = target else { return Ok(()) };
-    bronze::check(&plan, state, &pipeline.config().target, target, about).await?;
-    if !target.closed.contains(&pipeline.config().target.control_schema) {
-        lease::check(pipeline, target, table, about).await?;
-    }
-    Ok(())
+    let there = pipeline.sink.describe(&table.target).await?;
+    bronze::check(&plan, state, there, &pipeline.config().target, target, about).await
 }
 
 /// Reads files that a run would read, as many as it can in a short while.

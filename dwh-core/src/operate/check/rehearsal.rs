@@ -41,16 +41,23 @@ pub(super) async fn load(plan: &Plan, server: &Server, about: &mut About<'_>) {
     let client = &server.survey.client;
     let load = plan.load(false);
     let mut statements = vec![load.create_stage()];
+    let into = if load.waiting.is_empty() {
+        load.clone()
+    } else {
+        // To add columns for a try would lock out readers.
+        statements.extend(load.create_beside(None));
+        load.beside()
+    };
     if !load.carries_over() {
-        statements.push(load.merge());
+        statements.push(into.merge());
     }
     let tried = rolled_back(client, Isolation::Write, async {
         for sql in &statements {
             client.batch_execute(sql).await.map_err(sort)?;
         }
         if load.mode == Mode::Incremental {
-            let key = equality(client, Some(&load.target), &load.key_columns()).await?;
-            client.batch_execute(&format!("explain {}", load.classify(&key))).await.map_err(sort)?;
+            let key = equality(client, Some(&into.target), &into.key_columns()).await?;
+            client.batch_execute(&format!("explain {}", into.classify(&key))).await.map_err(sort)?;
         }
         Ok(())
     })

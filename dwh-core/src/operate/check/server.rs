@@ -25,6 +25,7 @@ const TIMEOUTS: &str = "select name::text || ' = ' || reset_val || coalesce(unit
 pub(super) struct Server {
     /// Looks at it, and at rows for a few seconds at most.
     pub(super) survey: Survey,
+    connector: Connector,
     pub(super) role: String,
     pub(super) superuser: bool,
     /// Schemas of a target that the role cannot work in, which is told.
@@ -44,6 +45,13 @@ impl Server {
 }
 
 impl Server {
+    /// The same on a connection of its own.
+    pub(super) async fn again(&self) -> Result<Self> {
+        let survey = Survey { client: self.connector.connect().await? };
+        let (connector, role, closed) = (self.connector.clone(), self.role.clone(), self.closed.clone());
+        Ok(Self { survey, connector, role, superuser: self.superuser, closed })
+    }
+
     /// Whom a right is granted to: the owner role where the login works through it.
     pub(super) async fn grantee(&self, target: &TargetConfig) -> Result<String> {
         let sql = "select exists (select from pg_catalog.pg_roles where rolname = $1 and pg_catalog.pg_has_role(oid, 'usage'))";
@@ -99,7 +107,8 @@ pub(super) async fn open(
         about.ok(Word::Version, format!("PostgreSQL {version}"));
     }
     encoding(row.get(4), about);
-    let server = Server { survey: Survey { client }, role: row.get(0), superuser: row.get(1), closed: BTreeSet::new() };
+    let (role, superuser, closed) = (row.get(0), row.get(1), BTreeSet::new());
+    let server = Server { survey: Survey { client }, connector, role, superuser, closed };
     let looked = timeouts(&server, about).await;
     about.unless(Word::Timeouts, looked);
     let looked = connections(&server, wanted, about).await;

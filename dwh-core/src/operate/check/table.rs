@@ -3,15 +3,19 @@
 use super::about::About;
 use super::server::Server;
 use super::space::Size;
+use super::together::Together;
 use super::words::Word;
-use super::{bronze, lease, rehearsal, watermark};
+use super::{bronze, rehearsal, watermark};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::pipeline::belongs::Conflict;
+use crate::pipeline::failure::repeated;
+use crate::pipeline::round::Known;
 use crate::plan::Plan;
-use crate::schema::{RelationKind, UniqueKey, quote_ident, quote_literal};
-use crate::sink::TableState;
+use crate::schema::{RelationKind, TableSchema, UniqueKey, quote_ident, quote_literal};
+use crate::sink::{BronzeState, TableState};
+use crate::source::SourceIdentity;
 use crate::watermark::Micros;
 
 /// More files than this for a first load are a mistake in `window`.
@@ -21,60 +25,84 @@ const MANY_FILES: i64 = 10_000;
 pub(super) async fn check(
     pipeline: &Pipeline,
     table: &TableConfig,
-    state: Option<&TableState>,
+    together: &Together,
     server: &Server,
     target: Option<&Server>,
     about: &mut About<'_>,
 ) -> Result<Option<Size>> {
-    let source = match pipeline.source(table)?.describe(table).await {
-        Ok(source) => source,
-        Err(error) => {
-            about.error(Word::Source, &error);
-            return Ok(None);
-        }
+    let known = pipeline.catalogs(table).await?;
+    let (source, ends) = match known {
+        Some(Known { identity, schema, bronze }) => (Ok(schema), Some((identity, bronze))),
+        None => (pipeline.source(table)?.describe(table).await, None),
     };
-    let plan = match Plan::new(table, source) {
+    let plan = match source {
+        Ok(source) => Plan::new(table, source).map_err(|error| (Word::Configuration, error)),
+        Err(error) => Err((Word::Source, error)),
+    };
+    let plan = match plan {
         Ok(plan) => plan,
-        Err(error) => {
-            about.error(Word::Configuration, &error);
+        Err((word, error)) => {
+            about.error(word, &error);
             return Ok(None);
         }
     };
     about.ok(Word::Source, format!("{} columns, about {} rows", plan.columns.len(), plan.source.row_estimate.max(0)));
-    let facts = match &table.relation {
-        Some(relation) => Some(server.survey.facts(relation).await?),
-        None => None,
-    };
+    let writers = together.writers.get(&table.source);
+    let writers = table.relation.as_ref().and_then(|relation| writers?.get(relation));
     let config = pipeline.config().sources.get(&table.source);
     let config =
         config.ok_or_else(|| Error::new(ErrorKind::Config, format!("there is no source `{}`", table.source)))?;
-    let history = watermark::check(&plan, facts.as_ref(), server, config, about).await?;
+    let history = watermark::check(&plan, writers, server, config, about).await?;
     source_key(&plan, about);
     window(&plan, history, about);
     rehearsal::read(&plan, server, about).await;
     if let Some(target) = target {
-        let open = |schema: &str| !target.closed.contains(schema);
-        let control = open(&pipeline.config().target.control_schema);
-        let into = open(&table.target.schema);
-        if let Some(state) = state.filter(|_| control && into) {
-            match belongs(pipeline, table, state, about).await {
-                // The right is named below, with its grant.
-                Err(error) if error.kind() == ErrorKind::Permission => {}
-                looked => looked?,
-            }
-        }
-        bronze::check(&plan, state, &pipeline.config().target, target, about).await?;
-        if control {
-            lease::check(pipeline, target, table, about).await?;
-        }
+        let (identity, bronze) = match ends {
+            Some(ends) => ends,
+            None => (pipeline.source(table)?.identity().await?, pipeline.sink.describe(&table.target).await?),
+        };
+        at_target(pipeline, &plan, (identity.as_ref(), bronze), together, target, about).await?;
     }
     size(&plan, history, server).await
 }
 
+async fn at_target(
+    pipeline: &Pipeline,
+    plan: &Plan,
+    (identity, bronze): (Option<&SourceIdentity>, Option<TableSchema>),
+    together: &Together,
+    target: &Server,
+    about: &mut About<'_>,
+) -> Result<()> {
+    let (table, config) = (&plan.table, &pipeline.config().target);
+    let open = |schema: &str| !target.closed.contains(schema);
+    let state = together.states.get(&table.name);
+    if let Some(state) = state.filter(|_| open(&config.control_schema) && open(&table.target.schema)) {
+        let bronze = together.bronze.get(&table.target).cloned();
+        match belongs(pipeline, table, state, (identity, bronze), about).await {
+            // The right is named below, with its grant.
+            Err(error) if error.kind() == ErrorKind::Permission => {}
+            looked => looked?,
+        }
+    }
+    bronze::check(plan, state, bronze, config, target, about).await?;
+    match &together.leases {
+        Some(Ok(leases)) => leases.check(config, table, about),
+        Some(Err(error)) => about.error(Word::Catalog, &repeated(error)),
+        None => {}
+    }
+    Ok(())
+}
+
 /// Whether the watermark is of this project, source, relation, column and bronze table.
-async fn belongs(pipeline: &Pipeline, table: &TableConfig, state: &TableState, about: &mut About<'_>) -> Result<()> {
-    let identity = pipeline.source(table)?.identity().await?;
-    let found = pipeline.conflict(table, state, identity.as_ref()).await?;
+async fn belongs(
+    pipeline: &Pipeline,
+    table: &TableConfig,
+    state: &TableState,
+    (identity, bronze): (Option<&SourceIdentity>, Option<BronzeState>),
+    about: &mut About<'_>,
+) -> Result<()> {
+    let found = pipeline.conflict_with(table, state, identity, bronze).await?;
     match &found {
         Some(conflict) => about.error(conflict_word(conflict), &conflict.error(table, state)),
         None if state.last_run_id.is_some() => about.ok(Word::Origin, "its watermark was read for this table"),
@@ -100,9 +128,7 @@ fn source_key(plan: &Plan, about: &mut About<'_>) {
     let list = key.join(", ");
     // Rows that a part of the key tells apart are told apart by the whole; what is deferred holds once it is committed.
     let unique = plan.source.keys.iter().find(|unique| {
-        !unique.columns.is_empty()
-            && unique.columns.iter().all(|column| key.contains(column))
-            && (unique.unusable.is_none() || unique.is_deferrable())
+        !unique.columns.is_empty() && unique.columns.iter().all(|column| key.contains(column)) && unique.tells_apart()
     });
     if let Some(unique) = unique {
         let by = if unique.columns.len() < key.len() {

@@ -8,7 +8,7 @@ use crate::error::{ErrorKind, Result};
 use crate::operate::init::{NOW, sets_now};
 use crate::plan::Plan;
 use crate::schema::{RelationKind, quote_ident};
-use crate::source::survey::TableFacts;
+use crate::source::survey::Writers;
 use crate::watermark::{Micros, Timestamp, WatermarkKind};
 
 /// Stamps may be this far ahead of the source's clock: a statement that is under way while we look.
@@ -17,14 +17,14 @@ const AHEAD: Micros = Micros::seconds(60);
 /// Looks at the column, then at the ends of its values; returns how long the history is, where an index tells.
 pub(super) async fn check(
     plan: &Plan,
-    facts: Option<&TableFacts>,
+    writers: Option<&Writers>,
     server: &Server,
     source: &SourceConfig,
     about: &mut About<'_>,
 ) -> Result<Option<Micros>> {
     let (Some(kind), Ok(name)) = (&plan.watermark, plan.watermark_column()) else { return Ok(None) };
-    match facts {
-        Some(facts) if is_table(plan) => column(plan, facts, kind, name, about),
+    match writers {
+        Some(writers) if is_table(plan) => column(plan, writers, kind, name, about),
         _ => about.ok(
             Word::Watermark,
             format!("`{name}`; {} is no table, so its indexes and defaults are not known", plan.source.table),
@@ -33,7 +33,7 @@ pub(super) async fn check(
     if let Some(zone) = kind.zone() {
         timezone(plan, zone, name, server, about).await?;
     }
-    if facts.is_some_and(|facts| facts.subscribed) {
+    if writers.is_some_and(|writers| writers.subscribed) {
         about.warn(
             Word::Subscription,
             "logical replication writes it, with the stamps of the publisher: rows appear here later than they are stamped",
@@ -51,7 +51,7 @@ fn is_table(plan: &Plan) -> bool {
 }
 
 /// What the catalog says of the column.
-fn column(plan: &Plan, facts: &TableFacts, kind: &WatermarkKind, name: &str, about: &mut About<'_>) {
+fn column(plan: &Plan, writers: &Writers, kind: &WatermarkKind, name: &str, about: &mut About<'_>) {
     let relation = plan.source.table.sql();
     let column = quote_ident(name);
     if plan.watermark_nullable {
@@ -71,7 +71,7 @@ fn column(plan: &Plan, facts: &TableFacts, kind: &WatermarkKind, name: &str, abo
     }
     let default = plan.source.column(name).and_then(|column| column.default.as_deref()).unwrap_or_default();
     let stamped = NOW.iter().any(|clock| default.to_lowercase().contains(clock))
-        || facts.triggers.iter().any(|trigger| trigger.insert && sets_now(trigger, name));
+        || writers.triggers.iter().any(|trigger| trigger.insert && sets_now(trigger, name));
     if plan.source.column(name).is_some_and(|column| column.generated) {
         about.warn(
             Word::WatermarkDefault,

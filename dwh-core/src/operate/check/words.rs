@@ -55,7 +55,6 @@ words! {
     Type "type"
     Bronze "bronze"
     Drift "drift"
-    Generated "generated"
     Key "key"
     OtherUnique "other_unique"
     Constraint "constraint"

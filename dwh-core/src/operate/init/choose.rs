@@ -22,6 +22,9 @@ const SMALL: u64 = 10_000;
 /// Above this, copying the whole table each time is worth a doubt.
 const LARGE: u64 = 1_000_000;
 
+/// Who counts for less time than this has seen too little to say that rows never change.
+const COUNTED_DAYS: i64 = 7;
+
 /// Rows of one CSV that a first load aims at.
 const ROWS_PER_FILE: u64 = 1_000_000;
 
@@ -87,7 +90,22 @@ fn thin_evidence(facts: &TableFacts) -> Option<String> {
         let inserted = grouped(counters.inserted);
         Some(format!("only {inserted} of {} came since counting began", counted(rows, "row")))
     } else {
-        None
+        young_statistics(facts)
+    }
+}
+
+/// Why what was counted is younger than the rows; `None` as well where nobody knows when counting began.
+fn young_statistics(facts: &TableFacts) -> Option<String> {
+    let days = facts.counted_days?;
+    let ago = |days: i64| counted(days.unsigned_abs(), "day");
+    match facts.newest_days {
+        Some(newest) if newest > days => Some(format!(
+            "the newest row was stamped {} ago, and counting began {} ago, so a restore or a copy brought what was counted",
+            ago(newest),
+            ago(days)
+        )),
+        _ if days < COUNTED_DAYS => Some(format!("the server's statistics were reset {} ago", ago(days))),
+        _ => None,
     }
 }
 

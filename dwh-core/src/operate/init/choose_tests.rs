@@ -23,6 +23,8 @@ fn table(columns: &str) -> TableFacts {
         triggers: Vec::new(),
         subscribed: false,
         bulk: false,
+        counted_days: Some(200),
+        newest_days: Some(0),
     };
     for text in columns.split(", ").filter(|text| !text.is_empty()) {
         let (name, rest) = text.split_once(' ').expect("name and type");
@@ -99,6 +101,8 @@ fn told(choice: &Choice) -> String {
         ("?quiet", "nothing was written since"),
         ("?bulk", "most rows came in one transaction"),
         ("?young", "came since counting began"),
+        ("?reset", "statistics were reset"),
+        ("?older", "a restore or a copy brought"),
         ("?looked", "took too long"),
         ("?publisher", "logical replication"),
     ] {
@@ -172,6 +176,18 @@ fn the_matrix() {
         (with("recorded_at tz!=#", |f| f.counters = Counters::default()), "incremental recorded_at ?quiet"),
         // Counters that a restore made, or that are younger than the data.
         (with("recorded_at tz!=#", |f| f.bulk = true), "incremental recorded_at ?bulk"),
+        (with("recorded_at tz!=#", |f| f.counted_days = Some(6)), "incremental recorded_at ?reset"),
+        (with("recorded_at tz!=#", |f| f.counted_days = Some(7)), "incremental recorded_at"),
+        (with("recorded_at tz!=#", |f| f.counted_days = None), "incremental recorded_at"),
+        (with("recorded_at tz!=#", |f| f.newest_days = Some(201)), "incremental recorded_at ?older"),
+        (
+            with("created_at tz!=#, updated_at tz!", |f| f.counted_days = Some(0)),
+            "incremental updated_at update ?stamp ?kept ?index ?reset",
+        ),
+        (
+            with("recorded_at tz!=#", |f| (f.counted_days, f.counters.updated) = (Some(0), 1)),
+            "incremental recorded_at ?updates",
+        ),
         (
             with("created_at tz!=#, updated_at tz!", |f| f.bulk = true),
             "incremental updated_at update ?stamp ?kept ?index ?bulk",

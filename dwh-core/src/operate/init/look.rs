@@ -100,10 +100,13 @@ impl<'a> Look<'a> {
         }
         let tables: Vec<TableRef> = copied.iter().map(|relation| relation.table.clone()).collect();
         let mut taken = Vec::new();
-        for (table, name) in tables.iter().zip(names::names(&tables)) {
-            let mut facts = self.survey.facts(table).await?;
+        let facts = self.survey.facts(&tables.iter().collect::<Vec<_>>()).await?;
+        for (mut facts, name) in facts.into_iter().zip(names::names(&tables)) {
             if needs_a_look(&facts) {
                 facts.bulk = self.survey.is_bulk(&facts.schema, facts.rows).await?;
+                if let Some(column) = worth_a_look(&facts).first().filter(|_| facts.counted_days.is_some()) {
+                    facts.newest_days = self.survey.newest_days(&facts.schema, column).await?;
+                }
             }
             taken.push(self.take(name, &facts).await?);
         }

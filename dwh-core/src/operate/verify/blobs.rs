@@ -6,12 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::blob::transform::{decode, verified};
 use crate::blob::{BlobKey, Folder, Manifest, read_manifest};
-use crate::chain::{self, Link};
+use crate::chain::{self, Link, Reads, is_superseded};
 use crate::config::{Compression, Mode, TableConfig};
 use crate::dialect::Tally;
 use crate::error::{ErrorKind, Result};
-use crate::pipeline::Pipeline;
+use crate::operate::shell::quoted;
+use crate::pipeline::archived::window_mended_by;
+use crate::pipeline::describe::finite;
 use crate::pipeline::links::{identity, named_by_us};
+use crate::pipeline::{Pipeline, WindowReport};
 use crate::run::{RunId, RunState};
 use crate::sink::{RunFilter, RunRecord};
 
@@ -36,6 +39,13 @@ pub struct BlobsReport {
 }
 
 impl BlobsReport {
+    /// A file that is not there, unless newer ones hold what it held.
+    fn lost(&mut self, mend: &Mend<'_>, wrong: String, csv: &Link) {
+        if !is_superseded(csv, mend.sound) {
+            self.problem(format!("{wrong}: {FROM_A_BACKUP}, or {}", mend.read_again(csv)));
+        }
+    }
+
     fn problem(&mut self, text: String) {
         self.problems_total += 1;
         if self.problems.len() < self.limit {
@@ -54,40 +64,75 @@ impl Pipeline {
             self.sink.runs(&filter).await?.into_iter().map(|run| (run.run_id, run)).collect();
         let prefix = self.layout.prefix(Folder::Processed, &table.name);
         let keys: Vec<BlobKey> = self.blobs.list(&prefix).map_ok(|meta| meta.key).try_collect().await?;
-        let mut manifests = BTreeMap::new();
+        let (mut manifests, mut bare) = (BTreeMap::new(), Vec::new());
+        let (mut damaged, mut unread) = (Vec::new(), BTreeSet::new());
         for csv in keys.iter().filter(|key| key.is_csv()) {
             match read_manifest(self.blobs.as_ref(), csv).await {
                 Ok(Some(manifest)) => drop(manifests.insert(manifest.run_id, manifest)),
-                Ok(None) if log.values().any(|run| named_by_us(run) && self.is_file_of(run, csv)) => {
-                    report.problem(format!("`{csv}` has lost its manifest"));
+                Ok(None) => match log.values().find(|run| named_by_us(run) && self.is_file_of(run, csv)) {
+                    Some(run) => bare.push((csv, run)),
+                    None => report.by_hand += 1,
+                },
+                Err(error) if error.kind() == ErrorKind::Data => {
+                    let run = log.values().find(|run| self.is_file_of(run, csv)).map(Link::from);
+                    damaged.push((error.chain(), csv.clone(), run));
                 }
-                Ok(None) => report.by_hand += 1,
-                Err(error) if error.kind() == ErrorKind::Data => report.problem(error.chain()),
                 Err(error) => return Err(error),
             }
         }
-        // Retention takes the CSV first, and the oldest run first: a call that was cut off leaves one manifest.
-        let oldest = manifests.keys().next().copied();
-        let pruned = |key: &BlobKey| key.csv_name().is_some_and(|name| Some(name.run_id) < oldest);
-        let beside: BTreeSet<BlobKey> = keys.iter().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
-        for key in keys.iter().filter(|key| key.is_manifest() && !pruned(key)) {
-            if !beside.contains(key) {
-                report.problem(format!("`{key}` has lost its CSV"));
+        for manifest in manifests.values() {
+            let wrong = self.read_file(manifest, &mut report).await?;
+            let wrong = wrong.or_else(|| compare_with_log(manifest, log.get(&manifest.run_id)));
+            if let Some(wrong) = wrong {
+                unread.insert(manifest.run_id);
+                let csv = self.layout.moved(&manifest.csv, Folder::Processed)?;
+                damaged.push((wrong, csv, Some(manifest.into())));
             }
         }
-        for manifest in manifests.values() {
-            self.read_file(manifest, &mut report).await?;
-            compare_with_log(manifest, log.get(&manifest.run_id), &mut report);
+        let sound: Vec<Link> =
+            manifests.values().filter(|manifest| !unread.contains(&manifest.run_id)).map(Link::from).collect();
+        let mend = Mend { table, store: self.blobs.url(), sound: &sound };
+        damaged.iter().for_each(|(wrong, csv, link)| report.problem(mend.damaged(wrong, csv, link.as_ref())));
+        for (csv, run) in bare {
+            report.lost(&mend, format!("`{csv}` has lost its manifest"), &run.into());
         }
-        missing_files(&manifests, &log, &mut report);
+        self.manifests_alone(&keys, &manifests, &mend, &mut report).await?;
+        missing_files(&manifests, &log, &mend, &mut report);
         if table.mode == Mode::Incremental {
-            gaps(&manifests, &log, &mut report);
+            gaps(&manifests, &log, &mend, &mut report);
         }
         Ok(report)
     }
 
-    /// Bytes and hash as stored and unpacked, and the rows.
-    async fn read_file(&self, manifest: &Manifest, report: &mut BlobsReport) -> Result<()> {
+    /// Manifests without their CSV.
+    async fn manifests_alone(
+        &self,
+        keys: &[BlobKey],
+        manifests: &BTreeMap<RunId, Manifest>,
+        mend: &Mend<'_>,
+        report: &mut BlobsReport,
+    ) -> Result<()> {
+        // Retention takes the CSV first, and the oldest run first: a call that was cut off leaves one manifest.
+        let oldest = manifests.keys().next().copied();
+        let pruned = |key: &BlobKey| key.csv_name().is_some_and(|name| Some(name.run_id) < oldest);
+        let beside: BTreeSet<BlobKey> = keys.iter().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
+        for key in keys.iter().filter(|key| key.is_manifest() && !pruned(key) && !beside.contains(key)) {
+            // How its CSV was stored says the manifest alone, which lies beside each of them under one name.
+            let csv = BlobKey::parse(&key.as_str().replace(".manifest.json", ".csv"))?;
+            match read_manifest(self.blobs.as_ref(), &csv).await {
+                Ok(Some(manifest)) => report.lost(mend, format!("`{key}` has lost its CSV"), &Link::from(&manifest)),
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Data => {
+                    report.problem(format!("{}, and has lost its CSV: {FROM_A_BACKUP}", error.chain()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes and hash as stored and unpacked, and the rows; returns what is wrong with them.
+    async fn read_file(&self, manifest: &Manifest, report: &mut BlobsReport) -> Result<Option<String>> {
         let csv = self.layout.moved(&manifest.csv, Folder::Processed)?;
         let (bytes, sha256) = manifest.stored_form();
         let mut tally = Tally::default();
@@ -104,58 +149,111 @@ impl Pipeline {
         match read.await {
             Ok(()) => {
                 let totals = tally.totals();
-                if (totals.rows, totals.bytes, &totals.sha256) != (manifest.rows, manifest.bytes, &manifest.sha256) {
-                    report.problem(format!(
-                        "`{csv}` has {} rows in {} bytes, its manifest promises {} in {}",
-                        totals.rows, totals.bytes, manifest.rows, manifest.bytes
-                    ));
-                }
                 report.files += 1;
                 report.bytes += bytes;
                 report.rows += totals.rows;
+                if (totals.rows, totals.bytes, &totals.sha256) != (manifest.rows, manifest.bytes, &manifest.sha256) {
+                    return Ok(Some(format!(
+                        "`{csv}` has {} rows in {} bytes, its manifest promises {} in {}",
+                        totals.rows, totals.bytes, manifest.rows, manifest.bytes
+                    )));
+                }
+                Ok(None)
             }
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Data) => {
-                report.problem(error.chain())
-            }
-            Err(error) => return Err(error),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Data) => Ok(Some(error.chain())),
+            Err(error) => Err(error),
         }
-        Ok(())
+    }
+}
+
+/// What is said where no command helps.
+const FROM_A_BACKUP: &str = "put it back from a backup of the store";
+
+/// How what is wrong with the files of a table is mended.
+struct Mend<'a> {
+    table: &'a TableConfig,
+    /// The address of the store.
+    store: &'a str,
+    /// The files that are as they should be.
+    sound: &'a [Link],
+}
+
+impl Mend<'_> {
+    /// What brings back the rows that a CSV held: into a newer one, from the source.
+    fn read_again(&self, csv: &Link) -> String {
+        let window = csv.span().map(|span| WindowReport { from: finite(span.low), to: finite(span.end) });
+        match csv.reads {
+            Reads::Copy => format!("{FROM_A_BACKUP}: a copy of that day is not at the source any more"),
+            Reads::Whole => format!("`dwh run {}` reads the table again", quoted(&self.table.name)),
+            Reads::Window(_) | Reads::Unknown => window_mended_by(&self.table.name, window),
+        }
+    }
+
+    /// A file that a rebuild would stop at has to go first.
+    fn damaged(&self, wrong: &str, csv: &BlobKey, link: Option<&Link>) -> String {
+        let again = match link {
+            Some(link) if is_superseded(link, self.sound) => "newer files hold its rows".to_owned(),
+            Some(link) => format!("then {}", self.read_again(link)),
+            None => "`dwh recover` tells what it is".to_owned(),
+        };
+        format!("{wrong}: {FROM_A_BACKUP}, or `{}`; {again}", self.take_away(csv))
+    }
+
+    /// The shell's command; what was taken away is no CSV any more, and nothing is lost.
+    fn take_away(&self, csv: &BlobKey) -> String {
+        let moved = |address: &str| format!("{} {}", quoted(address), quoted(&format!("{address}.damaged")));
+        match self.store.strip_prefix("file://") {
+            Some(folder) => format!("mv {}", moved(&format!("{folder}/{csv}"))),
+            None => format!("aws s3 mv {}", moved(&format!("{}/{csv}", self.store))),
+        }
     }
 }
 
 /// Runs that wrote a file which is not there. Those older than every file there is were pruned.
-fn missing_files(manifests: &BTreeMap<RunId, Manifest>, log: &BTreeMap<RunId, RunRecord>, report: &mut BlobsReport) {
+fn missing_files(
+    manifests: &BTreeMap<RunId, Manifest>,
+    log: &BTreeMap<RunId, RunRecord>,
+    mend: &Mend<'_>,
+    report: &mut BlobsReport,
+) {
     let there: BTreeSet<RunId> = manifests.keys().copied().collect();
     let links: Vec<Link> = log.values().filter(|run| named_by_us(run)).map(Link::from).collect();
     for run_id in chain::missing(&links, &there, |_| true) {
-        let name = log.get(&run_id).and_then(|run| run.csv_path.as_deref()?.rsplit('/').next());
-        report.problem(format!(
-            "run {run_id}: `{}` is not in `processed/`, or has no manifest",
-            name.unwrap_or_default()
-        ));
+        let Some(run) = log.get(&run_id) else { continue };
+        let name = run.csv_path.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+        report.lost(mend, format!("run {run_id}: `{name}` is not in `processed/`, or has no manifest"), &run.into());
     }
 }
 
-fn compare_with_log(manifest: &Manifest, run: Option<&RunRecord>, report: &mut BlobsReport) {
-    // Rows of the run log may be dropped after some time.
-    let Some(run) = run else { return };
+/// How a manifest differs from the run log. Rows of the run log may be dropped after some time.
+fn compare_with_log(manifest: &Manifest, run: Option<&RunRecord>) -> Option<String> {
+    let run = run?;
     let rows = run.rows_extracted.and_then(|rows| u64::try_from(rows).ok());
-    if rows.is_some_and(|rows| rows != manifest.rows) {
-        let rows = rows.unwrap_or_default();
-        report.problem(format!("run {}: the run log has {rows} rows, the manifest {}", run.run_id, manifest.rows));
+    if let Some(rows) = rows.filter(|rows| *rows != manifest.rows) {
+        return Some(format!("run {}: the run log has {rows} rows, the manifest {}", run.run_id, manifest.rows));
     }
-    if let Some(what) = identity(run).differs(&manifest.into()) {
-        report.problem(format!("run {}: the run log has another {what} than the manifest", run.run_id));
-    }
+    let what = identity(run).differs(&manifest.into())?;
+    Some(format!("run {}: the run log has another {what} than the manifest", run.run_id))
 }
 
 /// Stretches of time that no run read, from the oldest file on: what is older was pruned. Runs that found nothing wrote
 /// no file; the run log has their windows.
-fn gaps(manifests: &BTreeMap<RunId, Manifest>, log: &BTreeMap<RunId, RunRecord>, report: &mut BlobsReport) {
+fn gaps(
+    manifests: &BTreeMap<RunId, Manifest>,
+    log: &BTreeMap<RunId, RunRecord>,
+    mend: &Mend<'_>,
+    report: &mut BlobsReport,
+) {
     let Some(oldest) = manifests.values().find(|manifest| manifest.kind.moves_watermark()) else { return };
     let empty = log.values().filter(|run| run.run_id > oldest.run_id && run.csv_path.is_none()).map(Link::from);
     let links: Vec<Link> = manifests.values().map(Link::from).chain(empty).collect();
     for gap in chain::gaps(&links) {
-        report.problem(format!("no file and no run covers the time from {} to {}", gap.from, gap.to));
+        let window = WindowReport { from: finite(gap.from), to: finite(gap.to) };
+        report.problem(format!(
+            "no file and no run covers the time from {} to {}: {}",
+            gap.from,
+            gap.to,
+            window_mended_by(&mend.table.name, Some(window))
+        ));
     }
 }

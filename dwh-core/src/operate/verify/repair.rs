@@ -96,7 +96,12 @@ impl Pipeline {
         if cancel.is_cancelled() {
             return Err(interrupted());
         }
-        let windows = self.compare(table, &request.verify, found).await?;
+        let mut windows = self.compare(table, &request.verify, found).await?;
+        if !found.columns_waiting.is_empty() && !request.dry_run {
+            self.add_columns_first(table, request.wait, cancel).await?;
+            *found = TableVerify::new(table);
+            windows = self.compare(table, &request.verify, found).await?;
+        }
         if found.differences() == 0 {
             return Ok(());
         }

@@ -159,7 +159,7 @@ impl Pipeline {
 
     /// Reads a complete CSV as its load would: bytes, header and rows.
     async fn read_through(&self, load: &LoadPlan, manifest: &Manifest) -> Result<()> {
-        let mut csv = self.open_csv(&manifest.csv, manifest).await?;
+        let mut csv = self.stored_csv(&manifest.csv, manifest).open();
         let mut gate = HeaderGate::new(load.columns.iter().map(|column| column.name.as_str()));
         let mut tally = Tally::default();
         while let Some(piece) = csv.try_next().await? {

@@ -9,7 +9,9 @@ use crate::chain::{EmptyRun, Gap, Link, RunIdentity, serves};
 use crate::config::{Mode, TableConfig};
 use crate::error::Result;
 use crate::pipeline::Pipeline;
-use crate::pipeline::archived::{Archived, Holes, PRUNED, READ_AGAIN, mended_by};
+use crate::pipeline::archived::{
+    Archived, FirstCsvs, Holes, PRUNED, READ_AGAIN, former_keys_of, loaded_once, mended_by,
+};
 use crate::pipeline::links::reads_today;
 use crate::plan::LoadPlan;
 use crate::run::RunId;
@@ -31,6 +33,8 @@ pub(super) struct Archive {
     /// CSV files that were read in a mode which cannot serve the table as it is configured now.
     other_mode: usize,
     holes: Holes,
+    /// Which CSV brought each column first.
+    pub first: FirstCsvs,
     /// Runs that found nothing, as far as can be told where release 0.1 left no trace: by the run before whose end the
     /// next CSV begins.
     presumed: BTreeMap<RunId, EmptyRun>,
@@ -38,10 +42,11 @@ pub(super) struct Archive {
 
 impl Pipeline {
     pub(super) async fn archive_of(&self, table: &TableConfig) -> Result<Archive> {
-        let (all, doubled) = self.archived(table).await?;
+        let files = self.archived(table).await?;
         let today = reads_today(table);
         let serve = |manifest: &Manifest| serves(today, Link::from(manifest).reads);
-        let (loaded, others): (Archived, Archived) = all.into_iter().partition(|(_, (_, manifest))| serve(manifest));
+        let (loaded, others): (Archived, Archived) =
+            files.complete.into_iter().partition(|(_, (_, manifest))| serve(manifest));
         let keys = self.keys(table, Folder::Processed).await?;
         let bare = keys.iter().filter(|key| key.is_csv() && !keys.contains(&key.manifest())).count();
         let mut waiting = Archived::new();
@@ -55,14 +60,18 @@ impl Pipeline {
             }
         }
         let links: Vec<Link> = loaded.values().map(|(_, manifest)| Link::from(manifest)).collect();
-        let log = self.logged(table).await?;
+        let mut log = self.logged(table).await?;
+        log.extend(loaded_once(table, &files.bereft));
         // What waits in `exports/` comes in by the next run.
         let waits = |run: &RunIdentity| waiting.values().any(|(_, other)| run.differs(&other.into()).is_none());
         let log: Vec<Link> = log.into_iter().filter(|link| !waits(&link.run)).collect();
         let holes = self.holes(&links, &log).await;
         let presumed = presumed(&loaded, &holes.doubtful);
-        let (table, other_mode) = (table.clone(), others.len());
-        Ok(Archive { table, loaded, waiting, bare, doubled, other_mode, holes, presumed })
+        let all: BTreeMap<RunId, &Manifest> =
+            loaded.iter().chain(&waiting).map(|(run_id, (_, manifest))| (*run_id, manifest)).collect();
+        let first = FirstCsvs::of(all.into_values());
+        let (table, other_mode, doubled) = (table.clone(), others.len(), files.doubled);
+        Ok(Archive { table, loaded, waiting, bare, doubled, other_mode, holes, first, presumed })
     }
 
     /// The highest run number that any complete CSV of the project bears, 0 if none does: no new run may have it.
@@ -134,6 +143,14 @@ impl Archive {
         Some(load)
     }
 
+    /// Keys by which files were read, other than the one of today: what was one row by them may be several now.
+    fn former_keys(&self) -> Vec<Vec<String>> {
+        match self.loaded.values().next() {
+            Some((_, first)) => former_keys_of(&self.table, first, &self.loaded),
+            None => Vec::new(),
+        }
+    }
+
     /// The run before `manifest` that found nothing and so left no CSV. Without its row the log would show a gap that
     /// never was.
     pub(super) fn empty_before<'a>(&'a self, manifest: &'a Manifest) -> Option<&'a EmptyRun> {
@@ -195,6 +212,13 @@ impl Archive {
                 "{} CSV files are left out: they cannot serve a table of mode `{}`",
                 self.other_mode,
                 self.table.mode.as_str()
+            ));
+        }
+        for former in self.former_keys() {
+            told.notes.push(format!(
+                "some CSV files were read when the key was ({}): what was another version of a row then may be a row of its own by ({})",
+                former.join(", "),
+                self.table.key.join(", ")
             ));
         }
         if !told.gaps.is_empty() {

@@ -63,6 +63,9 @@ impl Pipeline {
             Some(_) => None,
             None => Some(self.file_named(table, what)?),
         };
+        if let Some(manifest) = named.as_ref().filter(|key| self.is_archived_manifest(key)) {
+            return self.set_bereft_aside(table, manifest, dry_run).await;
+        }
         let record = match run_id.or_else(|| named.as_ref()?.csv_name().map(|name| name.run_id)) {
             Some(run_id) => self.record_of(table, run_id).await?,
             None => None,
@@ -107,6 +110,43 @@ impl Pipeline {
             Err(error) if error.kind() == ErrorKind::Data => Ok(true),
             Err(error) => Err(error),
         }
+    }
+
+    fn is_archived_manifest(&self, key: &BlobKey) -> bool {
+        key.is_manifest() && self.layout.moved(key, Folder::Processed).is_ok_and(|moved| moved == *key)
+    }
+
+    /// Moves a manifest out of `processed/` whose CSV is gone.
+    async fn set_bereft_aside(&self, table: &TableConfig, manifest: &BlobKey, dry_run: bool) -> Result<RecoverFinding> {
+        let keys = self.keys(table, Folder::Processed).await?;
+        if keys.iter().any(|key| key.is_csv() && key.manifest() == *manifest) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("`{manifest}` has its CSV beside it: it is not set aside"),
+            )
+            .with_hint("nothing is wrong with the two; `dwh prune` removes old ones"));
+        }
+        let to = self.layout.moved(manifest, Folder::SetAside)?;
+        if !keys.contains(manifest) {
+            return Err(Error::new(ErrorKind::NotFound, format!("`{manifest}` is not there"))
+                .with_hint("`dwh recover --dry-run` tells what is stuck"));
+        }
+        if !dry_run {
+            copy_as_it_is(self.blobs.as_ref(), manifest, &to).await?;
+            self.blobs.delete(manifest).await?;
+        }
+        let to = self.address(&to);
+        Ok(RecoverFinding {
+            table: Some(table.name.clone()),
+            state: Trouble::RowsLost,
+            run_id: manifest.csv_name().map(|name| name.run_id),
+            message: format!("a manifest whose CSV is gone goes to `{to}`"),
+            csv_path: Some(to),
+            action: Remedy::SetAside,
+            outcome: if dry_run { Outcome::Planned } else { Outcome::Mended },
+            hint: None,
+            error: None,
+        })
     }
 
     /// The CSV, which must be in `exports/`, or its move was begun.

@@ -7,7 +7,7 @@ use crate::run::{RunKind, RunState};
 use crate::sink::RunRecord;
 
 use super::scene::{Bare, Foreign, Found, Mend, Scene};
-use super::whole::{behind, copies, gaps, missing, watermark};
+use super::whole::{behind, copies, gaps, lost, missing, watermark};
 
 const DIED_EXTRACTING: &str = "the process ended before the CSV was complete; its rows are read anew";
 const DIED_LOADING: &str =
@@ -24,6 +24,7 @@ pub(super) fn find(scene: &Scene) -> Vec<Found> {
         found.extend(behind(scene, whole));
         found.extend(copies(whole));
         found.extend(missing(scene, whole));
+        found.extend(lost(whole));
         if whole.mode == Mode::Incremental {
             found.extend(gaps(scene.records.values()));
         }
@@ -157,10 +158,11 @@ fn without_manifest(scene: &Scene, bare: &Bare) -> Found {
     } else {
         (
             format!("`{}` has no manifest, and no run of the log was writing it: it stays where it is", bare.key),
-            Mend::Person(
-                "a file made by hand is loaded with `dwh load --accept-unverified`; delete it if it is not wanted"
-                    .to_owned(),
-            ),
+            Mend::Person(format!(
+                "a file made by hand is loaded with `dwh load --accept-unverified`; `dwh recover --set-aside {}` takes it out \
+                 of the way",
+                bare.key
+            )),
         )
     };
     Found { trouble: Trouble::CsvWithoutManifest, run_id: bare.run_id, csv: Some(bare.key.clone()), message, mend }

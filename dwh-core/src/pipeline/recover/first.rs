@@ -1,18 +1,37 @@
 //! Before the first load of a table: whether its files say that it was loaded before.
 
+use std::collections::BTreeMap;
+
 use crate::blob::{BlobKey, Folder};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
-use crate::run::{RunKind, RunState};
-use crate::sink::{RunFilter, TableState};
+use crate::run::{RunId, RunKind, RunState};
+use crate::sink::{RunFilter, RunRecord, TableState};
 
 impl Pipeline {
     /// Refuses to begin a table anew beside the files of an earlier life, and gives new runs numbers that no file of the
-    /// project bears. Costs a listing, and that only until the table's first load.
+    /// project bears. Costs a listing, once a call, and that only until the table's first load.
     pub(crate) async fn may_begin(&self, table: &TableConfig, state: &TableState) -> Result<()> {
-        if self.is_first(table, state).await? {
-            self.sink.number_above(self.highest_run().await?, false).await?;
+        if !self.is_first(table, state).await? {
+            return Ok(());
+        }
+        let number = async || self.sink.number_above(self.highest_run().await?, false).await.map(drop);
+        match &self.round {
+            Some(round) => round.numbered.get_or_try_init(number).await.copied()?,
+            None => number().await?,
+        }
+        let bereft = self.archived(table).await?.bereft;
+        if !bereft.is_empty() {
+            let runs: Vec<String> = bereft.iter().map(|manifest| manifest.run_id.to_string()).collect();
+            self.warn(
+                &table.name,
+                &format!(
+                    "in `processed/` only the manifests of runs {} are left, and the run log does not know these runs: what \
+                     their CSV files held is lost unless the source has it still; `dwh recover` tells of each",
+                    runs.join(", ")
+                ),
+            );
         }
         Ok(())
     }
@@ -33,8 +52,16 @@ impl Pipeline {
             return Ok(false);
         }
         let keys = self.keys(table, Folder::Processed).await?;
-        let complete = |key: &&BlobKey| key.is_csv() && keys.contains(&key.manifest());
-        match keys.iter().filter(complete).count() {
+        let known = RunFilter { kind: None, limit: None, with_csv: true, ..loaded };
+        let known: BTreeMap<RunId, RunRecord> =
+            self.sink.runs(&known).await?.into_iter().map(|record| (record.run_id, record)).collect();
+        // A rebuild of backfills alone leaves a log that knows its files, and a watermark that never moved.
+        let of_log = |key: &BlobKey| {
+            let record = key.csv_name().and_then(|name| known.get(&name.run_id));
+            record.is_some_and(|record| self.is_file_of(record, key))
+        };
+        let lost = |key: &&BlobKey| key.is_csv() && keys.contains(&key.manifest()) && !of_log(key);
+        match keys.iter().filter(lost).count() {
             0 => Ok(true),
             count => Err(self.lost_log(table, count)),
         }

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use super::scene::{Bare, Foreign, Scene, Whole};
 use crate::blob::{BlobKey, Folder, Manifest, read_manifest, read_manifest_at, verify::Fingerprint};
-use crate::chain::{Link, Reads, serves};
+use crate::chain::{self, Link, Lost, Reads, serves};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
+use crate::pipeline::archived::loaded_once;
 use crate::pipeline::links::reads_today;
 use crate::run::{RunId, RunState};
 use crate::sink::{RunFilter, RunRecord, TableState};
@@ -16,11 +17,14 @@ use crate::sink::{RunFilter, RunRecord, TableState};
 impl Pipeline {
     /// What lies in `exports/`, with the rows of the run log that it needs.
     pub(super) async fn look(&self, table: &TableConfig, state: &TableState) -> Result<Scene> {
-        let (mut scene, bare) = self.exports(table).await?;
-        let states = vec![RunState::Extracting, RunState::Uploaded, RunState::Loading];
-        let filter = RunFilter { table: Some(table.name.clone()), states, ..RunFilter::default() };
-        let open = self.sink.runs(&filter).await?;
-        scene.records = open.into_iter().map(|record| (record.run_id, record)).collect();
+        let newest = self.round.as_ref().and_then(|round| round.exports.get()).map(|exports| exports.newest);
+        let unsettled = self.sink.unsettled(&table.name, newest).await?;
+        let keys = match self.lay_in_exports(table, &unsettled) {
+            Some(keys) => keys,
+            None => self.keys(table, Folder::Exports).await?,
+        };
+        let (mut scene, bare) = self.exports(table, keys).await?;
+        scene.records = unsettled.into_iter().map(|record| (record.run_id, record)).collect();
         let in_names = bare.iter().filter_map(|key| key.csv_name().map(|name| name.run_id));
         let named: BTreeSet<RunId> = scene.complete.iter().map(|manifest| manifest.run_id).chain(in_names).collect();
         self.know_runs(table, named, &mut scene).await?;
@@ -30,7 +34,7 @@ impl Pipeline {
 
     /// Everything that can be known of the table.
     pub(super) async fn look_at_all(&self, table: &TableConfig, state: &TableState) -> Result<Scene> {
-        let (mut scene, bare) = self.exports(table).await?;
+        let (mut scene, bare) = self.exports(table, self.keys(table, Folder::Exports).await?).await?;
         let filter = RunFilter { table: Some(table.name.clone()), ..RunFilter::default() };
         scene.records = self.sink.runs(&filter).await?.into_iter().map(|record| (record.run_id, record)).collect();
         let named: BTreeSet<RunId> = scene.complete.iter().map(|manifest| manifest.run_id).collect();
@@ -52,8 +56,38 @@ impl Pipeline {
         let ahead = self.files_ahead(&scene, numbers.max()).await?;
         let copies = self.lost_copies(table, &scene, archived.iter().filter(complete)).await?;
         self.know_windows(&mut scene, archived.iter().filter(complete)).await?;
-        scene.whole = Some(Whole { there, ahead, copies, state: state.clone(), mode: table.mode });
+        let lost = self.lost_for_good(table, &scene, &archived).await?;
+        scene.whole = Some(Whole { there, ahead, copies, lost, state: state.clone(), mode: table.mode });
         Ok(scene)
+    }
+
+    /// Runs whose manifest is in `processed/` without its CSV, and that the log does not call loaded: the target was
+    /// restored, or its log began anew.
+    async fn lost_for_good(
+        &self,
+        table: &TableConfig,
+        scene: &Scene,
+        archived: &BTreeSet<BlobKey>,
+    ) -> Result<Vec<(Lost, BlobKey)>> {
+        let bereft = self.bereft(archived).await?;
+        let known = |manifest: &Manifest| scene.record_of(manifest).is_some_and(|r| r.status == RunState::Loaded);
+        let waits = |manifest: &Manifest| scene.complete.iter().any(|other| other.csv == manifest.csv);
+        let gone: Vec<Manifest> = bereft.into_iter().filter(|one| !known(one) && !waits(one)).collect();
+        if gone.is_empty() {
+            return Ok(Vec::new());
+        }
+        let loaded = scene.records.values().filter(|record| record.status == RunState::Loaded);
+        let loaded: Vec<Link> = loaded.map(Link::from).collect();
+        let links: Vec<Link> = loaded_once(table, &gone).collect();
+        let taken = self.taken().await;
+        let lost = chain::lost(&loaded, &links).into_iter().filter(|lost| !taken(lost));
+        let named = lost.map(|lost| {
+            let wrote = |manifest: &&Manifest| lost.csv.run.differs(&(*manifest).into()).is_none();
+            let manifest = gone.iter().find(wrote).map(|manifest| manifest.csv.manifest());
+            let key = manifest.map(|key| self.layout.moved(&key, Folder::Processed)).transpose()?;
+            Ok(key.map(|key| (lost, key)))
+        });
+        named.filter_map(Result::transpose).collect()
     }
 
     /// The highest number in `processed/`, if the log has not come so far: it began anew, or the next run that begins
@@ -65,8 +99,7 @@ impl Pipeline {
     }
 
     /// The complete CSV files, and those without a manifest.
-    async fn exports(&self, table: &TableConfig) -> Result<(Scene, Vec<BlobKey>)> {
-        let keys = self.keys(table, Folder::Exports).await?;
+    async fn exports(&self, table: &TableConfig, keys: BTreeSet<BlobKey>) -> Result<(Scene, Vec<BlobKey>)> {
         let (mut scene, mut bare) = (Scene::default(), Vec::new());
         for key in keys.iter().filter(|key| key.is_csv()) {
             let manifest = match keys.contains(&key.manifest()) {

@@ -35,6 +35,9 @@ pub enum Trouble {
     DeadRun,
     /// A CSV that the run log names and neither folder has.
     CsvMissing,
+    /// A manifest in `processed/` whose CSV is gone, of a run whose load the run log has lost, and whose rows no run reads
+    /// again.
+    RowsLost,
     /// The part of an upload that was cut off.
     OrphanUpload,
     /// A stretch of time that no loaded run has read.
@@ -64,6 +67,7 @@ impl Trouble {
             Self::CopyNotLoaded => "copy_not_loaded",
             Self::DeadRun => "dead_run",
             Self::CsvMissing => "csv_missing",
+            Self::RowsLost => "rows_lost",
             Self::OrphanUpload => "orphan_upload",
             Self::GapInWindows => "gap_in_windows",
             Self::WatermarkDiffers => "watermark_differs",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::blob::{BlobKey, Manifest};
-use crate::chain::RunIdentity;
+use crate::chain::{Lost, RunIdentity};
 use crate::config::Mode;
 use crate::pipeline::links::identity;
 use crate::pipeline::recover::Trouble;
@@ -58,6 +58,9 @@ pub(super) struct Whole {
     pub ahead: Option<RunId>,
     /// Dated copies in `processed/` that the log does not call loaded: bronze was restored to before them.
     pub copies: Vec<(BlobKey, Manifest)>,
+    /// Runs whose manifest is in `processed/` without its CSV, that the log does not call loaded, and whose rows no loaded
+    /// run has read again; what retention may have taken is not among them. With that manifest.
+    pub lost: Vec<(Lost, BlobKey)>,
     /// The watermark row.
     pub state: TableState,
     /// How the table is moved.

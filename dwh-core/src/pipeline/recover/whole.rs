@@ -2,8 +2,10 @@
 //! not fit the rest. Pure.
 
 use super::scene::{Found, Mend, Scene, Whole};
-use crate::chain::{self, Link};
+use crate::blob::BlobKey;
+use crate::chain::{self, Link, Lost};
 use crate::config::Mode;
+use crate::pipeline::archived::{mended_by, of_lost};
 use crate::pipeline::recover::Trouble;
 use crate::run::RunState;
 use crate::sink::RunRecord;
@@ -61,6 +63,37 @@ pub(super) fn missing(scene: &Scene, whole: &Whole) -> Vec<Found> {
         ),
     })
     .collect()
+}
+
+/// What a target that was restored has lost, and no file holds any more: the manifest alone tells of it.
+///
+/// What lies above the watermark is read by the next run, and a table that is replaced whole is whole after it.
+pub(super) fn lost(whole: &Whole) -> Vec<Found> {
+    let read_next = |lost: &Lost| lost.csv.span.is_some_and(|span| span.low >= whole.state.low());
+    let of = |(lost, manifest): &(Lost, BlobKey)| {
+        let (run_id, gap) = (lost.csv.run.run_id, of_lost(lost));
+        let source = match whole.mode {
+            Mode::Scd => "the source has no copies of the past".to_owned(),
+            _ => mended_by("TABLE", std::slice::from_ref(&gap)),
+        };
+        let hint = format!(
+            "{source}; if the CSV comes back from a backup of the store, `dwh replay TABLE` loads it; if it never will, \
+             `dwh recover --set-aside {manifest}` takes the manifest out of the way"
+        );
+        let message =
+            format!("{}, its manifest is, and the run log has lost its load: its rows may be lost", gap.message);
+        Found {
+            trouble: Trouble::RowsLost,
+            run_id: Some(run_id),
+            csv: Some(manifest.clone()),
+            message,
+            mend: Mend::Person(hint),
+        }
+    };
+    match whole.mode {
+        Mode::Snapshot => Vec::new(),
+        _ => whole.lost.iter().filter(|(lost, _)| !read_next(lost)).map(of).collect(),
+    }
 }
 
 /// Stretches between the first and the last window of ordinary runs that no loaded run has read.

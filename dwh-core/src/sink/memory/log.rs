@@ -157,7 +157,7 @@ impl World {
             ..new
         };
         self.states.insert(load.table.clone(), state.clone());
-        Ok(Committed { counts, state })
+        Ok(Committed { counts, routing: None, state })
     }
 }
 

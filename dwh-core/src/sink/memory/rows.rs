@@ -15,7 +15,8 @@ fn data(load: &LoadPlan, text: String) -> Error {
     Error::new(ErrorKind::Data, format!("table `{}`: {text}", load.table))
 }
 
-/// The rows of a CSV in the order of the table's columns; a column that the CSV lacks is NULL.
+/// The rows of a CSV in the order of the table's columns; a column that the CSV lacks is NULL, or has the value that rows of
+/// its age have.
 pub(super) fn read(load: &LoadPlan, columns: &[Column], csv: &[u8]) -> Result<Vec<MemoryRow>> {
     let text =
         std::str::from_utf8(csv).map_err(|error| data(load, "the CSV is not UTF-8".into()).with_source(error))?;
@@ -37,7 +38,9 @@ pub(super) fn read(load: &LoadPlan, columns: &[Column], csv: &[u8]) -> Result<Ve
             }
             by_name.insert(&column.name, field);
         }
-        rows.push(columns.iter().map(|column| by_name.remove(column.name.as_str()).flatten()).collect());
+        let filled = |name: &str| load.filled.iter().find(|column| column.name == name)?.old_value.clone();
+        let value = |name: &str| by_name.remove(name).unwrap_or_else(|| filled(name));
+        rows.push(columns.iter().map(|column| column.name.as_str()).map(value).collect());
     }
     Ok(rows)
 }
@@ -151,6 +154,7 @@ fn same(rows: &[MemoryRow], staged: &[MemoryRow]) -> bool {
 /// Rows that newer CSV files have removed are left out, and what the CSV stands for alone is all that is left.
 fn windows(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, staged: &[MemoryRow]) -> Result<Accounting> {
     if load.overruled.is_empty() && load.removes().is_none() {
+        refuse_known_formerly(load, columns, rows, staged)?;
         return keyed(load, columns, rows, staged);
     }
     let windows = Windows::of(load, columns)?;
@@ -159,6 +163,7 @@ fn windows(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, stage
         let gone = windows.extra(window, &wanted, rows);
         windows.remove(&mut wanted, &gone);
     }
+    refuse_known_formerly(load, columns, rows, &wanted)?;
     let mut counts = keyed(load, columns, rows, &wanted)?;
     counts.staged = staged.len() as u64;
     counts.kept_newer += (staged.len() - wanted.len()) as u64;
@@ -178,6 +183,24 @@ fn remove_of_file(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>
     let there: BTreeSet<MemoryRow> = staged.iter().map(of).collect();
     rows.retain(|row| row[file].as_deref() != Some(path) || there.contains(&of(row)));
     Ok((before - rows.len()) as u64)
+}
+
+/// Refuses rows that are new by the key of today, and versions of rows that are there by one that held once.
+fn refuse_known_formerly(load: &LoadPlan, columns: &[Column], rows: &[MemoryRow], staged: &[MemoryRow]) -> Result<()> {
+    let keys = |key: &[String], of: &[MemoryRow]| -> Result<Vec<MemoryRow>> {
+        let places: Vec<usize> = key.iter().map(|name| place(load, columns, name)).collect::<Result<_>>()?;
+        Ok(of.iter().map(|row| places.iter().map(|at| row[*at].clone()).collect()).collect())
+    };
+    for (former, _) in load.usable_former_keys() {
+        let there: BTreeSet<MemoryRow> = keys(&load.key, rows)?.into_iter().collect();
+        let formerly: BTreeSet<MemoryRow> = keys(former, rows)?.into_iter().collect();
+        let staged = keys(&load.key, staged)?.into_iter().zip(keys(former, staged)?);
+        let known = staged.filter(|(today, then)| !there.contains(today) && formerly.contains(then)).count();
+        if known > 0 {
+            return Err(load.known_formerly(former, known as u64));
+        }
+    }
+    Ok(())
 }
 
 fn keyed(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, staged: &[MemoryRow]) -> Result<Accounting> {

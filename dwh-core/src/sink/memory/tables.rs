@@ -70,6 +70,18 @@ impl MemorySink {
     }
 }
 
+impl Table {
+    /// Adds those of the columns that it lacks; its rows get the value that the source gave to rows of that age.
+    pub(super) fn add_columns(&mut self, columns: &[Column]) {
+        for column in columns {
+            if self.schema.column(&column.name).is_none() {
+                self.schema.columns.push(Column { not_null: false, ..column.clone() });
+                self.rows.iter_mut().for_each(|row| row.push(column.old_value.clone()));
+            }
+        }
+    }
+}
+
 impl World {
     /// A watermark row that stands at the seed, if there is none.
     pub(super) fn seed(&mut self, table: &str) {
@@ -119,12 +131,8 @@ impl World {
     }
 
     pub(super) fn add_columns(&mut self, load: &LoadPlan) {
-        let Some(table) = self.tables.get_mut(&load.target) else { return };
-        for column in &load.columns {
-            if table.schema.column(&column.name).is_none() {
-                table.schema.columns.push(Column { not_null: false, ..column.clone() });
-                table.rows.iter_mut().for_each(|row| row.push(column.old_value.clone()));
-            }
+        if let Some(table) = self.tables.get_mut(&load.target) {
+            table.add_columns(&load.columns);
         }
     }
 

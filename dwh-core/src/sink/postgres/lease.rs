@@ -1,12 +1,13 @@
 //! The lease of a table: an advisory lock that lives as long as its transaction.
 
 use async_trait::async_trait;
+use futures_util::join;
 use std::time::Duration;
 use tokio_postgres::Client;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::PgSink;
-use super::pool::open;
+use super::pool::{beginning, not_begun};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Isolation;
@@ -29,29 +30,41 @@ pub(super) struct PgLease {
 
 impl PgLease {
     pub(super) async fn take(sink: &PgSink, table: &str, wait: bool) -> Result<Self> {
-        let client = sink.connector.connect().await?;
-        open(&client, Isolation::Write, Micros::ZERO).await?;
-        let name = sink.control.lease_name(table);
+        let client = sink.resting.take(&sink.connector).await?;
+        let mut begun = false;
+        let (name, beginning) = (sink.control.lease_name(table), beginning(Isolation::Write, Micros::ZERO));
         let lock = "select pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
-        // Asked again and again, not waited for at the server: a waiting session would outlive a caller that gives up.
-        while !client.query_typed_one(lock, &[(&name, Type::TEXT)]).await.map_err(sort)?.get::<_, bool>(0) {
-            if !wait {
-                return Err(held(sink, &client, table).await?);
+        let params: [(&(dyn ToSql + Sync), Type); 1] = [(&name, Type::TEXT)];
+        let state = loop {
+            let begin = async { if begun { Ok(()) } else { client.batch_execute(&beginning).await } };
+            // Polled, and so sent, in this order. What is read without the lock is not looked at. The portal of the last
+            // query would keep its snapshot for as long as the transaction is open.
+            let (opened, held, state, closed) = join!(
+                begin,
+                client.query_typed_one(lock, &params),
+                sink.control.state(&client, table),
+                client.batch_execute("close all")
+            );
+            opened.map_err(not_begun)?;
+            begun = true;
+            if held.map_err(sort)?.get(0) {
+                let state = state?;
+                closed.map_err(sort)?;
+                break state;
             }
+            if !wait {
+                return Err(held_by_another(sink, &client, table).await?);
+            }
+            // Asked again and again, not waited for at the server: a waiting session would outlive a caller that gives up.
             tokio::time::sleep(AGAIN).await;
-        }
-        let state = sink.control.state(&client, table).await?;
-        // The portal of the last query would keep its snapshot for as long as the transaction is open.
-        client.batch_execute("close all").await.map_err(sort)?;
-        let note = sink.begin().await?;
-        sink.control.take(note.client()?, table).await?;
-        note.commit().await?;
+        };
+        sink.note(async |client| sink.control.take(client, table).await).await?;
         Ok(Self { sink: sink.clone(), client, table: table.to_owned(), state })
     }
 }
 
 /// The refusal, with what is known of the holder.
-async fn held(sink: &PgSink, client: &Client, table: &str) -> Result<Error> {
+async fn held_by_another(sink: &PgSink, client: &Client, table: &str) -> Result<Error> {
     let by = match sink.control.holder(client, table).await? {
         Some((host, since)) => format!(": {host}, since {since}"),
         None => String::new(),
@@ -66,11 +79,12 @@ impl Lease for PgLease {
     }
 
     async fn release(self: Box<Self>) -> Result<()> {
-        let note = self.sink.begin().await?;
-        self.sink.control.give(note.client()?, &self.table).await?;
-        note.commit().await?;
-        self.client.batch_execute("commit").await.map_err(|error| {
-            sort(error).context(format!("table `{}`: the lease was lost before the run ended", self.table))
-        })
+        let Self { sink, client, table, .. } = *self;
+        sink.note(async |client| sink.control.give(client, &table).await).await?;
+        client.batch_execute("commit").await.map_err(|error| {
+            sort(error).context(format!("table `{table}`: the lease was lost before the run ended"))
+        })?;
+        sink.resting.give_back(client);
+        Ok(())
     }
 }

@@ -2,62 +2,120 @@
 
 use tokio_postgres::Client;
 
-use super::{PgSink, replace};
-use crate::catalog::equality;
+use super::PgSink;
+use super::errors::named;
+use super::replace::{self, Keyed};
 use crate::config::{Mode, OnConflict, Replace};
-use crate::connect::sort;
+use crate::control::Held;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
-use crate::run::RunKind;
+use crate::run::{Route, Routing, RunKind};
 use crate::sink::{Accounting, Commit, Committed};
+
+/// Rows as they lie before the commit.
+pub(super) struct Arrived {
+    /// How many.
+    pub(super) rows: u64,
+    /// The way that they took; `None` if there are none.
+    pub(super) routing: Option<Routing>,
+    /// The watermark row, if it is held already.
+    pub(super) held: Option<Held>,
+    /// Whether rows of bronze were removed for them.
+    pub(super) had_rows: bool,
+}
+
+impl Arrived {
+    /// Whether they are in bronze already.
+    pub(super) fn straight(&self) -> bool {
+        self.routing.as_ref().is_some_and(|routing| routing.route != Route::Staged)
+    }
+}
 
 /// Does everything of a load but the commit.
 ///
-/// The watermark row comes first: it holds off every other load of the table, so bronze needs no lock of its own, and
-/// a run that lost the race ends before it has done any work.
+/// The watermark row is held before anything is merged: it holds off every other load of the table, so bronze needs no lock
+/// of its own. Of rows that are in bronze already the server has counted those that it took: each of them is a new one.
 pub(super) async fn merge(
     sink: &PgSink,
     load: &LoadPlan,
+    keyed: &Keyed,
     client: &Client,
-    staged: u64,
+    arrived: Arrived,
     commit: &Commit,
 ) -> Result<Committed> {
+    let (staged, straight) = (arrived.rows, arrived.straight());
     if let Some(promised) = commit.rows.filter(|promised| *promised != staged) {
         return Err(Error::new(
             ErrorKind::Data,
             format!("table `{}`: the CSV was counted as {promised} rows, and the target took {staged}", load.table),
         ));
     }
-    let held = sink.control.hold(client, load, commit).await?;
-    let overruled = replace::drop_overruled(client, load, named).await?;
-    let mut counts = Merge { load, client, staged: staged - overruled, kind: held.kind, keeps: true }.work().await?;
+    let Arrived { held, routing, had_rows, .. } = arrived;
+    let held = match held {
+        Some(held) => held,
+        None => sink.control.hold(client, load, commit.run_id, &commit.expected).await?,
+    };
+    let counts = if straight {
+        if staged == 0 && had_rows && !load.allow_empty {
+            return Err(refuse_empty(load));
+        }
+        Accounting { staged, inserted: staged, ..Accounting::default() }
+    } else {
+        merge_staged(load, keyed, client, staged, held.kind).await?
+    };
+    let state = sink.control.settle(client, load, commit, held, &counts, routing.as_ref()).await?;
+    Ok(Committed { counts, routing, state })
+}
+
+/// Moves rows from the staging table into bronze; without rows and a window to remove there is no such table.
+async fn merge_staged(
+    load: &LoadPlan,
+    keyed: &Keyed,
+    client: &Client,
+    staged: u64,
+    kind: RunKind,
+) -> Result<Accounting> {
+    if staged == 0 && load.mode == Mode::Incremental && load.replaced.is_none() {
+        return Ok(Accounting::default());
+    }
+    let overruled = replace::drop_overruled(client, load, keyed, named).await?;
+    replace::refuse_known_formerly(client, load, keyed, named).await?;
+    let merge = Merge { load, told: load, keyed, client, staged: staged - overruled, kind, keeps: true };
+    let mut counts = merge.work().await?;
     counts.staged += overruled;
     counts.kept_newer += overruled;
-    counts.removed = replace::remove(client, load, named).await? + replace::remove_of_file(client, load, named).await?;
-    let state = sink.control.settle(client, load, commit, held, &counts).await?;
-    Ok(Committed { counts, state })
+    counts.removed = replace::remove(client, load, keyed, named).await?
+        + replace::remove_of_file(client, load, keyed, named).await?;
+    Ok(counts)
 }
 
 /// What a load of the newest run would do; the transaction must be rolled back.
-pub(super) async fn preview(load: &LoadPlan, client: &Client, staged: u64) -> Result<Accounting> {
-    Merge { load, client, staged, kind: RunKind::Run, keeps: false }.work().await
+pub(super) async fn preview(load: &LoadPlan, keyed: &Keyed, client: &Client, staged: u64) -> Result<Accounting> {
+    let merge = Merge { load, told: load, keyed, client, staged, kind: RunKind::Run, keeps: false };
+    if load.waiting.is_empty() || load.mode == Mode::Snapshot {
+        return merge.work().await;
+    }
+    // Nobody's bronze is changed for a preview: a copy of the rows that matter gets the columns.
+    let known = match load.mode {
+        Mode::Incremental | Mode::Files => Some(keyed.of(client, load).await?),
+        Mode::Snapshot | Mode::Scd => None,
+    };
+    merge.execute_all(&load.create_beside(known)).await?;
+    Merge { load: &load.beside(), ..merge }.work().await
 }
 
-/// A driver's error with the table's name, and with what to do about a lock.
-pub(super) fn named(load: &LoadPlan, error: tokio_postgres::Error) -> Error {
-    let locked = error.code().is_some_and(|code| code.code() == "55P03");
-    let error = sort(error).context(format!("table `{}`, bronze {}", load.table, load.target));
-    if locked {
-        error.with_hint(
-            "another session holds a lock on the bronze table; run it again, or raise `lock_timeout` in `[target]`",
-        )
-    } else {
-        error
-    }
+/// A snapshot of no rows does not take the place of rows.
+fn refuse_empty(load: &LoadPlan) -> Error {
+    let (table, target) = (&load.table, &load.target);
+    Error::new(ErrorKind::Data, format!("table `{table}`: a snapshot of no rows would replace the rows of {target}"))
+        .with_hint("if the source is meant to be empty, call with `--allow-empty` or set `allow_empty = true`")
 }
 
 struct Merge<'a> {
     load: &'a LoadPlan,
+    /// The one that errors name.
+    told: &'a LoadPlan,
+    keyed: &'a Keyed,
     client: &'a Client,
     staged: u64,
     kind: RunKind,
@@ -73,6 +131,9 @@ struct Known {
 
 impl Merge<'_> {
     async fn work(&self) -> Result<Accounting> {
+        if self.staged == 0 && self.load.mode == Mode::Incremental {
+            return Ok(self.account(0));
+        }
         match (self.load.mode, self.load.replaces()) {
             (Mode::Incremental | Mode::Files, false) => self.append().await,
             (Mode::Incremental | Mode::Files, true) => self.upsert().await,
@@ -82,16 +143,23 @@ impl Merge<'_> {
     }
 
     async fn execute(&self, sql: &str) -> Result<u64> {
-        self.client.execute_typed(sql, &[]).await.map_err(|error| named(self.load, error))
+        self.client.execute_typed(sql, &[]).await.map_err(|error| named(self.told, error))
+    }
+
+    async fn execute_all(&self, statements: &[String]) -> Result<()> {
+        for sql in statements {
+            self.execute(sql).await?;
+        }
+        Ok(())
     }
 
     async fn counts(&self, sql: &str) -> Result<Vec<u64>> {
-        let row = self.client.query_typed_one(sql, &[]).await.map_err(|error| named(self.load, error))?;
+        let row = self.client.query_typed_one(sql, &[]).await.map_err(|error| named(self.told, error))?;
         Ok((0..row.len()).map(|at| row.get::<_, i64>(at).cast_unsigned()).collect())
     }
 
     async fn holds(&self, sql: &str) -> Result<bool> {
-        let row = self.client.query_typed_one(sql, &[]).await.map_err(|error| named(self.load, error))?;
+        let row = self.client.query_typed_one(sql, &[]).await.map_err(|error| named(self.told, error))?;
         Ok(row.get(0))
     }
 
@@ -113,9 +181,6 @@ impl Merge<'_> {
 
     /// Bronze is compared before it changes; the update must then touch exactly the rows that were announced.
     async fn upsert(&self) -> Result<Accounting> {
-        if self.staged == 0 {
-            return Ok(self.account(0));
-        }
         let known = self.classify().await?;
         let new = self.staged.checked_sub(known.same + known.differ);
         let new = new.ok_or_else(|| self.unbalanced(&self.account(0)))?;
@@ -139,17 +204,14 @@ impl Merge<'_> {
             return Ok(Accounting { kept_newer: self.staged, ..self.account(0) });
         }
         if self.staged == 0 && !self.load.allow_empty && self.holds(&self.load.any_row()).await? {
-            let (table, target) = (&self.load.table, &self.load.target);
-            let message = format!("table `{table}`: a snapshot of no rows would replace the rows of {target}");
-            let hint = "if the source is meant to be empty, call with `--allow-empty` or set `allow_empty = true`";
-            return Err(Error::new(ErrorKind::Data, message).with_hint(hint));
+            return Err(refuse_empty(self.load));
         }
         if self.load.carries_over() {
             self.set_values_aside().await?;
         }
         if !self.keeps {
             // Into a table beside it, which refuses what bronze would refuse: nobody waits for a preview.
-            self.execute(&self.load.create_beside()).await?;
+            self.execute_all(&self.load.create_beside(None)).await?;
             let inserted = self.execute(&self.load.beside().merge()).await?;
             return self.balanced(self.account(inserted));
         }
@@ -222,8 +284,8 @@ impl Merge<'_> {
 
     async fn classify(&self) -> Result<Known> {
         self.execute(&self.load.analyze_stage()).await?;
-        let key = equality(self.client, Some(&self.load.target), &self.load.key_columns()).await?;
-        if let [doubled, ..] = self.counts(&self.load.count_doubled(&key)).await?[..]
+        let key = self.keyed.of(self.client, self.load).await?;
+        if let [doubled, ..] = self.counts(&self.load.count_doubled(key)).await?[..]
             && doubled > 0
         {
             return Err(Error::new(
@@ -235,7 +297,7 @@ impl Merge<'_> {
                 self.load.key.join(", ")
             )));
         }
-        match self.counts(&self.load.classify(&key)).await?[..] {
+        match self.counts(&self.load.classify(key)).await?[..] {
             [same, differ] => Ok(Known { same, differ }),
             _ => Err(Error::new(ErrorKind::Internal, "the comparison with bronze gave no two counts")),
         }

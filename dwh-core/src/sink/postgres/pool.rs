@@ -1,6 +1,7 @@
 //! Pooled connections, and the transactions that are opened on them.
 
 use deadpool_postgres::{ClientWrapper, Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
+use futures_util::join;
 use std::pin::Pin;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config};
@@ -42,13 +43,33 @@ pub(super) struct Tx(Option<Object>);
 impl Tx {
     /// A transaction on a connection of the pool.
     pub(super) async fn begin(pool: &Pool, isolation: Isolation, lock_timeout: Micros) -> Result<Self> {
+        let tx = Self::on(pool).await?;
+        open(tx.client()?, isolation, lock_timeout).await?;
+        Ok(tx)
+    }
+
+    /// What `ask` gives, in a transaction of its own with one answer waited for.
+    ///
+    /// All that `ask` sends must be sent before it waits for anything: what it sends later comes after the commit.
+    pub(super) async fn once<T>(pool: &Pool, opening: &str, ask: impl AsyncFnOnce(&Client) -> Result<T>) -> Result<T> {
+        let mut tx = Self::on(pool).await?;
+        let client = tx.client()?;
+        // Polled, and so sent, in this order. An error in the middle ends the transaction, and then `commit` rolls back.
+        let (begun, answer, ended) = join!(client.batch_execute(opening), ask(client), client.batch_execute("commit"));
+        begun.map_err(not_begun)?;
+        let answer = answer?;
+        ended.map_err(sort)?;
+        tx.0 = None;
+        Ok(answer)
+    }
+
+    /// A connection of the pool, on which a transaction is about to begin.
+    pub(super) async fn on(pool: &Pool) -> Result<Self> {
         let object = pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => sort(error),
             other => Error::new(ErrorKind::Internal, "target: no connection from the pool").with_source(other),
         })?;
-        let tx = Self(Some(object));
-        open(tx.client()?, isolation, lock_timeout).await?;
-        Ok(tx)
+        Ok(Self(Some(object)))
     }
 
     /// The connection that it is open on.
@@ -74,22 +95,28 @@ impl Drop for Tx {
     }
 }
 
-/// Begins a transaction that relies on no default of role or database. A commit that was told is one that a crash keeps.
-/// The server looks for us every minute: its session of a machine that vanished would hold lease and locks for hours.
+/// Begins a transaction that relies on no default of role or database.
 pub(super) async fn open(client: &Client, isolation: Isolation, lock_timeout: Micros) -> Result<()> {
-    let sql = format!(
+    client.batch_execute(&beginning(isolation, lock_timeout)).await.map_err(not_begun)
+}
+
+/// The statement that begins it. A commit that was told is one that a crash keeps. The server looks for us every minute: its
+/// session of a machine that vanished would hold lease and locks for hours.
+pub(super) fn beginning(isolation: Isolation, lock_timeout: Micros) -> String {
+    format!(
         "{}; set local synchronous_commit = on; set local tcp_keepalives_idle = 60; \
          set local tcp_keepalives_interval = 10; set local tcp_keepalives_count = 6",
         opening(isolation, lock_timeout)
-    );
-    client.batch_execute(&sql).await.map_err(|error| {
-        // What a standby says to `read write`.
-        if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) {
-            Error::new(ErrorKind::Permission, "target: the server is a standby, which cannot be written to")
-                .with_source(error)
-                .with_hint("connect to the primary; among several hosts `target_session_attrs=read-write` finds it")
-        } else {
-            sort(error)
-        }
-    })
+    )
+}
+
+pub(super) fn not_begun(error: tokio_postgres::Error) -> Error {
+    // What a standby says to `read write`.
+    if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) {
+        Error::new(ErrorKind::Permission, "target: the server is a standby, which cannot be written to")
+            .with_source(error)
+            .with_hint("connect to the primary; among several hosts `target_session_attrs=read-write` finds it")
+    } else {
+        sort(error)
+    }
 }

@@ -1,5 +1,6 @@
 //! Rows that leave bronze, or never come there, because a CSV stands for its window alone.
 
+use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -27,13 +28,19 @@ pub(super) enum Extra {
 
 impl Extra {
     /// The next keys; none at the end.
-    pub(super) async fn next(&mut self, client: &Client, load: &LoadPlan, named: Named) -> Result<Vec<RowKey>> {
+    pub(super) async fn next(
+        &mut self,
+        client: &Client,
+        load: &LoadPlan,
+        keyed: &Keyed,
+        named: Named,
+    ) -> Result<Vec<RowKey>> {
         let failed = |error| named(load, error);
         let Some(window) = load.removes() else { return Ok(Vec::new()) };
         if matches!(self, Self::NotBegun) {
             client.batch_execute(&load.analyze_stage()).await.map_err(failed)?;
-            let key = keyed(client, load).await?;
-            client.batch_execute(&load.declare_extra(window, &key)?).await.map_err(failed)?;
+            let key = keyed.of(client, load).await?;
+            client.batch_execute(&load.declare_extra(window, key)?).await.map_err(failed)?;
             *self = Self::Open;
         }
         if matches!(self, Self::Ended) {
@@ -63,9 +70,16 @@ impl<'a> Spares<'a> {
     }
 }
 
-/// How the columns of the key are compared in bronze.
-async fn keyed(client: &Client, load: &LoadPlan) -> Result<Vec<Equality>> {
-    equality(client, Some(&load.target), &load.key_columns()).await
+/// How the columns of the key are compared in bronze: asked once a load.
+#[derive(Debug, Default)]
+pub(super) struct Keyed(OnceCell<Vec<Equality>>);
+
+impl Keyed {
+    pub(super) async fn of(&self, client: &Client, load: &LoadPlan) -> Result<&[Equality]> {
+        let asked =
+            self.0.get_or_try_init(|| async { equality(client, Some(&load.target), &load.key_columns()).await });
+        asked.await.map(Vec::as_slice)
+    }
 }
 
 async fn execute(client: &Client, load: &LoadPlan, named: Named, window: &Replaced, sql: &str) -> Result<u64> {
@@ -74,30 +88,44 @@ async fn execute(client: &Client, load: &LoadPlan, named: Named, window: &Replac
 }
 
 /// Takes rows out of the staging table that newer CSV files have removed; returns how many.
-pub(super) async fn drop_overruled(client: &Client, load: &LoadPlan, named: Named) -> Result<u64> {
+pub(super) async fn drop_overruled(client: &Client, load: &LoadPlan, keyed: &Keyed, named: Named) -> Result<u64> {
     let mut dropped = 0;
     if load.overruled.is_empty() {
         return Ok(dropped);
     }
-    let key = keyed(client, load).await?;
+    let key = keyed.of(client, load).await?;
     for window in &load.overruled {
-        dropped += execute(client, load, named, window, &load.drop_overruled(window, &key)?).await?;
+        dropped += execute(client, load, named, window, &load.drop_overruled(window, key)?).await?;
     }
     Ok(dropped)
 }
 
+/// Refuses staged rows that are new by the key of today, and versions of rows that bronze has by one that held once.
+pub(super) async fn refuse_known_formerly(client: &Client, load: &LoadPlan, keyed: &Keyed, named: Named) -> Result<()> {
+    for (former, columns) in load.usable_former_keys() {
+        let today = keyed.of(client, load).await?;
+        let by = equality(client, Some(&load.target), &columns).await?;
+        let count = client.query_typed_one(&load.count_known_formerly(today, &by), &[]).await;
+        let rows = count.map_err(|error| named(load, error))?.get::<_, i64>(0).cast_unsigned();
+        if rows > 0 {
+            return Err(load.known_formerly(former, rows));
+        }
+    }
+    Ok(())
+}
+
 /// Removes what bronze has in the window and the CSV has not; returns how many rows.
-pub(super) async fn remove(client: &Client, load: &LoadPlan, named: Named) -> Result<u64> {
+pub(super) async fn remove(client: &Client, load: &LoadPlan, keyed: &Keyed, named: Named) -> Result<u64> {
     let Some(window) = load.removes() else { return Ok(0) };
-    let key = keyed(client, load).await?;
-    let count = load.count_removed(window, &key)?;
+    let key = keyed.of(client, load).await?;
+    let count = load.count_removed(window, key)?;
     let spares = Spares::of(window);
     let row = client.query_typed_one(&count, &spares.values()).await.map_err(|error| named(load, error))?;
     let announced = row.get::<_, i64>(0).cast_unsigned();
     if announced == 0 {
         return Ok(0);
     }
-    let removed = execute(client, load, named, window, &load.remove(window, &key)?).await?;
+    let removed = execute(client, load, named, window, &load.remove(window, key)?).await?;
     as_announced(load, announced, removed)
 }
 
@@ -119,25 +147,25 @@ fn as_announced(load: &LoadPlan, announced: u64, removed: u64) -> Result<u64> {
 }
 
 /// Removes what bronze has of the file that the CSV stands for, and the CSV has not; returns how many rows.
-pub(super) async fn remove_of_file(client: &Client, load: &LoadPlan, named: Named) -> Result<u64> {
+pub(super) async fn remove_of_file(client: &Client, load: &LoadPlan, keyed: &Keyed, named: Named) -> Result<u64> {
     let Some(path) = load.removes_of_file() else { return Ok(0) };
-    let key = keyed(client, load).await?;
+    let key = keyed.of(client, load).await?;
     let failed = |error| named(load, error);
-    let row = client.query_typed_one(&load.count_of_file(path, &key), &[]).await.map_err(failed)?;
+    let row = client.query_typed_one(&load.count_of_file(path, key), &[]).await.map_err(failed)?;
     let announced = row.get::<_, i64>(0).cast_unsigned();
     if announced == 0 {
         return Ok(0);
     }
-    let removed = client.execute_typed(&load.remove_of_file(path, &key), &[]).await.map_err(failed)?;
+    let removed = client.execute_typed(&load.remove_of_file(path, key), &[]).await.map_err(failed)?;
     as_announced(load, announced, removed)
 }
 
 /// Refuses staged records of a file that share a key.
-pub(super) async fn told_apart(client: &Client, load: &LoadPlan, named: Named) -> Result<()> {
+pub(super) async fn told_apart(client: &Client, load: &LoadPlan, keyed: &Keyed, named: Named) -> Result<()> {
     let failed = |error| named(load, error);
     client.batch_execute(&load.analyze_stage()).await.map_err(failed)?;
-    let key = keyed(client, load).await?;
-    let rows = client.query_typed(&load.doubled_records(&key), &[]).await.map_err(failed)?;
+    let key = keyed.of(client, load).await?;
+    let rows = client.query_typed(&load.doubled_records(key), &[]).await.map_err(failed)?;
     let pairs: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     if pairs.is_empty() { Ok(()) } else { Err(doubled(load, &pairs)) }
 }

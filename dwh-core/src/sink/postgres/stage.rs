@@ -1,89 +1,92 @@
-//! Staging: a CSV on its way into a temporary table of the load transaction.
+//! Rows of an open load transaction: in bronze already, or in a temporary table beside it.
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use futures_util::{SinkExt, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::PgSink;
-use super::merge;
+use super::copy::{Begun, copy};
+use super::errors::named;
+use super::merge::{self, Arrived};
 use super::pool::Tx;
-use super::replace::Extra;
-use crate::blob::ByteStream;
-use crate::dialect::HeaderGate;
+use super::replace::{Extra, Keyed};
+use super::straight::{Done, Straight};
+use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::retry::retry;
-use crate::run::{RunId, RunState};
+use crate::run::{Route, Routing, RunId, RunState};
 use crate::schema::RowKey;
-use crate::sink::{Accounting, Commit, Committed, Staged};
+use crate::sink::{Accounting, Commit, Committed, StageRequest, Staged};
 
-/// Bytes that are gathered before they are sent: the driver flushes with every piece.
-const CHUNK_BYTES: usize = 256 << 10;
-
-/// Rows in a temporary table of an open transaction.
+/// Rows of an open transaction.
 pub(super) struct PgStaged {
     sink: PgSink,
     load: LoadPlan,
     tx: Tx,
-    rows: u64,
+    arrived: Arrived,
     extra: Extra,
+    keyed: Keyed,
     _one_of_the_loads: OwnedSemaphorePermit,
 }
 
 impl PgStaged {
-    pub(super) async fn fill(sink: &PgSink, load: &LoadPlan, csv: ByteStream) -> Result<Self> {
+    pub(super) async fn fill(sink: &PgSink, request: &StageRequest<'_>) -> Result<Self> {
         let permit = sink
             .loads
             .clone()
             .acquire_owned()
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, "target: the sink is closed").with_source(error))?;
-        let tx = sink.begin().await?;
-        tx.client()?.batch_execute(&load.create_stage()).await.map_err(|error| merge::named(load, error))?;
-        let rows = copy(sink, &tx, load, csv).await?;
-        let extra = Extra::default();
-        Ok(Self { sink: sink.clone(), load: load.clone(), tx, rows, extra, _one_of_the_loads: permit })
+        let (begun, tx) = tokio::try_join!(Begun::read(request.csv.open()), sink.begin())?;
+        let arrived = arrive(sink, &tx, request, begun).await?;
+        if let Some(Routing { route, reason }) = &arrived.routing {
+            let (table, rows) = (&request.load.table, arrived.rows);
+            tracing::info!(%table, %route, reason, rows, "rows are at the target");
+        }
+        let (sink, load) = (sink.clone(), request.load.clone());
+        let (extra, keyed) = (Extra::default(), Keyed::default());
+        Ok(Self { sink, load, tx, arrived, extra, keyed, _one_of_the_loads: permit })
     }
 }
 
-/// Sends the CSV and returns the server's count of rows. An error leaves the transaction to be rolled back.
-async fn copy(sink: &PgSink, tx: &Tx, load: &LoadPlan, mut csv: ByteStream) -> Result<u64> {
-    let failed = |error| sink.connector.explain(merge::named(load, error));
-    let wrong_header = |error: Error| error.context(format!("table `{}`", load.table));
-    let mut gate = HeaderGate::new(load.columns.iter().map(|column| column.name.as_str()));
-    let mut rows = Box::pin(tx.client()?.copy_in::<_, Bytes>(&load.copy_in()).await.map_err(failed)?);
-    let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
-    while let Some(piece) = csv.next().await {
-        // On the way out of here the COPY is called off.
-        let piece = piece?;
-        gate.push(&piece).map_err(wrong_header)?;
-        chunk.extend_from_slice(&piece);
-        if chunk.len() >= CHUNK_BYTES {
-            let full = std::mem::replace(&mut chunk, BytesMut::with_capacity(CHUNK_BYTES)).freeze();
-            if rows.feed(full).await.is_err() {
-                // The server has said why; it is told at the end.
-                chunk.clear();
-                break;
-            }
+/// Brings the rows to the target, by the shortest way that is open to them.
+///
+/// The watermark row comes first: it holds off every other load of the table, and a run that lost the race ends before it
+/// has done any work.
+async fn arrive(sink: &PgSink, tx: &Tx, request: &StageRequest<'_>, begun: Begun) -> Result<Arrived> {
+    let load = request.load;
+    let held = match request.run {
+        Some((run_id, expected)) => sink.control.try_hold(tx.client()?, load, run_id, expected).await?,
+        None => None,
+    };
+    if load.mode == Mode::Incremental && load.replaced.is_none() && begun.is_bare(load)? {
+        return Ok(Arrived { rows: 0, routing: None, held, had_rows: false });
+    }
+    let done = match (&held, request.run) {
+        (Some(held), Some((run_id, _))) => (Straight { sink, tx, load, run_id }).go(held, begun).await?,
+        (None, Some(_)) => Done::staged("another transaction holds the watermark row", begun),
+        (_, None) => Done::staged("the rows are only counted", begun),
+    };
+    let (reason, csv) = match done {
+        Done::Loaded { routing, rows, had_rows } => {
+            return Ok(Arrived { rows, routing: Some(routing), held, had_rows });
         }
-    }
-    gate.finish().map_err(wrong_header)?;
-    if !chunk.is_empty() {
-        // As above.
-        drop(rows.feed(chunk.freeze()).await);
-    }
-    rows.as_mut().finish().await.map_err(failed)
+        Done::Staged { reason, csv } => (reason, csv.unwrap_or_else(|| request.csv.open())),
+    };
+    let client = tx.client()?;
+    client.batch_execute(&load.create_stage()).await.map_err(|error| named(load, error))?;
+    let rows = copy(tx, load, &load.copy_in(), csv, None).await.map_err(|stopped| stopped.error(sink, load))?;
+    Ok(Arrived { rows, routing: Some(Routing::new(Route::Staged, reason)), held, had_rows: false })
 }
 
 #[async_trait]
 impl Staged for PgStaged {
     fn rows(&self) -> u64 {
-        self.rows
+        self.arrived.rows
     }
 
     async fn extra(&mut self) -> Result<Vec<RowKey>> {
-        self.extra.next(self.tx.client()?, &self.load, merge::named).await
+        self.extra.next(self.tx.client()?, &self.load, &self.keyed, named).await
     }
 
     fn spare(&mut self, keys: &[RowKey]) {
@@ -93,12 +96,12 @@ impl Staged for PgStaged {
     }
 
     async fn told_apart(&mut self) -> Result<()> {
-        super::replace::told_apart(self.tx.client()?, &self.load, merge::named).await
+        super::replace::told_apart(self.tx.client()?, &self.load, &self.keyed, named).await
     }
 
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
-        let Self { sink, load, tx, rows, _one_of_the_loads, .. } = *self;
-        let committed = match merge::merge(&sink, &load, tx.client()?, rows, &commit).await {
+        let Self { sink, load, tx, arrived, keyed, _one_of_the_loads, .. } = *self;
+        let committed = match merge::merge(&sink, &load, &keyed, tx.client()?, arrived, &commit).await {
             Ok(committed) => committed,
             Err(error) => return Err(sink.naming_holders(Some(&load), error).await),
         };
@@ -113,8 +116,8 @@ impl Staged for PgStaged {
     }
 
     async fn preview(self: Box<Self>) -> Result<Accounting> {
-        let Self { sink, load, tx, rows, _one_of_the_loads, .. } = *self;
-        let counted = merge::preview(&load, tx.client()?, rows).await;
+        let Self { sink, load, tx, arrived, keyed, _one_of_the_loads, .. } = *self;
+        let counted = merge::preview(&load, &keyed, tx.client()?, arrived.rows).await;
         // Which rolls back.
         drop(tx);
         match counted {
@@ -125,7 +128,7 @@ impl Staged for PgStaged {
 }
 
 /// The answer to a commit was lost: the run log, written in the same transaction, says what became of it.
-async fn prove(sink: &PgSink, run_id: RunId, lost: Error) -> Result<()> {
+pub(super) async fn prove(sink: &PgSink, run_id: RunId, lost: Error) -> Result<()> {
     let state = retry("reading what became of a commit", || async {
         let tx = sink.begin().await?;
         // Waits for the lost session, which may still be at it.

@@ -52,7 +52,7 @@ pub(super) struct Scope {
     /// The table; 0 for a view, a foreign table or a query, which may show any table.
     root: u32,
     /// Whether neither our role nor any role that it may become can write there.
-    role_cannot_write: bool,
+    pub(super) role_cannot_write: bool,
 }
 
 impl Scope {
@@ -84,8 +84,27 @@ async fn oid(client: &Client, table: &TableRef) -> Result<u32> {
     Ok(ask_one(client, sql, &names).await?.get(0))
 }
 
-/// One look at the sessions (R0, R1), through `function` where one is configured; and the start of the server.
-pub(super) async fn look(client: &Client, function: Option<&TableRef>, scope: &Scope) -> Result<(Activity, Timestamp)> {
+/// One look at the sessions.
+pub(super) struct Look {
+    at: Timestamp,
+    /// Each with whether it has our role and our name.
+    backends: Vec<(Backend, bool)>,
+    /// The start of the server.
+    pub(super) server: Timestamp,
+}
+
+impl Look {
+    /// As it is for a table where our role can write or not. The name counts as well as the role: a person who logs in with
+    /// it may call a function that writes.
+    pub(super) fn seen(&self, role_cannot_write: bool) -> Activity {
+        let harmless =
+            |(backend, own): &(Backend, bool)| Backend { harmless: role_cannot_write && *own, ..backend.clone() };
+        Activity { at: self.at, backends: self.backends.iter().map(harmless).collect() }
+    }
+}
+
+/// Looks at the sessions (R0, R1), through `function` where one is configured.
+pub(super) async fn look(client: &Client, function: Option<&TableRef>) -> Result<Look> {
     let from = function.map_or_else(|| "pg_catalog.pg_stat_activity".to_owned(), |name| format!("{}()", name.sql()));
     // `statement_timestamp()` is stamped when the message arrives, so before activity is read; `clock_timestamp()` in
     // its place would be too late. The outer join brings it home even if there is no other session.
@@ -99,12 +118,11 @@ pub(super) async fn look(client: &Client, function: Option<&TableRef>, scope: &S
     );
     let rows = ask(client, &sql, &[]).await.map_err(sort)?;
     let moment = |column: &str| rows.first().map_or(Timestamp::NEG_INFINITY, |row| row.get::<_, Instant>(column).0);
-    let backends = rows.iter().filter_map(|row| backend(row, scope)).collect();
-    Ok((Activity { at: moment("at"), backends }, moment("server")))
+    Ok(Look { at: moment("at"), backends: rows.iter().filter_map(backend).collect(), server: moment("server") })
 }
 
-fn backend(row: &Row, scope: &Scope) -> Option<Backend> {
-    Some(Backend {
+fn backend(row: &Row) -> Option<(Backend, bool)> {
+    let backend = Backend {
         pid: row.get::<_, Option<i32>>("pid")?,
         backend_start: optional(row, "backend_start"),
         backend_type: row.get("backend_type"),
@@ -115,9 +133,9 @@ fn backend(row: &Row, scope: &Scope) -> Option<Backend> {
         wait_event_type: row.get("wait_event_type"),
         user: row.get("usename"),
         application: row.get("application_name"),
-        // The name as well as the role: a person who logs in with it may call a function that writes.
-        harmless: scope.role_cannot_write && row.get::<_, Option<bool>>("own") == Some(true),
-    })
+        harmless: false,
+    };
+    Some((backend, row.get::<_, Option<bool>>("own") == Some(true)))
 }
 
 /// The prepared transactions that hold a writing lock on the table or a part of it (P); and the start of the server.

@@ -4,6 +4,7 @@ use tokio_postgres::Client;
 
 use super::identity::{Answered, identify};
 use super::members::Members;
+use super::moment::Moment;
 use super::primary::Looks;
 use super::{PgSource, standby};
 use crate::connect::sort;
@@ -13,12 +14,23 @@ use crate::source::BoundRequest;
 use crate::watermark::{BoundRule, Micros, SafeBound, hold_repeated_hour, refuse_future, settle};
 
 pub(super) async fn bound(source: &PgSource, request: BoundRequest<'_>) -> Result<SafeBound> {
-    let table = &request.plan.table;
+    let bound = decide(source, &request, step(request.plan)?).await;
+    finished(bound, &request)
+}
+
+/// The bound that a table has from what was seen together; `None` where it has to be looked at by itself.
+pub(super) fn shared(moment: &Moment, request: &BoundRequest<'_>) -> Result<Option<SafeBound>> {
+    moment.bound(request, step(request.plan)?).transpose().map(|bound| finished(bound, request)).transpose()
+}
+
+fn step(plan: &Plan) -> Result<Micros> {
     // Asked for its error: without a watermark column there is nothing to bound.
-    request.plan.watermark_column()?;
-    let step = request.plan.watermark.as_ref().map_or(Micros::ZERO, |kind| kind.step());
-    let bound = decide(source, &request, step).await;
-    let mut bound = bound.map_err(|error| error.context(format!("table `{}`", table.name)))?;
+    plan.watermark_column()?;
+    Ok(plan.watermark.as_ref().map_or(Micros::ZERO, |kind| kind.step()))
+}
+
+fn finished(bound: Result<SafeBound>, request: &BoundRequest<'_>) -> Result<SafeBound> {
+    let mut bound = bound.map_err(|error| error.context(format!("table `{}`", request.plan.table.name)))?;
     if let Some(kind) = &request.plan.watermark {
         bound.watermark = hold_repeated_hour(bound.watermark, kind).max(request.low);
     }

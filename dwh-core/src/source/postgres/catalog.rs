@@ -1,5 +1,6 @@
 //! What the catalog says of a configured table, as `[table.select]` reshapes it.
 
+use futures_util::try_join;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
@@ -31,11 +32,32 @@ pub(super) async fn describe(client: &Client, table: &TableConfig) -> Result<Tab
     }
 }
 
+/// The same of many relations with the same few questions; `None` for what needs a statement of its own, as a query and
+/// `[table.select]` do, and for what is not in order: asked for by itself, it says what is wrong.
+pub(super) async fn describe_all(client: &Client, tables: &[&TableConfig]) -> Result<Vec<Option<TableSchema>>> {
+    let relations: Vec<&TableRef> = tables.iter().copied().filter_map(plain).collect();
+    let (schemas, rights) = try_join!(catalog::describe_all(client, &relations), rights::rights(client, &relations))?;
+    let mut found = schemas.into_iter().enumerate();
+    let readable = |table: &TableConfig, (place, schema): (usize, Option<TableSchema>)| {
+        let (schema, row) = schema.zip(rights.get(&place))?;
+        rights::check(row, table, &schema).ok().map(|()| schema)
+    };
+    Ok(tables.iter().map(|table| plain(table).and_then(|_| readable(table, found.next()?))).collect())
+}
+
+/// The relation of a table about which the catalog says all.
+fn plain(table: &TableConfig) -> Option<&TableRef> {
+    table.relation.as_ref().filter(|_| table.select.is_empty())
+}
+
 async fn describe_relation(client: &Client, table: &TableConfig, relation: &TableRef) -> Result<TableSchema> {
-    let Some(mut schema) = catalog::describe(client, relation).await? else {
+    let one = [relation];
+    let (schema, rights) = try_join!(catalog::describe(client, relation), rights::rights(client, &one))?;
+    let Some(mut schema) = schema else {
         return Err(rights::missing(client, table, relation).await?);
     };
-    rights::check(client, table, &schema).await?;
+    // A relation that went between both questions has none; whoever reads it is told.
+    rights.get(&0).map_or(Ok(()), |row| rights::check(row, table, &schema))?;
     apply_select(client, table, &mut schema).await?;
     Ok(schema)
 }

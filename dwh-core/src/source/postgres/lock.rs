@@ -1,6 +1,8 @@
 //! The lock on what is read, taken before any snapshot exists: a rewrite that commits between snapshot and lock would show
 //! an empty table.
 
+use futures_util::future::BoxFuture;
+use futures_util::join;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -11,7 +13,6 @@ use crate::config::TableConfig;
 use crate::connect::{look, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Isolation, Plan, from_sql, opening};
-use crate::schema::TableRef;
 use crate::watermark::{Micros, Timestamp};
 
 /// A second session that holds the lock until the COPY has one of its own, and the start of its server.
@@ -20,17 +21,25 @@ pub(super) struct Guard {
     pub(super) server_started_at: Timestamp,
 }
 
-/// Begins the reading transaction with the table locked.
+/// Begins the reading transaction with the table locked, and asks `first` in it; all of it is sent before the first answer.
 ///
 /// What `LOCK TABLE` refuses (queries, materialized views, foreign tables, tables of which the role may read only some
 /// columns) is locked by an empty `SELECT` in a second session, which is returned.
-pub(super) async fn lock(pool: &Pool, client: &Client, plan: &Plan, patience: Micros) -> Result<Option<Guard>> {
+pub(super) async fn lock<'a, T>(
+    pool: &Pool,
+    client: &Client,
+    plan: &Plan,
+    patience: Micros,
+    first: impl Fn() -> BoxFuture<'a, Result<T>> + Send,
+) -> Result<(Option<Guard>, T)> {
     let begin = opening(Isolation::Snapshot, patience);
     if plan.source.kind.can_lock() {
-        client.batch_execute(&begin).await.map_err(sort)?;
         let lock = format!("lock table {} in access share mode", plan.source.table.sql());
-        match client.batch_execute(&lock).await {
-            Ok(()) => return Ok(None),
+        // Polled, and so sent, in this order: the server takes the snapshot for the first question, after the lock.
+        let (begun, locked, answer) = join!(client.batch_execute(&begin), client.batch_execute(&lock), first());
+        begun.map_err(sort)?;
+        match locked {
+            Ok(()) => return Ok((None, answer?)),
             Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
                 client.batch_execute("rollback").await.map_err(sort)?;
             }
@@ -43,8 +52,9 @@ pub(super) async fn lock(pool: &Pool, client: &Client, plan: &Plan, patience: Mi
     session.batch_execute(&probe).await.map_err(|error| not_locked(&plan.table, error))?;
     let sql = "select pg_catalog.pg_postmaster_start_time()";
     let server_started_at = session.query_typed_one(sql, &[]).await.map_err(sort)?.get::<_, Instant>(0).0;
-    client.batch_execute(&begin).await.map_err(sort)?;
-    Ok(Some(Guard { session, server_started_at }))
+    let (begun, answer) = join!(client.batch_execute(&begin), first());
+    begun.map_err(sort)?;
+    Ok((Some(Guard { session, server_started_at }), answer?))
 }
 
 /// A driver's error with the table before it, and what a lock that was not granted means.
@@ -74,10 +84,10 @@ pub(super) async fn naming<T>(
         Err(error) if is_lock_timeout(&error) => error,
         other => return other,
     };
-    let relation = table.relation.as_ref().map(TableRef::sql);
+    let relation = table.relation.as_ref().map(|relation| [relation.sql()]);
     let found = async {
         let session = pool.take().await?;
-        let found = look(&session, holders(&*session, relation.as_deref(), LockWanted::Read)).await?;
+        let found = look(&session, holders(&*session, relation.as_ref().map(|one| &one[..]), LockWanted::Read)).await?;
         session.give_back();
         Ok::<_, Error>(found)
     };

@@ -36,11 +36,16 @@ pub(super) struct Members {
 }
 
 impl Members {
+    /// Whether they are told by the planner, which takes several questions.
+    pub(super) const fn are_planned(plan: &Plan) -> bool {
+        matches!(plan.source.kind, RelationKind::View | RelationKind::Query)
+    }
+
     /// Looks, in an open transaction.
     pub(super) async fn of(client: &Client, plan: &Plan) -> Result<Self> {
-        match plan.source.kind {
-            RelationKind::View | RelationKind::Query => shown(client, plan).await,
-            _ => {
+        match Self::are_planned(plan) {
+            true => shown(client, plan).await,
+            false => {
                 let sql = format!(
                     "{TREE} select {FIELDS} join tree on tree.oid = c.oid where c.relkind in ('r', 'f', 'm') \
                      order by c.oid"
@@ -55,19 +60,21 @@ impl Members {
     /// Why the safe bound proves nothing for these, if so.
     pub(super) fn unseen(&self) -> Option<String> {
         let foreign = self.tables.iter().filter(|member| member.foreign).map(|member| &member.name);
-        let foreign: Vec<&String> = foreign.chain(&self.elsewhere).collect();
-        let list = |names: &[&String]| {
-            let more = if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
-            let named: Vec<String> = names.iter().take(3).map(|name| format!("`{name}`")).collect();
-            named.join(", ") + &more
-        };
-        let functions: Vec<&String> = self.functions.iter().collect();
-        match (foreign.is_empty(), functions.is_empty()) {
-            (true, true) => None,
-            (false, _) => Some(format!("rows of {} are written on another server", list(&foreign))),
-            (true, false) => Some(format!("{} does not show which tables its rows come from", list(&functions))),
-        }
+        let foreign: Vec<String> = foreign.chain(&self.elsewhere).cloned().collect();
+        let opaque = || format!("{} does not show which tables its rows come from", list(&self.functions));
+        elsewhere(&foreign).or_else(|| (!self.functions.is_empty()).then(opaque))
     }
+}
+
+/// What is said of tables whose rows another server writes, if there are any.
+pub(super) fn elsewhere(foreign: &[String]) -> Option<String> {
+    (!foreign.is_empty()).then(|| format!("rows of {} are written on another server", list(foreign)))
+}
+
+fn list(names: &[String]) -> String {
+    let more = if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
+    let named: Vec<String> = names.iter().take(3).map(|name| format!("`{name}`")).collect();
+    named.join(", ") + &more
 }
 
 /// Why the safe bound proves nothing for a table, if so; for a look that is no run.

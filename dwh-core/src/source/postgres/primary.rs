@@ -3,7 +3,7 @@
 use std::time::Duration;
 use tokio_postgres::Client;
 
-use super::activity::{Scope, look, prepared};
+use super::activity::{Look, Scope, look, prepared};
 use super::drain::{self, Drain};
 use super::identity::same_process;
 use crate::error::Result;
@@ -30,13 +30,11 @@ impl Looks<'_> {
     pub(super) async fn bound(&self, request: &BoundRequest<'_>) -> Result<SafeBound> {
         let Self { client, server, function, step, .. } = *self;
         let scope = Scope::of(client, request.plan).await?;
-        let (first, of) = look(client, function, &scope).await?;
-        same_process(server, of)?;
-        tokio::time::sleep(PAUSE).await;
-        let (second, of) = look(client, function, &scope).await?;
-        same_process(server, of)?;
+        let (first, second) = sessions(client, function, server).await?;
         let (prepared, of) = prepared(client, &scope).await?;
         same_process(server, of)?;
+        let seen = |look: &Look| look.seen(scope.role_cannot_write);
+        let (first, second) = (seen(&first), seen(&second));
         let BoundRequest { low, run_started_at, .. } = *request;
         let seen = Observation { low, run_started_at, step, first: &first, second: &second, prepared: &prepared };
         match safe_bound(&seen)? {
@@ -48,4 +46,14 @@ impl Looks<'_> {
             }
         }
     }
+}
+
+/// The two looks at the sessions, both of this server.
+pub(super) async fn sessions(client: &Client, function: Option<&TableRef>, server: &Server) -> Result<(Look, Look)> {
+    let first = look(client, function).await?;
+    same_process(server, first.server)?;
+    tokio::time::sleep(PAUSE).await;
+    let second = look(client, function).await?;
+    same_process(server, second.server)?;
+    Ok((first, second))
 }

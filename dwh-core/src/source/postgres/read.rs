@@ -2,22 +2,24 @@
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, join};
 use std::pin::Pin;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, CopyOutStream};
+use tokio_postgres::{Client, CopyOutStream, Row};
 
 use super::identity::{Answered, identify, same_process};
 use super::lock::{Guard, lock};
 use super::members::{Members, reaching_below};
 use super::pool::Lease;
+use super::seen::Seen;
 use super::time::Instant;
 use super::{PgSource, catalog};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
 use crate::plan::{Extent, Isolation, NO_TIME_LIMIT, Plan, not_in_force};
-use crate::schema::{Column, RelationKind, TableSchema};
+use crate::schema::RelationKind;
 use crate::source::{ReadRequest, Reading, Snapshot, SourceIdentity, Sweep, appeared};
 use crate::watermark::Timestamp;
 
@@ -32,16 +34,21 @@ pub(super) async fn read(source: &PgSource, request: ReadRequest<'_>) -> Result<
 async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading> {
     let plan = request.plan;
     let client = source.pool.take().await?;
-    let guard = lock(&source.pool, &client, plan, source.lock_timeout).await?;
-    // From here on the snapshot is fixed.
-    client.batch_execute(NO_TIME_LIMIT).await.map_err(about(plan))?;
-    refuse_drift(plan, &catalog::describe(&client, &plan.table).await?)?;
-    let answered = identify(&client).await?;
-    refuse_other_server(request, &answered, guard.as_ref())?;
-    let mut snapshot = snapshot(plan, &client, answered.identity()).await?;
+    let first = || -> BoxFuture<'_, Result<First>> { Box::pin(first(&client, request)) };
+    let (guard, first) = lock(&source.pool, &client, plan, source.lock_timeout, first).await?;
+    refuse_other_server(request, &first.answered, guard.as_ref())?;
+    let seen = match first.seen {
+        Some((seen, true)) => seen.settled(&client, &plan.source.table).await?,
+        Some((seen, false)) => seen,
+        // Their columns come from statements that are prepared, one after the other.
+        None => Seen::of(&catalog::describe(&client, &plan.table).await?),
+    };
+    refuse_drift(plan, &seen)?;
+    let mut snapshot = snapshot(plan, &first.snapshot, first.answered.identity())?;
     let low = request.window.map_or(Timestamp::NEG_INFINITY, |window| window.low);
     let high = upper(request, &snapshot);
-    let (sweep, whole) = below(&client, request, low, &mut snapshot).await?;
+    let sweep = comparable(&client, plan, request.sweep, first.sees_xmin, &snapshot).await?;
+    let (sweep, whole) = below(&client, request, low, sweep, first.members, &mut snapshot).await?;
     let ancient = low.is_finite() && is_ancient(&client, plan, sweep).await?;
     let extent = Extent { low, high: high.unwrap_or(Timestamp::INFINITY), sweep, ancient, whole: &whole };
     let late_rows = match plan.count_late(&extent) {
@@ -69,19 +76,66 @@ fn refuse_other_server(request: &ReadRequest<'_>, answered: &Answered, guard: Op
         .map_err(|error| error.context(format!("table `{}`", request.plan.table.name)))
 }
 
-/// What is read below the window: the sweep as it can be made here, and the tables that are read from their beginning.
+/// What the first questions of the transaction are answered with, all in its one snapshot.
+struct First {
+    answered: Answered,
+    snapshot: Row,
+    /// The relation as it is now; `None` where that takes more than a question.
+    seen: Option<(Seen, bool)>,
+    /// Whether the role may read the transaction numbers of rows.
+    sees_xmin: bool,
+    members: Option<Members>,
+}
+
+/// Asks them. The lock may not be granted, so each is sent before any is answered, and none is believed by itself.
+async fn first(client: &Client, request: &ReadRequest<'_>) -> Result<First> {
+    let plan = request.plan;
+    let plain = plan.table.relation.as_ref().filter(|_| plan.table.select.is_empty());
+    let listed = request.window.is_some() && !Members::are_planned(plan);
+    let seen = async {
+        match plain {
+            Some(relation) => Seen::ask(client, relation).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let members = async { if listed { Members::of(client, plan).await.map(Some) } else { Ok(None) } };
+    let snapshot = snapshot_sql();
+    // Polled, and so sent, in this order. Who answers is asked last: a refusal there takes the transaction back to that place.
+    let (limit, seen, snapshot, sees_xmin, members, answered) = join!(
+        client.batch_execute(NO_TIME_LIMIT),
+        seen,
+        client.query_typed_one(&snapshot, &[]),
+        sees_xmin(client, request),
+        members,
+        identify(client)
+    );
+    limit.map_err(about(plan))?;
+    Ok(First {
+        seen: seen?,
+        snapshot: snapshot.map_err(sort)?,
+        sees_xmin: sees_xmin?,
+        members: members?,
+        answered: answered?,
+    })
+}
+
+/// The tables that are read from their beginning, and the sweep, which is more where they cannot be told apart.
 async fn below(
     client: &Client,
     request: &ReadRequest<'_>,
     low: Timestamp,
+    sweep: Sweep,
+    members: Option<Members>,
     snapshot: &mut Snapshot,
 ) -> Result<(Sweep, Vec<u32>)> {
     let plan = request.plan;
-    let sweep = comparable(client, plan, request.sweep, snapshot).await?;
     if request.window.is_none() {
         return Ok((sweep, Vec::new()));
     }
-    let members = Members::of(client, plan).await?.tables;
+    let members = match members {
+        Some(members) => members.tables,
+        None => Members::of(client, plan).await?.tables,
+    };
     let new = appeared(request.known.unwrap_or(&members), &members);
     snapshot.relations = Some(members);
     if !low.is_finite() || new.is_empty() {
@@ -124,13 +178,12 @@ fn about(plan: &Plan) -> impl Fn(tokio_postgres::Error) -> Error {
 }
 
 /// Under the lock, so nothing can change any more.
-fn refuse_drift(plan: &Plan, now: &TableSchema) -> Result<()> {
-    let shape = |column: &Column| (column.name.clone(), column.type_name.clone(), column.generated);
-    let then: Vec<_> = plan.source.columns.iter().map(shape).collect();
-    let now_columns: Vec<_> = now.columns.iter().map(shape).collect();
-    if then == now_columns && plan.source.kind == now.kind {
+fn refuse_drift(plan: &Plan, now: &Seen) -> Result<()> {
+    let then = Seen::of(&plan.source);
+    if then == *now {
         return Ok(());
     }
+    let (then, now_columns) = (then.columns, &now.columns);
     let changed: Vec<String> = then
         .iter()
         .filter(|column| !now_columns.contains(column))
@@ -140,19 +193,21 @@ fn refuse_drift(plan: &Plan, now: &TableSchema) -> Result<()> {
     let what = if changed.is_empty() { "its kind or the order of its columns".to_owned() } else { changed.join(", ") };
     Err(Error::new(
         ErrorKind::Drift,
-        format!("table `{}`: {} changed since the run was planned: {what}", plan.table.name, now.table),
+        format!("table `{}`: {} changed since the run was planned: {what}", plan.table.name, plan.source.table),
     )
     .with_hint("run it again: it plans anew, and names what bronze needs, if anything"))
 }
 
-async fn snapshot(plan: &Plan, client: &Client, identity: SourceIdentity) -> Result<Snapshot> {
-    let sql = format!(
+fn snapshot_sql() -> String {
+    format!(
         "select pg_catalog.now() as at, \
          pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::int8 as xmin, \
          pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8 as xmax, {} as wrong",
         not_in_force(Isolation::Snapshot)
-    );
-    let row = client.query_typed_one(&sql, &[]).await.map_err(sort)?;
+    )
+}
+
+fn snapshot(plan: &Plan, row: &Row, identity: SourceIdentity) -> Result<Snapshot> {
     let wrong: Vec<String> = row.get("wrong");
     if !wrong.is_empty() {
         let text = format!(
@@ -170,18 +225,23 @@ async fn snapshot(plan: &Plan, client: &Client, identity: SourceIdentity) -> Res
     Ok(Snapshot { taken_at, xmin: number("xmin"), xmax: number("xmax"), identity, relations })
 }
 
+/// Whether the role may read the transaction numbers of rows, where they are wanted.
+async fn sees_xmin(client: &Client, request: &ReadRequest<'_>) -> Result<bool> {
+    if !matches!(request.sweep, Sweep::Xmin { .. }) {
+        return Ok(false);
+    }
+    let sql = "select pg_catalog.has_column_privilege($1, 'xmin', 'select')";
+    let name = request.plan.source.table.sql();
+    Ok(client.query_typed_one(sql, &[(&name, Type::TEXT)]).await.map_err(sort)?.get(0))
+}
+
 /// The sweep by `xmin`, or all rows of its time where `xmin` cannot be read or compared: those are more, never fewer.
-async fn comparable(client: &Client, plan: &Plan, sweep: Sweep, snapshot: &Snapshot) -> Result<Sweep> {
+async fn comparable(client: &Client, plan: &Plan, sweep: Sweep, sees_xmin: bool, snapshot: &Snapshot) -> Result<Sweep> {
     let Sweep::Xmin { since, back_to } = sweep else { return Ok(sweep) };
     // A row's `xmin` has 32 bits: ages are exact over half the circle.
     let in_reach = snapshot.xmax.checked_sub(since).is_some_and(|age| age < 1 << 31);
-    if in_reach && !is_compressed(client, plan).await? {
-        let sql = "select pg_catalog.has_column_privilege($1, 'xmin', 'select')";
-        let name = plan.source.table.sql();
-        let row = client.query_typed_one(sql, &[(&name, Type::TEXT)]).await.map_err(sort)?;
-        if row.get(0) {
-            return Ok(sweep);
-        }
+    if in_reach && sees_xmin && !is_compressed(client, plan).await? {
+        return Ok(sweep);
     }
     tracing::info!(table = plan.table.name, "late rows cannot be told by xmin, reading the whole look-back again");
     Ok(Sweep::LookBack { back_to })

@@ -1,25 +1,35 @@
 //! What keeps a role from reading a table whole, each with the grant that helps.
 
-use tokio_postgres::Client;
+use std::collections::BTreeMap;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
 
 use crate::config::{Mode, TableConfig};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{Column, TableRef, TableSchema, quote_ident};
 
-const RIGHTS: &str = "select pg_catalog.has_schema_privilege(n.oid, 'usage') as usage, \
+/// Of the relations `$1` (schemas), `$2` (names), by their place in the list.
+const RIGHTS: &str = "select w.place, pg_catalog.has_schema_privilege(n.oid, 'usage') as usage, \
      pg_catalog.row_security_active(c.oid) as row_security, current_user::text as role, \
      array(select a.attname::text from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 \
      and not a.attisdropped and not pg_catalog.has_column_privilege(c.oid, a.attnum, 'select')) as unreadable \
-     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-     where n.nspname = $1 and c.relname = $2";
+     from unnest($1, $2) with ordinality w(schema, name, place) join pg_catalog.pg_namespace n on n.nspname = w.schema \
+     join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name order by w.place";
+
+/// What the role may do with each of these relations, by their place in the list.
+pub(super) async fn rights(client: &Client, relations: &[&TableRef]) -> Result<BTreeMap<usize, Row>> {
+    let (schemas, names): (Vec<&str>, Vec<&str>) =
+        relations.iter().map(|relation| (relation.schema.as_str(), relation.name.as_str())).unzip();
+    let values: [(&(dyn ToSql + Sync), Type); 2] = [(&schemas, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)];
+    let rows = client.query_typed(RIGHTS, &values).await.map_err(sort)?;
+    let placed = |row: Row| Some((usize::try_from(row.get::<_, i64>("place") - 1).ok()?, row));
+    Ok(rows.into_iter().filter_map(placed).collect())
+}
 
 /// Refuses a relation that the role cannot read, or of which row security would show it a part.
-pub(super) async fn check(client: &Client, table: &TableConfig, schema: &TableSchema) -> Result<()> {
+pub(super) fn check(row: &Row, table: &TableConfig, schema: &TableSchema) -> Result<()> {
     let relation = &schema.table;
-    let names: [(&(dyn ToSql + Sync), Type); 2] = [(&relation.schema, Type::TEXT), (&relation.name, Type::TEXT)];
-    let row = client.query_typed_one(RIGHTS, &names).await.map_err(sort)?;
     let role: String = row.get("role");
     let to = quote_ident(&role);
     let fail = |text: String| Error::new(ErrorKind::Permission, format!("table `{}`: {text}", table.name));

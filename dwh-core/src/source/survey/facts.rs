@@ -126,6 +126,19 @@ pub(crate) struct Trigger {
     pub arguments: Vec<String>,
 }
 
+/// What writes to a table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Writers {
+    /// What was written.
+    pub counters: Counters,
+    /// Who may stamp rows.
+    pub triggers: Vec<Trigger>,
+    /// Whether logical replication writes it.
+    pub subscribed: bool,
+    /// For how many days there are counters; `None`: since the database is there.
+    pub counted_days: Option<i64>,
+}
+
 /// All that is known of a table before a choice is made.
 #[derive(Debug, Clone)]
 pub(crate) struct TableFacts {
@@ -141,6 +154,10 @@ pub(crate) struct TableFacts {
     pub subscribed: bool,
     /// Whether most of its rows came in one transaction, as a restore brings them; `false` as well where nobody looked.
     pub bulk: bool,
+    /// How many days ago counting began anew; `None`: it never did.
+    pub counted_days: Option<i64>,
+    /// How many days ago the newest row was stamped, where an index has it.
+    pub newest_days: Option<i64>,
 }
 
 /// What a look at the values of one column found.

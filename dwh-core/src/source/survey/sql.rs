@@ -26,20 +26,26 @@ pub(super) const RELATIONS: &str = "select n.nspname::text as schema, c.relname:
          and d.objid = c.oid and d.deptype = 'e') \
      order by 1, 2";
 
-/// Rows are written to the partitions, so it is there that they are counted.
-pub(super) const COUNTERS: &str = "with recursive family(oid) as ( \
-         select c.oid from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-             where n.nspname = $1 and c.relname = $2 \
-         union select i.inhrelid from pg_catalog.pg_inherits i join family f on f.oid = i.inhparent) \
-     select coalesce(sum(s.n_tup_ins), 0)::bigint as inserted, coalesce(sum(s.n_tup_upd), 0)::bigint as updated, \
-         coalesce(sum(s.n_tup_del), 0)::bigint as deleted, \
-         exists (select from pg_catalog.pg_subscription_rel r join family f on f.oid = r.srrelid) as subscribed \
-     from family f left join pg_catalog.pg_stat_user_tables s on s.relid = f.oid";
+/// Rows are written to the partitions, so it is there that they are counted. Of the tables `$1` (schemas), `$2` (names).
+pub(super) const COUNTERS: &str = "with recursive root(place, oid) as ( \
+         select w.place, c.oid from unnest($1, $2) with ordinality w(schema, name, place) \
+             join pg_catalog.pg_namespace n on n.nspname = w.schema \
+             join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name), \
+     family(root, oid) as (select oid, oid from root \
+         union select f.root, i.inhrelid from pg_catalog.pg_inherits i join family f on f.oid = i.inhparent) \
+     select r.place, coalesce(sum(pg_catalog.pg_stat_get_tuples_inserted(f.oid)), 0)::bigint as inserted, \
+         coalesce(sum(pg_catalog.pg_stat_get_tuples_updated(f.oid)), 0)::bigint as updated, \
+         coalesce(sum(pg_catalog.pg_stat_get_tuples_deleted(f.oid)), 0)::bigint as deleted, \
+         bool_or(f.oid in (select s.srrelid from pg_catalog.pg_subscription_rel s)) as subscribed, \
+         (select pg_catalog.floor(extract(epoch from pg_catalog.now() - d.stats_reset) / 86400)::bigint \
+             from pg_catalog.pg_stat_database d where d.datname = pg_catalog.current_database()) as counted_days \
+     from root r join family f on f.root = r.oid group by r.place";
 
 /// `tgtype`: 1 for each row, 2 before, 4 insert, 16 update. Those that fire only for replication (`R`) or never stay out.
-pub(super) const TRIGGERS: &str = "select (t.tgtype & 4) <> 0 as on_insert, (t.tgtype & 16) <> 0 as on_update, \
+pub(super) const TRIGGERS: &str = "select w.place, (t.tgtype & 4) <> 0 as on_insert, (t.tgtype & 16) <> 0 as on_update, \
          p.proname::text as function, coalesce(p.prosrc, '') as body, t.tgargs as arguments \
-     from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid \
-     join pg_catalog.pg_class c on c.oid = t.tgrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-     where n.nspname = $1 and c.relname = $2 and not t.tgisinternal and t.tgenabled in ('O', 'A') \
+     from unnest($1, $2) with ordinality w(schema, name, place) join pg_catalog.pg_namespace n on n.nspname = w.schema \
+     join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name \
+     join pg_catalog.pg_trigger t on t.tgrelid = c.oid join pg_catalog.pg_proc p on p.oid = t.tgfoid \
+     where not t.tgisinternal and t.tgenabled in ('O', 'A') \
      and (t.tgtype & 3) = 3 order by t.tgname";

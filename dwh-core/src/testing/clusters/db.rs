@@ -11,7 +11,6 @@ use crate::schema::quote_ident;
 
 /// Roles of the source cluster, and what every source database has.
 pub(super) const SOURCE_TEMPLATE: &str = "
-    create extension postgis;
     create role app_ro login password :password;
     alter role app_ro set default_transaction_read_only = on;
     grant pg_read_all_stats to app_ro;
@@ -22,7 +21,6 @@ pub(super) const SOURCE_TEMPLATE: &str = "
 
 /// Roles of the target cluster, and what every target database has.
 pub(super) const TARGET_TEMPLATE: &str = "
-    create extension postgis;
     create role dwh_owner nologin;
     create role grafana_ro nologin;
     create role dwh_loader login password :password in role dwh_owner;

@@ -6,7 +6,7 @@ use crate::config::{Mode, OnConflict};
 use crate::plan::LoadPlan;
 use crate::run::RunKind;
 use crate::schema::RowKey;
-use crate::sink::{Accounting, Commit, Sink};
+use crate::sink::{Accounting, Commit, Sink, StageRequest};
 use crate::watermark::Timestamp;
 
 fn at(text: &str) -> Timestamp {
@@ -35,7 +35,7 @@ pub(super) async fn a_window_is_replaced(sink: &dyn Sink) {
         let replacing = LoadPlan { on_conflict, ..load.clone() }.replacing(Some(window.clone()));
         let now = ["41,same,2027-02-01 00:00:00+00", "42,new,2027-02-02 00:00:00+00", "46,more,2027-02-01 00:00:00+00"];
         let run_id = begun(sink, &load, RunKind::Repair).await;
-        let mut staged = sink.stage(&replacing, csv(&replacing, &now)).await.expect("staged");
+        let mut staged = sink.stage(StageRequest::new(&replacing, csv(&replacing, &now))).await.expect("staged");
         let mut extra = staged.extra().await.expect("extra");
         extra.sort();
         assert_eq!(extra, [key("43"), key("44")], "what bronze alone has in the window");

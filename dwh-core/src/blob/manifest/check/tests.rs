@@ -2,7 +2,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::blob::{BlobKey, Manifest};
+use crate::config::{Mode, OnConflict};
 use crate::plan::{bronze_ddl, type_ddl};
+use crate::schema::Column;
 
 const KEY: &str = "fleet/processed/trips/20260424_1400_EAT_7.manifest.json";
 
@@ -16,7 +18,7 @@ fn document() -> Value {
             { "name": "id", "type": "bigint", "not_null": true },
             { "name": "at \"time\"", "type": "timestamp(3) with time zone", "not_null": true },
             { "name": "where", "type": "public.geometry(Point,4326)", "not_null": false, "geometry": true },
-            { "name": "mood", "type": "app.\"Mood\"[]", "not_null": false, "default": "'x'::text" },
+            { "name": "mood", "type": "app.\"Mood\"[]", "not_null": false, "default": "'x'::text", "old_value": "it's \\ \"$dwh$\"" },
         ],
         "types": [
             { "schema": "public", "name": "geometry", "kind": "extension", "extension": "postgis" },
@@ -92,6 +94,8 @@ fn a_wrong_value_is_named_with_file_and_field() {
         ("/columns", json!([]), "columns"),
         ("/columns", json!((0..1_601).map(|n| column(&n.to_string())).collect::<Vec<_>>()), "columns"),
         ("/columns", json!(null), "columns"),
+        ("/columns/3/old_value", json!("a\0"), "columns"),
+        ("/columns/3/old_value", json!(7), "columns[3].old_value"),
         ("/types/0/extension", json!(""), "types"),
         ("/types/1/schema", json!("pg_catalog"), "types"),
         ("/types/1/name", json!("a\0"), "types"),
@@ -273,6 +277,22 @@ fn makes_one_type_each(manifest: &Manifest) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// What rows of older CSV files get in a column is one literal, cast to its type.
+fn fills_with_literals(manifest: &Manifest) -> Result<(), TestCaseError> {
+    let mut load = manifest.load_plan(false);
+    (load.mode, load.on_conflict) = (Mode::Snapshot, OnConflict::Nothing);
+    let has_value = |column: &&Column| column.old_value.is_some();
+    load.filled = load.columns.iter().filter(has_value).cloned().collect();
+    let sql = load.merge();
+    let tokens: String = unquoted(&sql).into_iter().collect();
+    prop_assert!(tokens.starts_with("wwN.Nww(N"), "{tokens} {sql}");
+    prop_assert!(tokens.chars().all(|token| "wN0L.,()[]:-".contains(token)), "{tokens} {sql}");
+    prop_assert!(!tokens.contains("--"), "{tokens} {sql}");
+    prop_assert_eq!(tokens.matches("L::").count(), load.filled.len(), "{} {}", tokens, sql);
+    prop_assert_eq!(tokens.matches('L').count(), load.filled.len(), "{} {}", tokens, sql);
+    Ok(())
+}
+
 /// As [`lexed`], with literals as `L`.
 fn unquoted(sql: &str) -> Vec<char> {
     let (mut plain, mut rest) = (String::new(), sql);
@@ -314,6 +334,7 @@ proptest! {
             Ok(manifest) => {
                 creates_one_table(&manifest)?;
                 makes_one_type_each(&manifest)?;
+                fills_with_literals(&manifest)?;
             }
             Err(error) => prop_assert_eq!(error.kind(), crate::ErrorKind::Data),
         }

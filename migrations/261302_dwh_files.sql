@@ -1,6 +1,6 @@
 -- Tables that come out of files: which file a run read, in which version, and how many of its records were rejected.
 --
--- Plain SQL, as 261001 explains; after 261201. May be applied again.
+-- Plain SQL, as 261001 explains; after 261301. May be applied again.
 
 alter table "dwh_control".extract_runs
     add column if not exists file jsonb,

@@ -1,0 +1,151 @@
+//! What one call over many tables asks once for all of them.
+//!
+//! Catalogs are read ahead for the tables that come next, and the answer is good for a few seconds: the reading
+//! transaction compares the table with its plan again, under the lock. The listing of `exports/` is believed of a table
+//! only if the run log says, under the table's lease, that no run of it was at work since before the listing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::blob::{BlobKey, Folder};
+use crate::config::TableConfig;
+use crate::error::Result;
+use crate::pipeline::Pipeline;
+use crate::run::RunId;
+use crate::schema::{TableRef, TableSchema};
+use crate::sink::RunRecord;
+use crate::source::SourceIdentity;
+
+/// How long a catalog is believed.
+const BELIEVED: Duration = Duration::from_secs(5);
+
+/// Tables that are looked at ahead at the least.
+const LEAST: usize = 8;
+
+/// One call, from its beginning.
+#[derive(Debug)]
+pub(crate) struct Round {
+    /// When it began.
+    pub(crate) since: Instant,
+    catalogs: BTreeMap<String, Mutex<Ahead>>,
+    /// The blob store as it was, once it was looked at.
+    pub(super) exports: OnceCell<Exports>,
+    /// Whether new runs have numbers above all files of the project.
+    pub(super) numbered: OnceCell<()>,
+}
+
+/// `exports/`, and the run log before it was listed.
+#[derive(Debug)]
+pub(super) struct Exports {
+    /// The newest run.
+    pub(super) newest: RunId,
+    /// Tables with runs that were not final.
+    pub(super) at_work: BTreeSet<String>,
+    /// What lay there, by the prefix of its table.
+    pub(super) keys: BTreeMap<String, BTreeSet<BlobKey>>,
+}
+
+/// What both catalogs say of a table.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Which database the source is.
+    pub(crate) identity: Option<SourceIdentity>,
+    /// The table there.
+    pub(crate) schema: TableSchema,
+    /// The bronze table.
+    pub(crate) bronze: Option<TableSchema>,
+}
+
+/// Catalogs read ahead, of one source.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// Tables that have not begun yet, in the order in which they will.
+    waiting: Vec<TableConfig>,
+    known: BTreeMap<String, Option<Known>>,
+    read_at: Option<Instant>,
+    /// How many tables have begun since.
+    begun: usize,
+}
+
+impl Round {
+    pub(super) fn new(tables: &[TableConfig]) -> Self {
+        let mut catalogs: BTreeMap<String, Mutex<Ahead>> = BTreeMap::new();
+        for table in tables {
+            let ahead = catalogs.entry(table.source.clone()).or_default();
+            ahead.get_mut().waiting.push(table.clone());
+        }
+        Self { since: Instant::now(), catalogs, exports: OnceCell::new(), numbered: OnceCell::new() }
+    }
+}
+
+impl Ahead {
+    /// Notes that a table begins, and takes what is known of it. `None`: it has to be read, with the tables that are
+    /// returned.
+    fn begin(&mut self, table: &TableConfig) -> std::result::Result<Option<Known>, Vec<TableConfig>> {
+        self.waiting.retain(|other| other.name != table.name);
+        let believed = self.read_at.is_some_and(|at| at.elapsed() < BELIEVED);
+        if let Some(known) = self.known.remove(&table.name).filter(|_| believed) {
+            self.begun += 1;
+            return Ok(known);
+        }
+        // As many as will begin while it is believed, going by the last time, and some.
+        let wanted = if self.read_at.is_none() { usize::MAX } else { LEAST.max(2 * self.begun) };
+        let ahead = self.waiting.iter().take(wanted.saturating_sub(1)).cloned();
+        Err(std::iter::once(table.clone()).chain(ahead).collect())
+    }
+}
+
+impl Pipeline {
+    /// What both catalogs say of a table, if they were asked for it with others; it is used once.
+    pub(crate) async fn catalogs(&self, table: &TableConfig) -> Result<Option<Known>> {
+        let Some(ahead) = self.round.as_ref().and_then(|round| round.catalogs.get(&table.source)) else {
+            return Ok(None);
+        };
+        let mut ahead = ahead.lock().await;
+        let together = match ahead.begin(table) {
+            Ok(known) => return Ok(known),
+            Err(together) => together,
+        };
+        (ahead.read_at, ahead.begun) = (Some(Instant::now()), 1);
+        // What keeps them from being read together is told by the table that it belongs to, asked for by itself.
+        ahead.known = match self.read_together(&together).await {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::debug!(source = table.source, error = %error.chain(), "tables are described one by one");
+                together.iter().map(|table| (table.name.clone(), None)).collect()
+            }
+        };
+        Ok(ahead.known.remove(&table.name).flatten())
+    }
+
+    async fn read_together(&self, tables: &[TableConfig]) -> Result<BTreeMap<String, Option<Known>>> {
+        let Some(first) = tables.first() else { return Ok(BTreeMap::new()) };
+        let (source, all): (_, Vec<&TableConfig>) = (self.source(first)?, tables.iter().collect());
+        let targets: Vec<&TableRef> = tables.iter().map(|table| &table.target).collect();
+        let (identity, schemas, bronze) =
+            futures_util::try_join!(source.identity(), source.describe_all(&all), self.sink.describe_all(&targets))?;
+        let known = tables.iter().zip(schemas).zip(bronze).map(|((table, schema), bronze)| {
+            let known = schema.map(|schema| Known { identity: identity.clone(), schema, bronze });
+            (table.name.clone(), known)
+        });
+        Ok(known.collect())
+    }
+
+    /// What lay in `exports/` of the table, if that was listed while none of its runs was at work, and none is since.
+    /// Asked under the table's lease; `unsettled` are its runs that are not final, or newer than the listing.
+    pub(super) fn lay_in_exports(&self, table: &TableConfig, unsettled: &[RunRecord]) -> Option<BTreeSet<BlobKey>> {
+        let exports = self.round.as_ref()?.exports.get()?;
+        if !unsettled.is_empty() || exports.at_work.contains(&table.name) {
+            return None;
+        }
+        Some(exports.keys.get(&self.layout.prefix(Folder::Exports, &table.name)).cloned().unwrap_or_default())
+    }
+
+    /// The same pipeline for one call over these tables.
+    pub(crate) fn in_round(mut self, tables: &[TableConfig]) -> Self {
+        self.round = Some(Arc::new(Round::new(tables)));
+        self
+    }
+}

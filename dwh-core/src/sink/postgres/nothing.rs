@@ -1,0 +1,62 @@
+//! The end of a run that found no row: one short transaction.
+
+use futures_util::join;
+
+use super::PgSink;
+use super::pool::{Tx, beginning, not_begun};
+use super::stage::prove;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{Isolation, LoadPlan};
+use crate::run::RunState;
+use crate::sink::{Accounting, Commit, Committed, Upload};
+
+/// The run log and the watermark, as a load without a row leaves them. No staging table is made, for nothing comes from it.
+pub(super) async fn load_nothing(
+    sink: &PgSink,
+    load: &LoadPlan,
+    upload: &Upload,
+    commit: &Commit,
+) -> Result<Committed> {
+    if upload.rows != 0 || commit.rows.is_some_and(|rows| rows != 0) {
+        return Err(Error::new(ErrorKind::Internal, format!("table `{}`: rows would be left out", load.table)));
+    }
+    let tx = Tx::on(&sink.pool).await?;
+    let committed = match settle(sink, &tx, load, upload, commit).await {
+        Ok(committed) => committed,
+        Err(error) => {
+            // Which rolls back, and whoever is asked for next waits for no lock of ours.
+            drop(tx);
+            return Err(sink.naming_holders(Some(load), error).await);
+        }
+    };
+    match tx.commit().await {
+        Ok(()) => Ok(committed),
+        Err(error) if error.kind() == ErrorKind::Unreachable => {
+            prove(sink, commit.run_id, error).await.map(|()| committed)
+        }
+        Err(error) => Err(error),
+    }
+    .map_err(|error| error.context(format!("table `{}`", load.table)))
+}
+
+async fn settle(sink: &PgSink, tx: &Tx, load: &LoadPlan, upload: &Upload, commit: &Commit) -> Result<Committed> {
+    let (client, control, run_id) = (tx.client()?, &sink.control, commit.run_id);
+    let beginning = beginning(Isolation::Write, sink.lock_timeout);
+    // Polled, and so sent, in this order, and one answer is waited for.
+    let (begun, held, uploaded, loading) = join!(
+        client.batch_execute(&beginning),
+        control.hold(client, load, run_id, &commit.expected),
+        control.uploaded(client, upload),
+        control.loading(client, run_id, None)
+    );
+    begun.map_err(not_begun)?;
+    let held = held?;
+    for (moved, next) in [(uploaded?, RunState::Uploaded), (loading?, RunState::Loading)] {
+        if moved.is_none() {
+            return Err(control.refusal(client, run_id, next).await?);
+        }
+    }
+    let counts = Accounting::default();
+    let state = control.settle(client, load, commit, held, &counts, None).await?;
+    Ok(Committed { counts, routing: None, state })
+}
