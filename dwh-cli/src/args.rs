@@ -1,5 +1,6 @@
 //! What a person may type: clap types only, nothing is looked up or decided here.
 
+mod files;
 mod options;
 mod tap;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use crate::exit;
 
+pub use files::*;
 pub use options::*;
 pub use tap::TapArgs;
 
@@ -85,7 +87,8 @@ pub enum Command {
 Examples:
   dwh init --blob file:///var/lib/dwh            with DWH_SOURCE_URL and DWH_TARGET_URL in the environment
   dwh init 'fleet.*' --exclude 'fleet.tmp_*' --blob s3://bronze/dwh
-  dwh init --blob file:///var/lib/dwh --dry-run  look only, and print the file")]
+  dwh init --blob file:///var/lib/dwh --dry-run  look only, and print the file
+  dwh init --files file:///srv/data/raw --blob file:///var/lib/dwh")]
     Init(InitArgs),
     /// Look at everything a run depends on, and say how to mend it
     ///
@@ -253,6 +256,20 @@ Examples:
   dwh prune --dry-run
   dwh prune")]
     Prune(PruneArgs),
+    /// Look at raw files, read them again, archive them, and put old versions back
+    ///
+    /// For tables with `mode = "files"`. `dwh run` loads what is new; these are for all else.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  dwh files list
+  dwh files validate 'sff/**'
+  dwh files reprocess 'sff/dumps/2025-10-30/*'
+  dwh files archive --before 2024-01-01 --dry-run
+  dwh files restore --run 4711"
+    )]
+    Files(FilesCommand),
     /// Print a crontab or systemd units that run all tables
     ///
     /// At the cadence and in the time zone of the configuration, with absolute paths. Nothing is installed. Runs that

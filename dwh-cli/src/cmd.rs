@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod config;
 mod extract;
+mod files;
 mod init;
 mod load;
 mod man;
@@ -78,6 +79,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Replay(args) => replay::replay(args, context).await,
         Command::Rebuild(args) => rebuild::rebuild(args, context).await,
         Command::Prune(args) => prune::prune(args, context).await,
+        Command::Files(command) => files::files(command, context).await,
         Command::Schedule(args) => schedule::schedule(&args, context),
         Command::Config(args) => config::config(&args, context),
         Command::Completions(args) => completions::completions(&args, context),

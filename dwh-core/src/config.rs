@@ -1,6 +1,7 @@
 //! What the user wrote in `dwh.toml`, checked; all problems at once. No network.
 
 mod environment;
+mod files;
 mod manifest;
 mod problems;
 mod read;
@@ -19,6 +20,9 @@ use crate::watermark::{BoundMode, Micros};
 
 pub use crate::chain::Compression;
 pub use environment::Environment;
+pub use files::{
+    FILE, FieldFrom, FileColumn, FileEncoding, FileFormat, FileTable, FilesConfig, OnInvalid, RECORD, Validate,
+};
 pub use manifest::ManifestTable;
 pub use read::json_schema;
 pub use secret::Secret;
@@ -42,6 +46,8 @@ pub enum Mode {
     Snapshot,
     /// The whole table, appended as a dated copy.
     Scd,
+    /// File by file, each in the place of its older version.
+    Files,
 }
 
 impl Mode {
@@ -52,7 +58,20 @@ impl Mode {
             Self::Incremental => "incremental",
             Self::Snapshot => "snapshot",
             Self::Scd => "scd",
+            Self::Files => "files",
         }
+    }
+
+    /// The mode of a word from the run log.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Incremental, Self::Snapshot, Self::Scd, Self::Files].into_iter().find(|mode| mode.as_str() == word)
+    }
+
+    /// Whether a row finds the one that is there by its key.
+    #[must_use]
+    pub const fn is_keyed(self) -> bool {
+        matches!(self, Self::Incremental | Self::Files)
     }
 }
 
@@ -156,8 +175,10 @@ pub struct Project {
 /// `[source.NAME]`.
 #[derive(Debug, Clone)]
 pub struct SourceConfig {
-    /// Connection string.
+    /// Connection string; empty for files.
     pub url: Secret,
+    /// Where its files lie, if it is no database.
+    pub files: Option<FilesConfig>,
     /// Connection string of the primary, when `url` is a standby: its activity decides the bound.
     pub primary_url: Option<Secret>,
     /// How long a read waits for a table's lock.
@@ -269,6 +290,8 @@ pub struct TableConfig {
     pub relation: Option<TableRef>,
     /// A query at the source instead.
     pub query: Option<String>,
+    /// Files of the source instead.
+    pub files: Option<Box<FileTable>>,
     /// The bronze table.
     pub target: TableRef,
     /// How it is moved.

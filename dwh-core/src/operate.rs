@@ -5,6 +5,7 @@
 
 mod adapt;
 mod check;
+mod files;
 mod init;
 mod inspect;
 mod runs;
@@ -15,6 +16,7 @@ mod tap;
 mod verify;
 
 pub use check::{CheckReport, Finding, Gate, Severity};
+pub use files::{FileReport, FileState, FilesReport, FilesRequest};
 pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use inspect::{
     AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport, MigrateRequest, PlanReport,

@@ -10,10 +10,12 @@ mod clock;
 mod columns;
 pub(crate) mod describe;
 pub(crate) mod failure;
+pub(crate) mod files;
 pub(crate) mod links;
 mod load;
 mod preview;
 mod prune;
+mod put_back;
 mod rebuild;
 pub(crate) mod recover;
 mod repair;
@@ -36,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blob::{BlobKey, BlobStore, Layout};
 use crate::config::{Config, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::FileSource;
 use crate::pipeline::failure::interrupted;
 use crate::pipeline::round::Known;
 use crate::plan::Plan;
@@ -49,6 +52,7 @@ pub use archived::GapReport;
 pub use backfill::{BackfillReport, BackfillRequest};
 pub use load::{LoadPlanReport, LoadStep};
 pub use prune::{PruneReport, PruneRequest, PrunedTable};
+pub use put_back::RestoreReport;
 pub use rebuild::{RebuildReport, RebuildRequest, RebuiltTable};
 pub use recover::{Outcome, RecoverFinding, RecoverReport, RecoverRequest, Remedy, TableError, Trouble};
 pub use replay::{ReplayCsv, ReplayReport, ReplayRequest};
@@ -145,6 +149,8 @@ pub struct Pipeline {
     accept_source: bool,
     /// The last moment of which an ordinary run reads rows.
     until: Option<Timestamp>,
+    /// Files that are read again though they are loaded.
+    reprocess: Vec<globset::GlobMatcher>,
     /// What a call over many tables asks once.
     round: Option<Arc<round::Round>>,
 }
@@ -166,7 +172,11 @@ impl Pipeline {
         let sink: Arc<dyn Sink> = Arc::new(PgSink::new(&config.target, environment)?);
         let mut sources: BTreeMap<String, Arc<dyn Source>> = BTreeMap::new();
         for (name, source) in &config.sources {
-            sources.insert(name.clone(), Arc::new(PgSource::new(name, source, environment)?));
+            let made: Arc<dyn Source> = match &source.files {
+                Some(files) => Arc::new(FileSource::new(name, files, &config)?),
+                None => Arc::new(PgSource::new(name, source, environment)?),
+            };
+            sources.insert(name.clone(), made);
         }
         Ok(Self::new(config, sources, blobs, sink))
     }
@@ -190,6 +200,7 @@ impl Pipeline {
             allow_empty: false,
             accept_source: false,
             until: None,
+            reprocess: Vec::new(),
             round: None,
         }
     }

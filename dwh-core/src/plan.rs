@@ -249,6 +249,7 @@ impl Plan {
             allow_empty: self.table.allow_empty,
             replace: self.table.replace,
             missing: self.missing.clone(),
+            file: None,
             waiting: self.waiting.clone(),
             filled: Vec::new(),
             older,

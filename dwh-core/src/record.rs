@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use crate::config::Mode;
 use crate::error::ErrorKind;
 use crate::identity::{BronzeId, Member, Origin};
+use crate::raw_file::RawFile;
 use crate::run::{Route, RunId, RunKind, RunState};
 use crate::schema::{Column, Delivered};
 use crate::watermark::{SafeBound, Timestamp, Undrained};
@@ -163,6 +164,9 @@ pub struct RunRecord {
     pub host: Option<String>,
     /// Version of the engine.
     pub engine_version: Option<String>,
+    /// The file that it read; `None` for a table of a database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<RawFile>,
     /// The bronze table that it was loaded into; `None` before that, and in rows of release 0.1.
     #[serde(skip)]
     pub bronze: Option<BronzeId>,
@@ -212,6 +216,7 @@ impl RunRecord {
             attempt: 1,
             host: None,
             engine_version: None,
+            file: None,
             bronze: None,
             plan_sha256: None,
         }

@@ -20,7 +20,7 @@ impl fmt::Display for RunId {
     }
 }
 
-/// What a run was made for. Only an ordinary one moves the watermark.
+/// What a run was made for. Only an ordinary one, of rows or of a file, moves the watermark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunKind {
@@ -36,11 +36,13 @@ pub enum RunKind {
     Repair,
     /// A CSV that was loaded before, loaded again.
     Replay,
+    /// One file of a table of files.
+    File,
 }
 
 impl RunKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Run, Self::Backfill, Self::Reseed, Self::Repair, Self::Replay];
+    pub const ALL: [Self; 6] = [Self::Run, Self::Backfill, Self::Reseed, Self::Repair, Self::Replay, Self::File];
 
     /// The word in the column `kind`.
     #[must_use]
@@ -51,6 +53,7 @@ impl RunKind {
             Self::Reseed => "reseed",
             Self::Repair => "repair",
             Self::Replay => "replay",
+            Self::File => "file",
         }
     }
 
@@ -68,7 +71,13 @@ impl RunKind {
     /// Whether its load moves the watermark; if not, its rows may be older than what bronze holds.
     #[must_use]
     pub const fn moves_watermark(self) -> bool {
-        matches!(self, Self::Run)
+        matches!(self, Self::Run | Self::File)
+    }
+
+    /// Whether its rows must be staged before its CSV counts: what cannot be loaded is read again, and no CSV of it is kept.
+    #[must_use]
+    pub const fn stages_first(self) -> bool {
+        matches!(self, Self::Repair | Self::File)
     }
 
     /// Whether its CSV stands for its window alone: rows that bronze has there too are overwritten or removed.

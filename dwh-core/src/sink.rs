@@ -338,6 +338,15 @@ pub trait Staged: Send {
     /// nothing has changed then.
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed>;
 
+    /// Refuses the staged records of a file if some of them share a key, and names their places. Called for a table of
+    /// files before its CSV counts; a sink that cannot tell finds it out in the commit.
+    ///
+    /// # Errors
+    /// `Data`.
+    async fn told_apart(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Counts what a commit would do with the rows as those of the newest run, and rolls back. Called instead of
     /// [`commit`](Self::commit).
     ///
@@ -346,4 +355,15 @@ pub trait Staged: Send {
     async fn preview(self: Box<Self>) -> Result<Accounting> {
         Err(Error::new(ErrorKind::Contract, "this sink has no preview").with_hint("implement `preview` of `Staged`"))
     }
+}
+
+/// The error of a file whose records share a key: pairs of places.
+fn doubled(load: &LoadPlan, pairs: &[(String, String)]) -> Error {
+    let places: Vec<String> = pairs.iter().map(|(one, other)| format!("`{one}` and `{other}`")).collect();
+    let file = load.file.as_deref().unwrap_or_default();
+    let key = load.key.join(", ");
+    Error::new(ErrorKind::Data, format!("file `{file}`: records share a key ({key}): {}", places.join("; "))).with_hint(
+        "none of its records was loaded; correct the file where it comes from, or `key` of the table, and the next `dwh run` \
+         reads it again",
+    )
 }

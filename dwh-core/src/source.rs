@@ -3,6 +3,7 @@
 mod memory;
 mod postgres;
 pub(crate) mod survey;
+mod tree;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
 use crate::plan::Plan;
+use crate::raw_file::RawFile;
 use crate::schema::{RowKey, TableSchema};
 use crate::watermark::{SafeBound, Timestamp, Undrained, Window};
 
@@ -22,6 +24,7 @@ pub use crate::watermark::Sweep;
 pub use memory::{MemoryDump, MemorySource, MemoryTransaction};
 pub(crate) use postgres::unseen;
 pub use postgres::{PgSource, activity_function_sql};
+pub use tree::FileTree;
 
 /// Which database a row came from; a change voids the late-row sweep.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,13 +95,15 @@ pub struct ReadRequest<'a> {
     pub bound: Option<&'a SafeBound>,
     /// `now()` of the target when the run began; U is at most this, and `_uploaded_at` of scd tables is this.
     pub run_started_at: Timestamp,
+    /// The file, of a source of files.
+    pub file: Option<&'a RawFile>,
 }
 
 impl<'a> ReadRequest<'a> {
     /// All of a table, for a run that began at this moment.
     #[must_use]
     pub const fn whole(plan: &'a Plan, run_started_at: Timestamp) -> Self {
-        Self { plan, window: None, sweep: Sweep::Off, known: None, bound: None, run_started_at }
+        Self { plan, window: None, sweep: Sweep::Off, known: None, bound: None, run_started_at, file: None }
     }
 }
 
@@ -170,6 +175,11 @@ pub trait Source: fmt::Debug + Send + Sync {
             .with_hint("implement `has_keys` of `Source`; without it, no row can be removed from bronze"))
     }
 
+    /// Its files, if it is a source of files: one is read by each run.
+    fn tree(&self) -> Option<&dyn FileTree> {
+        None
+    }
+
     /// Opens one read-only snapshot, lock first, and begins to send the rows.
     ///
     /// # Errors
@@ -196,6 +206,21 @@ pub trait Reading: Send {
 
     /// The statement that was sent, where the source speaks SQL; for the manifest.
     fn statement(&self) -> Option<&str> {
+        None
+    }
+
+    /// The file as it was read, once the last piece is sent; `None` where no file is read.
+    fn file(&self) -> Option<RawFile> {
+        None
+    }
+
+    /// What a person should know of the file, a sentence each, once the last piece is sent.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The records that were rejected, one JSON document a line, once the last piece is sent; `None` if there are none.
+    fn rejected(&mut self) -> Option<std::fs::File> {
         None
     }
 

@@ -10,6 +10,7 @@ mod convert;
 mod engine;
 mod error;
 mod extract;
+mod files;
 mod load;
 mod migrate;
 mod moment;
@@ -41,6 +42,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<pipeline::Pipeline>()?;
     module.add_class::<report::BackfillReport>()?;
     module.add_class::<report::CheckReport>()?;
+    module.add_class::<report::FilesReport>()?;
     module.add_class::<report::LoadParams>()?;
     module.add_class::<report::LoadPlanReport>()?;
     module.add_class::<report::MigrateReport>()?;
@@ -49,6 +51,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::RebuildReport>()?;
     module.add_class::<report::RecoverReport>()?;
     module.add_class::<report::ReplayReport>()?;
+    module.add_class::<report::RestoreReport>()?;
     module.add_class::<report::RunDetails>()?;
     module.add_class::<report::RunRecord>()?;
     module.add_class::<report::ReseedReport>()?;

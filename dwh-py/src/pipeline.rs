@@ -1,10 +1,10 @@
 //! The two faces `Pipeline` and `AsyncPipeline`: the same verbs by the same names, with the same arguments.
 
-use dwh_core::RunRequest;
-use dwh_core::operate::{Gate, MigrateRequest, RepairRequest, TapRequest, VerifyRequest};
+use dwh_core::operate::{FilesRequest, Gate, MigrateRequest, RepairRequest, TapRequest, VerifyRequest};
 use dwh_core::pipeline::{BackfillRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest};
 use dwh_core::sink::RunFilter;
 use dwh_core::watermark::Micros;
+use dwh_core::{RunId, RunRequest};
 use pyo3::prelude::*;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::pending::awaitable;
 use crate::runtime::block_on;
 use crate::set_aside::Aside;
 use crate::{
-    backfill, check, error, extract, load, migrate, plan, prune, rebuild, recover, replay, reseed, run, run_details,
-    runs, set_aside, status, tap, verify,
+    backfill, check, error, extract, files, load, migrate, plan, prune, rebuild, recover, replay, reseed, run,
+    run_details, runs, set_aside, status, tap, verify,
 };
 
 /// The engine of a `dwh.toml`; calls block.
@@ -26,6 +26,12 @@ pub struct Pipeline(Engine);
 /// The engine of a `dwh.toml`; calls are awaited.
 #[pyclass(frozen, module = "dwh")]
 pub struct AsyncPipeline(Engine);
+
+fn of_files(paths: Option<Vec<String>>, tables: Option<Vec<String>>) -> FilesRequest {
+    let mut request = FilesRequest::new(paths.unwrap_or_default());
+    request.tables = tables.unwrap_or_default();
+    request
+}
 
 /// Writes both faces from one list of verbs: `$make` makes the call, by waiting for it or as a coroutine.
 macro_rules! verbs { ($($face:ident $make:ident;)*) => {$(
@@ -81,6 +87,61 @@ impl $face {
         accept_unverified: bool,
     ) -> PyResult<Py<PyAny>> {
         $make(py, load::load(self.0.get(py)?, params, wait, accept_unverified)?)
+    }
+
+    /// Move loaded files that are older than a day into `_archive/<year>/` below their source.
+    #[pyo3(signature = (before, paths = None, *, tables = None, dry_run = false))]
+    fn archive_files(
+        &self,
+        py: Python<'_>,
+        before: String,
+        paths: Option<Vec<String>>,
+        tables: Option<Vec<String>>,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        $make(py, files::archive_files(self.0.get(py)?, before, of_files(paths, tables), dry_run))
+    }
+
+    /// Every raw file, and where it stands.
+    #[pyo3(signature = (paths = None, *, tables = None))]
+    fn list_files(
+        &self,
+        py: Python<'_>,
+        paths: Option<Vec<String>>,
+        tables: Option<Vec<String>>,
+    ) -> PyResult<Py<PyAny>> {
+        $make(py, files::list_files(self.0.get(py)?, of_files(paths, tables)))
+    }
+
+    /// Read files again that are loaded, and all that a run would read.
+    #[pyo3(signature = (paths, *, tables = None, wait = false))]
+    fn reprocess_files(
+        &self,
+        py: Python<'_>,
+        paths: Vec<String>,
+        tables: Option<Vec<String>>,
+        wait: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let mut request = RunRequest::new(tables.unwrap_or_default());
+        request.wait = wait;
+        $make(py, files::reprocess_files(self.0.get(py)?, paths, request))
+    }
+
+    /// Undo the newest load of a file: rows and copy of the version before come back.
+    #[pyo3(signature = (run_id, *, dry_run = false))]
+    fn restore_file(&self, py: Python<'_>, run_id: i64, dry_run: bool) -> PyResult<Py<PyAny>> {
+        $make(py, files::restore_file(self.0.get(py)?, RunId(run_id), dry_run))
+    }
+
+    /// Read files to their ends and say which are valid; raises if one is not.
+    #[pyo3(signature = (paths = None, *, tables = None))]
+    fn validate_files(
+        &self,
+        py: Python<'_>,
+        paths: Option<Vec<String>>,
+        tables: Option<Vec<String>>,
+    ) -> PyResult<Py<PyAny>> {
+        $make(py, files::validate_files(self.0.get(py)?, of_files(paths, tables)))
     }
 
     /// Create control schema, roles, views and bronze tables, or assert them.

@@ -51,6 +51,7 @@ macro_rules! reports {
 reports! {
     BackfillReport of dwh_core::pipeline::BackfillReport, "What `backfill` did, or would do.";
     CheckReport of dwh_core::operate::CheckReport, "What `check` found.";
+    FilesReport of dwh_core::operate::FilesReport, "Raw files, and where they stand.";
     LoadParams of dwh_core::LoadParams, "What `load` takes, and `extract` returns.";
     LoadPlanReport of dwh_core::pipeline::LoadPlanReport, "What `load` would do with a CSV.";
     MigrateReport of dwh_core::operate::MigrateReport, "What `migrate` did, or would do.";
@@ -60,6 +61,7 @@ reports! {
     RecoverReport of dwh_core::pipeline::RecoverReport, "What `recover` found and did.";
     ReplayReport of dwh_core::pipeline::ReplayReport, "What `replay` did, or would do.";
     ReseedReport of dwh_core::pipeline::ReseedReport, "What `reseed` did, or would do.";
+    RestoreReport of dwh_core::pipeline::RestoreReport, "What `restore_file` put back.";
     RunDetails of dwh_core::operate::RunDetails, "All that is known of one run.";
     RunRecord of dwh_core::sink::RunRecord, "A row of the run log.";
     RunReport of dwh_core::RunReport, "What `run` did.";

@@ -28,8 +28,11 @@ pub struct InitArgs {
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
     /// Address of the source; in the environment other people do not see it
-    #[arg(long, value_name = "URL", env = "DWH_SOURCE_URL", hide_env_values = true)]
-    pub source: String,
+    #[arg(long, value_name = "URL", env = "DWH_SOURCE_URL", hide_env_values = true, required_unless_present = "files")]
+    pub source: Option<String>,
+    /// A folder or bucket of files as the source instead: file:///folder or s3://bucket[/prefix]
+    #[arg(long, value_name = "URL")]
+    pub files: Option<String>,
     /// Address of the target; it need not answer yet
     #[arg(long, value_name = "URL", env = "DWH_TARGET_URL", hide_env_values = true)]
     pub target: String,

@@ -10,7 +10,9 @@ use crate::exit::Exit;
 
 /// Looks at a live source and writes a configuration.
 pub async fn init(args: InitArgs, context: &Context) -> Result<Exit> {
-    let mut request = InitRequest::new(Secret::new(args.source), Secret::new(args.target), args.blob, args.output_file);
+    let source = Secret::new(args.source.unwrap_or_default());
+    let mut request = InitRequest::new(source, Secret::new(args.target), args.blob, args.output_file);
+    request.files = args.files;
     request.tables = args.tables;
     request.exclude = args.exclude;
     request.name = args.name;

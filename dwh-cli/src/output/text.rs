@@ -2,6 +2,7 @@
 
 mod backfill;
 mod check;
+mod files;
 mod init;
 mod load;
 mod migrate;

@@ -11,6 +11,7 @@ mod defaults;
 mod drift;
 mod dry_run;
 mod errors;
+mod files;
 mod first_minutes;
 mod foreign;
 mod held;

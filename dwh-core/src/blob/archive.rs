@@ -41,6 +41,7 @@ pub async fn archive(store: &dyn BlobStore, layout: &Layout, manifest: &Manifest
     let from = layout.moved(&manifest.csv, Folder::Exports)?;
     let to = layout.moved(&manifest.csv, Folder::Processed)?;
     place_csv(store, manifest, &from, &to).await?;
+    place_rejected(store, manifest, &from, &to).await?;
     place_manifest(store, manifest, &from, &to).await?;
     store.delete(&from).await?;
     store.delete(&from.manifest()).await?;
@@ -61,6 +62,25 @@ async fn place_csv(store: &dyn BlobStore, manifest: &Manifest, from: &BlobKey, t
         return Ok(());
     }
     Err(refused(from, to, &format!("holds {} bytes that are not those of the manifest ({bytes})", there.bytes)))
+}
+
+/// Rejected records go with their CSV. Nothing is ever loaded from them, so their bytes are compared with each other.
+async fn place_rejected(store: &dyn BlobStore, manifest: &Manifest, from: &BlobKey, to: &BlobKey) -> Result<()> {
+    if manifest.file.as_ref().is_none_or(|file| file.rejected == 0) {
+        return Ok(());
+    }
+    let (from, to) = (from.rejected(), to.rejected());
+    let before = match Fingerprint::of_blob(store, &from).await {
+        // Moved already.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    store.copy(&from, &to).await?;
+    let after = Fingerprint::of_blob(store, &to).await?;
+    if (before.bytes, &before.sha256) != (after.bytes, &after.sha256) {
+        return Err(refused(&from, &to, "holds other bytes"));
+    }
+    store.delete(&from).await
 }
 
 /// Step 3. The document is copied as it is, so that fields of a newer version are kept.

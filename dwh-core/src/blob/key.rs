@@ -58,6 +58,12 @@ impl BlobKey {
         Self(format!("{}.manifest.json", stem.unwrap_or(&self.0)))
     }
 
+    /// The key of the rejected records beside this CSV.
+    #[must_use]
+    pub fn rejected(&self) -> Self {
+        Self(self.manifest().0.replace(".manifest.json", ".rejected.jsonl"))
+    }
+
     /// What its name says, if it is exactly one that a run gives to its CSV, or the manifest of one. It is no proof.
     #[must_use]
     pub fn csv_name(&self) -> Option<CsvName> {

@@ -10,6 +10,7 @@ use crate::chain::{Before, Replaced};
 use crate::config::{Compression, Mode, OnConflict, Replace, TASK_INSTANCE, UPLOADED_AT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Missing};
+use crate::raw_file::RawFile;
 use crate::run::{RunId, RunKind};
 use crate::schema::{Column, RowKey, TableRef, TypeDef};
 use crate::source::{Snapshot, Sweep};
@@ -88,6 +89,9 @@ pub struct Manifest {
     pub plan_sha256: Option<String>,
     /// The snapshot, with the source's identity; `None` for a CSV that did not come from a database.
     pub snapshot: Option<Snapshot>,
+    /// The file that was read; `None` for a CSV that came from a database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<RawFile>,
     /// Rows, without the header.
     pub rows: u64,
     /// Bytes of the CSV, uncompressed, with the header.
@@ -169,6 +173,7 @@ impl Manifest {
             allow_empty: false,
             replace: Replace::default(),
             missing: Missing::default(),
+            file: self.file.as_ref().map(|file| file.path.clone()),
             older,
             replaced: self.replaced(),
             waiting: Vec::new(),

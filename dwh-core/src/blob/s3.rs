@@ -8,6 +8,7 @@ mod errors;
 mod exists;
 mod options;
 mod orphans;
+mod raw;
 mod upload;
 mod wait;
 

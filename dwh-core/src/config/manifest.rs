@@ -151,6 +151,7 @@ fn table(entry: &Entry<'_>, path: &Path, settings: &Settings, shared: &Shared<'_
         allow_empty: false,
         replace: Replace::default(),
         watermark: by,
+        files: None,
     })
 }
 

@@ -1,5 +1,7 @@
 //! Reading `dwh.toml`: spans, variables, schema, then the rules; every problem is reported, not only the first.
 
+mod files;
+mod globs;
 mod manifest;
 mod raw;
 mod section;
@@ -103,7 +105,11 @@ fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
     let (thresholds, disk_used) = thresholds::general(document, reader, project.cadence);
     let sections = table_sections(document, reader);
     let each = thresholds::of_tables(document, reader, &thresholds);
-    let mut tables = table::tables(&sections, &each, &sources, &target.bronze_schema);
+    let columns = files::columns_of_tables(document, reader);
+    let base = path.parent().unwrap_or(Path::new(""));
+    let own: Vec<_> = each.into_iter().zip(columns).collect();
+    let around = table::Around { bronze: &target.bronze_schema, base };
+    let mut tables = table::tables(&sections, &own, &sources, &around);
     let task_instance = reader.environment.get("DWH_TASK_INSTANCE").unwrap_or_default().to_owned();
     let shared = Shared { sources: &sources, thresholds: &thresholds, task_instance };
     for section in manifest_sections(document, reader) {
@@ -143,8 +149,11 @@ where
 }
 
 fn table_sections<'a>(document: &DeTable<'_>, reader: Reader<'a>) -> Vec<Section<'a, RawTable>> {
-    // A section of its own, with problems of its own.
-    repeated(document, reader, "table", "once a table", |table| drop(table.remove("thresholds")))
+    repeated(document, reader, "table", "once a table", |table| {
+        // Sections of their own, with problems of their own.
+        table.remove("thresholds");
+        table.remove("columns");
+    })
 }
 
 fn manifest_sections<'a>(document: &DeTable<'_>, reader: Reader<'a>) -> Vec<Section<'a, RawManifest>> {
@@ -220,6 +229,7 @@ fn source(section: &Section<'_, RawSource>) -> SourceConfig {
     let timeout = |key, text: &Option<String>| section.checked(key, text.as_deref(), value::duration);
     SourceConfig {
         url: secret("url", &raw.url).unwrap_or_else(|| Secret::new("")),
+        files: files::source(section),
         primary_url: secret("primary_url", &raw.primary_url),
         lock_timeout: timeout("lock_timeout", &raw.lock_timeout).unwrap_or(TIMEOUT),
         drain_timeout: timeout("drain_timeout", &raw.drain_timeout).unwrap_or(TIMEOUT),

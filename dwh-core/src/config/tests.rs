@@ -355,7 +355,7 @@ fn the_schema_describes_every_key() {
         assert!(keys.values().all(|key| key["description"].is_string()), "no description: {section}");
         keys.len()
     });
-    assert_eq!(counts, [3, 6, 8, 7, 22, 6]);
+    assert_eq!(counts, [3, 9, 8, 7, 33, 6]);
 }
 
 proptest! {
@@ -363,5 +363,98 @@ proptest! {
     fn no_text_makes_the_reader_panic(tail in "[\\[\\]a-z=\"'${}\n .:;0-9ä]{0,60}") {
         let _ = parse(&format!("{HEAD}[[table]]\n{PLAIN}{tail}"));
         let _ = parse(&tail);
+    }
+}
+
+const FILES: &str = "
+[project]
+name = \"p\"
+[source.raw]
+files = \"file:///srv/raw\"
+[target]
+url = \"x\"
+[blob]
+url = \"file:///b\"
+[[table]]
+name = \"grants\"
+";
+
+fn files_problems(lines: &str, source: &str) -> String {
+    let text = FILES.replace("[target]", &format!("{source}\n[target]")) + lines;
+    Config::parse(&text, "dwh.toml".as_ref(), Environment::default()).expect_err(lines).to_string()
+}
+
+#[test]
+fn a_table_of_files_is_read() {
+    let text = format!(
+        "{FILES}files = \"*/data.json\"\nignore = [\"**/_*\"]\nmode = \"files\"\njson_schema = \"s.json\"\n[table.columns]\n\
+         z = {{ from = \"/a/b\", type = \"timestamptz\" }}\na = {{ type = \"numeric(12, 2)\" }}\nk = {{ type = \"int[]\" }}\n\
+         g = {{ lon = \"/x\", lat = \"/y\", type = \"geometry(Point,4326)\" }}"
+    );
+    let config = Config::parse(&text, "etc/dwh.toml".as_ref(), Environment::default()).expect("files");
+    let table = &config.tables[0];
+    let files = table.files.as_ref().expect("files");
+    assert_eq!((table.mode, &table.key[..]), (Mode::Files, &["_file".to_owned(), "_record".to_owned()][..]));
+    assert_eq!((&files.patterns[..], &files.ignore[..]), (&["*/data.json".to_owned()][..], &["**/_*".to_owned()][..]));
+    assert_eq!(files.json_schema.as_deref(), Some("etc/s.json".as_ref()));
+    let columns: Vec<(&str, &str)> = files
+        .columns
+        .iter()
+        .map(|column| (column.name.as_str(), column.type_name.as_ref().map_or("", |name| name.as_str())))
+        .collect();
+    let expected =
+        [("z", "timestamp with time zone"), ("a", "numeric(12,2)"), ("k", "integer[]"), ("g", "geometry(Point,4326)")];
+    assert_eq!(columns, expected, "in the order of the file");
+}
+
+#[test]
+fn what_is_wrong_with_files_is_told_by_line_and_key() {
+    for (lines, source, told) in [
+        ("mode = \"files\"", "", "table.files: is missing"),
+        ("files = \"*\"\nmode = \"files\"", "", "table.columns: is missing"),
+        ("files = \"*\"\nmode = \"snapshot\"\njson_schema = \"s\"", "", "table.mode: must be `files`"),
+        ("files = \"/x/*\"\nmode = \"files\"\njson_schema = \"s\"", "", "must be a pattern over paths below"),
+        ("files = \"*\"\nmode = \"files\"\njson_schema = \"s\"\nrecords = \"grants\"", "", "is no JSON pointer"),
+        (
+            "files = \"*\"\nmode = \"files\"\nvalidate = \"record\"\n[table.columns]\na = { type = \"text\" }",
+            "",
+            "there is no `json_schema`",
+        ),
+        (
+            "files = \"*\"\nmode = \"files\"\n[table.columns]\na = { typ = \"text\" }",
+            "",
+            "dwh.toml:15: table.columns.a.typ: unknown key; did you mean `type`?",
+        ),
+        (
+            "files = \"*\"\nmode = \"files\"\n[table.columns]\na = { type = \"no such; type\" }",
+            "",
+            "is not the name of a type",
+        ),
+        (
+            "files = \"*\"\nmode = \"files\"\n[table.columns]\na = { lon = \"/x\", type = \"text\" }",
+            "",
+            "needs either `from`, or both `lon` and `lat`",
+        ),
+        (
+            "files = \"*\"\nmode = \"files\"\nkey = [\"b\"]\n[table.columns]\na = { type = \"text\" }",
+            "",
+            "names `b`, which is no column",
+        ),
+        (
+            "files = \"*\"\nmode = \"files\"\nwatermark = \"a\"\njson_schema = \"s\"",
+            "",
+            "table.watermark: is only for a table of a database",
+        ),
+        ("files = \"*\"\nmode = \"files\"\njson_schema = \"s\"", "url = \"x\"", "stands beside `url`"),
+        (
+            "files = \"*\"\nmode = \"files\"\njson_schema = \"s\"",
+            "validated = \"file:///srv/raw/v\"",
+            "lies in the same folder as `files`",
+        ),
+        ("files = \"*\"\nmode = \"files\"\njson_schema = \"s\"", "backups = \"file:///b\"", "there is no `validated`"),
+        ("files = \"*\"\nmode = \"files\"\njson_schema = \"s\"", "lock_timeout = \"5s\"", "is only for a database"),
+    ] {
+        let problems = files_problems(lines, source);
+        assert!(problems.contains(told), "`{told}` is not in {problems}");
     }
 }

@@ -8,13 +8,14 @@ use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
 use crate::plan::LoadPlan;
+use crate::raw_file::RawFile;
 use crate::record::{Accounting, Restore, RunFilter, RunRecord, Upload};
 use crate::run::{Route, Routing, RunId, RunKind, RunState};
 use crate::watermark::{SafeBound, Timestamp};
 
 const RUN: &str = "run_id, table_name, run_started_at, run_finished_at, status, rows_extracted, rows_loaded, \
      rows_inserted, rows_updated, rows_identical, rows_different, rows_kept_newer, rows_removed, rows_late, route, route_reason, csv_path, error_message, error_code, mode, window_low, window_high, watermark, \
-     bound, bytes, sha256, attempt, host, engine_version, kind, bronze, plan_sha256";
+     bound, bytes, sha256, attempt, host, engine_version, kind, bronze, plan_sha256, file";
 
 impl Control {
     /// A new row of the run log, `extracting`.
@@ -50,10 +51,10 @@ impl Control {
         let sql = format!(
             "insert into {} (run_id, table_name, run_started_at, status, mode, kind, engine_version, csv_path, \
              rows_extracted, rows_late, bytes, sha256, window_low, window_high, watermark, bound, run_finished_at, \
-             rows_loaded, rows_inserted, rows_identical, rows_different, rows_updated, rows_kept_newer, host, plan_sha256) overriding system value \
+             rows_loaded, rows_inserted, rows_identical, rows_different, rows_updated, rows_kept_newer, host, plan_sha256, file) overriding system value \
              select $1, $2, $3, case when $4 then 'loaded' else 'uploaded' end, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
              $14, $15, $16, case when $4 then pg_catalog.now() end, case when $4 then $9 end, case when $4 then $9 end, \
-             case when $4 then 0 end, case when $4 then 0 end, case when $4 then 0 end, case when $4 then 0 end, $17, $18 on conflict (run_id) do nothing returning {RUN}",
+             case when $4 then 0 end, case when $4 then 0 end, case when $4 then 0 end, case when $4 then 0 end, $17, $18, $19 on conflict (run_id) do nothing returning {RUN}",
             self.log()
         );
         let upload = &lost.upload;
@@ -77,6 +78,7 @@ impl Control {
             (&upload.bound.as_ref().map(Json), Type::JSONB),
             (&self.host, Type::TEXT),
             (&upload.plan_sha256, Type::TEXT),
+            (&upload.file.as_ref().map(Json), Type::JSONB),
         ];
         let rows = self.ask(client, &sql, params).await?;
         self.number_above(client, lost.above, false).await?;
@@ -154,10 +156,21 @@ impl Control {
         })
     }
 
+    /// The run is about to read a file.
+    pub(crate) async fn reads(&self, client: &impl GenericClient, run_id: RunId, file: &RawFile) -> Result<RunRecord> {
+        let sql =
+            format!("update {} set file = $2 where run_id = $1 and status = 'extracting' returning {RUN}", self.log());
+        let params: Params<'_> = &[(&run_id.0, Type::INT8), (&Json(file), Type::JSONB)];
+        self.ask(client, &sql, params).await?.first().map_or_else(
+            || Err(Error::new(ErrorKind::Contract, format!("run {run_id} is not `extracting`"))),
+            run_record,
+        )
+    }
+
     /// The CSV is complete.
     pub(crate) async fn uploaded(&self, client: &impl GenericClient, upload: &Upload) -> Result<Option<RunRecord>> {
         let set = "csv_path = $3, rows_extracted = $4, rows_late = $5, bytes = $6, sha256 = $7, window_low = $8, \
-             window_high = $9, watermark = $10, bound = $11, plan_sha256 = $12";
+             window_high = $9, watermark = $10, bound = $11, plan_sha256 = $12, file = coalesce($13, file)";
         let low = upload.window.map(|window| window.low).filter(|low| low.is_finite());
         let high = upload.window.and_then(|window| window.high);
         let watermark = upload.window.map(|window| window.watermark);
@@ -172,6 +185,7 @@ impl Control {
             (&watermark, Type::TIMESTAMPTZ),
             (&upload.bound.as_ref().map(Json), Type::JSONB),
             (&upload.plan_sha256, Type::TEXT),
+            (&upload.file.as_ref().map(Json), Type::JSONB),
         ];
         self.transition(client, upload.run_id, RunState::Uploaded, set, more).await
     }
@@ -188,7 +202,8 @@ impl Control {
              rows_late = coalesce(rows_late, $6), bytes = coalesce(bytes, $7), sha256 = coalesce(sha256, $8), \
              window_low = case when watermark is null then $9 else window_low end, \
              window_high = case when watermark is null then $10 else window_high end, \
-             watermark = coalesce(watermark, $11), bound = coalesce(bound, $12), plan_sha256 = coalesce(plan_sha256, $13)";
+             watermark = coalesce(watermark, $11), bound = coalesce(bound, $12), plan_sha256 = coalesce(plan_sha256, $13), \
+             file = coalesce($14, file)";
         let window = upload.and_then(|upload| upload.window);
         let count = |number: fn(&Upload) -> u64| upload.map(|upload| number(upload).cast_signed());
         let more: Params<'_> = &[
@@ -203,6 +218,7 @@ impl Control {
             (&window.map(|window| window.watermark), Type::TIMESTAMPTZ),
             (&upload.and_then(|upload| upload.bound.as_ref()).map(Json), Type::JSONB),
             (&upload.and_then(|upload| upload.plan_sha256.as_ref()), Type::TEXT),
+            (&upload.and_then(|upload| upload.file.as_ref()).map(Json), Type::JSONB),
         ];
         self.transition(client, run_id, RunState::Loading, set, more).await
     }
@@ -401,12 +417,7 @@ impl Control {
 }
 
 fn run_record(row: &Row) -> Result<RunRecord> {
-    let mode = match value::<Option<&str>>(row, "mode")? {
-        Some("incremental") => Some(Mode::Incremental),
-        Some("snapshot") => Some(Mode::Snapshot),
-        Some("scd") => Some(Mode::Scd),
-        _ => None,
-    };
+    let mode = value::<Option<&str>>(row, "mode")?.and_then(Mode::parse);
     Ok(RunRecord {
         run_id: RunId(value(row, "run_id")?),
         table_name: value(row, "table_name")?,
@@ -438,6 +449,7 @@ fn run_record(row: &Row) -> Result<RunRecord> {
         attempt: value(row, "attempt")?,
         host: value(row, "host")?,
         engine_version: value(row, "engine_version")?,
+        file: json::<RawFile>(row, "file")?,
         bronze: json::<BronzeId>(row, "bronze")?,
         plan_sha256: value(row, "plan_sha256")?,
     })

@@ -3,6 +3,7 @@
 
 mod about;
 mod bronze;
+mod files;
 mod gate;
 mod lease;
 mod rehearsal;
@@ -48,7 +49,7 @@ impl Pipeline {
         secrets::check(&self.config, &mut About::new("configuration", &mut report));
         let target = target::check(&self.config, &mut About::new("target", &mut report)).await;
         let mut sources = BTreeMap::new();
-        for (name, config) in &self.config.sources {
+        for (name, config) in self.config.sources.iter().filter(|(_, config)| config.files.is_none()) {
             let mut about = About::new(format!("source {name}"), &mut report);
             let tables: Vec<_> = self.config.tables.iter().filter(|table| table.source == *name).collect();
             if let Some(server) = source::check(&self.config, config, &tables, &mut about).await {
@@ -59,6 +60,12 @@ impl Pipeline {
                 sources.insert(name.clone(), server);
             }
         }
+        for (name, config) in &self.config.sources {
+            if let Some(files) = &config.files {
+                files::check(self, name, files, &mut report).await;
+            }
+        }
+        files::tables(self, &chosen, target.as_ref(), &mut report).await;
         let sizes = tables::check(self, &chosen, Ends { sources, target }, &mut report).await;
         store::check(self, &mut About::new("blob", &mut report)).await;
         space::check(self, sizes, &mut report).await;

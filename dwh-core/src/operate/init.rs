@@ -2,6 +2,7 @@
 
 mod choose;
 mod files;
+mod folder;
 mod grants;
 mod look;
 mod names;
@@ -33,8 +34,10 @@ const LOADER: &str = "dwh_loader";
 #[derive(Debug, Clone)]
 #[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct InitRequest {
-    /// Connection string of the source.
+    /// Connection string of the source; not used where `files` is set.
     pub source: Secret,
+    /// Address of a folder or bucket of files, which is the source instead of a database.
+    pub files: Option<String>,
     /// Connection string of the target; it need not answer.
     pub target: Secret,
     /// Address of the blob store: `file:///folder` or `s3://bucket[/prefix]`.
@@ -59,6 +62,7 @@ impl InitRequest {
     pub fn new(source: Secret, target: Secret, blob: impl Into<String>, output_file: impl Into<PathBuf>) -> Self {
         Self {
             source,
+            files: None,
             target,
             blob: blob.into(),
             tables: Vec::new(),
@@ -93,6 +97,9 @@ struct Taken {
 /// `Config` if a file is there already, a pattern matches nothing, or an argument cannot be used; `Permission` if no
 /// table can be read; `Unreachable`, `Auth` of the source. A target that does not answer is a warning.
 pub async fn init(request: &InitRequest, environment: &Environment) -> Result<InitReport> {
+    if let Some(url) = &request.files {
+        return folder::init(url, request, environment).await;
+    }
     let files = Files::beside(&request.output_file);
     if !request.dry_run {
         files.refuse_existing()?;

@@ -97,7 +97,11 @@ impl Pipeline {
     }
 
     fn empty_plan(&self, table: &TableConfig) -> PlanReport {
-        let relation = table.relation.as_ref().map_or_else(|| "query".to_owned(), ToString::to_string);
+        let relation = match (&table.relation, &table.files) {
+            (Some(relation), _) => relation.to_string(),
+            (None, Some(files)) => files.patterns.join(", "),
+            (None, None) => "query".to_owned(),
+        };
         PlanReport {
             table: table.name.clone(),
             mode: table.mode,
@@ -129,11 +133,17 @@ impl Pipeline {
         load.waiting.clear();
         report.load_sql.extend(load.statements());
         self.is_first(table, &state).await?;
+        if table.mode == Mode::Files {
+            let pending = self.pending_files(table, &state).await?;
+            report.extract_sql =
+                pending.iter().map(|file| format!("file {}", file.path)).collect::<Vec<_>>().join("\n");
+            return Ok(());
+        }
         let now = Timestamp::now();
         let whole = (Timestamp::NEG_INFINITY, Timestamp::INFINITY, Sweep::Off);
         let (low, high, sweep) = match table.mode {
             Mode::Incremental => self.fill_window(&plan, &state, now, report).await?,
-            Mode::Snapshot | Mode::Scd => whole,
+            Mode::Snapshot | Mode::Scd | Mode::Files => whole,
         };
         report.extract_sql = plan.copy_out(low, high, sweep, now);
         Ok(())

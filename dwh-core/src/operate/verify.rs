@@ -6,6 +6,7 @@
 mod blobs;
 mod drill;
 mod end;
+mod files;
 mod repair;
 
 use serde::{Deserialize, Serialize};
@@ -250,6 +251,9 @@ impl Pipeline {
         request: &VerifyRequest,
         found: &mut TableVerify,
     ) -> Result<Vec<Window>> {
+        if table.mode == Mode::Files {
+            return self.compare_files(table, found).await.map(|()| Vec::new());
+        }
         let (source, target) = self.sessions(table).await?;
         // Before both snapshots: what is loaded meanwhile lies above it.
         let state = target.state(&self.config.target.control_schema).await?;
@@ -304,6 +308,8 @@ fn remedy(table: &TableConfig, lost: bool) -> String {
         Mode::Incremental if lost => "reseed",
         Mode::Incremental => "verify --repair",
         Mode::Scd if lost => "rebuild --reset",
+        Mode::Files if lost => "reseed",
+        Mode::Files => return "dwh files reprocess '**'".to_owned(),
         Mode::Snapshot | Mode::Scd => "run",
     };
     format!("dwh {verb} {}", quoted(&table.name))

@@ -271,7 +271,7 @@ impl Pipeline {
             slice.window = Some(window);
             let run_id = slice.record.run_id;
             (self.observer)(&Event::RunStarted { table: table.name.clone(), run_id, bound: None });
-            self.run_slice(slice, &mut state, &mut run, cancel).await
+            self.run_slice(slice, &mut state, &mut run, cancel).await.map(drop)
         };
         if let Err(error) = done.await {
             let error = with_way_out(named(error, &table.name), &run);
@@ -328,6 +328,7 @@ fn may_replace(kind: RunKind, plan: &Plan) -> Result<()> {
 pub(super) fn whole(table: &TableConfig) -> Error {
     let hint = match table.mode {
         Mode::Snapshot => "`dwh run` replaces all its rows by those of the source",
+        Mode::Files => "`dwh files reprocess` reads files again, and `dwh reseed` all of them",
         _ => "`dwh run` appends a copy of today; copies of the past are kept in `processed/` alone",
     };
     let mode = table.mode.as_str();

@@ -88,6 +88,7 @@ impl Pipeline {
                 window: None,
                 bound: None,
                 plan_sha256: None,
+                file: None,
             };
             self.sink.log(LogEntry::Uploaded(Box::new(upload))).await?;
         }

@@ -21,6 +21,10 @@ pub(super) fn describe_manifest(run: &mut TableRun, manifest: &Manifest, csv_pat
     run.sha256 = Some(manifest.sha256.clone());
     run.csv_path = csv_path;
     run.window = manifest.window.map(window_report);
+    if let Some(file) = &manifest.file {
+        run.file = Some(file.path.clone());
+        run.rows_rejected = file.rejected;
+    }
 }
 
 /// What the run log says of a run that is loaded.
@@ -40,4 +44,8 @@ pub(super) fn describe_record(run: &mut TableRun, record: &RunRecord) {
     run.bytes = count(record.bytes);
     run.sha256.clone_from(&record.sha256);
     run.watermark = record.watermark;
+    if let Some(file) = &record.file {
+        run.file = Some(file.path.clone());
+        run.rows_rejected = file.rejected;
+    }
 }

@@ -72,7 +72,8 @@ impl From<&TableState> for Standing {
 fn reads(mode: Option<Mode>, window: Option<Window>) -> Reads {
     match (mode, window) {
         (Some(Mode::Snapshot), _) => Reads::Whole,
-        (Some(Mode::Scd), _) => Reads::Copy,
+        // A version of a file is history, as a dated copy is: only all of them in their order make up the table.
+        (Some(Mode::Scd | Mode::Files), _) => Reads::Copy,
         (_, Some(window)) => Reads::Window(window),
         (_, None) => Reads::Unknown,
     }
@@ -161,6 +162,7 @@ impl Pipeline {
             window: manifest.window,
             bound: manifest.bound.clone(),
             plan_sha256: manifest.plan_sha256.clone(),
+            file: manifest.file.clone(),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
 use crate::pipeline::links::{after, identity, must_serve, still_known};
 use crate::pipeline::{Event, LoadParams, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Missing};
-use crate::run::{RunId, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{Commit, LogEntry, RunRecord, StageRequest, TableState};
 
 pub use dry_run::{LoadPlanReport, LoadStep};
@@ -149,7 +149,7 @@ impl Pipeline {
     /// Refuses a CSV of a backfill while an earlier ordinary one waits: loaded later, that would count as older than
     /// bronze, though it holds newer versions of rows that the backfill has not read.
     async fn must_be_next(&self, table: &TableConfig, state: &TableState, manifest: &Manifest) -> Result<()> {
-        if manifest.kind.moves_watermark() {
+        if manifest.kind.moves_watermark() && manifest.kind != RunKind::File {
             return Ok(());
         }
         let Some(waiting) = self.first_waiting(table, state).await?.filter(|waiting| *waiting < manifest.run_id) else {
@@ -237,6 +237,9 @@ impl Pipeline {
             load.former_keys = former_keys_of(table, manifest, &others);
         } else {
             load.former_keys = former_keys_of(table, manifest, &Archived::new());
+        }
+        if load.older {
+            self.judge_older_file(table, manifest.run_id, &mut load).await?;
         }
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = bronze.as_ref().filter(|_| place.moves()) {

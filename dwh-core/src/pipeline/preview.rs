@@ -66,7 +66,30 @@ impl Pipeline {
             slice = self.previewed(table, state, run) => slice?,
             () = cancel.cancelled() => return Err(interrupted()),
         };
+        if table.mode == Mode::Files {
+            return self.preview_files(slice, run, cancel).await;
+        }
         self.count_slice(&slice, run, cancel).await
+    }
+
+    /// Each file that a run would read, counted by itself against bronze as it is; a file that is not valid stops no other.
+    async fn preview_files(&self, mut slice: Slice, run: &mut TableRun, cancel: &CancellationToken) -> Result<()> {
+        let table = slice.plan.table.clone();
+        let mut wrong = None;
+        for file in self.pending_files(&table, &slice.state).await? {
+            let path = file.path.clone();
+            slice.file = Some(file);
+            let mut one = TableRun::new(&table.name, table.mode);
+            match self.count_slice(&slice, &mut one, cancel).await {
+                Ok(()) => add(run, &one),
+                Err(error) if error.kind() == ErrorKind::Data => {
+                    self.warn(&table.name, &format!("`{path}`: {error}"));
+                    wrong = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        wrong.map_or(Ok(()), Err)
     }
 
     /// All that a run would read, in one piece: window after window, each would be counted against a bronze without the
@@ -88,7 +111,7 @@ impl Pipeline {
         // The number that it would get is higher than all; which one, nobody knows yet.
         let record = RunRecord::begun(RunId(i64::MAX), &table.name, table.mode, RunKind::Run, now);
         let (kind, sweep, state) = (RunKind::Run, Sweep::Off, state.clone());
-        let mut slice = Slice { kind, plan, state, record, bound: None, window: None, sweep };
+        let mut slice = Slice { kind, plan, state, record, bound: None, window: None, sweep, file: None };
         if table.mode == Mode::Incremental {
             self.set_window(&mut slice, Call::First, run).await?;
             run.window = slice.window.map(window_report);
@@ -119,4 +142,17 @@ impl Pipeline {
         tell_counts(run, &counts);
         Ok(())
     }
+}
+
+/// Adds what one file would do.
+fn add(run: &mut TableRun, one: &TableRun) {
+    run.status = one.status;
+    run.rows_extracted += one.rows_extracted;
+    run.bytes += one.bytes;
+    run.rows_loaded += one.rows_loaded;
+    run.rows_inserted += one.rows_inserted;
+    run.rows_updated += one.rows_updated;
+    run.rows_identical += one.rows_identical;
+    run.rows_different += one.rows_different;
+    run.rows_kept_newer += one.rows_kept_newer;
 }

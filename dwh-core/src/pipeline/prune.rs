@@ -13,7 +13,7 @@ use crate::pipeline::failure::{interrupted, named};
 use crate::pipeline::links::{identity, named_by_us};
 use crate::pipeline::report::one_code;
 use crate::pipeline::{ErrorReport, Pipeline};
-use crate::run::{RunId, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{RunFilter, RunRecord, TableState};
 use crate::watermark::{Micros, Timestamp};
 
@@ -292,16 +292,33 @@ impl Kept {
         let csvs: BTreeSet<BlobKey> = self.processed.keys().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
         let alone = self.processed.keys().filter(|key| key.is_manifest() && !csvs.contains(key));
         let mut old: Vec<BlobKey> = alone.filter(|key| self.age(key, &self.processed) > keep).cloned().collect();
+        let of_files = self.newest_of_files();
         for (run_id, key) in self.complete_by_run() {
             if Some(run_id) >= needed {
                 break;
             }
+            if of_files.contains(&run_id) {
+                continue;
+            }
             let loaded = self.records.get(&run_id).is_none_or(|record| record.status == RunState::Loaded);
             if loaded && self.age(key, &self.processed) > keep {
-                old.extend([key.clone(), key.manifest()]);
+                let rejected = Some(key.rejected()).filter(|rejected| self.processed.contains_key(rejected));
+                old.extend([key.clone(), key.manifest()].into_iter().chain(rejected));
             }
         }
         old
+    }
+
+    /// The newest loaded run of each file: it says that the file is loaded, and its CSV holds the file's rows.
+    fn newest_of_files(&self) -> BTreeSet<RunId> {
+        let mut newest: BTreeMap<&str, RunId> = BTreeMap::new();
+        let loaded = self.records.values().filter(|record| record.status == RunState::Loaded);
+        for record in loaded.filter(|record| record.kind == RunKind::File) {
+            if let Some(file) = &record.file {
+                newest.insert(&file.path, record.run_id);
+            }
+        }
+        newest.into_values().collect()
     }
 
     /// Final runs older than `keep`; never the newest loaded one, the one that set the watermark, one whose CSV is still
@@ -314,16 +331,21 @@ impl Kept {
         let ordinary = |record: &&RunRecord| wrote(record) && record.kind.moves_watermark();
         let ordinary = self.records.values().rfind(ordinary).map(|record| record.run_id);
         let waiting: Vec<RunId> = self.exports.keys().filter_map(BlobKey::csv_name).map(|name| name.run_id).collect();
+        let of_files = self.newest_of_files();
         let stays = |record: &RunRecord| {
             !record.status.is_final()
                 || [newest, named, ordinary].contains(&Some(record.run_id))
                 || Some(record.run_id) == self.state.last_run_id
                 || waiting.contains(&record.run_id)
+                || of_files.contains(&record.run_id)
                 || self.now.since(record.run_started_at) <= keep
         };
         let loaded = |record: &&RunRecord| record.status == RunState::Loaded;
         let first_kept = self.records.values().filter(loaded).find(|record| stays(record)).map(|record| record.run_id);
-        let in_order = |record: &&RunRecord| !loaded(record) || first_kept.is_none_or(|first| record.run_id < first);
+        // Files follow each other in no order.
+        let in_order = |record: &&RunRecord| {
+            !loaded(record) || record.kind == RunKind::File || first_kept.is_none_or(|first| record.run_id < first)
+        };
         self.records.values().filter(|record| !stays(record)).filter(in_order).map(|record| record.run_id).collect()
     }
 }

@@ -2,6 +2,7 @@
 //! CSV never overwrites newer rows.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -162,11 +163,21 @@ impl Pipeline {
         let (gaps, complete) = self.gaps_of(table, request, &serving, &files.bereft).await?;
         let links: Vec<Link> = serving.values().map(|(_, manifest)| Link::from(manifest)).collect();
         let newest = serving.keys().next_back().copied();
+        let mut versions: BTreeMap<&str, RunId> = BTreeMap::new();
+        for (_, manifest) in serving.values() {
+            if let Some(file) = &manifest.file {
+                versions.insert(&file.path, manifest.run_id);
+            }
+        }
         let wanted = |manifest: &Manifest| {
-            let only = table.mode != Mode::Snapshot || Some(manifest.run_id) == newest;
+            // Each version of a file, and each snapshot, replaced the one before.
+            let only = match &manifest.file {
+                Some(file) => versions.get(file.path.as_str()) == Some(&manifest.run_id),
+                None => table.mode != Mode::Snapshot || Some(manifest.run_id) == newest,
+            };
             only && Link::from(manifest).meets(request.from, request.to)
         };
-        let order = replay_order(&links, table.mode == Mode::Incremental && table.on_conflict == OnConflict::Update);
+        let order = replay_order(&links, table.mode.is_keyed() && table.on_conflict == OnConflict::Update);
         let csv = |run_id: &RunId| serving.get(run_id).filter(|(_, manifest)| wanted(manifest)).cloned();
         let csvs: Vec<_> = order.iter().filter_map(csv).collect();
         if csvs.is_empty() {

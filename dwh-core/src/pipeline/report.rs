@@ -101,6 +101,12 @@ pub struct TableRun {
     /// Columns that were new at the source and that it added to bronze.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns_added: Vec<String>,
+    /// The path of the file that it read, below the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Records of the file that were rejected; they stand beside the CSV, in `….rejected.jsonl`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rows_rejected: u64,
     /// Rows in the CSV.
     pub rows_extracted: u64,
     /// Rows inserted or updated.
@@ -136,6 +142,11 @@ pub struct TableRun {
     pub error: Option<ErrorReport>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl TableRun {
     /// A run of which nothing is known yet.
     #[must_use]
@@ -149,6 +160,8 @@ impl TableRun {
             watermark: None,
             held_by: None,
             columns_added: Vec::new(),
+            file: None,
+            rows_rejected: 0,
             rows_extracted: 0,
             rows_loaded: 0,
             rows_inserted: 0,

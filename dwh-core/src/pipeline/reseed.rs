@@ -148,7 +148,8 @@ impl Pipeline {
                 let report = this.read_again(work, request.restart, request.dry_run, cancel).await?;
                 Ok(BackfillReport { runs: [begun, report.runs].concat(), ..report })
             }
-            Mode::Snapshot => {
+            Mode::Snapshot | Mode::Files => {
+                let this = Self { reprocess: vec![crate::files::is_path_glob("**")?], ..this };
                 let mut report = BackfillReport::empty(table, RunKind::Run, request.dry_run);
                 if !request.dry_run {
                     let numbered = self.number_above_files().await;

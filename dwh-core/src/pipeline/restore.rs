@@ -34,6 +34,7 @@ impl Pipeline {
             sha256: String::new(),
             window: Some(empty.window),
             plan_sha256: None,
+            file: None,
             ..self.upload_of(&next.csv, &manifest)
         };
         self.restore_as(&manifest, upload, RunKind::Run, true, above).await.map(drop)

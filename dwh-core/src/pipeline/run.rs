@@ -124,6 +124,9 @@ impl Pipeline {
                 return Err(told());
             }
         };
+        if table.mode == Mode::Files {
+            return self.run_files(&plan, state, cancel, runs, run).await;
+        }
         let mut call = Call::First;
         let mut added = std::mem::take(&mut run.columns_added);
         loop {
@@ -210,21 +213,23 @@ impl Pipeline {
         Ok(more)
     }
 
-    /// Extracts, loads and archives what was decided.
+    /// Extracts, loads and archives what was decided, and returns its manifest.
     pub(super) async fn run_slice(
         &self,
         slice: Slice,
         state: &mut TableState,
         run: &mut TableRun,
         cancel: &CancellationToken,
-    ) -> Result<()> {
+    ) -> Result<Manifest> {
         let extracted = self.transfer(&slice, Goal::BlobAndStage, run, cancel).await?;
         let Extracted { manifest, becomes, staged, stored } = extracted;
         let known = still_known(&slice.state, &manifest);
         let load = slice.load();
         let commit = Commit::of(slice.record.run_id, Some(manifest.rows), slice.state);
         let commit = commit.becoming(becomes).knowing(known);
-        let Some(staged) = staged else { return self.load_nothing(&load, &manifest, commit, state, run).await };
+        let Some(staged) = staged else {
+            return self.load_nothing(&load, &manifest, commit, state, run).await.map(|()| manifest);
+        };
         self.record_upload(&manifest, stored, run).await?;
         if cancel.is_cancelled() {
             return Err(interrupted());
@@ -236,7 +241,7 @@ impl Pipeline {
             run.csv_path = Some(self.address(&moved.csv));
             run.seconds.archive = started.elapsed().as_secs_f64();
         }
-        Ok(())
+        Ok(manifest)
     }
 
     /// Begins a run in the log and decides what it reads.
@@ -249,6 +254,13 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<Slice> {
         let table = &plan.table;
+        if table.mode == Mode::Files {
+            let mut files = self.pending_files(table, state).await?.into_iter();
+            let file = files.next().ok_or_else(|| no_file(table))?;
+            let mut slice = self.begin(plan, state, RunKind::File, run).await?;
+            self.reads(&mut slice, Some(file)).await?;
+            return Ok(slice);
+        }
         let mut slice = self.begin(plan, state, RunKind::Run, run).await?;
         if table.mode == Mode::Incremental {
             tokio::select! {
@@ -282,10 +294,11 @@ impl Pipeline {
             bound: None,
             window: None,
             sweep: Sweep::Off,
+            file: None,
         })
     }
 
-    async fn record_upload(&self, manifest: &Manifest, stored: bool, run: &mut TableRun) -> Result<()> {
+    pub(super) async fn record_upload(&self, manifest: &Manifest, stored: bool, run: &mut TableRun) -> Result<()> {
         let csv_path = stored.then(|| self.address(&manifest.csv));
         describe_manifest(run, manifest, csv_path.clone());
         run.status = RunState::Uploaded;
@@ -293,7 +306,7 @@ impl Pipeline {
         self.sink.log(LogEntry::Uploaded(Box::new(upload))).await.map(drop)
     }
 
-    async fn commit_run(
+    pub(super) async fn commit_run(
         &self,
         manifest: &Manifest,
         staged: Result<Box<dyn Staged>>,
@@ -312,7 +325,7 @@ impl Pipeline {
     }
 
     /// Ends a run that found no row: the watermark moves all the same.
-    async fn load_nothing(
+    pub(super) async fn load_nothing(
         &self,
         load: &LoadPlan,
         manifest: &Manifest,
@@ -371,12 +384,13 @@ impl Pipeline {
     }
 
     /// A run that cannot begin, as a failed one in the log.
-    async fn log_unbegun(&self, table: &TableConfig, state: &TableState, run: &mut TableRun, error: &Error) {
+    pub(super) async fn log_unbegun(&self, table: &TableConfig, state: &TableState, run: &mut TableRun, error: &Error) {
         // A row in a log that began anew beside older files would stand in the way of their rebuild.
         if error.kind() == ErrorKind::Interrupted || self.is_first(table, state).await.is_err() {
             return;
         }
-        let begin = LogEntry::Begin { table: run.table.clone(), mode: run.mode, kind: RunKind::Run };
+        let kind = if run.mode == Mode::Files { RunKind::File } else { RunKind::Run };
+        let begin = LogEntry::Begin { table: run.table.clone(), mode: run.mode, kind };
         match self.sink.log(begin).await {
             Ok(record) => {
                 run.run_id = Some(record.run_id);
@@ -439,6 +453,12 @@ impl Pipeline {
             run_started_at: Some(record.run_started_at),
         }
     }
+}
+
+fn no_file(table: &TableConfig) -> Error {
+    Error::new(ErrorKind::NotFound, format!("table `{}`: no file is new, and none has changed", table.name)).with_hint(
+        "nothing is to be done; `dwh files list` shows every file, and `dwh files reprocess` reads some again",
+    )
 }
 
 /// Puts the account of a load into its report.

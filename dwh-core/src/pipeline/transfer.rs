@@ -17,6 +17,7 @@ use crate::pipeline::failure::interrupted;
 use crate::pipeline::links::after;
 use crate::pipeline::{Event, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Plan};
+use crate::raw_file::RawFile;
 use crate::run::RunKind;
 use crate::schema::Column;
 use crate::sink::{RunRecord, StageRequest, Staged, TableState};
@@ -37,6 +38,8 @@ pub(super) struct Slice {
     pub bound: Option<SafeBound>,
     pub window: Option<Window>,
     pub sweep: Sweep,
+    /// The file, of a table of files.
+    pub file: Option<RawFile>,
 }
 
 /// What an extract leaves: a CSV whose manifest is written, and its rows staged where that was asked for.
@@ -108,10 +111,18 @@ impl Pipeline {
         let stored =
             body.sent().map(|(bytes, sha256)| StoredForm { compression: self.config.blob.compression, bytes, sha256 });
         let mut manifest = self.manifest(slice, &key, &reading, totals, stored, before);
-        let staged = if slice.kind.replaces() {
+        reading.warnings.iter().for_each(|warning| self.warn(&slice.plan.table.name, warning));
+        let staged = if slice.kind.stages_first() {
             let mut staged = staged(stage, run, cancel).await?;
-            if let Some(Ok(ready)) = &mut staged {
-                manifest.spares = self.spare(slice, &manifest, ready.as_mut()).await?.spares;
+            match &mut staged {
+                Some(Ok(ready)) if slice.kind.replaces() => {
+                    manifest.spares = self.spare(slice, &manifest, ready.as_mut()).await?.spares;
+                }
+                Some(Ok(ready)) => ready.told_apart().await?,
+                _ => {}
+            }
+            if let Some(rejected) = reading.rejected {
+                self.keep_rejected(&key, rejected).await?;
             }
             // What cannot be staged cannot be spared either: there is no CSV then.
             let staged = staged.transpose()?;
@@ -158,6 +169,7 @@ impl Pipeline {
             known: slice.state.relations.as_deref().filter(|_| slice.kind.moves_watermark()),
             bound: slice.bound.as_ref(),
             run_started_at: slice.record.run_started_at,
+            file: slice.file.as_ref(),
         };
         let reading = source.read(request(slice.sweep)).await?;
         // The plan may have been made on another server: nothing of this one may get into a file, let alone into bronze.
@@ -174,7 +186,7 @@ impl Pipeline {
         source.read(request(Sweep::LookBack { back_to })).await
     }
 
-    fn key(&self, slice: &Slice) -> BlobKey {
+    pub(super) fn key(&self, slice: &Slice) -> BlobKey {
         self.layout.csv(
             &slice.plan.table.name,
             slice.record.run_id,
@@ -214,7 +226,7 @@ impl Pipeline {
         }))
     }
 
-    fn manifest(
+    pub(super) fn manifest(
         &self,
         slice: &Slice,
         key: &BlobKey,
@@ -251,6 +263,7 @@ impl Pipeline {
             spares: Vec::new(),
             plan_sha256: Some(slice.plan.sha256()),
             snapshot: Some(reading.snapshot.clone()),
+            file: reading.file.clone(),
             rows: totals.rows,
             bytes: totals.bytes,
             sha256: totals.sha256,
@@ -263,11 +276,12 @@ impl Pipeline {
 impl Slice {
     /// How it is loaded: its snapshot is the newest, unless the run log was restored from a backup.
     pub(super) fn load(&self) -> LoadPlan {
-        self.plan.load(self.state.is_newer_than(self.record.run_id))
+        let load = self.plan.load(self.state.is_newer_than(self.record.run_id));
+        LoadPlan { file: self.file.as_ref().map(|file| file.path.clone()), ..load }
     }
 
     /// The watermark row once it is loaded; `None` if it stays as it is.
-    fn becomes(&self, manifest: &Manifest) -> Option<TableState> {
+    pub(super) fn becomes(&self, manifest: &Manifest) -> Option<TableState> {
         let place = Standing::from(&self.state).place(&Link::from(manifest));
         after(&self.state, manifest, place, &self.plan.missing.kept)
     }
@@ -302,6 +316,25 @@ pub(super) struct Ended {
     late_rows: u64,
     sweep: Option<Sweep>,
     statement: Option<String>,
+    file: Option<RawFile>,
+    warnings: Vec<String>,
+    rejected: Option<std::fs::File>,
+}
+
+impl Ended {
+    /// A look that found nothing to read.
+    pub(super) const fn nothing(snapshot: Snapshot) -> Self {
+        Self {
+            snapshot,
+            high: None,
+            late_rows: 0,
+            sweep: None,
+            statement: None,
+            file: None,
+            warnings: Vec::new(),
+            rejected: None,
+        }
+    }
 }
 
 impl Extract {
@@ -358,13 +391,16 @@ impl Extract {
         observer(&Event::Extracted { table: self.table.clone(), rows: self.tally.rows(), bytes: self.tally.bytes() });
     }
 
-    async fn end(self) -> Result<(Ended, crate::dialect::Totals)> {
+    async fn end(mut self) -> Result<(Ended, crate::dialect::Totals)> {
         let ended = Ended {
             snapshot: self.reading.snapshot().clone(),
             high: self.reading.high(),
             late_rows: self.reading.late_rows(),
             sweep: self.reading.sweep(),
             statement: self.reading.statement().map(str::to_owned),
+            file: self.reading.file(),
+            warnings: self.reading.warnings(),
+            rejected: self.reading.rejected(),
         };
         self.reading.finish().await?;
         if !self.tally.is_complete() {

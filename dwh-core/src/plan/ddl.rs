@@ -1,6 +1,5 @@
 //! The DDL of a bronze table and of the types that its columns need, from what a source's catalog or a manifest names.
 
-use crate::config::Mode;
 use crate::plan::LoadPlan;
 use crate::schema::{TypeDef, TypeKind, TypeName, definition, quote_ident, quote_literal};
 
@@ -18,7 +17,7 @@ pub fn bronze_ddl(load: &LoadPlan) -> String {
             format!("    {} {}{null}", quote_ident(&column.name), column.type_name)
         })
         .collect();
-    if load.mode == Mode::Incremental && !load.is_appended() {
+    if load.mode.is_keyed() && !load.is_appended() {
         let key: Vec<String> = load.key.iter().map(|name| quote_ident(name)).collect();
         lines.push(format!("    primary key ({})", key.join(", ")));
     }

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::config::{GeometryForm, Mode, TableConfig};
+use crate::config::{GeometryForm, TableConfig};
 use crate::dialect::hex;
 use crate::plan::{Plan, PlanColumn, TASK_INSTANCE, UPLOADED_AT};
 use crate::schema::{Column, TableRef, TableSchema, TypeName, quote_ident, quote_literal};
@@ -15,7 +15,7 @@ use crate::watermark::{Sweep, Timestamp, WatermarkKind};
 /// What the source computes is delivered as a plain value.
 pub(super) fn columns(table: &TableConfig, source: &TableSchema) -> Vec<PlanColumn> {
     // No row under a NULL is ever found again, so bronze refuses it, also where the source cannot promise it (a view).
-    let keyed = |name: &String| table.mode == Mode::Incremental && table.key.contains(name);
+    let keyed = |name: &String| table.mode.is_keyed() && table.key.contains(name);
     let listed: Vec<&Column> = match &table.columns {
         Some(names) => names.iter().filter_map(|name| source.column(name)).collect(),
         None => source.columns.iter().collect(),

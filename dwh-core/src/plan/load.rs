@@ -36,6 +36,8 @@ pub struct LoadPlan {
     pub allow_empty: bool,
     /// How a snapshot takes the place of the rows that are there.
     pub replace: Replace,
+    /// The path of the file that the CSV stands for alone: rows of an older version of it are replaced or removed.
+    pub file: Option<String>,
     /// Columns of bronze that it does not bring, although earlier loads did.
     pub missing: Missing,
     /// Columns that bronze lacks and that a run adds to it first; a preview counts as if they were there.
@@ -116,6 +118,7 @@ impl LoadPlan {
         // Which operator the key has is only known where bronze is.
         let key: Vec<Equality> = self.key.iter().map(|name| Equality::plain(name)).collect();
         list.extend(self.removes().and_then(|window| self.remove(window, &key).ok()));
+        list.extend(self.removes_of_file().map(|path| self.remove_of_file(path, &key)));
         list
     }
 
@@ -194,6 +197,7 @@ impl LoadPlan {
             allow_empty: table.allow_empty,
             replace: table.replace,
             missing: Missing::default(),
+            file: None,
             waiting: Vec::new(),
             filled: Vec::new(),
             // Nobody knows when its rows were read: it may add some, and replaces none.
@@ -212,7 +216,7 @@ impl LoadPlan {
     /// # Errors
     /// `Contract`, with the statement that makes the key.
     pub fn check_key(&self, bronze: &TableSchema) -> Result<()> {
-        if self.mode != Mode::Incremental {
+        if !self.mode.is_keyed() {
             return Ok(());
         }
         if self.is_appended() {
@@ -316,7 +320,7 @@ impl LoadPlan {
             "insert into {} as b ({names}{filled}) overriding system value select {names}{values} from {STAGE}",
             self.target.sql()
         );
-        if self.mode == Mode::Incremental && !self.is_appended() {
+        if self.mode.is_keyed() && !self.is_appended() {
             sql.push_str(&format!(" on conflict ({}) ", self.key_names("")));
             sql.push_str(&if self.replaces() { self.do_update() } else { "do nothing".to_owned() });
         }

@@ -50,7 +50,7 @@ impl Missing {
         let names: Vec<String> = self.emptied.iter().map(|column| format!("`{}`", column.name)).collect();
         let (which, rows) = match table.mode {
             Mode::Snapshot => ("lose their values", "every row"),
-            Mode::Incremental | Mode::Scd => ("get no values any more", "each new row"),
+            Mode::Incremental | Mode::Scd | Mode::Files => ("get no values any more", "each new row"),
         };
         let names = names.join(", ");
         Some(format!("columns of bronze that the source does not deliver {which}: {names} is NULL in {rows}"))

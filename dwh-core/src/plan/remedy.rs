@@ -266,6 +266,10 @@ impl LoadPlan {
                 "no old value has one of the new type; the next run fills the column, and `{aside}` is empty then"
             ),
             Mode::Scd => format!("no old value has one of the new type; what bronze had stays in `{aside}`"),
+            Mode::Files => format!(
+                "then `dwh files reprocess '**' --table {}`, which fills the new column; what bronze had stays in `{aside}`",
+                word(&self.table)
+            ),
         });
         cure
     }

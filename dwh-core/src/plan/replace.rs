@@ -5,10 +5,10 @@ use jiff::tz::TimeZone;
 use super::extract::{instant, number, zone_sql};
 use super::load::STAGE;
 use crate::chain::Replaced;
-use crate::config::TableConfig;
+use crate::config::{FILE, RECORD, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Equality, LoadPlan};
-use crate::schema::quote_ident;
+use crate::schema::{quote_ident, quote_literal};
 use crate::watermark::Timestamp;
 
 /// The cursor over the rows that would be removed.
@@ -118,6 +118,42 @@ impl LoadPlan {
             self.within("b", window)?,
             self.same_key(key)
         ))
+    }
+
+    /// The file whose rows are removed unless the CSV has them: an older CSV removes none.
+    #[must_use]
+    pub fn removes_of_file(&self) -> Option<&str> {
+        self.file.as_deref().filter(|_| !self.older)
+    }
+
+    fn extra_of_file(&self, path: &str, key: &[Equality]) -> String {
+        format!(
+            "{} as b where b.{} = {} and not exists (select from {STAGE} s where {})",
+            self.target.sql(),
+            quote_ident(FILE),
+            quote_literal(path),
+            self.same_key(key)
+        )
+    }
+
+    /// Counts the rows that [`LoadPlan::remove_of_file`] removes.
+    pub(crate) fn count_of_file(&self, path: &str, key: &[Equality]) -> String {
+        format!("select count(*) from {}", self.extra_of_file(path, key))
+    }
+
+    /// Removes what bronze has of a file and the CSV has not.
+    pub(crate) fn remove_of_file(&self, path: &str, key: &[Equality]) -> String {
+        format!("delete from {}", self.extra_of_file(path, key))
+    }
+
+    /// The places of the first records whose key the CSV holds more than once, of a table of files.
+    pub(crate) fn doubled_records(&self, key: &[Equality]) -> String {
+        let parts: Vec<String> = key.iter().map(|part| part.collated(&quote_ident(&part.column))).collect();
+        format!(
+            "select min({0}), max({0}) from {STAGE} group by {1} having count(*) > 1 order by 1 limit 10",
+            quote_ident(RECORD),
+            parts.join(", ")
+        )
     }
 
     /// A cursor over the keys, as text, that bronze has in the window and the CSV has not.

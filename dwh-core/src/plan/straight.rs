@@ -18,6 +18,9 @@ impl LoadPlan {
         if self.replaced.is_some() {
             return Some("the CSV stands for its window alone");
         }
+        if self.mode == Mode::Files {
+            return Some("a file takes the place of its older version");
+        }
         if !self.overruled.is_empty() {
             return Some("newer CSV files may have removed some of its rows");
         }

@@ -17,6 +17,7 @@ pub(super) fn table() -> TableConfig {
         source: "app".to_owned(),
         relation: Some(TableRef::new("public", "Trips")),
         query: None,
+        files: None,
         target: TableRef::new("bronze", "trips"),
         mode: Mode::Incremental,
         watermark: Some("at".to_owned()),

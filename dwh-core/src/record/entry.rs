@@ -6,6 +6,7 @@ use super::TableState;
 use crate::config::Mode;
 use crate::error::ErrorKind;
 use crate::identity::{BronzeId, Member};
+use crate::raw_file::RawFile;
 use crate::run::{Routing, RunId, RunKind};
 use crate::watermark::{SafeBound, Timestamp, Window};
 
@@ -20,6 +21,13 @@ pub enum LogEntry {
         mode: Mode,
         /// What the run is made for.
         kind: RunKind,
+    },
+    /// Which file the run is about to read, as it was listed.
+    Reads {
+        /// The run.
+        run_id: RunId,
+        /// The file.
+        file: Box<RawFile>,
     },
     /// The manifest stands beside the CSV: `uploaded`.
     Uploaded(Box<Upload>),
@@ -94,6 +102,8 @@ pub struct Upload {
     pub bound: Option<SafeBound>,
     /// SHA-256 of the select list that was read, where that is known.
     pub plan_sha256: Option<String>,
+    /// The file that was read, if one was.
+    pub file: Option<RawFile>,
 }
 
 /// What a load is committed with.

@@ -201,6 +201,9 @@ impl Sink for PgSink {
             LogEntry::Begin { table, mode, kind } => {
                 return self.write(async |client| control.begin(client, table, *mode, *kind).await).await;
             }
+            LogEntry::Reads { run_id, file } => {
+                return self.write(async |client| control.reads(client, *run_id, file).await).await;
+            }
             LogEntry::SetAside { run_id, csv_path, message } => {
                 return self.write(async |client| control.set_aside(client, *run_id, csv_path, message).await).await;
             }

@@ -48,6 +48,7 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         missing: Missing::default(),
         allow_empty: false,
         replace: crate::config::Replace::Truncate,
+        file: None,
         older: false,
         replaced: None,
         waiting: Vec::new(),
@@ -131,6 +132,7 @@ pub async fn begun(sink: &dyn Sink, load: &LoadPlan, kind: RunKind) -> RunId {
         window: None,
         bound: None,
         plan_sha256: None,
+        file: None,
     };
     sink.log(LogEntry::Uploaded(Box::new(upload))).await.expect("uploaded");
     sink.log(LogEntry::Loading { run_id, upload: None }).await.expect("loading");

@@ -46,6 +46,7 @@ pub fn events_table(relation: TableRef) -> TableConfig {
         target: TableRef::new("bronze", &relation.name),
         relation: Some(relation),
         query: None,
+        files: None,
         mode: Mode::Incremental,
         watermark: Some("recorded_at".to_owned()),
         watermark_zone: None,

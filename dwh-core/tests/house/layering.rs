@@ -4,13 +4,13 @@ use super::tree::{Room, rooms};
 
 /// The floors from the lowest to the highest; in a floor, too, a module may know only those before it.
 const FLOORS: [(&str, &[&str]); 6] = [
-    ("nouns", &["error", "run", "watermark", "schema", "identity", "chain"]),
+    ("nouns", &["error", "run", "watermark", "schema", "identity", "raw_file", "chain"]),
     ("text", &["dialect", "geometry", "config", "plan"]),
     (
         "ends",
         &[
-            "peer", "retry", "connect", "catalog", "disk", "source", "blob", "spool", "record", "control", "migrate",
-            "sink",
+            "peer", "retry", "connect", "catalog", "disk", "source", "blob", "spool", "files", "record", "control",
+            "migrate", "sink",
         ],
     ),
     ("arrow", &["pipeline"]),

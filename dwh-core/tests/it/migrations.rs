@@ -45,6 +45,7 @@ pub fn plan(name: &str, mode: Mode, more: &[Column]) -> Plan {
         source: "app".into(),
         relation: Some(relation.clone()),
         query: None,
+        files: None,
         target: TableRef::new("bronze", name),
         mode,
         watermark: (mode == Mode::Incremental).then(|| "recorded_at".into()),

@@ -20,6 +20,7 @@ pub const EVENTS: &str =
 pub fn pg(db: &TestDb, role: &str, change: impl FnOnce(&mut SourceConfig)) -> PgSource {
     let mut config = SourceConfig {
         url: Secret::new(db.source_url_as(role)),
+        files: None,
         primary_url: None,
         lock_timeout: Micros::seconds(20),
         drain_timeout: Micros::seconds(20),

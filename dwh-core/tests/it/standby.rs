@@ -63,6 +63,7 @@ impl Drop for Standby {
 fn source(url: &str, primary_url: Option<&str>, late_window: Micros) -> (PgSource, dwh_core::TableConfig) {
     let config = SourceConfig {
         url: Secret::new(url),
+        files: None,
         primary_url: primary_url.map(Secret::new),
         lock_timeout: Micros::seconds(10),
         drain_timeout: Micros::seconds(20),

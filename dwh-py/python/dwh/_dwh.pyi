@@ -128,6 +128,22 @@ class PlanReport(_Report):
     error: Optional[_Error]
 
 @final
+class FilesReport(_Report):
+    dry_run: bool
+    files: list[dict[str, Any]]
+    unmatched: list[str]
+
+@final
+class RestoreReport(_Report):
+    table: str
+    path: str
+    undone: int
+    restored: int
+    copy_restored: bool
+    run: Optional[dict[str, Any]]
+    note: str
+
+@final
 class PruneReport(_Report):
     dry_run: bool
     tables: list[dict[str, Any]]
@@ -330,6 +346,34 @@ class Pipeline:
         Raises what the load would.
         """
 
+    def archive_files(
+        self,
+        before: str,
+        paths: Optional[Sequence[str]] = None,
+        *,
+        tables: Optional[Sequence[str]] = None,
+        dry_run: bool = False,
+    ) -> FilesReport:
+        """Move loaded files that are older than a day into `_archive/<year>/` below their source."""
+
+    def list_files(
+        self, paths: Optional[Sequence[str]] = None, *, tables: Optional[Sequence[str]] = None
+    ) -> FilesReport:
+        """Every raw file, and where it stands."""
+
+    def reprocess_files(
+        self, paths: Sequence[str], *, tables: Optional[Sequence[str]] = None, wait: bool = False
+    ) -> RunReport:
+        """Read files again that are loaded, and all that a run would read."""
+
+    def restore_file(self, run_id: int, *, dry_run: bool = False) -> RestoreReport:
+        """Undo the newest load of a file: rows and copy of the version before come back."""
+
+    def validate_files(
+        self, paths: Optional[Sequence[str]] = None, *, tables: Optional[Sequence[str]] = None
+    ) -> FilesReport:
+        """Read files to their ends and say which are valid; raises if one is not."""
+
     def prune(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> PruneReport:
         """Remove loaded CSV files and rows of the run log that are older than `[retention]` says."""
 
@@ -509,6 +553,24 @@ class AsyncPipeline:
         *,
         accept_unverified: bool = False,
     ) -> LoadPlanReport: ...
+    async def archive_files(
+        self,
+        before: str,
+        paths: Optional[Sequence[str]] = None,
+        *,
+        tables: Optional[Sequence[str]] = None,
+        dry_run: bool = False,
+    ) -> FilesReport: ...
+    async def list_files(
+        self, paths: Optional[Sequence[str]] = None, *, tables: Optional[Sequence[str]] = None
+    ) -> FilesReport: ...
+    async def reprocess_files(
+        self, paths: Sequence[str], *, tables: Optional[Sequence[str]] = None, wait: bool = False
+    ) -> RunReport: ...
+    async def restore_file(self, run_id: int, *, dry_run: bool = False) -> RestoreReport: ...
+    async def validate_files(
+        self, paths: Optional[Sequence[str]] = None, *, tables: Optional[Sequence[str]] = None
+    ) -> FilesReport: ...
     async def prune(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> PruneReport: ...
     async def rebuild(
         self,

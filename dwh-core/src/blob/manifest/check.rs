@@ -6,6 +6,7 @@ use super::Manifest;
 use crate::blob::{BlobKey, Folder, Layout};
 use crate::config::{Compression, Mode};
 use crate::error::{Error, ErrorKind, Result};
+use crate::raw_file::RawFile;
 use crate::schema::{Column, ObjectName, TypeDef, TypeKind};
 use crate::watermark::Timestamp;
 
@@ -84,7 +85,7 @@ impl Manifest {
         let old_value = |column: &Column| column.old_value.as_deref().is_none_or(|value| !value.contains('\0'));
         let keys: BTreeSet<&str> = self.key.iter().map(String::as_str).collect();
         let named = |name: &str| !name.is_empty() && !name.contains('\0');
-        let keyed = self.mode != Mode::Incremental || (!keys.is_empty() && keys.is_subset(&names));
+        let keyed = !self.mode.is_keyed() || (!keys.is_empty() && keys.is_subset(&names));
         let target = [&self.target.schema, &self.target.name];
         let stamped = self.watermark_column.as_deref().is_some_and(|name| names.contains(name));
         let cut = self.mode == Mode::Incremental && stamped && self.window.is_some_and(|window| window.high.is_some());
@@ -98,6 +99,7 @@ impl Manifest {
             ("kind", !self.kind.replaces() || cut, "a repair needs a window of rows that bear their stamps"),
             ("spares", self.kind.replaces() || self.spares.is_empty(), "only a repair spares rows"),
             ("spares", self.spares.iter().all(|key| key.len() == self.key.len()), "it is not over the key"),
+            ("file", self.file.as_ref().is_none_or(is_read), "it is not a file that was read to its end"),
             ("watermark_column", self.watermark_column.as_deref().is_none_or(named), "it is not a name"),
             ("target", target.into_iter().all(|name| named(name)), "it is not a table's name"),
         ])
@@ -167,6 +169,14 @@ struct Wrong {
 
 fn first_wrong<const N: usize>(judged: [(&'static str, bool, &'static str); N]) -> Option<Wrong> {
     judged.into_iter().find(|(_, fine, _)| !fine).map(|(field, _, why)| Wrong { field, why })
+}
+
+fn is_read(file: &RawFile) -> bool {
+    let fine = |text: &str| !text.is_empty() && text.len() <= 4_096 && !text.contains('\0');
+    fine(&file.path)
+        && file.sha256.as_deref().is_some_and(is_sha256)
+        && file.bytes <= COUNT_MAX
+        && file.rejected <= COUNT_MAX
 }
 
 fn is_sha256(text: &str) -> bool {

@@ -6,7 +6,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-use crate::config::{Compression, GeometryForm, Mode, OnConflict, OnMissingColumn, OnNewColumn, Replace};
+use super::globs::Globs;
+use crate::config::{
+    Compression, FileEncoding, FileFormat, GeometryForm, Mode, OnConflict, OnInvalid, OnMissingColumn, OnNewColumn,
+    Replace, Validate,
+};
 use crate::watermark::BoundMode;
 
 /// Configuration of dwh. `${NAME}` and `${NAME:-default}` in any text stand for variables of the environment or of
@@ -54,14 +58,20 @@ pub(super) struct RawProject {
     pub cadence: Option<String>,
 }
 
-/// A source database.
+/// A source: a database, or a folder of files.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Source")]
 pub(super) struct RawSource {
-    /// `postgresql://…` or `key=value`, as a rule `${DWH_SOURCE_URL}`.
-    #[schemars(required)]
+    /// `postgresql://…` or `key=value`, as a rule `${DWH_SOURCE_URL}`. Either this or `files`.
     pub url: Option<String>,
+    /// The folder of raw files, `file:///folder` or `s3://bucket[/prefix]`; nothing in it is ever changed but by
+    /// `dwh files archive`. S3 is reached as `[blob]` says. Either this or `url`.
+    pub files: Option<String>,
+    /// Files: where those that were loaded are copied to, under the same paths.
+    pub validated: Option<String>,
+    /// Files: where what such a copy overwrites is kept.
+    pub backups: Option<String>,
     /// The primary, when `url` is a standby: only there can it be seen who is writing.
     pub primary_url: Option<String>,
     /// How long a read waits for a table that is being altered.
@@ -230,6 +240,33 @@ pub(super) struct RawTable {
     pub replace: Option<Replace>,
     /// Bronze column = expression over the source row, which is `t`: `distance_km = "t.distance_km * 1000"`.
     pub select: Option<BTreeMap<String, String>>,
+    /// Files: globs over the paths below the source; `*` stays within a folder, `**` does not.
+    pub files: Option<Globs>,
+    /// Files: globs over paths that are left out.
+    pub ignore: Option<Globs>,
+    /// Files: how the records stand in a file; as the end of its name says, if left out.
+    pub format: Option<FileFormat>,
+    /// Files: how their letters are written.
+    #[schemars(extend("default" = "unicode"))]
+    pub encoding: Option<FileEncoding>,
+    /// Files: JSON pointer to the records. An array holds them as elements, an object as values.
+    pub records: Option<String>,
+    /// Files: path of the JSON Schema, from the folder of `dwh.toml`.
+    pub json_schema: Option<String>,
+    /// Files: what is compared with the JSON Schema.
+    #[schemars(extend("default" = "record"))]
+    pub validate: Option<Validate>,
+    /// Files: columns of bronze without which a record is not valid.
+    pub required: Option<Vec<String>>,
+    /// Files: what happens to a file with records that are not valid.
+    #[schemars(extend("default" = "reject_file"))]
+    pub on_invalid: Option<OnInvalid>,
+    /// Files: whether a file with a warning is not loaded.
+    #[schemars(extend("default" = false))]
+    pub fail_on_warning: Option<bool>,
+    /// Files: bronze column = where its value stands, and its type; those of the JSON Schema, if left out.
+    #[allow(dead_code, reason = "only its schema is used: each column is read as a section of its own")]
+    pub columns: Option<BTreeMap<String, RawColumn>>,
     /// What differs from `[thresholds]`.
     #[allow(dead_code, reason = "only its schema is used: it is read as a section of its own")]
     pub thresholds: Option<RawThresholds>,
@@ -264,4 +301,20 @@ pub(super) struct RawManifest {
     /// How far below the watermark late rows are looked for; `0`: not at all.
     #[schemars(extend("default" = "24h"))]
     pub late_window: Option<String>,
+}
+
+/// A column of a table of files.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Column")]
+pub(super) struct RawColumn {
+    /// JSON pointer below the record, or the name of a CSV column; the column's own name, if left out.
+    pub from: Option<String>,
+    /// For a point: where its longitude stands.
+    pub lon: Option<String>,
+    /// For a point: where its latitude stands.
+    pub lat: Option<String>,
+    /// Type of the column, as PostgreSQL writes it; as the JSON Schema says, if left out.
+    #[serde(rename = "type")]
+    pub type_name: Option<String>,
 }

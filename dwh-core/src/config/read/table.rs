@@ -1,29 +1,39 @@
 //! The rules of `[[table]]`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::raw::RawTable;
 use super::section::Section;
-use super::value;
+use super::{files, value};
 use crate::config::problems::did_you_mean;
-use crate::config::{Mode, OnConflict, OnMissingColumn, SourceConfig, TableConfig, Thresholds};
+use crate::config::{FileColumn, Mode, OnConflict, OnMissingColumn, SourceConfig, TableConfig, Thresholds};
 use crate::schema::TableRef;
 use crate::watermark::Micros;
 
 const DAY: Micros = Micros::seconds(86_400);
 
 type Sources = BTreeMap<String, SourceConfig>;
+/// What was read of a table as sections of their own.
+type Own = (Thresholds, Vec<FileColumn>);
+
+/// What the tables lie in.
+pub(super) struct Around<'a> {
+    /// Schema of the bronze tables.
+    pub bronze: &'a str,
+    /// Folder of the configuration.
+    pub base: &'a Path,
+}
 
 /// The tables, and what is wrong between them: no two of a name, no two into the same bronze table.
 pub(super) fn tables(
     sections: &[Section<'_, RawTable>],
-    thresholds: &[Thresholds],
+    own: &[Own],
     sources: &Sources,
-    bronze: &str,
+    around: &Around<'_>,
 ) -> Vec<TableConfig> {
-    let each = sections.iter().zip(thresholds);
-    let tables: Vec<TableConfig> =
-        each.map(|(section, thresholds)| table(section, thresholds.clone(), sources, bronze)).collect();
+    let each = sections.iter().zip(own);
+    let tables: Vec<TableConfig> = each.map(|(section, own)| table(section, own, sources, around)).collect();
     for (at, (section, own)) in sections.iter().zip(&tables).enumerate() {
         let first = |same: fn(&TableConfig, &TableConfig) -> bool| {
             tables[..at].iter().position(|other| !other.name.is_empty() && same(own, other))
@@ -39,15 +49,16 @@ pub(super) fn tables(
     tables
 }
 
-fn table(section: &Section<'_, RawTable>, thresholds: Thresholds, sources: &Sources, bronze: &str) -> TableConfig {
+fn table(section: &Section<'_, RawTable>, own: &Own, sources: &Sources, around: &Around<'_>) -> TableConfig {
     let raw = &section.raw;
     let name = section.checked("name", raw.name.as_deref(), value::label).unwrap_or_default();
     let length = |key, text: &Option<String>| section.checked(key, text.as_deref(), value::duration);
-    let table = TableConfig {
+    let mut table = TableConfig {
         source: source(section, sources),
         relation: section.checked("relation", raw.relation.as_deref(), value::relation),
         query: section.checked("query", raw.query.as_deref(), value::query),
-        target: target(section, &name, bronze),
+        files: None,
+        target: target(section, &name, around.bronze),
         name,
         mode: raw.mode.unwrap_or(Mode::Snapshot),
         watermark: section.checked("watermark", raw.watermark.as_deref(), value::identifier),
@@ -70,9 +81,15 @@ fn table(section: &Section<'_, RawTable>, thresholds: Thresholds, sources: &Sour
         uploaded_at: false,
         task_instance: None,
         manifest: None,
-        thresholds,
+        thresholds: own.0.clone(),
     };
-    agree(section, &table);
+    let of_files = sources.get(&table.source).is_some_and(|source| source.files.is_some());
+    if of_files || table.mode == Mode::Files {
+        files::table(section, &mut table, own.1.clone(), around.base, of_files);
+    } else {
+        files::refuse(section, &own.1);
+        agree(section, &table);
+    }
     table
 }
 

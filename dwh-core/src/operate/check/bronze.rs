@@ -119,6 +119,7 @@ async fn obstacles(
         Mode::Snapshot => &["select", "insert", "truncate"],
         Mode::Incremental => &["select", "insert", "update"],
         Mode::Scd => &["select", "insert"],
+        Mode::Files => &["select", "insert", "update", "delete"],
     };
     let [schema, relation] = names(bronze);
     let row = server.ask_one(OBSTACLES, &[schema, relation, (&rights, Type::TEXT_ARRAY)]).await?;
@@ -190,8 +191,8 @@ fn clash(plan: &Plan, bronze: &TableSchema, row: &Row, columns: &[String]) -> Op
         Mode::Incremental if plan.table.is_appended() => (!has(UPLOADED_AT))
             .then(|| format!("{index} lets in no second version of a row: it does not hold `{UPLOADED_AT}`")),
         // What holds the whole key cannot be violated by rows of different keys.
-        Mode::Incremental if !columns.is_empty() && plan.table.key.iter().all(|name| has(name)) => None,
-        Mode::Incremental => Some(format!(
+        Mode::Incremental | Mode::Files if !columns.is_empty() && plan.table.key.iter().all(|name| has(name)) => None,
+        Mode::Incremental | Mode::Files => Some(format!(
             "{index} is a second rule of uniqueness: a row with a new key and an old value there stops every load"
         )),
         Mode::Scd if has(UPLOADED_AT) => None,

@@ -130,13 +130,13 @@ fn line(text: &mut String, key: &str, value: &str, reason: &str) {
 }
 
 /// A comment on one line: what a catalog says must not end it.
-fn comment(mark: &str, text: &str) -> String {
+pub(super) fn comment(mark: &str, text: &str) -> String {
     let text: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     format!("# {mark}{text}\n")
 }
 
 /// A value of the file, in which `${` stands for itself.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     Value::String(escaped(text)).to_string()
 }
 

@@ -9,6 +9,7 @@ use crate::connect::{Connector, sort};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Compared, Isolation, NO_TIME_LIMIT, Plan, opening};
+use crate::schema::TableRef;
 use crate::sink::TableState;
 use crate::watermark::Micros;
 
@@ -159,6 +160,15 @@ impl Session {
             *slot = Some(Place { is, key: row.get(3) });
         }
         Ok(found)
+    }
+
+    /// How many rows a table has.
+    pub(super) async fn count(&self, table: &TableRef) -> Result<u64> {
+        self.execute(&opening(Isolation::Look, Micros::ZERO)).await?;
+        self.execute(NO_TIME_LIMIT).await?;
+        let rows = self.query(&format!("select count(*) from {}", table.sql()), &[]).await?;
+        self.execute("commit").await?;
+        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
     }
 
     /// Ends the transaction.

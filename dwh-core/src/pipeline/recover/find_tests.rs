@@ -46,6 +46,7 @@ fn manifest(run_id: i64) -> Manifest {
         spares: Vec::new(),
         plan_sha256: None,
         snapshot: None,
+        file: None,
         rows: 1,
         bytes: 5,
         sha256: "0".repeat(64),

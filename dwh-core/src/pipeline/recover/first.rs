@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::blob::{BlobKey, Folder};
-use crate::config::TableConfig;
+use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::run::{RunId, RunKind, RunState};
@@ -43,7 +43,7 @@ impl Pipeline {
         }
         let loaded = RunFilter {
             table: Some(table.name.clone()),
-            kind: Some(RunKind::Run),
+            kind: Some(if table.mode == Mode::Files { RunKind::File } else { RunKind::Run }),
             states: vec![RunState::Loaded],
             limit: Some(1),
             ..RunFilter::default()

@@ -67,6 +67,14 @@ impl World {
         let run = match entry {
             LogEntry::Begin { table, mode, kind } => return Ok(self.begin(table, *mode, *kind)),
             LogEntry::Restore(lost) => return self.restore(lost),
+            LogEntry::Reads { run_id, file } => {
+                let runs = &mut self.runs;
+                let run = runs.iter_mut().find(|run| run.run_id == *run_id && run.status == RunState::Extracting);
+                let run =
+                    run.ok_or_else(|| Error::new(ErrorKind::Contract, format!("run {run_id} is not `extracting`")))?;
+                run.file = Some(file.as_ref().clone());
+                run
+            }
             LogEntry::SetAside { run_id, csv_path, message } => {
                 let now = self.now();
                 let runs = &mut self.runs;
@@ -168,6 +176,7 @@ fn fill(run: &mut RunRecord, upload: &Upload) {
     }
     run.bound = run.bound.take().or_else(|| upload.bound.clone());
     run.plan_sha256 = run.plan_sha256.take().or_else(|| upload.plan_sha256.clone());
+    run.file = upload.file.clone().or_else(|| run.file.take());
 }
 
 /// Writes the counts of a load into its row.

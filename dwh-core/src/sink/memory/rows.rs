@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::MemoryRow;
 use super::replace::{Windows, place};
-use crate::config::{Mode, OnConflict};
+use crate::config::{FILE, Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, UPLOADED_AT};
 use crate::run::RunKind;
@@ -111,6 +111,10 @@ pub(super) fn merge(
         }
         Mode::Incremental if load.is_appended() => counts = versions(load, columns, rows, staged)?,
         Mode::Incremental => counts = windows(load, columns, rows, staged)?,
+        Mode::Files => {
+            counts = keyed(load, columns, rows, staged)?;
+            counts.removed = remove_of_file(load, columns, rows, staged)?;
+        }
     }
     Ok(counts)
 }
@@ -169,6 +173,17 @@ fn windows(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, stage
         counts.removed = windows.remove(rows, &extra);
     }
     Ok(counts)
+}
+
+/// Removes what there is of the file that the CSV stands for, and the CSV has not.
+fn remove_of_file(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, staged: &[MemoryRow]) -> Result<u64> {
+    let Some(path) = load.removes_of_file() else { return Ok(0) };
+    let (file, before) = (place(load, columns, FILE)?, rows.len());
+    let key: Vec<usize> = load.key.iter().map(|name| place(load, columns, name)).collect::<Result<_>>()?;
+    let of = |row: &MemoryRow| -> MemoryRow { key.iter().map(|at| row[*at].clone()).collect() };
+    let there: BTreeSet<MemoryRow> = staged.iter().map(of).collect();
+    rows.retain(|row| row[file].as_deref() != Some(path) || there.contains(&of(row)));
+    Ok((before - rows.len()) as u64)
 }
 
 /// Refuses rows that are new by the key of today, and versions of rows that are there by one that held once.

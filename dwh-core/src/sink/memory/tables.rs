@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::{MemorySink, Table, World};
-use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::schema::{Column, RelationKind, TableRef, TableSchema, UniqueKey};
@@ -159,7 +158,7 @@ fn schema_of(load: &LoadPlan) -> TableSchema {
         table: load.target.clone(),
         kind: RelationKind::Table,
         columns: load.columns.clone(),
-        keys: if load.mode == Mode::Incremental { vec![key] } else { Vec::new() },
+        keys: if load.mode.is_keyed() { vec![key] } else { Vec::new() },
         indexed: Vec::new(),
         row_estimate: -1,
         types: Vec::new(),

@@ -85,7 +85,8 @@ async fn merge_staged(
     let mut counts = merge.work().await?;
     counts.staged += overruled;
     counts.kept_newer += overruled;
-    counts.removed = replace::remove(client, load, keyed, named).await?;
+    counts.removed = replace::remove(client, load, keyed, named).await?
+        + replace::remove_of_file(client, load, keyed, named).await?;
     Ok(counts)
 }
 
@@ -105,7 +106,7 @@ pub(super) async fn preview(load: &LoadPlan, keyed: &Keyed, client: &Client, sta
     }
     // Nobody's bronze is changed for a preview: a copy of the rows that matter gets the columns.
     let known = match load.mode {
-        Mode::Incremental => Some(keyed.of(client, load).await?),
+        Mode::Incremental | Mode::Files => Some(keyed.of(client, load).await?),
         Mode::Snapshot | Mode::Scd => None,
     };
     merge.execute_all(&load.create_beside(known)).await?;
@@ -144,8 +145,8 @@ impl Merge<'_> {
         }
         match (self.load.mode, self.load.replaces()) {
             (Mode::Incremental, _) if self.load.is_appended() => self.add_versions().await,
-            (Mode::Incremental, false) => self.append().await,
-            (Mode::Incremental, true) => self.upsert().await,
+            (Mode::Incremental | Mode::Files, false) => self.append().await,
+            (Mode::Incremental | Mode::Files, true) => self.upsert().await,
             (Mode::Snapshot, _) => self.replace().await,
             (Mode::Scd, _) => self.date().await,
         }

@@ -9,6 +9,7 @@ use crate::chain::Replaced;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{EXTRA, Equality, LoadPlan};
 use crate::schema::RowKey;
+use crate::sink::doubled;
 
 /// What a driver's error is told as: with the names of table and bronze.
 pub(super) type Named = fn(&LoadPlan, tokio_postgres::Error) -> Error;
@@ -125,6 +126,10 @@ pub(super) async fn remove(client: &Client, load: &LoadPlan, keyed: &Keyed, name
         return Ok(0);
     }
     let removed = execute(client, load, named, window, &load.remove(window, key)?).await?;
+    as_announced(load, announced, removed)
+}
+
+fn as_announced(load: &LoadPlan, announced: u64, removed: u64) -> Result<u64> {
     if removed == announced {
         return Ok(removed);
     }
@@ -139,4 +144,28 @@ pub(super) async fn remove(client: &Client, load: &LoadPlan, keyed: &Keyed, name
         "nothing was changed; look for a trigger, a rule or row level security on {} that keeps rows",
         load.target
     )))
+}
+
+/// Removes what bronze has of the file that the CSV stands for, and the CSV has not; returns how many rows.
+pub(super) async fn remove_of_file(client: &Client, load: &LoadPlan, keyed: &Keyed, named: Named) -> Result<u64> {
+    let Some(path) = load.removes_of_file() else { return Ok(0) };
+    let key = keyed.of(client, load).await?;
+    let failed = |error| named(load, error);
+    let row = client.query_typed_one(&load.count_of_file(path, key), &[]).await.map_err(failed)?;
+    let announced = row.get::<_, i64>(0).cast_unsigned();
+    if announced == 0 {
+        return Ok(0);
+    }
+    let removed = client.execute_typed(&load.remove_of_file(path, key), &[]).await.map_err(failed)?;
+    as_announced(load, announced, removed)
+}
+
+/// Refuses staged records of a file that share a key.
+pub(super) async fn told_apart(client: &Client, load: &LoadPlan, keyed: &Keyed, named: Named) -> Result<()> {
+    let failed = |error| named(load, error);
+    client.batch_execute(&load.analyze_stage()).await.map_err(failed)?;
+    let key = keyed.of(client, load).await?;
+    let rows = client.query_typed(&load.doubled_records(key), &[]).await.map_err(failed)?;
+    let pairs: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    if pairs.is_empty() { Ok(()) } else { Err(doubled(load, &pairs)) }
 }

@@ -95,6 +95,10 @@ impl Staged for PgStaged {
         }
     }
 
+    async fn told_apart(&mut self) -> Result<()> {
+        super::replace::told_apart(self.tx.client()?, &self.load, &self.keyed, named).await
+    }
+
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
         let Self { sink, load, tx, arrived, keyed, _one_of_the_loads, .. } = *self;
         let committed = match merge::merge(&sink, &load, &keyed, tx.client()?, arrived, &commit).await {

@@ -93,6 +93,7 @@ pub(super) async fn a_manifest_fills_the_log(sink: &dyn Sink) {
         window: Some(Window { low: at(1), high: Some(at(2)), watermark: at(3) }),
         bound: None,
         plan_sha256: None,
+        file: None,
     };
     let enter = |upload: &Upload| LogEntry::Loading { run_id, upload: Some(Box::new(upload.clone())) };
     let told = |run: &RunRecord| {

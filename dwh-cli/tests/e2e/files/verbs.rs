@@ -1,0 +1,175 @@
+//! The other verbs treat a table of files as any other.
+
+use super::{GRANTS_SCHEMA, Raw, TABLES, runs};
+use crate::support::{Project, age, number};
+use dwh_core::testing::{TestBlobs, TestDb};
+use serde_json::Value;
+use std::fs;
+
+fn grants(all: &[(&str, &str)]) -> String {
+    let one = |(id, amount): &(&str, &str)| {
+        format!(r#"{{"grant_id": "{id}", "amount": {amount}, "date": "2024-03-15", "source": "Fund A"}}"#)
+    };
+    format!("[{}]", all.iter().map(one).collect::<Vec<_>>().join(",\n"))
+}
+
+const ROWS: &str = "select concat_ws('|', grant_id, amount, _file, _record) from bronze.grants order by 1";
+
+fn verified(report: &Value) -> [u64; 4] {
+    let table = &report["tables"][0];
+    assert_eq!(table["compared"], true, "{report:#}");
+    ["rows_bronze", "missing", "extra", "different"].map(|name| table[name].as_u64().expect("count"))
+}
+
+#[tokio::test]
+async fn verify_replay_rebuild_recover_and_prune_know_files() {
+    let keep = "[retention]\nprocessed = \"1h\"\nruns = \"1h\"";
+    let raw = Raw::with("files_verbs", TABLES, keep).await;
+    raw.write("a/dumps/1/data.json", grants(&[("a", "1"), ("b", "1"), ("c", "1")]));
+    raw.write("a/dumps/2/data.json", grants(&[("c", "2"), ("d", "2")]));
+    raw.project.ok(&["run"]);
+    raw.write("a/dumps/1/data.json", grants(&[("a", "10"), ("b", "1")]));
+    raw.project.ok(&["run"]);
+    let rows = raw.rows(ROWS).await;
+    assert_eq!(rows.len(), 4, "{rows:?}");
+    assert_eq!(verified(&raw.project.json(&["verify", "grants"])), [4, 0, 0, 0]);
+
+    // A row that is lost is missed, and comes back out of the archive; a row of nobody is found.
+    raw.db.tgt("delete from bronze.grants where grant_id = 'b'").await;
+    assert_eq!(verified(&raw.project.fails(4, &["verify", "grants"]).json()), [3, 1, 0, 0]);
+    raw.project.ok(&["replay", "grants"]);
+    assert_eq!(raw.rows(ROWS).await, rows);
+    raw.db.tgt("insert into bronze.grants values ('z', 1, null, null, 'x', '/0')").await;
+    assert_eq!(verified(&raw.project.fails(4, &["verify", "grants"]).json()), [5, 0, 1, 0]);
+
+    // Made anew out of the archive, older versions and all.
+    raw.project.ok(&["rebuild", "grants", "--reset"]);
+    assert_eq!(raw.rows(ROWS).await, rows);
+    let again = raw.project.json(&["run", "grants"]);
+    assert!(runs(&again, "grants")[0]["file"].is_null(), "{again:#}");
+    assert_eq!(raw.project.json(&["recover", "--dry-run"])["found"], Value::Array(Vec::new()));
+    raw.project.ok(&["status", "--check"]);
+
+    // Retention leaves the newest run of each file, and its CSV.
+    age(&raw.db, &TestBlobs::local(&raw.db), "true", "2 days").await;
+    raw.project.ok(&["prune"]);
+    let done = "select count(distinct file->>'path') from dwh_control.extract_runs where file is not null and status = 'loaded'";
+    assert_eq!(number(&raw.db, done).await, 2);
+    let again = raw.project.json(&["run", "grants"]);
+    assert!(runs(&again, "grants")[0]["file"].is_null(), "{again:#}");
+    assert_eq!(verified(&raw.project.json(&["verify", "grants"])), [4, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_process_that_dies_leaves_nothing_half_loaded() {
+    let raw = Raw::new("files_killed", TABLES).await;
+    let many: Vec<String> = (0..40_000).map(|n| format!("g{n}")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|id| (id.as_str(), "1")).collect();
+    raw.write("a/dumps/1/data.json", grants(&many));
+    let begun = "select count(*) from dwh_control.extract_runs where table_name = 'grants'";
+    let mut child = raw.project.spawn(&["run", "grants"]);
+    crate::support::killed_at(&raw.db, &mut child, begun, 1).await;
+    raw.project.ok(&["run", "grants"]);
+    assert_eq!(number(&raw.db, "select count(*) from bronze.grants").await, 40_000);
+    assert_eq!(raw.project.json(&["recover", "--dry-run"])["found"], Value::Array(Vec::new()));
+}
+
+#[tokio::test]
+async fn copies_are_made_good_backed_up_and_put_back() {
+    let source = "validated = \"file://HOME/validated\"\nbackups = \"file://HOME/backups\"";
+    let raw = Raw::with("files_copies", TABLES, source).await;
+    let (path, copy) = ("a/dumps/1/data.json", raw.home().join("validated/a/dumps/1/data.json"));
+    let (one, two) = (grants(&[("a", "1"), ("b", "1")]), grants(&[("a", "2")]));
+    raw.write(path, &one);
+    raw.project.ok(&["run", "grants"]);
+    assert_eq!(fs::read_to_string(&copy).expect("copy"), one);
+    fs::remove_file(&copy).expect("removed");
+    raw.project.ok(&["run", "grants"]);
+    assert_eq!(fs::read_to_string(&copy).expect("made again"), one);
+    raw.write(path, &two);
+    let report = raw.project.json(&["run", "grants"]);
+    let run = runs(&report, "grants")[0]["run_id"].as_i64().expect("a number").to_string();
+    assert_eq!(fs::read_to_string(&copy).expect("copy"), two);
+    let backup = raw.home().join(format!("backups/run-{run}/{path}"));
+    assert_eq!(fs::read_to_string(backup).expect("backup"), one);
+    let report = raw.project.json(&["files", "restore", "--run", &run]);
+    assert_eq!((&report["copy_restored"], &report["run"]["rows_inserted"]), (&true.into(), &1.into()), "{report:#}");
+    assert_eq!(fs::read_to_string(&copy).expect("copy"), one);
+    assert_eq!(raw.rows("select concat(grant_id, amount) from bronze.grants order by 1").await, ["a1", "b1"]);
+    // What bronze holds now is what the archive says.
+    raw.project.ok(&["rebuild", "grants", "--reset"]);
+    assert_eq!(raw.rows("select concat(grant_id, amount) from bronze.grants order by 1").await, ["a1", "b1"]);
+    // The first version has none before it.
+    let output = raw.project.dwh(&["files", "restore", "--run", "1"]);
+    assert_eq!(output.code, 4, "{}", output.all());
+}
+
+#[tokio::test]
+async fn files_are_listed_validated_reprocessed_and_archived() {
+    let raw = Raw::new("files_list", TABLES).await;
+    raw.write("a/dumps/2023-05-01/data.json", grants(&[("a", "1")]));
+    raw.write("b/dumps/2025-05-01/data.json", grants(&[("b", "1")]));
+    raw.project.ok(&["run", "grants"]);
+    raw.write("b/dumps/2025-05-01/data.json", grants(&[("b", "22")]));
+    raw.write("c/dumps/2023-05-01/data.json", "[]");
+    raw.write("notes.txt", "x");
+    let states = |report: &Value| -> Vec<String> {
+        let files = report["files"].as_array().expect("files").iter();
+        files
+            .map(|file| format!("{} {}", file["path"].as_str().expect("path"), file["state"].as_str().expect("state")))
+            .collect()
+    };
+    let listed = raw.project.json(&["files", "list"]);
+    assert_eq!(
+        states(&listed),
+        [
+            "a/dumps/2023-05-01/data.json loaded",
+            "b/dumps/2025-05-01/data.json changed",
+            "c/dumps/2023-05-01/data.json new"
+        ]
+    );
+    assert_eq!(listed["unmatched"], serde_json::json!(["raw: notes.txt"]));
+    let told = raw.project.fails(4, &["files", "validate", "{b,c}/**"]).json();
+    assert_eq!(states(&told), ["b/dumps/2025-05-01/data.json valid", "c/dumps/2023-05-01/data.json failed"]);
+    let report = raw.project.dwh(&["files", "reprocess", "a/**", "--output", "json"]).json();
+    let read: Vec<&str> = runs(&report, "grants").iter().filter_map(|run| run["file"].as_str()).collect();
+    assert_eq!(read, ["a/dumps/2023-05-01/data.json", "b/dumps/2025-05-01/data.json", "c/dumps/2023-05-01/data.json"]);
+    let archived = raw.project.fails(4, &["files", "archive", "--before", "2024-01-01"]).json();
+    assert_eq!(states(&archived), ["a/dumps/2023-05-01/data.json archived", "c/dumps/2023-05-01/data.json failed"]);
+    assert!(raw.folder.join("_archive/2023/a/dumps/2023-05-01/data.json").is_file());
+    let log = fs::read_to_string(raw.folder.join("_archive/ARCHIVE_LOG.txt")).expect("log");
+    assert!(log.contains("a/dumps/2023-05-01/data.json -> _archive/2023/a/dumps/2023-05-01/data.json"), "{log}");
+    assert_eq!(states(&raw.project.json(&["files", "list", "a/**"])), ["a/dumps/2023-05-01/data.json gone"]);
+    assert_eq!(number(&raw.db, "select count(*) from bronze.grants where grant_id = 'a'").await, 1);
+    let output = raw.project.dwh(&["files", "reprocess", "nothing/**"]);
+    assert_eq!(output.code, 4, "{}", output.all());
+}
+
+#[tokio::test]
+async fn a_bucket_holds_files_as_a_folder_does() {
+    let db = TestDb::new("files_bucket").await;
+    let blobs = TestBlobs::seaweedfs(&db).await;
+    let address = blobs.toml().split('"').nth(1).expect("an address").to_owned();
+    let toml = format!("[source.raw]\nfiles = \"{address}/raw\"\nvalidated = \"{address}/validated\"\n{TABLES}");
+    let project = Project::over(&db, &toml, &blobs);
+    fs::create_dir_all(project.folder().join("schemas")).expect("folder");
+    fs::write(project.folder().join("schemas/grants.json"), GRANTS_SCHEMA).expect("schema");
+    project.ok(&["migrate", "grants"]);
+    blobs.write("raw/a/dumps/1/data.json", grants(&[("a", "1"), ("b", "1")]).into_bytes()).await;
+    blobs.write("raw/a/dumps/1/_metadata.json", b"{}".to_vec()).await;
+    let report = project.json(&["run", "grants"]);
+    assert_eq!(runs(&report, "grants")[0]["rows_inserted"], 2, "{report:#}");
+    let again = project.json(&["run", "grants"]);
+    assert!(runs(&again, "grants")[0]["file"].is_null(), "{again:#}");
+    blobs.write("raw/a/dumps/1/data.json", grants(&[("a", "2")]).into_bytes()).await;
+    let report = project.json(&["run", "grants"]);
+    let run = runs(&report, "grants")[0];
+    assert_eq!((&run["rows_updated"], &run["rows_removed"]), (&1.into(), &1.into()), "{report:#}");
+    assert_eq!(blobs.read("validated/a/dumps/1/data.json").await, grants(&[("a", "2")]).into_bytes());
+    project.ok(&["files", "archive", "--before", "2999-01-01"]);
+    let names = blobs.list("raw/").await;
+    assert!(
+        names.iter().any(|name| name.ends_with("/a/dumps/1/data.json") && name.starts_with("raw/_archive/")),
+        "{names:?}"
+    );
+}

@@ -1,0 +1,60 @@
+//! A file that comes again with other bytes, under another name, or with keys that are known.
+
+use super::{Raw, TABLES, runs};
+use crate::support::number;
+use std::fs::{self, FileTimes};
+use std::time::{Duration, SystemTime};
+
+fn grant(id: &str, amount: &str) -> String {
+    format!(r#"{{"grant_id": "{id}", "amount": {amount}, "date": "2024-03-15", "source": "Fund A"}}"#)
+}
+
+fn grants(all: &[(&str, &str)]) -> String {
+    format!("[{}]", all.iter().map(|(id, amount)| grant(id, amount)).collect::<Vec<_>>().join(",\n"))
+}
+
+#[tokio::test]
+async fn another_version_of_a_file_takes_the_place_of_the_old_one() {
+    let raw = Raw::new("files_version", TABLES).await;
+    raw.write("a/dumps/1/data.json", grants(&[("a", "1"), ("b", "2"), ("c", "3")]));
+    raw.project.ok(&["run", "grants"]);
+    raw.write("a/dumps/1/data.json", grants(&[("a", "1"), ("b", "20"), ("d", "4")]));
+    let report = raw.project.json(&["run", "grants"]);
+    let run = runs(&report, "grants")[0];
+    let counts = ["rows_inserted", "rows_updated", "rows_identical", "rows_removed"].map(|name| run[name].as_u64());
+    assert_eq!(counts, [Some(1); 4], "{report:#}");
+}
+
+#[tokio::test]
+async fn a_stamp_alone_is_no_other_version() {
+    let raw = Raw::new("files_touched", TABLES).await;
+    let path = raw.folder.join("a/dumps/1/data.json");
+    raw.write("a/dumps/1/data.json", grants(&[("a", "1")]));
+    let old = SystemTime::now() - Duration::from_secs(3600);
+    let stamp =
+        |at| fs::File::options().write(true).open(&path).expect("file").set_times(FileTimes::new().set_modified(at));
+    stamp(old).expect("stamped");
+    raw.project.ok(&["run", "grants"]);
+    stamp(old + Duration::from_secs(60)).expect("stamped");
+    let report = raw.project.json(&["run", "grants"]);
+    assert!(runs(&report, "grants")[0]["file"].is_null(), "{report:#}");
+    // Other bytes of the same length are.
+    raw.write("a/dumps/1/data.json", grants(&[("a", "2")]));
+    let report = raw.project.json(&["run", "grants"]);
+    assert_eq!(runs(&report, "grants")[0]["rows_updated"], 1, "{report:#}");
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_the_file_that_brought_it_last() {
+    let raw = Raw::new("files_keys", TABLES).await;
+    raw.write("a/dumps/1/data.json", grants(&[("a", "1"), ("b", "1")]));
+    raw.write("a/dumps/2/data.json", grants(&[("b", "2"), ("c", "2")]));
+    raw.project.ok(&["run", "grants"]);
+    let sql = "select concat_ws('|', grant_id, amount, _file) from bronze.grants order by 1";
+    assert_eq!(raw.rows(sql).await, ["a|1|a/dumps/1/data.json", "b|2|a/dumps/2/data.json", "c|2|a/dumps/2/data.json"]);
+    // The same bytes under another name are another file: they bring the same keys.
+    fs::rename(raw.folder.join("a/dumps/2"), raw.folder.join("a/dumps/3")).expect("renamed");
+    let report = raw.project.json(&["run", "grants"]);
+    assert_eq!(runs(&report, "grants")[0]["rows_updated"], 2, "{report:#}");
+    assert_eq!(number(&raw.db, "select count(*) from bronze.grants where _file like '%/3/%'").await, 2);
+}

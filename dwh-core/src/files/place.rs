@@ -1,0 +1,190 @@
+//! Where the files lie: a folder, or a bucket. Read only.
+
+use futures_util::TryStreamExt;
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind as Io, Read};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+use super::decode::Raw;
+use crate::blob::S3Blobs;
+use crate::config::{BlobConfig, Environment};
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw_file::RawFile;
+use crate::watermark::Timestamp;
+
+/// A folder or a bucket.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    Folder(PathBuf),
+    Bucket(S3Blobs),
+}
+
+/// A file that is open.
+pub(super) struct Opened {
+    pub file: RawFile,
+    pub bytes: Box<dyn Read + Send>,
+}
+
+impl Place {
+    pub(super) fn open(config: &BlobConfig, environment: &Environment) -> Result<Self> {
+        if config.url.starts_with("s3://") {
+            return Ok(Self::Bucket(S3Blobs::new(config, environment)?));
+        }
+        let path = config.url.strip_prefix("file://").filter(|path| path.starts_with('/'));
+        let decoded = path.and_then(|path| percent_encoding::percent_decode_str(path).decode_utf8().ok());
+        match decoded {
+            Some(path) => Ok(Self::Folder(PathBuf::from(path.as_ref()))),
+            None => {
+                Err(Error::new(ErrorKind::Config, format!("`{}` is not `file:///` and an absolute path", config.url))
+                    .with_hint("write `file:///srv/data/raw`, with three slashes"))
+            }
+        }
+    }
+
+    /// All files. Symbolic links are not followed.
+    pub(crate) async fn list(&self) -> Result<Vec<RawFile>> {
+        match self {
+            Self::Bucket(blobs) => blobs.raw_objects("").await,
+            Self::Folder(root) => {
+                let root = root.clone();
+                blocking(move || {
+                    let mut found = Vec::new();
+                    if !root.is_dir() {
+                        return Err(sorted(&root, Io::NotFound.into()));
+                    }
+                    walk(&root, "", &mut found)?;
+                    Ok(found)
+                })
+                .await
+            }
+        }
+    }
+
+    /// One file as it is now; `None` if it is gone.
+    pub(crate) async fn stat(&self, path: &str) -> Result<Option<RawFile>> {
+        match self {
+            Self::Bucket(blobs) => blobs.raw_object(path).await,
+            Self::Folder(root) => {
+                let (full, path) = (root.join(path), path.to_owned());
+                blocking(move || match fs::symlink_metadata(&full) {
+                    Ok(meta) if meta.is_file() => Ok(Some(listed(&path, &meta))),
+                    Ok(_) => Ok(None),
+                    Err(error) if matches!(error.kind(), Io::NotFound | Io::NotADirectory) => Ok(None),
+                    Err(error) => Err(sorted(&full, error)),
+                })
+                .await
+            }
+        }
+    }
+
+    /// Opens a file as it was listed; an error if it is another one by now. To be read on a thread that may wait.
+    pub(super) async fn read(&self, wanted: &RawFile) -> Result<Opened> {
+        let opened = match self {
+            Self::Bucket(blobs) => match (blobs.raw_object(&wanted.path).await?, blobs.open_raw(&wanted.path).await?) {
+                (Some(file), Some(blob)) if blob.bytes == file.bytes => {
+                    let body = StreamReader::new(blob.body.map_err(io::Error::other));
+                    Opened { file, bytes: Box::new(SyncIoBridge::new(body)) }
+                }
+                (Some(_), Some(_)) => return Err(changed(wanted)),
+                _ => return Err(gone(wanted)),
+            },
+            Self::Folder(root) => {
+                let (full, path) = (root.join(&wanted.path), wanted.path.clone());
+                blocking(move || {
+                    let file = File::open(&full).map_err(|error| sorted(&full, error))?;
+                    let meta = file.metadata().map_err(|error| sorted(&full, error))?;
+                    Ok(Opened { file: listed(&path, &meta), bytes: Box::new(file) })
+                })
+                .await?
+            }
+        };
+        if wanted.looks_like(&opened.file) { Ok(opened) } else { Err(changed(wanted)) }
+    }
+
+    /// Refuses a file that is not as it was when it was opened.
+    pub(super) async fn unchanged(&self, file: &RawFile) -> Result<()> {
+        match self.stat(&file.path).await? {
+            Some(now) if file.looks_like(&now) => Ok(()),
+            Some(_) => Err(changed(file)),
+            None => Err(gone(file)),
+        }
+    }
+
+    /// SHA-256 of a file, which must not change meanwhile.
+    pub(super) async fn sha256(&self, wanted: &RawFile) -> Result<String> {
+        let opened = self.read(wanted).await?;
+        let path = wanted.path.clone();
+        let mut raw = Raw::new(opened.bytes);
+        let raw = blocking(move || {
+            io::copy(&mut raw, &mut io::sink()).map_err(|error| raw.fault().unwrap_or_else(|| unread(&path, error)))?;
+            Ok(raw)
+        })
+        .await?;
+        if raw.size() != opened.file.bytes {
+            return Err(changed(wanted));
+        }
+        self.unchanged(&opened.file).await?;
+        Ok(raw.sha256())
+    }
+}
+
+/// Files below `folder`, a path's beginning without its last slash.
+fn walk(root: &Path, folder: &str, found: &mut Vec<RawFile>) -> Result<()> {
+    let path = root.join(folder);
+    for entry in fs::read_dir(&path).map_err(|error| sorted(&path, error))? {
+        let entry = entry.map_err(|error| sorted(&path, error))?;
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
+            let name = entry.path().display().to_string();
+            return Err(Error::new(ErrorKind::Data, format!("file `{name}`: its name is no UTF-8"))
+                .with_hint("rename it: a path stands in the run log and in bronze as text"));
+        };
+        let below = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+        match entry.metadata() {
+            Ok(meta) if meta.is_dir() => walk(root, &below, found)?,
+            Ok(meta) if meta.is_file() => found.push(listed(&below, &meta)),
+            // A link, a socket, or a file that was just moved away.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn listed(path: &str, meta: &Metadata) -> RawFile {
+    let since = meta.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    let modified = Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX - 1));
+    RawFile::listed(path, meta.len(), modified, None)
+}
+
+pub(super) fn changed(file: &RawFile) -> Error {
+    Error::new(ErrorKind::Data, format!("file `{}` changed while it was read", file.path))
+        .with_hint("nothing of it was loaded; the next `dwh run` reads it anew, once whoever writes it has finished")
+}
+
+fn gone(file: &RawFile) -> Error {
+    Error::new(ErrorKind::NotFound, format!("file `{}` is gone", file.path))
+        .with_hint("it was there when the files were listed; nothing of it was loaded")
+}
+
+pub(super) fn unread(path: &str, error: io::Error) -> Error {
+    Error::new(ErrorKind::Disk, format!("file `{path}` cannot be read")).with_source(error)
+}
+
+fn sorted(path: &Path, error: io::Error) -> Error {
+    let name = path.display();
+    match error.kind() {
+        Io::NotFound | Io::NotADirectory => Error::new(ErrorKind::NotFound, format!("`{name}` does not exist"))
+            .with_hint("check `files` of the source, and that the disk is mounted"),
+        Io::PermissionDenied => Error::new(ErrorKind::Permission, format!("`{name}` may not be read"))
+            .with_hint(format!("let the user who runs dwh read it: chmod u+r '{name}'; folders need u+rx")),
+        _ => Error::new(ErrorKind::Disk, format!("`{name}` cannot be read"))
+            .with_hint("check the health of the disk under it"),
+    }
+    .with_source(error)
+}
+
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let stopped = |error| Error::new(ErrorKind::Interrupted, "work on files was stopped").with_source(error);
+    tokio::task::spawn_blocking(work).await.map_err(stopped)?
+}

@@ -1,0 +1,86 @@
+//! Files that change while they are read.
+
+use std::fs;
+use std::path::Path;
+
+use super::FileSource;
+use crate::config::{Config, Environment};
+use crate::error::{ErrorKind, Result};
+use crate::plan::Plan;
+use crate::raw_file::RawFile;
+use crate::source::{ReadRequest, Source};
+use crate::watermark::Timestamp;
+
+const TABLE: &str = "
+    [project]
+    name = \"p\"
+    [source.raw]
+    files = \"file://FOLDER\"
+    [target]
+    url = \"postgresql://localhost/x\"
+    [blob]
+    url = \"file:///nowhere\"
+    [[table]]
+    name = \"notes\"
+    files = \"*.jsonl\"
+    mode = \"files\"
+    [table.columns]
+    id = { type = \"bigint\" }
+    note = { type = \"text\" }";
+
+fn record(id: u32) -> String {
+    format!("{{\"id\": {id}, \"note\": \"{}\"}}\n", "x".repeat(500))
+}
+
+/// Reads a file of many pieces, does something to it after the first, and says what becomes of the read.
+async fn disturbed(what: impl FnOnce(&Path)) -> Result<Option<RawFile>> {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("a.jsonl");
+    fs::write(&path, (0..20_000).map(record).collect::<String>()).expect("file");
+    let text = TABLE.replace("FOLDER", &folder.path().display().to_string());
+    let config = Config::parse(&text, "dwh.toml".as_ref(), Environment::default())?;
+    let table = &config.tables[0];
+    let files = config.sources["raw"].files.as_ref().expect("files");
+    let source = FileSource::new("raw", files, &config)?;
+    let plan = Plan::new(table, source.describe(table).await?)?;
+    let tree = source.tree().expect("a tree");
+    let file = tree.list(table).await?.remove(0);
+    let request = ReadRequest { file: Some(&file), ..ReadRequest::whole(&plan, Timestamp::now()) };
+    let mut reading = source.read(request).await?;
+    assert!(reading.next().await?.is_some());
+    what(&path);
+    while reading.next().await?.is_some() {}
+    Ok(reading.file())
+}
+
+#[tokio::test]
+async fn a_file_that_is_left_alone_is_read_to_its_end() {
+    let file = disturbed(|_| {}).await.expect("read").expect("a file");
+    assert_eq!(file.sha256.map(|hash| hash.len()), Some(64));
+}
+
+#[tokio::test]
+async fn a_file_that_changes_while_it_is_read_is_not_loaded() {
+    let append = |path: &Path| {
+        let mut text = fs::read(path).expect("file");
+        text.extend_from_slice(record(1).as_bytes());
+        fs::write(path, text).expect("written");
+    };
+    let cut = |path: &Path| {
+        let file = fs::File::options().write(true).open(path).expect("file");
+        file.set_len(1_000_000).expect("cut");
+    };
+    let replace = |path: &Path| {
+        fs::write(path.with_extension("new"), record(1)).expect("written");
+        fs::rename(path.with_extension("new"), path).expect("renamed");
+    };
+    for error in [
+        disturbed(append).await.expect_err("longer"),
+        disturbed(cut).await.expect_err("cut off"),
+        disturbed(replace).await.expect_err("another file"),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    }
+    let gone = disturbed(|path| fs::remove_file(path).expect("removed")).await.expect_err("gone");
+    assert_eq!(gone.kind(), ErrorKind::NotFound, "{gone}");
+}

@@ -1,0 +1,354 @@
+//! `files`: what a source of files holds, and where each of them stands; whether they are valid; and the archive.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::config::{Mode, TableConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::files::is_path_glob;
+use crate::pipeline::failure::named;
+use crate::pipeline::report::one_code;
+use crate::pipeline::{ErrorReport, Pipeline};
+use crate::plan::Plan;
+use crate::raw_file::RawFile;
+use crate::run::{RunId, RunKind, RunState};
+use crate::sink::{RunFilter, RunRecord};
+use crate::source::{ReadRequest, Reading};
+use crate::watermark::Timestamp;
+
+/// Where a file stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FileState {
+    /// This version of it is loaded.
+    Loaded,
+    /// No version of it is loaded; the next run reads it.
+    New,
+    /// Another version of it is loaded; the next run reads it.
+    Changed,
+    /// The last run that read this version failed.
+    Failed,
+    /// A version of it is loaded, and the file is not there any more.
+    Gone,
+    /// It is valid: it can be loaded.
+    Valid,
+    /// It was moved into the archive.
+    Archived,
+}
+
+impl FileState {
+    /// The word in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::New => "new",
+            Self::Changed => "changed",
+            Self::Failed => "failed",
+            Self::Gone => "gone",
+            Self::Valid => "valid",
+            Self::Archived => "archived",
+        }
+    }
+}
+
+/// One file of a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
+pub struct FileReport {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// Its path below the source.
+    pub path: String,
+    /// Where it stands.
+    pub state: FileState,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was last written.
+    pub modified: Timestamp,
+    /// SHA-256 of its bytes, where it was read.
+    pub sha256: Option<String>,
+    /// The run that read it last.
+    pub run_id: Option<RunId>,
+    /// Records that were taken.
+    pub rows: Option<u64>,
+    /// Records that were rejected.
+    pub rejected: u64,
+    /// Where it was moved to.
+    pub moved_to: Option<String>,
+    /// Why it is not valid, or was not loaded.
+    pub error: Option<ErrorReport>,
+}
+
+impl FileReport {
+    fn new(table: &TableConfig, file: &RawFile, state: FileState) -> Self {
+        Self {
+            table: table.name.clone(),
+            path: file.path.clone(),
+            state,
+            bytes: file.bytes,
+            modified: file.modified,
+            sha256: file.sha256.clone(),
+            run_id: None,
+            rows: None,
+            rejected: file.rejected,
+            moved_to: None,
+            error: None,
+        }
+    }
+}
+
+/// What `files` found, or did.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
+pub struct FilesReport {
+    /// Whether nothing was moved.
+    pub dry_run: bool,
+    /// One entry a file.
+    pub files: Vec<FileReport>,
+    /// Files of a source that no table takes, as `source: path`.
+    pub unmatched: Vec<String>,
+}
+
+impl FilesReport {
+    /// 0 if no file has an error; the one code of all that have; 1 if they differ.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        one_code(self.files.iter().filter_map(|file| file.error.as_ref()).map(|error| error.exit_code))
+    }
+}
+
+/// Which files.
+#[derive(Debug, Clone, Default)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
+pub struct FilesRequest {
+    /// Globs over paths below the source; empty: all files.
+    pub paths: Vec<String>,
+    /// Globs over table names; empty: all tables of files.
+    pub tables: Vec<String>,
+}
+
+impl FilesRequest {
+    /// The files that match, of all tables.
+    #[must_use]
+    pub fn new(paths: Vec<String>) -> Self {
+        Self { paths, tables: Vec::new() }
+    }
+}
+
+impl Pipeline {
+    /// The tables of files that match.
+    pub(crate) fn file_tables(&self, globs: &[String]) -> Result<Vec<&TableConfig>> {
+        let tables: Vec<&TableConfig> =
+            self.config.select(globs)?.into_iter().filter(|table| table.mode == Mode::Files).collect();
+        if tables.is_empty() {
+            return Err(Error::new(ErrorKind::Config, "no table of the configuration comes out of files")
+                .with_hint("write `[source.NAME]` with `files`, and a table with `mode = \"files\"`"));
+        }
+        Ok(tables)
+    }
+
+    /// Every file of the tables that match, and where it stands; files that no table takes.
+    ///
+    /// # Errors
+    /// `Config` if nothing matches; whatever keeps a folder or the run log from being read.
+    pub async fn list_files(&self, request: &FilesRequest) -> Result<FilesReport> {
+        let wanted = Wanted::new(&request.paths)?;
+        let known = self.known_states().await;
+        let (mut report, mut taken) = (FilesReport::default(), BTreeMap::<String, BTreeSet<String>>::new());
+        for table in self.file_tables(&request.tables)? {
+            let state = known.get(&table.name).cloned().unwrap_or_default();
+            let listed = self.tree(table)?.list(table).await.map_err(|error| named(error, &table.name))?;
+            taken.entry(table.source.clone()).or_default().extend(listed.iter().map(|file| file.path.clone()));
+            let pending = self.pending_files(table, &state).await.map_err(|error| named(error, &table.name))?;
+            let pending: BTreeSet<&str> = pending.iter().map(|file| file.path.as_str()).collect();
+            let done = self.done_files(table, &state).await?;
+            let last = self.last_runs(table).await?;
+            for file in listed.iter().filter(|file| wanted.takes(&file.path)) {
+                let run = last.get(&file.path);
+                let failed = run.filter(|run| run.status == RunState::Failed && read_this(run, file));
+                let (state, shown) = match (pending.contains(file.path.as_str()), done.get(&file.path)) {
+                    (false, Some((read, ..))) => (FileState::Loaded, read),
+                    _ if failed.is_some() => (FileState::Failed, file),
+                    (_, Some(_)) => (FileState::Changed, file),
+                    (_, None) => (FileState::New, file),
+                };
+                let mut told = FileReport::new(table, shown, state);
+                told.run_id = run.map(|run| run.run_id);
+                told.rows = run.and_then(|run| run.rows_extracted).and_then(|rows| u64::try_from(rows).ok());
+                told.error = failed.map(|run| of_log(run));
+                report.files.push(told);
+            }
+            let there: BTreeSet<&str> = listed.iter().map(|file| file.path.as_str()).collect();
+            for (file, run_id, _) in done.values().filter(|(file, ..)| !there.contains(file.path.as_str())) {
+                if wanted.takes(&file.path) {
+                    let gone = FileReport::new(table, file, FileState::Gone);
+                    report.files.push(FileReport { run_id: Some(*run_id), ..gone });
+                }
+            }
+        }
+        report.unmatched = self.unmatched(&taken).await?;
+        Ok(report)
+    }
+
+    /// Files of sources whose tables were all looked at, that none of these takes.
+    async fn unmatched(&self, taken: &BTreeMap<String, BTreeSet<String>>) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for (source, taken) in taken {
+            let Some(table) = self.config.tables.iter().find(|table| table.source == *source) else { continue };
+            let ignored = |path: &str| {
+                let tables = self.config.tables.iter().filter(|table| table.source == *source);
+                tables.filter_map(|table| table.files.as_deref()).any(|files| crate::files::is_ignored(files, path))
+            };
+            let all = self.tree(table)?.all().await?;
+            let free = all.iter().filter(|file| !taken.contains(&file.path) && !ignored(&file.path));
+            found.extend(free.map(|file| format!("{source}: {}", file.path)));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The newest run of each path, whatever became of it.
+    async fn last_runs(&self, table: &TableConfig) -> Result<BTreeMap<String, RunRecord>> {
+        let filter = RunFilter { table: Some(table.name.clone()), kind: Some(RunKind::File), ..RunFilter::default() };
+        let mut last = BTreeMap::new();
+        for run in self.sink.runs(&filter).await? {
+            if let Some(path) = run.file.as_ref().map(|file| file.path.clone()) {
+                last.entry(path).or_insert(run);
+            }
+        }
+        Ok(last)
+    }
+
+    /// Reads the files that match to their ends and says which could be loaded; nothing is written. The target is not
+    /// asked.
+    ///
+    /// # Errors
+    /// `Config` if nothing matches. What is wrong with a file stands in its report.
+    pub async fn validate_files(&self, request: &FilesRequest) -> Result<FilesReport> {
+        let wanted = Wanted::new(&request.paths)?;
+        let mut report = FilesReport { dry_run: true, ..FilesReport::default() };
+        for table in self.file_tables(&request.tables)? {
+            let read = async {
+                let source = self.source(table)?;
+                let plan = Arc::new(Plan::new(table, source.describe(table).await?)?);
+                for file in self.tree(table)?.list(table).await?.iter().filter(|file| wanted.takes(&file.path)) {
+                    report.files.push(self.validate_file(&plan, file).await);
+                }
+                Ok(())
+            };
+            read.await.map_err(|error| named(error, &table.name))?;
+        }
+        if report.files.is_empty() {
+            return Err(wanted.nothing());
+        }
+        Ok(report)
+    }
+
+    async fn validate_file(&self, plan: &Arc<Plan>, file: &RawFile) -> FileReport {
+        let mut told = FileReport::new(&plan.table, file, FileState::Valid);
+        let mut counter = crate::dialect::RowCounter::default();
+        let read = async {
+            let request = ReadRequest { file: Some(file), ..ReadRequest::whole(plan, Timestamp::now()) };
+            let mut reading: Box<dyn Reading> = self.source(&plan.table)?.read(request).await?;
+            while let Some(piece) = reading.next().await? {
+                counter.push(&piece);
+            }
+            Ok::<_, Error>(reading.file())
+        };
+        match read.await {
+            Ok(read) => {
+                told.sha256 = read.as_ref().and_then(|file| file.sha256.clone());
+                told.rejected = read.map_or(0, |file| file.rejected);
+                told.rows = Some(counter.rows());
+            }
+            Err(error) => {
+                told.state = FileState::Failed;
+                told.error = Some((&error).into());
+            }
+        }
+        told
+    }
+
+    /// Moves files whose date lies before `before`, and of which this version is loaded, into `_archive/<year>/` below
+    /// their source, each with a line in `ARCHIVE_LOG.txt`. The date of a file is the first one that its path names, or
+    /// else when it was last written.
+    ///
+    /// # Errors
+    /// `Config` if no table comes out of files. What kept a file from being moved stands in its report.
+    pub async fn archive_files(&self, before: &str, request: &FilesRequest, dry_run: bool) -> Result<FilesReport> {
+        let before: jiff::civil::Date = before.parse().map_err(|_| {
+            Error::new(ErrorKind::Config, format!("`{}` is no date", before.escape_debug()))
+                .with_hint("write a day such as `2024-01-01`: files that are older than it are moved")
+        })?;
+        let listed = self.list_files(request).await?;
+        let mut report = FilesReport { dry_run, ..FilesReport::default() };
+        for mut told in listed.files.into_iter().filter(|file| file.state != FileState::Gone) {
+            let file = RawFile {
+                sha256: told.sha256.clone(),
+                ..RawFile::listed(told.path.clone(), told.bytes, told.modified, None)
+            };
+            let Some(date) = file.date().filter(|date| *date < before) else { continue };
+            told.error = None;
+            if told.state != FileState::Loaded {
+                let error = Error::new(
+                    ErrorKind::Contract,
+                    format!("file `{}` is {}, so it stays", told.path, told.state.as_str()),
+                )
+                .with_hint("`dwh run` loads it; an archive of files that nobody loaded would hide them");
+                told.error = Some((&error).into());
+            } else if !dry_run {
+                let table = self.config.table(&told.table)?;
+                match self.put_away(table, &file, date.year()).await {
+                    Ok(to) => (told.state, told.moved_to) = (FileState::Archived, Some(to)),
+                    Err(error) => told.error = Some((&error).into()),
+                }
+            }
+            report.files.push(told);
+        }
+        Ok(report)
+    }
+
+    async fn put_away(&self, table: &TableConfig, file: &RawFile, year: i16) -> Result<String> {
+        let tree = self.tree(table)?;
+        let now = tree.list(table).await?.into_iter().find(|now| now.path == file.path);
+        let now = now.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("file `{}` is gone", file.path)))?;
+        tree.put_away(&RawFile { sha256: file.sha256.clone(), ..now }, year).await
+    }
+}
+
+/// Whether a run read, or tried to read, the file as it is now.
+fn read_this(run: &RunRecord, file: &RawFile) -> bool {
+    run.file.as_ref().is_some_and(|read| read.looks_like(file))
+}
+
+/// What the run log says of a run that failed.
+fn of_log(run: &RunRecord) -> ErrorReport {
+    let code = run.error_code.clone().unwrap_or_else(|| ErrorKind::Interrupted.row().code.to_owned());
+    let message = run.error_message.clone().unwrap_or_default();
+    ErrorReport::new(code, message, format!("`dwh runs show {}` tells the rest", run.run_id), 0)
+}
+
+/// The files that a person named.
+struct Wanted {
+    globs: Vec<globset::GlobMatcher>,
+    words: String,
+}
+
+impl Wanted {
+    fn new(paths: &[String]) -> Result<Self> {
+        let globs = paths.iter().map(|path| is_path_glob(path)).collect::<Result<_>>()?;
+        Ok(Self { globs, words: paths.join(" ") })
+    }
+
+    fn takes(&self, path: &str) -> bool {
+        self.globs.is_empty() || self.globs.iter().any(|glob| glob.is_match(path))
+    }
+
+    fn nothing(&self) -> Error {
+        Error::new(ErrorKind::NotFound, format!("no file of a table matches `{}`", self.words))
+            .with_hint("`dwh files list` shows every file; a pattern is over the path below the source")
+    }
+}
