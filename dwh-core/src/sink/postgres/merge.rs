@@ -75,7 +75,7 @@ async fn merge_staged(
     staged: u64,
     kind: RunKind,
 ) -> Result<Accounting> {
-    if staged == 0 && load.mode == Mode::Incremental && load.replaced.is_none() {
+    if is_nothing(load, staged) {
         return Ok(Accounting::default());
     }
     // Versions of rows stay, whatever a repair of another time removed.
@@ -89,8 +89,16 @@ async fn merge_staged(
     Ok(counts)
 }
 
+/// Whether there is no row to be merged or removed: then there is no staging table either.
+fn is_nothing(load: &LoadPlan, staged: u64) -> bool {
+    staged == 0 && load.mode == Mode::Incremental && load.replaced.is_none()
+}
+
 /// What a load of the newest run would do; the transaction must be rolled back.
 pub(super) async fn preview(load: &LoadPlan, keyed: &Keyed, client: &Client, staged: u64) -> Result<Accounting> {
+    if is_nothing(load, staged) {
+        return Ok(Accounting::default());
+    }
     let merge = Merge { load, told: load, keyed, client, staged, kind: RunKind::Run, keeps: false };
     if load.waiting.is_empty() || load.mode == Mode::Snapshot {
         return merge.work().await;
