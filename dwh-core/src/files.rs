@@ -151,7 +151,7 @@ impl FileTree for FileSource {
     }
 
     async fn put_away(&self, file: &RawFile, year: i16) -> Result<String> {
-        self.into_archive(file, year).await
+        self.archive_away(file, year).await
     }
 }
 

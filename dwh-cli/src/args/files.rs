@@ -72,6 +72,9 @@ pub struct ReprocessArgs {
     /// Wait for a table that another run holds, instead of failing with code 5
     #[arg(long)]
     pub wait: bool,
+    /// Print the files that match, and where they stand, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `dwh files archive`.

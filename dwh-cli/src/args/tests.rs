@@ -5,6 +5,8 @@ use clap::CommandFactory;
 
 /// Verbs that change nothing. Every other one acts, and says beforehand what it would do.
 const LOOK_ONLY: [&str; 8] = ["check", "status", "runs", "schedule", "config", "completions", "man", "help"];
+/// The same among the verbs about files.
+const LOOK_AT_FILES: [&str; 3] = ["list", "validate", "help"];
 
 #[test]
 fn every_verb_that_acts_has_a_dry_run() {
@@ -14,8 +16,11 @@ fn every_verb_that_acts_has_a_dry_run() {
     for look in LOOK_ONLY {
         assert!(cli.get_subcommands().any(|verb| names(verb) == look), "`{look}` is no verb any more");
     }
-    for verb in cli.get_subcommands() {
-        let acts = !LOOK_ONLY.contains(&verb.get_name());
+    let about_files =
+        cli.find_subcommand("files").expect("files").get_subcommands().map(|verb| (verb, &LOOK_AT_FILES[..]));
+    let others = cli.get_subcommands().filter(|verb| verb.get_name() != "files").map(|verb| (verb, &LOOK_ONLY[..]));
+    for (verb, look_only) in others.chain(about_files) {
+        let acts = !look_only.contains(&verb.get_name());
         let dry_run = verb.get_arguments().any(|argument| argument.get_long() == Some("dry-run"));
         assert_eq!(dry_run, acts, "{}", names(verb));
     }

@@ -25,6 +25,11 @@ pub async fn files(command: FilesCommand, context: &Context) -> Result<Exit> {
             let report = context.unless_cancelled(pipeline.validate_files(&request(args.paths, args.table))).await?;
             told(&report, context)
         }
+        FilesCommand::Reprocess(args) if args.dry_run => {
+            let report = context.unless_cancelled(pipeline.list_files(&request(args.paths, args.table))).await?;
+            context.printer.show(&report)?;
+            Ok(Exit::DONE)
+        }
         FilesCommand::Reprocess(args) => {
             let mut request = RunRequest::new(args.table);
             request.wait = args.wait;

@@ -54,7 +54,7 @@ impl FileSource {
     }
 
     /// Moves a raw file into the archive, with a line in its log first.
-    pub(super) async fn into_archive(&self, file: &RawFile, year: i16) -> Result<String> {
+    pub(super) async fn archive_away(&self, file: &RawFile, year: i16) -> Result<String> {
         let to = format!("{ARCHIVE}/{year}/{}", file.path);
         let sha256 = file.sha256.as_deref().unwrap_or("-");
         let line = format!("{} {} -> {to} ({} bytes, sha256 {sha256})", Timestamp::now(), file.path, file.bytes);

@@ -178,7 +178,7 @@ impl Pipeline {
                 let mut told = FileReport::new(table, shown, state);
                 told.run_id = run.map(|run| run.run_id);
                 told.rows = run.and_then(|run| run.rows_extracted).and_then(|rows| u64::try_from(rows).ok());
-                told.error = failed.map(|run| of_log(run));
+                told.error = failed.map(of_log);
                 report.files.push(told);
             }
             let there: BTreeSet<&str> = listed.iter().map(|file| file.path.as_str()).collect();

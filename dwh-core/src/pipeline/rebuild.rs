@@ -159,7 +159,13 @@ impl Pipeline {
     async fn end_dead_extracts(&self, archives: &[Archive]) -> Result<()> {
         let known = self.sink.overview().await?.tables;
         for table in archives.iter().map(|archive| &archive.table).filter(|table| known.contains_key(&table.name)) {
-            let lease = self.sink.lease(&table.name, false).await?;
+            let held = |error: Error| match error.kind() {
+                ErrorKind::Locked => {
+                    error.with_hint("nothing was put aside; stop the schedules, wait for the run, then call it again")
+                }
+                _ => error,
+            };
+            let lease = self.sink.lease(&table.name, false).await.map_err(held)?;
             self.fail_dead_extracts(table, lease.state()).await?;
             lease.release().await?;
         }

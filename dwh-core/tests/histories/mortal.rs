@@ -16,7 +16,7 @@ use dwh_core::sink::{
     BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, StageRequest, Staged,
     TableState, Upload,
 };
-use dwh_core::source::{BoundRequest, ReadRequest, Reading, Source, SourceIdentity};
+use dwh_core::source::{BoundRequest, FileTree, ReadRequest, Reading, Source, SourceIdentity};
 use dwh_core::watermark::SafeBound;
 use dwh_core::{LoadPlan, MemoryBlobs, MemorySink, MemorySource, Plan, Result, RunId, Timestamp};
 
@@ -152,6 +152,10 @@ impl Source for Mortal<MemorySource> {
         self.life.call(self.inner.has_keys(plan, keys)).await
     }
 
+    fn tree(&self) -> Option<&dyn FileTree> {
+        self.inner.tree()
+    }
+
     async fn read(&self, request: ReadRequest<'_>) -> Result<Box<dyn Reading>> {
         self.life.call(self.inner.read(request)).await
     }
@@ -260,6 +264,10 @@ impl Staged for MortalStaged {
 
     fn spare(&mut self, keys: &[RowKey]) {
         self.inner.spare(keys);
+    }
+
+    async fn told_apart(&mut self) -> Result<()> {
+        self.life.call(self.inner.told_apart()).await
     }
 
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {

@@ -7,6 +7,7 @@ use super::together::Together;
 use super::words::Word;
 use super::{bronze, rehearsal, watermark};
 use crate::config::{Mode, TableConfig};
+use crate::connect::look;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::pipeline::belongs::Conflict;
@@ -59,7 +60,12 @@ pub(super) async fn check(
     if let Some(target) = target {
         let (identity, bronze) = match ends {
             Some(ends) => ends,
-            None => (pipeline.source(table)?.identity().await?, pipeline.sink.describe(&table.target).await?),
+            // On a connection that is there: another one may be refused, and that is told already.
+            None => {
+                let client = &target.survey.client;
+                let bronze = look(client, crate::catalog::describe(client, &table.target)).await?;
+                (pipeline.source(table)?.identity().await?, bronze)
+            }
         };
         at_target(pipeline, &plan, (identity.as_ref(), bronze), together, target, about).await?;
     }
