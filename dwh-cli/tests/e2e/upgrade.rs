@@ -73,7 +73,8 @@ async fn a_warehouse_of_release_0_1_0_goes_on() {
             "261101_dwh_identity.sql",
             "261102_dwh_error_code.sql",
             "261201_dwh_repair.sql",
-            "261301_dwh_routes.sql"
+            "261301_dwh_routes.sql",
+            "261302_dwh_files.sql"
         ]),
         "{report:#}"
     );
