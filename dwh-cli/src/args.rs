@@ -2,6 +2,7 @@
 
 mod files;
 mod options;
+mod tap;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,6 +12,7 @@ use crate::exit;
 
 pub use files::*;
 pub use options::*;
+pub use tap::TapArgs;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -201,6 +203,19 @@ Examples:
   dwh reseed trips --replace
   dwh reseed trips --dry-run")]
     Reseed(ReseedArgs),
+    /// Copy the tables of a postgres_pipeline manifest, by its load types
+    ///
+    /// `incremental` goes on from the watermark up to the end of the window, so that nothing between two calls is
+    /// missed, and reads a window again that was read before. `scd` appends a copy of each table without a window.
+    /// `backfill` reads a window, or all history, once more. `test` tries rows without keeping them. `validate`
+    /// compares source and bronze.
+    #[command(after_help = "\
+Examples:
+  dwh tap manifests/gitlab.yaml --load-type scd
+  dwh tap manifests/gitlab.yaml --load-type incremental --execution-date 2026-10-01T06:00:00Z --hours 6
+  dwh tap manifests/gitlab.yaml issues notes --load-type backfill --execution-date 2026-10-01T00:00:00Z --days 7
+  dwh tap manifests/gitlab.yaml --load-type validate")]
+    Tap(TapArgs),
     /// Put run log, blobs and bronze in agreement, and say what only a person can decide
     ///
     /// Finds what crashes and people left: CSV files that were not loaded, moved or finished, runs that nobody works

@@ -22,6 +22,7 @@ mod run;
 mod runs;
 mod schedule;
 mod status;
+mod tap;
 mod verify;
 
 use dwh_core::{Error, ErrorKind, Pipeline, Result};
@@ -73,6 +74,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Verify(args) => verify::verify(args, context).await,
         Command::Backfill(args) => backfill::backfill(args, context).await,
         Command::Reseed(args) => reseed::reseed(args, context).await,
+        Command::Tap(args) => tap::tap(args, context).await,
         Command::Recover(args) => recover::recover(args, context).await,
         Command::Replay(args) => replay::replay(args, context).await,
         Command::Rebuild(args) => rebuild::rebuild(args, context).await,

@@ -2,6 +2,7 @@
 
 mod environment;
 mod files;
+mod manifest;
 mod problems;
 mod read;
 mod secret;
@@ -22,11 +23,18 @@ pub use environment::Environment;
 pub use files::{
     FILE, FieldFrom, FileColumn, FileEncoding, FileFormat, FileTable, FilesConfig, OnInvalid, RECORD, Validate,
 };
+pub use manifest::ManifestTable;
 pub use read::json_schema;
 pub use secret::Secret;
 
 /// How long a server may be silent, if not said: with everything that is tried afterwards, a run ends within two minutes.
 pub const IDLE_TIMEOUT: Micros = Micros::seconds(60);
+
+/// The column that says when the run began that read a row.
+pub const UPLOADED_AT: &str = "_uploaded_at";
+
+/// The column that says which run of an orchestrator read a row.
+pub const TASK_INSTANCE: &str = "_task_instance";
 
 /// How a table is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -76,6 +84,9 @@ pub enum OnConflict {
     Nothing,
     /// The newer row, by the watermark column, wins.
     Update,
+    /// Both stay: bronze has each version of a row, dated by `_uploaded_at`. A version that it has already is not
+    /// added again.
+    Append,
 }
 
 /// What happens to a column that bronze has and the source has lost.
@@ -144,7 +155,7 @@ pub struct Config {
     /// `disk_used` of `[thresholds]`: how full, in percent, the disks of the spool and of a folder store may be. The
     /// other thresholds stand in each table.
     pub disk_used: f64,
-    /// `[[table]]`, in the order of the file.
+    /// `[[table]]`, in the order of the file, then those of the manifests.
     pub tables: Vec<TableConfig>,
     /// The variables that the file, the drivers and the stores may use.
     pub environment: Environment,
@@ -315,8 +326,36 @@ pub struct TableConfig {
     pub replace: Replace,
     /// Bronze column = expression over the source row.
     pub select: BTreeMap<String, String>,
+    /// Exactly these columns, in this order; those of `select` are among them. `None`: all of the relation, then the
+    /// additional ones of `select`.
+    pub columns: Option<Vec<String>>,
+    /// A condition over the source row that every row meets.
+    pub filter: Option<String>,
+    /// Whether each row says in `_uploaded_at` when its run began, though mode and `on_conflict` do not ask for it.
+    pub uploaded_at: bool,
+    /// The orchestrator's name of this run, for the column `_task_instance`; empty: it is NULL. `None`: there is no such
+    /// column.
+    pub task_instance: Option<String>,
+    /// Where it stands in a manifest, if it comes from one.
+    pub manifest: Option<ManifestTable>,
     /// When `status` speaks up: `[table.thresholds]` over `[thresholds]` over the defaults.
     pub thresholds: Thresholds,
+}
+
+impl TableConfig {
+    /// Whether bronze has each version of a row.
+    #[must_use]
+    pub fn is_appended(&self) -> bool {
+        self.mode == Mode::Incremental && self.on_conflict == OnConflict::Append
+    }
+
+    /// The columns that are added to those of the source, in their order.
+    #[must_use]
+    pub fn added(&self) -> Vec<&'static str> {
+        let dated = self.uploaded_at || self.mode == Mode::Scd || self.is_appended();
+        let both = [(dated, UPLOADED_AT), (self.task_instance.is_some(), TASK_INSTANCE)];
+        both.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
+    }
 }
 
 impl Config {

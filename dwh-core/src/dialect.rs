@@ -5,12 +5,14 @@
 
 mod diagnose;
 mod header;
+mod without;
 
 use memchr::{memchr, memchr2};
 use sha2::{Digest, Sha256};
 
 pub use diagnose::diagnose;
 pub use header::{HeaderGate, header_names};
+pub(crate) use without::Without;
 
 /// A value as a CSV field: quoted when `COPY … CSV` would quote it, so that it is read back as the same text.
 ///

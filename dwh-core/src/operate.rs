@@ -12,6 +12,7 @@ mod runs;
 mod schedule;
 mod shell;
 mod status;
+mod tap;
 mod verify;
 
 pub use check::{CheckReport, Finding, Gate, Severity};
@@ -25,6 +26,7 @@ pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, sch
 pub use status::{
     Breach, BreachCheck, DiskStatus, DiskUse, RunningRun, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
 };
+pub use tap::{LoadType, TapReport, TapRequest};
 pub use verify::{
     BlobsReport, Difference, KeyDifference, RepairRequest, TableRepair, TableVerify, VerifyReport, VerifyRequest,
 };

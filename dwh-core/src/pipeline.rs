@@ -27,6 +27,7 @@ pub(crate) mod round;
 mod run;
 mod trace;
 mod transfer;
+mod trial;
 pub(crate) mod window;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,7 @@ use crate::run::RunId;
 use crate::schema::TableSchema;
 use crate::sink::{Lease, PgSink, Sink, TableState};
 use crate::source::{PgSource, Source};
+use crate::watermark::Timestamp;
 
 pub use archived::GapReport;
 pub use backfill::{BackfillReport, BackfillRequest};
@@ -56,6 +58,7 @@ pub use recover::{Outcome, RecoverFinding, RecoverReport, RecoverRequest, Remedy
 pub use replay::{ReplayCsv, ReplayReport, ReplayRequest};
 pub use report::{ErrorReport, LoadParams, RunReport, Seconds, TableRun, WindowReport};
 pub use reseed::{ReseedReport, ReseedRequest};
+pub use trial::TableTrial;
 
 /// What happens during a run, for progress bars and logs.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,6 +123,8 @@ pub struct RunRequest {
     pub accept_source: bool,
     /// Count what would be inserted and changed, and keep nothing.
     pub preview: bool,
+    /// Read no row of a table with a watermark that is stamped later than this; later runs do.
+    pub until: Option<Timestamp>,
 }
 
 impl RunRequest {
@@ -142,6 +147,8 @@ pub struct Pipeline {
     pub(crate) observer: Observer,
     allow_empty: bool,
     accept_source: bool,
+    /// The last moment of which an ordinary run reads rows.
+    until: Option<Timestamp>,
     /// Files that are read again though they are loaded.
     reprocess: Vec<globset::GlobMatcher>,
     /// What a call over many tables asks once.
@@ -192,6 +199,7 @@ impl Pipeline {
             observer: Arc::new(|_| {}),
             allow_empty: false,
             accept_source: false,
+            until: None,
             reprocess: Vec::new(),
             round: None,
         }

@@ -14,6 +14,7 @@ mod remedy;
 mod replace;
 mod session;
 mod straight;
+mod versions;
 
 use serde::Serialize;
 
@@ -27,7 +28,7 @@ pub(crate) use compare::{Compared, Cut, End, NO_BUCKET, bucket_span};
 pub(crate) use ddl::{anonymous, renamed, type_ddl, unresolved};
 pub use ddl::{bronze_ddl, missing_extension_hint};
 pub(crate) use equality::Equality;
-pub(crate) use extract::{Extent, from_sql};
+pub(crate) use extract::{Extent, first_number, from_sql};
 pub use load::LoadPlan;
 pub use missing::Missing;
 pub(crate) use remedy::Cure;
@@ -37,8 +38,7 @@ pub use session::{Isolation, NO_TIME_LIMIT, opening};
 pub(crate) use session::{not_in_force, patience};
 pub(crate) use straight::{BACK, SAVEPOINT};
 
-/// The column that dates the copies of an scd table.
-pub const UPLOADED_AT: &str = "_uploaded_at";
+pub use crate::config::{TASK_INSTANCE, UPLOADED_AT};
 
 /// One column of the CSV: what it is called in bronze, and the expression that delivers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -90,6 +90,17 @@ impl Plan {
                     names_hint(&source),
                 ));
             }
+        }
+        for name in table.added().into_iter().filter(|name| is_copied(table, &source, name)) {
+            return Err(fail(
+                ErrorKind::Contract,
+                format!("{} has a column `{name}`, which is the name of one that dwh adds", source.table),
+                "leave it out with `exclude`, or give it another name in `select`".into(),
+            ));
+        }
+        for name in table.columns.iter().flatten().filter(|name| source.column(name).is_none()) {
+            let (text, hint) = (format!("column `{name}` is not in {}", source.table), names_hint(&source));
+            return Err(fail(ErrorKind::Config, text, hint));
         }
         let columns = extract::columns(table, &source);
         if columns.is_empty() {
@@ -170,9 +181,25 @@ impl Plan {
             }
             t if t.starts_with("timestamp") => zoned(|zone, precision| WatermarkKind::Timestamp { precision, zone }),
             "date" => zoned(|zone, _| WatermarkKind::Date { zone }),
+            "smallint" | "integer" | "bigint" if self.source.kind.has_xmin() && self.table.late_window.0 > 0 => {
+                Ok(WatermarkKind::Number)
+            }
+            "smallint" | "integer" | "bigint" => Err(self
+                .fail(
+                    ErrorKind::Contract,
+                    format!(
+                        "watermark column `{}` is a number, and numbers are committed out of order: without the transactions \
+                         that wrote the rows, or with `late_window = \"0\"`, some would be lost",
+                        column.name
+                    ),
+                )
+                .with_hint("read a table itself, not a view or a query over it; or take a column of type timestamptz")),
             other => Err(self
                 .fail(ErrorKind::Config, format!("watermark column `{}` is `{other}`, not a time", column.name))
-                .with_hint("take a column of type timestamptz, timestamp or date, or use mode `snapshot`")),
+                .with_hint(
+                    "take a column of type timestamptz, timestamp or date, or a whole number that only grows; or use mode \
+                     `snapshot`",
+                )),
         }
     }
 
@@ -230,6 +257,7 @@ impl Plan {
             overruled: Vec::new(),
             former_keys: Vec::new(),
             stamp: Stamp::of(&self.table),
+            added: self.table.added().into_iter().map(str::to_owned).collect(),
         }
     }
 
@@ -244,6 +272,12 @@ impl Plan {
     pub fn updates(&self) -> bool {
         self.table.on_conflict == OnConflict::Update
     }
+}
+
+/// Whether a column of the source goes into bronze under this name.
+fn is_copied(table: &TableConfig, source: &TableSchema, name: &str) -> bool {
+    let wanted = |name: &str| table.columns.as_ref().is_none_or(|columns| columns.iter().any(|column| column == name));
+    source.column(name).is_some() && wanted(name) && !table.exclude.iter().any(|column| column == name)
 }
 
 fn names_hint(source: &TableSchema) -> String {

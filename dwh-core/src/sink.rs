@@ -5,6 +5,7 @@ mod postgres;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -140,6 +141,16 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// moved meanwhile, where the sink sees that before the commit.
     async fn stage(&self, request: StageRequest<'_>) -> Result<Box<dyn Staged>>;
 
+    /// Puts the CSV into a table of its own, made as bronze is or would be, and rolls that back: tells how many rows fit, and
+    /// which of the others do not, the first ones.
+    ///
+    /// # Errors
+    /// `Contract` if the sink cannot do it, or such a table cannot be made.
+    async fn rehearse(&self, load: &LoadPlan, _csv: &dyn Body) -> Result<Rehearsal> {
+        Err(Error::new(ErrorKind::Contract, format!("table `{}`: this sink cannot try rows", load.table))
+            .with_hint("implement `rehearse` of `Sink`"))
+    }
+
     /// Ends a run that found no row, as `log(Uploaded)`, `log(Loading)`, `stage` of a CSV without rows and its commit do, in
     /// as few transactions as the sink can. There is no CSV, and the watermark moves all the same.
     ///
@@ -252,6 +263,26 @@ impl fmt::Debug for StageRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StageRequest").field("table", &self.load.table).field("run", &self.run).finish_non_exhaustive()
     }
+}
+
+/// What became of rows that were only tried.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rehearsal {
+    /// Rows that fit.
+    pub rows: u64,
+    /// Rows that bronze would refuse.
+    pub refused: Vec<RefusedRow>,
+    /// Whether there are more of these, so that it is not known how many rows fit.
+    pub more: bool,
+}
+
+/// A row that bronze would refuse.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedRow {
+    /// Its key by column, as text; the first column of a table without a key.
+    pub key: BTreeMap<String, String>,
+    /// Why.
+    pub message: String,
 }
 
 /// A table held for one run. Dropping it gives it free, and so does a crash.

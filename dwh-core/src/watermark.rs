@@ -40,6 +40,9 @@ pub enum WatermarkKind {
         /// The zone in which the writers' sessions run.
         zone: TimeZone,
     },
+    /// A whole number that only grows. Numbers are committed out of order: rows are told by the transactions that wrote
+    /// them, and the number only says where most of them are.
+    Number,
 }
 
 impl WatermarkKind {
@@ -54,6 +57,7 @@ impl WatermarkKind {
                 Micros(10_i64.pow(6 - digits as u32))
             }
             Self::Date { .. } => Micros::seconds(25 * 3600),
+            Self::Number => Micros::ZERO,
         }
     }
 
@@ -61,7 +65,7 @@ impl WatermarkKind {
     #[must_use]
     pub const fn zone(&self) -> Option<&TimeZone> {
         match self {
-            Self::TimestampTz { .. } => None,
+            Self::TimestampTz { .. } | Self::Number => None,
             Self::Timestamp { zone, .. } | Self::Date { zone } => Some(zone),
         }
     }

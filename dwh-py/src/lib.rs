@@ -29,6 +29,7 @@ mod runs;
 mod runtime;
 mod set_aside;
 mod status;
+mod tap;
 mod verify;
 
 use pyo3::prelude::*;
@@ -57,6 +58,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::RunReport>()?;
     module.add_class::<report::StatusReport>()?;
     module.add_class::<report::TableRun>()?;
+    module.add_class::<report::TapReport>()?;
     module.add_class::<report::VerifyReport>()?;
     error::add_classes(module)
 }

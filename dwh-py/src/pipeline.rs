@@ -1,6 +1,6 @@
 //! The two faces `Pipeline` and `AsyncPipeline`: the same verbs by the same names, with the same arguments.
 
-use dwh_core::operate::{FilesRequest, Gate, MigrateRequest, RepairRequest, VerifyRequest};
+use dwh_core::operate::{FilesRequest, Gate, MigrateRequest, RepairRequest, TapRequest, VerifyRequest};
 use dwh_core::pipeline::{BackfillRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest};
 use dwh_core::sink::RunFilter;
 use dwh_core::watermark::Micros;
@@ -16,7 +16,7 @@ use crate::runtime::block_on;
 use crate::set_aside::Aside;
 use crate::{
     backfill, check, error, extract, files, load, migrate, plan, prune, rebuild, recover, replay, reseed, run,
-    run_details, runs, set_aside, status, verify,
+    run_details, runs, set_aside, status, tap, verify,
 };
 
 /// The engine of a `dwh.toml`; calls block.
@@ -311,6 +311,34 @@ impl $face {
     #[pyo3(signature = (tables = None, *, check = false))]
     fn status(&self, py: Python<'_>, tables: Option<Vec<String>>, check: bool) -> PyResult<Py<PyAny>> {
         $make(py, status::status(self.0.get(py)?, tables.unwrap_or_default(), check))
+    }
+
+    /// Do with the tables of a postgres_pipeline manifest what the load type says.
+    #[pyo3(signature = (
+        manifest, tables = None, *, load_type, execution_date = None, increment = None, task_instance = None, jobs = None,
+        wait = false, dry_run = false
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn tap(
+        &self,
+        py: Python<'_>,
+        manifest: PathBuf,
+        tables: Option<Vec<String>>,
+        load_type: &str,
+        execution_date: Option<Moment>,
+        increment: Option<Duration>,
+        task_instance: Option<String>,
+        jobs: Option<usize>,
+        wait: bool,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let mut request = TapRequest::new(manifest, tap::load_type(py, load_type)?);
+        request.tables = tables.unwrap_or_default();
+        request.execution_date = execution_date.map(|at| at.0);
+        request.increment = increment.map(|length| Micros(i64::try_from(length.as_micros()).unwrap_or(i64::MAX)));
+        (request.task_instance, request.jobs) = (task_instance, jobs);
+        (request.wait, request.dry_run) = (wait, dry_run);
+        $make(py, tap::tap(self.0.get(py)?, request))
     }
 
     /// Compare source and bronze, by counts and hashes up to the watermark; raises if they differ.

@@ -67,5 +67,6 @@ reports! {
     RunReport of dwh_core::RunReport, "What `run` did.";
     StatusReport of dwh_core::operate::StatusReport, "Whether all is well, and what needs attention.";
     TableRun of dwh_core::pipeline::TableRun, "One run of one table.";
+    TapReport of dwh_core::operate::TapReport, "What `tap` did with the tables of a manifest.";
     VerifyReport of dwh_core::operate::VerifyReport, "What `verify` found.";
 }

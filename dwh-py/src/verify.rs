@@ -25,7 +25,7 @@ fn answer(py: Python<'_>, report: operate::VerifyReport) -> PyResult<Py<PyAny>> 
 }
 
 /// What is wrong with a table: the counts alone, since keys are values of rows.
-fn failure(table: &TableVerify) -> Option<ErrorReport> {
+pub fn failure(table: &TableVerify) -> Option<ErrorReport> {
     if table.error.is_some() {
         return table.error.clone();
     }

@@ -137,6 +137,44 @@ def test_backfill(project: Project, loaded: dwh.Pipeline) -> None:
     assert project.target("select count(*) from bronze.events") == "50"
 
 
+MANIFEST = """
+tables:
+  notes:
+    import_db: APP_DB
+    import_query: >
+      SELECT id, note, recorded_at FROM events
+      WHERE recorded_at BETWEEN '{EXECUTION_DATE}'::timestamp - interval '{HOURS} hours' AND '{EXECUTION_DATE}'::timestamp
+    export_schema: gitlab
+    export_table: notes
+    export_table_primary_key: id
+    advanced_metadata: true
+  devices:
+    import_db: APP_DB
+    import_query: SELECT id, name FROM devices
+    export_schema: gitlab
+    export_table: devices
+    export_table_primary_key: id
+"""
+
+
+def test_tap(project: Project) -> None:
+    manifest = project.config.with_name("app.yaml")
+    manifest.write_text(MANIFEST)
+    more = '[[manifest]]\npath = "app.yaml"\nschema = "app"\n'
+    project.config.write_text(project.config.read_text() + more)
+    pipeline = dwh.Pipeline(project.config)
+    pipeline.migrate(["gitlab.*"])
+    now = datetime.now(timezone.utc)
+    hour = timedelta(hours=1)
+    report = whole(pipeline.tap(manifest, load_type="incremental", execution_date=now, increment=hour, task_instance="dag/1"))
+    assert report.skipped == ["gitlab.devices"] and sum(run["rows_loaded"] for run in report.runs) == 50
+    assert project.target("select distinct _task_instance from gitlab.notes") == "dag/1"
+    assert whole(pipeline.tap(manifest, ["devices"], load_type="scd")).runs[0]["rows_loaded"] == 2
+    assert [table["missing"] for table in whole(pipeline.tap(manifest, load_type="validate")).verify["tables"]] == [0, 0]
+    with pytest.raises(dwh.ConfigError, match="no load type"):
+        pipeline.tap(manifest, load_type="full")
+
+
 def test_reseed(project: Project, loaded: dwh.Pipeline) -> None:
     project.target("delete from bronze.events where id > 10")
     [report] = whole(loaded.reseed(["events"], wait=True, restart=True)).tables

@@ -405,11 +405,11 @@ pub struct PruneArgs {
     pub dry_run: bool,
 }
 
-fn moment(text: &str) -> Result<Timestamp, String> {
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|error: dwh_core::Error| format!("{}; {}", error.chain(), error.hint()))
 }
 
-fn words<const N: usize>(words: [&'static str; N]) -> PossibleValuesParser {
+pub(super) fn words<const N: usize>(words: [&'static str; N]) -> PossibleValuesParser {
     PossibleValuesParser::new(words)
 }
 

@@ -14,6 +14,7 @@ mod replay;
 mod runs;
 mod schedule;
 mod status;
+mod tap;
 mod verify;
 
 use dwh_core::pipeline::{RunReport, TableRun};

@@ -3,6 +3,7 @@
 mod adapt;
 mod backfill;
 mod bereft;
+mod by_number;
 mod chain;
 mod check;
 mod crash;
@@ -43,6 +44,7 @@ mod silence;
 mod states;
 mod status;
 mod support;
+mod tap;
 mod type_matrix;
 mod types;
 mod untrusted;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobKey;
 use crate::chain::{Before, Replaced};
-use crate::config::{Compression, Mode, OnConflict, Replace};
+use crate::config::{Compression, Mode, OnConflict, Replace, TASK_INSTANCE, UPLOADED_AT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Missing};
 use crate::raw_file::RawFile;
@@ -182,7 +182,15 @@ impl Manifest {
             former_keys: Vec::new(),
             // A column without a zone is read in that of the configuration.
             stamp: None,
+            added: self.added(),
         }
+    }
+
+    /// The columns that are none of the source's: a table whose rows are dated has them.
+    fn added(&self) -> Vec<String> {
+        let dated = self.mode == Mode::Scd || self.on_conflict == OnConflict::Append;
+        let of_ours = |name: &&str| dated && self.columns.iter().any(|column| column.name == *name);
+        [UPLOADED_AT, TASK_INSTANCE].into_iter().filter(of_ours).map(str::to_owned).collect()
     }
 
     /// The window that its CSV stands for alone; `None` for one that only adds rows.

@@ -35,6 +35,18 @@ impl<'a> Problems<'a> {
         self.found.borrow_mut().push((line, format!("{}:{line}: {key}: {message}", self.path.display())));
     }
 
+    /// The folder of the file.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
+    /// Takes over those of another file, which this one names in `line`.
+    pub(super) fn absorb(&self, line: usize, other: Problems<'_>) {
+        let mut theirs = other.found.into_inner();
+        theirs.sort_by_key(|(line, _)| *line);
+        self.found.borrow_mut().extend(theirs.into_iter().map(|(_, text)| (line, text)));
+    }
+
     /// Nothing if there are none, otherwise one error that lists them in the order of the file.
     pub(super) fn into_result(self) -> Result<()> {
         let mut found = self.found.into_inner();

@@ -2,6 +2,7 @@
 
 mod files;
 mod globs;
+mod manifest;
 mod raw;
 mod section;
 mod table;
@@ -12,14 +13,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
+use super::manifest::{Shared, tables as manifest_tables};
 use super::problems::{Problems, did_you_mean};
 use super::{BlobConfig, Config, Environment, IDLE_TIMEOUT, Project, Retention, Secret, SourceConfig, TargetConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::watermark::Micros;
-use raw::{RawBlob, RawConfig, RawProject, RawRetention, RawSource, RawTable, RawTarget};
+use raw::{RawBlob, RawConfig, RawManifest, RawProject, RawRetention, RawSource, RawTable, RawTarget};
 use section::{Reader, Section};
 
-const SECTIONS: [&str; 7] = ["project", "source", "target", "blob", "retention", "thresholds", "table"];
+const SECTIONS: [&str; 8] = ["project", "source", "target", "blob", "retention", "thresholds", "table", "manifest"];
 const TIMEOUT: Micros = Micros::seconds(30);
 
 /// The JSON Schema of the file, with a description of every key; editors complete and check the file with it.
@@ -102,11 +104,19 @@ fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
     let project = project(&single(document, reader, "project"));
     let (thresholds, disk_used) = thresholds::general(document, reader, project.cadence);
     let sections = table_sections(document, reader);
-    let thresholds = thresholds::of_tables(document, reader, &thresholds);
+    let each = thresholds::of_tables(document, reader, &thresholds);
     let columns = files::columns_of_tables(document, reader);
     let base = path.parent().unwrap_or(Path::new(""));
-    let own: Vec<_> = thresholds.into_iter().zip(columns).collect();
-    let tables = table::tables(&sections, &own, &sources, &table::Around { bronze: &target.bronze_schema, base });
+    let own: Vec<_> = each.into_iter().zip(columns).collect();
+    let around = table::Around { bronze: &target.bronze_schema, base };
+    let mut tables = table::tables(&sections, &own, &sources, &around);
+    let task_instance = reader.environment.get("DWH_TASK_INSTANCE").unwrap_or_default().to_owned();
+    let shared = Shared { sources: &sources, thresholds: &thresholds, task_instance };
+    for section in manifest_sections(document, reader) {
+        if let Some(settings) = manifest::settings(&section, &sources) {
+            manifest_tables(&settings, &shared, reader.problems, &mut tables);
+        }
+    }
     Config {
         path: path.to_owned(),
         project,
@@ -139,21 +149,38 @@ where
 }
 
 fn table_sections<'a>(document: &DeTable<'_>, reader: Reader<'a>) -> Vec<Section<'a, RawTable>> {
-    let Some((key, value)) = document.get_key_value("table") else { return Vec::new() };
-    let read = |item: &toml::Spanned<DeValue<'_>>| {
-        let mut table = item.get_ref().as_table()?.clone();
+    repeated(document, reader, "table", "once a table", |table| {
         // Sections of their own, with problems of their own.
         table.remove("thresholds");
         table.remove("columns");
-        Some(Section::read(reader, "table", reader.problems.line(item.span().start), &table))
+    })
+}
+
+fn manifest_sections<'a>(document: &DeTable<'_>, reader: Reader<'a>) -> Vec<Section<'a, RawManifest>> {
+    repeated(document, reader, "manifest", "once for each setting of files", |_| {})
+}
+
+/// The sections of a name that may stand several times; `trim` takes out what is read elsewhere.
+fn repeated<'a, T>(
+    document: &DeTable<'_>,
+    reader: Reader<'a>,
+    name: &str,
+    once: &str,
+    trim: impl Fn(&mut DeTable<'_>),
+) -> Vec<Section<'a, T>>
+where
+    T: for<'de> serde::Deserialize<'de> + schemars::JsonSchema + Default,
+{
+    let Some((key, value)) = document.get_key_value(name) else { return Vec::new() };
+    let read = |item: &toml::Spanned<DeValue<'_>>| {
+        let mut table = item.get_ref().as_table()?.clone();
+        trim(&mut table);
+        Some(Section::read(reader, name, reader.problems.line(item.span().start), &table))
     };
     let sections = value.get_ref().as_array().and_then(|items| items.iter().map(read).collect());
     sections.unwrap_or_else(|| {
-        reader.problems.add(
-            reader.problems.line(key.span().start),
-            "table",
-            "must be written `[[table]]`, once a table",
-        );
+        let line = reader.problems.line(key.span().start);
+        reader.problems.add(line, name, &format!("must be written `[[{name}]]`, {once}"));
         Vec::new()
     })
 }

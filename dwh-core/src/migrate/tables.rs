@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Transaction};
 
 use super::types::{self, Prepared};
 use super::{AddedLabel, MigrateReport, begin, refused};
-use crate::config::TargetConfig;
+use crate::config::{Mode, TargetConfig};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, anonymous, bronze_ddl};
@@ -135,6 +135,8 @@ pub(super) fn seeds<'a>(target: &TargetConfig, tables: impl IntoIterator<Item = 
         .into_iter()
         .map(|load| {
             let name = quote_literal(&load.table);
+            // The audit of keys: where each version of a row stays, as in dated copies, no key must be unique.
+            let mode = if load.is_appended() { Mode::Scd } else { load.mode };
             let key: Vec<String> = load.key.iter().map(|column| quote_literal(column)).collect();
             format!(
                 "insert into {control}.extract_watermarks (table_name) values ({name}) on conflict (table_name) do nothing;\n\
@@ -144,7 +146,7 @@ pub(super) fn seeds<'a>(target: &TargetConfig, tables: impl IntoIterator<Item = 
                  target_table = excluded.target_table, mode = excluded.mode, key_columns = excluded.key_columns;\n",
                 quote_literal(&load.target.schema),
                 quote_literal(&load.target.name),
-                load.mode.as_str(),
+                mode.as_str(),
                 key.join(", ")
             )
         })

@@ -5,7 +5,7 @@ use crate::pipeline::TableRun;
 use crate::run::RunState;
 
 /// The report of a run that an error ended.
-pub(super) fn failed(mut run: TableRun, error: &Error) -> TableRun {
+pub(crate) fn failed(mut run: TableRun, error: &Error) -> TableRun {
     if run.status != RunState::Loaded {
         run.status = RunState::Failed;
     }

@@ -163,7 +163,7 @@ impl Pipeline {
             let mut added = Vec::new();
             let plan = self.plan_to_load(table, &state, &mut added).await?;
             plan.load(false).check_stamp()?;
-            let run = self.load_window(&plan, RunKind::Repair, *window, &state, cancel).await;
+            let run = self.load_window(&plan, repairing(table), *window, &state, cancel).await;
             let run = TableRun { columns_added: added, ..run };
             let failure = run.error.is_some();
             (self.observer)(&Event::RunFinished(Box::new(run.clone())));
@@ -175,6 +175,11 @@ impl Pipeline {
         }
         Ok(())
     }
+}
+
+/// Where each version of a row stays, what is missing is added, and nothing is removed.
+fn repairing(table: &TableConfig) -> RunKind {
+    if table.is_appended() { RunKind::Backfill } else { RunKind::Repair }
 }
 
 fn emptied(table: &TableConfig, manifest: &Manifest, removed: usize) -> Error {

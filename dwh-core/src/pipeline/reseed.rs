@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use std::sync::Arc;
 
 use crate::config::{Mode, TableConfig};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::backfill::{Work, whole};
 use crate::pipeline::failure::{failed, interrupted, named};
 use crate::pipeline::report::one_code;
@@ -126,6 +126,9 @@ impl Pipeline {
         if table.mode == Mode::Scd {
             return Err(whole(table));
         }
+        if request.replace && table.is_appended() {
+            return Err(versions_stay(table));
+        }
         let anew = self
             .reseed_anew(table, request.wait, request.dry_run, cancel)
             .await
@@ -157,4 +160,12 @@ impl Pipeline {
             Mode::Scd => Err(whole(table)),
         }
     }
+}
+
+fn versions_stay(table: &TableConfig) -> Error {
+    Error::new(
+        ErrorKind::Config,
+        format!("table `{}`: `on_conflict = \"append\"` keeps each version of a row, so none is replaced", table.name),
+    )
+    .with_hint(format!("`dwh reseed {}` without `--replace` adds the versions that bronze lacks", table.name))
 }

@@ -30,7 +30,8 @@ impl Pipeline {
         let tables: Vec<TableConfig> = self.config.select(&request.tables)?.into_iter().cloned().collect();
         let jobs = request.jobs.unwrap_or(self.config.target.connections).max(1);
         let mut this = self.clone().in_round(&tables);
-        (this.allow_empty, this.accept_source) = (request.allow_empty, request.accept_source);
+        (this.allow_empty, this.accept_source, this.until) =
+            (request.allow_empty, request.accept_source, request.until);
         let preview = request.preview;
         let numbered = Arc::new(if preview { Ok(()) } else { this.number_above_files().await });
         let mut work = futures_util::stream::iter(tables)
@@ -205,7 +206,7 @@ impl Pipeline {
     ) -> Result<bool> {
         let slice = self.slice(plan, state, call, run, cancel).await?;
         let more = match (slice.window, &slice.bound) {
-            (Some(window), Some(bound)) => !window.is_last(bound.watermark),
+            (Some(window), Some(bound)) => !self.is_last(window, bound),
             _ => false,
         };
         self.run_slice(slice, state, run, cancel).await?;

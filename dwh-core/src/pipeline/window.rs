@@ -46,12 +46,33 @@ impl Pipeline {
             // What is read ends at the bound: an older one would leave out rows that are there.
             None => source.bound(request).await?,
         };
-        let progress = progress(plan, state, &bound, call);
+        let bound = self.not_later(bound, state.low());
+        let progress = progress(plan, state, &bound, call, self.until);
         // Asked for without a window too: it refuses rows that no window would ever contain.
         let earliest = source.earliest(plan, progress.begin()).await?;
-        let window = progress.next_window(earliest);
+        let window = self.ending(progress.next_window(earliest), &bound);
         let sweep = progress.sweep(window.low, clock_went_back(state, &bound));
         Ok(Ahead { bound, window, sweep })
+    }
+
+    /// The bound, but not after the moment up to which is read.
+    fn not_later(&self, mut bound: SafeBound, low: Timestamp) -> SafeBound {
+        if let Some(until) = self.until.filter(|_| bound.rule != BoundRule::Number) {
+            bound.watermark = bound.watermark.min(until).max(low);
+        }
+        bound
+    }
+
+    /// The window that reads no further, where its end is not decided yet.
+    fn ending(&self, window: Window, bound: &SafeBound) -> Window {
+        let until = self.until.filter(|until| *until <= bound.source_clock).map(|until| until.max(window.low));
+        Window { high: window.high.or(until), ..window }
+    }
+
+    /// Whether no further window follows in this call.
+    pub(super) fn is_last(&self, window: Window, bound: &SafeBound) -> bool {
+        let ends = window.high.zip(self.until).is_some_and(|(high, until)| high >= until);
+        window.is_last(bound.watermark) || (ends && window.watermark >= bound.watermark)
     }
 
     fn tell_bound(&self, plan: &Plan, state: &TableState, ahead: &Ahead, call: Call, run: &mut TableRun) {
@@ -60,7 +81,7 @@ impl Pipeline {
         if ahead.window.low.is_finite() && clock_went_back(state, bound) {
             self.warn(name, "the source's clock went back since the last run: the sweep looks through all history");
         }
-        if bound.watermark <= state.low() {
+        if bound.watermark <= state.low() && *rule != BoundRule::Number {
             run.held_by = Some(rule.to_string());
         }
         if call == Call::Next {
@@ -95,21 +116,23 @@ fn clock_went_back(state: &TableState, bound: &SafeBound) -> bool {
     state.source_clock.is_some_and(|highest| bound.source_clock < highest)
 }
 
-fn progress(plan: &Plan, state: &TableState, bound: &SafeBound, call: Call) -> Progress {
+fn progress(plan: &Plan, state: &TableState, bound: &SafeBound, call: Call, until: Option<Timestamp>) -> Progress {
     let (table, kind) = (&plan.table, plan.source.kind);
     // Rows of another server have no number that could be compared.
     let unseen = matches!(bound.rule, BoundRule::Unproven { .. });
+    let by_number = bound.rule == BoundRule::Number;
     Progress {
         low: state.low(),
         read_high: state.read_high,
         bound: bound.watermark,
-        now: bound.source_clock,
+        now: until.map_or(bound.source_clock, |until| until.min(bound.source_clock)),
         window: table.window,
         late_window: table.late_window,
-        mode: table.bound,
+        // Above the largest number there is nothing yet.
+        mode: if by_number { BoundMode::Hold } else { table.bound },
         since: state.snapshot_xmin.filter(|_| kind.has_xmin() && !unseen),
         look_back: unseen || state.snapshot_xmin.is_none(),
-        any_age: kind == RelationKind::MaterializedView,
+        any_age: kind == RelationKind::MaterializedView || by_number,
         call,
     }
 }

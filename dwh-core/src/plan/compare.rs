@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::extract::{bound, from_sql, instant, young};
 use crate::plan::{Equality, Plan, UPLOADED_AT};
 use crate::schema::{Column, TableRef, TableSchema, quote_ident};
-use crate::watermark::{Micros, Timestamp};
+use crate::watermark::{Micros, Timestamp, WatermarkKind};
 
 /// Which rows are compared. Both sides are cut by the same bounds, whatever they hold beyond.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -157,6 +157,11 @@ impl<'a> Compared<'a> {
                 let at = quote_ident(UPLOADED_AT);
                 format!("(select * from {bronze} where {at} = (select pg_catalog.max({at}) from {bronze})) as t")
             }
+            (End::Bronze, _) if table.is_appended() => {
+                let key: Vec<String> = table.key.iter().map(|name| quote_ident(name)).collect();
+                let (key, at) = (key.join(", "), quote_ident(UPLOADED_AT));
+                format!("(select distinct on ({key}) * from {bronze} order by {key}, {at} desc) as t")
+            }
             (End::Bronze, _) => format!("{bronze} as t"),
         }
     }
@@ -170,12 +175,9 @@ impl<'a> Compared<'a> {
     }
 
     fn row_hash(&self) -> String {
+        let added = self.plan.table.added();
         let copied = self.plan.columns.iter().map(|column| column.column.name.as_str());
-        hash(
-            copied
-                .filter(|name| *name != UPLOADED_AT || self.plan.table.mode != Mode::Scd)
-                .map(|name| self.value(name)),
-        )
+        hash(copied.filter(|name| !added.contains(name)).map(|name| self.value(name)))
     }
 
     fn key_hash(&self) -> String {
@@ -190,6 +192,10 @@ impl<'a> Compared<'a> {
     /// Computed in the column's own clock and in the same floating-point steps at both ends.
     fn bucket(&self) -> String {
         let (Some(_), Some(watermark)) = (self.cut, self.watermark()) else { return format!("({NO_BUCKET})::bigint") };
+        if self.plan.watermark == Some(WatermarkKind::Number) {
+            let length = Self::bucket_length(self.plan).0;
+            return format!("pg_catalog.floor({watermark}::numeric / {length})::bigint");
+        }
         let length = Self::bucket_length(self.plan).as_seconds();
         format!(
             "case when pg_catalog.isfinite({watermark}) then \
@@ -201,7 +207,9 @@ impl<'a> Compared<'a> {
     fn in_bucket(&self, bucket: i64) -> Vec<String> {
         let (Some(_), Some(watermark)) = (self.cut, self.watermark()) else { return Vec::new() };
         let mut parts = vec![format!("{} = {bucket}", self.bucket())];
-        if bucket == NO_BUCKET {
+        if self.plan.watermark == Some(WatermarkKind::Number) {
+            // A window of numbers is wide: the bucket's own expression is all that is asked.
+        } else if bucket == NO_BUCKET {
             parts.push(format!("{watermark} = '-infinity'"));
         } else {
             // A second more at each end, for an index: what decides is the bucket's own expression.
@@ -247,6 +255,7 @@ impl<'a> Compared<'a> {
         let table = &self.plan.table;
         match (self.cut, self.watermark()) {
             (Some(_), _) if !self.plan.can_sweep() => "false".to_owned(),
+            (Some(_), Some(_)) if self.plan.watermark == Some(WatermarkKind::Number) => young(since),
             (Some(cut), Some(watermark)) => {
                 let back_to = cut.high.minus(table.late_window);
                 format!("({} and {watermark} > {})", young(since), self.literal(back_to))
@@ -280,7 +289,9 @@ impl<'a> Compared<'a> {
 /// From where to where a bucket goes, in the watermark column's own clock; the end is exclusive.
 pub(crate) fn bucket_span(plan: &Plan, bucket: i64) -> (Timestamp, Timestamp) {
     let length = Compared::bucket_length(plan);
-    let from = Timestamp::from_micros(bucket.saturating_mul(length.0));
+    let from = bucket.saturating_mul(length.0);
+    let of_number = plan.watermark == Some(WatermarkKind::Number);
+    let from = if of_number { Timestamp::of_number(from) } else { Timestamp::from_micros(from) };
     (from, from.plus(length))
 }
 

@@ -5,7 +5,8 @@ use crate::schema::{TypeDef, TypeKind, TypeName, definition, quote_ident, quote_
 
 /// `create table if not exists` of a bronze table: exact types, not-null, the key.
 ///
-/// A snapshot or scd table gets no key of its own: its rows are replaced or dated as a whole.
+/// A snapshot or scd table gets no key of its own: its rows are replaced or dated as a whole. One that has each version of a
+/// row gets an index that finds them.
 #[must_use]
 pub fn bronze_ddl(load: &LoadPlan) -> String {
     let mut lines: Vec<String> = load
@@ -16,11 +17,12 @@ pub fn bronze_ddl(load: &LoadPlan) -> String {
             format!("    {} {}{null}", quote_ident(&column.name), column.type_name)
         })
         .collect();
-    if load.mode.is_keyed() {
+    if load.mode.is_keyed() && !load.is_appended() {
         let key: Vec<String> = load.key.iter().map(|name| quote_ident(name)).collect();
         lines.push(format!("    primary key ({})", key.join(", ")));
     }
-    format!("create table if not exists {} (\n{}\n);", load.target.sql(), lines.join(",\n"))
+    let table = format!("create table if not exists {} (\n{}\n);", load.target.sql(), lines.join(",\n"));
+    if load.is_appended() { format!("{table}\n{}", anonymous(&load.version_index())) } else { table }
 }
 
 /// What to do when the target does not know a type of which a manifest of release 0.1 tells the name alone,

@@ -2,22 +2,26 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::config::{GeometryForm, Mode, TableConfig};
+use crate::config::{GeometryForm, TableConfig};
 use crate::dialect::hex;
-use crate::plan::{Plan, PlanColumn, UPLOADED_AT};
+use crate::plan::{Plan, PlanColumn, TASK_INSTANCE, UPLOADED_AT};
 use crate::schema::{Column, TableRef, TableSchema, TypeName, quote_ident, quote_literal};
 use crate::watermark::{Sweep, Timestamp, WatermarkKind};
 
 /// The columns of the CSV: those of the table that are not excluded, with `select` applied, then the additional ones of
-/// `select` (a source describes both with the types of their expressions), then `_uploaded_at` for scd tables.
+/// `select` (a source describes both with the types of their expressions), or exactly those that are configured; then
+/// those that are added.
 ///
 /// What the source computes is delivered as a plain value.
 pub(super) fn columns(table: &TableConfig, source: &TableSchema) -> Vec<PlanColumn> {
     // No row under a NULL is ever found again, so bronze refuses it, also where the source cannot promise it (a view).
     let keyed = |name: &String| table.mode.is_keyed() && table.key.contains(name);
-    let mut columns: Vec<PlanColumn> = source
-        .columns
-        .iter()
+    let listed: Vec<&Column> = match &table.columns {
+        Some(names) => names.iter().filter_map(|name| source.column(name)).collect(),
+        None => source.columns.iter().collect(),
+    };
+    let mut columns: Vec<PlanColumn> = listed
+        .into_iter()
         .filter(|column| !table.exclude.contains(&column.name))
         .map(|column| {
             let expression = match table.select.get(&column.name) {
@@ -29,10 +33,12 @@ pub(super) fn columns(table: &TableConfig, source: &TableSchema) -> Vec<PlanColu
             PlanColumn { column, expression }
         })
         .collect();
-    if table.mode == Mode::Scd {
-        let column = Column { not_null: true, ..Column::new(UPLOADED_AT, TypeName::timestamptz()) };
-        columns.push(PlanColumn { column, expression: UPLOADED_AT.to_owned() });
-    }
+    columns.extend(table.added().into_iter().map(|name| {
+        let (type_name, not_null) =
+            if name == UPLOADED_AT { (TypeName::timestamptz(), true) } else { (TypeName::text(), false) };
+        let column = Column { not_null, ..Column::new(name, type_name) };
+        PlanColumn { column, expression: name.to_owned() }
+    }));
     columns
 }
 
@@ -51,10 +57,19 @@ fn expression(column: &Column, form: GeometryForm) -> String {
     format!("{schema}st_asewkt({name}, 30)")
 }
 
-/// `FROM` of every read: the relation or the query, under the alias `t`.
+/// `FROM` of every read: the relation or the query, under the alias `t`, and the condition that all its rows meet: as a
+/// join with one row of no column it leaves all system columns to be read, and every index to be used.
 ///
 /// The line break ends a comment at the end of the query.
 pub(crate) fn from_sql(table: &TableConfig) -> String {
+    let from = unfiltered(table);
+    match &table.filter {
+        Some(filter) => format!("{from} join (select) as dwh_filter on ({filter}\n)"),
+        None => from,
+    }
+}
+
+fn unfiltered(table: &TableConfig) -> String {
     match (&table.query, &table.relation) {
         (Some(query), _) => format!("({}\n) as t", query.trim().trim_end_matches(';')),
         (None, Some(relation)) => format!("{} as t", relation.sql()),
@@ -86,23 +101,35 @@ impl Plan {
         format!("copy ({}) to stdout (format csv, header)", self.select(low, high, sweep, run_started_at))
     }
 
-    /// The expressions that are read, with the names that they get; `uploaded_at` is the moment of a dated copy.
-    fn select_list(&self, uploaded_at: &str) -> String {
+    /// The expressions that are read, with the names that they get; `added` has the values of the columns that are added.
+    fn select_list(&self, added: impl Fn(&str) -> Option<String>) -> String {
         let list: Vec<String> = self
             .columns
             .iter()
             .map(|column| {
-                let expression = if column.expression == UPLOADED_AT { uploaded_at } else { &column.expression };
+                let expression = added(&column.expression).unwrap_or_else(|| column.expression.clone());
                 format!("{expression} as {}", quote_ident(&column.column.name))
             })
             .collect();
         list.join(", ")
     }
 
+    /// The value of a column that is added, in a run that began at this moment.
+    fn added_value(&self, expression: &str, run_started_at: Timestamp) -> Option<String> {
+        match expression {
+            UPLOADED_AT => Some(instant(run_started_at)),
+            TASK_INSTANCE => {
+                let name = self.table.task_instance.as_deref().filter(|name| !name.is_empty());
+                Some(name.map_or_else(|| "null::text".to_owned(), |name| format!("{}::text", quote_literal(name))))
+            }
+            _ => None,
+        }
+    }
+
     /// SHA-256 of what is read, whatever the rows: rows that were read by another plan may look different.
     #[must_use]
     pub fn sha256(&self) -> String {
-        let text = format!("select {} from {}", self.select_list(UPLOADED_AT), from_sql(&self.table));
+        let text = format!("select {} from {}", self.select_list(|_| None), from_sql(&self.table));
         hex(&Sha256::digest(text))
     }
 
@@ -114,7 +141,7 @@ impl Plan {
 
     /// The same with partitions and children that are read from their beginning.
     pub(crate) fn select_extent(&self, extent: &Extent<'_>, run_started_at: Timestamp) -> String {
-        let list = self.select_list(&instant(run_started_at));
+        let list = self.select_list(|expression| self.added_value(expression, run_started_at));
         let mut sql = format!("select {list} from {}", from_sql(&self.table));
         if let Some((column, kind)) = self.watermark_sql() {
             let conditions = range(&column, kind, extent);
@@ -140,7 +167,10 @@ impl Plan {
     /// Whether the sweep would find a row stamped `-infinity`: it lies before every moment, so no window after the first
     /// reaches it. Asked before, because an OR over the column would cost the rows their order by the index.
     pub(crate) fn any_ancient(&self, sweep: Sweep) -> Option<String> {
-        let (column, _) = self.watermark_sql()?;
+        let (column, kind) = self.watermark_sql()?;
+        if *kind == WatermarkKind::Number {
+            return None;
+        }
         let young = match sweep {
             Sweep::Xmin { since, back_to } if back_to.is_finite() => format!(" and {}", young(since)),
             Sweep::LookBack { back_to } if back_to.is_finite() => String::new(),
@@ -164,6 +194,8 @@ impl Plan {
         let value = moment(&format!("min({column})"), kind);
         let above = if low.is_finite() {
             format!("{column} > {}", bound(kind, low))
+        } else if *kind == WatermarkKind::Number {
+            format!("{column} is not null")
         } else {
             format!("{column} > '-infinity'")
         };
@@ -174,24 +206,29 @@ impl Plan {
     pub(crate) fn latest(&self) -> Option<String> {
         let (column, kind) = self.watermark_sql()?;
         let value = moment(&format!("max({column})"), kind);
-        Some(format!("select {value} from {} where {column} < 'infinity'", from_sql(&self.table)))
+        let ends = if *kind == WatermarkKind::Number { "is not null" } else { "< 'infinity'" };
+        Some(format!("select {value} from {} where {column} {ends}", from_sql(&self.table)))
     }
 
     /// Whether any watermark is NULL, and whether any is plus infinity: an index, or the first such row, answers.
     pub(crate) fn any_unreachable(&self) -> Option<String> {
-        let (column, _) = self.watermark_sql()?;
+        let (column, kind) = self.watermark_sql()?;
         let any =
             |condition: &str| format!("exists (select from {} where {column} {condition})", from_sql(&self.table));
-        Some(format!("select {}, {}", any("is null"), any("= 'infinity'")))
+        // No number is infinite.
+        let endless = if *kind == WatermarkKind::Number { "false".to_owned() } else { any("= 'infinity'") };
+        Some(format!("select {}, {endless}", any("is null")))
     }
 
     /// Counts the rows that no window could contain: watermark NULL or plus infinity.
     #[must_use]
     pub fn count_unreachable(&self) -> Option<String> {
-        let (column, _) = self.watermark_sql()?;
+        let (column, kind) = self.watermark_sql()?;
+        let endless =
+            if *kind == WatermarkKind::Number { "false".to_owned() } else { format!("{column} = 'infinity'") };
         Some(format!(
-            "select count(*) filter (where {column} is null), count(*) filter (where {column} = 'infinity') \
-             from {} where {column} is null or {column} = 'infinity'",
+            "select count(*) filter (where {column} is null), count(*) filter (where {endless}) \
+             from {} where {column} is null or {endless}",
             from_sql(&self.table)
         ))
     }
@@ -303,6 +340,23 @@ fn moment(expression: &str, kind: &WatermarkKind) -> String {
         WatermarkKind::TimestampTz { .. } => expression.to_owned(),
         WatermarkKind::Timestamp { zone, .. } => format!("{expression} at time zone {}", zone_sql(zone)),
         WatermarkKind::Date { zone } => format!("{expression}::timestamp at time zone {}", zone_sql(zone)),
+        WatermarkKind::Number => {
+            format!("{} + {expression} * '1 microsecond'::pg_catalog.interval", instant(Timestamp::of_number(0)))
+        }
+    }
+}
+
+/// The moment from which on watermarks are numbers.
+pub(crate) fn first_number() -> String {
+    instant(Timestamp::BEFORE_NUMBERS)
+}
+
+/// The number of a watermark, as SQL has it; before all of them, and after.
+pub(super) fn number(at: Timestamp) -> String {
+    match at.number() {
+        Some(number) => format!("'{number}'::bigint"),
+        None if at > Timestamp::of_number(0) => format!("{}::bigint", i64::MAX),
+        None => format!("'{}'::bigint", i64::MIN),
     }
 }
 
@@ -312,6 +366,9 @@ pub(super) fn zone_sql(zone: &jiff::tz::TimeZone) -> String {
 
 /// A moment in the watermark column's own type, so that an index on the bare column serves.
 pub(super) fn bound(kind: &WatermarkKind, at: Timestamp) -> String {
+    if *kind == WatermarkKind::Number {
+        return number(at);
+    }
     match kind.zone() {
         None => instant(at),
         Some(zone) => format!("({} at time zone {})", instant(at), zone_sql(zone)),

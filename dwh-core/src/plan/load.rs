@@ -62,6 +62,9 @@ pub struct LoadPlan {
     /// The watermark column, by which those windows are cut.
     #[serde(skip)]
     pub stamp: Option<Stamp>,
+    /// Columns that are added to those of the source: they say when and by what a row was read, and rows that differ in
+    /// nothing else are the same.
+    pub added: Vec<String>,
 }
 
 impl LoadPlan {
@@ -87,6 +90,7 @@ impl LoadPlan {
         self.on_conflict = table.on_conflict;
         self.stamp = Stamp::of(table);
         self.replace = table.replace;
+        self.added = table.added().into_iter().map(str::to_owned).collect();
         self
     }
 
@@ -105,6 +109,10 @@ impl LoadPlan {
         }
         if self.mode == Mode::Snapshot {
             list.extend(self.empty());
+        }
+        if self.is_appended() {
+            let key: Vec<Equality> = self.key.iter().map(|name| Equality::plain(name)).collect();
+            list.push(self.drop_known(&key));
         }
         list.push(self.merge());
         // Which operator the key has is only known where bronze is.
@@ -198,6 +206,7 @@ impl LoadPlan {
             overruled: Vec::new(),
             former_keys: Vec::new(),
             stamp: None,
+            added: table.added().into_iter().map(str::to_owned).collect(),
         };
         load.check_key(bronze).map(|()| load)
     }
@@ -209,6 +218,9 @@ impl LoadPlan {
     pub fn check_key(&self, bronze: &TableSchema) -> Result<()> {
         if !self.mode.is_keyed() {
             return Ok(());
+        }
+        if self.is_appended() {
+            return self.check_versions(bronze);
         }
         let list = |names: &[String]| names.iter().map(|name| quote_ident(name)).collect::<Vec<_>>().join(", ");
         let (why, hint) = match bronze.key_over(&self.key) {
@@ -308,7 +320,7 @@ impl LoadPlan {
             "insert into {} as b ({names}{filled}) overriding system value select {names}{values} from {STAGE}",
             self.target.sql()
         );
-        if self.mode.is_keyed() {
+        if self.mode.is_keyed() && !self.is_appended() {
             sql.push_str(&format!(" on conflict ({}) ", self.key_names("")));
             sql.push_str(&if self.replaces() { self.do_update() } else { "do nothing".to_owned() });
         }
@@ -318,7 +330,7 @@ impl LoadPlan {
     /// Whether a row that differs from the one that is there takes its place.
     #[must_use]
     pub fn replaces(&self) -> bool {
-        (self.on_conflict == OnConflict::Update || self.replaced.is_some()) && !self.older
+        (self.on_conflict == OnConflict::Update || self.replaced.is_some()) && !self.older && !self.is_appended()
     }
 
     fn do_update(&self) -> String {
@@ -332,10 +344,12 @@ impl LoadPlan {
         format!("do update set {} where not {}", set.join(", "), identical(&new, &old))
     }
 
-    /// All columns as one value.
-    fn row(&self, prefix: &str) -> String {
+    /// All columns of the source as one value.
+    pub(super) fn row(&self, prefix: &str) -> String {
+        let own = self.columns.iter().filter(|column| !self.added.contains(&column.name));
+        let names: Vec<String> = own.map(|column| format!("{prefix}{}", quote_ident(&column.name))).collect();
         // The cast keeps the parser from comparing column by column.
-        format!("row({})::pg_catalog.record", self.names(prefix))
+        format!("row({})::pg_catalog.record", names.join(", "))
     }
 
     /// Counts the staged rows whose key is in bronze: identical ones, and those that differ.
@@ -368,8 +382,13 @@ impl LoadPlan {
 
     /// A key of a unique index with `nulls not distinct` may hold NULLs.
     pub(super) fn key_equals(&self, part: &Equality) -> String {
+        self.key_equals_of(part, "b")
+    }
+
+    /// The same with the alias of the bronze table.
+    pub(super) fn key_equals_of(&self, part: &Equality, alias: &str) -> String {
         let column = quote_ident(&part.column);
-        let (new, old) = (format!("s.{column}"), format!("b.{column}"));
+        let (new, old) = (format!("s.{column}"), format!("{alias}.{column}"));
         let equal = part.of(&new, &old);
         if self.columns.iter().any(|c| c.name == part.column && c.not_null) {
             equal
@@ -407,7 +426,7 @@ impl LoadPlan {
 
 /// Whether two rows are identical: their stored bytes, or else their texts, are the same. The bytes are compared first, for
 /// that is fast; where they differ and the text does not, as after an extension has changed its format, a CSV cannot tell.
-fn identical(new: &str, old: &str) -> String {
+pub(super) fn identical(new: &str, old: &str) -> String {
     format!(
         "({new} operator(pg_catalog.*=) {old} \
          or {new}::pg_catalog.text collate pg_catalog.\"C\" = {old}::pg_catalog.text collate pg_catalog.\"C\")"

@@ -300,7 +300,7 @@ impl LoadPlan {
 
     /// The command that reads every row again and overwrites what bronze has.
     pub(crate) fn reseed(&self) -> String {
-        let replace = if self.on_conflict == OnConflict::Update { "" } else { "--replace " };
+        let replace = if self.on_conflict == OnConflict::Nothing { "--replace " } else { "" };
         format!("dwh reseed {replace}{}", word(&self.table))
     }
 

@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::extract::{instant, zone_sql};
+use super::extract::{instant, number, zone_sql};
 use super::load::STAGE;
 use crate::chain::Replaced;
 use crate::config::{FILE, RECORD, TableConfig};
@@ -47,16 +47,16 @@ impl LoadPlan {
         self.stamp_column().map(drop)
     }
 
-    /// The window whose rows are removed unless the CSV has them: an older CSV removes none.
+    /// The window whose rows are removed unless the CSV has them: an older CSV removes none, and versions of rows stay.
     #[must_use]
     pub fn removes(&self) -> Option<&Replaced> {
-        self.replaced.as_ref().filter(|_| !self.older)
+        self.replaced.as_ref().filter(|_| !self.older && !self.is_appended())
     }
 
-    fn stamp_column(&self) -> Result<(&Stamp, bool)> {
+    fn stamp_column(&self) -> Result<(&Stamp, &str)> {
         let found = self.stamp.as_ref().and_then(|stamp| {
             let column = self.columns.iter().find(|column| column.name == stamp.column)?;
-            Some((stamp, column.bare_type().ends_with("with time zone")))
+            Some((stamp, column.bare_type()))
         });
         found.ok_or_else(|| {
             Error::new(
@@ -69,9 +69,11 @@ impl LoadPlan {
 
     /// The condition of rows in a window; bronze may hold rows without a stamp, which lie before all others.
     fn within(&self, alias: &str, window: &Replaced) -> Result<String> {
-        let (stamp, has_zone) = self.stamp_column()?;
-        let zone = stamp.zone.as_ref().filter(|_| !has_zone);
+        let (stamp, type_name) = self.stamp_column()?;
+        let is_number = matches!(type_name, "smallint" | "integer" | "bigint");
+        let zone = stamp.zone.as_ref().filter(|_| !type_name.ends_with("with time zone"));
         let at = |at: Timestamp| match zone {
+            _ if is_number => number(at),
             None => instant(at),
             Some(zone) => format!("({} at time zone {})", instant(at), zone_sql(zone)),
         };

@@ -35,6 +35,11 @@ pub(super) fn table() -> TableConfig {
         fixed_lag: None,
         allow_empty: false,
         select: BTreeMap::new(),
+        columns: None,
+        filter: None,
+        uploaded_at: false,
+        task_instance: None,
+        manifest: None,
         thresholds: Thresholds::of_cadence(Micros::seconds(3 * 3600)),
     }
 }

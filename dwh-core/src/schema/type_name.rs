@@ -97,6 +97,11 @@ impl TypeName {
         Self { text: "timestamp with time zone".to_owned(), bare_at: 0, name_end: "timestamp".len() }
     }
 
+    /// `text`.
+    pub(crate) fn text() -> Self {
+        Self { text: "text".to_owned(), bare_at: 0, name_end: "text".len() }
+    }
+
     /// The name as SQL takes it.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -6,6 +6,7 @@ mod lease;
 mod merge;
 mod nothing;
 mod pool;
+mod rehearse;
 mod replace;
 mod resting;
 mod stage;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 use tokio_postgres::Client;
 
+use crate::blob::Body;
 use crate::catalog::{self, LockWanted, held_by, holders, is_lock_timeout};
 use crate::config::{Environment, Mode, Replace, TargetConfig};
 use crate::connect::{Connector, sort};
@@ -30,8 +32,8 @@ use crate::plan::{Isolation, LoadPlan};
 use crate::run::{RunId, RunState};
 use crate::schema::{Drift, TableRef, TableSchema};
 use crate::sink::{
-    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, StageRequest, Staged,
-    TableState, Upload,
+    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, Rehearsal, RunFilter, RunRecord, Sink,
+    StageRequest, Staged, TableState, Upload,
 };
 use crate::watermark::{Micros, Timestamp};
 
@@ -317,6 +319,10 @@ impl Sink for PgSink {
             Ok(staged) => Ok(Box::new(staged)),
             Err(error) => Err(self.naming_holders(Some(request.load), error).await),
         }
+    }
+
+    async fn rehearse(&self, load: &LoadPlan, csv: &dyn Body) -> Result<Rehearsal> {
+        rehearse::rehearse(self, load, csv).await
     }
 
     async fn occupied(&self, tables: &[LoadPlan]) -> Result<Vec<String>> {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
-use crate::plan::{Plan, UPLOADED_AT};
+use crate::plan::{Plan, TASK_INSTANCE, UPLOADED_AT};
 use crate::schema::{RowKey, TableRef, TableSchema};
 use crate::source::{BoundRequest, ReadRequest, Reading, Snapshot, Source, SourceIdentity, Sweep, appeared};
 use crate::watermark::{BoundRule, Holder, Micros, SafeBound, Timestamp, hold_repeated_hour, refuse_future, settle};
@@ -250,9 +250,13 @@ impl Source for MemorySource {
         let in_window = |row: &Row| high.is_none_or(|high| row.stamp <= high) && (!low.is_finite() || row.stamp > low);
         let names: Vec<&str> = request.plan.columns.iter().map(|column| column.column.name.as_str()).collect();
         let mut text = names.join(",") + "\n";
-        // What is read whole and kept for ever carries the moment of its run, which no source has.
-        let dated = request.plan.columns.last().is_some_and(|column| column.expression == UPLOADED_AT);
-        let stamp = if dated { format!(",{}", request.run_started_at) } else { String::new() };
+        // What says when and by what a row was read is in no source.
+        let added = request.plan.columns.iter().filter_map(|column| match column.expression.as_str() {
+            UPLOADED_AT => Some(format!(",{}", request.run_started_at)),
+            TASK_INSTANCE => Some(format!(",{}", request.plan.table.task_instance.as_deref().unwrap_or_default())),
+            _ => None,
+        });
+        let stamp: String = added.collect();
         let mut late_rows = 0;
         for (part, row) in database.visible(table) {
             let late = is_late(part, row);

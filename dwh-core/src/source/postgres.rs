@@ -101,7 +101,7 @@ impl PgSource {
         let begun = async { client.batch_execute(&begin).await.map_err(sort) };
         // Even the catalog's functions wait for a table that somebody holds. Polled, and so sent, in this order.
         let ((), schema) = try_join!(begun, catalog::describe(&client, table))?;
-        if schema.kind == RelationKind::Query {
+        if schema.kind == RelationKind::Query || table.filter.is_some() {
             catalog::probe(&client, table).await?;
         }
         client.batch_execute("commit").await.map_err(sort)?;

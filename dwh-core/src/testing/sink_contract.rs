@@ -3,6 +3,7 @@
 mod newer;
 mod preview;
 mod replace;
+mod versions;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -16,6 +17,8 @@ use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, TableRef};
 use crate::sink::{Accounting, Commit, LogEntry, RunFilter, Sink, StageRequest, TableState, Upload};
 use crate::watermark::{Micros, Timestamp};
+
+pub use versions::{contract_append, versions_contract};
 
 /// The load that the suite uses: table `contract_<mode>` in schema `bronze` with `id bigint`, `note text`,
 /// `recorded_at timestamptz`, key `(id)` where the mode has one, and `_uploaded_at timestamptz` where it is scd.
@@ -53,6 +56,7 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         overruled: Vec::new(),
         former_keys: Vec::new(),
         stamp: Some(Stamp { column: "recorded_at".to_owned(), zone: None }),
+        added: if mode == Mode::Scd { vec![UPLOADED_AT.to_owned()] } else { Vec::new() },
     }
 }
 

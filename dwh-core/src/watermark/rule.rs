@@ -61,6 +61,8 @@ pub enum BoundRule {
     NotDrained(Undrained),
     /// A standby whose primary cannot be asked: the watermark stays and the sweep delivers.
     SweepOnly,
+    /// The largest number that was visible; rows below it that appear later are told by the transactions that wrote them.
+    Number,
     /// A fixed lag that the configuration asked for; proves nothing.
     FixedLag {
         /// The lag.
@@ -109,6 +111,7 @@ impl fmt::Display for BoundRule {
                 write!(f, "hidden sessions, {} transactions not drained", open.transactions.len())
             }
             Self::SweepOnly => f.write_str("standby without its primary, sweep only"),
+            Self::Number => f.write_str("the largest number, and a sweep by transactions"),
             Self::FixedLag { lag } => write!(f, "fixed lag of {} s, unproven", lag.as_seconds()),
             Self::Unproven { reason, here } => write!(f, "unproven: {reason}; here: {here}"),
         }

@@ -57,6 +57,7 @@ fn name(rule: &BoundRule) -> &'static str {
         BoundRule::SweepOnly => "sweep",
         BoundRule::FixedLag { .. } => "lag",
         BoundRule::Unproven { .. } => "unproven",
+        BoundRule::Number => "number",
     }
 }
 
@@ -423,4 +424,18 @@ fn values_of_release_0_1_0_are_still_read() {
     let again: SafeBound = serde_json::from_str(&serde_json::to_string(&bound).expect("json")).expect("read back");
     assert_eq!(again, bound);
     assert_eq!(bound.rule.to_string(), "unproven: rows of `app.f` are written on another server; here: quiet");
+}
+
+#[test]
+fn numbers_have_their_place_behind_all_moments() {
+    for number in [-7, 0, 1, 42, i64::from(u32::MAX), 8_000_000_000_000_000_000] {
+        let place = Timestamp::of_number(number);
+        assert_eq!((place.number(), place.to_string()), (Some(number), format!("#{number}")));
+        assert_eq!(place.to_string().parse::<Timestamp>().expect("a number"), place);
+        assert!(place > "9999-12-30T00:00:00Z".parse().expect("a moment") && place < Timestamp::INFINITY);
+    }
+    for moment in [Timestamp::NEG_INFINITY, Timestamp::SEED, Timestamp::INFINITY] {
+        assert_eq!(moment.number(), None);
+    }
+    assert!("#x".parse::<Timestamp>().is_err());
 }

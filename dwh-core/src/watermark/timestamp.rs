@@ -10,9 +10,17 @@ use crate::error::{Error, ErrorKind, Result};
 /// Microseconds between 1970-01-01 and 2000-01-01, PostgreSQL's own epoch.
 const PG_EPOCH_US: i64 = 946_684_800_000_000;
 
+/// Where the number 0 has its place, in microseconds since 1970: in the year 38503. Numbers begin half-way there, negative
+/// ones before it, and no moment is taken for one.
+const NUMBERS_US: i64 = 1 << 60;
+
 /// A moment to the microsecond, as PostgreSQL's `timestamptz` has it, with both infinities.
 ///
-/// Never goes through a float or milliseconds. Text form: `2026-10-01T00:00:00.123456Z`, `-infinity`, `infinity`.
+/// The watermark of a table that is read by a number has its place among them: far behind every moment, one microsecond for
+/// each number, so that it is kept and compared like any other.
+///
+/// Never goes through a float or milliseconds. Text form: `2026-10-01T00:00:00.123456Z`, `-infinity`, `infinity`, `#42` for
+/// a number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
@@ -58,6 +66,21 @@ impl Timestamp {
         Self(jiff::Timestamp::now().as_microsecond())
     }
 
+    /// The place of a number.
+    #[must_use]
+    pub const fn of_number(number: i64) -> Self {
+        Self(NUMBERS_US.saturating_add(number))
+    }
+
+    /// The number whose place it is; `None` for a moment.
+    #[must_use]
+    pub const fn number(self) -> Option<i64> {
+        if self.is_finite() && self.0 >= NUMBERS_US / 2 { Some(self.0 - NUMBERS_US) } else { None }
+    }
+
+    /// Before all numbers, and after all moments that anybody means.
+    pub(crate) const BEFORE_NUMBERS: Self = Self(NUMBERS_US / 2);
+
     /// Whether it is neither of the infinities.
     #[must_use]
     pub const fn is_finite(self) -> bool {
@@ -99,7 +122,10 @@ impl fmt::Display for Timestamp {
             (Self::NEG_INFINITY, _) => f.write_str("-infinity"),
             (Self::INFINITY, _) => f.write_str("infinity"),
             (_, Some(moment)) => write!(f, "{moment:.6}"),
-            (_, None) => write!(f, "{}us", self.0),
+            (_, None) => match self.number() {
+                Some(number) => write!(f, "#{number}"),
+                None => write!(f, "{}us", self.0),
+            },
         }
     }
 }
@@ -114,6 +140,9 @@ impl FromStr for Timestamp {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        if let Some(number) = text.trim().strip_prefix('#').and_then(|number| number.parse::<i64>().ok()) {
+            return Ok(Self::of_number(number));
+        }
         match text.trim() {
             "-infinity" => Ok(Self::NEG_INFINITY),
             "infinity" => Ok(Self::INFINITY),

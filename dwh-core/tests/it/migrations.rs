@@ -63,6 +63,11 @@ pub fn plan(name: &str, mode: Mode, more: &[Column]) -> Plan {
         fixed_lag: None,
         allow_empty: false,
         select: BTreeMap::new(),
+        columns: None,
+        filter: None,
+        uploaded_at: false,
+        task_instance: None,
+        manifest: None,
         thresholds: Thresholds::of_cadence(Micros::seconds(3 * 3600)),
     };
     let source = TableSchema {

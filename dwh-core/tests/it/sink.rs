@@ -1,24 +1,28 @@
 //! The warehouse in PostgreSQL: its contract, and what only a real server can do to it.
 
-use dwh_core::LoadPlan;
 use dwh_core::config::{Environment, Mode, OnConflict};
 use dwh_core::identity::BronzeId;
 use dwh_core::schema::{RelationKind, TableRef, TableSchema};
 use dwh_core::sink::{Accounting, BronzeState, Commit, LogEntry, RunFilter, Sink, StageRequest};
 use dwh_core::testing::TestDb;
 use dwh_core::testing::internals::migrate;
-use dwh_core::testing::sink_contract::{contract_load, csv, load_rows, loading, sink_contract};
-use dwh_core::{ErrorKind, MemorySink, PgSink};
+use dwh_core::testing::sink_contract::{
+    contract_append, contract_load, csv, load_rows, loading, sink_contract, versions_contract,
+};
+use dwh_core::{ErrorKind, LoadPlan, MemorySink, PgSink, Plan, TableConfig};
 
 use crate::migrations::{plan, target};
 
 /// A migrated warehouse with the tables of the contract, and a sink as its loader.
 pub(crate) async fn warehouse(test: &str) -> (TestDb, PgSink) {
     let db = TestDb::new(test).await;
-    let plans: Vec<_> = [Mode::Incremental, Mode::Snapshot, Mode::Scd]
+    let mut plans: Vec<_> = [Mode::Incremental, Mode::Snapshot, Mode::Scd]
         .into_iter()
         .map(|mode| plan(&format!("contract_{}", mode.as_str()), mode, &[]))
         .collect();
+    let appended = plan("contract_append", Mode::Incremental, &[]);
+    let table = TableConfig { on_conflict: OnConflict::Append, ..appended.table };
+    plans.push(Plan::new(&table, appended.source).expect("a plan"));
     let target = target(&db.target_url_as("dwh_loader"));
     migrate(&target, &Environment::default(), &plans).await.expect("migrated");
     let sink = PgSink::new(&target, &Environment::default()).expect("a sink");
@@ -35,6 +39,12 @@ const ROWS: [&str; 2] = ["1,a,2026-01-01 00:00:00+00", "2,b,2026-01-01 00:00:00+
 async fn postgres_keeps_the_contract() {
     let (_db, sink) = warehouse("sink_contract").await;
     sink_contract(&sink).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_keeps_the_contract_of_versions() {
+    let (_db, sink) = warehouse("sink_versions").await;
+    versions_contract(&sink).await;
 }
 
 /// The bronze table of a load.
@@ -58,6 +68,14 @@ async fn memory_keeps_the_contract() {
         sink.add_table(&load.table, schema(&load));
     }
     sink_contract(&sink).await;
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract_of_versions() {
+    let sink = MemorySink::new();
+    let load = contract_append();
+    sink.add_table(&load.table, schema(&load));
+    versions_contract(&sink).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@ _Kind = Literal["run", "backfill", "reseed", "repair", "replay"]
 _State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
 _Gate = Literal["deploy", "first-run", "steady"]
 _Mode = Literal["incremental", "snapshot", "scd"]
+_LoadType = Literal["incremental", "scd", "backfill", "test", "validate"]
 _Route = Literal["fresh", "direct", "replace", "staged"]
 _Window = dict[str, Optional[str]]
 _Error = dict[str, str]
@@ -261,6 +262,18 @@ class TableRun(_Report):
     error: Optional[_Error]
 
 @final
+class TapReport(_Report):
+    manifest: str
+    load_type: _LoadType
+    window: Optional[_Window]
+    dry_run: bool
+    tables: list[str]
+    skipped: list[str]
+    runs: list[dict[str, Any]]
+    tests: list[dict[str, Any]]
+    verify: Optional[dict[str, Any]]
+
+@final
 class VerifyReport(_Report):
     tables: list[dict[str, Any]]
 
@@ -458,6 +471,25 @@ class Pipeline:
     def status(self, tables: Optional[Sequence[str]] = None, *, check: bool = False) -> StatusReport:
         """Whether all is well; with `check`, raises if anything needs attention."""
 
+    def tap(
+        self,
+        manifest: Union[str, PathLike[str]],
+        tables: Optional[Sequence[str]] = None,
+        *,
+        load_type: _LoadType,
+        execution_date: Optional[_Moment] = None,
+        increment: Optional[timedelta] = None,
+        task_instance: Optional[str] = None,
+        jobs: Optional[int] = None,
+        wait: bool = False,
+        dry_run: bool = False,
+    ) -> TapReport:
+        """Do with the tables of a postgres_pipeline manifest what the load type says.
+
+        The window ends at `execution_date` and begins `increment` before it, both ends inclusive; `tables` are named as the
+        manifest names them.
+        """
+
     def verify(
         self,
         tables: Optional[Sequence[str]] = None,
@@ -599,6 +631,19 @@ class AsyncPipeline:
     ) -> list[RunRecord]: ...
     async def set_aside(self, what: Union[int, str], *, dry_run: bool = False) -> RecoverReport: ...
     async def status(self, tables: Optional[Sequence[str]] = None, *, check: bool = False) -> StatusReport: ...
+    async def tap(
+        self,
+        manifest: Union[str, PathLike[str]],
+        tables: Optional[Sequence[str]] = None,
+        *,
+        load_type: _LoadType,
+        execution_date: Optional[_Moment] = None,
+        increment: Optional[timedelta] = None,
+        task_instance: Optional[str] = None,
+        jobs: Optional[int] = None,
+        wait: bool = False,
+        dry_run: bool = False,
+    ) -> TapReport: ...
     async def verify(
         self,
         tables: Optional[Sequence[str]] = None,

@@ -38,6 +38,8 @@ pub(super) struct RawConfig {
     pub thresholds: Option<RawThresholds>,
     /// The tables, each under a `[[table]]` of its own.
     pub table: Option<Vec<RawTable>>,
+    /// Manifests of postgres_pipeline, whose tables are tables like those of `[[table]]`.
+    pub manifest: Option<Vec<RawManifest>>,
 }
 
 /// The project.
@@ -268,6 +270,37 @@ pub(super) struct RawTable {
     /// What differs from `[thresholds]`.
     #[allow(dead_code, reason = "only its schema is used: it is read as a section of its own")]
     pub thresholds: Option<RawThresholds>,
+}
+
+/// Manifests of postgres_pipeline, read as they are. Each table of theirs is called `<export_schema>.<export_table>`.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Manifest")]
+pub(super) struct RawManifest {
+    /// The files, as a glob: `manifests/*.yaml`; relative to the folder of this file.
+    #[schemars(required)]
+    pub path: Option<String>,
+    /// `import_db` = source: `{ GITLAB_DB = "gitlab" }`; `"GITLAB_DB:ci"` is that of `database_type: ci`. May be left out
+    /// when there is one source.
+    pub source: Option<BTreeMap<String, String>>,
+    /// Values of what stands in braces in the queries: `{ INTERNAL_PROJECT_IDS = "(1, 2)" }`. Those of the window
+    /// (`EXECUTION_DATE`, `HOURS`, `DAYS`, `BEGIN_TIMESTAMP`, `END_TIMESTAMP`) have none.
+    pub variables: Option<BTreeMap<String, String>>,
+    /// What happens to a row of an incremental table whose key is in bronze already.
+    #[schemars(extend("default" = "append"))]
+    pub on_conflict: Option<OnConflict>,
+    /// Schema of the relations that the queries name without one.
+    #[schemars(extend("default" = "public"))]
+    pub schema: Option<String>,
+    /// IANA name of the writers' zone, for columns of type `timestamp` and `date` by which windows are cut.
+    #[schemars(extend("default" = "UTC"))]
+    pub watermark_timezone: Option<String>,
+    /// Largest slice of history in one CSV; `0`: all in one.
+    #[schemars(extend("default" = "1d"))]
+    pub window: Option<String>,
+    /// How far below the watermark late rows are looked for; `0`: not at all.
+    #[schemars(extend("default" = "24h"))]
+    pub late_window: Option<String>,
 }
 
 /// A column of a table of files.

@@ -76,6 +76,11 @@ fn table(section: &Section<'_, RawTable>, own: &Own, sources: &Sources, around: 
         allow_empty: raw.allow_empty.unwrap_or_default(),
         replace: raw.replace.unwrap_or_default(),
         select: select(section),
+        columns: None,
+        filter: None,
+        uploaded_at: false,
+        task_instance: None,
+        manifest: None,
         thresholds: own.0.clone(),
     };
     let of_files = sources.get(&table.source).is_some_and(|source| source.files.is_some());
@@ -102,8 +107,9 @@ fn agree(section: &Section<'_, RawTable>, table: &TableConfig) {
         if table.key.is_empty() && !section.refused("key") {
             section.problem("key", "is missing or empty, and mode `incremental` needs it");
         }
-    } else if section.raw.mode.is_some() && table.on_conflict == OnConflict::Update {
-        section.problem("on_conflict", "`update` is only for mode `incremental`");
+    } else if section.raw.mode.is_some() && table.on_conflict != OnConflict::Nothing {
+        let word = if table.on_conflict == OnConflict::Update { "update" } else { "append" };
+        section.problem("on_conflict", &format!("`{word}` is only for mode `incremental`"));
     }
     if section.has("replace") && section.raw.mode.is_some_and(|mode| mode != Mode::Snapshot) {
         section.problem("replace", "is only for mode `snapshot`: the others never empty a table");

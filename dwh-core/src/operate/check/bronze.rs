@@ -175,7 +175,7 @@ async fn uniques(plan: &Plan, bronze: &TableSchema, server: &Server, about: &mut
         let columns: Vec<String> = row.get(1);
         let Some(message) = clash(plan, bronze, &row, &columns) else { continue };
         let remedy = format!("in the target: {}", row.get::<_, &str>(2));
-        if plan.table.mode == Mode::Scd {
+        if plan.table.mode == Mode::Scd || plan.table.is_appended() {
             about.fail(Word::OtherUnique, ErrorKind::Contract, message, remedy);
         } else {
             about.warn(Word::OtherUnique, message, remedy);
@@ -188,6 +188,8 @@ fn clash(plan: &Plan, bronze: &TableSchema, row: &Row, columns: &[String]) -> Op
     let index = format!("`{}` of {}", row.get::<_, &str>(0), bronze.table);
     let has = |name: &str| columns.iter().any(|column| column == name);
     match plan.table.mode {
+        Mode::Incremental if plan.table.is_appended() => (!has(UPLOADED_AT))
+            .then(|| format!("{index} lets in no second version of a row: it does not hold `{UPLOADED_AT}`")),
         // What holds the whole key cannot be violated by rows of different keys.
         Mode::Incremental | Mode::Files if !columns.is_empty() && plan.table.key.iter().all(|name| has(name)) => None,
         Mode::Incremental | Mode::Files => Some(format!(

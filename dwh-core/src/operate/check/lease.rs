@@ -13,6 +13,7 @@ use crate::config::{TableConfig, TargetConfig};
 use crate::control::{Control, IS_LEASE};
 use crate::error::{ErrorKind, Result};
 use crate::pipeline::Pipeline;
+use crate::plan::first_number;
 use crate::schema::quote_ident;
 
 /// Unfinished runs of a table that are named.
@@ -113,7 +114,9 @@ impl Leases {
 async fn rows(server: &Server, control: &str, names: &[&str]) -> Result<HashMap<String, WatermarkRow>> {
     let sql = format!(
         "select table_name, lease_holder, lease_since::text, last_extracted_at is null, \
-         last_extracted_at > pg_catalog.now() from {control}.extract_watermarks where table_name = any ($1)"
+         last_extracted_at > pg_catalog.now() and last_extracted_at < {} \
+         from {control}.extract_watermarks where table_name = any ($1)",
+        first_number()
     );
     let found = server.ask(&sql, &[(&names, Type::TEXT_ARRAY)]).await?;
     let read = |row: &Row| {

@@ -69,6 +69,10 @@ fn column(plan: &Plan, writers: &Writers, kind: &WatermarkKind, name: &str, abou
             format!("in the source: create index{concurrently} on {relation} ({column});"),
         );
     }
+    if *kind == WatermarkKind::Number {
+        return about
+            .ok(Word::Watermark, format!("`{name}` is a number; rows are told by the transactions that wrote them"));
+    }
     let default = plan.source.column(name).and_then(|column| column.default.as_deref()).unwrap_or_default();
     let stamped = NOW.iter().any(|clock| default.to_lowercase().contains(clock))
         || writers.triggers.iter().any(|trigger| trigger.insert && sets_now(trigger, name));
@@ -93,7 +97,7 @@ fn column(plan: &Plan, writers: &Writers, kind: &WatermarkKind, name: &str, abou
     let (precision, whole) = match kind {
         WatermarkKind::TimestampTz { precision } => (*precision, "timestamptz"),
         WatermarkKind::Timestamp { precision, .. } => (*precision, "timestamp"),
-        WatermarkKind::Date { .. } => (0, "timestamptz"),
+        WatermarkKind::Date { .. } | WatermarkKind::Number => (0, "timestamptz"),
     };
     if precision < 6 {
         about.warn(
@@ -235,6 +239,9 @@ async fn values(plan: &Plan, name: &str, server: &Server, about: &mut About<'_>)
             (false, false) => about.ok(Word::WatermarkRows, format!("`{name}` has a time in every row")),
             (null, infinite) => unreachable(plan, name, null, infinite, about),
         },
+    }
+    if plan.watermark == Some(WatermarkKind::Number) {
+        return Ok(None);
     }
     let (true, Some(first), Some(last)) =
         (plan.watermark_indexed, plan.earliest(Timestamp::NEG_INFINITY), plan.latest())

@@ -145,7 +145,7 @@ pub(super) fn choose(known: &Known<'_>) -> Choice {
     } else if let Some(why) = thin_evidence(facts).filter(|_| mode == Mode::Incremental) {
         let then = match choice.on_conflict {
             OnConflict::Update => "so `on_conflict = \"update\"` was taken; rows that are deleted stay in bronze",
-            OnConflict::Nothing => {
+            OnConflict::Nothing | OnConflict::Append => {
                 "and no column moves with them: if rows change or go, take mode \"snapshot\", or bronze keeps them as they \
                  were first"
             }

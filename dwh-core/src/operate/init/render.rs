@@ -78,6 +78,7 @@ fn incremental(text: &mut String, choice: &Choice) {
     match choice.on_conflict {
         OnConflict::Nothing => line(text, "on_conflict", "\"nothing\"", "rows that are there stay as they are"),
         OnConflict::Update => line(text, "on_conflict", "\"update\"", "the newer row wins"),
+        OnConflict::Append => line(text, "on_conflict", "\"append\"", "each version of a row is kept"),
     }
     if let Some((window, reason)) = &choice.window {
         line(text, "window", &format!("\"{window}\""), reason);

@@ -39,6 +39,10 @@ fn rule(rule: &BoundRule) -> String {
         BoundRule::SweepOnly => {
             "a standby whose primary cannot be asked, so the watermark stayed and the sweep delivers".to_owned()
         }
+        BoundRule::Number => {
+            "the largest number that was visible; rows below it that appear later are told by the transactions that wrote them"
+                .to_owned()
+        }
         BoundRule::FixedLag { lag } => format!("a fixed lag of {lag}, which proves nothing"),
         BoundRule::Unproven { reason, here } => {
             format!("{}; but {reason}, so nothing proves that no row appears late", self::rule(here))

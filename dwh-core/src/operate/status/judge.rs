@@ -53,7 +53,8 @@ pub(super) fn table_status(facts: &Facts<'_>) -> TableStatus {
         table: table.name.clone(),
         mode: table.mode,
         watermark,
-        extract_lag_seconds: watermark.map(|at| now.since(at).as_seconds()),
+        // A number tells no time.
+        extract_lag_seconds: watermark.filter(|at| at.number().is_none()).map(|at| now.since(at).as_seconds()),
         last_loaded_at,
         lag_seconds: lag.map(Micros::as_seconds),
         max_lag_seconds: table.thresholds.max_lag.as_seconds(),

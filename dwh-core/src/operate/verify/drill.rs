@@ -59,7 +59,7 @@ impl Drill<'_> {
 
     fn other_values(&mut self, bucket: i64, row: &Seen) {
         // The next run brings the younger row, but into a table of which rows are never updated.
-        let corrected = self.pair.cut.is_none() || self.pair.plan.table.on_conflict == OnConflict::Update;
+        let corrected = self.pair.cut.is_none() || self.pair.plan.table.on_conflict != OnConflict::Nothing;
         if row.young && corrected {
             self.found.in_flight += 1;
         } else {

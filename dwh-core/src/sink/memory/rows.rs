@@ -109,6 +109,7 @@ pub(super) fn merge(
                 there => return Err(data(load, format!("{there} rows of this copy are there already"))),
             }
         }
+        Mode::Incremental if load.is_appended() => counts = versions(load, columns, rows, staged)?,
         Mode::Incremental => counts = windows(load, columns, rows, staged)?,
         Mode::Files => {
             counts = keyed(load, columns, rows, staged)?;
@@ -219,7 +220,7 @@ fn keyed(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, staged:
             counts.inserted += 1;
             continue;
         };
-        if rows[at] == *row {
+        if is_same(load, columns, &rows[at], row) {
             counts.identical += 1;
             continue;
         }
@@ -228,9 +229,39 @@ fn keyed(load: &LoadPlan, columns: &[Column], rows: &mut Vec<MemoryRow>, staged:
                 rows[at].clone_from(row);
                 counts.updated += 1;
             }
-            OnConflict::Nothing => counts.different += 1,
             OnConflict::Update => counts.kept_newer += 1,
+            OnConflict::Nothing | OnConflict::Append => counts.different += 1,
         }
     }
     Ok(counts)
+}
+
+/// Whether two rows differ in nothing that came from the source.
+fn is_same(load: &LoadPlan, columns: &[Column], one: &MemoryRow, other: &MemoryRow) -> bool {
+    let own = columns.iter().map(|column| !load.added.contains(&column.name));
+    one.iter().zip(other).zip(own).all(|((one, other), own)| !own || one == other)
+}
+
+/// Adds the versions that bronze has not: neither from this very CSV nor, unchanged, as the newest before it. Stamps are
+/// texts of one form, so they have the order of their moments.
+fn versions(
+    load: &LoadPlan,
+    columns: &[Column],
+    rows: &mut Vec<MemoryRow>,
+    staged: &[MemoryRow],
+) -> Result<Accounting> {
+    let at = place(load, columns, UPLOADED_AT)?;
+    let key: Vec<usize> = load.key.iter().map(|name| place(load, columns, name)).collect::<Result<_>>()?;
+    let of_key = |one: &MemoryRow, other: &MemoryRow| key.iter().all(|at| one[*at] == other[*at]);
+    let known = |row: &&MemoryRow| {
+        let before = rows.iter().filter(|old| of_key(old, row) && old[at] < row[at]);
+        let newest = before.map(|old| &old[at]).max();
+        let mut there = rows.iter().filter(|old| of_key(old, row) && (old[at] == row[at] || Some(&old[at]) == newest));
+        there.any(|old| is_same(load, columns, old, row))
+    };
+    let (same, new): (Vec<&MemoryRow>, Vec<&MemoryRow>) = staged.iter().partition(known);
+    let (identical, inserted) = (same.len() as u64, new.len() as u64);
+    let new: Vec<MemoryRow> = new.into_iter().cloned().collect();
+    rows.extend(new);
+    Ok(Accounting { staged: staged.len() as u64, inserted, identical, ..Accounting::default() })
 }

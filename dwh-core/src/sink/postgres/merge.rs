@@ -75,10 +75,11 @@ async fn merge_staged(
     staged: u64,
     kind: RunKind,
 ) -> Result<Accounting> {
-    if staged == 0 && load.mode == Mode::Incremental && load.replaced.is_none() {
+    if is_nothing(load, staged) {
         return Ok(Accounting::default());
     }
-    let overruled = replace::drop_overruled(client, load, keyed, named).await?;
+    // Versions of rows stay, whatever a repair of another time removed.
+    let overruled = if load.is_appended() { 0 } else { replace::drop_overruled(client, load, keyed, named).await? };
     replace::refuse_known_formerly(client, load, keyed, named).await?;
     let merge = Merge { load, told: load, keyed, client, staged: staged - overruled, kind, keeps: true };
     let mut counts = merge.work().await?;
@@ -89,8 +90,16 @@ async fn merge_staged(
     Ok(counts)
 }
 
+/// Whether there is no row to be merged or removed: then there is no staging table either.
+fn is_nothing(load: &LoadPlan, staged: u64) -> bool {
+    staged == 0 && load.mode == Mode::Incremental && load.replaced.is_none()
+}
+
 /// What a load of the newest run would do; the transaction must be rolled back.
 pub(super) async fn preview(load: &LoadPlan, keyed: &Keyed, client: &Client, staged: u64) -> Result<Accounting> {
+    if is_nothing(load, staged) {
+        return Ok(Accounting::default());
+    }
     let merge = Merge { load, told: load, keyed, client, staged, kind: RunKind::Run, keeps: false };
     if load.waiting.is_empty() || load.mode == Mode::Snapshot {
         return merge.work().await;
@@ -135,6 +144,7 @@ impl Merge<'_> {
             return Ok(self.account(0));
         }
         match (self.load.mode, self.load.replaces()) {
+            (Mode::Incremental, _) if self.load.is_appended() => self.add_versions().await,
             (Mode::Incremental | Mode::Files, false) => self.append().await,
             (Mode::Incremental | Mode::Files, true) => self.upsert().await,
             (Mode::Snapshot, _) => self.replace().await,
@@ -172,11 +182,20 @@ impl Merge<'_> {
             // The join finds the rows that were just inserted as well.
             counts.identical = known.same.checked_sub(inserted).ok_or_else(|| self.unbalanced(&counts))?;
             match self.load.on_conflict {
-                OnConflict::Nothing => counts.different = known.differ,
                 OnConflict::Update => counts.kept_newer = known.differ,
+                OnConflict::Nothing | OnConflict::Append => counts.different = known.differ,
             }
         }
         self.balanced(counts)
+    }
+
+    /// Versions that bronze has are taken out before the others are inserted: all of those that are left.
+    async fn add_versions(&self) -> Result<Accounting> {
+        self.execute(&self.load.analyze_stage()).await?;
+        let key = self.keyed.of(self.client, self.load).await?;
+        let identical = self.execute(&self.load.drop_known(key)).await?;
+        let inserted = self.execute(&self.load.merge()).await?;
+        self.balanced(Accounting { identical, ..self.account(inserted) })
     }
 
     /// Bronze is compared before it changes; the update must then touch exactly the rows that were announced.

@@ -117,6 +117,10 @@ impl Straight<'_> {
         if load.older {
             return staged("bronze may hold newer versions of its rows");
         }
+        // No key would refuse a version that is there already.
+        if load.is_appended() {
+            return staged("bronze may have some of its rows as they are");
+        }
         let direct = |reason: &str| Ok(Routing::new(Route::Direct, reason));
         match (load.mode, held.kind) {
             (Mode::Scd, RunKind::Run) => direct("a dated copy beside the others"),

@@ -6,12 +6,15 @@ use super::identity::{Answered, identify};
 use super::members::Members;
 use super::moment::Moment;
 use super::primary::Looks;
+use super::time::Instant;
 use super::{PgSource, standby};
 use crate::connect::sort;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Plan;
 use crate::source::BoundRequest;
-use crate::watermark::{BoundRule, Micros, SafeBound, hold_repeated_hour, refuse_future, settle};
+use crate::watermark::{
+    BoundRule, Micros, SafeBound, Timestamp, WatermarkKind, hold_repeated_hour, refuse_future, settle,
+};
 
 pub(super) async fn bound(source: &PgSource, request: BoundRequest<'_>) -> Result<SafeBound> {
     let bound = decide(source, &request, step(request.plan)?).await;
@@ -20,6 +23,10 @@ pub(super) async fn bound(source: &PgSource, request: BoundRequest<'_>) -> Resul
 
 /// The bound that a table has from what was seen together; `None` where it has to be looked at by itself.
 pub(super) fn shared(moment: &Moment, request: &BoundRequest<'_>) -> Result<Option<SafeBound>> {
+    // The largest number is another one in each table.
+    if request.plan.watermark == Some(WatermarkKind::Number) {
+        return Ok(None);
+    }
     moment.bound(request, step(request.plan)?).transpose().map(|bound| finished(bound, request)).transpose()
 }
 
@@ -40,7 +47,12 @@ fn finished(bound: Result<SafeBound>, request: &BoundRequest<'_>) -> Result<Safe
 async fn decide(source: &PgSource, request: &BoundRequest<'_>, step: Micros) -> Result<SafeBound> {
     let client = source.pool.take().await?;
     let (answered, unseen) = look(source, &client, request.plan).await?;
+    let by_number = request.plan.watermark == Some(WatermarkKind::Number);
     let bound = match request.plan.table.fixed_lag {
+        _ if by_number => match unseen {
+            None => largest(source, &client, &answered, request).await?,
+            Some(reason) => return Err(unseen_numbers(&reason)),
+        },
         Some(lag) => fixed_lag(&answered, request, lag)?,
         None if answered.server.in_recovery => standby::bound(source, &client, &answered, request, step).await?,
         None => {
@@ -69,6 +81,33 @@ async fn look(source: &PgSource, client: &Client, plan: &Plan) -> Result<(Answer
     let unseen = Members::of(client, plan).await?.unseen();
     client.batch_execute("commit").await.map_err(sort)?;
     Ok((answered, unseen))
+}
+
+/// The largest number that is visible. Whatever appears below it later is written by a transaction that the snapshot of
+/// this run does not see, and the sweep of the next run tells it by that.
+async fn largest(
+    source: &PgSource,
+    client: &Client,
+    answered: &Answered,
+    request: &BoundRequest<'_>,
+) -> Result<SafeBound> {
+    let found = match request.plan.latest() {
+        Some(sql) => {
+            client.batch_execute(&source.begin()).await.map_err(sort)?;
+            let row = client.query_typed_one(&sql, &[]).await.map_err(sort)?;
+            client.batch_execute("commit").await.map_err(sort)?;
+            row.get::<_, Option<Instant>>(0).map(|largest| largest.0)
+        }
+        None => None,
+    };
+    // Of a table without a row it is known that there is none.
+    let watermark = found.unwrap_or(Timestamp::of_number(0)).max(request.low);
+    Ok(SafeBound::new(watermark, BoundRule::Number, answered.at))
+}
+
+fn unseen_numbers(reason: &str) -> Error {
+    Error::new(ErrorKind::Contract, format!("{reason}, and no number tells which of them are new"))
+        .with_hint("take a column of type timestamptz as `watermark`, or mode `snapshot`")
 }
 
 fn fixed_lag(answered: &Answered, request: &BoundRequest<'_>, lag: Micros) -> Result<SafeBound> {

@@ -47,7 +47,7 @@ pub(super) async fn describe_all(client: &Client, tables: &[&TableConfig]) -> Re
 
 /// The relation of a table about which the catalog says all.
 fn plain(table: &TableConfig) -> Option<&TableRef> {
-    table.relation.as_ref().filter(|_| table.select.is_empty())
+    table.relation.as_ref().filter(|_| table.select.is_empty() && table.filter.is_none())
 }
 
 async fn describe_relation(client: &Client, table: &TableConfig, relation: &TableRef) -> Result<TableSchema> {

@@ -37,7 +37,7 @@ pub(super) async fn newer_wins(sink: &dyn Sink) {
     assert_eq!(load_rows(sink, &load, &equal).await.expect("newer"), counted(1, 0, 1, 0, 0));
     // By another key row 20 was a version of row 22 once: nobody can tell, so nothing is put in.
     let former = LoadPlan { former_keys: vec![vec!["note".to_owned()]], ..load.clone() };
-    let version = ["25,more,2026-02-02 00:00:00+00", "26,new,2026-02-02 00:00:00+00"];
+    let version = ["25,more,2026-02-02 00:00:00+00", "26,known nowhere,2026-02-02 00:00:00+00"];
     for load in [&former, &LoadPlan { older: true, ..former.clone() }] {
         assert_eq!(kind(load_rows(sink, load, &version).await), ErrorKind::Contract);
         assert_eq!(load_rows(sink, load, &second[1..]).await.expect("known by both"), counted(2, 0, 0, 2, 0));

@@ -1,0 +1,131 @@
+use super::*;
+
+const WINDOW: &str = "BETWEEN '__dwh_window_execution_date'::timestamp - interval '__dwh_window_hours hours' \
+                      AND '__dwh_window_execution_date'::timestamp";
+
+fn taken(text: &str) -> Taken {
+    take(text, None, "public").unwrap_or_else(|message| panic!("{text}: {message}"))
+}
+
+fn refused(text: &str) -> String {
+    take(text, None, "public").expect_err(text)
+}
+
+#[test]
+fn a_query_over_one_relation_becomes_its_columns_and_a_condition() {
+    let found = take(
+        &format!(
+            "SELECT id -- the key, WHERE it is\n, \"when\", time as spec_time, blob::VARCHAR, MD5(x), o.note, NULL AS gone \
+             , CASE WHEN o.at > '2262-01-01' THEN NULL ELSE o.at END AS at FROM Orders o WHERE updated_at {WINDOW}"
+        ),
+        Some("AND created_at NOT IN ('0001-01-01 00:00:00+00', '1000-01-01 00:00:00+00')"),
+        "public",
+    );
+    let found = found.expect("a query");
+    assert_eq!(found.relation, Some(TableRef::new("public", "orders")));
+    assert_eq!(found.query, None);
+    let columns = ["id", "when", "spec_time", "blob", "md5", "note", "gone", "at"];
+    assert_eq!(found.columns.as_deref().expect("a list"), columns);
+    let select: Vec<(&str, &str)> = found.select.iter().map(|(name, of)| (name.as_str(), of.as_str())).collect();
+    assert_eq!(
+        select,
+        [
+            ("at", "CASE WHEN t.at > '2262-01-01' THEN NULL ELSE t.at END"),
+            ("blob", "blob::VARCHAR"),
+            ("gone", "NULL"),
+            ("md5", "MD5(x)"),
+            ("spec_time", "t.\"time\"")
+        ]
+    );
+    assert_eq!(found.filter.as_deref(), Some("created_at NOT IN ('0001-01-01 00:00:00+00', '1000-01-01 00:00:00+00')"));
+    assert_eq!(found.watermark.as_deref(), Some("updated_at"));
+}
+
+#[test]
+fn a_filter_may_begin_with_where_or_and_whatever_stands_before_it() {
+    for filter in ["WHERE a > 1", "AND a > 1", "a > 1", " -- why\n and a > 1;"] {
+        for (query, whole) in
+            [("SELECT id FROM t", "a > 1"), ("SELECT id FROM t WHERE b IN (1, 2);", "b IN (1, 2) AND a > 1")]
+        {
+            let found = take(query, Some(filter), "app").expect(filter);
+            assert_eq!(found.filter.as_deref(), Some(whole), "{query} {filter}");
+            assert_eq!(found.watermark, None);
+        }
+    }
+    assert!(take("SELECT id FROM t", Some("AND"), "app").is_err());
+    // An OR keeps its meaning.
+    let found = take("SELECT id FROM t WHERE a OR b", Some("AND c"), "app").expect("a query");
+    assert_eq!(found.filter.as_deref(), Some("(a OR b AND c)"));
+}
+
+#[test]
+fn windows_are_told_in_every_form() {
+    for window in [
+        "created_at >= '__dwh_window_begin_timestamp'::timestamp AND created_at < '__dwh_window_end_timestamp'::timestamp",
+        "(created_at BETWEEN '__dwh_window_begin_timestamp' AND '__dwh_window_end_timestamp')",
+        "'__dwh_window_begin_timestamp' <= t.created_at",
+        "x = 'a' AND created_at > __dwh_window_begin_timestamp",
+    ] {
+        assert_eq!(
+            taken(&format!("SELECT * FROM t WHERE {window}")).watermark.as_deref(),
+            Some("created_at"),
+            "{window}"
+        );
+    }
+    for (query, word) in [
+        ("SELECT 1 FROM t WHERE a > '__dwh_window_hours' OR b > '__dwh_window_hours'", "plain column"),
+        ("SELECT a FROM t WHERE a > '__dwh_window_hours' AND b > '__dwh_window_hours'", "two columns"),
+        ("SELECT a FROM t WHERE date(a) > '__dwh_window_hours'", "plain column"),
+        ("SELECT '__dwh_window_hours' AS h FROM t", "where none can be cut"),
+        ("SELECT a FROM t WHERE a > '__dwh_window_hours' UNION SELECT a FROM u", "where none can be cut"),
+        ("DELETE FROM t", "no SELECT"),
+        ("SELECT 1; SELECT 2", "2 statements"),
+        ("SELECT FROM WHERE", "no SQL"),
+        ("SELECT upper(a) AS a FROM t WHERE a > '__dwh_window_hours'", "computes `a`"),
+        ("SELECT a, b AS a FROM t", "two columns `a`"),
+        ("SELECT b FROM t JOIN u USING (i) WHERE a > '__dwh_window_hours'", "add it to the SELECT list"),
+    ] {
+        assert!(refused(query).contains(word), "{query}: {}", refused(query));
+    }
+}
+
+#[test]
+fn any_other_query_stays_one_with_its_relations_named_in_full() {
+    for (query, whole) in [
+        ("SELECT DISTINCT a FROM t", "SELECT DISTINCT a FROM \"app\".t"),
+        ("SELECT count(*) FROM t", "SELECT count(*) FROM \"app\".t"),
+        ("SELECT a FROM t LIMIT 5", "SELECT a FROM \"app\".t LIMIT 5"),
+        (
+            "WITH w AS (SELECT a FROM t) SELECT w.a FROM w JOIN x.y ON w.a = y.a",
+            "WITH w AS (SELECT a FROM \"app\".t) SELECT w.a FROM w JOIN x.y ON w.a = y.a",
+        ),
+        (
+            "SELECT a FROM t WHERE a IN (SELECT a FROM u)",
+            "SELECT a FROM \"app\".t WHERE a IN (SELECT a FROM \"app\".u)",
+        ),
+        (
+            "SELECT a FROM t WHERE a > 1 UNION SELECT a FROM u",
+            "SELECT a FROM \"app\".t WHERE a > 1 UNION SELECT a FROM \"app\".u",
+        ),
+    ] {
+        let found = take(query, None, "app").expect(query);
+        assert_eq!((found.query.as_deref(), found.relation), (Some(whole), None), "{query}");
+    }
+    let found =
+        take("SELECT t.a AS b, t.at FROM t JOIN u USING (i) WHERE t.at > '__dwh_window_hours' AND u.x", None, "app");
+    let found = found.expect("a join");
+    assert_eq!(found.watermark.as_deref(), Some("at"));
+    assert_eq!(found.query.as_deref(), Some("SELECT t.a AS b, t.at FROM \"app\".t JOIN \"app\".u USING(i) WHERE u.x"));
+}
+
+#[test]
+fn a_key_may_be_an_expression() {
+    let found = taken("SELECT CONCAT(a,'_', b) AS id, a, b AS c, d FROM t");
+    let key = |text: &str| found.key(text).expect("SQL");
+    assert_eq!(key("d"), Some(vec!["d".to_owned()]));
+    assert_eq!(key("CONCAT(a, '_', b)"), Some(vec!["id".to_owned()]));
+    assert_eq!(key("CONCAT(b,a)"), Some(vec!["c".to_owned(), "a".to_owned()]));
+    assert_eq!(key("e"), None);
+    assert!(found.key("a b c").is_err());
+    assert_eq!(taken("SELECT * FROM t").key("z").expect("SQL"), Some(vec!["z".to_owned()]));
+}

@@ -1,0 +1,102 @@
+//! A trial: some rows of a table on their whole way from the source into a table that nobody keeps.
+
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Mode, OnConflict, TableConfig};
+use crate::error::{ErrorKind, Result};
+use crate::pipeline::failure::{interrupted, named};
+use crate::pipeline::{ErrorReport, Pipeline};
+use crate::plan::Plan;
+use crate::sink::{RefusedRow, Rehearsal};
+use crate::source::{ReadRequest, Sweep};
+use crate::spool::{Spool, spool};
+use crate::watermark::Timestamp;
+
+/// Rows that are read at most.
+const ROWS: u64 = 1_000_000;
+
+/// What a trial of a table found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
+pub struct TableTrial {
+    /// The table's name in the configuration.
+    pub table: String,
+    /// Rows that bronze would take.
+    pub rows: u64,
+    /// Rows that it would refuse, the first ones.
+    pub refused: Vec<RefusedRow>,
+    /// Whether there are more of these.
+    pub more: bool,
+    /// How long it took.
+    pub seconds: f64,
+    /// What kept it from being tried.
+    pub error: Option<ErrorReport>,
+}
+
+impl TableTrial {
+    /// 0 if every row would be taken.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match &self.error {
+            Some(error) => error.exit_code,
+            None if self.refused.is_empty() => 0,
+            None => ErrorKind::Data.row().exit_code,
+        }
+    }
+}
+
+impl Pipeline {
+    /// Reads a million rows at most and puts them into a table that is rolled back. Nothing is written anywhere else: no
+    /// CSV in the blob store, no row of the run log.
+    pub(crate) async fn trial(&self, table: &TableConfig, cancel: &CancellationToken) -> TableTrial {
+        let started = Instant::now();
+        let tried = tokio::select! {
+            tried = self.try_rows(table) => tried,
+            () = cancel.cancelled() => Err(interrupted()),
+        };
+        let (found, error) = match tried {
+            Ok(found) => (found, None),
+            Err(error) => (Rehearsal::default(), Some((&named(error, &table.name)).into())),
+        };
+        let Rehearsal { rows, refused, more } = found;
+        TableTrial { table: table.name.clone(), rows, refused, more, seconds: started.elapsed().as_secs_f64(), error }
+    }
+
+    async fn try_rows(&self, table: &TableConfig) -> Result<Rehearsal> {
+        let source = self.source(table)?;
+        let plan = Plan::new(table, source.describe(table).await?)?;
+        // Nothing is kept of it, and the target may have no control schema yet.
+        let now = Timestamp::now();
+        let all = plan.select(Timestamp::NEG_INFINITY, Timestamp::INFINITY, Sweep::Off, now);
+        let some = TableConfig { query: Some(format!("{all} limit {ROWS}")), ..as_query(table) };
+        let some = Plan::new(&some, source.describe(&some).await?)?;
+        let (mut writer, spool): (_, Spool) = spool(&std::env::temp_dir())?;
+        let mut reading = source.read(ReadRequest::whole(&some, now)).await?;
+        while let Some(piece) = reading.next().await? {
+            writer.write(piece).await?;
+        }
+        reading.finish().await?;
+        writer.finish().await?;
+        self.sink.rehearse(&plan.load(false), &spool).await
+    }
+}
+
+/// The table as a query that is read whole: its columns are all that is asked for.
+fn as_query(table: &TableConfig) -> TableConfig {
+    TableConfig {
+        relation: None,
+        mode: Mode::Snapshot,
+        watermark: None,
+        key: Vec::new(),
+        on_conflict: OnConflict::Nothing,
+        exclude: Vec::new(),
+        columns: None,
+        select: std::collections::BTreeMap::new(),
+        filter: None,
+        uploaded_at: false,
+        task_instance: None,
+        ..table.clone()
+    }
+}
