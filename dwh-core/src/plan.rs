@@ -91,14 +91,14 @@ impl Plan {
                 ));
             }
         }
-        for name in table.added().into_iter().filter(|name| is_copied(table, &source, name)) {
+        if let Some(name) = table.added().into_iter().find(|name| is_copied(table, &source, name)) {
             return Err(fail(
                 ErrorKind::Contract,
                 format!("{} has a column `{name}`, which is the name of one that dwh adds", source.table),
                 "leave it out with `exclude`, or give it another name in `select`".into(),
             ));
         }
-        for name in table.columns.iter().flatten().filter(|name| source.column(name).is_none()) {
+        if let Some(name) = table.columns.iter().flatten().find(|name| source.column(name).is_none()) {
             let (text, hint) = (format!("column `{name}` is not in {}", source.table), names_hint(&source));
             return Err(fail(ErrorKind::Config, text, hint));
         }

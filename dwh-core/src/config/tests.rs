@@ -199,7 +199,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
             "11: tabel: unknown key; did you mean `table`?",
             "12: table.name: is missing",
             "12: table.relation: is missing; write `relation = \"schema.table\"` or `query`",
-            "13: table.mode: `increment` is not allowed, write one of `incremental`, `snapshot`, `scd`; \
+            "13: table.mode: `increment` is not allowed, write one of `incremental`, `snapshot`, `scd`, `files`; \
              did you mean `incremental`?",
             "14: table.key: expected a string, found integer",
             "15: table.window: `-1h` is negative",
@@ -423,7 +423,7 @@ fn what_is_wrong_with_files_is_told_by_line_and_key() {
         (
             "files = \"*\"\nmode = \"files\"\n[table.columns]\na = { typ = \"text\" }",
             "",
-            "dwh.toml:15: table.columns.a.typ: unknown key; did you mean `type`?",
+            "dwh.toml:16: table.columns.a.typ: unknown key; did you mean `type`?",
         ),
         (
             "files = \"*\"\nmode = \"files\"\n[table.columns]\na = { type = \"no such; type\" }",

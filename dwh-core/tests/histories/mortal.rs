@@ -13,8 +13,8 @@ use dwh_core::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body};
 use dwh_core::config::TableConfig;
 use dwh_core::schema::{RowKey, TableRef, TableSchema};
 use dwh_core::sink::{
-    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, RunFilter, RunRecord, Sink, StageRequest, Staged,
-    TableState, Upload,
+    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, Rehearsal, RunFilter, RunRecord, Sink,
+    StageRequest, Staged, TableState, Upload,
 };
 use dwh_core::source::{BoundRequest, FileTree, ReadRequest, Reading, Source, SourceIdentity};
 use dwh_core::watermark::SafeBound;
@@ -240,6 +240,10 @@ impl Sink for Mortal<MemorySink> {
 
     async fn add_columns(&self, load: &LoadPlan) -> Result<()> {
         self.life.call(self.inner.add_columns(load)).await
+    }
+
+    async fn rehearse(&self, load: &LoadPlan, csv: &dyn Body) -> Result<Rehearsal> {
+        self.life.call(self.inner.rehearse(load, csv)).await
     }
 
     async fn make_tables(&self, tables: &[LoadPlan]) -> Result<()> {
