@@ -104,7 +104,8 @@ async fn every_verb_that_acts_changes_nothing_and_then_does_what_it_said() {
     put_in_order(&mut scene).await;
     rebuild(&mut scene).await;
     let help = scene.project.ok(&["--help"]).stdout;
-    let look_only = ["check", "status", "runs", "verify", "schedule", "config", "completions", "man", "help"];
+    // `tap` wants manifests: its dry run is tried with its other tests.
+    let look_only = ["check", "status", "runs", "verify", "schedule", "config", "completions", "man", "help", "tap"];
     let acting: BTreeSet<String> = help
         .lines()
         .skip_while(|line| *line != "Commands:")
@@ -200,11 +201,11 @@ async fn again(scene: &mut Scene) {
         [&["backfill", "trips", "--from", "2020-01-01T00:00:00Z"][..], &["reseed", "trips"], &["replay", "trips"]]
     {
         scene.db.tgt(missing).await;
-        let (said, done) = scene.both(args).await;
+        let (mut said, mut done) = scene.both(args).await;
+        if args[0] == "reseed" {
+            (said, done) = (said["tables"][0].take(), done["tables"][0].take());
+        }
         let list = if args[0] == "replay" { "csvs" } else { "windows" };
-        // `reseed` tells of each table by itself.
-        let of_table = |report: &Value| if args[0] == "reseed" { report["tables"][0].clone() } else { report.clone() };
-        let (said, done) = (of_table(&said), of_table(&done));
         assert_eq!((many(&said[list]), many(&said["runs"])), (many(&done["runs"]), 0), "{said:#}");
         let back = "select count(*) from bronze.trips where id in (1, 2)";
         assert_eq!(number(&scene.db, back).await, 2, "{}", args[0]);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Project, READABLE, files, killed_at, number, table, total};
+use crate::support::{Project, READABLE, files, killed_at, number, table, total, until_old};
 use dwh_core::testing::{TestDb, assert_equal_tables};
 use serde_json::{Value, json};
 
@@ -298,6 +298,8 @@ async fn tables_that_are_read_whole_are_run() {
         + &table("log", "app.log", "snapshot", "");
     let project = Project::new(&db, &config);
     project.ok(&["migrate"]);
+    until_old(&db, "app.cities").await;
+    until_old(&db, "app.log").await;
     project.ok(&["run"]);
     let refused = project.dwh(&["reseed", "dated", "--replace"]);
     assert!(refused.code == 2 && refused.stderr.contains("scd"), "{}", refused.all());

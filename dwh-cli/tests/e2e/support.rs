@@ -259,3 +259,14 @@ pub async fn events(test: &str) -> (TestDb, Project) {
     project.ok(&["migrate"]);
     (db, project)
 }
+
+/// Waits until no row of a table of the source can be one that is still on its way: transactions of other tests on the same
+/// server keep rows young for a while, and `verify` does not miss those.
+pub async fn until_old(db: &TestDb, table: &str) {
+    let young = format!(
+        "select count(*) from {table} where xmin::text::bigint >= pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+    );
+    while db.source().query_one(&young, &[]).await.expect("rows").get::<_, i64>(0) > 0 {
+        tokio::task::yield_now().await;
+    }
+}

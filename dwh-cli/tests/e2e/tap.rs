@@ -198,7 +198,9 @@ async fn what_is_wrong_is_named() {
     told(&["tap", "manifests/gitlab.yaml", "isues", "--load-type", "scd"], 2, "its tables are: issues, plans");
     told(&["tap", "manifests/gitlab.yaml", "--load-type", "full"], 2, "incremental, scd, backfill");
     told(&["tap", "manifests/gitlab.yaml", "--load-type", "incremental", "--hours", "3"], 2, "--execution-date");
+    let runs = project.json(&["runs"]);
     let planned = project.json(&["tap", "manifests/gitlab.yaml", "--load-type", "scd", "--dry-run"]);
+    assert_eq!(project.json(&["runs"]), runs, "a dry run writes no run");
     assert_eq!((&planned["tables"], &planned["runs"]), (&serde_json::json!(["gitlab.plans"]), &serde_json::json!([])));
     told(&["reseed", "gitlab.issues", "--replace"], 2, "keeps each version of a row");
     write(&project, &MANIFEST.replace("export_schema: gitlab", "export_shema: gitlab"));
