@@ -42,6 +42,9 @@ Examples:
   dwh files archive --before 2024-01-01 'funding_sources/**'")]
     Archive(ArchiveArgs),
     /// Undo the newest load of a file: the rows and the validated copy of the version before come back
+    ///
+    /// The raw file is not changed: while it is the newer version, the next run loads it again, so mend it or take it away
+    /// first.
     #[command(after_help = "\
 Examples:
   dwh files restore --run 4711 --dry-run

@@ -3,7 +3,7 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 26] = [
     "init",
     "check",
     "migrate",
@@ -16,10 +16,16 @@ const COMMANDS: [&str; 20] = [
     "verify",
     "backfill",
     "reseed",
+    "tap",
     "recover",
     "replay",
     "rebuild",
     "prune",
+    "files list",
+    "files validate",
+    "files reprocess",
+    "files archive",
+    "files restore",
     "schedule",
     "config schema",
     "completions",
