@@ -17,6 +17,10 @@ use crate::watermark::Micros;
 /// How often a table that another run holds is asked for again.
 const AGAIN: Duration = Duration::from_millis(250);
 
+/// How often it is asked for again by a caller that does not wait: the server needs a moment to end the session of a
+/// process that has just ended, and until then holds its lock.
+const GRACE: u32 = 4;
+
 /// A table held by the lock of an open transaction on a connection of its own.
 ///
 /// The lock ends with the transaction, so it works through a pooler and goes when the process dies; the transaction has
@@ -31,7 +35,7 @@ pub(super) struct PgLease {
 impl PgLease {
     pub(super) async fn take(sink: &PgSink, table: &str, wait: bool) -> Result<Self> {
         let client = sink.resting.take(&sink.connector).await?;
-        let mut begun = false;
+        let (mut begun, mut grace) = (false, GRACE);
         let (name, beginning) = (sink.control.lease_name(table), beginning(Isolation::Write, Micros::ZERO));
         let lock = "select pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
         let params: [(&(dyn ToSql + Sync), Type); 1] = [(&name, Type::TEXT)];
@@ -52,9 +56,10 @@ impl PgLease {
                 closed.map_err(sort)?;
                 break state;
             }
-            if !wait {
+            if !wait && grace == 0 {
                 return Err(held_by_another(sink, &client, table).await?);
             }
+            grace = grace.saturating_sub(1);
             // Asked again and again, not waited for at the server: a waiting session would outlive a caller that gives up.
             tokio::time::sleep(AGAIN).await;
         };
