@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::{Project, files};
+use crate::support::{Project, files, number};
 use dwh_core::testing::TestDb;
 use serde_json::{Value, json};
 
@@ -235,6 +235,24 @@ async fn files_are_read_and_compared() {
     let mended = project.json(&["verify", "--blobs"]);
     assert_eq!(one(&mended)["blobs"]["problems"], json!([]), "{commands:#?}");
     project.ok(&["rebuild", "--reset"]);
+    project.ok(&["verify", "--blobs"]);
+}
+
+/// Late rows lie anywhere below the window of their CSV: its window alone, read again, would not bring them back.
+#[tokio::test]
+async fn a_lost_csv_with_late_rows_is_read_again_from_the_first_row_on() {
+    let (db, project) = project("verify_late", EVENTS, CONFIG).await;
+    db.src("insert into app.events (id, place, recorded_at) values (5001, 'late', now() - interval '1 hour')").await;
+    let run = project.json(&["run"]);
+    let late = format!("select rows_late from dwh_control.extract_runs where run_id = {}", run["runs"][0]["run_id"]);
+    assert_eq!(number(&db, &late).await, 1, "{run:#}");
+    let name = run["runs"][0]["csv_path"].as_str().expect("csv").rsplit('/').next().expect("name").to_owned();
+    fs::remove_file(db.blobs().join("test/processed/events").join(name)).expect("removed");
+    project.ok(&["run"]);
+    let report = project.fails(4, &["verify", "--blobs"]).json();
+    let problems = one(&report)["blobs"]["problems"].to_string();
+    assert!(problems.contains("lost its CSV") && problems.contains("`dwh reseed events`"), "{problems}");
+    project.ok(&["reseed", "events"]);
     project.ok(&["verify", "--blobs"]);
 }
 

@@ -280,11 +280,12 @@ impl Pipeline {
         let plan = plan.without_waiting();
         let key = key_of(&plan);
         found.range = cut.map(|cut| WindowReport { from: finite(cut.low), to: Some(cut.high) });
-        let pair = Pair { plan: &plan, bronze: &bronze, key: &key, cut, source, target };
+        let lost = conflict.is_some();
+        let pair = Pair { plan: &plan, bronze: &bronze, key: &key, cut, lost, source, target };
         let differing = pair.compare(self, &state, request.limit, found).await?;
         found.compared = true;
         if found.differences() > 0 {
-            found.remedy = Some(remedy(table, conflict.is_some()));
+            found.remedy = Some(remedy(table, lost));
         }
         Ok(cut.map(|cut| windows_of(&plan, cut, &differing)).unwrap_or_default())
     }
@@ -351,6 +352,8 @@ struct Pair<'a> {
     bronze: &'a TableSchema,
     key: &'a [String],
     cut: Option<Cut>,
+    /// Bronze lost all that was loaded.
+    lost: bool,
     source: Session,
     target: Session,
 }
@@ -369,7 +372,8 @@ impl Pair<'_> {
         self.target.begin(lock_of(End::Bronze)?, config.target.lock_timeout).await?;
         let patience = config.sources.get(&plan.table.source).map_or(config.target.lock_timeout, |s| s.lock_timeout);
         self.source.begin(lock_of(End::Source)?, patience).await?;
-        let since = self.source.comparable_since(plan, state).await?;
+        // A table that lost its rows is not loaded by the next run, so that none of them is on its way.
+        let since = if self.lost { None } else { self.source.comparable_since(plan, state).await? };
         let mut cut = self.cut;
         let (at_source, in_bronze, ours, theirs) = loop {
             let at_source = Compared::new(End::Source, plan, self.bronze, self.key, cut, since)?;

@@ -181,7 +181,9 @@ struct Mend<'a> {
 impl Mend<'_> {
     /// What brings back the rows that a CSV held: into a newer one, from the source.
     fn read_again(&self, csv: &Link) -> String {
-        let window = csv.span().map(|span| WindowReport { from: finite(span.low), to: finite(span.end) });
+        // Late rows lie below the window.
+        let spans = csv.named().span.zip(csv.span());
+        let window = spans.map(|(all, own)| WindowReport { from: finite(all.low), to: finite(own.end) });
         match csv.reads {
             Reads::Copy => format!("{FROM_A_BACKUP}: a copy of that day is not at the source any more"),
             Reads::Whole => format!("`dwh run {}` reads the table again", quoted(&self.table.name)),
