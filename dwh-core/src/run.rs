@@ -38,11 +38,14 @@ pub enum RunKind {
     Replay,
     /// One file of a table of files.
     File,
+    /// The keys of the source alone: rows of bronze that have none of them are gone there.
+    Keys,
 }
 
 impl RunKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [Self::Run, Self::Backfill, Self::Reseed, Self::Repair, Self::Replay, Self::File];
+    pub const ALL: [Self; 7] =
+        [Self::Run, Self::Backfill, Self::Reseed, Self::Repair, Self::Replay, Self::File, Self::Keys];
 
     /// The word in the column `kind`.
     #[must_use]
@@ -54,6 +57,7 @@ impl RunKind {
             Self::Repair => "repair",
             Self::Replay => "replay",
             Self::File => "file",
+            Self::Keys => "keys",
         }
     }
 
@@ -77,7 +81,7 @@ impl RunKind {
     /// Whether its rows must be staged before its CSV counts: what cannot be loaded is read again, and no CSV of it is kept.
     #[must_use]
     pub const fn stages_first(self) -> bool {
-        matches!(self, Self::Repair | Self::File)
+        matches!(self, Self::Repair | Self::File | Self::Keys)
     }
 
     /// Whether its CSV stands for its window alone: rows that bronze has there too are overwritten or removed.

@@ -1,7 +1,9 @@
 //! The two faces `Pipeline` and `AsyncPipeline`: the same verbs by the same names, with the same arguments.
 
 use dwh_core::operate::{FilesRequest, Gate, MigrateRequest, RepairRequest, TapRequest, VerifyRequest};
-use dwh_core::pipeline::{BackfillRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest};
+use dwh_core::pipeline::{
+    BackfillRequest, DeletesRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest,
+};
 use dwh_core::sink::RunFilter;
 use dwh_core::watermark::Micros;
 use dwh_core::{RunId, RunRequest};
@@ -15,7 +17,7 @@ use crate::pending::awaitable;
 use crate::runtime::block_on;
 use crate::set_aside::Aside;
 use crate::{
-    backfill, check, error, extract, files, load, migrate, plan, prune, rebuild, recover, replay, reseed, run,
+    backfill, check, deletes, error, extract, files, load, migrate, plan, prune, rebuild, recover, replay, reseed, run,
     run_details, runs, set_aside, status, tap, verify,
 };
 
@@ -67,6 +69,21 @@ impl $face {
     fn check(&self, py: Python<'_>, tables: Option<Vec<String>>, gate: Option<&str>) -> PyResult<Py<PyAny>> {
         let gate = gate.map(Gate::parse).transpose().map_err(|error| error::raise(py, &error))?;
         $make(py, check::check(self.0.get(py)?, tables.unwrap_or_default(), gate))
+    }
+
+    /// Mark or remove rows of bronze that the source has deleted; raises if more would go than may go at once.
+    #[pyo3(signature = (tables = None, *, wait = false, force = false, dry_run = false))]
+    fn deletes(
+        &self,
+        py: Python<'_>,
+        tables: Option<Vec<String>>,
+        wait: bool,
+        force: bool,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let mut request = DeletesRequest::new(tables.unwrap_or_default());
+        (request.wait, request.force, request.dry_run) = (wait, force, dry_run);
+        $make(py, deletes::deletes(self.0.get(py)?, request))
     }
 
     /// Extract the next window of one table; what comes back is what `load` takes.

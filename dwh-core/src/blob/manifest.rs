@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobKey;
 use crate::chain::{Before, Replaced};
-use crate::config::{Compression, Mode, OnConflict, Replace, TASK_INSTANCE, UPLOADED_AT};
+use crate::config::{Compression, Deletes, Mode, OnConflict, Replace, TASK_INSTANCE, UPLOADED_AT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Missing};
 use crate::raw_file::RawFile;
@@ -172,6 +172,8 @@ impl Manifest {
             on_conflict: self.on_conflict,
             allow_empty: false,
             replace: Replace::default(),
+            deletes: Deletes::Keep,
+            keys: None,
             missing: Missing::default(),
             file: self.file.as_ref().map(|file| file.path.clone()),
             older,

@@ -27,7 +27,7 @@ impl From<&Manifest> for Link {
         Self {
             run: manifest.into(),
             kind: manifest.kind,
-            reads: reads(Some(manifest.mode), manifest.window),
+            reads: reads(manifest.kind, Some(manifest.mode), manifest.window),
             late: manifest.late_rows > 0,
             sweeps_from: match manifest.sweep {
                 Sweep::Xmin { since, .. } => Some(since),
@@ -47,7 +47,7 @@ impl From<&RunRecord> for Link {
         Self {
             run: identity(record),
             kind: record.kind,
-            reads: reads(record.mode, window),
+            reads: reads(record.kind, record.mode, window),
             late: record.rows_late.is_some_and(|rows| rows > 0),
             sweeps_from: None,
             csv: record.csv_path.is_some() && record.kind != RunKind::Replay,
@@ -69,8 +69,9 @@ impl From<&TableState> for Standing {
     }
 }
 
-fn reads(mode: Option<Mode>, window: Option<Window>) -> Reads {
+fn reads(kind: RunKind, mode: Option<Mode>, window: Option<Window>) -> Reads {
     match (mode, window) {
+        _ if kind == RunKind::Keys => Reads::Keys,
         (Some(Mode::Snapshot), _) => Reads::Whole,
         // A version of a file is history, as a dated copy is: only all of them in their order make up the table.
         (Some(Mode::Scd | Mode::Files), _) => Reads::Copy,
@@ -82,7 +83,7 @@ fn reads(mode: Option<Mode>, window: Option<Window>) -> Reads {
 /// How the table is read today; the window means nothing.
 pub(super) fn reads_today(table: &TableConfig) -> Reads {
     let low = Timestamp::NEG_INFINITY;
-    reads(Some(table.mode), Some(Window { low, high: None, watermark: low }))
+    reads(RunKind::Run, Some(table.mode), Some(Window { low, high: None, watermark: low }))
 }
 
 /// Which run a row of the log is. The hash of an empty run is that of a header, which no file has.

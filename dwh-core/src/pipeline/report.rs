@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Mode;
 use crate::error::Error;
-use crate::run::{Route, RunId, RunState};
+use crate::run::{Route, RunId, RunKind, RunState};
+use crate::sink::Gone;
 use crate::watermark::Timestamp;
 
 /// An error as JSON shows it.
@@ -91,6 +92,9 @@ pub struct TableRun {
     pub status: RunState,
     /// How the table is moved.
     pub mode: Mode,
+    /// What it was made for.
+    #[serde(default)]
+    pub kind: RunKind,
     /// The window; `null` for tables that are read whole.
     pub window: Option<WindowReport>,
     /// Where the watermark stands after it.
@@ -124,6 +128,12 @@ pub struct TableRun {
     /// Rows that bronze had and the source has no more, which were removed.
     #[serde(default)]
     pub rows_removed: u64,
+    /// Rows that were marked, because the source has deleted them.
+    #[serde(default)]
+    pub rows_marked: u64,
+    /// Rows that lost the mark, because the source has them again.
+    #[serde(default)]
+    pub rows_unmarked: u64,
     /// How its rows got into bronze; `null` before that, and if there were none.
     #[serde(default)]
     pub route: Option<Route>,
@@ -140,6 +150,9 @@ pub struct TableRun {
     pub seconds: Seconds,
     /// What went wrong.
     pub error: Option<ErrorReport>,
+    /// What the keys of the source say of bronze, of a run that reads them.
+    #[serde(skip)]
+    pub(super) gone: Option<Gone>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -156,6 +169,7 @@ impl TableRun {
             run_id: None,
             status: RunState::Extracting,
             mode,
+            kind: RunKind::Run,
             window: None,
             watermark: None,
             held_by: None,
@@ -170,6 +184,8 @@ impl TableRun {
             rows_different: 0,
             rows_kept_newer: 0,
             rows_removed: 0,
+            rows_marked: 0,
+            rows_unmarked: 0,
             route: None,
             route_reason: None,
             bytes: 0,
@@ -177,6 +193,7 @@ impl TableRun {
             csv_path: None,
             seconds: Seconds::default(),
             error: None,
+            gone: None,
         }
     }
 }

@@ -140,9 +140,18 @@ impl Pipeline {
                 return Err(told());
             }
             if !more {
-                return Ok(());
+                break;
             }
         }
+        if self.deletes_due(table, state).await? {
+            let (run, _) = self.keys_run(&plan, state, cancel).await;
+            let error = run.error.is_some();
+            runs.push(run);
+            if error {
+                return Err(told());
+            }
+        }
+        Ok(())
     }
 
     /// What comes before the first run. What keeps that from beginning is a failed run in the log: who watches the log
@@ -285,7 +294,7 @@ impl Pipeline {
     ) -> Result<Slice> {
         let (table, mode) = (plan.table.name.clone(), plan.table.mode);
         let record = self.sink.log(LogEntry::Begin { table, mode, kind }).await?;
-        run.run_id = Some(record.run_id);
+        (run.run_id, run.kind) = (Some(record.run_id), kind);
         Ok(Slice {
             kind,
             plan: Arc::clone(plan),
@@ -295,6 +304,7 @@ impl Pipeline {
             window: None,
             sweep: Sweep::Off,
             file: None,
+            keys: None,
         })
     }
 
@@ -470,4 +480,6 @@ pub(super) fn tell_counts(run: &mut TableRun, counts: &Accounting) {
     run.rows_different = counts.different;
     run.rows_kept_newer = counts.kept_newer;
     run.rows_removed = counts.removed;
+    run.rows_marked = counts.marked;
+    run.rows_unmarked = counts.unmarked;
 }

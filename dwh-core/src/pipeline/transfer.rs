@@ -16,7 +16,7 @@ use crate::pipeline::belongs::relation_of;
 use crate::pipeline::failure::interrupted;
 use crate::pipeline::links::after;
 use crate::pipeline::{Event, Pipeline, TableRun};
-use crate::plan::{LoadPlan, Plan};
+use crate::plan::{KeysOf, LoadPlan, Plan};
 use crate::raw_file::RawFile;
 use crate::run::RunKind;
 use crate::schema::Column;
@@ -40,6 +40,8 @@ pub(super) struct Slice {
     pub sweep: Sweep,
     /// The file, of a table of files.
     pub file: Option<RawFile>,
+    /// What the keys stand for, where they alone are read.
+    pub keys: Option<KeysOf>,
 }
 
 /// What an extract leaves: a CSV whose manifest is written, and its rows staged where that was asked for.
@@ -77,7 +79,8 @@ impl Pipeline {
         let started = Instant::now();
         let mut extract = self.open(slice, run, cancel).await?;
         let first_rows = extract.until_first_row().await?;
-        let skip = !first_rows && goal == Goal::BlobAndStage && slice.plan.table.mode == Mode::Incremental;
+        let adds = slice.plan.table.mode == Mode::Incremental && slice.kind != RunKind::Keys;
+        let skip = !first_rows && goal == Goal::BlobAndStage && adds;
         let key = self.key(slice);
         if skip {
             let (load, spool) = (extract.load(slice), extract.spool.clone());
@@ -91,6 +94,7 @@ impl Pipeline {
                 Ok(nothing)
             };
         }
+        // What a source of no keys means is judged once they are staged.
         let body = Arc::new(Encoded::new(extract.spool.clone(), self.config.blob.compression));
         let stage = (goal == Goal::BlobAndStage).then(|| self.spawn_stage(slice, &extract, true));
         let upload = self.spawn_upload(key.clone(), Arc::clone(&body), extract.stop.clone());
@@ -117,6 +121,9 @@ impl Pipeline {
             match &mut staged {
                 Some(Ok(ready)) if slice.kind.replaces() => {
                     manifest.spares = self.spare(slice, &manifest, ready.as_mut()).await?.spares;
+                }
+                Some(Ok(ready)) if slice.kind == RunKind::Keys => {
+                    self.guard_deletes(slice, &manifest, ready.as_mut(), run).await?;
                 }
                 Some(Ok(ready)) => ready.told_apart().await?,
                 _ => {}
@@ -164,7 +171,8 @@ impl Pipeline {
         let source = self.source(&slice.plan.table)?;
         let request = |sweep| crate::source::ReadRequest {
             plan: &slice.plan,
-            window: slice.window,
+            // Keys are read whole; the window says which rows of bronze they are compared with.
+            window: slice.window.filter(|_| slice.kind != RunKind::Keys),
             sweep,
             known: slice.state.relations.as_deref().filter(|_| slice.kind.moves_watermark()),
             bound: slice.bound.as_ref(),
@@ -254,7 +262,10 @@ impl Pipeline {
             watermark_column: table.watermark.clone(),
             query: reading.statement.clone().unwrap_or_else(|| slice.query(reading)),
             // A source's clock may step back between the bound and the snapshot: then nothing above `low` was read.
-            window: slice.window.map(|window| Window { high: reading.high.map(|high| high.max(window.low)), ..window }),
+            window: slice.window.map(|window| match slice.kind {
+                RunKind::Keys => window,
+                _ => Window { high: reading.high.map(|high| high.max(window.low)), ..window },
+            }),
             sweep: reading.sweep.unwrap_or(slice.sweep),
             late_rows: reading.late_rows,
             bound: slice.bound.clone(),
@@ -277,6 +288,7 @@ impl Slice {
     /// How it is loaded: its snapshot is the newest, unless the run log was restored from a backup.
     pub(super) fn load(&self) -> LoadPlan {
         let load = self.plan.load(self.state.is_newer_than(self.record.run_id));
+        let load = LoadPlan { keys: self.keys.clone(), ..load };
         LoadPlan { file: self.file.as_ref().map(|file| file.path.clone()), ..load }
     }
 
@@ -322,6 +334,11 @@ pub(super) struct Ended {
 }
 
 impl Ended {
+    /// The snapshot in which it was read.
+    pub(super) const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
     /// A look that found nothing to read.
     pub(super) const fn nothing(snapshot: Snapshot) -> Self {
         Self {
