@@ -312,6 +312,8 @@ pub trait Lease: Send + Sync {
 /// What a snapshot of the keys says of bronze.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Gone {
+    /// Keys that the source has.
+    pub keys: u64,
     /// Rows that were judged: those at or below the bound that are not marked.
     pub rows_compared: u64,
     /// Rows of these whose keys the source has no more.

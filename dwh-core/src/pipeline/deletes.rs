@@ -5,7 +5,7 @@
 //! the bound are left to the next time: a standby that is asked today may be behind the one of yesterday.
 
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,7 @@ use crate::plan::{LoadPlan, Plan};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::RowKey;
 use crate::sink::{Gone, RunFilter, RunRecord, Staged, TableState};
-use crate::source::{BoundRequest, Snapshot, Sweep};
+use crate::source::{BoundRequest, Snapshot};
 use crate::watermark::{Timestamp, Window};
 
 /// How many keys of rows that are gone a dry run names.
@@ -123,7 +123,7 @@ impl TableDeletes {
 
     fn tell(&mut self, run: &TableRun, gone: Gone) {
         self.up_to = run.window.and_then(|window| window.to);
-        self.keys = run.rows_extracted;
+        self.keys = gone.keys;
         self.rows_compared = gone.rows_compared;
         (self.rows_gone, self.rows_back, self.first_keys) = (gone.rows_gone, gone.rows_back, gone.first_keys);
     }
@@ -216,15 +216,17 @@ impl Pipeline {
     ) -> (TableRun, Gone) {
         let (started, table) = (Instant::now(), &plan.table);
         let mut run = TableRun::new(&table.name, table.mode);
+        let found = Arc::new(OnceLock::new());
         let done = async {
             let slice = self.begin(plan, state, RunKind::Keys, &mut run).await?;
+            let slice = Slice { gone: Arc::clone(&found), ..slice };
             let slice = self.of_keys(slice, &mut run, cancel).await?;
             let bound = slice.bound.as_ref().map(|bound| bound.rule.to_string());
             (self.observer)(&Event::RunStarted { table: table.name.clone(), run_id: slice.record.run_id, bound });
             self.run_slice(slice, state, &mut run, cancel).await
         };
         let done: Result<Manifest> = done.await;
-        let gone = run.gone.take().unwrap_or_default();
+        let gone = found.get().cloned().unwrap_or_default();
         if let Err(error) = done {
             let error = with_way_out(named(error, &table.name), &run);
             self.log_failure(&mut run, &error).await;
@@ -270,13 +272,11 @@ impl Pipeline {
         slice: &Slice,
         manifest: &Manifest,
         staged: &mut dyn Staged,
-        run: &mut TableRun,
     ) -> Result<()> {
         refuse_older(slice, manifest.snapshot.as_ref())?;
         let gone = staged.gone(0).await?;
-        run.rows_extracted = manifest.rows;
         let refusal = refusal(&slice.plan.table, manifest.rows, &gone);
-        run.gone = Some(gone);
+        let _first = slice.gone.set(gone);
         match refusal.filter(|_| !self.force_deletes) {
             Some(error) => Err(error),
             None => Ok(()),
@@ -300,8 +300,7 @@ impl Pipeline {
         let now = self.sink.overview().await?.now;
         // The number that it would get is higher than all; which one, nobody knows yet.
         let record = RunRecord::begun(RunId(i64::MAX), &table.name, table.mode, RunKind::Keys, now);
-        let (kind, sweep, plan) = (RunKind::Keys, Sweep::Off, Arc::new(plan));
-        let slice = Slice { kind, plan, state, record, bound: None, window: None, sweep, file: None, keys: None };
+        let slice = Slice::new(RunKind::Keys, Arc::new(plan), state, record);
         let mut run = TableRun::new(&table.name, table.mode);
         let slice = self.of_keys(slice, &mut run, cancel).await?;
         let extract = self.open(&slice, &mut run, cancel).await?;
@@ -313,7 +312,6 @@ impl Pipeline {
             () = cancel.cancelled() => return Err(interrupted()),
         };
         let gone = staged.gone(KEYS_NAMED).await?;
-        run.rows_extracted = totals.rows;
         let refusal = refusal(table, totals.rows, &gone);
         found.tell(&run, gone);
         drop(staged);

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use crate::config::Mode;
 use crate::error::Error;
 use crate::run::{Route, RunId, RunKind, RunState};
-use crate::sink::Gone;
 use crate::watermark::Timestamp;
 
 /// An error as JSON shows it.
@@ -150,9 +149,6 @@ pub struct TableRun {
     pub seconds: Seconds,
     /// What went wrong.
     pub error: Option<ErrorReport>,
-    /// What the keys of the source say of bronze, of a run that reads them.
-    #[serde(skip)]
-    pub(super) gone: Option<Gone>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -193,7 +189,6 @@ impl TableRun {
             csv_path: None,
             seconds: Seconds::default(),
             error: None,
-            gone: None,
         }
     }
 }

@@ -17,7 +17,6 @@ use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableR
 use crate::plan::{LoadPlan, Plan};
 use crate::run::{RunKind, RunState};
 use crate::sink::{Accounting, Commit, Committed, LogEntry, RunRecord, Staged, TableState, Upload};
-use crate::source::Sweep;
 use crate::watermark::{Call, Window};
 
 impl Pipeline {
@@ -295,17 +294,7 @@ impl Pipeline {
         let (table, mode) = (plan.table.name.clone(), plan.table.mode);
         let record = self.sink.log(LogEntry::Begin { table, mode, kind }).await?;
         (run.run_id, run.kind) = (Some(record.run_id), kind);
-        Ok(Slice {
-            kind,
-            plan: Arc::clone(plan),
-            state: state.clone(),
-            record,
-            bound: None,
-            window: None,
-            sweep: Sweep::Off,
-            file: None,
-            keys: None,
-        })
+        Ok(Slice::new(kind, Arc::clone(plan), state.clone(), record))
     }
 
     pub(super) async fn record_upload(&self, manifest: &Manifest, stored: bool, run: &mut TableRun) -> Result<()> {

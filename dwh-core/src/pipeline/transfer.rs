@@ -1,7 +1,7 @@
 //! One CSV on its way: read from the source through the spool into the blob store and, at the same time, into the
 //! sink's staging area.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -20,7 +20,7 @@ use crate::plan::{KeysOf, LoadPlan, Plan};
 use crate::raw_file::RawFile;
 use crate::run::RunKind;
 use crate::schema::Column;
-use crate::sink::{RunRecord, StageRequest, Staged, TableState};
+use crate::sink::{Gone, RunRecord, StageRequest, Staged, TableState};
 use crate::source::{Reading, Snapshot, Sweep};
 use crate::spool::{Spool, SpoolWriter, spool};
 use crate::watermark::{SafeBound, Timestamp, Window};
@@ -42,6 +42,8 @@ pub(super) struct Slice {
     pub file: Option<RawFile>,
     /// What the keys stand for, where they alone are read.
     pub keys: Option<KeysOf>,
+    /// What those keys say of bronze, once that is known.
+    pub gone: Arc<OnceLock<Gone>>,
 }
 
 /// What an extract leaves: a CSV whose manifest is written, and its rows staged where that was asked for.
@@ -123,7 +125,7 @@ impl Pipeline {
                     manifest.spares = self.spare(slice, &manifest, ready.as_mut()).await?.spares;
                 }
                 Some(Ok(ready)) if slice.kind == RunKind::Keys => {
-                    self.guard_deletes(slice, &manifest, ready.as_mut(), run).await?;
+                    self.guard_deletes(slice, &manifest, ready.as_mut()).await?;
                 }
                 Some(Ok(ready)) => ready.told_apart().await?,
                 _ => {}
@@ -285,6 +287,12 @@ impl Pipeline {
 }
 
 impl Slice {
+    /// A run of which it is not decided yet what it reads.
+    pub(super) fn new(kind: RunKind, plan: Arc<Plan>, state: TableState, record: RunRecord) -> Self {
+        let (bound, window, file, keys, gone) = (None, None, None, None, Arc::default());
+        Self { kind, plan, state, record, bound, window, sweep: Sweep::Off, file, keys, gone }
+    }
+
     /// How it is loaded: its snapshot is the newest, unless the run log was restored from a backup.
     pub(super) fn load(&self) -> LoadPlan {
         let load = self.plan.load(self.state.is_newer_than(self.record.run_id));

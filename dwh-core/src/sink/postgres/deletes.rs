@@ -24,12 +24,13 @@ async fn execute(client: &Client, load: &LoadPlan, sql: &str) -> Result<u64> {
     client.execute_typed(sql, &[]).await.map_err(|error| named(load, error))
 }
 
-/// Counts what [`take`] would do, with the first `keys` of the rows that are gone.
-pub(super) async fn gone(client: &Client, load: &LoadPlan, keyed: &Keyed, keys: usize) -> Result<Gone> {
+/// Counts what [`take`] would do, with the `first` keys of the rows that are gone.
+pub(super) async fn gone(client: &Client, load: &LoadPlan, keyed: &Keyed, staged: u64, first: usize) -> Result<Gone> {
     let Some(of) = &load.keys else { return Err(Error::new(ErrorKind::Internal, "these rows are no keys")) };
     execute(client, load, &load.analyze_stage()).await?;
     let key = keyed.of(client, load).await?;
     let mut found = Gone {
+        keys: staged,
         rows_compared: count(client, load, &load.count_judged(of)).await?,
         rows_gone: count(client, load, &load.count_gone(of, key)).await?,
         ..Gone::default()
@@ -37,8 +38,8 @@ pub(super) async fn gone(client: &Client, load: &LoadPlan, keyed: &Keyed, keys: 
     if load.marks() {
         found.rows_back = count(client, load, &load.count_back(key)).await?;
     }
-    if keys > 0 && found.rows_gone > 0 {
-        let first = load.first_gone(of, key, keys);
+    if first > 0 && found.rows_gone > 0 {
+        let first = load.first_gone(of, key, first);
         let rows = client.query_typed(&first, &[]).await.map_err(|error| named(load, error))?;
         found.first_keys = rows.iter().map(|row| row.get(0)).collect();
     }

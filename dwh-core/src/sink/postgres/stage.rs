@@ -103,7 +103,7 @@ impl Staged for PgStaged {
     }
 
     async fn gone(&mut self, keys: usize) -> Result<Gone> {
-        super::deletes::gone(self.tx.client()?, &self.load, &self.keyed, keys).await
+        super::deletes::gone(self.tx.client()?, &self.load, &self.keyed, self.arrived.rows, keys).await
     }
 
     async fn told_apart(&mut self) -> Result<()> {
