@@ -382,3 +382,51 @@ async fn the_mark_is_added_by_migrate_and_bad_settings_are_named() {
         assert!(refused.code == 2 && refused.stderr.contains(word), "{to}: {}", refused.all());
     }
 }
+
+/// A partition that is taken out takes its rows with it, and brings them back.
+#[tokio::test]
+async fn rows_of_a_partition_that_is_put_back_come_again() {
+    let db = TestDb::new("deletes_partition").await;
+    db.src("create schema app;
+        create table app.items (id bigint primary key, note text, at timestamptz not null default now()) partition by range (id);
+        create table app.low partition of app.items for values from (0) to (100);
+        create table app.high partition of app.items for values from (100) to (1000000);
+        insert into app.items select i, 'x', timestamptz '2026-01-01Z' + i * interval '1 second' from generate_series(50, 149) i;")
+        .await;
+    db.src(&format!("{READABLE} grant select on all tables in schema app to app_ro")).await;
+    let more =
+        "watermark = \"at\"\nkey = [\"id\"]\ndeletes = \"remove\"\ndeletes_every = \"0\"\ndeletes_max = \"60%\"\n";
+    let project = Project::new(&db, &table("items", "app.items", "incremental", more));
+    project.ok(&["migrate"]);
+    project.ok(&["run"]);
+    db.src("alter table app.items detach partition app.low").await;
+    assert_eq!(deletes(&project, &[])["rows_gone"], 50);
+    db.src("alter table app.items attach partition app.low for values from (0) to (100)").await;
+    assert_eq!(total(&project.json(&["run"]), "items", "rows_inserted"), 50);
+    project.ok(&["verify"]);
+    archive::assert_gives_the_same(&db, &project).await;
+}
+
+/// A repair of a table that marks takes no row away either.
+#[tokio::test]
+async fn a_repair_marks_what_it_would_remove() {
+    let (db, project) = items("deletes_repair", "deletes = \"mark\"\non_conflict = \"update\"\n").await;
+    db.src("delete from app.items where id in (1, 2)").await;
+    project.ok(&["deletes"]);
+    db.src("delete from app.items where id in (3, 4)").await;
+    db.tgt("update bronze.items set note = 'wrong' where id in (1, 5)").await;
+    let found = project.fails(4, &["verify"]).json();
+    assert_eq!((&found["tables"][0]["extra"], &found["tables"][0]["different"]), (&json!(2), &json!(1)), "{found:#}");
+    project.ok(&["verify", "--repair"]);
+    assert_told_apart(&db).await;
+    assert_eq!((number(&db, MARKED).await, number(&db, "select count(*) from bronze.items").await), (4, 1000));
+    project.ok(&["verify"]);
+    project.ok(&["reseed", "items", "--replace"]);
+    assert_eq!((number(&db, MARKED).await, number(&db, "select count(*) from bronze.items").await), (4, 1000));
+    db.src("insert into app.items (id, note) values (3, 'again')").await;
+    assert_eq!(total(&project.json(&["run"]), "items", "rows_unmarked"), 1);
+    db.tgt("create table public.kept as select * from bronze.items").await;
+    project.ok(&["rebuild", "--reset"]);
+    let differ = "select count(*) from (select id, _deleted_at from bronze.items except select id, _deleted_at from public.kept) d";
+    assert_eq!(number(&db, differ).await, 0);
+}

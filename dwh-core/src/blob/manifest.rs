@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Missing};
 use crate::raw_file::RawFile;
 use crate::run::{RunId, RunKind};
-use crate::schema::{Column, RowKey, TableRef, TypeDef};
+use crate::schema::{Column, RowKey, TableRef, TableSchema, TypeDef};
 use crate::source::{Snapshot, Sweep};
 use crate::watermark::{SafeBound, Timestamp, Window};
 
@@ -188,6 +188,17 @@ impl Manifest {
         }
     }
 
+    /// The load of its CSV if that holds keys, which are compared with `bronze`; any other load as it is.
+    ///
+    /// # Errors
+    /// `Config` if bronze does not get the watermark column.
+    pub(crate) fn compared(&self, load: LoadPlan, bronze: &TableSchema) -> Result<LoadPlan> {
+        match self.window.and_then(|window| window.high).filter(|_| self.kind == RunKind::Keys) {
+            Some(high) => load.comparing(high, self.run_started_at, bronze),
+            None => Ok(load),
+        }
+    }
+
     /// The columns that are none of the source's: a table whose rows are dated has them.
     fn added(&self) -> Vec<String> {
         let dated = self.mode == Mode::Scd || self.on_conflict == OnConflict::Append;
@@ -199,7 +210,8 @@ impl Manifest {
     #[must_use]
     pub fn replaced(&self) -> Option<Replaced> {
         let window = self.window.filter(|_| self.kind.replaces())?;
-        Some(Replaced { low: window.low, high: window.high?, key: self.key.clone(), spares: self.spares.clone() })
+        let (key, spares, at) = (self.key.clone(), self.spares.clone(), self.run_started_at);
+        Some(Replaced { low: window.low, high: window.high?, key, spares, at })
     }
 
     /// Bytes and SHA-256 as they must come out of the store.

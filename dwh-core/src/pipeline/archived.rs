@@ -8,7 +8,6 @@ use crate::blob::{BlobKey, Folder, Manifest, read_manifest, read_manifest_at};
 use crate::chain::{self, Gap, Link, Lost, Span};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::deletes::comparing;
 use crate::pipeline::describe::finite;
 use crate::pipeline::links::{named_by_us, reads_today};
 use crate::pipeline::{Pipeline, WindowReport};
@@ -211,7 +210,7 @@ impl Pipeline {
         load.allow_empty = true;
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = &bronze {
-            load = comparing(load.with_types_of(bronze), manifest, bronze)?;
+            load = manifest.compared(load.with_types_of(bronze), bronze)?;
             if table.mode == Mode::Incremental {
                 load.filled = first.later_than(manifest.run_id, bronze);
             }

@@ -350,18 +350,9 @@ impl Pipeline {
         };
         let Some(bronze) = self.sink.describe(&table.target).await? else { return Ok(None) };
         let load = manifest.load_plan(false).as_configured(table).with_types_of(&bronze);
-        let load = comparing(load, manifest, &bronze)?;
+        let load = manifest.compared(load, &bronze)?;
         Ok(Some((load, self.stored_csv(csv, manifest))))
     }
-}
-
-/// The load of a CSV of keys from its manifest; any other load as it is.
-pub(super) fn comparing(load: LoadPlan, manifest: &Manifest, bronze: &crate::schema::TableSchema) -> Result<LoadPlan> {
-    if manifest.kind != RunKind::Keys {
-        return Ok(load);
-    }
-    let high = manifest.window.and_then(|window| window.high).unwrap_or(Timestamp::NEG_INFINITY);
-    load.comparing(high, manifest.run_started_at, bronze)
 }
 
 pub(crate) fn none_looks(globs: &[String]) -> Error {

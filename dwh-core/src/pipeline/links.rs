@@ -123,10 +123,11 @@ pub(super) fn after(state: &TableState, manifest: &Manifest, place: Place, kept:
     Some(becomes)
 }
 
-/// Of the tables that were read last, those that a repair has read too: rows of others were removed with it, and must come
-/// again should their table come back.
+/// Of the tables that were read last, those that a repair, or a look at the keys, has read too: rows of others were removed
+/// with it, and must come again should their table come back.
 pub(super) fn still_known(state: &TableState, manifest: &Manifest) -> Option<Vec<Member>> {
-    let now = manifest.snapshot.as_ref()?.relations.as_ref().filter(|_| manifest.kind.replaces())?;
+    let may_remove = manifest.kind.replaces() || manifest.kind == RunKind::Keys;
+    let now = manifest.snapshot.as_ref()?.relations.as_ref().filter(|_| may_remove)?;
     let known = state.relations.as_ref()?;
     let gone = appeared(now, known);
     Some(known.iter().filter(|member| !gone.contains(member)).cloned().collect())

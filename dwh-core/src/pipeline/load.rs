@@ -12,7 +12,6 @@ use crate::chain::{Link, Place, RunIdentity, Standing};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::archived::{Archived, former_keys_of};
-use crate::pipeline::deletes::comparing;
 use crate::pipeline::describe::{describe_manifest, describe_record};
 use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
 use crate::pipeline::links::{after, identity, must_serve, still_known};
@@ -248,7 +247,7 @@ impl Pipeline {
         }
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = &bronze {
-            load = comparing(load, manifest, bronze)?;
+            load = manifest.compared(load, bronze)?;
         }
         if let Some(bronze) = bronze.as_ref().filter(|_| place.moves()) {
             load.missing = Missing::of(table, &load.columns, bronze, state.delivered());

@@ -366,9 +366,9 @@ impl Extract {
     /// How it is loaded; the window that it stands for is not more than what is read in the end.
     fn load(&self, slice: &Slice) -> LoadPlan {
         let window = slice.window.filter(|_| slice.kind.replaces()).zip(self.reading.high());
-        let (load, spares) = (slice.load(), Vec::new());
+        let (load, spares, at) = (slice.load(), Vec::new(), slice.record.run_started_at);
         let key = load.key.clone();
-        load.replacing(window.map(|(window, high)| Replaced { low: window.low, high, key, spares }))
+        load.replacing(window.map(|(window, high)| Replaced { low: window.low, high, key, spares, at }))
     }
 
     /// Reads until there is a row, or the end; says whether there is a row.

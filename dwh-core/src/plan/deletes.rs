@@ -148,9 +148,14 @@ impl LoadPlan {
 
     /// Marks or removes them, as the configuration says.
     pub(crate) fn take_gone(&self, keys: &KeysOf, key: &[Equality]) -> String {
-        let (table, gone) = (self.target.sql(), self.gone(keys, key));
+        self.take(keys.at, &self.gone(keys, key))
+    }
+
+    /// Marks or removes rows of bronze, `b`.
+    pub(super) fn take(&self, at: Timestamp, gone: &str) -> String {
+        let table = self.target.sql();
         if self.marks() {
-            format!("update {table} as b set {} where {gone}", Self::mark(keys.at))
+            format!("update {table} as b set {} where {gone}", Self::mark(at))
         } else {
             format!("delete from {table} as b where {gone}")
         }

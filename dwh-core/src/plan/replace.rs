@@ -114,10 +114,10 @@ impl LoadPlan {
         key.iter().map(|part| self.key_equals(part)).collect::<Vec<_>>().join(" and ")
     }
 
+    /// The condition of rows of bronze, `b`, that lie in the window and whose keys are not staged.
     fn extra(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
         Ok(format!(
-            "{} as b where {}{} and not exists (select from {STAGE} s where {})",
-            self.target.sql(),
+            "{}{} and not exists (select from {STAGE} s where {})",
             self.within("b", window)?,
             self.and_unmarked("b"),
             self.same_key(key)
@@ -165,9 +165,10 @@ impl LoadPlan {
     /// # Errors
     /// `Config` if bronze does not get the watermark column.
     pub(crate) fn declare_extra(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
-        let extra = self.extra(window, key)?;
+        let (table, extra) = (self.target.sql(), self.extra(window, key)?);
         let key: Vec<String> = self.key.iter().map(|name| format!("b.{}::text", quote_ident(name))).collect();
-        Ok(format!("declare {EXTRA} no scroll cursor for select array[{}]::text[] from {extra}", key.join(", ")))
+        let keys = key.join(", ");
+        Ok(format!("declare {EXTRA} no scroll cursor for select array[{keys}]::text[] from {table} as b where {extra}"))
     }
 
     /// Counts the rows that [`LoadPlan::remove`] removes; both take the spared keys as arrays of text, if there are some.
@@ -175,15 +176,17 @@ impl LoadPlan {
     /// # Errors
     /// As [`LoadPlan::declare_extra`].
     pub(crate) fn count_removed(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
-        Ok(format!("select count(*) from {}{}", self.extra(window, key)?, Self::not_spared("b", window)))
+        let (table, extra) = (self.target.sql(), self.extra(window, key)?);
+        Ok(format!("select count(*) from {table} as b where {extra}{}", Self::not_spared("b", window)))
     }
 
-    /// Removes what bronze has in the window and the CSV has not, but for the spared keys.
+    /// Removes, or marks, what bronze has in the window and the CSV has not, but for the spared keys.
     ///
     /// # Errors
     /// As [`LoadPlan::declare_extra`].
     pub(crate) fn remove(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
-        Ok(format!("delete from {}{}", self.extra(window, key)?, Self::not_spared("b", window)))
+        let gone = self.extra(window, key)? + &Self::not_spared("b", window);
+        Ok(self.take(window.at, &gone))
     }
 
     /// Takes out of the staging table what a newer CSV, which stands for this window alone, has removed: rows that lie

@@ -93,9 +93,10 @@ async fn merge_staged(
     let mut counts = merge.work().await?;
     counts.staged += overruled;
     counts.kept_newer += overruled;
-    counts.removed = replace::remove(client, load, keyed, named).await?
-        + replace::remove_of_file(client, load, keyed, named).await?;
-    counts.marked = deleted.mark(client, load, keyed).await?;
+    let gone = replace::remove(client, load, keyed, named).await?;
+    (counts.marked, counts.removed) = if load.marks() { (gone, 0) } else { (0, gone) };
+    counts.removed += replace::remove_of_file(client, load, keyed, named).await?;
+    counts.marked += deleted.mark(client, load, keyed).await?;
     Ok(counts)
 }
 
