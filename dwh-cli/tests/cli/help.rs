@@ -3,7 +3,7 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "init",
     "check",
     "migrate",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 26] = [
     "verify",
     "backfill",
     "reseed",
+    "deletes",
     "tap",
     "recover",
     "replay",
