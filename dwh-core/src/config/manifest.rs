@@ -1,6 +1,7 @@
 //! `[[manifest]]`: files of postgres_pipeline, read as they are. Each of their tables becomes a table like any other.
 
 mod file;
+mod needs;
 mod query;
 mod variables;
 mod yaml;
@@ -16,6 +17,7 @@ use super::{
 use crate::schema::TableRef;
 use crate::watermark::{BoundMode, Micros};
 use file::Entry;
+pub(crate) use needs::{Needs, needs};
 use query::Taken;
 
 /// Where in a manifest a table stands.
