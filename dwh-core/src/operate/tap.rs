@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Mode, TableConfig};
+use crate::config::{Mode, OnSchemaChange, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operate::{VerifyReport, VerifyRequest};
 use crate::pipeline::describe::finite;
@@ -14,6 +14,7 @@ use crate::pipeline::report::one_code;
 use crate::pipeline::{
     BackfillRequest, ErrorReport, Pipeline, ReseedRequest, RunReport, RunRequest, TableRun, TableTrial, WindowReport,
 };
+use crate::sink::TableState;
 use crate::watermark::{Micros, Timestamp};
 
 /// What is done with the tables of a manifest.
@@ -181,6 +182,9 @@ impl Pipeline {
         if wanted.is_empty() || request.dry_run {
             return Ok(report);
         }
+        if !matches!(request.load_type, LoadType::Test | LoadType::Validate) {
+            this.make_new_tables(&wanted).await?;
+        }
         match request.load_type {
             LoadType::Scd => report.runs = this.run(&this.up_to(names(), None, request), cancel).await?.runs,
             LoadType::Incremental => report.runs = this.go_on(&wanted, request, cancel).await?,
@@ -219,6 +223,21 @@ impl Pipeline {
         }
         let chosen = |table: &&TableConfig| names.is_empty() || names.iter().any(|name| called(table, name));
         Ok(all.into_iter().filter(chosen).cloned().collect())
+    }
+
+    /// Bronze tables that are not there yet are made, with all that they need: nobody has to be told of a new table. One
+    /// that cannot be made is told by its run.
+    async fn make_new_tables(&self, tables: &[TableConfig]) -> Result<()> {
+        let known = self.sink.overview().await?.tables;
+        let new =
+            |table: &&TableConfig| table.on_schema_change == OnSchemaChange::Resync && !known.contains_key(&table.name);
+        let mut loads = Vec::new();
+        for table in tables.iter().filter(new) {
+            if let Ok((plan, _)) = self.fit(table, &TableState::default()).await {
+                loads.push(plan.load(false));
+            }
+        }
+        if loads.is_empty() { Ok(()) } else { self.sink.make_tables(&loads).await }
     }
 
     /// The same pipeline with another name of this run.

@@ -160,6 +160,7 @@ impl Pipeline {
             self.judge(table, state).await?;
             self.recover_table(table, state, runs, cancel).await?;
             self.may_begin(table, state).await?;
+            self.follow_schema(table, state, runs, cancel).await?;
             self.plan_or_warn(table, state, run).await
         };
         let error = match prepared.await {
@@ -295,6 +296,7 @@ impl Pipeline {
             window: None,
             sweep: Sweep::Off,
             file: None,
+            part: None,
         })
     }
 
@@ -414,6 +416,7 @@ impl Pipeline {
         let prepared = async {
             self.judge(table, lease.state()).await?;
             self.fail_dead_extracts(table, lease.state()).await?;
+            self.refuse_under_resync(table).await?;
             self.may_begin(table, lease.state()).await?;
             self.plan_or_warn(table, lease.state(), &mut run).await
         };

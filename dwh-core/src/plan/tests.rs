@@ -27,6 +27,8 @@ pub(super) fn table() -> TableConfig {
         exclude: Vec::new(),
         on_missing_column: OnMissingColumn::Stop,
         on_new_column: OnNewColumn::Stop,
+        on_schema_change: crate::config::OnSchemaChange::Stop,
+        chunk_rows: TableConfig::CHUNK_ROWS,
         replace: crate::config::Replace::Truncate,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,
