@@ -93,6 +93,7 @@ impl Pipeline {
             self.give_up_resyncs(table).await?;
         }
         self.recover_table(table, &mut state, &mut told.runs, cancel).await?;
+        self.may_begin(table, &state).await?;
         // One that was cut off has come to its end by now.
         if table.mode != Mode::Incremental {
             self.run_whole(table, &mut state, &mut told.runs, cancel).await?;
@@ -184,7 +185,8 @@ impl Pipeline {
         let started = slice.record.run_started_at;
         let (ahead, cuts) = tokio::select! {
             both = async {
-                let ahead = self.ahead(&whole, &fresh, started, Call::First).await?;
+                // A call that ends at some moment would leave out rows that bronze has.
+                let ahead = Self { until: None, ..self.clone() }.ahead(&whole, &fresh, started, Call::First).await?;
                 Ok::<_, Error>((ahead, self.source(table)?.cuts(plan, table.chunk_rows).await?))
             } => both?,
             () = cancel.cancelled() => return Err(interrupted()),

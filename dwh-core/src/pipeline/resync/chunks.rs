@@ -13,7 +13,7 @@ use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
 use crate::pipeline::describe::describe_manifest;
-use crate::pipeline::failure::{failed, interrupted, named, told};
+use crate::pipeline::failure::{failed, interrupted, named};
 use crate::pipeline::transfer::stopped;
 use crate::pipeline::{Event, Pipeline, TableRun};
 use crate::plan::Plan;
@@ -54,7 +54,7 @@ impl Pipeline {
             self.warn(&plan.table.name, &message);
         }
         let left = all.iter().filter(|chunk| !there.contains_key(&chunk.number)).cloned().collect();
-        self.read_chunks(plan, state, resync, left, &mut there, runs, cancel).await?;
+        self.read_chunks(plan, state, left, &mut there, runs, cancel).await?;
         must_be_one_server(&plan.table, resync, there.values())?;
         let rows = there.values().map(|manifest| manifest.rows).sum();
         Ok(Gathered { apart, rows, newest: there.values().map(|manifest| manifest.run_id).max() })
@@ -142,7 +142,6 @@ impl Pipeline {
         &self,
         plan: &Plan,
         state: &TableState,
-        resync: &Manifest,
         left: Vec<Chunk>,
         there: &mut BTreeMap<u32, Manifest>,
         runs: &mut Vec<TableRun>,
@@ -152,36 +151,36 @@ impl Pipeline {
         let plan = Arc::new(plan.clone());
         let stop = cancel.child_token();
         let begin = |chunk: Chunk| {
-            let (this, plan, state, window) = (self.clone(), Arc::clone(&plan), state.clone(), resync.window);
+            let (this, plan, state) = (self.clone(), Arc::clone(&plan), state.clone());
             let (stop, cancel) = (stop.clone(), cancel.clone());
             let task = async move {
                 let number = chunk.number;
                 // Not asked of those that are at work: what they have read is of use to the next call.
                 let done = match stop.is_cancelled() {
                     true => None,
-                    false => Some(this.read_chunk(&plan, state, window, chunk, &cancel).await),
+                    false => Some(this.read_chunk(&plan, state, chunk, &cancel).await),
                 };
                 (number, done)
             };
             AbortOnDropHandle::new(tokio::spawn(task))
         };
         let mut work = futures_util::stream::iter(left).map(begin).buffer_unordered(jobs);
-        let mut whole = true;
+        let mut first: Option<Error> = None;
         while let Some(ended) = work.next().await {
             let (number, done) = ended.map_err(stopped)?;
             let Some((run, done)) = done else { continue };
             match self.finish_chunk(&plan.table, run, done, runs).await {
                 Ok(manifest) => drop(there.insert(number, manifest)),
-                Err(_) => {
-                    whole = false;
+                Err(error) => {
+                    first.get_or_insert(error);
                     stop.cancel();
                 }
             }
         }
-        match whole && !cancel.is_cancelled() {
-            true => Ok(()),
-            false if whole => Err(interrupted()),
-            false => Err(cut_off(&plan.table)),
+        match first {
+            Some(error) => Err(error),
+            None if cancel.is_cancelled() => Err(interrupted()),
+            None => Ok(()),
         }
     }
 
@@ -189,7 +188,6 @@ impl Pipeline {
         &self,
         plan: &Arc<Plan>,
         mut state: TableState,
-        window: Option<crate::watermark::Window>,
         chunk: Chunk,
         cancel: &CancellationToken,
     ) -> (TableRun, Result<Manifest>) {
@@ -199,7 +197,8 @@ impl Pipeline {
         run.kind = RunKind::Chunk;
         let done = async {
             let mut slice = self.begin(plan, &state.clone(), RunKind::Chunk, &mut run).await?;
-            (slice.window, slice.part) = (window, Some(Part::Chunk(chunk)));
+            // Without a window: a row that was changed since the resync began is read all the same, lest it vanish.
+            slice.part = Some(Part::Chunk(chunk));
             let run_id = slice.record.run_id;
             (self.observer)(&Event::RunStarted { table: table.name.clone(), run_id, bound: None });
             self.run_slice(slice, &mut state, &mut run, cancel).await
@@ -224,7 +223,7 @@ impl Pipeline {
         }
         (self.observer)(&Event::RunFinished(Box::new(run.clone())));
         runs.push(run);
-        done.map_err(|_| told())
+        done.map_err(|error| cut_off(table, error.kind()))
     }
 }
 
@@ -252,11 +251,10 @@ fn must_be_one_server<'a>(
         .with_hint(format!("nothing was changed; `dwh resync {} --restart` reads all of them again", table.name)))
 }
 
-fn cut_off(table: &TableConfig) -> Error {
-    Error::new(ErrorKind::Data, format!("table `{}`: not all chunks of the resync are there", table.name)).with_hint(
-        format!(
-            "bronze is as it was; mend what the chunks fail for, then `dwh resync {}` reads those that are left",
-            table.name
-        ),
-    )
+/// The error of the resync; what went wrong with the chunk stands in its report.
+fn cut_off(table: &TableConfig, kind: ErrorKind) -> Error {
+    Error::new(kind, format!("table `{}`: not all chunks of the resync are there", table.name)).with_hint(format!(
+        "bronze is as it was; mend what the chunks fail for, then `dwh resync {}` reads those that are left",
+        table.name
+    ))
 }
