@@ -292,6 +292,14 @@ impl Pipeline {
         request: &TapRequest,
         cancel: &CancellationToken,
     ) -> Vec<TableRun> {
+        let mut runs = Vec::new();
+        let followed = self.follow_first(table, request.wait, &mut runs, cancel).await;
+        if runs.iter().any(|run| run.error.is_some()) {
+            return runs;
+        }
+        if let Err(error) = followed {
+            return vec![failed(TableRun::new(&table.name, table.mode), &named(error, &table.name))];
+        }
         let done: Result<Vec<TableRun>> = match (request.execution_date, request.increment) {
             (Some(to), Some(increment)) => {
                 // Both ends belong to the window; the end of a back-fill does not.
@@ -306,8 +314,9 @@ impl Pipeline {
             }
         };
         match done {
-            Ok(runs) => runs,
-            Err(error) => vec![failed(TableRun::new(&table.name, table.mode), &named(error, &table.name))],
+            Ok(again) => runs.extend(again),
+            Err(error) => runs.push(failed(TableRun::new(&table.name, table.mode), &named(error, &table.name))),
         }
+        runs
     }
 }

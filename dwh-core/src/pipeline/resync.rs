@@ -14,14 +14,15 @@ use crate::blob::{Folder, Manifest, archive};
 use crate::chain::{Link, Part, Standing};
 use crate::config::{Mode, OnSchemaChange, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::columns::{changed, differences};
 use crate::pipeline::describe::{describe_manifest, window_report};
-use crate::pipeline::failure::{failed, interrupted, named, told};
+use crate::pipeline::failure::{failed, interrupted, named, told, with_way_out};
 use crate::pipeline::links::after;
 use crate::pipeline::transfer::Goal;
 use crate::pipeline::{Event, Pipeline, TableRun};
 use crate::plan::Plan;
 use crate::run::{RunKind, RunState};
-use crate::schema::Column;
+use crate::schema::{Column, TableSchema};
 use crate::sink::{Commit, Committed, LogEntry, RunFilter, RunRecord, TableState};
 use crate::watermark::{Call, Micros, Timestamp, Window};
 use chunks::Gathered;
@@ -104,26 +105,49 @@ impl Pipeline {
     }
 
     /// Before a run: brings bronze to the columns of the source, if the configuration says so and they differ in more than
-    /// that some only came, or only went.
+    /// that some only came, or only went. Says whether it did.
     pub(super) async fn follow_schema(
         &self,
         table: &TableConfig,
         state: &mut TableState,
+        fitted: &(Plan, Option<TableSchema>),
+        runs: &mut Vec<TableRun>,
+        cancel: &CancellationToken,
+    ) -> Result<bool> {
+        if !changed(fitted) {
+            return Ok(false);
+        }
+        let found = differences(fitted);
+        if table.mode == Mode::Incremental {
+            self.warn(&table.name, &format!("{found}: the table is read anew, as a whole"));
+            self.resync_leased(table, state, runs, cancel).await?;
+        } else {
+            self.warn(&table.name, &format!("{found}: bronze follows"));
+            self.sink.fit_columns(&fitted.0.load(false)).await?;
+        }
+        Ok(true)
+    }
+
+    /// The same for whatever reads a part of the table and has no lease yet.
+    pub(crate) async fn follow_first(
+        &self,
+        table: &TableConfig,
+        wait: bool,
         runs: &mut Vec<TableRun>,
         cancel: &CancellationToken,
     ) -> Result<()> {
-        if table.on_schema_change != OnSchemaChange::Resync || table.mode == Mode::Files {
+        if table.on_schema_change != OnSchemaChange::Resync {
             return Ok(());
         }
-        let (plan, bronze) = self.fit(table, state).await?;
-        let Some(bronze) = bronze.filter(|bronze| plan.must_resync(bronze)) else { return Ok(()) };
-        let found: Vec<String> = plan.load(false).drift(&bronze).iter().map(ToString::to_string).collect();
-        if table.mode == Mode::Incremental {
-            self.warn(&table.name, &format!("{}: the table is read anew, as a whole", found.join("; ")));
-            return self.resync_leased(table, state, runs, cancel).await;
+        let lease = self.lease(table, wait, cancel).await?;
+        let mut state = lease.state().clone();
+        // One that cannot go on is left to what begins it anew.
+        if self.judge(table, &state).await.is_ok() {
+            self.recover_table(table, &mut state, runs, cancel).await?;
+            let fitted = self.fit(table, &state).await?;
+            self.follow_schema(table, &mut state, &fitted, runs, cancel).await?;
         }
-        self.warn(&table.name, &format!("{}: bronze follows", found.join("; ")));
-        self.sink.fit_columns(&plan.load(false)).await
+        lease.release().await
     }
 
     /// A table that is read whole.
@@ -253,6 +277,7 @@ impl Pipeline {
         let table = &plan.table;
         let mut run = TableRun::new(&table.name, table.mode);
         (run.run_id, run.kind, run.status) = (Some(record.run_id), RunKind::Resync, RunState::Uploaded);
+        run.csv_path = Some(self.address(&manifest.csv));
         let done = async {
             let gathered = self.chunks(plan, state, manifest, runs, cancel).await?;
             self.put_in(plan, state, manifest, record, &gathered, &mut run).await
@@ -264,7 +289,10 @@ impl Pipeline {
                 runs.push(run);
                 Ok(())
             }
-            Err(error) => Err(self.end_resync(run, &named(error, &table.name), runs).await),
+            Err(error) => {
+                let error = with_way_out(named(error, &table.name), &run);
+                Err(self.end_resync(run, &error, runs).await)
+            }
         }
     }
 
