@@ -106,8 +106,8 @@ fn put_in(template: &str, target: &TargetConfig) -> String {
 /// Applies what is missing, makes the bronze tables of `plans` that are missing, with the types that they need, and asserts
 /// keys and roles.
 ///
-/// Each migration is a transaction of its own, under a lock that a second `migrate` waits for; the bronze tables with
-/// their watermark rows are one more. Every table is made that can be made, and the report says what keeps the others from
+/// Each migration is a transaction of its own, under a lock that a second `migrate` waits for; so are some bronze tables
+/// at a time with their watermark rows. Every table is made that can be made, and the report says what keeps the others from
 /// it; nothing is left of those. The call can be repeated.
 ///
 /// # Errors

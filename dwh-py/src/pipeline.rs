@@ -115,7 +115,7 @@ impl $face {
         $make(py, files::list_files(self.0.get(py)?, of_files(paths, tables)))
     }
 
-    /// Read files again that are loaded, and all that a run would read.
+    /// Read files again that are loaded, and all that a run would read; `list_files` tells before which those are.
     #[pyo3(signature = (paths, *, tables = None, wait = false))]
     fn reprocess_files(
         &self,

@@ -130,6 +130,18 @@ async fn a_member_of_the_owner_role_migrates_and_migrates_again() {
     assert_eq!(seeds, ["devices true", "trips true"]);
 }
 
+/// A server has room for so many locks, and each new table takes some until its transaction ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_tables_are_made_some_at_a_time() {
+    let db = TestDb::new("migrate_many").await;
+    let plans: Vec<Plan> = (0..120).map(|number| plan(&format!("t{number}"), Mode::Snapshot, &[])).collect();
+    let report = migrate(&target(&db.target_url()), &Environment::default(), &plans).await.expect("migrated");
+    assert_eq!(report.tables_created.len(), 120);
+    let of_one_transaction =
+        "select max(tables)::text from (select count(*) as tables from dwh_control.extract_watermarks group by xmin) x";
+    assert_eq!(told(&db, of_one_transaction).await, ["50"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_belongs_to_the_owner_and_the_reader_only_reads() {
     let db = TestDb::new("migrate_roles").await;

@@ -369,7 +369,7 @@ class Pipeline:
     def reprocess_files(
         self, paths: Sequence[str], *, tables: Optional[Sequence[str]] = None, wait: bool = False
     ) -> RunReport:
-        """Read files again that are loaded, and all that a run would read."""
+        """Read files again that are loaded, and all that a run would read; `list_files` tells before which those are."""
 
     def restore_file(self, run_id: int, *, dry_run: bool = False) -> RestoreReport:
         """Undo the newest load of a file: rows and copy of the version before come back."""
