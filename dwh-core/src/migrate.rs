@@ -4,6 +4,7 @@
 //! putting the configured ones in is all that is done to them.
 
 mod adapt;
+mod apart;
 mod dry_run;
 mod owner;
 mod print;
@@ -25,6 +26,7 @@ use crate::schema::{quote_ident, quote_literal};
 use crate::watermark::Micros;
 
 pub(crate) use adapt::adapt;
+pub(crate) use apart::make_apart;
 pub use dry_run::dry_run;
 pub use print::print_sql;
 pub(crate) use report::Cause;
@@ -33,7 +35,7 @@ pub(crate) use reset::{occupied, set_aside};
 use tables::make_tables;
 pub(crate) use types::look_at;
 
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("261001_dwh_control.sql", include_str!("../migrations/261001_dwh_control.sql")),
     ("261002_bronze_constraints_audit.sql", include_str!("../migrations/261002_bronze_constraints_audit.sql")),
     ("261003_dwh_roles.sql", include_str!("../migrations/261003_dwh_roles.sql")),
@@ -43,6 +45,7 @@ const FILES: [(&str, &str); 10] = [
     ("261201_dwh_repair.sql", include_str!("../migrations/261201_dwh_repair.sql")),
     ("261301_dwh_routes.sql", include_str!("../migrations/261301_dwh_routes.sql")),
     ("261302_dwh_files.sql", include_str!("../migrations/261302_dwh_files.sql")),
+    ("261303_dwh_resync.sql", include_str!("../migrations/261303_dwh_resync.sql")),
     ("261401_dwh_deletes.sql", include_str!("../migrations/261401_dwh_deletes.sql")),
 ];
 
@@ -104,8 +107,8 @@ fn put_in(template: &str, target: &TargetConfig) -> String {
 /// Applies what is missing, makes the bronze tables of `plans` that are missing, with the types that they need, and asserts
 /// keys and roles.
 ///
-/// Each migration is a transaction of its own, under a lock that a second `migrate` waits for; the bronze tables with
-/// their watermark rows are one more. Every table is made that can be made, and the report says what keeps the others from
+/// Each migration is a transaction of its own, under a lock that a second `migrate` waits for; so are some bronze tables
+/// at a time with their watermark rows. Every table is made that can be made, and the report says what keeps the others from
 /// it; nothing is left of those. The call can be repeated.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use dwh_core::operate::{FilesRequest, Gate, MigrateRequest, RepairRequest, TapRequest, VerifyRequest};
 use dwh_core::pipeline::{
     BackfillRequest, DeletesRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest,
+    ResyncRequest,
 };
 use dwh_core::sink::RunFilter;
 use dwh_core::watermark::Micros;
@@ -17,8 +18,8 @@ use crate::pending::awaitable;
 use crate::runtime::block_on;
 use crate::set_aside::Aside;
 use crate::{
-    backfill, check, deletes, error, extract, files, load, migrate, plan, prune, rebuild, recover, replay, reseed, run,
-    run_details, runs, set_aside, status, tap, verify,
+    backfill, check, deletes, error, extract, files, load, migrate, plan, prune, rebuild, recover, replay, reseed,
+    resync, run, run_details, runs, set_aside, status, tap, verify,
 };
 
 /// The engine of a `dwh.toml`; calls block.
@@ -130,7 +131,7 @@ impl $face {
         $make(py, files::list_files(self.0.get(py)?, of_files(paths, tables)))
     }
 
-    /// Read files again that are loaded, and all that a run would read.
+    /// Read files again that are loaded, and all that a run would read; `list_files` tells before which those are.
     #[pyo3(signature = (paths, *, tables = None, wait = false))]
     fn reprocess_files(
         &self,
@@ -263,6 +264,25 @@ impl $face {
         (request.replace, request.allow_empty) = (replace, allow_empty);
         (request.wait, request.restart, request.dry_run) = (wait, restart, dry_run);
         $make(py, reseed::reseed(self.0.get(py)?, request))
+    }
+
+    /// Read tables anew as a whole, beside bronze, and put them in its place.
+    #[pyo3(signature = (tables, *, jobs = None, allow_empty = false, wait = false, restart = false, dry_run = false))]
+    #[allow(clippy::too_many_arguments)]
+    fn resync(
+        &self,
+        py: Python<'_>,
+        tables: Vec<String>,
+        jobs: Option<usize>,
+        allow_empty: bool,
+        wait: bool,
+        restart: bool,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let mut request = ResyncRequest::new(tables);
+        (request.jobs, request.allow_empty) = (jobs, allow_empty);
+        (request.wait, request.restart, request.dry_run) = (wait, restart, dry_run);
+        $make(py, resync::resync(self.0.get(py)?, request))
     }
 
     /// Extract, load and archive the tables that match; all of them if none is named.

@@ -1,8 +1,11 @@
 """Every verb once, on real servers; what comes back has the keys that the stub names, and survives a pickle."""
 
 import json
+import os
 import pickle
+import time
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import dwh
@@ -109,6 +112,14 @@ def test_runs_and_their_filters(loaded: dwh.Pipeline) -> None:
     assert len(loaded.runs(since=newest.run_started_at)) == 1
 
 
+def test_resync(loaded: dwh.Pipeline) -> None:
+    [table] = whole(loaded.resync(["events"], dry_run=True)).tables
+    assert (table["chunks"], table["runs"]) == (1, [])
+    [table] = whole(loaded.resync(["events"], jobs=2)).tables
+    assert [run["kind"] for run in table["runs"]] == ["chunk", "resync"]
+    assert table["runs"][1]["rows_inserted"] == 50
+
+
 def test_run_details(loaded: dwh.Pipeline) -> None:
     [run] = loaded.runs(["events"])
     details = whole(loaded.run_details(run.run_id))
@@ -175,6 +186,122 @@ def test_tap(project: Project) -> None:
         pipeline.tap(manifest, load_type="full")
 
 
+FILES = """
+[project]
+name = "test"
+
+[source.funding]
+files = "{raw}"
+validated = "{copies}"
+backups = "{backups}"
+
+[target]
+url = "{target}"
+
+[blob]
+url = "{blob}"
+
+[[table]]
+name = "grants"
+source = "funding"
+files = "*.json"
+mode = "files"
+required = ["amount"]
+[table.columns]
+id = {{ type = "text" }}
+amount = {{ type = "numeric" }}
+"""
+
+
+class Raw:
+    """A folder of raw files beside a project, and a pipeline that loads them."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        folders = {name: project.config.with_name(name) for name in ("raw", "copies", "backups")}
+        for folder in folders.values():
+            folder.mkdir()
+        self.raw, self.copies = folders["raw"], folders["copies"]
+        target = project.target_server.url("dwh_loader", project.name)
+        urls = {name: folder.as_uri() for name, folder in folders.items()}
+        project.config.write_text(FILES.format(target=target, blob=project.blobs.as_uri(), **urls))
+        self.pipeline = dwh.Pipeline(project.config)
+        self.pipeline.migrate()
+
+    def put(self, name: str, *records: dict[str, Any]) -> Path:
+        path = self.raw / name
+        path.write_text(json.dumps(records))
+        return path
+
+    def rows(self) -> str:
+        return self.project.target("select id, amount from bronze.grants order by id").replace("\n", " ")
+
+
+@pytest.fixture
+def raw(project: Project) -> Raw:
+    return Raw(project)
+
+
+def test_list_files(raw: Raw) -> None:
+    raw.put("a.json", {"id": "a", "amount": 1})
+    raw.put("b.json", {"id": "b"})
+    (raw.raw / "notes.txt").write_text("no table takes this")
+    assert {file["state"] for file in whole(raw.pipeline.list_files()).files} == {"new"}
+    with pytest.raises(dwh.DataError, match="b.json") as told:
+        raw.pipeline.run(["grants"])
+    assert [run["rows_loaded"] for run in whole(told.value.report).runs if run["status"] == "loaded"] == [1]
+    report = raw.pipeline.list_files(tables=["gr*"])
+    assert {file["path"]: file["state"] for file in report.files} == {"a.json": "loaded", "b.json": "failed"}
+    assert report.unmatched == ["funding: notes.txt"]
+    assert [file["path"] for file in raw.pipeline.list_files(["a*"]).files] == ["a.json"]
+
+
+def test_validate_files(raw: Raw) -> None:
+    raw.put("a.json", {"id": "a", "amount": 1})
+    assert [file["rows"] for file in whole(raw.pipeline.validate_files()).files] == [1]
+    raw.put("b.json", {"id": "SECRET"})
+    with pytest.raises(dwh.DataError, match="b.json") as told:
+        raw.pipeline.validate_files(tables=["grants"])
+    [_, bad] = whole(told.value.report).files
+    assert "`/0/amount` required" in bad["error"]["message"] and "SECRET" not in json.dumps(told.value.report.to_dict())
+    assert raw.pipeline.validate_files(["a.json"]).files[0]["error"] is None
+    assert raw.rows() == "", "nothing is written"
+
+
+def test_reprocess_files(raw: Raw) -> None:
+    raw.put("a.json", {"id": "a", "amount": 1})
+    raw.pipeline.run(["grants"])
+    raw.project.target("update bronze.grants set amount = 9")
+    [run] = whole(raw.pipeline.reprocess_files(["a.json"], tables=["grants"], wait=True)).runs
+    assert (run["status"], raw.rows()) == ("loaded", "a|1")
+
+
+def test_archive_files(raw: Raw) -> None:
+    old = raw.put("2024-01-01.json", {"id": "a", "amount": 1})
+    raw.put("2025-01-01.json", {"id": "b", "amount": 2})
+    two_days_ago = time.time() - 2 * 86400
+    os.utime(old, (two_days_ago, two_days_ago))
+    raw.pipeline.run(["grants"])
+    [planned] = whole(raw.pipeline.archive_files("2024-12-31", dry_run=True)).files
+    assert old.exists() and planned["path"] == old.name
+    [moved] = whole(raw.pipeline.archive_files("2024-12-31", ["*.json"], tables=["grants"])).files
+    assert moved["moved_to"] == "_archive/2024/2024-01-01.json" and not old.exists()
+    assert (raw.raw / moved["moved_to"]).exists() and raw.rows() == "a|1 b|2"
+
+
+def test_restore_file(raw: Raw) -> None:
+    for amount in (1, 2):
+        raw.put("a.json", {"id": "a", "amount": amount})
+        raw.pipeline.run(["grants"])
+    newest = raw.pipeline.runs(["grants"])[0].run_id
+    assert whole(raw.pipeline.restore_file(newest, dry_run=True)).run is None
+    report = whole(raw.pipeline.restore_file(newest))
+    assert (report.undone, report.run["status"], raw.rows()) == (newest, "loaded", "a|1")
+    assert report.copy_restored and json.loads((raw.copies / "a.json").read_text())[0]["amount"] == 1
+    with pytest.raises(dwh.NotFoundError):
+        raw.pipeline.restore_file(4711)
+
+
 def test_reseed(project: Project, loaded: dwh.Pipeline) -> None:
     project.target("delete from bronze.events where id > 10")
     [report] = whole(loaded.reseed(["events"], wait=True, restart=True)).tables
@@ -196,9 +323,8 @@ def test_repair(project: Project, loaded: dwh.Pipeline) -> None:
             loaded.verify(["events"], repair=True, dry_run=True)
         planned = told.value.report.tables[0]["repair"]
         assert planned["dry_run"] and planned["windows"] and not planned["runs"]
-        report = whole(repair())
-        runs = report.runs if hasattr(report, "runs") else report.tables[0]["repair"]["runs"]
-        assert sum(run["rows_removed"] for run in runs) == 1
+        [table] = whole(repair()).tables
+        assert sum(run["rows_removed"] for run in table.get("repair", table)["runs"]) == 1
         assert whole(loaded.verify(["events"])).tables[0]["remedy"] is None
     assert {run.kind for run in loaded.runs(kind="repair", limit=None)} == {"repair"}
 

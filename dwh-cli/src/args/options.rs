@@ -22,17 +22,20 @@ Examples:
 #[derive(Debug, Args)]
 pub struct InitArgs {
     /// Tables as 'schema.table' or 'schema.*'; none: all that the role may read
-    #[arg(value_name = "GLOB")]
+    #[arg(value_name = "GLOB", conflicts_with_all = ["files", "manifests"])]
     pub tables: Vec<String>,
     /// Tables that are left out; may be given several times
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", conflicts_with_all = ["files", "manifests"])]
     pub exclude: Vec<String>,
     /// Address of the source; in the environment other people do not see it
-    #[arg(long, value_name = "URL", env = "DWH_SOURCE_URL", hide_env_values = true, required_unless_present = "files")]
+    #[arg(long, value_name = "URL", env = "DWH_SOURCE_URL", hide_env_values = true, required_unless_present_any = ["files", "manifests"])]
     pub source: Option<String>,
     /// A folder or bucket of files as the source instead: file:///folder or s3://bucket[/prefix]
     #[arg(long, value_name = "URL")]
     pub files: Option<String>,
+    /// A folder of postgres_pipeline manifests, which name databases and tables
+    #[arg(long, value_name = "FOLDER", conflicts_with = "files")]
+    pub manifests: Option<PathBuf>,
     /// Address of the target; it need not answer yet
     #[arg(long, value_name = "URL", env = "DWH_TARGET_URL", hide_env_values = true)]
     pub target: String,
@@ -328,6 +331,29 @@ pub struct DeletesArgs {
     #[arg(long)]
     pub wait: bool,
     /// Count, print the first keys, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `dwh resync`.
+#[derive(Debug, Args)]
+pub struct ResyncArgs {
+    /// Names of tables, or patterns such as 'trip*'
+    #[arg(value_name = "TABLE", required = true)]
+    pub tables: Vec<String>,
+    /// Chunks of a table at the same time [default: as many as `[target] connections`]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Let a table of no rows take the place of rows
+    #[arg(long)]
+    pub allow_empty: bool,
+    /// Wait where another run holds the table, instead of failing with code 5
+    #[arg(long)]
+    pub wait: bool,
+    /// Read all chunks, though an earlier call that was cut off has some of them
+    #[arg(long)]
+    pub restart: bool,
+    /// Print in how many chunks the tables would be read, and read none
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -12,6 +12,7 @@ mod prune;
 mod rebuild;
 mod recover;
 mod replay;
+mod resync;
 mod runs;
 mod schedule;
 mod status;
@@ -63,7 +64,7 @@ fn runs_table(runs: &[TableRun], preview: bool, paint: Paint) -> String {
         let mut row = vec![
             plain(&run.table),
             plain(run.run_id.map_or_else(|| "-".to_owned(), |id| id.to_string())),
-            plain(if run.kind == RunKind::Keys { run.kind.as_str() } else { run.mode.as_str() }),
+            plain(if run.kind == RunKind::Run { run.mode.as_str() } else { run.kind.as_str() }),
         ];
         let counts = [run.rows_extracted, run.rows_inserted, run.rows_updated, run.rows_identical];
         row.extend(counts.map(|rows| plain(human::count(rows))));

@@ -21,6 +21,12 @@ pub(crate) enum Place {
     Bucket(S3Blobs),
 }
 
+/// The folder that an address names; `None` for a bucket.
+pub(crate) fn folder_of(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("file://").filter(|path| path.starts_with('/'))?;
+    percent_encoding::percent_decode_str(path).decode_utf8().ok().map(|path| PathBuf::from(path.as_ref()))
+}
+
 /// A file that is open.
 pub(super) struct Opened {
     pub file: RawFile,
@@ -32,10 +38,8 @@ impl Place {
         if config.url.starts_with("s3://") {
             return Ok(Self::Bucket(S3Blobs::new(config, environment)?));
         }
-        let path = config.url.strip_prefix("file://").filter(|path| path.starts_with('/'));
-        let decoded = path.and_then(|path| percent_encoding::percent_decode_str(path).decode_utf8().ok());
-        match decoded {
-            Some(path) => Ok(Self::Folder(PathBuf::from(path.as_ref()))),
+        match folder_of(&config.url) {
+            Some(folder) => Ok(Self::Folder(folder)),
             None => {
                 Err(Error::new(ErrorKind::Config, format!("`{}` is not `file:///` and an absolute path", config.url))
                     .with_hint("write `file:///srv/data/raw`, with three slashes"))

@@ -12,8 +12,24 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, anonymous, bronze_ddl};
 use crate::schema::{TableRef, quote_ident, quote_literal};
 
+/// Tables that are made in one transaction: each one holds some locks until its end, and a server as it is shipped has
+/// room for 6,400 in all.
+const TABLES_AT_ONCE: usize = 50;
+
 /// Makes all that can be made. What keeps a table from being made stands in the report.
 pub(super) async fn make_tables(
+    client: &mut Client,
+    target: &TargetConfig,
+    tables: &[LoadPlan],
+    report: &mut MigrateReport,
+) -> Result<()> {
+    for some in tables.chunks(TABLES_AT_ONCE) {
+        make_some(client, target, some, report).await?;
+    }
+    Ok(())
+}
+
+async fn make_some(
     client: &mut Client,
     target: &TargetConfig,
     tables: &[LoadPlan],

@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Deletes, Mode, TableConfig};
+use crate::config::{Deletes, Mode, OnSchemaChange, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operate::{VerifyReport, VerifyRequest};
 use crate::pipeline::deletes::none_looks;
@@ -16,6 +15,7 @@ use crate::pipeline::{
     BackfillRequest, DeletesRequest, ErrorReport, Pipeline, ReseedRequest, RunReport, RunRequest, TableDeletes,
     TableRun, TableTrial, WindowReport,
 };
+use crate::sink::TableState;
 use crate::watermark::{Micros, Timestamp};
 
 /// What is done with the tables of a manifest.
@@ -166,7 +166,7 @@ impl Pipeline {
     /// its report.
     pub async fn tap(&self, request: &TapRequest, cancel: &CancellationToken) -> Result<TapReport> {
         let tables = self.tables_of(&request.manifest, &request.tables)?;
-        let this = self.as_task(request.task_instance.as_deref());
+        let this = request.task_instance.as_deref().map_or_else(|| self.clone(), |name| self.as_task(name));
         let (wanted, skipped): (Vec<TableConfig>, Vec<TableConfig>) =
             tables.into_iter().partition(|table| request.load_type.is_for(table));
         let window = request.execution_date.map(|to| WindowReport {
@@ -190,6 +190,9 @@ impl Pipeline {
         let names = || wanted.iter().map(|table| table.name.clone()).collect::<Vec<_>>();
         if wanted.is_empty() || request.dry_run {
             return Ok(report);
+        }
+        if !matches!(request.load_type, LoadType::Test | LoadType::Validate) {
+            this.make_new_tables(&wanted).await?;
         }
         match request.load_type {
             LoadType::Scd => report.runs = this.run(&this.up_to(names(), None, request), cancel).await?.runs,
@@ -236,14 +239,19 @@ impl Pipeline {
         Ok(all.into_iter().filter(chosen).cloned().collect())
     }
 
-    /// The same pipeline with another name of this run.
-    fn as_task(&self, task_instance: Option<&str>) -> Self {
-        let mut this = self.clone();
-        if let Some(name) = task_instance {
-            let tables = Arc::make_mut(&mut this.config).tables.iter_mut();
-            tables.filter_map(|table| table.task_instance.as_mut()).for_each(|own| name.clone_into(own));
+    /// Bronze tables that are not there yet are made, with all that they need: nobody has to be told of a new table. One
+    /// that cannot be made is told by its run.
+    async fn make_new_tables(&self, tables: &[TableConfig]) -> Result<()> {
+        let known = self.sink.overview().await?.tables;
+        let new =
+            |table: &&TableConfig| table.on_schema_change == OnSchemaChange::Resync && !known.contains_key(&table.name);
+        let mut loads = Vec::new();
+        for table in tables.iter().filter(new) {
+            if let Ok((plan, _)) = self.fit(table, &TableState::default()).await {
+                loads.push(plan.load(false));
+            }
         }
-        this
+        if loads.is_empty() { Ok(()) } else { self.sink.make_tables(&loads).await }
     }
 
     fn up_to(&self, tables: Vec<String>, until: Option<Timestamp>, request: &TapRequest) -> RunRequest {
@@ -288,6 +296,14 @@ impl Pipeline {
         request: &TapRequest,
         cancel: &CancellationToken,
     ) -> Vec<TableRun> {
+        let mut runs = Vec::new();
+        let followed = self.follow_first(table, request.wait, &mut runs, cancel).await;
+        if runs.iter().any(|run| run.error.is_some()) {
+            return runs;
+        }
+        if let Err(error) = followed {
+            return vec![failed(TableRun::new(&table.name, table.mode), &named(error, &table.name))];
+        }
         let done: Result<Vec<TableRun>> = match (request.execution_date, request.increment) {
             (Some(to), Some(increment)) => {
                 // Both ends belong to the window; the end of a back-fill does not.
@@ -302,8 +318,9 @@ impl Pipeline {
             }
         };
         match done {
-            Ok(runs) => runs,
-            Err(error) => vec![failed(TableRun::new(&table.name, table.mode), &named(error, &table.name))],
+            Ok(again) => runs.extend(again),
+            Err(error) => runs.push(failed(TableRun::new(&table.name, table.mode), &named(error, &table.name))),
         }
+        runs
     }
 }

@@ -27,7 +27,11 @@ impl From<&Manifest> for Link {
         Self {
             run: manifest.into(),
             kind: manifest.kind,
-            reads: reads(manifest.kind, Some(manifest.mode), manifest.window),
+            reads: reads(
+                manifest.kind,
+                Some(manifest.mode),
+                manifest.window.filter(|_| manifest.kind != RunKind::Chunk),
+            ),
             late: manifest.late_rows > 0,
             sweeps_from: match manifest.sweep {
                 Sweep::Xmin { since, .. } => Some(since),
@@ -43,7 +47,9 @@ impl From<&Manifest> for Link {
 impl From<&RunRecord> for Link {
     fn from(record: &RunRecord) -> Self {
         let low = record.window_low.unwrap_or(Timestamp::NEG_INFINITY);
-        let window = record.watermark.map(|watermark| Window { low, high: record.window_high, watermark });
+        // No window tells what a chunk has of it.
+        let watermark = record.watermark.filter(|_| record.kind != RunKind::Chunk);
+        let window = watermark.map(|watermark| Window { low, high: record.window_high, watermark });
         Self {
             run: identity(record),
             kind: record.kind,
@@ -126,7 +132,7 @@ pub(super) fn after(state: &TableState, manifest: &Manifest, place: Place, kept:
 /// Of the tables that were read last, those that a repair, or a look at the keys, has read too: rows of others were removed
 /// with it, and must come again should their table come back.
 pub(super) fn still_known(state: &TableState, manifest: &Manifest) -> Option<Vec<Member>> {
-    let may_remove = manifest.kind.replaces() || manifest.kind == RunKind::Keys;
+    let may_remove = matches!(manifest.kind, RunKind::Repair | RunKind::Keys);
     let now = manifest.snapshot.as_ref()?.relations.as_ref().filter(|_| may_remove)?;
     let known = state.relations.as_ref()?;
     let gone = appeared(now, known);

@@ -31,6 +31,8 @@ impl Pipeline {
         let mut this = self.clone().in_round(&tables);
         (this.allow_empty, this.accept_source, this.until) =
             (request.allow_empty, request.accept_source, request.until);
+        // A table that is read anew takes no more of them than its share.
+        this.jobs = Some((jobs / tables.len().max(1)).max(1));
         let preview = request.preview;
         let numbered = Arc::new(if preview { Ok(()) } else { this.number_above_files().await });
         let mut work = futures_util::stream::iter(tables)
@@ -168,7 +170,7 @@ impl Pipeline {
             self.judge(table, state).await?;
             self.recover_table(table, state, runs, cancel).await?;
             self.may_begin(table, state).await?;
-            self.plan_or_warn(table, state, run).await
+            self.plan_that_follows(table, state, run, runs, cancel).await
         };
         let error = match prepared.await {
             Ok(plan) => return Ok(plan),
@@ -291,8 +293,7 @@ impl Pipeline {
         kind: RunKind,
         run: &mut TableRun,
     ) -> Result<Slice> {
-        let (table, mode) = (plan.table.name.clone(), plan.table.mode);
-        let record = self.sink.log(LogEntry::Begin { table, mode, kind }).await?;
+        let record = self.sink.log(self.begins(&plan.table.name, plan.table.mode, kind)).await?;
         (run.run_id, run.kind) = (Some(record.run_id), kind);
         Ok(Slice::new(kind, Arc::clone(plan), state.clone(), record))
     }
@@ -389,8 +390,7 @@ impl Pipeline {
             return;
         }
         let kind = if run.mode == Mode::Files { RunKind::File } else { RunKind::Run };
-        let begin = LogEntry::Begin { table: run.table.clone(), mode: run.mode, kind };
-        match self.sink.log(begin).await {
+        match self.sink.log(self.begins(&run.table, run.mode, kind)).await {
             Ok(record) => {
                 run.run_id = Some(record.run_id);
                 self.log_failure(run, error).await;
@@ -413,6 +413,7 @@ impl Pipeline {
         let prepared = async {
             self.judge(table, lease.state()).await?;
             self.fail_dead_extracts(table, lease.state()).await?;
+            self.refuse_under_resync(table).await?;
             self.may_begin(table, lease.state()).await?;
             self.plan_or_warn(table, lease.state(), &mut run).await
         };

@@ -8,7 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::blob::transform::Encoded;
 use crate::blob::{BlobKey, BlobStore, Manifest, StoredForm, write_manifest};
-use crate::chain::{Before, Link, Replaced, Standing};
+use crate::chain::{Before, Link, Part, Replaced, Standing};
 use crate::config::Mode;
 use crate::dialect::Tally;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,6 +40,8 @@ pub(super) struct Slice {
     pub sweep: Sweep,
     /// The file, of a table of files.
     pub file: Option<RawFile>,
+    /// What a run of a resync reads.
+    pub part: Option<Part>,
     /// What the keys stand for, where they alone are read.
     pub keys: Option<KeysOf>,
     /// What those keys say of bronze, once that is known.
@@ -81,8 +83,9 @@ impl Pipeline {
         let started = Instant::now();
         let mut extract = self.open(slice, run, cancel).await?;
         let first_rows = extract.until_first_row().await?;
+        // Of a resync each part leaves a CSV, by which it is known to be there; what a source of no keys means is judged later.
         let adds = slice.plan.table.mode == Mode::Incremental && slice.kind != RunKind::Keys;
-        let skip = !first_rows && goal == Goal::BlobAndStage && adds;
+        let skip = !first_rows && goal == Goal::BlobAndStage && adds && slice.part.is_none();
         let key = self.key(slice);
         if skip {
             let (load, spool) = (extract.load(slice), extract.spool.clone());
@@ -180,6 +183,7 @@ impl Pipeline {
             bound: slice.bound.as_ref(),
             run_started_at: slice.record.run_started_at,
             file: slice.file.as_ref(),
+            part: slice.part.as_ref(),
         };
         let reading = source.read(request(slice.sweep)).await?;
         // The plan may have been made on another server: nothing of this one may get into a file, let alone into bronze.
@@ -274,6 +278,7 @@ impl Pipeline {
             previous_run_id: slice.state.last_run_id.filter(|_| slice.kind.moves_watermark()),
             before,
             spares: Vec::new(),
+            part: slice.part.clone(),
             plan_sha256: Some(slice.plan.sha256()),
             snapshot: Some(reading.snapshot.clone()),
             file: reading.file.clone(),
@@ -289,14 +294,17 @@ impl Pipeline {
 impl Slice {
     /// A run of which it is not decided yet what it reads.
     pub(super) fn new(kind: RunKind, plan: Arc<Plan>, state: TableState, record: RunRecord) -> Self {
-        let (bound, window, file, keys, gone) = (None, None, None, None, Arc::default());
-        Self { kind, plan, state, record, bound, window, sweep: Sweep::Off, file, keys, gone }
+        let (bound, window, file, part, keys, gone) = (None, None, None, None, None, Arc::default());
+        Self { kind, plan, state, record, bound, window, sweep: Sweep::Off, file, part, keys, gone }
     }
 
     /// How it is loaded: its snapshot is the newest, unless the run log was restored from a backup.
     pub(super) fn load(&self) -> LoadPlan {
         let load = self.plan.load(self.state.is_newer_than(self.record.run_id));
         let load = LoadPlan { keys: self.keys.clone(), ..load };
+        if self.kind == RunKind::Chunk {
+            return load.apart();
+        }
         LoadPlan { file: self.file.as_ref().map(|file| file.path.clone()), ..load }
     }
 
@@ -336,8 +344,8 @@ pub(super) struct Ended {
     late_rows: u64,
     sweep: Option<Sweep>,
     statement: Option<String>,
-    file: Option<RawFile>,
-    warnings: Vec<String>,
+    pub(super) file: Option<RawFile>,
+    pub(super) warnings: Vec<String>,
     rejected: Option<std::fs::File>,
 }
 

@@ -10,6 +10,7 @@ mod pool;
 mod rehearse;
 mod replace;
 mod resting;
+mod resync;
 mod stage;
 mod straight;
 
@@ -23,13 +24,14 @@ use tokio_postgres::Client;
 
 use crate::blob::Body;
 use crate::catalog::{self, LockWanted, held_by, holders, is_lock_timeout};
+use crate::chain::RunIdentity;
 use crate::config::{Environment, Mode, Replace, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
 use crate::migrate;
-use crate::plan::{Isolation, LoadPlan};
+use crate::plan::{Cure, Isolation, LoadPlan};
 use crate::run::{RunId, RunState};
 use crate::schema::{Drift, TableRef, TableSchema};
 use crate::sink::{
@@ -199,8 +201,9 @@ impl Sink for PgSink {
     async fn log(&self, entry: LogEntry) -> Result<RunRecord> {
         let control = &self.control;
         let (run_id, next, moved) = match &entry {
-            LogEntry::Begin { table, mode, kind } => {
-                return self.write(async |client| control.begin(client, table, *mode, *kind).await).await;
+            LogEntry::Begin { table, mode, kind, task_instance } => {
+                let task = task_instance.as_deref();
+                return self.write(async |client| control.begin(client, table, *mode, *kind, task).await).await;
             }
             LogEntry::Reads { run_id, file } => {
                 return self.write(async |client| control.reads(client, *run_id, file).await).await;
@@ -336,8 +339,22 @@ impl Sink for PgSink {
     }
 
     async fn add_columns(&self, load: &LoadPlan) -> Result<()> {
-        let new = |drift: &Drift| matches!(drift, Drift::MissingInBronze { .. });
+        let new = |cure: &Cure| cure.safe && matches!(cure.drift, Drift::MissingInBronze { .. });
         migrate::adapt(&self.target, &self.environment, load, &new).await
+    }
+
+    async fn fit_columns(&self, load: &LoadPlan) -> Result<()> {
+        migrate::adapt(&self.target, &self.environment, load, &|_| true).await
+    }
+
+    async fn make_apart(&self, load: &LoadPlan, resync: &RunIdentity) -> Result<BronzeId> {
+        migrate::make_apart(&self.target, &self.environment, load, resync).await?;
+        let made = self.bronze_id(&load.target).await?;
+        made.map(|made| made.id).ok_or_else(|| resync::gone(load))
+    }
+
+    async fn swap(&self, load: &LoadPlan, apart: &BronzeId, commit: Commit) -> Result<Committed> {
+        resync::swap(self, load, apart, &commit).await
     }
 
     async fn make_tables(&self, tables: &[LoadPlan]) -> Result<()> {

@@ -55,6 +55,8 @@ pub fn plan(name: &str, mode: Mode, more: &[Column]) -> Plan {
         exclude: Vec::new(),
         on_missing_column: dwh_core::config::OnMissingColumn::Stop,
         on_new_column: dwh_core::config::OnNewColumn::Stop,
+        on_schema_change: dwh_core::config::OnSchemaChange::Stop,
+        chunk_rows: TableConfig::CHUNK_ROWS,
         replace: dwh_core::config::Replace::Truncate,
         deletes: dwh_core::config::Deletes::Keep,
         deletes_every: Micros::ZERO,
@@ -117,10 +119,10 @@ async fn a_member_of_the_owner_role_migrates_and_migrates_again() {
     ];
     let url = db.target_url_as("dwh_loader");
     let first = run(&url, &plans).await.expect("first");
-    assert_eq!((first.applied.len(), first.present.len()), (10, 0));
+    assert_eq!((first.applied.len(), first.present.len()), (11, 0));
     assert_eq!(first.tables_created, ["bronze.trips", "bronze.devices"]);
     let second = run(&url, &plans).await.expect("second");
-    assert_eq!((second.applied.len(), second.present.len()), (0, 10));
+    assert_eq!((second.applied.len(), second.present.len()), (0, 11));
     assert_eq!(second.tables_present, ["bronze.trips", "bronze.devices"]);
     let types = told(
         &db,
@@ -129,6 +131,18 @@ async fn a_member_of_the_owner_role_migrates_and_migrates_again() {
     assert_eq!(types, ["bigint", "text", "timestamp with time zone", "geometry(Point,4326)"]);
     let seeds = told(&db, "select table_name || ' ' || (last_extracted_at = '2000-01-01T00:00:00Z') from dwh_control.extract_watermarks order by 1").await;
     assert_eq!(seeds, ["devices true", "trips true"]);
+}
+
+/// A server has room for so many locks, and each new table takes some until its transaction ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_tables_are_made_some_at_a_time() {
+    let db = TestDb::new("migrate_many").await;
+    let plans: Vec<Plan> = (0..120).map(|number| plan(&format!("t{number}"), Mode::Snapshot, &[])).collect();
+    let report = migrate(&target(&db.target_url()), &Environment::default(), &plans).await.expect("migrated");
+    assert_eq!(report.tables_created.len(), 120);
+    let of_one_transaction =
+        "select max(tables)::text from (select count(*) as tables from dwh_control.extract_watermarks group by xmin) x";
+    assert_eq!(told(&db, of_one_transaction).await, ["50"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,7 +245,7 @@ async fn what_psql_applies_is_what_migrate_applies() {
     let server = &Clusters::shared().target;
     server.psql(db.name(), &print_sql(&target("x"), &plans));
     let report = run(&db.target_url_as("dwh_loader"), &plans).await.expect("nothing left to do");
-    assert_eq!((report.present.len(), report.applied.len()), (10, 0));
+    assert_eq!((report.present.len(), report.applied.len()), (11, 0));
     assert_eq!(report.tables_present, ["bronze.trips"]);
     // The whole may be applied once more.
     server.psql(db.name(), &print_sql(&target("x"), &plans));
@@ -407,12 +421,12 @@ async fn roles_are_made_or_asked_for() {
     }
 
     let report = run(&server.url("maker", "d"), &plans).await.expect("may create roles");
-    assert_eq!((report.applied.len(), report.tables_created.len()), (10, 1));
+    assert_eq!((report.applied.len(), report.tables_created.len()), (11, 1));
 
     // What the hint says is all that a plain role needs, in a database where nothing is yet.
     server.psql("postgres", "create database e");
     let error = run(&server.url("plain", "e"), &plans).await.expect_err("may do nothing there either");
     server.psql("e", &error.hint().lines().skip(1).collect::<Vec<_>>().join("\n"));
     let report = run(&server.url("plain", "e"), &plans).await.expect("after the hint was followed");
-    assert_eq!((report.applied.len(), report.tables_created.len()), (10, 1));
+    assert_eq!((report.applied.len(), report.tables_created.len()), (11, 1));
 }

@@ -17,10 +17,10 @@ from typing import Any, Literal, Optional, Union, final
 __version__: str
 
 _Moment = Union[datetime, str]
-_Kind = Literal["run", "backfill", "reseed", "repair", "replay", "file", "keys"]
+_Kind = Literal["run", "backfill", "reseed", "repair", "replay", "file", "resync", "chunk", "keys"]
 _State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
 _Gate = Literal["deploy", "first-run", "steady"]
-_Mode = Literal["incremental", "snapshot", "scd"]
+_Mode = Literal["incremental", "snapshot", "scd", "files"]
 _LoadType = Literal["incremental", "scd", "backfill", "deletes", "test", "validate"]
 _Route = Literal["fresh", "direct", "replace", "staged"]
 _Window = dict[str, Optional[str]]
@@ -183,6 +183,11 @@ class ReseedReport(_Report):
     tables: list[dict[str, Any]]
 
 @final
+class ResyncReport(_Report):
+    dry_run: bool
+    tables: list[dict[str, Any]]
+
+@final
 class RunDetails(_Report):
     run: dict[str, Any]
     seconds: Optional[float]
@@ -227,6 +232,8 @@ class RunRecord(_Report):
     attempt: int
     host: Optional[str]
     engine_version: Optional[str]
+    task_instance: Optional[str]
+    file: Optional[dict[str, Any]]
 
 @final
 class RunReport(_Report):
@@ -387,7 +394,7 @@ class Pipeline:
     def reprocess_files(
         self, paths: Sequence[str], *, tables: Optional[Sequence[str]] = None, wait: bool = False
     ) -> RunReport:
-        """Read files again that are loaded, and all that a run would read."""
+        """Read files again that are loaded, and all that a run would read; `list_files` tells before which those are."""
 
     def restore_file(self, run_id: int, *, dry_run: bool = False) -> RestoreReport:
         """Undo the newest load of a file: rows and copy of the version before come back."""
@@ -453,6 +460,18 @@ class Pipeline:
 
         With `replace`, rows that differ are overwritten, and rows that the source has no more are removed.
         """
+
+    def resync(
+        self,
+        tables: Sequence[str],
+        *,
+        jobs: Optional[int] = None,
+        allow_empty: bool = False,
+        wait: bool = False,
+        restart: bool = False,
+        dry_run: bool = False,
+    ) -> ResyncReport:
+        """Read tables anew as a whole, in `jobs` chunks at a time beside bronze, and put them in its place."""
 
     def run(
         self,
@@ -638,6 +657,16 @@ class AsyncPipeline:
         restart: bool = False,
         dry_run: bool = False,
     ) -> ReseedReport: ...
+    async def resync(
+        self,
+        tables: Sequence[str],
+        *,
+        jobs: Optional[int] = None,
+        allow_empty: bool = False,
+        wait: bool = False,
+        restart: bool = False,
+        dry_run: bool = False,
+    ) -> ResyncReport: ...
     async def run(
         self,
         tables: Optional[Sequence[str]] = None,

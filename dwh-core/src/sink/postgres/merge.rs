@@ -100,6 +100,11 @@ async fn merge_staged(
     Ok(counts)
 }
 
+/// Adds the rows of the staging table to bronze as versions.
+pub(super) async fn add_versions(load: &LoadPlan, keyed: &Keyed, client: &Client, staged: u64) -> Result<Accounting> {
+    Merge { load, told: load, keyed, client, staged, kind: RunKind::Resync, keeps: true }.work().await
+}
+
 /// Whether there is no row to be merged or removed: then there is no staging table either.
 fn is_nothing(load: &LoadPlan, staged: u64) -> bool {
     staged == 0 && load.adds_rows_alone()
@@ -110,21 +115,13 @@ pub(super) async fn preview(load: &LoadPlan, keyed: &Keyed, client: &Client, sta
     if is_nothing(load, staged) {
         return Ok(Accounting::default());
     }
+    let removed = replace::count_of_file(client, load, keyed, named).await?;
     let merge = Merge { load, told: load, keyed, client, staged, kind: RunKind::Run, keeps: false };
-    if load.waiting.is_empty() || load.mode == Mode::Snapshot {
-        return merge.work().await;
-    }
-    // Nobody's bronze is changed for a preview: a copy of the rows that matter gets the columns.
-    let known = match load.mode {
-        Mode::Incremental | Mode::Files => Some(keyed.of(client, load).await?),
-        Mode::Snapshot | Mode::Scd => None,
-    };
-    merge.execute_all(&load.create_beside(known)).await?;
-    Merge { load: &load.beside(), ..merge }.work().await
+    Ok(Accounting { removed, ..merge.tried().await? })
 }
 
 /// A snapshot of no rows does not take the place of rows.
-fn refuse_empty(load: &LoadPlan) -> Error {
+pub(super) fn refuse_empty(load: &LoadPlan) -> Error {
     let (table, target) = (&load.table, &load.target);
     Error::new(ErrorKind::Data, format!("table `{table}`: a snapshot of no rows would replace the rows of {target}"))
         .with_hint("if the source is meant to be empty, call with `--allow-empty` or set `allow_empty = true`")
@@ -149,6 +146,21 @@ struct Known {
 }
 
 impl Merge<'_> {
+    /// The work where nothing of it is kept.
+    async fn tried(self) -> Result<Accounting> {
+        let load = self.load;
+        if load.waiting.is_empty() || load.mode == Mode::Snapshot {
+            return self.work().await;
+        }
+        // Nobody's bronze is changed for a preview: a copy of the rows that matter gets the columns.
+        let known = match load.mode {
+            Mode::Incremental | Mode::Files => Some(self.keyed.of(self.client, load).await?),
+            Mode::Snapshot | Mode::Scd => None,
+        };
+        self.execute_all(&load.create_beside(known)).await?;
+        Merge { load: &load.beside(), ..self }.work().await
+    }
+
     async fn work(&self) -> Result<Accounting> {
         if self.staged == 0 && self.load.mode == Mode::Incremental {
             return Ok(self.account(0));
