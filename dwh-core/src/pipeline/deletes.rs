@@ -215,7 +215,7 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> (TableRun, Gone) {
         let (started, table) = (Instant::now(), &plan.table);
-        let mut run = TableRun::new(&table.name, table.mode);
+        let mut run = TableRun { kind: RunKind::Keys, ..TableRun::new(&table.name, table.mode) };
         let found = Arc::new(OnceLock::new());
         let done = async {
             let slice = self.begin(plan, state, RunKind::Keys, &mut run).await?;

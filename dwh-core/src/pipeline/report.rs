@@ -87,7 +87,7 @@ pub struct TableRun {
     pub table: String,
     /// Its number in the run log; `null` if it failed before it had one.
     pub run_id: Option<RunId>,
-    /// What it was made for, of a resync and its chunks; `run` for all others.
+    /// What it was made for, of a resync, its chunks and a look at the keys; `run` for all others.
     #[serde(default, skip_serializing_if = "is_ordinary")]
     pub kind: RunKind,
     /// Where it stands.

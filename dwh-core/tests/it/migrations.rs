@@ -261,7 +261,7 @@ async fn the_files_can_be_applied_by_hand_one_by_one() {
         }
     }
     let report = run(&db.target_url_as("dwh_loader"), &[]).await.expect("over what is there");
-    assert_eq!(report.applied.len(), 10);
+    assert_eq!(report.applied.len(), 11);
 }
 
 #[tokio::test(flavor = "multi_thread")]
