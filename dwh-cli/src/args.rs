@@ -203,18 +203,6 @@ Examples:
   dwh reseed trips --replace
   dwh reseed trips --dry-run")]
     Reseed(ReseedArgs),
-    /// Find rows of bronze that the source has deleted, and mark or remove them
-    ///
-    /// The keys of the source are read in one snapshot and compared with the rows of bronze up to the bound of that
-    /// snapshot; what is inserted meanwhile is safe. `deletes` of the table says what happens to a row that is gone, and a
-    /// row that comes back loses its mark. Nothing goes when the source has no key, or when more would go than
-    /// `deletes_max` allows. `dwh run` does it too, every `deletes_every`.
-    #[command(after_help = "\
-Examples:
-  dwh deletes --dry-run         how many rows, and the first keys
-  dwh deletes trips
-  dwh deletes trips --force     though there are more than `deletes_max` allows")]
-    Deletes(DeletesArgs),
     /// Read tables anew as a whole, beside bronze, and put them in its place
     ///
     /// In chunks by key, several at a time, each a run with its own CSV. Bronze stays as it is until the last chunk is
@@ -227,6 +215,18 @@ Examples:
   dwh resync trips --jobs 8
   dwh resync 'position_*' --dry-run")]
     Resync(ResyncArgs),
+    /// Find rows of bronze that the source has deleted, and mark or remove them
+    ///
+    /// The keys of the source are read in one snapshot and compared with the rows of bronze up to the bound of that
+    /// snapshot; what is inserted meanwhile is safe. `deletes` of the table says what happens to a row that is gone, and a
+    /// row that comes back loses its mark. Nothing goes when the source has no key, or when more would go than
+    /// `deletes_max` allows. `dwh run` does it too, every `deletes_every`.
+    #[command(after_help = "\
+Examples:
+  dwh deletes --dry-run         how many rows, and the first keys
+  dwh deletes trips
+  dwh deletes trips --force     though there are more than `deletes_max` allows")]
+    Deletes(DeletesArgs),
     /// Copy the tables of a postgres_pipeline manifest, by its load types
     ///
     /// `incremental` goes on from the watermark up to the end of the window, so that nothing between two calls is

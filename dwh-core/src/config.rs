@@ -117,6 +117,18 @@ pub enum OnNewColumn {
     Add,
 }
 
+/// What happens when the columns of the source are not those of bronze any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnSchemaChange {
+    /// As `on_new_column` and `on_missing_column` say; for all else the run stops and names the difference.
+    #[default]
+    Stop,
+    /// Bronze follows: a column that only came, or only went, costs nothing; for all else the run reads the whole table
+    /// again, in chunks beside bronze, and puts it in the place of what is there.
+    Resync,
+}
+
 /// What happens to a row of bronze that the source has deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -128,18 +140,6 @@ pub enum Deletes {
     Mark,
     /// It is removed.
     Remove,
-}
-
-/// What happens when the columns of the source are not those of bronze any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnSchemaChange {
-    /// As `on_new_column` and `on_missing_column` say; for all else the run stops and names the difference.
-    #[default]
-    Stop,
-    /// Bronze follows: a column that only came, or only went, costs nothing; for all else the run reads the whole table
-    /// again, in chunks beside bronze, and puts it in the place of what is there.
-    Resync,
 }
 
 /// How a snapshot takes the place of the rows that are there.

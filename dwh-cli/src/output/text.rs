@@ -64,7 +64,10 @@ fn runs_table(runs: &[TableRun], preview: bool, paint: Paint) -> String {
         let mut row = vec![
             plain(&run.table),
             plain(run.run_id.map_or_else(|| "-".to_owned(), |id| id.to_string())),
-            plain(if run.kind == RunKind::Run { run.mode.as_str() } else { run.kind.as_str() }),
+            plain(match run.kind {
+                RunKind::Keys | RunKind::Resync | RunKind::Chunk => run.kind.as_str(),
+                _ => run.mode.as_str(),
+            }),
         ];
         let counts = [run.rows_extracted, run.rows_inserted, run.rows_updated, run.rows_identical];
         row.extend(counts.map(|rows| plain(human::count(rows))));

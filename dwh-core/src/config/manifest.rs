@@ -260,12 +260,14 @@ fn source(entry: &Entry<'_>, settings: &Settings, sources: &BTreeMap<String, Sou
     let database = entry.get("import_db")?;
     // A database that is split in two is told apart by its type.
     let typed = entry.get("database_type").map(|kind| format!("{database}:{kind}"));
+    let databases: Vec<&str> =
+        sources.iter().filter(|(_, source)| source.files.is_none()).map(|(name, _)| name.as_str()).collect();
     let named = typed.and_then(|typed| settings.sources.get(&typed)).or_else(|| settings.sources.get(database));
     match named {
         Some(name) => Some(name.clone()),
-        None if settings.sources.is_empty() && sources.len() == 1 => sources.keys().next().cloned(),
+        None if settings.sources.is_empty() && databases.len() == 1 => databases.first().map(|name| (*name).to_owned()),
         None => {
-            let names: Vec<&str> = sources.keys().map(String::as_str).collect();
+            let names = databases;
             let one = names.first().copied().unwrap_or("NAME");
             entry.problem(
                 "import_db",

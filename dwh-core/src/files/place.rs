@@ -180,8 +180,12 @@ fn sorted(path: &Path, error: io::Error) -> Error {
     match error.kind() {
         Io::NotFound | Io::NotADirectory => Error::new(ErrorKind::NotFound, format!("`{name}` does not exist"))
             .with_hint("check `files` of the source, and that the disk is mounted"),
-        Io::PermissionDenied => Error::new(ErrorKind::Permission, format!("`{name}` may not be read"))
-            .with_hint(format!("let the user who runs dwh read it: chmod u+r '{name}'; folders need u+rx")),
+        Io::PermissionDenied => {
+            Error::new(ErrorKind::Permission, format!("`{name}` may not be read")).with_hint(format!(
+                "let the user who runs dwh read it: chmod u+r '{}'; folders need u+rx",
+                name.to_string().replace('\'', r"'\''")
+            ))
+        }
         _ => Error::new(ErrorKind::Disk, format!("`{name}` cannot be read"))
             .with_hint("check the health of the disk under it"),
     }
@@ -191,4 +195,27 @@ fn sorted(path: &Path, error: io::Error) -> Error {
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let stopped = |error| Error::new(ErrorKind::Interrupted, "work on files was stopped").with_source(error);
     tokio::task::spawn_blocking(work).await.map_err(stopped)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Io, sorted};
+    use crate::error::ErrorKind;
+    use std::path::Path;
+
+    #[test]
+    fn what_keeps_a_file_from_being_read_is_told_with_a_remedy() {
+        for (why, kind, words) in [
+            (Io::PermissionDenied, ErrorKind::Permission, "may not be read"),
+            (Io::NotFound, ErrorKind::NotFound, "does not exist"),
+            (Io::TimedOut, ErrorKind::Disk, "cannot be read"),
+        ] {
+            let error = sorted(Path::new("/srv/raw/a.json"), why.into());
+            assert_eq!(error.kind(), kind);
+            assert!(error.to_string().contains(&format!("`/srv/raw/a.json` {words}")), "{error}");
+            assert!(!error.hint().is_empty(), "{error}");
+        }
+        let hint = sorted(Path::new("/srv/it's"), Io::PermissionDenied.into()).hint().to_owned();
+        assert!(hint.contains("chmod u+r '/srv/it'\\''s'"), "{hint}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::blob::Manifest;
 use crate::pipeline::{TableRun, WindowReport};
-use crate::run::{RunKind, RunState};
+use crate::run::RunState;
 use crate::sink::RunRecord;
 use crate::watermark::{Timestamp, Window};
 
@@ -16,9 +16,7 @@ pub(super) fn window_report(window: Window) -> WindowReport {
 
 /// What a manifest says of its run.
 pub(super) fn describe_manifest(run: &mut TableRun, manifest: &Manifest, csv_path: Option<String>) {
-    if manifest.kind == RunKind::Keys {
-        run.kind = manifest.kind;
-    }
+    run.kind = manifest.kind;
     run.rows_extracted = manifest.rows;
     run.bytes = manifest.bytes;
     run.sha256 = Some(manifest.sha256.clone());
@@ -42,9 +40,7 @@ pub(super) fn describe_record(run: &mut TableRun, record: &RunRecord) {
     run.rows_identical = count(record.rows_identical);
     run.rows_different = count(record.rows_different);
     run.rows_kept_newer = count(record.rows_kept_newer);
-    if record.kind == RunKind::Keys {
-        run.kind = record.kind;
-    }
+    run.kind = record.kind;
     run.rows_removed = count(record.rows_removed);
     run.rows_marked = count(record.rows_marked);
     run.rows_unmarked = count(record.rows_unmarked);

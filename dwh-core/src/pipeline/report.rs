@@ -87,13 +87,13 @@ pub struct TableRun {
     pub table: String,
     /// Its number in the run log; `null` if it failed before it had one.
     pub run_id: Option<RunId>,
-    /// What it was made for, of a resync, its chunks and a look at the keys; `run` for all others.
-    #[serde(default, skip_serializing_if = "is_ordinary")]
-    pub kind: RunKind,
     /// Where it stands.
     pub status: RunState,
     /// How the table is moved.
     pub mode: Mode,
+    /// What it was made for.
+    #[serde(default)]
+    pub kind: RunKind,
     /// The window; `null` for tables that are read whole.
     pub window: Option<WindowReport>,
     /// Where the watermark stands after it.
@@ -154,11 +154,6 @@ pub struct TableRun {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_zero(count: &u64) -> bool {
     *count == 0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_ordinary(kind: &RunKind) -> bool {
-    *kind == RunKind::Run
 }
 
 impl TableRun {

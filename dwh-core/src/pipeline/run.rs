@@ -294,7 +294,7 @@ impl Pipeline {
         run: &mut TableRun,
     ) -> Result<Slice> {
         let record = self.sink.log(self.begins(&plan.table.name, plan.table.mode, kind)).await?;
-        run.run_id = Some(record.run_id);
+        (run.run_id, run.kind) = (Some(record.run_id), kind);
         Ok(Slice::new(kind, Arc::clone(plan), state.clone(), record))
     }
 

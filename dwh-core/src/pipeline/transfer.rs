@@ -83,9 +83,10 @@ impl Pipeline {
         let started = Instant::now();
         let mut extract = self.open(slice, run, cancel).await?;
         let first_rows = extract.until_first_row().await?;
-        // Of a resync each part leaves a CSV, by which it is known to be there; what a source of no keys means is judged later.
-        let adds = slice.plan.table.mode == Mode::Incremental && slice.kind != RunKind::Keys;
-        let skip = !first_rows && goal == Goal::BlobAndStage && adds && slice.part.is_none();
+        // Of a resync each part leaves a CSV, by which it is known to be there.
+        let may_skip =
+            slice.plan.table.mode == Mode::Incremental && slice.part.is_none() && slice.kind != RunKind::Keys;
+        let skip = !first_rows && goal == Goal::BlobAndStage && may_skip;
         let key = self.key(slice);
         if skip {
             let (load, spool) = (extract.load(slice), extract.spool.clone());
@@ -301,10 +302,10 @@ impl Slice {
     /// How it is loaded: its snapshot is the newest, unless the run log was restored from a backup.
     pub(super) fn load(&self) -> LoadPlan {
         let load = self.plan.load(self.state.is_newer_than(self.record.run_id));
-        let load = LoadPlan { keys: self.keys.clone(), ..load };
         if self.kind == RunKind::Chunk {
             return load.apart();
         }
+        let load = LoadPlan { keys: self.keys.clone(), ..load };
         LoadPlan { file: self.file.as_ref().map(|file| file.path.clone()), ..load }
     }
 

@@ -91,9 +91,9 @@ impl Manifest {
         let target = [&self.target.schema, &self.target.name];
         let stamped = self.watermark_column.as_deref().is_some_and(|name| names.contains(name));
         let cut = self.mode == Mode::Incremental && stamped && self.window.is_some_and(|window| window.high.is_some());
+        let alone = self.kind.replaces() && self.on_conflict != OnConflict::Append;
         let bound = self.window.and_then(|window| window.high);
         let compared = self.mode == Mode::Incremental && bound.is_some() && keys == names;
-        let alone = self.kind.replaces() && self.on_conflict != OnConflict::Append;
         first_wrong([
             ("columns", (1..=COLUMNS_MAX).contains(&self.columns.len()), "a table has 1 to 1,600 columns"),
             ("columns", names.iter().all(|name| named(name)), "a column has no name"),
