@@ -216,6 +216,13 @@ async fn a_killed_resync_goes_on_with_the_chunks_that_are_left() {
     db.src("alter table app.trips drop column note").await;
     project.ok(&["resync", "trips"]);
     assert_equal_tables(&db, "select id, n, at from app.trips", "select id, n, at from bronze.trips").await;
+    // A log that is made anew meanwhile knows nothing of the chunks that are beside bronze.
+    let before = number(&db, LOADED).await;
+    let mut child = project.spawn(&["resync", "trips", "--jobs", "1"]);
+    killed_at(&db, &mut child, LOADED, before + 2).await;
+    project.ok(&["rebuild", "--reset"]);
+    project.ok(&["run"]);
+    assert_equal_tables(&db, "select id, n, at from app.trips", "select id, n, at from bronze.trips").await;
     project.ok(&["recover"]);
     assert!(!db.blobs().join("test/exports/trips").read_dir().is_ok_and(|mut files| files.next().is_some()));
     project.ok(&["rebuild", "--reset"]);
