@@ -211,6 +211,11 @@ async fn again(scene: &mut Scene) {
         let back = "select count(*) from bronze.trips where id in (1, 2)";
         assert_eq!(number(&scene.db, back).await, 2, "{}", args[0]);
     }
+    scene.db.tgt(missing).await;
+    let (said, done) = scene.both(&["resync", "trips"]).await;
+    let (said, done) = (&said["tables"][0], &done["tables"][0]);
+    assert_eq!((&said["chunks"], many(&said["runs"])), (&done["chunks"], 0), "{said:#}");
+    assert_eq!(number(&scene.db, "select count(*) from bronze.trips where id in (1, 2)").await, 2);
 }
 
 async fn put_in_order(scene: &mut Scene) {
