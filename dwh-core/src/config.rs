@@ -24,6 +24,7 @@ pub use files::{
     FILE, FieldFrom, FileColumn, FileEncoding, FileFormat, FileTable, FilesConfig, OnInvalid, RECORD, Validate,
 };
 pub use manifest::ManifestTable;
+pub(crate) use manifest::{Needs, needs as manifest_needs};
 pub use read::json_schema;
 pub use secret::Secret;
 

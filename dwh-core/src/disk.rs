@@ -47,6 +47,11 @@ pub(crate) fn is_one_disk(one: &Path, other: &Path) -> bool {
     device(one).is_some_and(|device_of_one| device(other) == Some(device_of_one))
 }
 
+/// Whether this process may write into a folder, or make it. May block as [`space`] does.
+pub(crate) fn is_writable(folder: &Path) -> bool {
+    rustix::fs::access(nearest(folder), rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
+}
+
 fn nearest(path: &Path) -> &Path {
     path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."))
 }

@@ -30,6 +30,7 @@ use crate::watermark::{SafeBound, Timestamp};
 use place::Place;
 use shape::{Shape, of_files};
 
+pub(crate) use place::folder_of;
 pub(crate) use sample::Sample;
 pub(crate) use write::FileBody;
 

@@ -37,15 +37,15 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::blob::{BlobKey, BlobStore, Layout};
-use crate::config::{Config, TableConfig};
+use crate::config::{Config, Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::FileSource;
 use crate::pipeline::failure::interrupted;
 use crate::pipeline::round::Known;
 use crate::plan::Plan;
-use crate::run::RunId;
+use crate::run::{RunId, RunKind};
 use crate::schema::TableSchema;
-use crate::sink::{Lease, PgSink, Sink, TableState};
+use crate::sink::{Lease, LogEntry, PgSink, Sink, TableState};
 use crate::source::{PgSource, Source};
 use crate::watermark::Timestamp;
 
@@ -151,6 +151,8 @@ pub struct Pipeline {
     accept_source: bool,
     /// The last moment of which an ordinary run reads rows.
     until: Option<Timestamp>,
+    /// The orchestrator's name of what this pipeline runs.
+    task_instance: Option<String>,
     /// Files that are read again though they are loaded.
     reprocess: Vec<globset::GlobMatcher>,
     /// Chunks of one table at the same time; `None`: as many as `[target] connections`.
@@ -193,6 +195,8 @@ impl Pipeline {
         blobs: Arc<dyn BlobStore>,
         sink: Arc<dyn Sink>,
     ) -> Self {
+        let task_instance = config.environment.get("DWH_TASK_INSTANCE").filter(|name| !name.is_empty());
+        let task_instance = task_instance.map(str::to_owned);
         let layout = Layout { project: config.project.name.clone(), zone: config.project.zone.clone() };
         Self {
             config: Arc::new(config),
@@ -204,6 +208,7 @@ impl Pipeline {
             allow_empty: false,
             accept_source: false,
             until: None,
+            task_instance,
             reprocess: Vec::new(),
             jobs: None,
             round: None,
@@ -228,6 +233,20 @@ impl Pipeline {
             Error::new(ErrorKind::Config, format!("table `{}`: there is no source `{}`", table.name, table.source))
                 .with_hint("add `[source.NAME]`, or name one that is there")
         })
+    }
+
+    /// The same pipeline under another name of the orchestrator.
+    pub(crate) fn as_task(&self, name: &str) -> Self {
+        let mut this = self.clone();
+        let tables = Arc::make_mut(&mut this.config).tables.iter_mut();
+        tables.filter_map(|table| table.task_instance.as_mut()).for_each(|own| name.clone_into(own));
+        this.task_instance = Some(name.to_owned()).filter(|name| !name.is_empty());
+        this
+    }
+
+    /// What the run log gets when a run of a table begins.
+    pub(crate) fn begins(&self, table: &str, mode: Mode, kind: RunKind) -> LogEntry {
+        LogEntry::Begin { table: table.to_owned(), mode, kind, task_instance: self.task_instance.clone() }
     }
 
     /// Takes a table's lease; waiting for another run ends when the call is cancelled.

@@ -164,8 +164,11 @@ pub struct RunRecord {
     pub host: Option<String>,
     /// Version of the engine.
     pub engine_version: Option<String>,
+    /// The orchestrator's name of it, when it gave one.
+    #[serde(default)]
+    pub task_instance: Option<String>,
     /// The file that it read; `None` for a table of a database.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub file: Option<RawFile>,
     /// The bronze table that it was loaded into; `None` before that, and in rows of release 0.1.
     #[serde(skip)]
@@ -216,6 +219,7 @@ impl RunRecord {
             attempt: 1,
             host: None,
             engine_version: None,
+            task_instance: None,
             file: None,
             bronze: None,
             plan_sha256: None,

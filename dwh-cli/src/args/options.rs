@@ -22,17 +22,20 @@ Examples:
 #[derive(Debug, Args)]
 pub struct InitArgs {
     /// Tables as 'schema.table' or 'schema.*'; none: all that the role may read
-    #[arg(value_name = "GLOB")]
+    #[arg(value_name = "GLOB", conflicts_with_all = ["files", "manifests"])]
     pub tables: Vec<String>,
     /// Tables that are left out; may be given several times
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", conflicts_with_all = ["files", "manifests"])]
     pub exclude: Vec<String>,
     /// Address of the source; in the environment other people do not see it
-    #[arg(long, value_name = "URL", env = "DWH_SOURCE_URL", hide_env_values = true, required_unless_present = "files")]
+    #[arg(long, value_name = "URL", env = "DWH_SOURCE_URL", hide_env_values = true, required_unless_present_any = ["files", "manifests"])]
     pub source: Option<String>,
     /// A folder or bucket of files as the source instead: file:///folder or s3://bucket[/prefix]
     #[arg(long, value_name = "URL")]
     pub files: Option<String>,
+    /// A folder of postgres_pipeline manifests, which name databases and tables
+    #[arg(long, value_name = "FOLDER", conflicts_with = "files")]
+    pub manifests: Option<PathBuf>,
     /// Address of the target; it need not answer yet
     #[arg(long, value_name = "URL", env = "DWH_TARGET_URL", hide_env_values = true)]
     pub target: String,

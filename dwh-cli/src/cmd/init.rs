@@ -13,6 +13,7 @@ pub async fn init(args: InitArgs, context: &Context) -> Result<Exit> {
     let source = Secret::new(args.source.unwrap_or_default());
     let mut request = InitRequest::new(source, Secret::new(args.target), args.blob, args.output_file);
     request.files = args.files;
+    request.manifests = args.manifests;
     request.tables = args.tables;
     request.exclude = args.exclude;
     request.name = args.name;

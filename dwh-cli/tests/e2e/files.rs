@@ -2,6 +2,7 @@
 
 mod handbook;
 mod input;
+mod preflight;
 mod schemas;
 mod trouble;
 mod verbs;

@@ -17,6 +17,7 @@ mod foreign;
 mod held;
 mod identical;
 mod init;
+mod init_folders;
 mod locks;
 mod lost_column;
 mod made_again;

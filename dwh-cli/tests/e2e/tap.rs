@@ -4,7 +4,7 @@ mod manifests;
 
 use std::fs;
 
-use crate::support::{Project, number, total};
+use crate::support::{Project, files, number, total};
 use dwh_core::testing::{TestDb, assert_equal_tables};
 use serde_json::Value;
 
@@ -89,6 +89,8 @@ async fn each_load_type_does_what_the_document_says() {
     let there = number(&db, at_the_end).await;
     assert_eq!(number(&db, "select count(*) from gitlab.issues where updated_at > timestamp '2026-01-03'").await, 0);
     assert_eq!(number(&db, "select count(*) from gitlab.issues where _task_instance = 'dag/2026-01-03'").await, 24);
+    let named = "select count(*) from dwh_control.extract_runs where _task_instance = 'dag/2026-01-03'";
+    assert_eq!(number(&db, named).await, first["runs"].as_array().expect("runs").len() as i64, "the run log knows it");
     // The next window misses a day: nothing between is lost.
     let next = ["--execution-date", "2026-01-05", "--days", "1"];
     let next = tap(&project, "incremental", &[&next[..1], &["2026-01-05T00:00:00Z"], &next[2..]].concat());
@@ -148,6 +150,30 @@ async fn everything_else_works(db: &TestDb, project: &Project) {
     let findings = checked["findings"].as_array().expect("findings");
     let failures: Vec<&Value> = findings.iter().filter(|found| found["severity"] == "failure").collect();
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[tokio::test]
+async fn the_orchestrators_name_stands_in_bronze_and_in_the_run_log() {
+    let (db, project) = gitlab("tap_task_instance").await;
+    let project = project.env("DWH_TASK_INSTANCE", "dag/from the environment");
+    project.ok(&["run", "gitlab.*"]);
+    let of_rows =
+        "select count(distinct _task_instance) from gitlab.issues where _task_instance = 'dag/from the environment'";
+    assert_eq!(number(&db, of_rows).await, 1);
+    let runs = project.json(&["runs", "--limit", "1000"]);
+    let runs = runs["runs"].as_array().expect("runs");
+    assert!(runs.iter().all(|run| run["task_instance"] == "dag/from the environment"), "{runs:#?}");
+    // What the command line says goes before it, of a table without the column too.
+    let named = tap(&project, "scd", &["--task-instance", "dag/by hand"]);
+    let run = named["runs"][0]["run_id"].as_i64().expect("a number").to_string();
+    let shown = project.ok(&["runs", "show", &run]).stdout;
+    assert!(shown.contains("\ntask       dag/by hand\n"), "{shown}");
+    // A run that cannot begin is known by it as well.
+    db.tgt("drop table gitlab.plans").await;
+    project.fails(4, &["tap", "manifests/gitlab.yaml", "--load-type", "scd", "--task-instance", "dag/failed"]);
+    let failed =
+        "select count(*) from dwh_control.extract_runs where _task_instance = 'dag/failed' and status = 'failed'";
+    assert_eq!(number(&db, failed).await, 1);
 }
 
 #[tokio::test]
@@ -246,6 +272,17 @@ async fn a_test_tries_rows_and_keeps_none() {
     // Before there is a bronze table, and a control schema.
     let report = tap(&project, "test", &[]);
     assert_eq!(tested(&report, 0), ("gitlab.issues".to_owned(), 48, serde_json::json!([])));
+    // The rows went through the blob store, compressed as those of a run are, and nothing of them stayed.
+    assert_eq!(files(db.blobs()), Vec::<std::path::PathBuf>::new());
+    let url = format!("url = \"{}\"", db.blob_url());
+    let packed = project.config_with(&url, &format!("{url}\ncompression = \"zstd\""));
+    write(&packed, MANIFEST);
+    assert_eq!(tested(&tap(&packed, "test", &[]), 0).1, 48);
+    assert_eq!(files(db.blobs()), Vec::<std::path::PathBuf>::new());
+    let closed = project.config_with(&url, "url = \"file:///proc/nothing\"");
+    write(&closed, MANIFEST);
+    let stopped = closed.dwh(&["tap", "manifests/gitlab.yaml", "--load-type", "test"]);
+    assert!(stopped.code != 0 && stopped.stderr.contains("/proc/nothing"), "{}", stopped.all());
     project.ok(&["migrate"]);
     db.tgt("alter table gitlab.plans add check (name <> 'gold')").await;
     db.src("insert into public.plans values (3, E'two\nlines', 1), (4, 'gold', 2)").await;

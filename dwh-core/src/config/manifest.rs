@@ -1,6 +1,7 @@
 //! `[[manifest]]`: files of postgres_pipeline, read as they are. Each of their tables becomes a table like any other.
 
 mod file;
+mod needs;
 mod query;
 mod variables;
 mod yaml;
@@ -17,6 +18,7 @@ use super::{
 use crate::schema::TableRef;
 use crate::watermark::{BoundMode, Micros};
 use file::Entry;
+pub(crate) use needs::{Needs, needs};
 use query::Taken;
 
 /// Where in a manifest a table stands.
@@ -251,12 +253,14 @@ fn source(entry: &Entry<'_>, settings: &Settings, sources: &BTreeMap<String, Sou
     let database = entry.get("import_db")?;
     // A database that is split in two is told apart by its type.
     let typed = entry.get("database_type").map(|kind| format!("{database}:{kind}"));
+    let databases: Vec<&str> =
+        sources.iter().filter(|(_, source)| source.files.is_none()).map(|(name, _)| name.as_str()).collect();
     let named = typed.and_then(|typed| settings.sources.get(&typed)).or_else(|| settings.sources.get(database));
     match named {
         Some(name) => Some(name.clone()),
-        None if settings.sources.is_empty() && sources.len() == 1 => sources.keys().next().cloned(),
+        None if settings.sources.is_empty() && databases.len() == 1 => databases.first().map(|name| (*name).to_owned()),
         None => {
-            let names: Vec<&str> = sources.keys().map(String::as_str).collect();
+            let names = databases;
             let one = names.first().copied().unwrap_or("NAME");
             entry.problem(
                 "import_db",

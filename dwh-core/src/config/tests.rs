@@ -452,7 +452,32 @@ fn what_is_wrong_with_files_is_told_by_line_and_key() {
             "lies in the same folder as `files`",
         ),
         ("files = \"*\"\nmode = \"files\"\njson_schema = \"s\"", "backups = \"file:///b\"", "there is no `validated`"),
-        ("files = \"*\"\nmode = \"files\"\njson_schema = \"s\"", "lock_timeout = \"5s\"", "is only for a database"),
+        (
+            "files = \"*\"\nmode = \"files\"\njson_schema = \"s\"",
+            "lock_timeout = \"5s\"",
+            "is only for a database; leave it out",
+        ),
+        (
+            "files = \"*\"\nmode = \"files\"\n[table.columns]\na = {}",
+            "",
+            "dwh.toml:16: table.columns.a.type: is missing, and there is no `json_schema`",
+        ),
+        (
+            "files = \"*\"\nmode = \"files\"\njson_schema = \"s\"",
+            "validatd = \"file:///v\"",
+            "dwh.toml:6: source.raw.validatd: unknown key; did you mean `validated`?",
+        ),
+        (
+            "files = \"*\"\nmode = \"files\"\njson_schema = \"s\"\nfail_on_warnings = true",
+            "",
+            "dwh.toml:16: table.fail_on_warnings: unknown key; did you mean `fail_on_warning`?",
+        ),
+        (
+            "files = \"*\"\nmode = \"files\"\njson_schema = \"s\"\non_invalid = \"skip\"",
+            "",
+            "dwh.toml:16: table.on_invalid: `skip` is not allowed, write `reject_file` or `reject_record`",
+        ),
+        ("files = \"[a\"\nmode = \"files\"\njson_schema = \"s\"", "", "`[a` is no pattern; write one such as"),
     ] {
         let problems = files_problems(lines, source);
         assert!(problems.contains(told), "`{told}` is not in {problems}");

@@ -15,7 +15,7 @@ use crate::watermark::{SafeBound, Timestamp};
 
 const RUN: &str = "run_id, table_name, run_started_at, run_finished_at, status, rows_extracted, rows_loaded, \
      rows_inserted, rows_updated, rows_identical, rows_different, rows_kept_newer, rows_removed, rows_late, route, route_reason, csv_path, error_message, error_code, mode, window_low, window_high, watermark, \
-     bound, bytes, sha256, attempt, host, engine_version, kind, bronze, plan_sha256, file";
+     bound, bytes, sha256, attempt, host, engine_version, _task_instance, kind, bronze, plan_sha256, file";
 
 impl Control {
     /// A new row of the run log, `extracting`.
@@ -25,10 +25,11 @@ impl Control {
         table: &str,
         mode: Mode,
         kind: RunKind,
+        task_instance: Option<&str>,
     ) -> Result<RunRecord> {
         let sql = format!(
-            "insert into {} (table_name, status, mode, host, engine_version, kind) \
-             values ($1, 'extracting', $2, $3, $4, $5) returning {RUN}",
+            "insert into {} (table_name, status, mode, host, engine_version, kind, _task_instance) \
+             values ($1, 'extracting', $2, $3, $4, $5, $6) returning {RUN}",
             self.log()
         );
         let (mode, version) = (mode.as_str(), env!("CARGO_PKG_VERSION"));
@@ -38,6 +39,7 @@ impl Control {
             (&self.host, Type::TEXT),
             (&version, Type::TEXT),
             (&kind.as_str(), Type::TEXT),
+            (&task_instance, Type::TEXT),
         ];
         let rows = self.ask(client, &sql, params).await?;
         rows.first().map_or_else(|| Err(Error::new(ErrorKind::Internal, "run log: no row came back")), run_record)
@@ -449,6 +451,7 @@ fn run_record(row: &Row) -> Result<RunRecord> {
         attempt: value(row, "attempt")?,
         host: value(row, "host")?,
         engine_version: value(row, "engine_version")?,
+        task_instance: value(row, "_task_instance")?,
         file: json::<RawFile>(row, "file")?,
         bronze: json::<BronzeId>(row, "bronze")?,
         plan_sha256: value(row, "plan_sha256")?,

@@ -21,6 +21,12 @@ pub(crate) enum Place {
     Bucket(S3Blobs),
 }
 
+/// The folder that an address names; `None` for a bucket.
+pub(crate) fn folder_of(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("file://").filter(|path| path.starts_with('/'))?;
+    percent_encoding::percent_decode_str(path).decode_utf8().ok().map(|path| PathBuf::from(path.as_ref()))
+}
+
 /// A file that is open.
 pub(super) struct Opened {
     pub file: RawFile,
@@ -32,10 +38,8 @@ impl Place {
         if config.url.starts_with("s3://") {
             return Ok(Self::Bucket(S3Blobs::new(config, environment)?));
         }
-        let path = config.url.strip_prefix("file://").filter(|path| path.starts_with('/'));
-        let decoded = path.and_then(|path| percent_encoding::percent_decode_str(path).decode_utf8().ok());
-        match decoded {
-            Some(path) => Ok(Self::Folder(PathBuf::from(path.as_ref()))),
+        match folder_of(&config.url) {
+            Some(folder) => Ok(Self::Folder(folder)),
             None => {
                 Err(Error::new(ErrorKind::Config, format!("`{}` is not `file:///` and an absolute path", config.url))
                     .with_hint("write `file:///srv/data/raw`, with three slashes"))
@@ -176,8 +180,12 @@ fn sorted(path: &Path, error: io::Error) -> Error {
     match error.kind() {
         Io::NotFound | Io::NotADirectory => Error::new(ErrorKind::NotFound, format!("`{name}` does not exist"))
             .with_hint("check `files` of the source, and that the disk is mounted"),
-        Io::PermissionDenied => Error::new(ErrorKind::Permission, format!("`{name}` may not be read"))
-            .with_hint(format!("let the user who runs dwh read it: chmod u+r '{name}'; folders need u+rx")),
+        Io::PermissionDenied => {
+            Error::new(ErrorKind::Permission, format!("`{name}` may not be read")).with_hint(format!(
+                "let the user who runs dwh read it: chmod u+r '{}'; folders need u+rx",
+                name.to_string().replace('\'', r"'\''")
+            ))
+        }
         _ => Error::new(ErrorKind::Disk, format!("`{name}` cannot be read"))
             .with_hint("check the health of the disk under it"),
     }
@@ -187,4 +195,27 @@ fn sorted(path: &Path, error: io::Error) -> Error {
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let stopped = |error| Error::new(ErrorKind::Interrupted, "work on files was stopped").with_source(error);
     tokio::task::spawn_blocking(work).await.map_err(stopped)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Io, sorted};
+    use crate::error::ErrorKind;
+    use std::path::Path;
+
+    #[test]
+    fn what_keeps_a_file_from_being_read_is_told_with_a_remedy() {
+        for (why, kind, words) in [
+            (Io::PermissionDenied, ErrorKind::Permission, "may not be read"),
+            (Io::NotFound, ErrorKind::NotFound, "does not exist"),
+            (Io::TimedOut, ErrorKind::Disk, "cannot be read"),
+        ] {
+            let error = sorted(Path::new("/srv/raw/a.json"), why.into());
+            assert_eq!(error.kind(), kind);
+            assert!(error.to_string().contains(&format!("`/srv/raw/a.json` {words}")), "{error}");
+            assert!(!error.hint().is_empty(), "{error}");
+        }
+        let hint = sorted(Path::new("/srv/it's"), Io::PermissionDenied.into()).hint().to_owned();
+        assert!(hint.contains("chmod u+r '/srv/it'\\''s'"), "{hint}");
+    }
 }

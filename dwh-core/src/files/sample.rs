@@ -7,6 +7,7 @@ use super::decode::{Decoding, Raw};
 use super::place::{Place, blocking};
 use super::problem::Spot;
 use super::records::{self, Taker};
+use super::row::Members;
 use crate::config::{FileEncoding, FileFormat};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw_file::RawFile;
@@ -37,6 +38,8 @@ pub(crate) struct Sample {
     pub(crate) members: Vec<(String, BTreeSet<Seen>)>,
     /// Members that every record has, each time with another value.
     pub(crate) unique: Vec<String>,
+    /// Whether they are features, each with a geometry beside its members.
+    pub(crate) features: bool,
 }
 
 impl Sample {
@@ -101,6 +104,7 @@ struct Look {
     header: Vec<String>,
     /// Members of the document that hold an array of objects, where the document's values are no records.
     tops: Vec<String>,
+    features: bool,
     enough: bool,
 }
 
@@ -116,6 +120,7 @@ impl Look {
                 .map(|name| (name.clone(), self.seen.get(name).cloned().unwrap_or_default()))
                 .collect(),
             unique: self.names.iter().filter(unique).cloned().collect(),
+            features: self.features,
         }
     }
 
@@ -160,7 +165,7 @@ fn of_json(raw: &str) -> Option<Seen> {
 
 impl Taker for Look {
     fn json(&mut self, spot: &Spot, raw: &RawValue) -> Result<()> {
-        let Ok(members) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(raw.get()) else {
+        let Ok(Members(members)) = serde_json::from_str(raw.get()) else {
             let holds_records = serde_json::from_str::<Vec<serde_json::Map<String, serde_json::Value>>>(raw.get())
                 .is_ok_and(|items| !items.is_empty());
             if holds_records {
@@ -169,9 +174,11 @@ impl Taker for Look {
             return Ok(());
         };
         // A feature holds its values one floor down.
-        let inner = match (members.get("type"), members.get("properties")) {
+        let member = |wanted: &str| members.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
+        let inner = match (member("type"), member("properties")) {
             (Some(kind), Some(inner)) if kind.get() == "\"Feature\"" => {
-                serde_json::from_str(inner.get()).unwrap_or_default()
+                self.features = true;
+                serde_json::from_str(inner.get()).map_or_else(|_| Vec::new(), |Members(inner)| inner)
             }
             _ => members,
         };

@@ -5,6 +5,7 @@ mod files;
 mod folder;
 mod grants;
 mod look;
+mod manifests;
 mod names;
 mod render;
 mod report;
@@ -34,10 +35,12 @@ const LOADER: &str = "dwh_loader";
 #[derive(Debug, Clone)]
 #[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct InitRequest {
-    /// Connection string of the source; not used where `files` is set.
+    /// Connection string of the source; not used where `files` is set, nor where `manifests` name several databases.
     pub source: Secret,
     /// Address of a folder or bucket of files, which is the source instead of a database.
     pub files: Option<String>,
+    /// Folder of manifests of postgres_pipeline, which name the databases and the tables.
+    pub manifests: Option<PathBuf>,
     /// Connection string of the target; it need not answer.
     pub target: Secret,
     /// Address of the blob store: `file:///folder` or `s3://bucket[/prefix]`.
@@ -63,6 +66,7 @@ impl InitRequest {
         Self {
             source,
             files: None,
+            manifests: None,
             target,
             blob: blob.into(),
             tables: Vec::new(),
@@ -99,6 +103,9 @@ struct Taken {
 pub async fn init(request: &InitRequest, environment: &Environment) -> Result<InitReport> {
     if let Some(url) = &request.files {
         return folder::init(url, request, environment).await;
+    }
+    if let Some(manifests) = &request.manifests {
+        return manifests::init(manifests, request, environment);
     }
     let files = Files::beside(&request.output_file);
     if !request.dry_run {

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Mode, OnSchemaChange, TableConfig};
@@ -160,7 +159,7 @@ impl Pipeline {
     /// its report.
     pub async fn tap(&self, request: &TapRequest, cancel: &CancellationToken) -> Result<TapReport> {
         let tables = self.tables_of(&request.manifest, &request.tables)?;
-        let this = self.as_task(request.task_instance.as_deref());
+        let this = request.task_instance.as_deref().map_or_else(|| self.clone(), |name| self.as_task(name));
         let (wanted, skipped): (Vec<TableConfig>, Vec<TableConfig>) =
             tables.into_iter().partition(|table| request.load_type.is_for(table.mode));
         let window = request.execution_date.map(|to| WindowReport {
@@ -238,16 +237,6 @@ impl Pipeline {
             }
         }
         if loads.is_empty() { Ok(()) } else { self.sink.make_tables(&loads).await }
-    }
-
-    /// The same pipeline with another name of this run.
-    fn as_task(&self, task_instance: Option<&str>) -> Self {
-        let mut this = self.clone();
-        if let Some(name) = task_instance {
-            let tables = Arc::make_mut(&mut this.config).tables.iter_mut();
-            tables.filter_map(|table| table.task_instance.as_mut()).for_each(|own| name.clone_into(own));
-        }
-        this
     }
 
     fn up_to(&self, tables: Vec<String>, until: Option<Timestamp>, request: &TapRequest) -> RunRequest {

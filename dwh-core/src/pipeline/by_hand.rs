@@ -32,8 +32,7 @@ impl Pipeline {
             Some(record) => record,
             None => {
                 self.number_above_files().await?;
-                let (table, mode) = (table.name.clone(), table.mode);
-                self.sink.log(LogEntry::Begin { table, mode, kind: RunKind::Run }).await?
+                self.sink.log(self.begins(&table.name, table.mode, RunKind::Run)).await?
             }
         };
         run.run_id = Some(record.run_id);

@@ -268,6 +268,6 @@ impl Pipeline {
 }
 
 /// Whether other files may be tried all the same.
-const fn is_of_the_file(kind: ErrorKind) -> bool {
+pub(super) const fn is_of_the_file(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Data | ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::Config)
 }

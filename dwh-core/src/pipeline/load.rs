@@ -275,8 +275,12 @@ impl Pipeline {
     ///
     /// `csv` says in which folder it is: a manifest keeps the name that the CSV had in `exports/`.
     pub(super) fn stored_csv(&self, csv: &BlobKey, manifest: &Manifest) -> Arc<dyn Body> {
-        let plain = (manifest.bytes, manifest.sha256.clone());
-        Arc::new(StoredCsv { blobs: Arc::clone(&self.blobs), csv: csv.clone(), plain, form: manifest.stored.clone() })
+        self.stored(csv, (manifest.bytes, manifest.sha256.clone()), manifest.stored.clone())
+    }
+
+    /// The same of a CSV without a manifest; `plain` are bytes and SHA-256 of what is unpacked.
+    pub(super) fn stored(&self, csv: &BlobKey, plain: (u64, String), form: Option<StoredForm>) -> Arc<dyn Body> {
+        Arc::new(StoredCsv { blobs: Arc::clone(&self.blobs), csv: csv.clone(), plain, form })
     }
 }
 

@@ -8,6 +8,7 @@ use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{finite, window_report};
 use crate::pipeline::failure::{failed, interrupted, named};
+use crate::pipeline::files::is_of_the_file;
 use crate::pipeline::run::tell_counts;
 use crate::pipeline::transfer::{Slice, stopped};
 use crate::pipeline::{Event, Pipeline, TableRun};
@@ -82,7 +83,7 @@ impl Pipeline {
             let mut one = TableRun::new(&table.name, table.mode);
             match self.count_slice(&slice, &mut one, cancel).await {
                 Ok(()) => add(run, &one),
-                Err(error) if error.kind() == ErrorKind::Data => {
+                Err(error) if is_of_the_file(error.kind()) => {
                     self.warn(&table.name, &format!("`{path}`: {error}"));
                     wrong = Some(error);
                 }
@@ -123,7 +124,9 @@ impl Pipeline {
     async fn count_slice(&self, slice: &Slice, run: &mut TableRun, cancel: &CancellationToken) -> Result<()> {
         let extract = self.open(slice, run, cancel).await?;
         let stage = self.spawn_stage(slice, &extract, false);
-        let ((_, totals), seconds) = extract.pump(&self.observer).await?;
+        let ((reading, totals), seconds) = extract.pump(&self.observer).await?;
+        reading.warnings.iter().for_each(|warning| self.warn(&slice.plan.table.name, warning));
+        run.rows_rejected = reading.file.map_or(0, |file| file.rejected);
         run.seconds.extract = seconds;
         (run.rows_extracted, run.bytes, run.sha256) = (totals.rows, totals.bytes, Some(totals.sha256));
         let (staged, seconds) = tokio::select! {
@@ -155,4 +158,6 @@ fn add(run: &mut TableRun, one: &TableRun) {
     run.rows_identical += one.rows_identical;
     run.rows_different += one.rows_different;
     run.rows_kept_newer += one.rows_kept_newer;
+    run.rows_removed += one.rows_removed;
+    run.rows_rejected += one.rows_rejected;
 }

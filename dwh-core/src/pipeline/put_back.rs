@@ -12,7 +12,7 @@ use crate::pipeline::failure::{failed, named, with_way_out};
 use crate::pipeline::{Event, Pipeline, RunReport, RunRequest, TableRun};
 use crate::raw_file::RawFile;
 use crate::run::{RunId, RunKind, RunState};
-use crate::sink::{LogEntry, RunFilter, RunRecord, TableState};
+use crate::sink::{RunFilter, RunRecord, TableState};
 
 /// What `files restore` did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -197,7 +197,7 @@ impl Pipeline {
     ) -> Result<()> {
         use crate::blob::Folder;
         use crate::chain::Compression;
-        let begin = LogEntry::Begin { table: table.name.clone(), mode: table.mode, kind: RunKind::File };
+        let begin = self.begins(&table.name, table.mode, RunKind::File);
         let record = self.sink.log(begin).await?;
         run.run_id = Some(record.run_id);
         let how = before.stored.as_ref().map_or(Compression::None, |form| form.compression);

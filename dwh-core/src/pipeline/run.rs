@@ -285,8 +285,7 @@ impl Pipeline {
         kind: RunKind,
         run: &mut TableRun,
     ) -> Result<Slice> {
-        let (table, mode) = (plan.table.name.clone(), plan.table.mode);
-        let record = self.sink.log(LogEntry::Begin { table, mode, kind }).await?;
+        let record = self.sink.log(self.begins(&plan.table.name, plan.table.mode, kind)).await?;
         run.run_id = Some(record.run_id);
         Ok(Slice {
             kind,
@@ -393,8 +392,7 @@ impl Pipeline {
             return;
         }
         let kind = if run.mode == Mode::Files { RunKind::File } else { RunKind::Run };
-        let begin = LogEntry::Begin { table: run.table.clone(), mode: run.mode, kind };
-        match self.sink.log(begin).await {
+        match self.sink.log(self.begins(&run.table, run.mode, kind)).await {
             Ok(record) => {
                 run.run_id = Some(record.run_id);
                 self.log_failure(run, error).await;

@@ -325,8 +325,8 @@ pub(super) struct Ended {
     late_rows: u64,
     sweep: Option<Sweep>,
     statement: Option<String>,
-    file: Option<RawFile>,
-    warnings: Vec<String>,
+    pub(super) file: Option<RawFile>,
+    pub(super) warnings: Vec<String>,
     rejected: Option<std::fs::File>,
 }
 

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::blob::transform::Encoded;
+use crate::blob::{BlobKey, StoredForm, probe_prefix};
 use crate::config::{Mode, OnConflict, TableConfig};
+use crate::dialect::Tally;
 use crate::error::{ErrorKind, Result};
 use crate::pipeline::failure::{interrupted, named};
 use crate::pipeline::{ErrorReport, Pipeline};
@@ -48,14 +51,11 @@ impl TableTrial {
 }
 
 impl Pipeline {
-    /// Reads a million rows at most and puts them into a table that is rolled back. Nothing is written anywhere else: no
-    /// CSV in the blob store, no row of the run log.
+    /// Reads a million rows at most, takes them through the blob store, and puts them into a table that is rolled back.
+    /// Nothing stays: the CSV has a name that no run has and is removed, and the run log gets no row.
     pub(crate) async fn trial(&self, table: &TableConfig, cancel: &CancellationToken) -> TableTrial {
         let started = Instant::now();
-        let tried = tokio::select! {
-            tried = self.try_rows(table) => tried,
-            () = cancel.cancelled() => Err(interrupted()),
-        };
+        let tried = self.trial_at(table, cancel).await;
         let (found, error) = match tried {
             Ok(found) => (found, None),
             Err(error) => (Rehearsal::default(), Some((&named(error, &table.name)).into())),
@@ -64,7 +64,17 @@ impl Pipeline {
         TableTrial { table: table.name.clone(), rows, refused, more, seconds: started.elapsed().as_secs_f64(), error }
     }
 
-    async fn try_rows(&self, table: &TableConfig) -> Result<Rehearsal> {
+    async fn trial_at(&self, table: &TableConfig, cancel: &CancellationToken) -> Result<Rehearsal> {
+        let csv = BlobKey::parse(&format!("{}trial.csv", probe_prefix(&self.config.project.name)))?;
+        let tried = tokio::select! {
+            tried = self.try_rows(table, &csv) => tried,
+            () = cancel.cancelled() => Err(interrupted()),
+        };
+        let removed = self.blobs.delete(&csv).await;
+        tried.and_then(|found| removed.map(|()| found))
+    }
+
+    async fn try_rows(&self, table: &TableConfig, csv: &BlobKey) -> Result<Rehearsal> {
         let source = self.source(table)?;
         let plan = Plan::new(table, source.describe(table).await?)?;
         // Nothing is kept of it, and the target may have no control schema yet.
@@ -74,12 +84,20 @@ impl Pipeline {
         let some = Plan::new(&some, source.describe(&some).await?)?;
         let (mut writer, spool): (_, Spool) = spool(&std::env::temp_dir())?;
         let mut reading = source.read(ReadRequest::whole(&some, now)).await?;
+        let mut tally = Tally::default();
         while let Some(piece) = reading.next().await? {
+            tally.push(&piece);
             writer.write(piece).await?;
         }
         reading.finish().await?;
         writer.finish().await?;
-        self.sink.rehearse(&plan.load(false), &spool).await
+        let compression = self.config.blob.compression;
+        let sent = Encoded::new(spool, compression);
+        self.blobs.put(csv, &sent).await?;
+        let form = sent.sent().map(|(bytes, sha256)| StoredForm { compression, bytes, sha256 });
+        let totals = tally.totals();
+        let stored = self.stored(csv, (totals.bytes, totals.sha256), form);
+        self.sink.rehearse(&plan.load(false), stored.as_ref()).await
     }
 }
 

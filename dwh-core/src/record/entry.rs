@@ -21,6 +21,8 @@ pub enum LogEntry {
         mode: Mode,
         /// What the run is made for.
         kind: RunKind,
+        /// The orchestrator's name of it.
+        task_instance: Option<String>,
     },
     /// Which file the run is about to read, as it was listed.
     Reads {

@@ -200,8 +200,9 @@ impl Sink for PgSink {
     async fn log(&self, entry: LogEntry) -> Result<RunRecord> {
         let control = &self.control;
         let (run_id, next, moved) = match &entry {
-            LogEntry::Begin { table, mode, kind } => {
-                return self.write(async |client| control.begin(client, table, *mode, *kind).await).await;
+            LogEntry::Begin { table, mode, kind, task_instance } => {
+                let task = task_instance.as_deref();
+                return self.write(async |client| control.begin(client, table, *mode, *kind, task).await).await;
             }
             LogEntry::Reads { run_id, file } => {
                 return self.write(async |client| control.reads(client, *run_id, file).await).await;

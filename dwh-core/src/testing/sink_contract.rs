@@ -121,7 +121,7 @@ pub async fn loading(sink: &dyn Sink, load: &LoadPlan) -> RunId {
 /// # Panics
 /// If the run log refuses it.
 pub async fn begun(sink: &dyn Sink, load: &LoadPlan, kind: RunKind) -> RunId {
-    let begin = LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind };
+    let begin = LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind, task_instance: None };
     let run_id = sink.log(begin).await.expect("begin").run_id;
     let upload = Upload {
         run_id,
@@ -215,7 +215,7 @@ async fn leases(sink: &dyn Sink) {
 async fn run_log(sink: &dyn Sink) {
     let load = contract_load(Mode::Incremental);
     let begun = sink
-        .log(LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind: RunKind::Run })
+        .log(LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind: RunKind::Run, task_instance: None })
         .await
         .expect("begin");
     assert_eq!((begun.status, begun.attempt, begun.mode), (RunState::Extracting, 1, Some(Mode::Incremental)));

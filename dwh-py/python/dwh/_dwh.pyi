@@ -20,7 +20,7 @@ _Moment = Union[datetime, str]
 _Kind = Literal["run", "backfill", "reseed", "repair", "replay", "file", "resync", "chunk"]
 _State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
 _Gate = Literal["deploy", "first-run", "steady"]
-_Mode = Literal["incremental", "snapshot", "scd"]
+_Mode = Literal["incremental", "snapshot", "scd", "files"]
 _LoadType = Literal["incremental", "scd", "backfill", "test", "validate"]
 _Route = Literal["fresh", "direct", "replace", "staged"]
 _Window = dict[str, Optional[str]]
@@ -225,6 +225,8 @@ class RunRecord(_Report):
     attempt: int
     host: Optional[str]
     engine_version: Optional[str]
+    task_instance: Optional[str]
+    file: Optional[dict[str, Any]]
 
 @final
 class RunReport(_Report):

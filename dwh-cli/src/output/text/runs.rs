@@ -100,6 +100,12 @@ impl Show for RunDetails {
         );
         line("sha256", run.sha256.as_deref().unwrap_or("-"));
         line("attempt", &run.attempt.to_string());
+        if let Some(task) = &run.task_instance {
+            line("task", task);
+        }
+        if let Some(file) = &run.file {
+            line("file", &file.path);
+        }
         line("host", run.host.as_deref().unwrap_or("-"));
         line("engine", run.engine_version.as_deref().unwrap_or("-"));
         line("csv", &csv(&self.csv));

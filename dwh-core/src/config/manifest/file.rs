@@ -1,5 +1,6 @@
 //! The sections of a manifest, checked: every key is known, every value is of its kind.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::yaml::{self, Key, Node, Value};
@@ -90,6 +91,23 @@ pub(super) fn entries<'a>(path: &Path, text: &str, problems: &'a Problems<'a>) -
     };
     let list = map(tables, "tables", problems).unwrap_or_default();
     list.iter().filter_map(|(key, node)| entry(key, node, problems)).collect()
+}
+
+/// What `connection_info` says; [`entries`] tells what is wrong with it.
+pub(super) fn connection_info(text: &str) -> BTreeMap<String, String> {
+    let section = |node: &Node, name: &str| match &node.value {
+        Value::Map(entries) => entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node.value.clone()),
+        _ => None,
+    };
+    let root = yaml::parse(text).ok().flatten();
+    let Some(Value::Map(entries)) = root.and_then(|root| section(&root, "connection_info")) else {
+        return BTreeMap::new();
+    };
+    let text = |(key, node): (Key, Node)| match node.value {
+        Value::Text(text) => Some((key.name, text)),
+        _ => None,
+    };
+    entries.into_iter().filter_map(text).collect()
 }
 
 /// The entries of a map, each key once.

@@ -137,4 +137,15 @@ fn files_sources_and_targets_must_be_there_once() {
     );
     let nobody = read(&TOML.replace("\"gitlab\"", "\"gitlub\""), &[("a.yaml", TRAPS)]).expect_err("no source");
     assert!(nobody.contains("manifest.source: `gitlub` is none of the sources; did you mean `gitlab`?"), "{nobody}");
+    let files = TOML.replace("[target]", "[source.raw]\nfiles = \"file:///srv/raw\"\n[target]");
+    let of_files = read(&files.replace("\"gitlab\"", "\"raw\""), &[("a.yaml", TRAPS)]).expect_err("no database");
+    assert!(of_files.contains("manifest.source: `raw` is a source of files; name a database"), "{of_files}");
+    for (line, told) in [
+        ("windows = \"1d\"\n", "manifest.windows: unknown key; did you mean `window`?"),
+        ("window = \"x\"\n", "manifest.window: `x` is no length of time"),
+        ("on_conflict = \"replace\"\n", "manifest.on_conflict: `replace` is not allowed"),
+    ] {
+        let refused = read(&format!("{TOML}{line}"), &[("a.yaml", TRAPS)]).expect_err("refused");
+        assert!(refused.contains(told), "{refused}");
+    }
 }

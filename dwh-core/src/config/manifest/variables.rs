@@ -1,6 +1,6 @@
 //! The `{NAME}`s of a query: those that say which window is read, and those that the configuration gives a value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the orchestrator puts in: the window. The engine cuts windows itself.
 const WINDOW: [&str; 5] = ["EXECUTION_DATE", "HOURS", "DAYS", "BEGIN_TIMESTAMP", "END_TIMESTAMP"];
@@ -18,6 +18,23 @@ pub(super) fn has_window(text: &str) -> bool {
 /// # Errors
 /// What to do about a name that has no value.
 pub(super) fn fill(text: &str, variables: &BTreeMap<String, String>) -> Result<String, String> {
+    filled(text, |name| value(name, variables))
+}
+
+/// The names in a text that only the configuration gives a value.
+pub(super) fn unknown(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let noted = filled(text, |name| {
+        if !WINDOW.contains(&name) {
+            found.insert(name.to_owned());
+        }
+        Ok(String::new())
+    });
+    drop(noted);
+    found
+}
+
+fn filled(text: &str, mut value: impl FnMut(&str) -> Result<String, String>) -> Result<String, String> {
     let text = text.replace("%%", "%");
     let (mut out, mut rest) = (String::new(), text.as_str());
     while let Some(at) = rest.find(['{', '}']) {
@@ -27,7 +44,7 @@ pub(super) fn fill(text: &str, variables: &BTreeMap<String, String>) -> Result<S
         let name = after.strip_prefix('{').and_then(|inner| inner.split_once('}')).map(|(name, _)| name);
         rest = match name.filter(|name| !doubled && is_name(name)) {
             Some(name) => {
-                out.push_str(&value(name, variables)?);
+                out.push_str(&value(name)?);
                 &after[name.len() + 2..]
             }
             None => {

@@ -59,12 +59,12 @@ pub(super) fn source(section: &Section<'_, RawSource>) -> Option<FilesConfig> {
     }
     if !section.has("files") {
         for key in ["validated", "backups"].into_iter().filter(|key| section.has(key)) {
-            section.problem(key, "is only for a source of `files`");
+            section.problem(key, "is only for a source of `files`; leave it out");
         }
         return None;
     }
     for key in OF_SERVERS.into_iter().filter(|key| section.has(key)) {
-        section.problem(key, "is only for a database");
+        section.problem(key, "is only for a database; leave it out");
     }
     let files = FilesConfig {
         url: place("files", &raw.files).unwrap_or_default(),
@@ -82,7 +82,10 @@ pub(super) fn source(section: &Section<'_, RawSource>) -> Option<FilesConfig> {
         }
     }
     if files.backups.is_some() && files.validated.is_none() && !section.refused("validated") {
-        section.problem("backups", "keeps what a copy into `validated` overwrites, and there is no `validated`");
+        section.problem(
+            "backups",
+            "keeps what a copy into `validated` overwrites, and there is no `validated`; write that, too",
+        );
     }
     Some(files)
 }
@@ -107,13 +110,23 @@ fn columns(item: &Spanned<DeValue<'_>>, reader: Reader<'_>) -> Vec<FileColumn> {
         reader.problems.add(line, "table.columns", "must be a section `[table.columns]`");
         return Vec::new();
     };
+    let has_schema = item.get_ref().as_table().is_some_and(|table| table.contains_key("json_schema"));
     // In the order in which a person wrote them.
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
-    entries.into_iter().filter_map(|(name, value)| column(name.get_ref(), name.span().start, value, reader)).collect()
+    let read = |(name, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+        let name: &Spanned<std::borrow::Cow<'_, str>> = name;
+        column((name.get_ref(), name.span().start), value, has_schema, reader)
+    };
+    entries.into_iter().filter_map(read).collect()
 }
 
-fn column(name: &str, at: usize, value: &Spanned<DeValue<'_>>, reader: Reader<'_>) -> Option<FileColumn> {
+fn column(
+    (name, at): (&str, usize),
+    value: &Spanned<DeValue<'_>>,
+    has_schema: bool,
+    reader: Reader<'_>,
+) -> Option<FileColumn> {
     let (line, path) = (reader.problems.line(at), format!("table.columns.{}", name.escape_debug()));
     let Some(table) = value.get_ref().as_table() else {
         reader.problems.add(line, &path, "must be written `{ from = \"/pointer\", type = \"text\" }`");
@@ -140,7 +153,11 @@ fn column(name: &str, at: usize, value: &Spanned<DeValue<'_>>, reader: Reader<'_
         }
     };
     let type_name = section.checked("type", raw.type_name.as_deref(), type_name);
-    if matches!(from, Some(FieldFrom::Point { .. })) && !section.refused("type") {
+    let is_point = matches!(from, Some(FieldFrom::Point { .. }));
+    if !has_schema && !is_point && !section.has("type") {
+        section.problem("type", "is missing, and there is no `json_schema` to say it; write one such as `text`");
+    }
+    if is_point && !section.refused("type") {
         let point = type_name.as_ref().is_some_and(|name| matches!(name.name(), "geometry" | "geography"));
         if !point {
             section.problem("type", "of a point must be `geometry(Point,4326)`, or another `geometry` or `geography`");
@@ -215,14 +232,15 @@ pub(super) fn table(
         section.problem("mode", "must be `files`, since the source is one of files");
     }
     for key in OF_DATABASES.into_iter().filter(|key| section.has(key)) {
-        section.problem(key, "is only for a table of a database");
+        section.problem(key, "is only for a table of a database; leave it out");
     }
     if !section.has("files") {
         section.problem("files", "is missing; write the files of the table such as `files = \"*/data.json\"`");
     }
     let records = section.checked("records", raw.records.as_deref(), pointer);
     if records.is_some() && matches!(raw.format, Some(FileFormat::Csv | FileFormat::Jsonl)) {
-        section.problem("records", "is only for `json` and `geojson`: each line of the others is a record");
+        section
+            .problem("records", "is only for `json` and `geojson`: each line of the others is a record; leave it out");
     }
     let schema = section.checked("json_schema", raw.json_schema.as_deref(), value::filled);
     if columns.is_empty() && schema.is_none() && !section.refused("json_schema") {
@@ -232,12 +250,9 @@ pub(super) fn table(
         );
     }
     if schema.is_none() && section.has("validate") {
-        section.problem("validate", "compares with a JSON Schema, and there is no `json_schema`");
-    }
-    for column in columns.iter().filter(|column| column.type_name.is_none() && schema.is_none()) {
         section.problem(
-            "columns",
-            &format!("column `{}` has no type, and there is no `json_schema` to say it", column.name),
+            "validate",
+            "compares with a JSON Schema, and there is no `json_schema`; write one, or leave it out",
         );
     }
     if !columns.is_empty() {
@@ -273,7 +288,7 @@ fn globs(section: &Section<'_, RawTable>, key: &str, globs: Option<&Globs>) -> V
     let fine = |text: &str| match Glob::new(text) {
         Ok(_) if !text.is_empty() && !text.starts_with('/') => Ok(text.to_owned()),
         Ok(_) => Err("must be a pattern over paths below the source, such as `*/data.json`".to_owned()),
-        Err(_) => Err("is no pattern".to_owned()),
+        Err(_) => Err("is no pattern; write one such as `*/data.json`".to_owned()),
     };
     globs.iter().filter_map(|glob| section.checked(key, Some(glob), fine)).collect()
 }
@@ -281,7 +296,7 @@ fn globs(section: &Section<'_, RawTable>, key: &str, globs: Option<&Globs>) -> V
 /// Refuses what only files have in a table of a database.
 pub(super) fn refuse(section: &Section<'_, RawTable>, columns: &[FileColumn]) {
     for key in OF_FILES.into_iter().filter(|key| section.has(key)) {
-        section.problem(key, "is only for a table of files, and its source is a database");
+        section.problem(key, "is only for a table of files, and its source is a database; leave it out");
     }
     if !columns.is_empty() {
         section.problem("columns", "is only for a table of files; the columns of a database are those of its relation");

@@ -18,9 +18,17 @@ pub(super) fn settings(
 ) -> Option<Settings> {
     let raw = &section.raw;
     let length = |key, text: &Option<String>| section.checked(key, text.as_deref(), value::duration).unwrap_or(DAY);
-    for name in raw.source.iter().flat_map(BTreeMap::values).filter(|name| !sources.contains_key(*name)) {
-        let near = did_you_mean(name, sources.keys().map(String::as_str));
-        section.problem("source", &format!("`{}` is none of the sources{near}", name.escape_debug()));
+    for name in raw.source.iter().flat_map(BTreeMap::values) {
+        match sources.get(name) {
+            Some(source) if source.files.is_none() => {}
+            Some(_) => {
+                section.problem("source", &format!("`{}` is a source of files; name a database", name.escape_debug()))
+            }
+            None => {
+                let near = did_you_mean(name, sources.keys().map(String::as_str));
+                section.problem("source", &format!("`{}` is none of the sources{near}", name.escape_debug()));
+            }
+        }
     }
     let path = section.checked("path", raw.path.as_deref(), value::filled);
     let zone = section.checked("watermark_timezone", raw.watermark_timezone.as_deref(), value::zone);

@@ -6,16 +6,19 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::about::About;
-use super::bronze;
+use super::lease::Leases;
 use super::server::Server;
 use super::words::Word;
+use super::{bronze, lease};
 use crate::config::{FilesConfig, Mode, TableConfig};
-use crate::disk::space;
+use crate::disk::{Space, is_writable, space};
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::folder_of;
 use crate::operate::{CheckReport, FileState, FilesRequest};
 use crate::pipeline::Pipeline;
 use crate::plan::Plan;
 use crate::sink::TableState;
+use crate::watermark::Timestamp;
 
 /// A disk is better not fuller than this.
 const FULL_PERCENT: f64 = 80.0;
@@ -31,10 +34,9 @@ pub(super) async fn check(pipeline: &Pipeline, name: &str, files: &FilesConfig, 
     let looked = matched(pipeline, &tables, &mut about).await;
     about.unless(Word::Files, looked);
     for (what, url) in [("validated", &files.validated), ("backups", &files.backups)] {
-        let Some(folder) = url.as_deref().and_then(|url| url.strip_prefix("file://")).map(PathBuf::from) else {
-            continue;
-        };
-        room(what, folder, &mut about).await;
+        if let Some(folder) = url.as_deref().and_then(folder_of) {
+            keeps(what, folder, &mut about).await;
+        }
     }
 }
 
@@ -52,8 +54,9 @@ async fn matched(pipeline: &Pipeline, tables: &[&TableConfig], about: &mut About
     }
     let all = pipeline.tree(first)?.all().await?;
     let newest = all.iter().map(|file| file.modified).max();
-    let newest = newest.map_or_else(String::new, |at| format!(", the newest written {at}"));
-    about.ok(Word::Files, format!("{} files{newest}", all.len()));
+    let newest = newest
+        .map_or_else(String::new, |at| format!(", the newest written {} ago, at {at}", Timestamp::now().since(at)));
+    about.ok(Word::Files, format!("{}{newest}", counted(all.len())));
     let twice: Vec<String> = owners
         .iter()
         .filter(|(_, tables)| tables.len() > 1)
@@ -86,22 +89,45 @@ async fn matched(pipeline: &Pipeline, tables: &[&TableConfig], about: &mut About
     Ok(())
 }
 
+fn counted(files: usize) -> String {
+    if files == 1 { "1 file".to_owned() } else { format!("{files} files") }
+}
+
 fn shortened(names: &[String]) -> String {
     let more = if names.len() > NAMED { format!(" and {} more", names.len() - NAMED) } else { String::new() };
     names[..names.len().min(NAMED)].join(", ") + &more
 }
 
-async fn room(what: &str, folder: PathBuf, about: &mut About<'_>) {
-    let asked = tokio::task::spawn_blocking(move || space(&folder)).await;
+/// Whether copies can be written into a folder, which is made by the first of them.
+async fn keeps(what: &str, folder: PathBuf, about: &mut About<'_>) {
+    let asked = tokio::task::spawn_blocking(move || (space(&folder), is_writable(&folder), folder)).await;
     let stopped = |error| Error::new(ErrorKind::Internal, "free space was not looked at").with_source(error);
-    match asked.map_err(stopped).and_then(|space| space) {
-        Ok(space) if space.used_percent() > FULL_PERCENT => about.warn(
+    match asked.map_err(stopped) {
+        Ok((space, writable, folder)) => {
+            if !writable {
+                about.fail(
+                    Word::Write,
+                    ErrorKind::Permission,
+                    format!("`{}`, the folder of `{what}`, may not be written", folder.display()),
+                    "let the user who runs dwh write there, or name another folder",
+                );
+            }
+            let looked = space.map(|space| room(what, space, about));
+            about.unless(Word::Space, looked);
+        }
+        Err(error) => about.error(Word::Space, &error),
+    }
+}
+
+fn room(what: &str, space: Space, about: &mut About<'_>) {
+    if space.used_percent() > FULL_PERCENT {
+        about.warn(
             Word::Space,
             format!("the disk of `{what}` has less than 20 % free"),
             "give it a larger disk, or move old files away: `dwh files archive`",
-        ),
-        Ok(_) => about.ok(Word::Space, format!("the disk of `{what}` has room")),
-        Err(error) => about.error(Word::Space, &error),
+        );
+    } else {
+        about.ok(Word::Space, format!("the disk of `{what}` has room"));
     }
 }
 
@@ -112,11 +138,17 @@ pub(super) async fn tables(
     target: Option<&Server>,
     report: &mut CheckReport,
 ) {
+    let tables: Vec<&TableConfig> = tables.iter().filter(|table| table.mode == Mode::Files).copied().collect();
+    if tables.is_empty() {
+        return;
+    }
     let known = pipeline.known_states().await;
-    for table in tables.iter().filter(|table| table.mode == Mode::Files) {
+    let leases = Leases::of(pipeline, target, &tables).await;
+    for table in tables {
         let mut about = About::table(&table.name, report);
         let looked = self::table(pipeline, table, known.get(&table.name), target, &mut about).await;
         about.unless(Word::Files, looked);
+        lease::tell(leases.as_ref(), &pipeline.config().target, table, &mut about);
     }
 }
 
@@ -172,7 +204,26 @@ async fn waiting(pipeline: &Pipeline, table: &TableConfig, known: bool, about: &
     for error in bad.iter().take(NAMED) {
         about.warn(Word::Files, &error.message, &error.hint);
     }
-    let rest = if bad.is_empty() { String::new() } else { format!(", {} of them not valid", bad.len()) };
-    about.ok(Word::Files, format!("{} files wait for a run{rest}", paths.len()));
+    let rest = if bad.is_empty() { String::new() } else { format!(", {} not valid", bad.len()) };
+    about.ok(Word::Files, format!("{} to be read by the next run{rest}", counted(paths.len())));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::room;
+    use crate::disk::Space;
+    use crate::operate::check::about::About;
+    use crate::operate::{CheckReport, Severity};
+
+    #[test]
+    fn a_disk_of_copies_is_better_not_fuller_than_four_fifths() {
+        for (free_bytes, severity) in [(20, Severity::Ok), (19, Severity::Warning)] {
+            let mut report = CheckReport::default();
+            room("validated", Space { free_bytes, total_bytes: 100 }, &mut About::new("source raw", &mut report));
+            let found = report.findings.pop().expect("a finding");
+            assert_eq!((found.severity, found.check.as_str()), (severity, "space"), "{found:?}");
+            assert!(found.message.contains("`validated`"), "{found:?}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::config::{TableConfig, TargetConfig};
 use crate::control::{Control, IS_LEASE};
 use crate::error::{ErrorKind, Result};
 use crate::pipeline::Pipeline;
+use crate::pipeline::failure::repeated;
 use crate::plan::first_number;
 use crate::schema::quote_ident;
 
@@ -38,9 +39,28 @@ struct WatermarkRow {
     future: bool,
 }
 
+/// Tells of a table what they say; an error is told of each.
+pub(super) fn tell(leases: Option<&Result<Leases>>, config: &TargetConfig, table: &TableConfig, about: &mut About<'_>) {
+    match leases {
+        Some(Ok(leases)) => leases.check(config, table, about),
+        Some(Err(error)) => about.error(Word::Catalog, &repeated(error)),
+        None => {}
+    }
+}
+
 impl Leases {
+    /// Asks for them; `None` without a target whose control schema may be looked at.
+    pub(super) async fn of(
+        pipeline: &Pipeline,
+        target: Option<&Server>,
+        tables: &[&TableConfig],
+    ) -> Option<Result<Self>> {
+        let target = target.filter(|target| !target.closed.contains(&pipeline.config().target.control_schema))?;
+        Self::ask(pipeline, target, tables).await.transpose()
+    }
+
     /// Asks for them; `None` without a control schema.
-    pub(super) async fn ask(pipeline: &Pipeline, server: &Server, tables: &[&TableConfig]) -> Result<Option<Self>> {
+    async fn ask(pipeline: &Pipeline, server: &Server, tables: &[&TableConfig]) -> Result<Option<Self>> {
         let config = &pipeline.config().target;
         if !target::has_control(server, config).await? {
             return Ok(None);
@@ -62,7 +82,7 @@ impl Leases {
     }
 
     /// Tells of one of them.
-    pub(super) fn check(&self, config: &TargetConfig, table: &TableConfig, about: &mut About<'_>) {
+    fn check(&self, config: &TargetConfig, table: &TableConfig, about: &mut About<'_>) {
         let Some(row) = self.rows.get(&table.name) else {
             about.fail(Word::WatermarkRow, ErrorKind::Contract, "it has no watermark row", "dwh migrate");
             return;

@@ -5,13 +5,12 @@ use super::server::Server;
 use super::space::Size;
 use super::together::Together;
 use super::words::Word;
-use super::{bronze, rehearsal, watermark};
+use super::{bronze, lease, rehearsal, watermark};
 use crate::config::{Mode, TableConfig};
 use crate::connect::look;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::pipeline::belongs::Conflict;
-use crate::pipeline::failure::repeated;
 use crate::pipeline::round::Known;
 use crate::plan::Plan;
 use crate::schema::{RelationKind, TableSchema, UniqueKey, quote_ident, quote_literal};
@@ -92,11 +91,7 @@ async fn at_target(
         }
     }
     bronze::check(plan, state, bronze, config, target, about).await?;
-    match &together.leases {
-        Some(Ok(leases)) => leases.check(config, table, about),
-        Some(Err(error)) => about.error(Word::Catalog, &repeated(error)),
-        None => {}
-    }
+    lease::tell(together.leases.as_ref(), config, table, about);
     Ok(())
 }
 

@@ -62,12 +62,7 @@ impl Together {
             let relations: Vec<&TableRef> = of_source.filter_map(|table| table.relation.as_ref()).collect();
             writers.insert(name.clone(), server.survey.writers(&relations).await.unwrap_or_default());
         }
-        let leases = match &ends.target {
-            Some(target) if !target.closed.contains(&pipeline.config().target.control_schema) => {
-                Leases::ask(pipeline, target, tables).await.transpose()
-            }
-            _ => None,
-        };
+        let leases = Leases::of(pipeline, ends.target.as_ref(), tables).await;
         let failed = |subject: &str| report.has_failed(subject);
         Self { states, bronze, writers, leases, target_failed: failed("target") }
     }

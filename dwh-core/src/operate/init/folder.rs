@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::files::{self, Files};
-use super::render::{comment, quoted};
+use super::render::{comment, key, quoted};
 use super::{InitReport, InitRequest, InitTable, LeftOut, parse};
 use crate::config::{Environment, FileFormat, Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
@@ -169,8 +169,12 @@ fn table(group: &Group, newest: &RawFile, sample: &Sample) -> (String, InitTable
             Some(type_name) => (type_name, String::new()),
             None => ("text", "  # doubtful: null in every record".to_owned()),
         };
-        let name = toml::Value::String(name.clone()).to_string();
-        text.push_str(&format!("{name} = {{ type = \"{type_name}\" }}{why}\n"));
+        text.push_str(&format!("{} = {{ type = \"{type_name}\" }}{why}\n", key(name)));
+    }
+    if sample.features && !sample.members.iter().any(|(name, _)| name == "geometry") {
+        text.push_str(
+            "geometry = { type = \"geometry(Geometry,4326)\" }  # the feature's own; the target needs PostGIS\n",
+        );
     }
     let told = InitTable {
         name: group.name.clone(),

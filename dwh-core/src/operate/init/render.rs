@@ -135,6 +135,12 @@ pub(super) fn comment(mark: &str, text: &str) -> String {
     format!("# {mark}{text}\n")
 }
 
+/// A key of TOML, in quotes where it needs them.
+pub(super) fn key(name: &str) -> String {
+    let bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+    if bare { name.to_owned() } else { toml::Value::String(name.to_owned()).to_string() }
+}
+
 /// A value of the file, in which `${` stands for itself.
 pub(super) fn quoted(text: &str) -> String {
     Value::String(escaped(text)).to_string()

@@ -28,12 +28,13 @@ impl World {
         Ok(run)
     }
 
-    fn begin(&mut self, table: &str, mode: Mode, kind: RunKind) -> RunRecord {
+    fn begin(&mut self, table: &str, mode: Mode, kind: RunKind, task_instance: Option<&str>) -> RunRecord {
         self.above += 1;
         self.clock = self.clock.map(|clock| clock.plus(Micros(1)));
         let run = RunRecord {
             host: Some(host()),
             engine_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            task_instance: task_instance.map(str::to_owned),
             ..RunRecord::begun(RunId(self.above), table, mode, kind, self.now())
         };
         self.runs.push(run.clone());
@@ -65,7 +66,9 @@ impl World {
 
     pub(super) fn write(&mut self, entry: &LogEntry) -> Result<RunRecord> {
         let run = match entry {
-            LogEntry::Begin { table, mode, kind } => return Ok(self.begin(table, *mode, *kind)),
+            LogEntry::Begin { table, mode, kind, task_instance } => {
+                return Ok(self.begin(table, *mode, *kind, task_instance.as_deref()));
+            }
             LogEntry::Restore(lost) => return self.restore(lost),
             LogEntry::Reads { run_id, file } => {
                 let runs = &mut self.runs;

@@ -105,17 +105,9 @@ pub(super) async fn preview(load: &LoadPlan, keyed: &Keyed, client: &Client, sta
     if is_nothing(load, staged) {
         return Ok(Accounting::default());
     }
+    let removed = replace::count_of_file(client, load, keyed, named).await?;
     let merge = Merge { load, told: load, keyed, client, staged, kind: RunKind::Run, keeps: false };
-    if load.waiting.is_empty() || load.mode == Mode::Snapshot {
-        return merge.work().await;
-    }
-    // Nobody's bronze is changed for a preview: a copy of the rows that matter gets the columns.
-    let known = match load.mode {
-        Mode::Incremental | Mode::Files => Some(keyed.of(client, load).await?),
-        Mode::Snapshot | Mode::Scd => None,
-    };
-    merge.execute_all(&load.create_beside(known)).await?;
-    Merge { load: &load.beside(), ..merge }.work().await
+    Ok(Accounting { removed, ..merge.tried().await? })
 }
 
 /// A snapshot of no rows does not take the place of rows.
@@ -144,6 +136,21 @@ struct Known {
 }
 
 impl Merge<'_> {
+    /// The work where nothing of it is kept.
+    async fn tried(self) -> Result<Accounting> {
+        let load = self.load;
+        if load.waiting.is_empty() || load.mode == Mode::Snapshot {
+            return self.work().await;
+        }
+        // Nobody's bronze is changed for a preview: a copy of the rows that matter gets the columns.
+        let known = match load.mode {
+            Mode::Incremental | Mode::Files => Some(self.keyed.of(self.client, load).await?),
+            Mode::Snapshot | Mode::Scd => None,
+        };
+        self.execute_all(&load.create_beside(known)).await?;
+        Merge { load: &load.beside(), ..self }.work().await
+    }
+
     async fn work(&self) -> Result<Accounting> {
         if self.staged == 0 && self.load.mode == Mode::Incremental {
             return Ok(self.account(0));

@@ -148,16 +148,19 @@ fn as_announced(load: &LoadPlan, announced: u64, removed: u64) -> Result<u64> {
 
 /// Removes what bronze has of the file that the CSV stands for, and the CSV has not; returns how many rows.
 pub(super) async fn remove_of_file(client: &Client, load: &LoadPlan, keyed: &Keyed, named: Named) -> Result<u64> {
-    let Some(path) = load.removes_of_file() else { return Ok(0) };
-    let key = keyed.of(client, load).await?;
-    let failed = |error| named(load, error);
-    let row = client.query_typed_one(&load.count_of_file(path, key), &[]).await.map_err(failed)?;
-    let announced = row.get::<_, i64>(0).cast_unsigned();
-    if announced == 0 {
-        return Ok(0);
-    }
-    let removed = client.execute_typed(&load.remove_of_file(path, key), &[]).await.map_err(failed)?;
+    let announced = count_of_file(client, load, keyed, named).await?;
+    let Some(path) = load.removes_of_file().filter(|_| announced > 0) else { return Ok(0) };
+    let remove = load.remove_of_file(path, keyed.of(client, load).await?);
+    let removed = client.execute_typed(&remove, &[]).await.map_err(|error| named(load, error))?;
     as_announced(load, announced, removed)
+}
+
+/// How many rows [`remove_of_file`] removes.
+pub(super) async fn count_of_file(client: &Client, load: &LoadPlan, keyed: &Keyed, named: Named) -> Result<u64> {
+    let Some(path) = load.removes_of_file() else { return Ok(0) };
+    let count = load.count_of_file(path, keyed.of(client, load).await?);
+    let row = client.query_typed_one(&count, &[]).await.map_err(|error| named(load, error))?;
+    Ok(row.get::<_, i64>(0).cast_unsigned())
 }
 
 /// Refuses staged records of a file that share a key.

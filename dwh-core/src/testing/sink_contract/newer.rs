@@ -77,7 +77,7 @@ pub(super) async fn the_newest_run_is_known(sink: &dyn Sink) {
 /// The CSV of a run that the log has not heard enough of: its manifest fills the row.
 pub(super) async fn a_manifest_fills_the_log(sink: &dyn Sink) {
     let load = contract_load(Mode::Incremental);
-    let begin = LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind: RunKind::Run };
+    let begin = LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind: RunKind::Run, task_instance: None };
     let run_id = sink.log(begin).await.expect("begin").run_id;
     sink.log(LogEntry::Failed { run_id, message: "the target went away".to_owned(), kind: None })
         .await
