@@ -320,6 +320,16 @@ async fn tables_that_are_read_whole_and_those_that_cannot_be_cut() {
     project.ok(&["resync", "odd", "--allow-empty"]);
 }
 
+#[tokio::test]
+async fn rows_that_are_marked_as_deleted_are_not_thrown_away() {
+    let (db, project) = loaded("resync_marked", "on_conflict = \"update\"\ndeletes = \"mark\"").await;
+    db.src("delete from app.trips where id = 7").await;
+    project.ok(&["deletes", "trips"]);
+    let refused = project.fails(2, &["resync", "trips"]);
+    assert!(refused.stderr.contains("would remove the rows that are marked"), "{}", refused.all());
+    assert_eq!(number(&db, "select count(*) from bronze.trips where id = 7 and _deleted_at is not null").await, 1);
+}
+
 const MANIFEST: &str = "tables:
   issues:
     import_db: DB
