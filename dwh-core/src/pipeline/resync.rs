@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blob::{Folder, Manifest, archive};
 use crate::chain::{Link, Part, Standing};
-use crate::config::{Mode, OnSchemaChange, TableConfig};
+use crate::config::{Deletes, Mode, OnSchemaChange, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::columns::{changed, differences};
 use crate::pipeline::describe::{describe_manifest, window_report};
@@ -179,6 +179,9 @@ impl Pipeline {
         }
         if !table.is_appended() {
             plan.load(false).check_stamp()?;
+            if table.deletes == Deletes::Mark {
+                return Err(marks_rows(table));
+            }
         }
         let mut run = TableRun::new(&table.name, table.mode);
         run.kind = RunKind::Resync;
@@ -401,4 +404,14 @@ impl Pipeline {
         };
         self.sink.runs(&filter).await
     }
+}
+
+/// Rows that bronze keeps with a mark are not at the source, so no chunk has them.
+fn marks_rows(table: &TableConfig) -> Error {
+    let name = &table.name;
+    let text = format!("table `{name}`: a resync would remove the rows that are marked as deleted");
+    Error::new(ErrorKind::Config, text).with_hint(format!(
+        "nothing was changed; `dwh migrate --apply-drift` and `dwh reseed --replace {name}` bring columns and rows to those of \
+         the source, and keep what is marked"
+    ))
 }

@@ -252,8 +252,8 @@ impl Sink for Mortal<MemorySink> {
         self.life.call(self.inner.fit_columns(load)).await
     }
 
-    async fn make_apart(&self, load: &LoadPlan, resync: &RunIdentity) -> Result<BronzeId> {
-        self.life.call(self.inner.make_apart(load, resync)).await
+    async fn make_apart(&self, load: &LoadPlan, resync: &RunIdentity, kept: bool) -> Result<BronzeId> {
+        self.life.call(self.inner.make_apart(load, resync, kept)).await
     }
 
     async fn swap(&self, load: &LoadPlan, apart: &BronzeId, commit: Commit) -> Result<Committed> {

@@ -44,10 +44,12 @@ impl Pipeline {
             return Err(Error::new(ErrorKind::Internal, "a resync without cuts"));
         };
         let identity = RunIdentity { sha256: None, ..RunIdentity::from(resync) };
-        let apart = self.sink.make_apart(&plan.load(false).apart(), &identity).await?;
+        let loaded = self.loaded_chunks(&plan.table, resync).await?;
+        // Without a chunk in the log, nobody knows what lies there: the log may have been made anew.
+        let apart = self.sink.make_apart(&plan.load(false).apart(), &identity, !loaded.is_empty()).await?;
         let chunk = |(number, keys)| Chunk { resync: identity.clone(), number, keys };
         let all: Vec<Chunk> = (1..).zip(KeyRange::between(cuts)).map(chunk).collect();
-        let mut there = self.chunks_there(plan, state, resync, &apart, runs, cancel).await?;
+        let mut there = self.chunks_there(plan, state, resync, (loaded, &apart), runs, cancel).await?;
         let before = there.len();
         if before > 0 {
             let message = format!("the resync goes on: {before} of {} chunks are there", all.len());
@@ -66,13 +68,13 @@ impl Pipeline {
         plan: &Plan,
         state: &TableState,
         resync: &Manifest,
-        apart: &BronzeId,
+        (loaded, apart): (Vec<RunRecord>, &BronzeId),
         runs: &mut Vec<TableRun>,
         cancel: &CancellationToken,
     ) -> Result<BTreeMap<u32, Manifest>> {
         let table = &plan.table;
         let mut there = BTreeMap::new();
-        for record in self.loaded_chunks(table, resync).await? {
+        for record in loaded {
             // Another table beside bronze had it, which is not there any more.
             if record.bronze.as_ref() != Some(apart) {
                 continue;
