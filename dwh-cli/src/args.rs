@@ -203,6 +203,18 @@ Examples:
   dwh reseed trips --replace
   dwh reseed trips --dry-run")]
     Reseed(ReseedArgs),
+    /// Read tables anew as a whole, beside bronze, and put them in its place
+    ///
+    /// In chunks by key, several at a time, each a run with its own CSV. Bronze stays as it is until the last chunk is
+    /// there; then columns and rows become those of the source in one transaction, and grants, comments, indexes and
+    /// views stay. A call that was cut off goes on where it stood when it is made again, or with the next run. A table
+    /// that is read whole is run, once bronze takes its columns.
+    #[command(after_help = "\
+Examples:
+  dwh resync trips
+  dwh resync trips --jobs 8
+  dwh resync 'position_*' --dry-run")]
+    Resync(ResyncArgs),
     /// Copy the tables of a postgres_pipeline manifest, by its load types
     ///
     /// `incremental` goes on from the watermark up to the end of the window, so that nothing between two calls is

@@ -18,6 +18,7 @@ mod rebuild;
 mod recover;
 mod replay;
 mod reseed;
+mod resync;
 mod run;
 mod runs;
 mod schedule;
@@ -74,6 +75,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Verify(args) => verify::verify(args, context).await,
         Command::Backfill(args) => backfill::backfill(args, context).await,
         Command::Reseed(args) => reseed::reseed(args, context).await,
+        Command::Resync(args) => resync::resync(args, context).await,
         Command::Tap(args) => tap::tap(args, context).await,
         Command::Recover(args) => recover::recover(args, context).await,
         Command::Replay(args) => replay::replay(args, context).await,

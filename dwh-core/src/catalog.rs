@@ -6,6 +6,7 @@ mod equality;
 mod holders;
 mod indexes;
 mod types;
+mod views;
 
 use futures_util::try_join;
 use std::collections::{BTreeSet, HashMap};
@@ -23,6 +24,7 @@ pub(crate) use equality::equality;
 pub(crate) use holders::{Holder, LockWanted, held_by, holders, is_lock_timeout};
 pub(crate) use indexes::{Loadable, indexes, loadable, portrait};
 pub(crate) use types::{TypesOf, types};
+pub(crate) use views::views;
 
 /// Those of the tables `$1` (schemas), `$2` (names) that there are, by their place in the list.
 const RELATIONS: &str = "select w.place, c.oid, c.relkind::text, \

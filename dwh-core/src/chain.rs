@@ -3,12 +3,14 @@
 //! Every run under a table's lease reads a newer snapshot than the runs with lower numbers, so the order of the numbers
 //! is the order of the snapshots; clocks and stamps decide nothing here. An ordinary run continues where the watermark
 //! stands and moves it; a backfill or reseed reads below it; a repair does so in the place of what bronze has there; a snapshot replaces all that was before; a dated copy is
-//! history and replaces nothing.
+//! history and replaces nothing. A resync replaces all that was before it, and its chunks, which have higher numbers, bring
+//! the rows.
 
 mod archive;
 mod cover;
 mod keys;
 mod name;
+mod part;
 mod place;
 mod range;
 mod replaced;
@@ -22,6 +24,7 @@ pub use archive::{Lost, is_superseded, missing, needed_from, serves};
 pub use cover::{Gap, gaps, joins};
 pub use keys::former_keys;
 pub use name::{Compression, CsvName};
+pub use part::{Chunk, KeyRange, Part};
 pub use place::{Place, Standing};
 pub use range::{Piece, Range, unfinished_end};
 pub use replaced::{Replaced, overruling, replay_order};
@@ -166,6 +169,10 @@ impl Link {
     /// their CSV meets every range that ends before the window does. A CSV without a window is dated by its run.
     #[must_use]
     pub fn meets(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> bool {
+        // Its rows were cut by their keys.
+        if self.kind == RunKind::Chunk {
+            return true;
+        }
         let started = self.run.run_started_at;
         let (low, high) = match self.reads {
             Reads::Window(window) => {

@@ -114,6 +114,18 @@ pub enum OnNewColumn {
     Add,
 }
 
+/// What happens when the columns of the source are not those of bronze any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnSchemaChange {
+    /// As `on_new_column` and `on_missing_column` say; for all else the run stops and names the difference.
+    #[default]
+    Stop,
+    /// Bronze follows: a column that only came, or only went, costs nothing; for all else the run reads the whole table
+    /// again, in chunks beside bronze, and puts it in the place of what is there.
+    Resync,
+}
+
 /// How a snapshot takes the place of the rows that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -311,6 +323,10 @@ pub struct TableConfig {
     pub on_missing_column: OnMissingColumn,
     /// What happens to a column that the source has and bronze has not.
     pub on_new_column: OnNewColumn,
+    /// What happens when the columns of the source are not those of bronze any more.
+    pub on_schema_change: OnSchemaChange,
+    /// Rows that a chunk of a resync has.
+    pub chunk_rows: u64,
     /// How geometry stands in the CSV.
     pub geometry: GeometryForm,
     /// Largest slice of history in one CSV; zero: all in one.
@@ -344,6 +360,9 @@ pub struct TableConfig {
 }
 
 impl TableConfig {
+    /// Rows of a chunk, if not said.
+    pub const CHUNK_ROWS: u64 = 250_000;
+
     /// Whether bronze has each version of a row.
     #[must_use]
     pub fn is_appended(&self) -> bool {

@@ -4,6 +4,7 @@
 //! putting the configured ones in is all that is done to them.
 
 mod adapt;
+mod apart;
 mod dry_run;
 mod owner;
 mod print;
@@ -25,6 +26,7 @@ use crate::schema::{quote_ident, quote_literal};
 use crate::watermark::Micros;
 
 pub(crate) use adapt::adapt;
+pub(crate) use apart::make_apart;
 pub use dry_run::dry_run;
 pub use print::print_sql;
 pub(crate) use report::Cause;
@@ -33,7 +35,7 @@ pub(crate) use reset::{occupied, set_aside};
 use tables::make_tables;
 pub(crate) use types::look_at;
 
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("261001_dwh_control.sql", include_str!("../migrations/261001_dwh_control.sql")),
     ("261002_bronze_constraints_audit.sql", include_str!("../migrations/261002_bronze_constraints_audit.sql")),
     ("261003_dwh_roles.sql", include_str!("../migrations/261003_dwh_roles.sql")),
@@ -43,6 +45,7 @@ const FILES: [(&str, &str); 9] = [
     ("261201_dwh_repair.sql", include_str!("../migrations/261201_dwh_repair.sql")),
     ("261301_dwh_routes.sql", include_str!("../migrations/261301_dwh_routes.sql")),
     ("261302_dwh_files.sql", include_str!("../migrations/261302_dwh_files.sql")),
+    ("261303_dwh_resync.sql", include_str!("../migrations/261303_dwh_resync.sql")),
 ];
 
 const PRINT_HINT: &str = "`dwh migrate --print-sql` prints all of it for a DBA to apply";

@@ -23,6 +23,7 @@ mod replay;
 pub(crate) mod report;
 mod reseed;
 mod restore;
+mod resync;
 pub(crate) mod round;
 mod run;
 mod trace;
@@ -58,6 +59,7 @@ pub use recover::{Outcome, RecoverFinding, RecoverReport, RecoverRequest, Remedy
 pub use replay::{ReplayCsv, ReplayReport, ReplayRequest};
 pub use report::{ErrorReport, LoadParams, RunReport, Seconds, TableRun, WindowReport};
 pub use reseed::{ReseedReport, ReseedRequest};
+pub use resync::{ResyncReport, ResyncRequest, ResyncedTable};
 pub use trial::TableTrial;
 
 /// What happens during a run, for progress bars and logs.
@@ -153,6 +155,8 @@ pub struct Pipeline {
     task_instance: Option<String>,
     /// Files that are read again though they are loaded.
     reprocess: Vec<globset::GlobMatcher>,
+    /// Chunks of one table at the same time; `None`: as many as `[target] connections`.
+    jobs: Option<usize>,
     /// What a call over many tables asks once.
     round: Option<Arc<round::Round>>,
 }
@@ -206,6 +210,7 @@ impl Pipeline {
             until: None,
             task_instance,
             reprocess: Vec::new(),
+            jobs: None,
             round: None,
         }
     }

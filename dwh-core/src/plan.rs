@@ -2,6 +2,7 @@
 
 mod added;
 mod carried;
+mod chunk;
 mod compare;
 mod convert;
 mod ddl;
@@ -14,6 +15,7 @@ mod remedy;
 mod replace;
 mod session;
 mod straight;
+mod swap;
 mod versions;
 
 use serde::Serialize;
@@ -37,6 +39,7 @@ pub use replace::Stamp;
 pub use session::{Isolation, NO_TIME_LIMIT, opening};
 pub(crate) use session::{not_in_force, patience};
 pub(crate) use straight::{BACK, SAVEPOINT};
+pub(crate) use swap::Swap;
 
 pub use crate::config::{TASK_INSTANCE, UPLOADED_AT};
 
@@ -258,6 +261,7 @@ impl Plan {
             former_keys: Vec::new(),
             stamp: Stamp::of(&self.table),
             added: self.table.added().into_iter().map(str::to_owned).collect(),
+            apart: false,
         }
     }
 

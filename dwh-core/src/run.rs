@@ -20,7 +20,7 @@ impl fmt::Display for RunId {
     }
 }
 
-/// What a run was made for. Only an ordinary one, of rows or of a file, moves the watermark.
+/// What a run was made for. Only an ordinary one, of rows or of a file, and a resync move the watermark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunKind {
@@ -38,11 +38,16 @@ pub enum RunKind {
     Replay,
     /// One file of a table of files.
     File,
+    /// All of a table, read in chunks beside bronze, in the place of what bronze has.
+    Resync,
+    /// A part of that: its rows lie beside bronze until the resync puts all of them in.
+    Chunk,
 }
 
 impl RunKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [Self::Run, Self::Backfill, Self::Reseed, Self::Repair, Self::Replay, Self::File];
+    pub const ALL: [Self; 8] =
+        [Self::Run, Self::Backfill, Self::Reseed, Self::Repair, Self::Replay, Self::File, Self::Resync, Self::Chunk];
 
     /// The word in the column `kind`.
     #[must_use]
@@ -54,6 +59,8 @@ impl RunKind {
             Self::Repair => "repair",
             Self::Replay => "replay",
             Self::File => "file",
+            Self::Resync => "resync",
+            Self::Chunk => "chunk",
         }
     }
 
@@ -71,7 +78,7 @@ impl RunKind {
     /// Whether its load moves the watermark; if not, its rows may be older than what bronze holds.
     #[must_use]
     pub const fn moves_watermark(self) -> bool {
-        matches!(self, Self::Run | Self::File)
+        matches!(self, Self::Run | Self::File | Self::Resync)
     }
 
     /// Whether its rows must be staged before its CSV counts: what cannot be loaded is read again, and no CSV of it is kept.
@@ -80,10 +87,11 @@ impl RunKind {
         matches!(self, Self::Repair | Self::File)
     }
 
-    /// Whether its CSV stands for its window alone: rows that bronze has there too are overwritten or removed.
+    /// Whether its CSV stands for its window alone: rows that bronze has there too are overwritten or removed. That of a
+    /// resync has no row: those of its chunks follow it.
     #[must_use]
     pub const fn replaces(self) -> bool {
-        matches!(self, Self::Repair)
+        matches!(self, Self::Repair | Self::Resync)
     }
 }
 

@@ -4,6 +4,7 @@ mod drift;
 mod index_def;
 mod type_def;
 mod type_name;
+mod view_def;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -12,6 +13,7 @@ pub use drift::{Delivered, Drift, drift, lost};
 pub(crate) use index_def::{IndexDef, KeyDef};
 pub use type_def::{Attribute, ObjectName, TypeDef, TypeKind, definition, named_there, needed};
 pub use type_name::TypeName;
+pub(crate) use view_def::ViewDef;
 
 /// The key of a row: the text of each of its columns; `None` is NULL.
 pub type RowKey = Vec<Option<String>>;
@@ -30,6 +32,14 @@ impl TableRef {
     #[must_use]
     pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
         Self { schema: schema.into(), name: name.into() }
+    }
+
+    /// The table whose name has this at its end, shortened to what the server takes.
+    #[must_use]
+    pub(crate) fn beside(&self, suffix: &str) -> Self {
+        let longest = 63 - suffix.len();
+        let kept = (0..=self.name.len().min(longest)).rev().find(|at| self.name.is_char_boundary(*at)).unwrap_or(0);
+        Self::new(&self.schema, format!("{}{suffix}", &self.name[..kept]))
     }
 
     /// Schema and name quoted for SQL.

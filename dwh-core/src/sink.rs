@@ -11,7 +11,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::blob::Body;
+use crate::chain::RunIdentity;
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::BronzeId;
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
 use crate::schema::{RowKey, TableRef, TableSchema};
@@ -200,6 +202,36 @@ pub trait Sink: fmt::Debug + Send + Sync {
             .with_hint("add them where the sink keeps the table, or implement `add_columns` of `Sink`"))
     }
 
+    /// Makes bronze take the columns of the load, all of them or nothing: rows that are there are converted, and none is
+    /// lost.
+    ///
+    /// # Errors
+    /// `Contract` if the sink may not do it; the server's own where a value does not fit the new type.
+    async fn fit_columns(&self, load: &LoadPlan) -> Result<()> {
+        Err(no_resync(load))
+    }
+
+    /// Makes the table beside bronze that the chunks of a resync are loaded into, unless this resync made it before, and
+    /// tells which table it is. What an earlier resync left there goes first.
+    ///
+    /// # Errors
+    /// `Contract` if a table of that name is there which no resync made, or the sink cannot do it.
+    async fn make_apart(&self, load: &LoadPlan, _resync: &RunIdentity) -> Result<BronzeId> {
+        Err(no_resync(load))
+    }
+
+    /// Puts all rows of the table beside bronze, which must still be `apart`, in the place of those of bronze, whose columns
+    /// become what the load brings; moves the watermark, marks the run `loaded`, drops the table beside it, and commits all
+    /// of it as one. Bronze stays the table that it is: grants, comments, indexes and views are kept, and so are the values
+    /// of columns that the load does not bring, by key. Where each version of a row stays, the rows are added as versions.
+    ///
+    /// # Errors
+    /// `Data` if there are other rows than the chunks had; `Contract` if something in the target holds on to the type of a
+    /// column that changes; as [`Staged::commit`]. Nothing has changed then.
+    async fn swap(&self, load: &LoadPlan, _apart: &BronzeId, _commit: Commit) -> Result<Committed> {
+        Err(no_resync(load))
+    }
+
     /// What there is of these tables already, a sentence each; empty when nothing is in the way of a rebuild.
     ///
     /// # Errors
@@ -225,6 +257,14 @@ pub trait Sink: fmt::Debug + Send + Sync {
     async fn make_tables(&self, _tables: &[LoadPlan]) -> Result<()> {
         Err(no_rebuild())
     }
+}
+
+fn no_resync(load: &LoadPlan) -> Error {
+    Error::new(
+        ErrorKind::Contract,
+        format!("table `{}`: this sink cannot put a table in the place of bronze", load.table),
+    )
+    .with_hint("implement `fit_columns`, `make_apart` and `swap` of `Sink`")
 }
 
 fn no_rebuild() -> Error {

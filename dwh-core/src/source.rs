@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Instant;
 
+use crate::chain::Part;
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
@@ -97,13 +98,15 @@ pub struct ReadRequest<'a> {
     pub run_started_at: Timestamp,
     /// The file, of a source of files.
     pub file: Option<&'a RawFile>,
+    /// The part of the window that a run of a resync reads; `None`: all of it.
+    pub part: Option<&'a Part>,
 }
 
 impl<'a> ReadRequest<'a> {
     /// All of a table, for a run that began at this moment.
     #[must_use]
     pub const fn whole(plan: &'a Plan, run_started_at: Timestamp) -> Self {
-        Self { plan, window: None, sweep: Sweep::Off, known: None, bound: None, run_started_at, file: None }
+        Self { plan, window: None, sweep: Sweep::Off, known: None, bound: None, run_started_at, file: None, part: None }
     }
 }
 
@@ -173,6 +176,15 @@ pub trait Source: fmt::Debug + Send + Sync {
         let table = &plan.table.name;
         Err(Error::new(ErrorKind::Contract, format!("table `{table}`: this source cannot tell which keys it has"))
             .with_hint("implement `has_keys` of `Source`; without it, no row can be removed from bronze"))
+    }
+
+    /// The keys at which a table is cut into chunks of so many rows, in their order: the last key of each chunk but the last
+    /// one. None, as from a source that cannot tell: it is read in one chunk.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Auth`, `Permission`.
+    async fn cuts(&self, _plan: &Plan, _rows: u64) -> Result<Vec<RowKey>> {
+        Ok(Vec::new())
     }
 
     /// Its files, if it is a source of files: one is read by each run.

@@ -23,6 +23,7 @@ mod recover;
 mod replay;
 mod report;
 mod reseed;
+mod resync;
 mod run;
 mod run_details;
 mod runs;
@@ -55,6 +56,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::RunDetails>()?;
     module.add_class::<report::RunRecord>()?;
     module.add_class::<report::ReseedReport>()?;
+    module.add_class::<report::ResyncReport>()?;
     module.add_class::<report::RunReport>()?;
     module.add_class::<report::StatusReport>()?;
     module.add_class::<report::TableRun>()?;

@@ -1,7 +1,9 @@
 //! The two faces `Pipeline` and `AsyncPipeline`: the same verbs by the same names, with the same arguments.
 
 use dwh_core::operate::{FilesRequest, Gate, MigrateRequest, RepairRequest, TapRequest, VerifyRequest};
-use dwh_core::pipeline::{BackfillRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest};
+use dwh_core::pipeline::{
+    BackfillRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest, ResyncRequest,
+};
 use dwh_core::sink::RunFilter;
 use dwh_core::watermark::Micros;
 use dwh_core::{RunId, RunRequest};
@@ -15,7 +17,7 @@ use crate::pending::awaitable;
 use crate::runtime::block_on;
 use crate::set_aside::Aside;
 use crate::{
-    backfill, check, error, extract, files, load, migrate, plan, prune, rebuild, recover, replay, reseed, run,
+    backfill, check, error, extract, files, load, migrate, plan, prune, rebuild, recover, replay, reseed, resync, run,
     run_details, runs, set_aside, status, tap, verify,
 };
 
@@ -246,6 +248,25 @@ impl $face {
         (request.replace, request.allow_empty) = (replace, allow_empty);
         (request.wait, request.restart, request.dry_run) = (wait, restart, dry_run);
         $make(py, reseed::reseed(self.0.get(py)?, request))
+    }
+
+    /// Read tables anew as a whole, beside bronze, and put them in its place.
+    #[pyo3(signature = (tables, *, jobs = None, allow_empty = false, wait = false, restart = false, dry_run = false))]
+    #[allow(clippy::too_many_arguments)]
+    fn resync(
+        &self,
+        py: Python<'_>,
+        tables: Vec<String>,
+        jobs: Option<usize>,
+        allow_empty: bool,
+        wait: bool,
+        restart: bool,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let mut request = ResyncRequest::new(tables);
+        (request.jobs, request.allow_empty) = (jobs, allow_empty);
+        (request.wait, request.restart, request.dry_run) = (wait, restart, dry_run);
+        $make(py, resync::resync(self.0.get(py)?, request))
     }
 
     /// Extract, load and archive the tables that match; all of them if none is named.

@@ -61,6 +61,7 @@ reports! {
     RecoverReport of dwh_core::pipeline::RecoverReport, "What `recover` found and did.";
     ReplayReport of dwh_core::pipeline::ReplayReport, "What `replay` did, or would do.";
     ReseedReport of dwh_core::pipeline::ReseedReport, "What `reseed` did, or would do.";
+    ResyncReport of dwh_core::pipeline::ResyncReport, "What `resync` did, or would do.";
     RestoreReport of dwh_core::pipeline::RestoreReport, "What `restore_file` put back.";
     RunDetails of dwh_core::operate::RunDetails, "All that is known of one run.";
     RunRecord of dwh_core::sink::RunRecord, "A row of the run log.";

@@ -112,6 +112,14 @@ def test_runs_and_their_filters(loaded: dwh.Pipeline) -> None:
     assert len(loaded.runs(since=newest.run_started_at)) == 1
 
 
+def test_resync(loaded: dwh.Pipeline) -> None:
+    [table] = whole(loaded.resync(["events"], dry_run=True)).tables
+    assert (table["chunks"], table["runs"]) == (1, [])
+    [table] = whole(loaded.resync(["events"], jobs=2)).tables
+    assert [run["kind"] for run in table["runs"]] == ["chunk", "resync"]
+    assert table["runs"][1]["rows_inserted"] == 50
+
+
 def test_run_details(loaded: dwh.Pipeline) -> None:
     [run] = loaded.runs(["events"])
     details = whole(loaded.run_details(run.run_id))

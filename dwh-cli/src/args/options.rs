@@ -318,6 +318,29 @@ pub struct ReseedArgs {
     pub again: AgainArgs,
 }
 
+/// `dwh resync`.
+#[derive(Debug, Args)]
+pub struct ResyncArgs {
+    /// Names of tables, or patterns such as 'trip*'
+    #[arg(value_name = "TABLE", required = true)]
+    pub tables: Vec<String>,
+    /// Chunks of a table at the same time [default: as many as `[target] connections`]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Let a table of no rows take the place of rows
+    #[arg(long)]
+    pub allow_empty: bool,
+    /// Wait where another run holds the table, instead of failing with code 5
+    #[arg(long)]
+    pub wait: bool,
+    /// Read all chunks, though an earlier call that was cut off has some of them
+    #[arg(long)]
+    pub restart: bool,
+    /// Print in how many chunks the tables would be read, and read none
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// Options of `backfill` and `reseed`.
 #[derive(Debug, Args)]
 pub struct AgainArgs {

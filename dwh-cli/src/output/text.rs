@@ -11,6 +11,7 @@ mod prune;
 mod rebuild;
 mod recover;
 mod replay;
+mod resync;
 mod runs;
 mod schedule;
 mod status;
@@ -19,7 +20,7 @@ mod verify;
 
 use dwh_core::pipeline::{RunReport, TableRun};
 use dwh_core::sink::RunRecord;
-use dwh_core::{ErrorKind, RunState};
+use dwh_core::{ErrorKind, RunKind, RunState};
 
 use super::table::{Table, Tone, plain};
 use super::{Paint, Show, human, printable};
@@ -62,7 +63,7 @@ fn runs_table(runs: &[TableRun], preview: bool, paint: Paint) -> String {
         let mut row = vec![
             plain(&run.table),
             plain(run.run_id.map_or_else(|| "-".to_owned(), |id| id.to_string())),
-            plain(run.mode.as_str()),
+            plain(if run.kind == RunKind::Run { run.mode.as_str() } else { run.kind.as_str() }),
         ];
         let counts = [run.rows_extracted, run.rows_inserted, run.rows_updated, run.rows_identical];
         row.extend(counts.map(|rows| plain(human::count(rows))));

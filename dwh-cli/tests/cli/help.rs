@@ -16,6 +16,7 @@ const COMMANDS: [&str; 26] = [
     "verify",
     "backfill",
     "reseed",
+    "resync",
     "tap",
     "recover",
     "replay",

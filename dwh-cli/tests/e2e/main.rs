@@ -38,6 +38,7 @@ mod recover;
 mod relations;
 mod repair;
 mod replay;
+mod resync;
 mod runbook;
 mod runs;
 mod set_aside;

@@ -74,7 +74,8 @@ async fn a_warehouse_of_release_0_1_0_goes_on() {
             "261102_dwh_error_code.sql",
             "261201_dwh_repair.sql",
             "261301_dwh_routes.sql",
-            "261302_dwh_files.sql"
+            "261302_dwh_files.sql",
+            "261303_dwh_resync.sql"
         ]),
         "{report:#}"
     );

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobKey;
-use crate::chain::{Before, Replaced};
+use crate::chain::{Before, Part, Replaced};
 use crate::config::{Compression, Mode, OnConflict, Replace, TASK_INSTANCE, UPLOADED_AT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Missing};
@@ -84,6 +84,9 @@ pub struct Manifest {
     /// Of a repair, keys of rows that bronze had in the window and that the source had elsewhere then: they stay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spares: Vec<RowKey>,
+    /// Which part of its table a run of a resync reads; `None` for all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
     /// SHA-256 of the select list that was read; `None` in manifests of release 0.1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_sha256: Option<String>,
@@ -183,6 +186,7 @@ impl Manifest {
             // A column without a zone is read in that of the configuration.
             stamp: None,
             added: self.added(),
+            apart: false,
         }
     }
 
@@ -196,7 +200,9 @@ impl Manifest {
     /// The window that its CSV stands for alone; `None` for one that only adds rows.
     #[must_use]
     pub fn replaced(&self) -> Option<Replaced> {
-        let window = self.window.filter(|_| self.kind.replaces())?;
+        // Versions of rows stay.
+        let alone = self.kind.replaces() && self.on_conflict != OnConflict::Append;
+        let window = self.window.filter(|_| alone)?;
         Some(Replaced { low: window.low, high: window.high?, key: self.key.clone(), spares: self.spares.clone() })
     }
 

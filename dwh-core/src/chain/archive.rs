@@ -60,6 +60,10 @@ fn absent<'a>(links: &'a [Link], log: &'a [Link]) -> impl Iterator<Item = NamedC
 pub fn is_superseded(link: &Link, links: &[Link]) -> bool {
     match link.reads {
         Reads::Copy => false,
+        // A resync that was read later stands for it.
+        Reads::Unknown if link.kind == RunKind::Chunk => {
+            links.iter().any(|other| other.kind == RunKind::Resync && other.run_id() > link.run_id())
+        }
         Reads::Whole => links.iter().any(|other| other.reads == Reads::Whole && other.run_id() > link.run_id()),
         Reads::Window(_) | Reads::Unknown => is_read_again(&link.named(), links),
     }

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use super::problems::{Problems, did_you_mean};
 use super::{
-    GeometryForm, Mode, OnConflict, OnMissingColumn, OnNewColumn, Replace, SourceConfig, TableConfig, Thresholds,
+    GeometryForm, Mode, OnConflict, OnMissingColumn, OnNewColumn, OnSchemaChange, Replace, SourceConfig, TableConfig,
+    Thresholds,
 };
 use crate::schema::TableRef;
 use crate::watermark::{BoundMode, Micros};
@@ -40,6 +41,8 @@ pub(super) struct Settings {
     pub(super) sources: BTreeMap<String, String>,
     pub(super) variables: BTreeMap<String, String>,
     pub(super) on_conflict: OnConflict,
+    pub(super) on_schema_change: OnSchemaChange,
+    pub(super) chunk_rows: u64,
     /// Schema of the relations that are written without one.
     pub(super) schema: String,
     /// Zone of a watermark column that has none.
@@ -142,6 +145,8 @@ fn table(entry: &Entry<'_>, path: &Path, settings: &Settings, shared: &Shared<'_
         // A change of the source is followed as far as it needs no new table.
         on_missing_column: OnMissingColumn::Null,
         on_new_column: OnNewColumn::Add,
+        on_schema_change: settings.on_schema_change,
+        chunk_rows: settings.chunk_rows,
         window: settings.window,
         late_window: settings.late_window,
         thresholds: shared.thresholds.clone(),

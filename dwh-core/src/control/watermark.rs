@@ -101,7 +101,7 @@ impl Control {
         self.may_identify(client).await?;
         // Polled, and so sent, in this order: the row is held before the rest is looked at.
         let (state, kind, bronze) = try_join!(
-            self.lock_state(client, &load.table, ""),
+            self.lock_state(client, load, ""),
             self.kind(client, run_id),
             self.bronze_id(client, &load.target)
         )?;
@@ -120,7 +120,7 @@ impl Control {
         run_id: RunId,
         expected: &TableState,
     ) -> Result<Option<Held>> {
-        let Some(state) = self.lock_state(client, &load.table, "skip locked").await? else { return Ok(None) };
+        let Some(state) = self.lock_state(client, load, "skip locked").await? else { return Ok(None) };
         let state = unmoved(&load.table, state, expected)?;
         self.may_identify(client).await?;
         let (kind, bronze) = try_join!(self.kind(client, run_id), self.bronze_id(client, &load.target))?;
@@ -128,9 +128,12 @@ impl Control {
     }
 
     /// The watermark row, locked; `None` if there is none, or `wait` says not to wait for it.
-    async fn lock_state(&self, client: &impl GenericClient, table: &str, wait: &str) -> Result<Option<TableState>> {
-        let sql = format!("select {STATE} from {} where table_name = $1 for update {wait}", self.watermarks());
-        self.ask(client, &sql, &[(&table, Type::TEXT)]).await?.first().map(table_state).transpose()
+    ///
+    /// The chunks of a resync leave it as it is, so several may be loaded at a time.
+    async fn lock_state(&self, client: &impl GenericClient, load: &LoadPlan, wait: &str) -> Result<Option<TableState>> {
+        let how = if load.apart { "share" } else { "update" };
+        let sql = format!("select {STATE} from {} where table_name = $1 for {how} {wait}", self.watermarks());
+        self.ask(client, &sql, &[(&load.table, Type::TEXT)]).await?.first().map(table_state).transpose()
     }
 
     /// Rows are merged: the run becomes `loaded`, and the watermark row what the load makes of it.
@@ -148,16 +151,21 @@ impl Control {
             // Afterwards: a truncate gives the table another file.
             _ => self.bronze_id(client, &load.target).await?,
         };
+        if load.apart {
+            self.loaded(client, commit.run_id, counts, routing, bronze.as_ref()).await?;
+            return Ok(held.state);
+        }
         let emptied = counts.removed > 0 && self.is_empty(client, &load.target).await?;
         let takes_it = held.takes_it(commit);
         let old = held.state;
         let is_newest = !load.older && held.kind != RunKind::Replay && !old.is_newer_than(commit.run_id);
+        let newest = commit.newest.unwrap_or(commit.run_id);
         let moves = commit.becomes.is_some();
         let new = commit.becomes.clone().unwrap_or_else(|| old.clone());
         let state = TableState {
             last_extracted_at: new.last_extracted_at.or(old.last_extracted_at),
             last_run_id: if moves { Some(commit.run_id) } else { old.last_run_id },
-            newest_run_id: if is_newest { Some(commit.run_id) } else { old.newest_run_id },
+            newest_run_id: if is_newest { Some(newest) } else { old.newest_run_id },
             // A table that never got a row, or whose last one was removed, has none to lose.
             bronze: match takes_it && (old.bronze.is_some() || counts.staged > 0) {
                 true if emptied => None,
@@ -183,7 +191,9 @@ impl Control {
         table: &str,
         expected: &TableState,
     ) -> Result<TableState> {
-        let state = self.lock_state(client, table, "").await?.ok_or_else(|| no_row(table))?;
+        let sql = format!("select {STATE} from {} where table_name = $1 for update", self.watermarks());
+        let row = self.ask(client, &sql, &[(&table, Type::TEXT)]).await?;
+        let state = row.first().map(table_state).transpose()?.ok_or_else(|| no_row(table))?;
         let state = unmoved(table, state, expected)?;
         let seed = TableState {
             last_extracted_at: Some(Timestamp::SEED),

@@ -1,4 +1,4 @@
-//! What a change of the source asks of a bronze table, where it loses nothing.
+//! What a change of the source asks of a bronze table.
 
 use tokio_postgres::Client;
 
@@ -8,12 +8,11 @@ use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Cure, LoadPlan};
-use crate::schema::Drift;
 
 /// Which differences are to be mended.
-type Wanted<'a> = &'a (dyn Fn(&Drift) -> bool + Send + Sync);
+type Wanted<'a> = &'a (dyn Fn(&Cure) -> bool + Send + Sync);
 
-/// Mends those differences of one table that `wanted` names and that lose nothing: all of them or none.
+/// Mends those differences of one table that `wanted` names: all of them or none.
 ///
 /// # Errors
 /// `NotFound` if bronze has no such table; `Contract` if the role may not alter it, or the target lacks a type.
@@ -39,8 +38,7 @@ async fn alter(client: &mut Client, target: &TargetConfig, load: &LoadPlan, want
         let error = Error::new(ErrorKind::Contract, format!("table `{}`: {}", load.table, cause.cause));
         return Err(error.with_hint(&cause.hint));
     }
-    let cures: Vec<Cure> =
-        load.cures(&load.drift(&bronze), &bronze).into_iter().filter(|cure| cure.safe && wanted(&cure.drift)).collect();
+    let cures: Vec<Cure> = load.cures(&load.drift(&bronze), &bronze).into_iter().filter(wanted).collect();
     let named = |error| refused(error).context(format!("table `{}`", load.table));
     tx.batch_execute(&tables::types_sql(target, &prepared)).await.map_err(named)?;
     for statement in cures.iter().flat_map(|cure| &cure.statements) {

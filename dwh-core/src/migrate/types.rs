@@ -65,7 +65,11 @@ pub(crate) async fn look_at(
     present: bool,
 ) -> Result<Prepared> {
     let names: Vec<ObjectName> = load.types.iter().map(|def| def.name.clone()).collect();
-    let there = catalog::types(client, &TypesOf { names: &names, ..TypesOf::default() }).await?;
+    // The question walks through all that extensions bring: a table of plain types, as most are, does without.
+    let there = match names.is_empty() {
+        true => Vec::new(),
+        false => catalog::types(client, &TypesOf { names: &names, ..TypesOf::default() }).await?,
+    };
     let prepared = Prepared::default();
     let owner = &target.owner_role;
     let mut look = Look { owner, present, there, schemas: BTreeMap::new(), used: Vec::new(), prepared };

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::migrate::{self, MigrateDrift, MigrateReport};
 use crate::pipeline::Pipeline;
 use crate::plan::{Cure, LoadPlan, Plan};
-use crate::schema::{Drift, TableSchema};
+use crate::schema::TableSchema;
 use crate::sink::TableState;
 
 /// What is to be done for one table.
@@ -51,8 +51,8 @@ impl Pipeline {
             let (safe, left): (Vec<&Cure>, Vec<&Cure>) = found.cures.iter().partition(|cure| found.is_safe(cure));
             if !safe.is_empty() && !report.dry_run {
                 let (target, environment) = (&self.config.target, &self.config.environment);
-                migrate::adapt(target, environment, &found.load, &|drift: &Drift| {
-                    safe.iter().any(|cure| cure.drift == *drift)
+                migrate::adapt(target, environment, &found.load, &|cure: &Cure| {
+                    cure.safe && safe.iter().any(|other| other.drift == cure.drift)
                 })
                 .await?;
             }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Mode, TableConfig};
+use crate::config::{Mode, OnSchemaChange, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operate::{VerifyReport, VerifyRequest};
 use crate::pipeline::describe::finite;
@@ -13,6 +13,7 @@ use crate::pipeline::report::one_code;
 use crate::pipeline::{
     BackfillRequest, ErrorReport, Pipeline, ReseedRequest, RunReport, RunRequest, TableRun, TableTrial, WindowReport,
 };
+use crate::sink::TableState;
 use crate::watermark::{Micros, Timestamp};
 
 /// What is done with the tables of a manifest.
@@ -180,6 +181,9 @@ impl Pipeline {
         if wanted.is_empty() || request.dry_run {
             return Ok(report);
         }
+        if !matches!(request.load_type, LoadType::Test | LoadType::Validate) {
+            this.make_new_tables(&wanted).await?;
+        }
         match request.load_type {
             LoadType::Scd => report.runs = this.run(&this.up_to(names(), None, request), cancel).await?.runs,
             LoadType::Incremental => report.runs = this.go_on(&wanted, request, cancel).await?,
@@ -218,6 +222,21 @@ impl Pipeline {
         }
         let chosen = |table: &&TableConfig| names.is_empty() || names.iter().any(|name| called(table, name));
         Ok(all.into_iter().filter(chosen).cloned().collect())
+    }
+
+    /// Bronze tables that are not there yet are made, with all that they need: nobody has to be told of a new table. One
+    /// that cannot be made is told by its run.
+    async fn make_new_tables(&self, tables: &[TableConfig]) -> Result<()> {
+        let known = self.sink.overview().await?.tables;
+        let new =
+            |table: &&TableConfig| table.on_schema_change == OnSchemaChange::Resync && !known.contains_key(&table.name);
+        let mut loads = Vec::new();
+        for table in tables.iter().filter(new) {
+            if let Ok((plan, _)) = self.fit(table, &TableState::default()).await {
+                loads.push(plan.load(false));
+            }
+        }
+        if loads.is_empty() { Ok(()) } else { self.sink.make_tables(&loads).await }
     }
 
     fn up_to(&self, tables: Vec<String>, until: Option<Timestamp>, request: &TapRequest) -> RunRequest {
@@ -262,6 +281,14 @@ impl Pipeline {
         request: &TapRequest,
         cancel: &CancellationToken,
     ) -> Vec<TableRun> {
+        let mut runs = Vec::new();
+        let followed = self.follow_first(table, request.wait, &mut runs, cancel).await;
+        if runs.iter().any(|run| run.error.is_some()) {
+            return runs;
+        }
+        if let Err(error) = followed {
+            return vec![failed(TableRun::new(&table.name, table.mode), &named(error, &table.name))];
+        }
         let done: Result<Vec<TableRun>> = match (request.execution_date, request.increment) {
             (Some(to), Some(increment)) => {
                 // Both ends belong to the window; the end of a back-fill does not.
@@ -276,8 +303,9 @@ impl Pipeline {
             }
         };
         match done {
-            Ok(runs) => runs,
-            Err(error) => vec![failed(TableRun::new(&table.name, table.mode), &named(error, &table.name))],
+            Ok(again) => runs.extend(again),
+            Err(error) => runs.push(failed(TableRun::new(&table.name, table.mode), &named(error, &table.name))),
         }
+        runs
     }
 }

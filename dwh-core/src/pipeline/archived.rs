@@ -5,16 +5,16 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::blob::{BlobKey, Folder, Manifest, read_manifest, read_manifest_at};
-use crate::chain::{self, Gap, Link, Lost, Span};
+use crate::chain::{self, Gap, Link, Lost, Part, RunIdentity, Span};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::finite;
 use crate::pipeline::links::{named_by_us, reads_today};
 use crate::pipeline::{Pipeline, WindowReport};
 use crate::plan::{LoadPlan, Missing};
-use crate::run::{RunId, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, Delivered, TableSchema};
-use crate::sink::RunFilter;
+use crate::sink::{RunFilter, RunRecord};
 use crate::watermark::{Micros, Timestamp};
 
 /// Complete CSV files, by run.
@@ -30,6 +30,38 @@ pub(super) struct Files {
     pub doubled: Vec<BlobKey>,
     /// Manifests whose CSV is gone.
     pub bereft: Vec<Manifest>,
+    /// Chunks that a resync read and that are not there.
+    pub torn: Vec<GapReport>,
+}
+
+impl Files {
+    /// Leaves out the chunks of a resync that never came to its end, and those that were read once more; notes what is
+    /// missing of the others.
+    fn settle_chunks(&mut self) {
+        let mut newest: BTreeMap<(RunId, u32), RunId> = BTreeMap::new();
+        for (run_id, (_, manifest)) in &self.complete {
+            let Some(Part::Chunk(chunk)) = &manifest.part else { continue };
+            let of = self.complete.get(&chunk.resync.run_id).map(|(_, of)| RunIdentity::from(of));
+            if of.is_some_and(|of| of.differs(&chunk.resync).is_none()) {
+                newest.insert((chunk.resync.run_id, chunk.number), *run_id);
+            }
+        }
+        let stays: BTreeSet<RunId> = newest.values().copied().collect();
+        self.complete.retain(|run_id, (_, manifest)| manifest.kind != RunKind::Chunk || stays.contains(run_id));
+        self.bereft.retain(|manifest| manifest.kind != RunKind::Chunk);
+        let alone = |manifest: &Manifest| manifest.kind == RunKind::Resync && manifest.replaced().is_some();
+        let last = self.complete.values().rev().map(|(_, manifest)| manifest).find(|manifest| alone(manifest));
+        let last = last.map(|manifest| manifest.run_id);
+        for (run_id, (_, manifest)) in self.complete.iter().filter(|(run_id, _)| Some(**run_id) >= last) {
+            let Some(Part::Cuts(cuts)) = &manifest.part else { continue };
+            let all = 1..=u32::try_from(cuts.len() + 1).unwrap_or(u32::MAX);
+            self.torn.extend(all.filter(|number| !newest.contains_key(&(*run_id, *number))).map(|number| GapReport {
+                run_id: Some(*run_id),
+                window: manifest.window.map(|window| report(Span { low: window.low, end: window.watermark })),
+                message: format!("the CSV of chunk {number} of resync {run_id} is not in `processed/`"),
+            }));
+        }
+    }
 }
 
 /// The first CSV that has each column, and what its manifest says of the column.
@@ -128,6 +160,7 @@ impl Pipeline {
                 }
             }
         }
+        files.settle_chunks();
         Ok(files)
     }
 
@@ -154,7 +187,10 @@ impl Pipeline {
             RunFilter { table: Some(table.name.clone()), states: vec![RunState::Loaded], ..RunFilter::default() };
         match self.sink.runs(&filter).await {
             Ok(runs) => {
-                Ok(runs.iter().filter(|run| run.csv_path.is_none() || named_by_us(run)).map(Link::from).collect())
+                // A resync knows its chunks itself.
+                let counts =
+                    |run: &&RunRecord| run.kind != RunKind::Chunk && (run.csv_path.is_none() || named_by_us(run));
+                Ok(runs.iter().filter(counts).map(Link::from).collect())
             }
             Err(error) if error.kind() == ErrorKind::Contract => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -221,6 +257,12 @@ impl Pipeline {
         load.check_columns(bronze.as_ref())?;
         Ok(load)
     }
+}
+
+/// The newest resync: it stands for all that was read before it, unless each version of a row stays.
+pub(super) fn whole_from(table: &TableConfig, archived: &Archived) -> Option<RunId> {
+    let resyncs = archived.values().filter(|(_, manifest)| manifest.kind == RunKind::Resync);
+    resyncs.map(|(_, manifest)| manifest.run_id).max().filter(|_| !table.is_appended())
 }
 
 /// The keys, other than the table's, by which a CSV or newer ones among the `others` were read.

@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::TableConfig;
-use crate::error::Result;
+use crate::config::{Mode, OnSchemaChange, TableConfig};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{Pipeline, TableRun};
 use crate::plan::Plan;
 use crate::schema::TableSchema;
 use crate::sink::TableState;
 
 impl Pipeline {
-    /// The plan of a table for a run: with a word about columns that lose their values.
+    /// The plan of a table for an extract: with a word about columns that lose their values.
     pub(super) async fn plan_or_warn(
         &self,
         table: &TableConfig,
@@ -20,6 +20,24 @@ impl Pipeline {
         run: &mut TableRun,
     ) -> Result<Arc<Plan>> {
         let plan = self.plan_to_load(table, state, &mut run.columns_added).await?;
+        self.warn_of_missing(&plan);
+        Ok(plan)
+    }
+
+    /// The same for a run, which follows changes of the source first where the configuration says so.
+    pub(super) async fn plan_that_follows(
+        &self,
+        table: &TableConfig,
+        state: &mut TableState,
+        run: &mut TableRun,
+        runs: &mut Vec<TableRun>,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<Plan>> {
+        let mut fitted = self.fit(table, state).await?;
+        if self.follow_schema(table, state, &fitted, runs, cancel).await? {
+            fitted = self.fit(table, state).await?;
+        }
+        let plan = self.add_waiting(fitted, state, &mut run.columns_added).await?;
         self.warn_of_missing(&plan);
         Ok(plan)
     }
@@ -32,13 +50,25 @@ impl Pipeline {
         state: &TableState,
         added: &mut Vec<String>,
     ) -> Result<Arc<Plan>> {
-        let (mut plan, bronze) = self.fit(table, state).await?;
+        let fitted = self.fit(table, state).await?;
+        if changed(&fitted) {
+            return Err(must_follow(table, &fitted));
+        }
+        self.add_waiting(fitted, state, added).await
+    }
+
+    async fn add_waiting(
+        &self,
+        (mut plan, bronze): (Plan, Option<TableSchema>),
+        state: &TableState,
+        added: &mut Vec<String>,
+    ) -> Result<Arc<Plan>> {
         plan.check_bronze(bronze.as_ref())?;
         if let Some(there) = bronze.filter(|_| !plan.waiting.is_empty()) {
             self.sink.add_columns(&plan.load(false)).await?;
             self.tell_waiting(&plan, &there, "was added");
             added.extend(plan.waiting.iter().map(|column| column.name.clone()));
-            let bronze = self.sink.describe(&table.target).await?;
+            let bronze = self.sink.describe(&plan.table.target).await?;
             plan = plan.fitted(bronze.as_ref(), state.delivered());
             plan.check_bronze(bronze.as_ref())?;
         }
@@ -75,4 +105,24 @@ impl Pipeline {
             self.warn(&plan.table.name, &warning);
         }
     }
+}
+
+/// Whether the configuration says that bronze follows the source, and that takes more than to add columns.
+pub(super) fn changed((plan, bronze): &(Plan, Option<TableSchema>)) -> bool {
+    let follows = plan.table.on_schema_change == OnSchemaChange::Resync && plan.table.mode != Mode::Files;
+    follows && bronze.as_ref().is_some_and(|bronze| plan.must_resync(bronze))
+}
+
+/// The differences, in a line.
+pub(super) fn differences((plan, bronze): &(Plan, Option<TableSchema>)) -> String {
+    let found = bronze.as_ref().map(|bronze| plan.load(false).drift(bronze)).unwrap_or_default();
+    found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Whatever reads a part of the table waits for a run: once a column is added, nothing tells any more that old rows lack it.
+fn must_follow(table: &TableConfig, fitted: &(Plan, Option<TableSchema>)) -> Error {
+    let name = &table.name;
+    Error::new(ErrorKind::Drift, format!("table `{name}`: {}", differences(fitted))).with_hint(format!(
+        "`dwh run {name}` follows it, as `on_schema_change = \"resync\"` says; then call this again"
+    ))
 }

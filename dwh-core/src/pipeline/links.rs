@@ -27,7 +27,7 @@ impl From<&Manifest> for Link {
         Self {
             run: manifest.into(),
             kind: manifest.kind,
-            reads: reads(Some(manifest.mode), manifest.window),
+            reads: reads(Some(manifest.mode), manifest.window.filter(|_| manifest.kind != RunKind::Chunk)),
             late: manifest.late_rows > 0,
             sweeps_from: match manifest.sweep {
                 Sweep::Xmin { since, .. } => Some(since),
@@ -43,7 +43,9 @@ impl From<&Manifest> for Link {
 impl From<&RunRecord> for Link {
     fn from(record: &RunRecord) -> Self {
         let low = record.window_low.unwrap_or(Timestamp::NEG_INFINITY);
-        let window = record.watermark.map(|watermark| Window { low, high: record.window_high, watermark });
+        // No window tells what a chunk has of it.
+        let watermark = record.watermark.filter(|_| record.kind != RunKind::Chunk);
+        let window = watermark.map(|watermark| Window { low, high: record.window_high, watermark });
         Self {
             run: identity(record),
             kind: record.kind,
@@ -125,7 +127,7 @@ pub(super) fn after(state: &TableState, manifest: &Manifest, place: Place, kept:
 /// Of the tables that were read last, those that a repair has read too: rows of others were removed with it, and must come
 /// again should their table come back.
 pub(super) fn still_known(state: &TableState, manifest: &Manifest) -> Option<Vec<Member>> {
-    let now = manifest.snapshot.as_ref()?.relations.as_ref().filter(|_| manifest.kind.replaces())?;
+    let now = manifest.snapshot.as_ref()?.relations.as_ref().filter(|_| manifest.kind == RunKind::Repair)?;
     let known = state.relations.as_ref()?;
     let gone = appeared(now, known);
     Some(known.iter().filter(|member| !gone.contains(member)).cloned().collect())

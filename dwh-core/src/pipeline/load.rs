@@ -75,6 +75,9 @@ impl Pipeline {
     ) -> Result<()> {
         match self.find_csv(table, params, csv, accept_unverified).await? {
             Found::Loaded(record) => self.finish_loaded(csv, &record, run).await,
+            Found::Complete(manifest, _) if matches!(manifest.kind, RunKind::Resync | RunKind::Chunk) => {
+                Err(of_a_resync(table, &manifest))
+            }
             Found::Complete(manifest, record) => {
                 run.run_id = Some(record.run_id);
                 run.status = record.status;
@@ -251,7 +254,7 @@ impl Pipeline {
     }
 
     /// Brings the run log to `loading` from wherever the run stopped.
-    async fn enter_loading(&self, manifest: &Manifest, record: &RunRecord) -> Result<()> {
+    pub(super) async fn enter_loading(&self, manifest: &Manifest, record: &RunRecord) -> Result<()> {
         let run_id = record.run_id;
         let upload = Box::new(self.upload_of(&manifest.csv, manifest));
         match record.status {
@@ -328,6 +331,12 @@ fn check_manifest(table: &TableConfig, manifest: &Manifest, record: &RunRecord) 
         return differs("number of rows");
     }
     Ok(())
+}
+
+fn of_a_resync(table: &TableConfig, manifest: &Manifest) -> Error {
+    let (csv, kind, name) = (&manifest.csv, manifest.kind, &table.name);
+    Error::new(ErrorKind::Contract, format!("`{csv}` is of a {kind}, which comes into bronze as a whole"))
+        .with_hint(format!("`dwh resync {name}`, or the next `dwh run {name}`, goes on with it"))
 }
 
 fn renumbered(record: &RunRecord, what: &str) -> Error {

@@ -112,7 +112,7 @@ impl Pipeline {
         // The number that it would get is higher than all; which one, nobody knows yet.
         let record = RunRecord::begun(RunId(i64::MAX), &table.name, table.mode, RunKind::Run, now);
         let (kind, sweep, state) = (RunKind::Run, Sweep::Off, state.clone());
-        let mut slice = Slice { kind, plan, state, record, bound: None, window: None, sweep, file: None };
+        let mut slice = Slice { kind, plan, state, record, bound: None, window: None, sweep, file: None, part: None };
         if table.mode == Mode::Incremental {
             self.set_window(&mut slice, Call::First, run).await?;
             run.window = slice.window.map(window_report);

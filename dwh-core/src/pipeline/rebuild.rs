@@ -10,7 +10,7 @@ use crate::blob::{BlobKey, Manifest};
 use crate::chain::{Link, Standing};
 use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::archived::{GapReport, lacking};
+use crate::pipeline::archived::{GapReport, lacking, whole_from};
 use crate::pipeline::describe::finite;
 use crate::pipeline::failure::{interrupted, named};
 use crate::pipeline::links::{after, still_known};
@@ -199,6 +199,7 @@ impl Pipeline {
         let lease = self.sink.lease(&archive.table.name, false).await?;
         let mut state = lease.state().clone();
         let mut empties = BTreeSet::new();
+        let whole_from = whole_from(&archive.table, &archive.loaded);
         for (csv, manifest) in archive.loaded.values() {
             if cancel.is_cancelled() {
                 return Err(interrupted());
@@ -207,8 +208,11 @@ impl Pipeline {
             if let Some(empty) = archive.empty_before(manifest).filter(|empty| empties.insert(empty.run_id)) {
                 self.restore_empty(manifest, empty, above).await?;
             }
-            // Of snapshots only the last one is left in bronze.
-            let replaced = manifest.mode == Mode::Snapshot && Some(manifest.run_id) != archive.newest_loaded();
+            // Of snapshots only the last one is left in bronze, and of rows those that a resync read, or later runs.
+            let replaced = match manifest.mode {
+                Mode::Snapshot => Some(manifest.run_id) != archive.newest_loaded(),
+                _ => whole_from.is_some_and(|resync| manifest.run_id < resync),
+            };
             self.restore(csv, manifest, replaced, above).await?;
             if !replaced {
                 self.load_restored(archive, csv, manifest, &mut state, told, cancel).await?;

@@ -11,7 +11,7 @@ use crate::chain::{Link, Standing, replay_order, serves};
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::archived::{
-    Archived, FirstCsvs, GapReport, PRUNED, READ_AGAIN, former_keys_of, lacking, loaded_once,
+    Archived, FirstCsvs, GapReport, PRUNED, READ_AGAIN, former_keys_of, lacking, loaded_once, whole_from,
 };
 use crate::pipeline::describe::{describe_manifest, window_report};
 use crate::pipeline::failure::{failed, interrupted, named, repeated};
@@ -160,7 +160,7 @@ impl Pipeline {
                 &format!("{count} CSV files are left out: they cannot serve a table of mode `{mode}`"),
             );
         }
-        let (gaps, complete) = self.gaps_of(table, request, &serving, &files.bereft).await?;
+        let (gaps, complete) = self.gaps_of(table, request, &serving, (&files.bereft, files.torn)).await?;
         let links: Vec<Link> = serving.values().map(|(_, manifest)| Link::from(manifest)).collect();
         let newest = serving.keys().next_back().copied();
         let mut versions: BTreeMap<&str, RunId> = BTreeMap::new();
@@ -169,7 +169,12 @@ impl Pipeline {
                 versions.insert(&file.path, manifest.run_id);
             }
         }
+        let whole_from = whole_from(table, &serving);
         let wanted = |manifest: &Manifest| {
+            // A resync says of what was read before it which rows are left, and its chunks have them.
+            if whole_from.is_some_and(|resync| manifest.run_id < resync) {
+                return false;
+            }
             // Each version of a file, and each snapshot, replaced the one before.
             let only = match &manifest.file {
                 Some(file) => versions.get(file.path.as_str()) == Some(&manifest.run_id),
@@ -198,12 +203,13 @@ impl Pipeline {
         table: &TableConfig,
         request: &ReplayRequest,
         serving: &Archived,
-        bereft: &[Manifest],
+        (bereft, torn): (&[Manifest], Vec<GapReport>),
     ) -> Result<(Vec<GapReport>, bool)> {
         let links: Vec<Link> = serving.values().map(|(_, manifest)| Link::from(manifest)).collect();
         let mut once = self.logged(table).await?;
         once.extend(loaded_once(table, bereft));
-        let holes = self.holes(&links, &once).await;
+        let mut holes = self.holes(&links, &once).await;
+        holes.gaps.extend(torn);
         let from_the_first =
             table.mode != Mode::Incremental || links.iter().filter_map(Link::span).any(|span| !span.low.is_finite());
         let complete = holes.gaps.is_empty() && holes.doubtful.is_empty() && !holes.pruned && from_the_first;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Mode;
 use crate::error::Error;
-use crate::run::{Route, RunId, RunState};
+use crate::run::{Route, RunId, RunKind, RunState};
 use crate::watermark::Timestamp;
 
 /// An error as JSON shows it.
@@ -87,6 +87,9 @@ pub struct TableRun {
     pub table: String,
     /// Its number in the run log; `null` if it failed before it had one.
     pub run_id: Option<RunId>,
+    /// What it was made for, of a resync and its chunks; `run` for all others.
+    #[serde(default, skip_serializing_if = "is_ordinary")]
+    pub kind: RunKind,
     /// Where it stands.
     pub status: RunState,
     /// How the table is moved.
@@ -147,6 +150,11 @@ const fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_ordinary(kind: &RunKind) -> bool {
+    *kind == RunKind::Run
+}
+
 impl TableRun {
     /// A run of which nothing is known yet.
     #[must_use]
@@ -154,6 +162,7 @@ impl TableRun {
         Self {
             table: table.to_owned(),
             run_id: None,
+            kind: RunKind::Run,
             status: RunState::Extracting,
             mode,
             window: None,

@@ -32,6 +32,8 @@ impl Pipeline {
         let mut this = self.clone().in_round(&tables);
         (this.allow_empty, this.accept_source, this.until) =
             (request.allow_empty, request.accept_source, request.until);
+        // A table that is read anew takes no more of them than its share.
+        this.jobs = Some((jobs / tables.len().max(1)).max(1));
         let preview = request.preview;
         let numbered = Arc::new(if preview { Ok(()) } else { this.number_above_files().await });
         let mut work = futures_util::stream::iter(tables)
@@ -160,7 +162,7 @@ impl Pipeline {
             self.judge(table, state).await?;
             self.recover_table(table, state, runs, cancel).await?;
             self.may_begin(table, state).await?;
-            self.plan_or_warn(table, state, run).await
+            self.plan_that_follows(table, state, run, runs, cancel).await
         };
         let error = match prepared.await {
             Ok(plan) => return Ok(plan),
@@ -294,6 +296,7 @@ impl Pipeline {
             window: None,
             sweep: Sweep::Off,
             file: None,
+            part: None,
         })
     }
 
@@ -412,6 +415,7 @@ impl Pipeline {
         let prepared = async {
             self.judge(table, lease.state()).await?;
             self.fail_dead_extracts(table, lease.state()).await?;
+            self.refuse_under_resync(table).await?;
             self.may_begin(table, lease.state()).await?;
             self.plan_or_warn(table, lease.state(), &mut run).await
         };

@@ -57,7 +57,8 @@ impl Pipeline {
         Ok(Some(Before { csv, empty }))
     }
 
-    /// The newest loaded run that wrote a CSV, of this kind or of any but a replay.
+    /// The newest loaded run that wrote a CSV, of this kind or of any but a replay and the chunks of a resync, which knows
+    /// them itself.
     async fn newest_csv(&self, table: &TableConfig, kind: Option<RunKind>) -> Result<Option<Link>> {
         let mut filter = RunFilter {
             table: Some(table.name.clone()),
@@ -69,7 +70,7 @@ impl Pipeline {
         };
         loop {
             let records = self.sink.runs(&filter).await?;
-            if let Some(record) = records.iter().find(|record| named_by_us(record)) {
+            if let Some(record) = records.iter().find(|record| named_by_us(record) && record.kind != RunKind::Chunk) {
                 return Ok(Some(record.into()));
             }
             // Replays, and files that people made.

@@ -8,7 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::blob::transform::Encoded;
 use crate::blob::{BlobKey, BlobStore, Manifest, StoredForm, write_manifest};
-use crate::chain::{Before, Link, Replaced, Standing};
+use crate::chain::{Before, Link, Part, Replaced, Standing};
 use crate::config::Mode;
 use crate::dialect::Tally;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,6 +40,8 @@ pub(super) struct Slice {
     pub sweep: Sweep,
     /// The file, of a table of files.
     pub file: Option<RawFile>,
+    /// What a run of a resync reads.
+    pub part: Option<Part>,
 }
 
 /// What an extract leaves: a CSV whose manifest is written, and its rows staged where that was asked for.
@@ -77,7 +79,9 @@ impl Pipeline {
         let started = Instant::now();
         let mut extract = self.open(slice, run, cancel).await?;
         let first_rows = extract.until_first_row().await?;
-        let skip = !first_rows && goal == Goal::BlobAndStage && slice.plan.table.mode == Mode::Incremental;
+        // Of a resync each part leaves a CSV, by which it is known to be there.
+        let may_skip = slice.plan.table.mode == Mode::Incremental && slice.part.is_none();
+        let skip = !first_rows && goal == Goal::BlobAndStage && may_skip;
         let key = self.key(slice);
         if skip {
             let (load, spool) = (extract.load(slice), extract.spool.clone());
@@ -170,6 +174,7 @@ impl Pipeline {
             bound: slice.bound.as_ref(),
             run_started_at: slice.record.run_started_at,
             file: slice.file.as_ref(),
+            part: slice.part.as_ref(),
         };
         let reading = source.read(request(slice.sweep)).await?;
         // The plan may have been made on another server: nothing of this one may get into a file, let alone into bronze.
@@ -261,6 +266,7 @@ impl Pipeline {
             previous_run_id: slice.state.last_run_id.filter(|_| slice.kind.moves_watermark()),
             before,
             spares: Vec::new(),
+            part: slice.part.clone(),
             plan_sha256: Some(slice.plan.sha256()),
             snapshot: Some(reading.snapshot.clone()),
             file: reading.file.clone(),
@@ -277,6 +283,9 @@ impl Slice {
     /// How it is loaded: its snapshot is the newest, unless the run log was restored from a backup.
     pub(super) fn load(&self) -> LoadPlan {
         let load = self.plan.load(self.state.is_newer_than(self.record.run_id));
+        if self.kind == RunKind::Chunk {
+            return load.apart();
+        }
         LoadPlan { file: self.file.as_ref().map(|file| file.path.clone()), ..load }
     }
 

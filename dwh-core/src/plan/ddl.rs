@@ -17,7 +17,7 @@ pub fn bronze_ddl(load: &LoadPlan) -> String {
             format!("    {} {}{null}", quote_ident(&column.name), column.type_name)
         })
         .collect();
-    if load.mode.is_keyed() && !load.is_appended() {
+    if load.mode.is_keyed() && !load.is_appended() && !load.apart {
         let key: Vec<String> = load.key.iter().map(|name| quote_ident(name)).collect();
         lines.push(format!("    primary key ({})", key.join(", ")));
     }

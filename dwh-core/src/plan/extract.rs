@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::chain::Part;
 use crate::config::{GeometryForm, TableConfig};
 use crate::dialect::hex;
 use crate::plan::{Plan, PlanColumn, TASK_INSTANCE, UPLOADED_AT};
@@ -90,6 +91,8 @@ pub(crate) struct Extent<'a> {
     pub(crate) ancient: bool,
     /// Numbers of partitions and children that are read from their beginning.
     pub(crate) whole: &'a [u32],
+    /// The part of that, for a run of a resync.
+    pub(crate) part: Option<&'a Part>,
 }
 
 impl Plan {
@@ -136,7 +139,7 @@ impl Plan {
     /// The `SELECT` inside [`Plan::copy_out`].
     #[must_use]
     pub fn select(&self, low: Timestamp, high: Timestamp, sweep: Sweep, run_started_at: Timestamp) -> String {
-        self.select_extent(&Extent { low, high, sweep, ancient: false, whole: &[] }, run_started_at)
+        self.select_extent(&Extent { low, high, sweep, ancient: false, whole: &[], part: None }, run_started_at)
     }
 
     /// The same with partitions and children that are read from their beginning.
@@ -144,12 +147,15 @@ impl Plan {
         let list = self.select_list(|expression| self.added_value(expression, run_started_at));
         let mut sql = format!("select {list} from {}", from_sql(&self.table));
         if let Some((column, kind)) = self.watermark_sql() {
-            let conditions = range(&column, kind, extent);
+            let mut conditions = vec![range(&column, kind, extent)];
+            conditions.extend(extent.part.map(|part| self.part_sql(part)));
+            conditions.retain(|condition| !condition.is_empty());
             if !conditions.is_empty() {
                 sql.push_str(" where ");
-                sql.push_str(&conditions);
+                sql.push_str(&conditions.join(" and "));
             }
-            if self.watermark_indexed {
+            // The rows of a chunk come by their keys.
+            if self.watermark_indexed && extent.part.is_none() {
                 sql.push_str(" order by ");
                 sql.push_str(&column);
             }

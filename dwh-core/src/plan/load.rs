@@ -65,6 +65,10 @@ pub struct LoadPlan {
     /// Columns that are added to those of the source: they say when and by what a row was read, and rows that differ in
     /// nothing else are the same.
     pub added: Vec<String>,
+    /// Whether the rows go into a table beside bronze, from which a resync takes them: it has no key, others fill it at the
+    /// same time, and the watermark row stays as it is.
+    #[serde(skip)]
+    pub apart: bool,
 }
 
 impl LoadPlan {
@@ -207,6 +211,7 @@ impl LoadPlan {
             former_keys: Vec::new(),
             stamp: None,
             added: table.added().into_iter().map(str::to_owned).collect(),
+            apart: false,
         };
         load.check_key(bronze).map(|()| load)
     }
@@ -320,7 +325,7 @@ impl LoadPlan {
             "insert into {} as b ({names}{filled}) overriding system value select {names}{values} from {STAGE}",
             self.target.sql()
         );
-        if self.mode.is_keyed() && !self.is_appended() {
+        if self.mode.is_keyed() && !self.is_appended() && !self.apart {
             sql.push_str(&format!(" on conflict ({}) ", self.key_names("")));
             sql.push_str(&if self.replaces() { self.do_update() } else { "do nothing".to_owned() });
         }

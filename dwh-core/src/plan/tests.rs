@@ -27,6 +27,8 @@ pub(super) fn table() -> TableConfig {
         exclude: Vec::new(),
         on_missing_column: OnMissingColumn::Stop,
         on_new_column: OnNewColumn::Stop,
+        on_schema_change: crate::config::OnSchemaChange::Stop,
+        chunk_rows: TableConfig::CHUNK_ROWS,
         replace: crate::config::Replace::Truncate,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,
@@ -113,7 +115,9 @@ fn the_sweep_takes_young_rows_below_the_window() {
     assert!(look_back.ends_with("and t.\"at\" > '2025-12-31T00:00:00.000000Z'"), "{look_back}");
     let all = Sweep::LookBack { back_to: Timestamp::NEG_INFINITY };
     assert!(!condition(&plan, LOW, HIGH, all).contains('>'));
-    let count = |low, sweep, whole| plan.count_late(&Extent { low, high: time(HIGH), sweep, ancient: false, whole });
+    let count = |low, sweep, whole| {
+        plan.count_late(&Extent { low, high: time(HIGH), sweep, ancient: false, whole, part: None })
+    };
     assert_eq!(count(time(LOW), Sweep::Off, &[]), None);
     assert_eq!(count(Timestamp::NEG_INFINITY, all, &[]), None, "nothing lies below nothing");
     let late = count(time(LOW), all, &[]).expect("sql");
@@ -128,7 +132,7 @@ fn new_partitions_and_ancient_rows_are_read_from_the_beginning() {
     let plan = plan(&table(), "timestamp with time zone");
     let back_to = time("2025-12-31T00:00:00Z");
     let sql = |sweep, ancient, whole: &[u32]| {
-        let extent = Extent { low: time(LOW), high: time(HIGH), sweep, ancient, whole };
+        let extent = Extent { low: time(LOW), high: time(HIGH), sweep, ancient, whole, part: None };
         let select =
             plan.select_extent(&extent, Timestamp::SEED).replace("pg_catalog.", "").replace("::timestamptz", "");
         let rows = select.split_once(" where ").expect("a condition").1.replace(" order by t.\"at\"", "");
@@ -155,6 +159,7 @@ fn new_partitions_and_ancient_rows_are_read_from_the_beginning() {
         sweep: Sweep::LookBack { back_to: Timestamp::NEG_INFINITY },
         ancient: true,
         whole: &[7],
+        part: None,
     };
     let rows = plan.select_extent(&all, Timestamp::SEED);
     assert!(!rows.contains(" or ") && !rows.contains("infinity"), "everything anyway: {rows}");

@@ -123,6 +123,8 @@ pub struct Commit {
     /// Of the tables that were read last, those whose rows still are in bronze, where the load does not move the watermark;
     /// `None`: as they were.
     pub relations: Option<Vec<Member>>,
+    /// The newest run whose rows it brings, if not the run itself: the last chunk of a resync.
+    pub newest: Option<RunId>,
     /// Whether bronze holds all rows up to the watermark once this load is committed, though it may be another table
     /// than the one that the row names: the last CSV of a replay of all of them.
     pub whole: bool,
@@ -132,7 +134,7 @@ impl Commit {
     /// A load that leaves the watermark where it is.
     #[must_use]
     pub const fn of(run_id: RunId, rows: Option<u64>, expected: TableState) -> Self {
-        Self { run_id, rows, expected, becomes: None, relations: None, whole: false }
+        Self { run_id, rows, expected, becomes: None, relations: None, newest: None, whole: false }
     }
 
     /// The same load, after which only rows of these tables count as loaded.

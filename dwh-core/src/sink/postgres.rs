@@ -9,6 +9,7 @@ mod pool;
 mod rehearse;
 mod replace;
 mod resting;
+mod resync;
 mod stage;
 mod straight;
 
@@ -22,13 +23,14 @@ use tokio_postgres::Client;
 
 use crate::blob::Body;
 use crate::catalog::{self, LockWanted, held_by, holders, is_lock_timeout};
+use crate::chain::RunIdentity;
 use crate::config::{Environment, Mode, Replace, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
 use crate::migrate;
-use crate::plan::{Isolation, LoadPlan};
+use crate::plan::{Cure, Isolation, LoadPlan};
 use crate::run::{RunId, RunState};
 use crate::schema::{Drift, TableRef, TableSchema};
 use crate::sink::{
@@ -336,8 +338,22 @@ impl Sink for PgSink {
     }
 
     async fn add_columns(&self, load: &LoadPlan) -> Result<()> {
-        let new = |drift: &Drift| matches!(drift, Drift::MissingInBronze { .. });
+        let new = |cure: &Cure| cure.safe && matches!(cure.drift, Drift::MissingInBronze { .. });
         migrate::adapt(&self.target, &self.environment, load, &new).await
+    }
+
+    async fn fit_columns(&self, load: &LoadPlan) -> Result<()> {
+        migrate::adapt(&self.target, &self.environment, load, &|_| true).await
+    }
+
+    async fn make_apart(&self, load: &LoadPlan, resync: &RunIdentity) -> Result<BronzeId> {
+        migrate::make_apart(&self.target, &self.environment, load, resync).await?;
+        let made = self.bronze_id(&load.target).await?;
+        made.map(|made| made.id).ok_or_else(|| resync::gone(load))
+    }
+
+    async fn swap(&self, load: &LoadPlan, apart: &BronzeId, commit: Commit) -> Result<Committed> {
+        resync::swap(self, load, apart, &commit).await
     }
 
     async fn make_tables(&self, tables: &[LoadPlan]) -> Result<()> {

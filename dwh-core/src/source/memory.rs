@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::chain::Part;
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
@@ -261,7 +262,8 @@ impl Source for MemorySource {
         for (part, row) in database.visible(table) {
             let late = is_late(part, row);
             late_rows += u64::from(late);
-            if late || in_window(row) {
+            let read = !matches!(request.part, Some(Part::Cuts(_)));
+            if read && (late || in_window(row)) {
                 text.push_str(&row.line);
                 text.push_str(&stamp);
                 text.push('\n');

@@ -195,6 +195,10 @@ impl Source for PgSource {
         keys::has_keys(self, plan, keys).await
     }
 
+    async fn cuts(&self, plan: &Plan, rows: u64) -> Result<Vec<RowKey>> {
+        lock::naming(&self.pool, &plan.table, keys::cuts(self, plan, rows)).await
+    }
+
     async fn read(&self, request: ReadRequest<'_>) -> Result<Box<dyn Reading>> {
         let table = &request.plan.table;
         lock::naming(&self.pool, table, read::read(self, request)).await

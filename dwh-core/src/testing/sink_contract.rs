@@ -57,6 +57,7 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         former_keys: Vec::new(),
         stamp: Some(Stamp { column: "recorded_at".to_owned(), zone: None }),
         added: if mode == Mode::Scd { vec![UPLOADED_AT.to_owned()] } else { Vec::new() },
+        apart: false,
     }
 }
 

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
-use crate::config::{GeometryForm, Mode, OnConflict, OnMissingColumn, OnNewColumn, TableConfig, Thresholds};
+use crate::config::{
+    GeometryForm, Mode, OnConflict, OnMissingColumn, OnNewColumn, OnSchemaChange, TableConfig, Thresholds,
+};
 use crate::dialect::Tally;
 use crate::error::ErrorKind;
 use crate::plan::Plan;
@@ -55,6 +57,8 @@ pub fn events_table(relation: TableRef) -> TableConfig {
         exclude: Vec::new(),
         on_missing_column: OnMissingColumn::Stop,
         on_new_column: OnNewColumn::Stop,
+        on_schema_change: OnSchemaChange::Stop,
+        chunk_rows: TableConfig::CHUNK_ROWS,
         replace: crate::config::Replace::Truncate,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,

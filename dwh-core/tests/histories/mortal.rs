@@ -10,7 +10,9 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use dwh_core::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body};
+use dwh_core::chain::RunIdentity;
 use dwh_core::config::TableConfig;
+use dwh_core::identity::BronzeId;
 use dwh_core::schema::{RowKey, TableRef, TableSchema};
 use dwh_core::sink::{
     BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, Rehearsal, RunFilter, RunRecord, Sink,
@@ -152,6 +154,10 @@ impl Source for Mortal<MemorySource> {
         self.life.call(self.inner.has_keys(plan, keys)).await
     }
 
+    async fn cuts(&self, plan: &Plan, rows: u64) -> Result<Vec<RowKey>> {
+        self.life.call(self.inner.cuts(plan, rows)).await
+    }
+
     fn tree(&self) -> Option<&dyn FileTree> {
         self.inner.tree()
     }
@@ -240,6 +246,18 @@ impl Sink for Mortal<MemorySink> {
 
     async fn add_columns(&self, load: &LoadPlan) -> Result<()> {
         self.life.call(self.inner.add_columns(load)).await
+    }
+
+    async fn fit_columns(&self, load: &LoadPlan) -> Result<()> {
+        self.life.call(self.inner.fit_columns(load)).await
+    }
+
+    async fn make_apart(&self, load: &LoadPlan, resync: &RunIdentity) -> Result<BronzeId> {
+        self.life.call(self.inner.make_apart(load, resync)).await
+    }
+
+    async fn swap(&self, load: &LoadPlan, apart: &BronzeId, commit: Commit) -> Result<Committed> {
+        self.life.call(self.inner.swap(load, apart, commit)).await
     }
 
     async fn rehearse(&self, load: &LoadPlan, csv: &dyn Body) -> Result<Rehearsal> {

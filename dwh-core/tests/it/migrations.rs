@@ -55,6 +55,8 @@ pub fn plan(name: &str, mode: Mode, more: &[Column]) -> Plan {
         exclude: Vec::new(),
         on_missing_column: dwh_core::config::OnMissingColumn::Stop,
         on_new_column: dwh_core::config::OnNewColumn::Stop,
+        on_schema_change: dwh_core::config::OnSchemaChange::Stop,
+        chunk_rows: TableConfig::CHUNK_ROWS,
         replace: dwh_core::config::Replace::Truncate,
         geometry: GeometryForm::Ewkt,
         window: Micros::ZERO,
@@ -256,7 +258,7 @@ async fn the_files_can_be_applied_by_hand_one_by_one() {
         }
     }
     let report = run(&db.target_url_as("dwh_loader"), &[]).await.expect("over what is there");
-    assert_eq!(report.applied.len(), 9);
+    assert_eq!(report.applied.len(), 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]

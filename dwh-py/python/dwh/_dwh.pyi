@@ -17,7 +17,7 @@ from typing import Any, Literal, Optional, Union, final
 __version__: str
 
 _Moment = Union[datetime, str]
-_Kind = Literal["run", "backfill", "reseed", "repair", "replay", "file"]
+_Kind = Literal["run", "backfill", "reseed", "repair", "replay", "file", "resync", "chunk"]
 _State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
 _Gate = Literal["deploy", "first-run", "steady"]
 _Mode = Literal["incremental", "snapshot", "scd", "files"]
@@ -175,6 +175,11 @@ class ReplayReport(_Report):
 
 @final
 class ReseedReport(_Report):
+    tables: list[dict[str, Any]]
+
+@final
+class ResyncReport(_Report):
+    dry_run: bool
     tables: list[dict[str, Any]]
 
 @final
@@ -433,6 +438,18 @@ class Pipeline:
         With `replace`, rows that differ are overwritten, and rows that the source has no more are removed.
         """
 
+    def resync(
+        self,
+        tables: Sequence[str],
+        *,
+        jobs: Optional[int] = None,
+        allow_empty: bool = False,
+        wait: bool = False,
+        restart: bool = False,
+        dry_run: bool = False,
+    ) -> ResyncReport:
+        """Read tables anew as a whole, in `jobs` chunks at a time beside bronze, and put them in its place."""
+
     def run(
         self,
         tables: Optional[Sequence[str]] = None,
@@ -609,6 +626,16 @@ class AsyncPipeline:
         restart: bool = False,
         dry_run: bool = False,
     ) -> ReseedReport: ...
+    async def resync(
+        self,
+        tables: Sequence[str],
+        *,
+        jobs: Optional[int] = None,
+        allow_empty: bool = False,
+        wait: bool = False,
+        restart: bool = False,
+        dry_run: bool = False,
+    ) -> ResyncReport: ...
     async def run(
         self,
         tables: Optional[Sequence[str]] = None,

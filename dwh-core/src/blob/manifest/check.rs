@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use super::Manifest;
 use crate::blob::{BlobKey, Folder, Layout};
-use crate::config::{Compression, Mode};
+use crate::chain::Part;
+use crate::config::{Compression, Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw_file::RawFile;
-use crate::schema::{Column, ObjectName, TypeDef, TypeKind};
+use crate::run::RunKind;
+use crate::schema::{Column, ObjectName, RowKey, TypeDef, TypeKind};
 use crate::watermark::Timestamp;
 
 /// Columns that a table of PostgreSQL can have.
@@ -89,6 +91,7 @@ impl Manifest {
         let target = [&self.target.schema, &self.target.name];
         let stamped = self.watermark_column.as_deref().is_some_and(|name| names.contains(name));
         let cut = self.mode == Mode::Incremental && stamped && self.window.is_some_and(|window| window.high.is_some());
+        let alone = self.kind.replaces() && self.on_conflict != OnConflict::Append;
         first_wrong([
             ("columns", (1..=COLUMNS_MAX).contains(&self.columns.len()), "a table has 1 to 1,600 columns"),
             ("columns", names.iter().all(|name| named(name)), "a column has no name"),
@@ -96,13 +99,26 @@ impl Manifest {
             ("columns", self.columns.iter().all(old_value), "a value that no row can have"),
             ("key", keys.len() == self.key.len(), "a column is there twice"),
             ("key", keyed && keys.iter().all(|name| named(name)), "it is not over columns of the CSV"),
-            ("kind", !self.kind.replaces() || cut, "a repair needs a window of rows that bear their stamps"),
+            ("kind", !alone || cut, "a repair needs a window of rows that bear their stamps"),
+            ("part", self.is_part(), "it does not fit `kind` or `key`"),
             ("spares", self.kind.replaces() || self.spares.is_empty(), "only a repair spares rows"),
             ("spares", self.spares.iter().all(|key| key.len() == self.key.len()), "it is not over the key"),
             ("file", self.file.as_ref().is_none_or(is_read), "it is not a file that was read to its end"),
             ("watermark_column", self.watermark_column.as_deref().is_none_or(named), "it is not a name"),
             ("target", target.into_iter().all(|name| named(name)), "it is not a table's name"),
         ])
+    }
+
+    /// Whether a run of a resync, and no other, says which part of the table it reads.
+    fn is_part(&self) -> bool {
+        let over_key = |key: &RowKey| key.len() == self.key.len() && key.iter().all(Option::is_some);
+        match (self.kind, &self.part) {
+            (RunKind::Resync, Some(Part::Cuts(cuts))) => self.rows == 0 && cuts.iter().all(over_key),
+            (RunKind::Chunk, Some(Part::Chunk(chunk))) => {
+                [&chunk.keys.low, &chunk.keys.high].into_iter().flatten().all(over_key)
+            }
+            (kind, part) => part.is_none() && !matches!(kind, RunKind::Resync | RunKind::Chunk),
+        }
     }
 
     /// Definitions of types.

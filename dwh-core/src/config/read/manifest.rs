@@ -5,7 +5,7 @@ use super::section::Section;
 use super::value;
 use crate::config::manifest::Settings;
 use crate::config::problems::did_you_mean;
-use crate::config::{OnConflict, SourceConfig};
+use crate::config::{OnConflict, OnSchemaChange, SourceConfig, TableConfig};
 use crate::watermark::Micros;
 use std::collections::BTreeMap;
 
@@ -39,6 +39,8 @@ pub(super) fn settings(
         sources: raw.source.clone().unwrap_or_default(),
         variables: raw.variables.clone().unwrap_or_default(),
         on_conflict: raw.on_conflict.unwrap_or(OnConflict::Append),
+        on_schema_change: raw.on_schema_change.unwrap_or(OnSchemaChange::Resync),
+        chunk_rows: raw.chunk_rows.unwrap_or(TableConfig::CHUNK_ROWS).max(1),
         schema: schema.unwrap_or_else(|| "public".to_owned()),
         zone: zone.unwrap_or(jiff::tz::TimeZone::UTC),
         window: length("window", &raw.window),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::globs::Globs;
 use crate::config::{
     Compression, FileEncoding, FileFormat, GeometryForm, Mode, OnConflict, OnInvalid, OnMissingColumn, OnNewColumn,
-    Replace, Validate,
+    OnSchemaChange, Replace, Validate,
 };
 use crate::watermark::BoundMode;
 
@@ -218,6 +218,13 @@ pub(super) struct RawTable {
     /// What happens to a column that the source has and bronze has not.
     #[schemars(extend("default" = "stop"))]
     pub on_new_column: Option<OnNewColumn>,
+    /// What happens when the columns of the source are not those of bronze any more. With `resync`, `on_new_column` is
+    /// `add` and `on_missing_column` is `keep` (of a snapshot without a key `null`) if they are left out.
+    #[schemars(extend("default" = "stop"))]
+    pub on_schema_change: Option<OnSchemaChange>,
+    /// Rows that a chunk of `dwh resync` has.
+    #[schemars(extend("default" = 250_000), range(min = 1))]
+    pub chunk_rows: Option<u64>,
     /// How geometry stands in the CSV.
     #[schemars(extend("default" = "ewkt"))]
     pub geometry: Option<GeometryForm>,
@@ -289,6 +296,12 @@ pub(super) struct RawManifest {
     /// What happens to a row of an incremental table whose key is in bronze already.
     #[schemars(extend("default" = "append"))]
     pub on_conflict: Option<OnConflict>,
+    /// What happens when the columns of a query are not those of bronze any more.
+    #[schemars(extend("default" = "resync"))]
+    pub on_schema_change: Option<OnSchemaChange>,
+    /// Rows that a chunk of `dwh resync` has.
+    #[schemars(extend("default" = 250_000), range(min = 1))]
+    pub chunk_rows: Option<u64>,
     /// Schema of the relations that the queries name without one.
     #[schemars(extend("default" = "public"))]
     pub schema: Option<String>,

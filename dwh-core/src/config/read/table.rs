@@ -7,7 +7,9 @@ use super::raw::RawTable;
 use super::section::Section;
 use super::{files, value};
 use crate::config::problems::did_you_mean;
-use crate::config::{FileColumn, Mode, OnConflict, OnMissingColumn, SourceConfig, TableConfig, Thresholds};
+use crate::config::{
+    FileColumn, Mode, OnConflict, OnMissingColumn, OnNewColumn, OnSchemaChange, SourceConfig, TableConfig, Thresholds,
+};
 use crate::schema::TableRef;
 use crate::watermark::Micros;
 
@@ -66,8 +68,10 @@ fn table(section: &Section<'_, RawTable>, own: &Own, sources: &Sources, around: 
         key: columns(section, "key", raw.key.as_deref()),
         on_conflict: raw.on_conflict.unwrap_or_default(),
         exclude: columns(section, "exclude", raw.exclude.as_deref()),
-        on_missing_column: raw.on_missing_column.unwrap_or_default(),
-        on_new_column: raw.on_new_column.unwrap_or_default(),
+        on_missing_column: raw.on_missing_column.unwrap_or_else(|| on_missing(raw)),
+        on_new_column: raw.on_new_column.unwrap_or_else(|| on_new(raw)),
+        on_schema_change: raw.on_schema_change.unwrap_or_default(),
+        chunk_rows: rows(section, raw.chunk_rows),
         geometry: raw.geometry.unwrap_or_default(),
         window: length("window", &raw.window).unwrap_or(DAY),
         late_window: length("late_window", &raw.late_window).unwrap_or(DAY),
@@ -91,6 +95,30 @@ fn table(section: &Section<'_, RawTable>, own: &Own, sources: &Sources, around: 
         agree(section, &table);
     }
     table
+}
+
+/// Where bronze follows the source, a column that only came or went is no reason to stop.
+fn on_new(raw: &RawTable) -> OnNewColumn {
+    match raw.on_schema_change {
+        Some(OnSchemaChange::Resync) => OnNewColumn::Add,
+        _ => OnNewColumn::default(),
+    }
+}
+
+fn on_missing(raw: &RawTable) -> OnMissingColumn {
+    let keyed = raw.mode == Some(Mode::Incremental) || raw.key.as_ref().is_some_and(|key| !key.is_empty());
+    match raw.on_schema_change {
+        Some(OnSchemaChange::Resync) if keyed => OnMissingColumn::Keep,
+        Some(OnSchemaChange::Resync) => OnMissingColumn::Null,
+        _ => OnMissingColumn::default(),
+    }
+}
+
+fn rows(section: &Section<'_, RawTable>, rows: Option<u64>) -> u64 {
+    if rows == Some(0) {
+        section.problem("chunk_rows", "is 0; a chunk has at least one row");
+    }
+    rows.unwrap_or(TableConfig::CHUNK_ROWS)
 }
 
 /// What one key demands of another.

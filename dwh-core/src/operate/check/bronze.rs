@@ -9,7 +9,7 @@ use super::rehearsal;
 use super::server::Server;
 use super::types;
 use super::words::Word;
-use crate::config::{Mode, TargetConfig};
+use crate::config::{Mode, OnSchemaChange, TargetConfig};
 use crate::error::{ErrorKind, Result};
 use crate::plan::{Plan, UPLOADED_AT};
 use crate::schema::{Delivered, TableSchema, quote_ident};
@@ -68,6 +68,11 @@ pub(super) async fn check(
     match plan.check_bronze(bronze.as_ref()) {
         // `dwh migrate` would not help yet.
         Err(error) if error.kind() == ErrorKind::NotFound && !can_be_made => {}
+        Err(error) if error.kind() == ErrorKind::Drift && plan.table.on_schema_change == OnSchemaChange::Resync => {
+            let told = format!("{error}: the next run follows it");
+            about.warn(Word::Drift, told, "`on_schema_change = \"stop\"` of the table leaves it to you");
+            return Ok(());
+        }
         Ok(()) if plan.waiting.is_empty() => about.ok(Word::Bronze, format!("{} fits", plan.table.target)),
         Ok(()) => {}
         Err(error) => {

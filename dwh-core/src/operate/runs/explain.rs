@@ -65,7 +65,11 @@ fn who(holder: &Holder) -> String {
 pub(super) fn advice(run: &RunRecord, csv: &CsvReport, later: bool, overview: &Overview) -> Option<String> {
     let table = &run.table_name;
     let known = overview.tables.get(table);
+    let of_resync = matches!(run.kind, RunKind::Resync | RunKind::Chunk);
     match run.status {
+        RunState::Failed | RunState::Uploaded if of_resync && !later => {
+            Some(format!("bronze is as it was; `dwh resync {table}`, or the next `dwh run`, goes on with the resync"))
+        }
         RunState::Failed if csv.place == CsvPlace::Exports && csv.complete => {
             Some("its CSV is complete: `dwh recover` loads it".to_owned())
         }

@@ -15,7 +15,7 @@ use crate::pipeline::archived::window_mended_by;
 use crate::pipeline::describe::finite;
 use crate::pipeline::links::{identity, named_by_us};
 use crate::pipeline::{Pipeline, WindowReport};
-use crate::run::{RunId, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{RunFilter, RunRecord};
 
 /// What the files in `processed/` are like.
@@ -231,7 +231,8 @@ fn missing_files(
 fn compare_with_log(manifest: &Manifest, run: Option<&RunRecord>) -> Option<String> {
     let run = run?;
     let rows = run.rows_extracted.and_then(|rows| u64::try_from(rows).ok());
-    if let Some(rows) = rows.filter(|rows| *rows != manifest.rows) {
+    // The rows of a resync are those of its chunks.
+    if let Some(rows) = rows.filter(|rows| *rows != manifest.rows && manifest.kind != RunKind::Resync) {
         return Some(format!("run {}: the run log has {rows} rows, the manifest {}", run.run_id, manifest.rows));
     }
     let what = identity(run).differs(&manifest.into())?;

@@ -265,6 +265,7 @@ fn what_next(table: &TableConfig, record: &RunRecord) -> String {
         (RunKind::Run, ..) if table.mode == Mode::Incremental => {
             format!("the watermark did not move for it: `dwh run {name}` reads these rows again from the source")
         }
+        (RunKind::Resync | RunKind::Chunk, ..) => format!("bronze is as it was; `dwh resync {name}` reads it again"),
         (RunKind::Run | RunKind::File, ..) => format!("`dwh run {name}` reads the table again"),
         (_, Some(low), Some(high)) => {
             let after = |at: Timestamp| at.plus(Micros(1));

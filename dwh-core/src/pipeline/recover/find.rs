@@ -1,6 +1,7 @@
 //! From what the blob store and the control schema say to what is not as it should be. Pure.
 
 use crate::blob::Manifest;
+use crate::chain::Part;
 use crate::config::Mode;
 use crate::pipeline::recover::Trouble;
 use crate::run::{RunKind, RunState};
@@ -55,7 +56,12 @@ fn complete(scene: &Scene, manifest: &Manifest) -> Found {
     if record.status != RunState::Loaded {
         let trouble =
             if record.status == RunState::Failed { Trouble::FailedWithCsv } else { Trouble::UploadedNotLoaded };
-        let message = format!("run {run_id} is `{}`, and its CSV is complete", record.status);
+        let message = match &manifest.part {
+            Some(Part::Cuts(cuts)) => {
+                format!("resync {run_id} of {} chunks was cut off: it goes on with those that are left", cuts.len() + 1)
+            }
+            _ => format!("run {run_id} is `{}`, and its CSV is complete", record.status),
+        };
         return of(trouble, message, Mend::Load(boxed(), Box::new(record.clone())));
     }
     match scene.copies.get(&manifest.csv) {

@@ -44,6 +44,7 @@ fn manifest(run_id: i64) -> Manifest {
         previous_run_id: None,
         before: None,
         spares: Vec::new(),
+        part: None,
         plan_sha256: None,
         snapshot: None,
         file: None,

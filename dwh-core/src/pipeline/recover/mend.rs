@@ -8,6 +8,7 @@ use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::failure::{failed, named, with_way_out};
 use crate::pipeline::{Event, Pipeline, TableRun};
+use crate::run::RunKind;
 use crate::sink::{LogEntry, RunRecord, TableState};
 
 impl Pipeline {
@@ -62,6 +63,11 @@ impl Pipeline {
         runs: &mut Vec<TableRun>,
         cancel: &CancellationToken,
     ) -> Result<()> {
+        match manifest.kind {
+            RunKind::Resync => return self.go_on_with(table, state, manifest, record, runs, cancel).await,
+            RunKind::Chunk => return self.leave_out(manifest).await,
+            _ => {}
+        }
         let mut run = TableRun::new(&table.name, table.mode);
         run.run_id = Some(record.run_id);
         run.status = record.status;

@@ -90,6 +90,11 @@ async fn merge_staged(
     Ok(counts)
 }
 
+/// Adds the rows of the staging table to bronze as versions.
+pub(super) async fn add_versions(load: &LoadPlan, keyed: &Keyed, client: &Client, staged: u64) -> Result<Accounting> {
+    Merge { load, told: load, keyed, client, staged, kind: RunKind::Resync, keeps: true }.work().await
+}
+
 /// Whether there is no row to be merged or removed: then there is no staging table either.
 fn is_nothing(load: &LoadPlan, staged: u64) -> bool {
     staged == 0 && load.mode == Mode::Incremental && load.replaced.is_none()
@@ -106,7 +111,7 @@ pub(super) async fn preview(load: &LoadPlan, keyed: &Keyed, client: &Client, sta
 }
 
 /// A snapshot of no rows does not take the place of rows.
-fn refuse_empty(load: &LoadPlan) -> Error {
+pub(super) fn refuse_empty(load: &LoadPlan) -> Error {
     let (table, target) = (&load.table, &load.target);
     Error::new(ErrorKind::Data, format!("table `{table}`: a snapshot of no rows would replace the rows of {target}"))
         .with_hint("if the source is meant to be empty, call with `--allow-empty` or set `allow_empty = true`")

@@ -4,7 +4,7 @@ use futures_util::join;
 
 use super::PgSink;
 use super::pool::{Tx, beginning, not_begun};
-use super::stage::prove;
+use super::stage::end;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Isolation, LoadPlan};
 use crate::run::RunState;
@@ -29,14 +29,7 @@ pub(super) async fn load_nothing(
             return Err(sink.naming_holders(Some(load), error).await);
         }
     };
-    match tx.commit().await {
-        Ok(()) => Ok(committed),
-        Err(error) if error.kind() == ErrorKind::Unreachable => {
-            prove(sink, commit.run_id, error).await.map(|()| committed)
-        }
-        Err(error) => Err(error),
-    }
-    .map_err(|error| error.context(format!("table `{}`", load.table)))
+    end(sink, load, tx, commit.run_id, committed).await
 }
 
 async fn settle(sink: &PgSink, tx: &Tx, load: &LoadPlan, upload: &Upload, commit: &Commit) -> Result<Committed> {

@@ -105,14 +105,7 @@ impl Staged for PgStaged {
             Ok(committed) => committed,
             Err(error) => return Err(sink.naming_holders(Some(&load), error).await),
         };
-        match tx.commit().await {
-            Ok(()) => Ok(committed),
-            Err(error) if error.kind() == ErrorKind::Unreachable => prove(&sink, commit.run_id, error)
-                .await
-                .map(|()| committed)
-                .map_err(|error| error.context(format!("table `{}`", load.table))),
-            Err(error) => Err(error.context(format!("table `{}`", load.table))),
-        }
+        end(&sink, &load, tx, commit.run_id, committed).await
     }
 
     async fn preview(self: Box<Self>) -> Result<Accounting> {
@@ -127,8 +120,24 @@ impl Staged for PgStaged {
     }
 }
 
+/// Commits a load, and finds out what became of it where the answer is lost.
+pub(super) async fn end(
+    sink: &PgSink,
+    load: &LoadPlan,
+    tx: Tx,
+    run_id: RunId,
+    committed: Committed,
+) -> Result<Committed> {
+    let done = match tx.commit().await {
+        Ok(()) => Ok(committed),
+        Err(error) if error.kind() == ErrorKind::Unreachable => prove(sink, run_id, error).await.map(|()| committed),
+        Err(error) => Err(error),
+    };
+    done.map_err(|error| error.context(format!("table `{}`", load.table)))
+}
+
 /// The answer to a commit was lost: the run log, written in the same transaction, says what became of it.
-pub(super) async fn prove(sink: &PgSink, run_id: RunId, lost: Error) -> Result<()> {
+async fn prove(sink: &PgSink, run_id: RunId, lost: Error) -> Result<()> {
     let state = retry("reading what became of a commit", || async {
         let tx = sink.begin().await?;
         // Waits for the lost session, which may still be at it.

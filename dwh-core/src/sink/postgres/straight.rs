@@ -103,6 +103,9 @@ impl Straight<'_> {
         if let Some(obstacle) = obstacle {
             return staged(&obstacle);
         }
+        if load.apart {
+            return Ok(Routing::new(Route::Direct, "a table of its own, without a key"));
+        }
         if load.mode == Mode::Snapshot {
             return match (small, truncates) {
                 (true, _) => staged("a small snapshot: readers wait for its commit alone"),

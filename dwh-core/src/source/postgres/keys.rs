@@ -1,4 +1,4 @@
-//! Which keys the source has, wherever their rows lie.
+//! Which keys the source has, wherever their rows lie, and at which of them it is cut into chunks.
 
 use tokio_postgres::types::{ToSql, Type};
 
@@ -33,4 +33,20 @@ pub(super) async fn has_keys(source: &PgSource, plan: &Plan, keys: &[RowKey]) ->
         *slot = true;
     }
     Ok(found)
+}
+
+pub(super) async fn cuts(source: &PgSource, plan: &Plan, rows: u64) -> Result<Vec<RowKey>> {
+    let Some(sql) = plan.cuts(rows.max(1)) else { return Ok(Vec::new()) };
+    let client = source.pool.take().await?;
+    let about = |error| not_locked(&plan.table, error);
+    let begin = source.begin();
+    // Polled, and so sent, in this order.
+    let ((), rows, ()) = futures_util::try_join!(
+        client.batch_execute(&begin),
+        client.query_typed(&sql, &[]),
+        client.batch_execute("commit")
+    )
+    .map_err(about)?;
+    client.give_back();
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }

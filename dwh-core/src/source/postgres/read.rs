@@ -50,7 +50,8 @@ async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading>
     let sweep = comparable(&client, plan, request.sweep, first.sees_xmin, &snapshot).await?;
     let (sweep, whole) = below(&client, request, low, sweep, first.members, &mut snapshot).await?;
     let ancient = low.is_finite() && is_ancient(&client, plan, sweep).await?;
-    let extent = Extent { low, high: high.unwrap_or(Timestamp::INFINITY), sweep, ancient, whole: &whole };
+    let extent =
+        Extent { low, high: high.unwrap_or(Timestamp::INFINITY), sweep, ancient, whole: &whole, part: request.part };
     let late_rows = match plan.count_late(&extent) {
         Some(sql) => client.query_typed_one(&sql, &[]).await.map_err(about(plan))?.get::<_, i64>(0),
         None => 0,
