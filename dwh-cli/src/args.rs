@@ -215,12 +215,24 @@ Examples:
   dwh resync trips --jobs 8
   dwh resync 'position_*' --dry-run")]
     Resync(ResyncArgs),
+    /// Find rows of bronze that the source has deleted, and mark or remove them
+    ///
+    /// The keys of the source are read in one snapshot and compared with the rows of bronze up to the bound of that
+    /// snapshot; what is inserted meanwhile is safe. `deletes` of the table says what happens to a row that is gone, and a
+    /// row that comes back loses its mark. Nothing goes when the source has no key, or when more would go than
+    /// `deletes_max` allows. `dwh run` does it too, every `deletes_every`.
+    #[command(after_help = "\
+Examples:
+  dwh deletes --dry-run         how many rows, and the first keys
+  dwh deletes trips
+  dwh deletes trips --force     though there are more than `deletes_max` allows")]
+    Deletes(DeletesArgs),
     /// Copy the tables of a postgres_pipeline manifest, by its load types
     ///
     /// `incremental` goes on from the watermark up to the end of the window, so that nothing between two calls is
     /// missed, and reads a window again that was read before. `scd` appends a copy of each table without a window.
-    /// `backfill` reads a window, or all history, once more. `test` tries rows without keeping them. `validate`
-    /// compares source and bronze.
+    /// `backfill` reads a window, or all history, once more. `deletes` marks or removes rows that the source has
+    /// deleted. `test` tries rows without keeping them. `validate` compares source and bronze.
     #[command(after_help = "\
 Examples:
   dwh tap manifests/gitlab.yaml --load-type scd

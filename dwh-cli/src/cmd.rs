@@ -7,6 +7,7 @@ mod backfill;
 mod check;
 mod completions;
 mod config;
+mod deletes;
 mod extract;
 mod files;
 mod init;
@@ -76,6 +77,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Backfill(args) => backfill::backfill(args, context).await,
         Command::Reseed(args) => reseed::reseed(args, context).await,
         Command::Resync(args) => resync::resync(args, context).await,
+        Command::Deletes(args) => deletes::deletes(args, context).await,
         Command::Tap(args) => tap::tap(args, context).await,
         Command::Recover(args) => recover::recover(args, context).await,
         Command::Replay(args) => replay::replay(args, context).await,

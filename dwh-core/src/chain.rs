@@ -68,6 +68,8 @@ pub enum Reads {
     Whole,
     /// All of it, as a dated copy beside the others.
     Copy,
+    /// The keys alone: no row comes from it, and some go.
+    Keys,
     /// Nobody knows: a file that a person made.
     Unknown,
 }

@@ -37,6 +37,9 @@ pub const UPLOADED_AT: &str = "_uploaded_at";
 /// The column that says which run of an orchestrator read a row.
 pub const TASK_INSTANCE: &str = "_task_instance";
 
+/// The column that says when a row was found to be gone at the source.
+pub const DELETED_AT: &str = "_deleted_at";
+
 /// How a table is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -124,6 +127,19 @@ pub enum OnSchemaChange {
     /// Bronze follows: a column that only came, or only went, costs nothing; for all else the run reads the whole table
     /// again, in chunks beside bronze, and puts it in the place of what is there.
     Resync,
+}
+
+/// What happens to a row of bronze that the source has deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Deletes {
+    /// It stays as it is; nobody looks.
+    #[default]
+    Keep,
+    /// It stays, and `_deleted_at` says since when it is known to be gone. A row that comes back loses the mark.
+    Mark,
+    /// It is removed.
+    Remove,
 }
 
 /// How a snapshot takes the place of the rows that are there.
@@ -292,6 +308,12 @@ impl Thresholds {
     }
 }
 
+/// How often a run looks for rows that the source has deleted, if not said.
+pub const DELETES_EVERY: Micros = Micros::seconds(86_400);
+
+/// Percent of the rows in question that may go at once, if not said.
+pub const DELETES_MAX: f64 = 10.0;
+
 /// `[[table]]`.
 #[derive(Debug, Clone)]
 pub struct TableConfig {
@@ -341,6 +363,12 @@ pub struct TableConfig {
     pub allow_empty: bool,
     /// How a snapshot takes the place of the rows that are there.
     pub replace: Replace,
+    /// What happens to a row of bronze that the source has deleted.
+    pub deletes: Deletes,
+    /// How often a run looks for them; zero: only `deletes` does.
+    pub deletes_every: Micros,
+    /// Percent of the rows in question that may go at once.
+    pub deletes_max: f64,
     /// Bronze column = expression over the source row.
     pub select: BTreeMap<String, String>,
     /// Exactly these columns, in this order; those of `select` are among them. `None`: all of the relation, then the
@@ -367,6 +395,12 @@ impl TableConfig {
     #[must_use]
     pub fn is_appended(&self) -> bool {
         self.mode == Mode::Incremental && self.on_conflict == OnConflict::Append
+    }
+
+    /// Whether rows that the source has deleted are marked in bronze.
+    #[must_use]
+    pub fn marks_deleted(&self) -> bool {
+        self.deletes == Deletes::Mark
     }
 
     /// The columns that are added to those of the source, in their order.

@@ -8,6 +8,7 @@ pub(crate) mod belongs;
 mod by_hand;
 mod clock;
 mod columns;
+pub(crate) mod deletes;
 pub(crate) mod describe;
 pub(crate) mod failure;
 pub(crate) mod files;
@@ -51,6 +52,7 @@ use crate::watermark::Timestamp;
 
 pub use archived::GapReport;
 pub use backfill::{BackfillReport, BackfillRequest};
+pub use deletes::{DeletesReport, DeletesRequest, TableDeletes};
 pub use load::{LoadPlanReport, LoadStep};
 pub use prune::{PruneReport, PruneRequest, PrunedTable};
 pub use put_back::RestoreReport;
@@ -149,6 +151,8 @@ pub struct Pipeline {
     pub(crate) observer: Observer,
     allow_empty: bool,
     accept_source: bool,
+    /// Whether rows may be marked or removed as deleted, however many they are.
+    force_deletes: bool,
     /// The last moment of which an ordinary run reads rows.
     until: Option<Timestamp>,
     /// The orchestrator's name of what this pipeline runs.
@@ -207,6 +211,7 @@ impl Pipeline {
             observer: Arc::new(|_| {}),
             allow_empty: false,
             accept_source: false,
+            force_deletes: false,
             until: None,
             task_instance,
             reprocess: Vec::new(),

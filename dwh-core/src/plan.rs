@@ -6,6 +6,7 @@ mod chunk;
 mod compare;
 mod convert;
 mod ddl;
+mod deletes;
 mod equality;
 mod extract;
 mod former_key;
@@ -29,6 +30,7 @@ pub(crate) use carried::why_uncarried;
 pub(crate) use compare::{Compared, Cut, End, NO_BUCKET, bucket_span};
 pub(crate) use ddl::{anonymous, renamed, type_ddl, unresolved};
 pub use ddl::{bronze_ddl, missing_extension_hint};
+pub use deletes::KeysOf;
 pub(crate) use equality::Equality;
 pub(crate) use extract::{Extent, first_number, from_sql};
 pub use load::LoadPlan;
@@ -41,7 +43,7 @@ pub(crate) use session::{not_in_force, patience};
 pub(crate) use straight::{BACK, SAVEPOINT};
 pub(crate) use swap::Swap;
 
-pub use crate::config::{TASK_INSTANCE, UPLOADED_AT};
+pub use crate::config::{DELETED_AT, TASK_INSTANCE, UPLOADED_AT};
 
 /// One column of the CSV: what it is called in bronze, and the expression that delivers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -99,6 +101,13 @@ impl Plan {
                 ErrorKind::Contract,
                 format!("{} has a column `{name}`, which is the name of one that dwh adds", source.table),
                 "leave it out with `exclude`, or give it another name in `select`".into(),
+            ));
+        }
+        if table.marks_deleted() && is_copied(table, &source, DELETED_AT) {
+            return Err(fail(
+                ErrorKind::Contract,
+                format!("{} has a column `{DELETED_AT}`, which is the name of the mark of deleted rows", source.table),
+                "leave it out with `exclude`, give it another name in `select`, or say `deletes = \"remove\"`".into(),
             ));
         }
         if let Some(name) = table.columns.iter().flatten().find(|name| source.column(name).is_none()) {
@@ -251,6 +260,8 @@ impl Plan {
             on_conflict: self.table.on_conflict,
             allow_empty: self.table.allow_empty,
             replace: self.table.replace,
+            deletes: self.table.deletes,
+            keys: None,
             missing: self.missing.clone(),
             file: None,
             waiting: self.waiting.clone(),

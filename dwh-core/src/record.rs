@@ -126,9 +126,15 @@ pub struct RunRecord {
     /// Rows that bronze has in a version of a newer snapshot, which stayed.
     #[serde(default)]
     pub rows_kept_newer: Option<i64>,
-    /// Rows that bronze had and the source has no more, which a repair removed.
+    /// Rows that bronze had and the source has no more, which a repair or a look at the keys removed.
     #[serde(default)]
     pub rows_removed: Option<i64>,
+    /// Rows that were marked because the source has deleted them.
+    #[serde(default)]
+    pub rows_marked: Option<i64>,
+    /// Rows that lost the mark because the source has them again.
+    #[serde(default)]
+    pub rows_unmarked: Option<i64>,
     /// Rows below the window that the sweep delivered.
     pub rows_late: Option<i64>,
     /// How its rows got into bronze; `None` before that, if there were none, and in rows of earlier releases.
@@ -203,6 +209,8 @@ impl RunRecord {
             rows_different: None,
             rows_kept_newer: None,
             rows_removed: None,
+            rows_marked: None,
+            rows_unmarked: None,
             rows_late: None,
             route: None,
             route_reason: None,

@@ -42,12 +42,23 @@ pub enum RunKind {
     Resync,
     /// A part of that: its rows lie beside bronze until the resync puts all of them in.
     Chunk,
+    /// The keys of the source alone: rows of bronze that have none of them are gone there.
+    Keys,
 }
 
 impl RunKind {
     /// Every kind.
-    pub const ALL: [Self; 8] =
-        [Self::Run, Self::Backfill, Self::Reseed, Self::Repair, Self::Replay, Self::File, Self::Resync, Self::Chunk];
+    pub const ALL: [Self; 9] = [
+        Self::Run,
+        Self::Backfill,
+        Self::Reseed,
+        Self::Repair,
+        Self::Replay,
+        Self::File,
+        Self::Resync,
+        Self::Chunk,
+        Self::Keys,
+    ];
 
     /// The word in the column `kind`.
     #[must_use]
@@ -61,6 +72,7 @@ impl RunKind {
             Self::File => "file",
             Self::Resync => "resync",
             Self::Chunk => "chunk",
+            Self::Keys => "keys",
         }
     }
 
@@ -84,7 +96,7 @@ impl RunKind {
     /// Whether its rows must be staged before its CSV counts: what cannot be loaded is read again, and no CSV of it is kept.
     #[must_use]
     pub const fn stages_first(self) -> bool {
-        matches!(self, Self::Repair | Self::File)
+        matches!(self, Self::Repair | Self::File | Self::Keys)
     }
 
     /// Whether its CSV stands for its window alone: rows that bronze has there too are overwritten or removed. That of a

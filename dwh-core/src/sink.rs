@@ -283,19 +283,30 @@ pub struct StageRequest<'a> {
     /// The run that it will be [committed](Staged::commit) for, and the watermark row as that commit expects it. `None`: it
     /// may never be committed, so the rows go through the staging area.
     pub run: Option<(RunId, &'a TableState)>,
+    /// The newest keys of the source that were read after the CSV, where bronze may lack rows because of them: what both
+    /// bronze and these keys lack is deleted, and must not come back unmarked.
+    pub keys: Option<(LoadPlan, Arc<dyn Body>)>,
 }
 
 impl<'a> StageRequest<'a> {
     /// A CSV that may never be committed.
     #[must_use]
     pub fn new(load: &'a LoadPlan, csv: Arc<dyn Body>) -> Self {
-        Self { load, csv, run: None }
+        Self { load, csv, run: None, keys: None }
     }
 
     /// The same for this run, which expects the watermark row to be like this.
     #[must_use]
     pub fn of(self, run_id: RunId, expected: &'a TableState) -> Self {
         Self { run: Some((run_id, expected)), ..self }
+    }
+}
+
+impl StageRequest<'_> {
+    /// The same with newer keys.
+    #[must_use]
+    pub fn beside(self, keys: Option<(LoadPlan, Arc<dyn Body>)>) -> Self {
+        Self { keys, ..self }
     }
 }
 
@@ -338,6 +349,21 @@ pub trait Lease: Send + Sync {
     async fn release(self: Box<Self>) -> Result<()>;
 }
 
+/// What a snapshot of the keys says of bronze.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Gone {
+    /// Keys that the source has.
+    pub keys: u64,
+    /// Rows that were judged: those at or below the bound that are not marked.
+    pub rows_compared: u64,
+    /// Rows of these whose keys the source has no more.
+    pub rows_gone: u64,
+    /// Marked rows whose keys the source has again.
+    pub rows_back: u64,
+    /// The first keys of rows that are gone.
+    pub first_keys: Vec<RowKey>,
+}
+
 /// Rows that are staged in an open transaction. Dropping it rolls back.
 #[async_trait]
 pub trait Staged: Send {
@@ -377,6 +403,17 @@ pub trait Staged: Send {
     /// `Data` if the counts do not add up; `Locked` if the watermark moved meanwhile; `Contract` for a former key;
     /// nothing has changed then.
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed>;
+
+    /// Compares staged keys with bronze: how many rows a commit would mark or remove, and the first of their keys, at most
+    /// `keys`. Called for every [CSV of keys](LoadPlan::keys) before it is committed: a sink that cannot tell must not take
+    /// keys for rows.
+    ///
+    /// # Errors
+    /// `Contract` if the sink cannot compare keys.
+    async fn gone(&mut self, _keys: usize) -> Result<Gone> {
+        Err(Error::new(ErrorKind::Contract, "this sink cannot compare keys, so it sees no deletes")
+            .with_hint("say `deletes = \"keep\"`, or implement `gone` of `Staged`"))
+    }
 
     /// Refuses the staged records of a file if some of them share a key, and names their places. Called for a table of
     /// files before its CSV counts; a sink that cannot tell finds it out in the commit.

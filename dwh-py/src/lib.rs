@@ -7,6 +7,7 @@ mod backfill;
 mod call;
 mod check;
 mod convert;
+mod deletes;
 mod engine;
 mod error;
 mod extract;
@@ -43,6 +44,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<pipeline::Pipeline>()?;
     module.add_class::<report::BackfillReport>()?;
     module.add_class::<report::CheckReport>()?;
+    module.add_class::<report::DeletesReport>()?;
     module.add_class::<report::FilesReport>()?;
     module.add_class::<report::LoadParams>()?;
     module.add_class::<report::LoadPlanReport>()?;

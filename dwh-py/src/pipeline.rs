@@ -2,7 +2,8 @@
 
 use dwh_core::operate::{FilesRequest, Gate, MigrateRequest, RepairRequest, TapRequest, VerifyRequest};
 use dwh_core::pipeline::{
-    BackfillRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest, ResyncRequest,
+    BackfillRequest, DeletesRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest,
+    ResyncRequest,
 };
 use dwh_core::sink::RunFilter;
 use dwh_core::watermark::Micros;
@@ -17,8 +18,8 @@ use crate::pending::awaitable;
 use crate::runtime::block_on;
 use crate::set_aside::Aside;
 use crate::{
-    backfill, check, error, extract, files, load, migrate, plan, prune, rebuild, recover, replay, reseed, resync, run,
-    run_details, runs, set_aside, status, tap, verify,
+    backfill, check, deletes, error, extract, files, load, migrate, plan, prune, rebuild, recover, replay, reseed,
+    resync, run, run_details, runs, set_aside, status, tap, verify,
 };
 
 /// The engine of a `dwh.toml`; calls block.
@@ -69,6 +70,21 @@ impl $face {
     fn check(&self, py: Python<'_>, tables: Option<Vec<String>>, gate: Option<&str>) -> PyResult<Py<PyAny>> {
         let gate = gate.map(Gate::parse).transpose().map_err(|error| error::raise(py, &error))?;
         $make(py, check::check(self.0.get(py)?, tables.unwrap_or_default(), gate))
+    }
+
+    /// Mark or remove rows of bronze that the source has deleted; raises if more would go than may go at once.
+    #[pyo3(signature = (tables = None, *, wait = false, force = false, dry_run = false))]
+    fn deletes(
+        &self,
+        py: Python<'_>,
+        tables: Option<Vec<String>>,
+        wait: bool,
+        force: bool,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let mut request = DeletesRequest::new(tables.unwrap_or_default());
+        (request.wait, request.force, request.dry_run) = (wait, force, dry_run);
+        $make(py, deletes::deletes(self.0.get(py)?, request))
     }
 
     /// Extract the next window of one table; what comes back is what `load` takes.

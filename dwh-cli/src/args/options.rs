@@ -341,6 +341,23 @@ pub struct ResyncArgs {
     pub dry_run: bool,
 }
 
+/// `dwh deletes`.
+#[derive(Debug, Args)]
+pub struct DeletesArgs {
+    /// Names of tables, or patterns such as 'trip*'; none: all that mark or remove deleted rows
+    #[arg(value_name = "TABLE")]
+    pub tables: Vec<String>,
+    /// Go on though the source has no key, or more rows would go than `deletes_max` allows
+    #[arg(long)]
+    pub force: bool,
+    /// Wait for a table that another run holds, instead of failing with code 5
+    #[arg(long)]
+    pub wait: bool,
+    /// Count, print the first keys, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// Options of `backfill` and `reseed`.
 #[derive(Debug, Args)]
 pub struct AgainArgs {

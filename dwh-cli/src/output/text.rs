@@ -2,6 +2,7 @@
 
 mod backfill;
 mod check;
+mod deletes;
 mod files;
 mod init;
 mod load;
@@ -54,7 +55,7 @@ impl Show for TableRun {
 }
 
 fn runs_table(runs: &[TableRun], preview: bool, paint: Paint) -> String {
-    let stayed = Stayed::of(runs.iter().map(|run| [run.rows_different, run.rows_kept_newer, run.rows_removed]));
+    let stayed = Stayed::of(runs.iter().map(rare));
     let mut columns = vec!["table", ">run", "mode", ">extracted", ">inserted", ">updated", ">identical"];
     columns.extend(stayed.columns());
     columns.extend([">size", ">time", "watermark", "status"]);
@@ -63,11 +64,14 @@ fn runs_table(runs: &[TableRun], preview: bool, paint: Paint) -> String {
         let mut row = vec![
             plain(&run.table),
             plain(run.run_id.map_or_else(|| "-".to_owned(), |id| id.to_string())),
-            plain(if run.kind == RunKind::Run { run.mode.as_str() } else { run.kind.as_str() }),
+            plain(match run.kind {
+                RunKind::Keys | RunKind::Resync | RunKind::Chunk => run.kind.as_str(),
+                _ => run.mode.as_str(),
+            }),
         ];
         let counts = [run.rows_extracted, run.rows_inserted, run.rows_updated, run.rows_identical];
         row.extend(counts.map(|rows| plain(human::count(rows))));
-        row.extend(stayed.cells([run.rows_different, run.rows_kept_newer, run.rows_removed].map(Some)));
+        row.extend(stayed.cells(rare(run).map(Some)));
         row.extend([
             plain(human::bytes(run.bytes)),
             plain(human::seconds(run.seconds.total)),
@@ -83,24 +87,34 @@ fn runs_table(runs: &[TableRun], preview: bool, paint: Paint) -> String {
     table.text()
 }
 
+/// Counts that most runs do not have.
+const fn rare(run: &TableRun) -> [u64; 5] {
+    [run.rows_different, run.rows_kept_newer, run.rows_removed, run.rows_marked, run.rows_unmarked]
+}
+
 /// Which columns a table needs for counts that most runs do not have: rows of the CSV that did not get into bronze, and
-/// rows of bronze that were removed.
-struct Stayed([bool; 3]);
+/// rows of bronze that were removed or marked.
+struct Stayed([bool; 5]);
 
 impl Stayed {
-    const NAMES: [(&'static str, Tone); 3] =
-        [(">different", Tone::Warn), (">kept newer", Tone::Plain), (">removed", Tone::Plain)];
+    const NAMES: [(&'static str, Tone); 5] = [
+        (">different", Tone::Warn),
+        (">kept newer", Tone::Plain),
+        (">removed", Tone::Plain),
+        (">marked", Tone::Plain),
+        (">unmarked", Tone::Plain),
+    ];
 
-    /// For runs with these counts: different, kept because newer, removed.
-    fn of(runs: impl Iterator<Item = [u64; 3]>) -> Self {
-        Self(runs.fold([false; 3], |found, counts| std::array::from_fn(|at| found[at] || counts[at] > 0)))
+    /// For runs with these counts, in the order of the names.
+    fn of(runs: impl Iterator<Item = [u64; 5]>) -> Self {
+        Self(runs.fold([false; 5], |found, counts| std::array::from_fn(|at| found[at] || counts[at] > 0)))
     }
 
     fn columns(&self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.into_iter().zip(self.0).filter(|(_, shown)| *shown).map(|((name, _), _)| name)
     }
 
-    fn cells(&self, counts: [Option<u64>; 3]) -> impl Iterator<Item = (String, Tone)> {
+    fn cells(&self, counts: [Option<u64>; 5]) -> impl Iterator<Item = (String, Tone)> {
         let told = |(rows, (_, tone)): (Option<u64>, (&str, Tone))| match rows {
             Some(rows) if rows > 0 => (human::count(rows), tone),
             rows => plain(rows.map_or_else(|| "-".to_owned(), human::count)),

@@ -3,7 +3,7 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 28] = [
     "init",
     "check",
     "migrate",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 26] = [
     "backfill",
     "reseed",
     "resync",
+    "deletes",
     "tap",
     "recover",
     "replay",

@@ -40,7 +40,8 @@ impl Scene {
              insert into app.devices values ('1', ''), ('2', null);",
         )
         .await;
-        let config = table("trips", "app.trips", "incremental", "watermark = \"at\"\nkey = [\"id\"]")
+        let trips = "watermark = \"at\"\nkey = [\"id\"]\ndeletes = \"remove\"\ndeletes_every = \"0\"";
+        let config = table("trips", "app.trips", "incremental", trips)
             + &table("devices", "app.devices", "snapshot", "")
             + RETENTION;
         let project = Project::new(&db, &config);
@@ -101,6 +102,7 @@ async fn every_verb_that_acts_changes_nothing_and_then_does_what_it_said() {
     migrate(&mut scene).await;
     run_extract_load(&mut scene).await;
     again(&mut scene).await;
+    deletes(&mut scene).await;
     put_in_order(&mut scene).await;
     rebuild(&mut scene).await;
     let help = scene.project.ok(&["--help"]).stdout;
@@ -213,6 +215,16 @@ async fn again(scene: &mut Scene) {
         let back = "select count(*) from bronze.trips where id in (1, 2)";
         assert_eq!(number(&scene.db, back).await, 2, "{}", args[0]);
     }
+}
+
+async fn deletes(scene: &mut Scene) {
+    scene.db.src("delete from app.trips where id = 3").await;
+    let (said, done) = scene.both(&["deletes"]).await;
+    for count in ["keys", "rows_compared", "rows_gone", "up_to"] {
+        assert_eq!(said["tables"][0][count], done["tables"][0][count], "{count}: {said:#}");
+    }
+    // Those that a person put there were never at the source.
+    assert_eq!(said["tables"][0]["first_keys"], serde_json::json!([["3"], ["70"], ["71"]]));
 }
 
 async fn put_in_order(scene: &mut Scene) {

@@ -8,6 +8,7 @@ mod chain;
 mod check;
 mod crash;
 mod defaults;
+mod deletes;
 mod drift;
 mod dry_run;
 mod errors;

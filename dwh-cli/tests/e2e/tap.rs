@@ -300,3 +300,31 @@ async fn a_test_tries_rows_and_keeps_none() {
         0
     );
 }
+
+#[tokio::test]
+async fn deletes_are_marked_in_every_version_unless_the_manifest_says_exempt() {
+    let (db, project) = gitlab("tap_deletes").await;
+    tap(&project, "incremental", &[]);
+    let refused = project.dwh(&["tap", "manifests/gitlab.yaml", "--load-type", "deletes"]);
+    assert!(refused.code == 2 && refused.stderr.contains("deletes = \"mark\""), "{}", refused.all());
+    let marks = project.config_with("[[manifest]]", "[[manifest]]\ndeletes = \"mark\"\ndeletes_every = \"0\"");
+    write(&marks, MANIFEST);
+    marks.ok(&["migrate"]);
+    // Another version of a row, which is then deleted.
+    db.src("update public.issues set note = 'changed', updated_at = now() at time zone 'UTC' where id in (2, 4)").await;
+    tap(&marks, "incremental", &[]);
+    db.src("delete from public.issues where id in (2, 6)").await;
+    let report = tap(&marks, "deletes", &[]);
+    assert_eq!(report["tables"], serde_json::json!(["gitlab.issues"]), "{report:#}");
+    assert_eq!(total(&report, "gitlab.issues", "rows_marked"), 3, "two versions and one: {report:#}");
+    let marked = "select count(*) from gitlab.issues where _deleted_at is not null and id in (2, 6)";
+    assert_eq!(number(&db, marked).await, 3);
+    let unmarked =
+        "select id, note, loud, gone, \"when\", project, updated_at from (select distinct on (id) * from gitlab.issues
+        where _deleted_at is null order by id, _uploaded_at desc) v";
+    assert_equal_tables(&db, ISSUES, unmarked).await;
+    tap(&marks, "validate", &["issues"]);
+    write(&marks, &MANIFEST.replacen("advanced_metadata", "deletes_exempt: \"True\"\n    advanced_metadata", 1));
+    let refused = marks.dwh(&["tap", "manifests/gitlab.yaml", "--load-type", "deletes"]);
+    assert_eq!(refused.code, 2, "{}", refused.all());
+}

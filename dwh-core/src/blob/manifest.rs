@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobKey;
 use crate::chain::{Before, Part, Replaced};
-use crate::config::{Compression, Mode, OnConflict, Replace, TASK_INSTANCE, UPLOADED_AT};
+use crate::config::{Compression, Deletes, Mode, OnConflict, Replace, TASK_INSTANCE, UPLOADED_AT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Missing};
 use crate::raw_file::RawFile;
 use crate::run::{RunId, RunKind};
-use crate::schema::{Column, RowKey, TableRef, TypeDef};
+use crate::schema::{Column, RowKey, TableRef, TableSchema, TypeDef};
 use crate::source::{Snapshot, Sweep};
 use crate::watermark::{SafeBound, Timestamp, Window};
 
@@ -175,6 +175,8 @@ impl Manifest {
             on_conflict: self.on_conflict,
             allow_empty: false,
             replace: Replace::default(),
+            deletes: Deletes::Keep,
+            keys: None,
             missing: Missing::default(),
             file: self.file.as_ref().map(|file| file.path.clone()),
             older,
@@ -187,6 +189,17 @@ impl Manifest {
             stamp: None,
             added: self.added(),
             apart: false,
+        }
+    }
+
+    /// The load of its CSV if that holds keys, which are compared with `bronze`; any other load as it is.
+    ///
+    /// # Errors
+    /// `Config` if bronze does not get the watermark column.
+    pub(crate) fn compared(&self, load: LoadPlan, bronze: &TableSchema) -> Result<LoadPlan> {
+        match self.window.and_then(|window| window.high).filter(|_| self.kind == RunKind::Keys) {
+            Some(high) => load.comparing(high, self.run_started_at, bronze),
+            None => Ok(load),
         }
     }
 
@@ -203,7 +216,8 @@ impl Manifest {
         // Versions of rows stay.
         let alone = self.kind.replaces() && self.on_conflict != OnConflict::Append;
         let window = self.window.filter(|_| alone)?;
-        Some(Replaced { low: window.low, high: window.high?, key: self.key.clone(), spares: self.spares.clone() })
+        let (key, spares, at) = (self.key.clone(), self.spares.clone(), self.run_started_at);
+        Some(Replaced { low: window.low, high: window.high?, key, spares, at })
     }
 
     /// Bytes and SHA-256 as they must come out of the store.

@@ -59,7 +59,7 @@ fn absent<'a>(links: &'a [Link], log: &'a [Link]) -> impl Iterator<Item = NamedC
 #[must_use]
 pub fn is_superseded(link: &Link, links: &[Link]) -> bool {
     match link.reads {
-        Reads::Copy => false,
+        Reads::Copy | Reads::Keys => false,
         // A resync that was read later stands for it.
         Reads::Unknown if link.kind == RunKind::Chunk => {
             links.iter().any(|other| other.kind == RunKind::Resync && other.run_id() > link.run_id())
@@ -108,9 +108,9 @@ pub fn needed_from(archive: impl IntoIterator<Item = (RunId, RunKind)>) -> Optio
 #[must_use]
 pub const fn serves(today: Reads, csv: Reads) -> bool {
     match today {
-        Reads::Window(_) => matches!(csv, Reads::Window(_) | Reads::Whole | Reads::Unknown),
+        Reads::Window(_) => matches!(csv, Reads::Window(_) | Reads::Whole | Reads::Keys | Reads::Unknown),
         Reads::Whole => matches!(csv, Reads::Whole),
         Reads::Copy => matches!(csv, Reads::Copy),
-        Reads::Unknown => false,
+        Reads::Keys | Reads::Unknown => false,
     }
 }

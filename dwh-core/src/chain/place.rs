@@ -109,7 +109,9 @@ impl Standing {
         let older = self.newest.max(self.last).is_some_and(|newest| newest > run_id);
         let overtaken = self.last.is_some_and(|last| last > run_id);
         if !link.kind.moves_watermark() {
-            return Place::Beside { older };
+            // Rows of a newer snapshot may lack their keys in an older one.
+            let superseded = older && link.reads == Reads::Keys;
+            return if superseded { Place::Superseded } else { Place::Beside { older } };
         }
         let watermark = match link.reads {
             Reads::Whole if older || overtaken => return Place::Superseded,
@@ -118,7 +120,7 @@ impl Standing {
             Reads::Window(window) if window.watermark.is_finite() => window.watermark,
             // Nothing is proven yet.
             Reads::Window(_) => self.watermark,
-            Reads::Unknown => return Place::Beside { older },
+            Reads::Keys | Reads::Unknown => return Place::Beside { older },
         };
         if overtaken || watermark < self.watermark {
             return Place::Beside { older };

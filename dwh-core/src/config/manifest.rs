@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use super::problems::{Problems, did_you_mean};
 use super::{
-    GeometryForm, Mode, OnConflict, OnMissingColumn, OnNewColumn, OnSchemaChange, Replace, SourceConfig, TableConfig,
-    Thresholds,
+    Deletes, GeometryForm, Mode, OnConflict, OnMissingColumn, OnNewColumn, OnSchemaChange, Replace, SourceConfig,
+    TableConfig, Thresholds,
 };
 use crate::schema::TableRef;
 use crate::watermark::{BoundMode, Micros};
@@ -49,6 +49,9 @@ pub(super) struct Settings {
     pub(super) zone: jiff::tz::TimeZone,
     pub(super) window: Micros,
     pub(super) late_window: Micros,
+    pub(super) deletes: Deletes,
+    pub(super) deletes_every: Micros,
+    pub(super) deletes_max: f64,
 }
 
 /// What all tables of the configuration share.
@@ -125,6 +128,7 @@ fn table(entry: &Entry<'_>, path: &Path, settings: &Settings, shared: &Shared<'_
     let taken = taken?;
     let by = how(entry, &taken)?;
     let key = key(entry, &taken, by.is_some());
+    let exempt = entry.flag("deletes_exempt").unwrap_or_default() || by.is_none();
     let target = TableRef::new(entry.get("export_schema")?, entry.get("export_table")?);
     Some(TableConfig {
         name: target.to_string(),
@@ -157,6 +161,9 @@ fn table(entry: &Entry<'_>, path: &Path, settings: &Settings, shared: &Shared<'_
         fixed_lag: None,
         allow_empty: false,
         replace: Replace::default(),
+        deletes: if exempt { Deletes::Keep } else { settings.deletes },
+        deletes_every: settings.deletes_every,
+        deletes_max: settings.deletes_max,
         watermark: by,
         files: None,
     })

@@ -14,7 +14,7 @@ use crate::run::{Route, Routing, RunId, RunKind, RunState};
 use crate::watermark::{SafeBound, Timestamp};
 
 const RUN: &str = "run_id, table_name, run_started_at, run_finished_at, status, rows_extracted, rows_loaded, \
-     rows_inserted, rows_updated, rows_identical, rows_different, rows_kept_newer, rows_removed, rows_late, route, route_reason, csv_path, error_message, error_code, mode, window_low, window_high, watermark, \
+     rows_inserted, rows_updated, rows_identical, rows_different, rows_kept_newer, rows_removed, rows_marked, rows_unmarked, rows_late, route, route_reason, csv_path, error_message, error_code, mode, window_low, window_high, watermark, \
      bound, bytes, sha256, attempt, host, engine_version, _task_instance, kind, bronze, plan_sha256, file";
 
 impl Control {
@@ -307,7 +307,9 @@ impl Control {
     ) -> Result<RunRecord> {
         let set = "run_finished_at = pg_catalog.clock_timestamp(), rows_extracted = $3, rows_loaded = $4, \
              rows_inserted = $5, rows_identical = $6, rows_different = $7, rows_updated = $8, rows_kept_newer = $9, bronze = $10, \
-             rows_removed = $11, route = $12, route_reason = $13";
+             rows_removed = $11, route = $12, route_reason = $13, rows_marked = $14, rows_unmarked = $15";
+        // NULL where there is nothing to tell: most tables mark none.
+        let some = |rows: u64| Some(rows.cast_signed()).filter(|rows| *rows > 0);
         let more: Params<'_> = &[
             (&counts.staged.cast_signed(), Type::INT8),
             (&(counts.inserted + counts.updated).cast_signed(), Type::INT8),
@@ -320,6 +322,8 @@ impl Control {
             (&counts.removed.cast_signed(), Type::INT8),
             (&routing.map(|routing| routing.route.as_str()), Type::TEXT),
             (&routing.map(|routing| &routing.reason), Type::TEXT),
+            (&some(counts.marked), Type::INT8),
+            (&some(counts.unmarked), Type::INT8),
         ];
         match self.transition(client, run_id, RunState::Loaded, set, more).await? {
             Some(run) => Ok(run),
@@ -435,6 +439,8 @@ fn run_record(row: &Row) -> Result<RunRecord> {
         rows_different: value(row, "rows_different")?,
         rows_kept_newer: value(row, "rows_kept_newer")?,
         rows_removed: value(row, "rows_removed")?,
+        rows_marked: value(row, "rows_marked")?,
+        rows_unmarked: value(row, "rows_unmarked")?,
         rows_late: value(row, "rows_late")?,
         route: value::<Option<&str>>(row, "route")?.map(Route::parse).transpose()?,
         route_reason: value(row, "route_reason")?,

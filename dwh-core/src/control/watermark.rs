@@ -157,6 +157,7 @@ impl Control {
         }
         let emptied = counts.removed > 0 && self.is_empty(client, &load.target).await?;
         let takes_it = held.takes_it(commit);
+        let brings_rows = counts.staged > 0 && held.kind != RunKind::Keys;
         let old = held.state;
         let is_newest = !load.older && held.kind != RunKind::Replay && !old.is_newer_than(commit.run_id);
         let newest = commit.newest.unwrap_or(commit.run_id);
@@ -167,7 +168,7 @@ impl Control {
             last_run_id: if moves { Some(commit.run_id) } else { old.last_run_id },
             newest_run_id: if is_newest { Some(newest) } else { old.newest_run_id },
             // A table that never got a row, or whose last one was removed, has none to lose.
-            bronze: match takes_it && (old.bronze.is_some() || counts.staged > 0) {
+            bronze: match takes_it && (old.bronze.is_some() || brings_rows) {
                 true if emptied => None,
                 true => bronze.clone(),
                 false => old.bronze,

@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, Transaction};
 
-use super::tables::{is_there, note};
+use super::tables::{is_there, lacks_mark, note};
 use super::{
     MigrateReport, audit_keys, audit_roles, is_applied, loads, look_at, not_applied, owner, pinned, refused, render,
 };
@@ -94,6 +94,9 @@ async fn table(
         return Ok(None);
     }
     note(report, load, &prepared, present);
+    if present {
+        report.note_mark(load, lacks_mark(tx, load).await?);
+    }
     if !present {
         return Ok(None);
     }

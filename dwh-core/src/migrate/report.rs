@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
+use crate::plan::{DELETED_AT, LoadPlan};
 
 /// How many tables of one cause a message names.
 const NAMED: usize = 5;
@@ -148,6 +149,15 @@ impl MigrateReport {
         if !tables.iter().any(|known| known == table) {
             tables.push(table.to_owned());
         }
+    }
+
+    /// Notes the statement that gave, or gives, bronze the mark of deleted rows.
+    pub(super) fn note_mark(&mut self, load: &LoadPlan, added: Option<String>) {
+        self.drift_applied.extend(added.map(|remedy| MigrateDrift {
+            table: load.table.clone(),
+            message: format!("column `{DELETED_AT}` is not in bronze, and `deletes = \"mark\"` needs it"),
+            remedy,
+        }));
     }
 
     /// Notes the error of one table.

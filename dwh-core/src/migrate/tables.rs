@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Transaction};
 
 use super::types::{self, Prepared};
 use super::{AddedLabel, MigrateReport, begin, refused};
-use crate::config::{Mode, TargetConfig};
+use crate::config::{DELETED_AT, Mode, TargetConfig};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, anonymous, bronze_ddl};
@@ -63,7 +63,10 @@ async fn make_table(
         return Ok(false);
     };
     let mut sql = types_sql(target, &prepared);
-    if !present {
+    let mark = if present { lacks_mark(&*transaction, load).await? } else { None };
+    if present {
+        sql.extend(mark.clone());
+    } else {
         sql.push_str(&bronze_ddl(resolved));
     }
     sql.push_str("\nreset role;\n");
@@ -78,6 +81,7 @@ async fn make_table(
         Err(error) => return Err(error.context(format!("table `{}`", load.table))),
     }
     note(report, load, &prepared, present);
+    report.note_mark(load, mark);
     Ok(true)
 }
 
@@ -104,6 +108,16 @@ pub(super) fn note(report: &mut MigrateReport, load: &LoadPlan, prepared: &Prepa
     }
     let tables = if present { &mut report.tables_present } else { &mut report.tables_created };
     tables.push(load.target.to_string());
+}
+
+/// The statement that adds the mark of deleted rows to a table that lacks it.
+pub(super) async fn lacks_mark(tx: &Transaction<'_>, load: &LoadPlan) -> Result<Option<String>> {
+    let Some(add) = load.add_mark() else { return Ok(None) };
+    let there = "select exists (select from pg_catalog.pg_attribute where attrelid = pg_catalog.to_regclass($1) \
+                 and attname = $2 and not attisdropped)";
+    let names: [(&(dyn ToSql + Sync), Type); 2] = [(&load.target.sql(), Type::TEXT), (&DELETED_AT, Type::TEXT)];
+    let there: bool = tx.query_typed_one(there, &names).await.map_err(sort)?.get(0);
+    Ok((!there).then_some(add))
 }
 
 pub(super) async fn is_there(tx: &Transaction<'_>, table: &TableRef) -> Result<bool> {

@@ -4,14 +4,16 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Mode, OnSchemaChange, TableConfig};
+use crate::config::{Deletes, Mode, OnSchemaChange, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operate::{VerifyReport, VerifyRequest};
+use crate::pipeline::deletes::none_looks;
 use crate::pipeline::describe::finite;
 use crate::pipeline::failure::{failed, named};
 use crate::pipeline::report::one_code;
 use crate::pipeline::{
-    BackfillRequest, ErrorReport, Pipeline, ReseedRequest, RunReport, RunRequest, TableRun, TableTrial, WindowReport,
+    BackfillRequest, DeletesRequest, ErrorReport, Pipeline, ReseedRequest, RunReport, RunRequest, TableDeletes,
+    TableRun, TableTrial, WindowReport,
 };
 use crate::sink::TableState;
 use crate::watermark::{Micros, Timestamp};
@@ -27,6 +29,8 @@ pub enum LoadType {
     Scd,
     /// A window, or all history, of the tables that are read by a window, once more.
     Backfill,
+    /// Rows that the source has deleted are marked or removed, as the configuration says.
+    Deletes,
     /// A million rows of each at most go into a table that nobody keeps.
     Test,
     /// Source and bronze are compared.
@@ -35,7 +39,8 @@ pub enum LoadType {
 
 impl LoadType {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Incremental, Self::Scd, Self::Backfill, Self::Test, Self::Validate];
+    pub const ALL: [Self; 6] =
+        [Self::Incremental, Self::Scd, Self::Backfill, Self::Deletes, Self::Test, Self::Validate];
 
     /// The word on the command line.
     #[must_use]
@@ -44,16 +49,18 @@ impl LoadType {
             Self::Incremental => "incremental",
             Self::Scd => "scd",
             Self::Backfill => "backfill",
+            Self::Deletes => "deletes",
             Self::Test => "test",
             Self::Validate => "validate",
         }
     }
 
-    /// Whether it is for a table that is moved like this.
-    const fn is_for(self, mode: Mode) -> bool {
+    /// Whether it is for this table.
+    fn is_for(self, table: &TableConfig) -> bool {
         match self {
-            Self::Incremental | Self::Backfill => matches!(mode, Mode::Incremental),
-            Self::Scd => matches!(mode, Mode::Scd),
+            Self::Incremental | Self::Backfill => table.mode == Mode::Incremental,
+            Self::Scd => table.mode == Mode::Scd,
+            Self::Deletes => table.deletes != Deletes::Keep,
             Self::Test | Self::Validate => true,
         }
     }
@@ -161,7 +168,7 @@ impl Pipeline {
         let tables = self.tables_of(&request.manifest, &request.tables)?;
         let this = request.task_instance.as_deref().map_or_else(|| self.clone(), |name| self.as_task(name));
         let (wanted, skipped): (Vec<TableConfig>, Vec<TableConfig>) =
-            tables.into_iter().partition(|table| request.load_type.is_for(table.mode));
+            tables.into_iter().partition(|table| request.load_type.is_for(table));
         let window = request.execution_date.map(|to| WindowReport {
             from: request.increment.and_then(|increment| finite(to.minus(increment))),
             to: Some(to),
@@ -177,6 +184,9 @@ impl Pipeline {
             tests: Vec::new(),
             verify: None,
         };
+        if wanted.is_empty() && request.load_type == LoadType::Deletes {
+            return Err(none_looks(&request.tables));
+        }
         let names = || wanted.iter().map(|table| table.name.clone()).collect::<Vec<_>>();
         if wanted.is_empty() || request.dry_run {
             return Ok(report);
@@ -188,6 +198,11 @@ impl Pipeline {
             LoadType::Scd => report.runs = this.run(&this.up_to(names(), None, request), cancel).await?.runs,
             LoadType::Incremental => report.runs = this.go_on(&wanted, request, cancel).await?,
             LoadType::Backfill => report.runs = this.again(&wanted, request, cancel).await,
+            LoadType::Deletes => {
+                let again = DeletesRequest { wait: request.wait, ..DeletesRequest::new(names()) };
+                let found = this.deletes(&again, cancel).await?;
+                report.runs = found.tables.into_iter().flat_map(TableDeletes::into_runs).collect();
+            }
             LoadType::Test => {
                 for table in &wanted {
                     report.tests.push(this.trial(table, cancel).await);

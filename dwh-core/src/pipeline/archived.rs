@@ -246,7 +246,7 @@ impl Pipeline {
         load.allow_empty = true;
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = &bronze {
-            load = load.with_types_of(bronze);
+            load = manifest.compared(load.with_types_of(bronze), bronze)?;
             if table.mode == Mode::Incremental {
                 load.filled = first.later_than(manifest.run_id, bronze);
             }

@@ -16,6 +16,7 @@ pub(super) fn window_report(window: Window) -> WindowReport {
 
 /// What a manifest says of its run.
 pub(super) fn describe_manifest(run: &mut TableRun, manifest: &Manifest, csv_path: Option<String>) {
+    run.kind = manifest.kind;
     run.rows_extracted = manifest.rows;
     run.bytes = manifest.bytes;
     run.sha256 = Some(manifest.sha256.clone());
@@ -39,7 +40,10 @@ pub(super) fn describe_record(run: &mut TableRun, record: &RunRecord) {
     run.rows_identical = count(record.rows_identical);
     run.rows_different = count(record.rows_different);
     run.rows_kept_newer = count(record.rows_kept_newer);
+    run.kind = record.kind;
     run.rows_removed = count(record.rows_removed);
+    run.rows_marked = count(record.rows_marked);
+    run.rows_unmarked = count(record.rows_unmarked);
     (run.route, run.route_reason) = (record.route, record.route_reason.clone());
     run.bytes = count(record.bytes);
     run.sha256.clone_from(&record.sha256);

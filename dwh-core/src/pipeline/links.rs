@@ -27,7 +27,11 @@ impl From<&Manifest> for Link {
         Self {
             run: manifest.into(),
             kind: manifest.kind,
-            reads: reads(Some(manifest.mode), manifest.window.filter(|_| manifest.kind != RunKind::Chunk)),
+            reads: reads(
+                manifest.kind,
+                Some(manifest.mode),
+                manifest.window.filter(|_| manifest.kind != RunKind::Chunk),
+            ),
             late: manifest.late_rows > 0,
             sweeps_from: match manifest.sweep {
                 Sweep::Xmin { since, .. } => Some(since),
@@ -49,7 +53,7 @@ impl From<&RunRecord> for Link {
         Self {
             run: identity(record),
             kind: record.kind,
-            reads: reads(record.mode, window),
+            reads: reads(record.kind, record.mode, window),
             late: record.rows_late.is_some_and(|rows| rows > 0),
             sweeps_from: None,
             csv: record.csv_path.is_some() && record.kind != RunKind::Replay,
@@ -71,8 +75,9 @@ impl From<&TableState> for Standing {
     }
 }
 
-fn reads(mode: Option<Mode>, window: Option<Window>) -> Reads {
+fn reads(kind: RunKind, mode: Option<Mode>, window: Option<Window>) -> Reads {
     match (mode, window) {
+        _ if kind == RunKind::Keys => Reads::Keys,
         (Some(Mode::Snapshot), _) => Reads::Whole,
         // A version of a file is history, as a dated copy is: only all of them in their order make up the table.
         (Some(Mode::Scd | Mode::Files), _) => Reads::Copy,
@@ -84,7 +89,7 @@ fn reads(mode: Option<Mode>, window: Option<Window>) -> Reads {
 /// How the table is read today; the window means nothing.
 pub(super) fn reads_today(table: &TableConfig) -> Reads {
     let low = Timestamp::NEG_INFINITY;
-    reads(Some(table.mode), Some(Window { low, high: None, watermark: low }))
+    reads(RunKind::Run, Some(table.mode), Some(Window { low, high: None, watermark: low }))
 }
 
 /// Which run a row of the log is. The hash of an empty run is that of a header, which no file has.
@@ -124,10 +129,11 @@ pub(super) fn after(state: &TableState, manifest: &Manifest, place: Place, kept:
     Some(becomes)
 }
 
-/// Of the tables that were read last, those that a repair has read too: rows of others were removed with it, and must come
-/// again should their table come back.
+/// Of the tables that were read last, those that a repair, or a look at the keys, has read too: rows of others were removed
+/// with it, and must come again should their table come back.
 pub(super) fn still_known(state: &TableState, manifest: &Manifest) -> Option<Vec<Member>> {
-    let now = manifest.snapshot.as_ref()?.relations.as_ref().filter(|_| manifest.kind == RunKind::Repair)?;
+    let may_remove = matches!(manifest.kind, RunKind::Repair | RunKind::Keys);
+    let now = manifest.snapshot.as_ref()?.relations.as_ref().filter(|_| may_remove)?;
     let known = state.relations.as_ref()?;
     let gone = appeared(now, known);
     Some(known.iter().filter(|member| !gone.contains(member)).cloned().collect())

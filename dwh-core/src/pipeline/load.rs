@@ -196,11 +196,15 @@ impl Pipeline {
         run.status = RunState::Loading;
         describe_manifest(run, manifest, Some(self.address(csv)));
         let (load, place, becomes) = self.plan_manifest(table, state, manifest).await?;
-        let request = StageRequest::new(&load, self.stored_csv(csv, manifest)).of(record.run_id, state);
-        let staged = tokio::select! {
+        let keys = self.keys_after(table, manifest, place.older()).await?;
+        let request = StageRequest::new(&load, self.stored_csv(csv, manifest)).of(record.run_id, state).beside(keys);
+        let mut staged = tokio::select! {
             staged = self.sink.stage(request) => staged?,
             () = cancel.cancelled() => return Err(interrupted()),
         };
+        if load.keys.is_some() {
+            staged.gone(0).await?;
+        }
         let commit = Commit::of(record.run_id, Some(manifest.rows), state.clone())
             .becoming(becomes)
             .knowing(still_known(state, manifest));
@@ -245,6 +249,9 @@ impl Pipeline {
             self.judge_older_file(table, manifest.run_id, &mut load).await?;
         }
         let bronze = self.sink.describe(&load.target).await?;
+        if let Some(bronze) = &bronze {
+            load = manifest.compared(load, bronze)?;
+        }
         if let Some(bronze) = bronze.as_ref().filter(|_| place.moves()) {
             load.missing = Missing::of(table, &load.columns, bronze, state.delivered());
         }

@@ -14,7 +14,6 @@ use crate::pipeline::transfer::{Slice, stopped};
 use crate::pipeline::{Event, Pipeline, TableRun};
 use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{RunRecord, TableState};
-use crate::source::Sweep;
 use crate::watermark::{Call, Micros};
 
 impl Pipeline {
@@ -111,8 +110,7 @@ impl Pipeline {
         let now = self.sink.overview().await?.now;
         // The number that it would get is higher than all; which one, nobody knows yet.
         let record = RunRecord::begun(RunId(i64::MAX), &table.name, table.mode, RunKind::Run, now);
-        let (kind, sweep, state) = (RunKind::Run, Sweep::Off, state.clone());
-        let mut slice = Slice { kind, plan, state, record, bound: None, window: None, sweep, file: None, part: None };
+        let mut slice = Slice::new(RunKind::Run, plan, state.clone(), record);
         if table.mode == Mode::Incremental {
             self.set_window(&mut slice, Call::First, run).await?;
             run.window = slice.window.map(window_report);

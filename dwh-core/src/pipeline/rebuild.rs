@@ -244,10 +244,13 @@ impl Pipeline {
             let load =
                 self.load_again(&archive.table, manifest, place.older(), Delivered::Nothing, &archive.first).await?;
             let request = StageRequest::new(&load, self.stored_csv(csv, manifest)).of(run_id, state);
-            let staged = tokio::select! {
+            let mut staged = tokio::select! {
                 staged = self.sink.stage(request) => staged?,
                 () = cancel.cancelled() => return Err(interrupted()),
             };
+            if load.keys.is_some() {
+                staged.gone(0).await?;
+            }
             let becomes = after(state, manifest, place, &[]);
             let commit = Commit::of(run_id, Some(manifest.rows), state.clone())
                 .becoming(becomes)

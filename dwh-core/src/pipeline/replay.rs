@@ -180,7 +180,8 @@ impl Pipeline {
                 Some(file) => versions.get(file.path.as_str()) == Some(&manifest.run_id),
                 None => table.mode != Mode::Snapshot || Some(manifest.run_id) == newest,
             };
-            only && Link::from(manifest).meets(request.from, request.to)
+            // Keys bring no rows; what they say of the others is heeded with each of those.
+            only && manifest.kind != RunKind::Keys && Link::from(manifest).meets(request.from, request.to)
         };
         let order = replay_order(&links, table.mode.is_keyed() && table.on_conflict == OnConflict::Update);
         let csv = |run_id: &RunId| serving.get(run_id).filter(|(_, manifest)| wanted(manifest)).cloned();
@@ -250,7 +251,8 @@ impl Pipeline {
         let mut load = self.load_again(table, manifest, place.older(), state.delivered(), &chosen.first).await?;
         load.overruled = Self::overruled(manifest.run_id, &chosen.serving);
         load.former_keys = former_keys_of(table, manifest, &chosen.serving);
-        let request = StageRequest::new(&load, self.stored_csv(csv, manifest)).of(run_id, state);
+        let keys = self.newer_keys(table, manifest.run_id, &chosen.serving).await?;
+        let request = StageRequest::new(&load, self.stored_csv(csv, manifest)).of(run_id, state).beside(keys);
         let staged = tokio::select! {
             staged = self.sink.stage(request) => staged?,
             () = cancel.cancelled() => return Err(interrupted()),

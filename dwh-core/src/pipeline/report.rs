@@ -87,13 +87,13 @@ pub struct TableRun {
     pub table: String,
     /// Its number in the run log; `null` if it failed before it had one.
     pub run_id: Option<RunId>,
-    /// What it was made for, of a resync and its chunks; `run` for all others.
-    #[serde(default, skip_serializing_if = "is_ordinary")]
-    pub kind: RunKind,
     /// Where it stands.
     pub status: RunState,
     /// How the table is moved.
     pub mode: Mode,
+    /// What it was made for.
+    #[serde(default)]
+    pub kind: RunKind,
     /// The window; `null` for tables that are read whole.
     pub window: Option<WindowReport>,
     /// Where the watermark stands after it.
@@ -127,6 +127,12 @@ pub struct TableRun {
     /// Rows that bronze had and the source has no more, which were removed.
     #[serde(default)]
     pub rows_removed: u64,
+    /// Rows that were marked, because the source has deleted them.
+    #[serde(default)]
+    pub rows_marked: u64,
+    /// Rows that lost the mark, because the source has them again.
+    #[serde(default)]
+    pub rows_unmarked: u64,
     /// How its rows got into bronze; `null` before that, and if there were none.
     #[serde(default)]
     pub route: Option<Route>,
@@ -150,11 +156,6 @@ const fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_ordinary(kind: &RunKind) -> bool {
-    *kind == RunKind::Run
-}
-
 impl TableRun {
     /// A run of which nothing is known yet.
     #[must_use]
@@ -162,9 +163,9 @@ impl TableRun {
         Self {
             table: table.to_owned(),
             run_id: None,
-            kind: RunKind::Run,
             status: RunState::Extracting,
             mode,
+            kind: RunKind::Run,
             window: None,
             watermark: None,
             held_by: None,
@@ -179,6 +180,8 @@ impl TableRun {
             rows_different: 0,
             rows_kept_newer: 0,
             rows_removed: 0,
+            rows_marked: 0,
+            rows_unmarked: 0,
             route: None,
             route_reason: None,
             bytes: 0,

@@ -17,7 +17,6 @@ use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableR
 use crate::plan::{LoadPlan, Plan};
 use crate::run::{RunKind, RunState};
 use crate::sink::{Accounting, Commit, Committed, LogEntry, RunRecord, Staged, TableState, Upload};
-use crate::source::Sweep;
 use crate::watermark::{Call, Window};
 
 impl Pipeline {
@@ -142,9 +141,18 @@ impl Pipeline {
                 return Err(told());
             }
             if !more {
-                return Ok(());
+                break;
             }
         }
+        if self.deletes_due(table, state).await? {
+            let (run, _) = self.keys_run(&plan, state, cancel).await;
+            let error = run.error.is_some();
+            runs.push(run);
+            if error {
+                return Err(told());
+            }
+        }
+        Ok(())
     }
 
     /// What comes before the first run. What keeps that from beginning is a failed run in the log: who watches the log
@@ -286,18 +294,8 @@ impl Pipeline {
         run: &mut TableRun,
     ) -> Result<Slice> {
         let record = self.sink.log(self.begins(&plan.table.name, plan.table.mode, kind)).await?;
-        run.run_id = Some(record.run_id);
-        Ok(Slice {
-            kind,
-            plan: Arc::clone(plan),
-            state: state.clone(),
-            record,
-            bound: None,
-            window: None,
-            sweep: Sweep::Off,
-            file: None,
-            part: None,
-        })
+        (run.run_id, run.kind) = (Some(record.run_id), kind);
+        Ok(Slice::new(kind, Arc::clone(plan), state.clone(), record))
     }
 
     pub(super) async fn record_upload(&self, manifest: &Manifest, stored: bool, run: &mut TableRun) -> Result<()> {
@@ -472,4 +470,6 @@ pub(super) fn tell_counts(run: &mut TableRun, counts: &Accounting) {
     run.rows_different = counts.different;
     run.rows_kept_newer = counts.kept_newer;
     run.rows_removed = counts.removed;
+    run.rows_marked = counts.marked;
+    run.rows_unmarked = counts.unmarked;
 }

@@ -1,7 +1,7 @@
 //! One CSV on its way: read from the source through the spool into the blob store and, at the same time, into the
 //! sink's staging area.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -16,11 +16,11 @@ use crate::pipeline::belongs::relation_of;
 use crate::pipeline::failure::interrupted;
 use crate::pipeline::links::after;
 use crate::pipeline::{Event, Pipeline, TableRun};
-use crate::plan::{LoadPlan, Plan};
+use crate::plan::{KeysOf, LoadPlan, Plan};
 use crate::raw_file::RawFile;
 use crate::run::RunKind;
 use crate::schema::Column;
-use crate::sink::{RunRecord, StageRequest, Staged, TableState};
+use crate::sink::{Gone, RunRecord, StageRequest, Staged, TableState};
 use crate::source::{Reading, Snapshot, Sweep};
 use crate::spool::{Spool, SpoolWriter, spool};
 use crate::watermark::{SafeBound, Timestamp, Window};
@@ -42,6 +42,10 @@ pub(super) struct Slice {
     pub file: Option<RawFile>,
     /// What a run of a resync reads.
     pub part: Option<Part>,
+    /// What the keys stand for, where they alone are read.
+    pub keys: Option<KeysOf>,
+    /// What those keys say of bronze, once that is known.
+    pub gone: Arc<OnceLock<Gone>>,
 }
 
 /// What an extract leaves: a CSV whose manifest is written, and its rows staged where that was asked for.
@@ -80,7 +84,8 @@ impl Pipeline {
         let mut extract = self.open(slice, run, cancel).await?;
         let first_rows = extract.until_first_row().await?;
         // Of a resync each part leaves a CSV, by which it is known to be there.
-        let may_skip = slice.plan.table.mode == Mode::Incremental && slice.part.is_none();
+        let may_skip =
+            slice.plan.table.mode == Mode::Incremental && slice.part.is_none() && slice.kind != RunKind::Keys;
         let skip = !first_rows && goal == Goal::BlobAndStage && may_skip;
         let key = self.key(slice);
         if skip {
@@ -95,6 +100,7 @@ impl Pipeline {
                 Ok(nothing)
             };
         }
+        // What a source of no keys means is judged once they are staged.
         let body = Arc::new(Encoded::new(extract.spool.clone(), self.config.blob.compression));
         let stage = (goal == Goal::BlobAndStage).then(|| self.spawn_stage(slice, &extract, true));
         let upload = self.spawn_upload(key.clone(), Arc::clone(&body), extract.stop.clone());
@@ -121,6 +127,9 @@ impl Pipeline {
             match &mut staged {
                 Some(Ok(ready)) if slice.kind.replaces() => {
                     manifest.spares = self.spare(slice, &manifest, ready.as_mut()).await?.spares;
+                }
+                Some(Ok(ready)) if slice.kind == RunKind::Keys => {
+                    self.guard_deletes(slice, &manifest, ready.as_mut()).await?;
                 }
                 Some(Ok(ready)) => ready.told_apart().await?,
                 _ => {}
@@ -168,7 +177,8 @@ impl Pipeline {
         let source = self.source(&slice.plan.table)?;
         let request = |sweep| crate::source::ReadRequest {
             plan: &slice.plan,
-            window: slice.window,
+            // Keys are read whole; the window says which rows of bronze they are compared with.
+            window: slice.window.filter(|_| slice.kind != RunKind::Keys),
             sweep,
             known: slice.state.relations.as_deref().filter(|_| slice.kind.moves_watermark()),
             bound: slice.bound.as_ref(),
@@ -259,7 +269,10 @@ impl Pipeline {
             watermark_column: table.watermark.clone(),
             query: reading.statement.clone().unwrap_or_else(|| slice.query(reading)),
             // A source's clock may step back between the bound and the snapshot: then nothing above `low` was read.
-            window: slice.window.map(|window| Window { high: reading.high.map(|high| high.max(window.low)), ..window }),
+            window: slice.window.map(|window| match slice.kind {
+                RunKind::Keys => window,
+                _ => Window { high: reading.high.map(|high| high.max(window.low)), ..window },
+            }),
             sweep: reading.sweep.unwrap_or(slice.sweep),
             late_rows: reading.late_rows,
             bound: slice.bound.clone(),
@@ -280,12 +293,19 @@ impl Pipeline {
 }
 
 impl Slice {
+    /// A run of which it is not decided yet what it reads.
+    pub(super) fn new(kind: RunKind, plan: Arc<Plan>, state: TableState, record: RunRecord) -> Self {
+        let (bound, window, file, part, keys, gone) = (None, None, None, None, None, Arc::default());
+        Self { kind, plan, state, record, bound, window, sweep: Sweep::Off, file, part, keys, gone }
+    }
+
     /// How it is loaded: its snapshot is the newest, unless the run log was restored from a backup.
     pub(super) fn load(&self) -> LoadPlan {
         let load = self.plan.load(self.state.is_newer_than(self.record.run_id));
         if self.kind == RunKind::Chunk {
             return load.apart();
         }
+        let load = LoadPlan { keys: self.keys.clone(), ..load };
         LoadPlan { file: self.file.as_ref().map(|file| file.path.clone()), ..load }
     }
 
@@ -331,6 +351,11 @@ pub(super) struct Ended {
 }
 
 impl Ended {
+    /// The snapshot in which it was read.
+    pub(super) const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
     /// A look that found nothing to read.
     pub(super) const fn nothing(snapshot: Snapshot) -> Self {
         Self {
@@ -350,9 +375,9 @@ impl Extract {
     /// How it is loaded; the window that it stands for is not more than what is read in the end.
     fn load(&self, slice: &Slice) -> LoadPlan {
         let window = slice.window.filter(|_| slice.kind.replaces()).zip(self.reading.high());
-        let (load, spares) = (slice.load(), Vec::new());
+        let (load, spares, at) = (slice.load(), Vec::new(), slice.record.run_started_at);
         let key = load.key.clone();
-        load.replacing(window.map(|(window, high)| Replaced { low: window.low, high, key, spares }))
+        load.replacing(window.map(|(window, high)| Replaced { low: window.low, high, key, spares, at }))
     }
 
     /// Reads until there is a row, or the end; says whether there is a row.

@@ -4,10 +4,10 @@
 //! versions: the values as text under the pinned session settings (geometry is hex EWKB then), as a `record`, which tells
 //! NULL from the empty string, in UTF-8, through MD5.
 
-use crate::config::Mode;
+use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::extract::{bound, from_sql, instant, young};
-use crate::plan::{Equality, Plan, UPLOADED_AT};
+use crate::plan::{DELETED_AT, Equality, Plan, UPLOADED_AT};
 use crate::schema::{Column, TableRef, TableSchema, quote_ident};
 use crate::watermark::{Micros, Timestamp, WatermarkKind};
 
@@ -160,8 +160,12 @@ impl<'a> Compared<'a> {
             (End::Bronze, _) if table.is_appended() => {
                 let key: Vec<String> = table.key.iter().map(|name| quote_ident(name)).collect();
                 let (key, at) = (key.join(", "), quote_ident(UPLOADED_AT));
-                format!("(select distinct on ({key}) * from {bronze} order by {key}, {at} desc) as t")
+                format!(
+                    "(select distinct on ({key}) * from {bronze}{} order by {key}, {at} desc) as t",
+                    unmarked(table)
+                )
             }
+            (End::Bronze, _) if table.marks_deleted() => format!("(select * from {bronze}{}) as t", unmarked(table)),
             (End::Bronze, _) => format!("{bronze} as t"),
         }
     }
@@ -284,6 +288,11 @@ impl<'a> Compared<'a> {
             format!("({equal} or ({value} is null and {given} is null))")
         }
     }
+}
+
+/// The condition of rows that are not known to be gone at the source.
+fn unmarked(table: &TableConfig) -> String {
+    if table.marks_deleted() { format!(" where {} is null", quote_ident(DELETED_AT)) } else { String::new() }
 }
 
 /// From where to where a bucket goes, in the watermark column's own clock; the end is exclusive.

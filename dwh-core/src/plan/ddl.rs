@@ -22,7 +22,8 @@ pub fn bronze_ddl(load: &LoadPlan) -> String {
         lines.push(format!("    primary key ({})", key.join(", ")));
     }
     let table = format!("create table if not exists {} (\n{}\n);", load.target.sql(), lines.join(",\n"));
-    if load.is_appended() { format!("{table}\n{}", anonymous(&load.version_index())) } else { table }
+    let versions = load.is_appended().then(|| anonymous(&load.version_index()));
+    [versions, load.add_mark()].into_iter().flatten().fold(table, |sql, more| format!("{sql}\n{more}"))
 }
 
 /// What to do when the target does not know a type of which a manifest of release 0.1 tells the name alone,

@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::chain::Replaced;
-use crate::config::{Mode, OnConflict, Replace, TableConfig};
+use crate::config::{Deletes, Mode, OnConflict, Replace, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Equality, Missing, Stamp, UPLOADED_AT};
-use crate::schema::{Column, TableRef, TableSchema, TypeDef, UniqueKey, definition, named_there, quote_ident};
+use crate::plan::{Equality, KeysOf, Missing, Stamp, UPLOADED_AT};
+use crate::schema::{Column, Drift, TableRef, TableSchema, TypeDef, UniqueKey, definition, named_there, quote_ident};
 
 /// The name of the staging table; temporary, so every session has its own.
 pub(super) const STAGE: &str = "pg_temp.dwh_stage";
@@ -36,6 +36,11 @@ pub struct LoadPlan {
     pub allow_empty: bool,
     /// How a snapshot takes the place of the rows that are there.
     pub replace: Replace,
+    /// What happens to rows that the source has deleted.
+    pub deletes: Deletes,
+    /// What the CSV stands for, if it holds keys alone: no row comes from it.
+    #[serde(skip)]
+    pub keys: Option<KeysOf>,
     /// The path of the file that the CSV stands for alone: rows of an older version of it are replaced or removed.
     pub file: Option<String>,
     /// Columns of bronze that it does not bring, although earlier loads did.
@@ -94,6 +99,7 @@ impl LoadPlan {
         self.on_conflict = table.on_conflict;
         self.stamp = Stamp::of(table);
         self.replace = table.replace;
+        self.deletes = table.deletes;
         self.added = table.added().into_iter().map(str::to_owned).collect();
         self
     }
@@ -108,6 +114,12 @@ impl LoadPlan {
     #[must_use]
     pub fn statements(&self) -> Vec<String> {
         let mut list = vec![self.create_stage(), self.copy_in()];
+        if let Some(keys) = &self.keys {
+            let key: Vec<Equality> = self.key.iter().map(|name| Equality::plain(name)).collect();
+            list.extend(self.marks().then(|| self.unmark(&key)));
+            list.push(self.take_gone(keys, &key));
+            return list;
+        }
         if self.carries_over() {
             list.push(self.set_values_aside());
         }
@@ -126,6 +138,11 @@ impl LoadPlan {
         list
     }
 
+    /// Whether a CSV of no rows changes nothing.
+    pub(crate) fn adds_rows_alone(&self) -> bool {
+        self.mode == Mode::Incremental && self.replaced.is_none() && self.keys.is_none()
+    }
+
     /// Judges bronze against the columns of the CSV.
     ///
     /// # Errors
@@ -137,12 +154,15 @@ impl LoadPlan {
                 .with_hint("run `dwh migrate`; it creates the bronze tables of the configuration"));
         };
         let mut found = self.drift(bronze);
-        found.retain(|drift| !self.waits(drift.column()));
+        let of_row = |drift: &Drift| matches!(drift, Drift::MissingInSource { .. });
+        found.retain(|drift| !self.waits(drift.column()) && (self.keys.is_none() || !of_row(drift)));
         if !found.is_empty() {
             let list: Vec<String> = found.iter().map(ToString::to_string).collect();
             return Err(fail(ErrorKind::Drift, list.join("; ")).with_hint(self.remedies(&found, bronze)));
         }
-        self.check_key(bronze)
+        self.check_mark(bronze)?;
+        // Keys of another day are compared as they are.
+        if self.keys.is_some() { Ok(()) } else { self.check_key(bronze) }
     }
 
     /// The columns with the names that their types have in bronze's database. Of a type that is not described, the schema is
@@ -200,6 +220,8 @@ impl LoadPlan {
             on_conflict: table.on_conflict,
             allow_empty: table.allow_empty,
             replace: table.replace,
+            deletes: table.deletes,
+            keys: None,
             missing: Missing::default(),
             file: None,
             waiting: Vec::new(),
@@ -213,6 +235,7 @@ impl LoadPlan {
             added: table.added().into_iter().map(str::to_owned).collect(),
             apart: false,
         };
+        load.check_mark(bronze)?;
         load.check_key(bronze).map(|()| load)
     }
 

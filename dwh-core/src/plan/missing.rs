@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::config::{Mode, OnMissingColumn, TableConfig};
+use crate::config::{DELETED_AT, Mode, OnMissingColumn, TableConfig};
 use crate::plan::{LoadPlan, Plan};
 use crate::schema::{Column, Delivered, Drift, TableSchema, drift, lost, quote_ident};
 
@@ -26,6 +26,10 @@ impl Missing {
     pub(crate) fn of(table: &TableConfig, delivered: &[Column], bronze: &TableSchema, before: Delivered<'_>) -> Self {
         let mut found = Self::default();
         for column in lost(delivered, &bronze.columns, before) {
+            // The mark is ours, and was never the source's.
+            if table.marks_deleted() && column.name == DELETED_AT {
+                continue;
+            }
             // Left out on request. A snapshot replaces all rows, and their old values go with them.
             if table.exclude.contains(&column.name) {
                 if table.mode == Mode::Snapshot {

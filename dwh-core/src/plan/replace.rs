@@ -31,6 +31,20 @@ impl Stamp {
     }
 }
 
+/// The condition of rows above `low` and up to `high` by a stamp of this type; those without one lie before all others.
+pub(super) fn span(alias: &str, stamp: &Stamp, type_name: &str, low: Timestamp, high: Timestamp) -> String {
+    let is_number = matches!(type_name, "smallint" | "integer" | "bigint");
+    let zone = stamp.zone.as_ref().filter(|_| !type_name.ends_with("with time zone"));
+    let at = |at: Timestamp| match zone {
+        _ if is_number => number(at),
+        None => instant(at),
+        Some(zone) => format!("({} at time zone {})", instant(at), zone_sql(zone)),
+    };
+    let column = format!("{alias}.{}", quote_ident(&stamp.column));
+    let to = format!("{column} <= {}", at(high));
+    if low.is_finite() { format!("{column} > {} and {to}", at(low)) } else { format!("({to} or {column} is null)") }
+}
+
 impl LoadPlan {
     /// The same load, with a CSV that stands for this window alone.
     #[must_use]
@@ -58,32 +72,21 @@ impl LoadPlan {
             let column = self.columns.iter().find(|column| column.name == stamp.column)?;
             Some((stamp, column.bare_type()))
         });
-        found.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Config,
-                format!("table `{}`: its watermark column is not copied, so bronze has no windows", self.table),
-            )
-            .with_hint("take the watermark column out of `exclude`")
-        })
+        found.ok_or_else(|| self.no_stamp())
+    }
+
+    pub(super) fn no_stamp(&self) -> Error {
+        Error::new(
+            ErrorKind::Config,
+            format!("table `{}`: its watermark column is not copied, so bronze has no windows", self.table),
+        )
+        .with_hint("take the watermark column out of `exclude`")
     }
 
     /// The condition of rows in a window; bronze may hold rows without a stamp, which lie before all others.
     fn within(&self, alias: &str, window: &Replaced) -> Result<String> {
         let (stamp, type_name) = self.stamp_column()?;
-        let is_number = matches!(type_name, "smallint" | "integer" | "bigint");
-        let zone = stamp.zone.as_ref().filter(|_| !type_name.ends_with("with time zone"));
-        let at = |at: Timestamp| match zone {
-            _ if is_number => number(at),
-            None => instant(at),
-            Some(zone) => format!("({} at time zone {})", instant(at), zone_sql(zone)),
-        };
-        let column = format!("{alias}.{}", quote_ident(&stamp.column));
-        let to = format!("{column} <= {}", at(window.high));
-        Ok(if window.low.is_finite() {
-            format!("{column} > {} and {to}", at(window.low))
-        } else {
-            format!("({to} or {column} is null)")
-        })
+        Ok(span(alias, stamp, type_name, window.low, window.high))
     }
 
     /// The condition of rows whose keys are not among the spared ones, which are the parameters `$1`, `$2`, ….
@@ -111,11 +114,12 @@ impl LoadPlan {
         key.iter().map(|part| self.key_equals(part)).collect::<Vec<_>>().join(" and ")
     }
 
+    /// The condition of rows of bronze, `b`, that lie in the window and whose keys are not staged.
     fn extra(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
         Ok(format!(
-            "{} as b where {} and not exists (select from {STAGE} s where {})",
-            self.target.sql(),
+            "{}{} and not exists (select from {STAGE} s where {})",
             self.within("b", window)?,
+            self.and_unmarked("b"),
             self.same_key(key)
         ))
     }
@@ -161,9 +165,10 @@ impl LoadPlan {
     /// # Errors
     /// `Config` if bronze does not get the watermark column.
     pub(crate) fn declare_extra(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
-        let extra = self.extra(window, key)?;
+        let (table, extra) = (self.target.sql(), self.extra(window, key)?);
         let key: Vec<String> = self.key.iter().map(|name| format!("b.{}::text", quote_ident(name))).collect();
-        Ok(format!("declare {EXTRA} no scroll cursor for select array[{}]::text[] from {extra}", key.join(", ")))
+        let keys = key.join(", ");
+        Ok(format!("declare {EXTRA} no scroll cursor for select array[{keys}]::text[] from {table} as b where {extra}"))
     }
 
     /// Counts the rows that [`LoadPlan::remove`] removes; both take the spared keys as arrays of text, if there are some.
@@ -171,15 +176,17 @@ impl LoadPlan {
     /// # Errors
     /// As [`LoadPlan::declare_extra`].
     pub(crate) fn count_removed(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
-        Ok(format!("select count(*) from {}{}", self.extra(window, key)?, Self::not_spared("b", window)))
+        let (table, extra) = (self.target.sql(), self.extra(window, key)?);
+        Ok(format!("select count(*) from {table} as b where {extra}{}", Self::not_spared("b", window)))
     }
 
-    /// Removes what bronze has in the window and the CSV has not, but for the spared keys.
+    /// Removes, or marks, what bronze has in the window and the CSV has not, but for the spared keys.
     ///
     /// # Errors
     /// As [`LoadPlan::declare_extra`].
     pub(crate) fn remove(&self, window: &Replaced, key: &[Equality]) -> Result<String> {
-        Ok(format!("delete from {}{}", self.extra(window, key)?, Self::not_spared("b", window)))
+        let gone = self.extra(window, key)? + &Self::not_spared("b", window);
+        Ok(self.take(window.at, &gone))
     }
 
     /// Takes out of the staging table what a newer CSV, which stands for this window alone, has removed: rows that lie

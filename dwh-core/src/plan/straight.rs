@@ -15,6 +15,9 @@ pub(crate) const BACK: &str = "rollback to savepoint dwh_straight";
 impl LoadPlan {
     /// What keeps the load from going straight into bronze, whatever bronze is, a few words.
     pub(crate) fn needs_staging(&self, kind: RunKind) -> Option<&'static str> {
+        if self.keys.is_some() {
+            return Some("its keys are compared with bronze");
+        }
         if self.replaced.is_some() {
             return Some("the CSV stands for its window alone");
         }

@@ -200,6 +200,10 @@ pub struct Accounting {
     pub kept_newer: u64,
     /// Rows of bronze that were removed: they lie in the window that the CSV stands for, and the source has no more.
     pub removed: u64,
+    /// Rows of bronze that got a mark: the source has deleted them.
+    pub marked: u64,
+    /// Rows of bronze that lost it: the source has them again.
+    pub unmarked: u64,
 }
 
 impl Accounting {

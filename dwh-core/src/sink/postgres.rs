@@ -1,6 +1,7 @@
 //! [`PgSink`]: the warehouse in PostgreSQL.
 
 mod copy;
+mod deletes;
 mod errors;
 mod lease;
 mod merge;

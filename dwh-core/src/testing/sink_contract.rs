@@ -48,6 +48,8 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         missing: Missing::default(),
         allow_empty: false,
         replace: crate::config::Replace::Truncate,
+        deletes: crate::config::Deletes::Keep,
+        keys: None,
         file: None,
         older: false,
         replaced: None,
@@ -178,7 +180,7 @@ fn kind<T>(result: Result<T>) -> ErrorKind {
 }
 
 const fn counted(staged: u64, inserted: u64, updated: u64, identical: u64, different: u64) -> Accounting {
-    Accounting { staged, inserted, updated, identical, different, kept_newer: 0, removed: 0 }
+    Accounting { staged, inserted, updated, identical, different, kept_newer: 0, removed: 0, marked: 0, unmarked: 0 }
 }
 
 async fn leases(sink: &dyn Sink) {

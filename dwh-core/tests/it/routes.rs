@@ -65,7 +65,17 @@ fn way(done: &Committed) -> (Route, &str) {
 }
 
 const fn new(rows: u64) -> Accounting {
-    Accounting { staged: rows, inserted: rows, updated: 0, identical: 0, different: 0, kept_newer: 0, removed: 0 }
+    Accounting {
+        staged: rows,
+        inserted: rows,
+        updated: 0,
+        identical: 0,
+        different: 0,
+        kept_newer: 0,
+        removed: 0,
+        marked: 0,
+        unmarked: 0,
+    }
 }
 
 /// What a person sees of the indexes and keys of the tables in bronze.

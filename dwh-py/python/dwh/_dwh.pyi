@@ -17,11 +17,11 @@ from typing import Any, Literal, Optional, Union, final
 __version__: str
 
 _Moment = Union[datetime, str]
-_Kind = Literal["run", "backfill", "reseed", "repair", "replay", "file", "resync", "chunk"]
+_Kind = Literal["run", "backfill", "reseed", "repair", "replay", "file", "resync", "chunk", "keys"]
 _State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
 _Gate = Literal["deploy", "first-run", "steady"]
 _Mode = Literal["incremental", "snapshot", "scd", "files"]
-_LoadType = Literal["incremental", "scd", "backfill", "test", "validate"]
+_LoadType = Literal["incremental", "scd", "backfill", "deletes", "test", "validate"]
 _Route = Literal["fresh", "direct", "replace", "staged"]
 _Window = dict[str, Optional[str]]
 _Error = dict[str, str]
@@ -128,6 +128,11 @@ class PlanReport(_Report):
     error: Optional[_Error]
 
 @final
+class DeletesReport(_Report):
+    dry_run: bool
+    tables: list[dict[str, Any]]
+
+@final
 class FilesReport(_Report):
     dry_run: bool
     files: list[dict[str, Any]]
@@ -209,6 +214,8 @@ class RunRecord(_Report):
     rows_different: Optional[int]
     rows_kept_newer: Optional[int]
     rows_removed: Optional[int]
+    rows_marked: Optional[int]
+    rows_unmarked: Optional[int]
     rows_late: Optional[int]
     route: Optional[_Route]
     route_reason: Optional[str]
@@ -250,6 +257,7 @@ class TableRun(_Report):
     run_id: Optional[int]
     status: _State
     mode: _Mode
+    kind: _Kind
     window: Optional[_Window]
     watermark: Optional[str]
     rows_extracted: int
@@ -260,6 +268,8 @@ class TableRun(_Report):
     rows_different: int
     rows_kept_newer: int
     rows_removed: int
+    rows_marked: int
+    rows_unmarked: int
     route: Optional[_Route]
     route_reason: Optional[str]
     bytes: int
@@ -307,6 +317,19 @@ class Pipeline:
         """Look at everything a run depends on, or judge a gate; raises if anything would make a run fail.
 
         Of tables, only those that match; servers and blob store always.
+        """
+
+    def deletes(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        wait: bool = False,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> DeletesReport:
+        """Mark or remove rows of bronze that the source has deleted, as `deletes` of each table says.
+
+        Raises if the source has no key, or more rows would go than `deletes_max` allows, unless `force` is set.
         """
 
     def extract(self, table: str, *, wait: bool = False) -> LoadParams:
@@ -550,6 +573,14 @@ class AsyncPipeline:
         *,
         gate: Optional[_Gate] = None,
     ) -> CheckReport: ...
+    async def deletes(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        wait: bool = False,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> DeletesReport: ...
     async def extract(self, table: str, *, wait: bool = False) -> LoadParams: ...
     async def load(
         self,

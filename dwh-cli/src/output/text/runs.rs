@@ -24,9 +24,7 @@ impl Show for Runs {
         }
         let count = |rows: Option<i64>| rows.and_then(|rows| u64::try_from(rows).ok());
         let zero = |rows| count(rows).unwrap_or(0);
-        let stayed = Stayed::of(
-            self.runs.iter().map(|run| [run.rows_different, run.rows_kept_newer, run.rows_removed].map(zero)),
-        );
+        let stayed = Stayed::of(self.runs.iter().map(|run| rare(run).map(zero)));
         let mut columns = vec![">run", "table", "mode", "started", ">took", "status"];
         columns.extend([">extracted", ">inserted", ">updated", ">identical"]);
         columns.extend(stayed.columns());
@@ -42,13 +40,18 @@ impl Show for Runs {
                 logged(run),
             ];
             row.extend([run.rows_extracted, run.rows_inserted, run.rows_updated, run.rows_identical].map(rows));
-            row.extend(stayed.cells([run.rows_different, run.rows_kept_newer, run.rows_removed].map(count)));
+            row.extend(stayed.cells(rare(run).map(count)));
             row.push(plain(run.route.map_or("-", Route::as_str)));
             row.extend([plain(human::moment(run.watermark)), plain(run.error_message.clone().unwrap_or_default())]);
             table.row(row);
         }
         table.text()
     }
+}
+
+/// Counts that most runs do not have.
+const fn rare(run: &RunRecord) -> [Option<i64>; 5] {
+    [run.rows_different, run.rows_kept_newer, run.rows_removed, run.rows_marked, run.rows_unmarked]
 }
 
 /// How the table is moved, or what else the run was made for.
@@ -140,10 +143,16 @@ fn counts(run: &RunRecord) -> String {
         None | Some(0) => String::new(),
         late => format!(" ({} of them below the window, delivered late)", number(late)),
     };
-    let removed = match run.rows_removed {
+    let of_bronze = [(run.rows_removed, "removed"), (run.rows_marked, "marked"), (run.rows_unmarked, "unmarked")];
+    let told = |(rows, word): (Option<i64>, &str)| match rows {
         None | Some(0) => String::new(),
-        removed => format!("; {} of bronze removed", number(removed)),
+        rows => format!("; {} of bronze {word}", number(rows)),
     };
+    let removed: String = of_bronze.into_iter().map(told).collect();
+    if run.kind == RunKind::Keys {
+        let nothing = if removed.is_empty() { "; none of bronze is gone" } else { "" };
+        return format!("{} keys read{removed}{nothing}", number(run.rows_extracted));
+    }
     format!(
         "{} extracted{late}: {} inserted, {} updated, {} identical, {} different, {} kept newer{removed}",
         number(run.rows_extracted),

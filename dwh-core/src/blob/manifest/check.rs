@@ -92,6 +92,8 @@ impl Manifest {
         let stamped = self.watermark_column.as_deref().is_some_and(|name| names.contains(name));
         let cut = self.mode == Mode::Incremental && stamped && self.window.is_some_and(|window| window.high.is_some());
         let alone = self.kind.replaces() && self.on_conflict != OnConflict::Append;
+        let bound = self.window.and_then(|window| window.high);
+        let compared = self.mode == Mode::Incremental && bound.is_some() && keys == names;
         first_wrong([
             ("columns", (1..=COLUMNS_MAX).contains(&self.columns.len()), "a table has 1 to 1,600 columns"),
             ("columns", names.iter().all(|name| named(name)), "a column has no name"),
@@ -99,6 +101,7 @@ impl Manifest {
             ("columns", self.columns.iter().all(old_value), "a value that no row can have"),
             ("key", keys.len() == self.key.len(), "a column is there twice"),
             ("key", keyed && keys.iter().all(|name| named(name)), "it is not over columns of the CSV"),
+            ("kind", self.kind != RunKind::Keys || compared, "keys alone are compared with rows up to a bound"),
             ("kind", !alone || cut, "a repair needs a window of rows that bear their stamps"),
             ("part", self.is_part(), "it does not fit `kind` or `key`"),
             ("spares", self.kind.replaces() || self.spares.is_empty(), "only a repair spares rows"),

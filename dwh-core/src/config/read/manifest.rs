@@ -5,7 +5,7 @@ use super::section::Section;
 use super::value;
 use crate::config::manifest::Settings;
 use crate::config::problems::did_you_mean;
-use crate::config::{OnConflict, OnSchemaChange, SourceConfig, TableConfig};
+use crate::config::{DELETES_MAX, OnConflict, OnSchemaChange, SourceConfig, TableConfig};
 use crate::watermark::Micros;
 use std::collections::BTreeMap;
 
@@ -45,5 +45,8 @@ pub(super) fn settings(
         zone: zone.unwrap_or(jiff::tz::TimeZone::UTC),
         window: length("window", &raw.window),
         late_window: length("late_window", &raw.late_window),
+        deletes: raw.deletes.unwrap_or_default(),
+        deletes_every: length("deletes_every", &raw.deletes_every),
+        deletes_max: section.checked("deletes_max", raw.deletes_max.as_deref(), value::percent).unwrap_or(DELETES_MAX),
     })
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use super::globs::Globs;
 use crate::config::{
-    Compression, FileEncoding, FileFormat, GeometryForm, Mode, OnConflict, OnInvalid, OnMissingColumn, OnNewColumn,
-    OnSchemaChange, Replace, Validate,
+    Compression, Deletes, FileEncoding, FileFormat, GeometryForm, Mode, OnConflict, OnInvalid, OnMissingColumn,
+    OnNewColumn, OnSchemaChange, Replace, Validate,
 };
 use crate::watermark::BoundMode;
 
@@ -245,6 +245,15 @@ pub(super) struct RawTable {
     /// How a snapshot takes the place of the rows that are there.
     #[schemars(extend("default" = "truncate"))]
     pub replace: Option<Replace>,
+    /// Incremental: what happens to a row of bronze that the source has deleted.
+    #[schemars(extend("default" = "keep"))]
+    pub deletes: Option<Deletes>,
+    /// How often `dwh run` looks for such rows; `0`: only `dwh deletes` does.
+    #[schemars(extend("default" = "24h"))]
+    pub deletes_every: Option<String>,
+    /// How many of the rows in question may go at once; more are refused without `--force`.
+    #[schemars(extend("default" = "10%"))]
+    pub deletes_max: Option<String>,
     /// Bronze column = expression over the source row, which is `t`: `distance_km = "t.distance_km * 1000"`.
     pub select: Option<BTreeMap<String, String>>,
     /// Files: globs over the paths below the source; `*` stays within a folder, `**` does not.
@@ -314,6 +323,16 @@ pub(super) struct RawManifest {
     /// How far below the watermark late rows are looked for; `0`: not at all.
     #[schemars(extend("default" = "24h"))]
     pub late_window: Option<String>,
+    /// What happens to rows of incremental tables that the source has deleted; never to those of a table with
+    /// `deletes_exempt`.
+    #[schemars(extend("default" = "keep"))]
+    pub deletes: Option<Deletes>,
+    /// How often `dwh run` looks for such rows; `0`: only `dwh deletes` and `dwh tap --load-type deletes` do.
+    #[schemars(extend("default" = "24h"))]
+    pub deletes_every: Option<String>,
+    /// How many of the rows in question may go at once; more are refused without `--force`.
+    #[schemars(extend("default" = "10%"))]
+    pub deletes_max: Option<String>,
 }
 
 /// A column of a table of files.

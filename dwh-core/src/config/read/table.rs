@@ -8,7 +8,8 @@ use super::section::Section;
 use super::{files, value};
 use crate::config::problems::did_you_mean;
 use crate::config::{
-    FileColumn, Mode, OnConflict, OnMissingColumn, OnNewColumn, OnSchemaChange, SourceConfig, TableConfig, Thresholds,
+    DELETES_EVERY, DELETES_MAX, Deletes, FileColumn, Mode, OnConflict, OnMissingColumn, OnNewColumn, OnSchemaChange,
+    SourceConfig, TableConfig, Thresholds,
 };
 use crate::schema::TableRef;
 use crate::watermark::Micros;
@@ -79,6 +80,9 @@ fn table(section: &Section<'_, RawTable>, own: &Own, sources: &Sources, around: 
         fixed_lag: length("fixed_lag", &raw.fixed_lag),
         allow_empty: raw.allow_empty.unwrap_or_default(),
         replace: raw.replace.unwrap_or_default(),
+        deletes: raw.deletes.unwrap_or_default(),
+        deletes_every: length("deletes_every", &raw.deletes_every).unwrap_or(DELETES_EVERY),
+        deletes_max: section.checked("deletes_max", raw.deletes_max.as_deref(), value::percent).unwrap_or(DELETES_MAX),
         select: select(section),
         columns: None,
         filter: None,
@@ -138,6 +142,14 @@ fn agree(section: &Section<'_, RawTable>, table: &TableConfig) {
     } else if section.raw.mode.is_some() && table.on_conflict != OnConflict::Nothing {
         let word = if table.on_conflict == OnConflict::Update { "update" } else { "append" };
         section.problem("on_conflict", &format!("`{word}` is only for mode `incremental`"));
+    }
+    if section.raw.mode.is_some_and(|mode| mode != Mode::Incremental) && table.deletes != Deletes::Keep {
+        section.problem("deletes", "is only for mode `incremental`: the others show what the source has at each load");
+    }
+    for key in ["deletes_every", "deletes_max"] {
+        if section.has(key) && table.deletes == Deletes::Keep {
+            section.problem(key, "means nothing without `deletes = \"mark\"` or `\"remove\"`");
+        }
     }
     if section.has("replace") && section.raw.mode.is_some_and(|mode| mode != Mode::Snapshot) {
         section.problem("replace", "is only for mode `snapshot`: the others never empty a table");

@@ -35,6 +35,14 @@ pub(super) fn patience(text: &str) -> Checked<Micros> {
     if length < Micros::seconds(1) { Err("must be one second at least".to_owned()) } else { Ok(length) }
 }
 
+/// A percentage, `10%`.
+pub(super) fn percent(text: &str) -> Checked<f64> {
+    let number = text.trim().strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok());
+    number
+        .filter(|number| (0.0..=100.0).contains(number))
+        .ok_or_else(|| "is no percentage; write one from `0%` to `100%`, such as `10%`".to_owned())
+}
+
 /// A time zone by its IANA name.
 pub(super) fn zone(text: &str) -> Checked<TimeZone> {
     TimeZone::get(text).map_err(|_| "is no time zone; write an IANA name such as `Africa/Nairobi` or `UTC`".to_owned())

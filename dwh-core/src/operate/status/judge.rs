@@ -3,7 +3,7 @@
 use super::{RunningRun, TableStatus, WaitingCsvs};
 use crate::config::TableConfig;
 use crate::error::Error;
-use crate::run::RunState;
+use crate::run::{RunKind, RunState};
 use crate::sink::{RunRecord, TableOverview};
 use crate::watermark::{Micros, Timestamp};
 
@@ -48,6 +48,12 @@ pub(super) fn table_status(facts: &Facts<'_>) -> TableStatus {
     let counts = |run: &&RunRecord| run.kind.moves_watermark() && run.status.is_final() && !run.was_interrupted();
     let week = || runs.iter().filter(counts).filter(within(WEEK));
     let (ended_7d, failed_7d) = (week().count(), week().filter(has_failed).count());
+    // What a look for deletes could not do, no load of rows has done since.
+    let settles = |run: &RunRecord, failed: &RunRecord| match failed.kind {
+        RunKind::Keys => run.status == RunState::Loaded && run.kind == RunKind::Keys,
+        _ => is_load(&run),
+    };
+    let settled = |failed: &RunRecord| runs.iter().any(|run| run.run_id > failed.run_id && settles(run, failed));
     let failures = || runs.iter().filter(has_failed).filter(within(DAY));
     TableStatus {
         table: table.name.clone(),
@@ -70,10 +76,7 @@ pub(super) fn table_status(facts: &Facts<'_>) -> TableStatus {
         longest_run_seconds_24h: today().map(took).max().map(Micros::as_seconds),
         running: running(facts),
         waiting: facts.waiting.map(|began| waiting(began, now)),
-        unresolved_failure: failures()
-            .next()
-            .filter(|failed| loaded.is_none_or(|loaded| loaded.run_id < failed.run_id))
-            .cloned(),
+        unresolved_failure: failures().find(|failed| !settled(failed)).cloned(),
         last_run: runs.first().cloned(),
         conflict: facts.conflict.map(Into::into),
     }

@@ -175,6 +175,12 @@ fn a_run_that_somebody_stopped_is_no_failure() {
     let told = status(&limits(), &runs, None, &[]);
     assert_eq!((told.failures_last_24h, told.interruptions_last_24h, told.success_rate_7d), (0, 2, Some(100.0)));
     assert!(told.unresolved_failure.is_none() && told.last_run.is_some_and(|run| run.was_interrupted()));
+    // A look for deletes that was refused is mended by none that loads rows.
+    let keys = |run: RunRecord| RunRecord { kind: crate::RunKind::Keys, ..run };
+    let runs = [loaded(4, Micros(HOUR.0 - 1)), keys(failed(2, HOUR)), loaded(1, Micros(HOUR.0 + 1))];
+    assert_eq!(found(&limits(), &runs), [BreachCheck::Failure]);
+    let runs = [keys(loaded(5, Micros(HOUR.0 - 2))), loaded(4, Micros(HOUR.0 - 1)), keys(failed(2, HOUR))];
+    assert_eq!(found(&limits(), &runs), []);
     // Nor does it mend one.
     let runs = [stopped(4), failed(2, HOUR), loaded(1, Micros(HOUR.0 + 1))];
     assert_eq!(found(&limits(), &runs), [BreachCheck::Failure]);

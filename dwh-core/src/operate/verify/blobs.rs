@@ -186,6 +186,7 @@ impl Mend<'_> {
         let window = spans.map(|(all, own)| WindowReport { from: finite(all.low), to: finite(own.end) });
         match csv.reads {
             Reads::Copy => format!("{FROM_A_BACKUP}: a copy of that day is not at the source any more"),
+            Reads::Keys => format!("`dwh deletes {}` reads the keys again", quoted(&self.table.name)),
             Reads::Whole => format!("`dwh run {}` reads the table again", quoted(&self.table.name)),
             Reads::Window(_) | Reads::Unknown => window_mended_by(&self.table.name, window),
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::RebuiltTable;
 use crate::blob::{BlobKey, Folder, Manifest, read_manifest};
 use crate::chain::{EmptyRun, Gap, Link, RunIdentity, serves};
-use crate::config::{Mode, TableConfig};
+use crate::config::{Deletes, Mode, TableConfig};
 use crate::error::Result;
 use crate::pipeline::Pipeline;
 use crate::pipeline::archived::{
@@ -14,7 +14,7 @@ use crate::pipeline::archived::{
 };
 use crate::pipeline::links::reads_today;
 use crate::plan::LoadPlan;
-use crate::run::RunId;
+use crate::run::{RunId, RunKind};
 use crate::schema::{Column, TypeDef, needed};
 use crate::watermark::{Micros, Timestamp, Window};
 
@@ -70,7 +70,7 @@ impl Pipeline {
         let presumed = presumed(&loaded, &holes.doubtful);
         let all: BTreeMap<RunId, &Manifest> =
             loaded.iter().chain(&waiting).map(|(run_id, (_, manifest))| (*run_id, manifest)).collect();
-        let first = FirstCsvs::of(all.into_values());
+        let first = FirstCsvs::of(all.into_values().filter(|manifest| manifest.kind != RunKind::Keys));
         let (table, other_mode, doubled) = (table.clone(), others.len(), files.doubled);
         Ok(Archive { table, loaded, waiting, bare, doubled, other_mode, holes, first, presumed })
     }
@@ -119,8 +119,9 @@ impl Archive {
     ///
     /// A column that some of them do not have was added or dropped in between; it may be NULL then.
     pub(super) fn table(&self) -> Option<LoadPlan> {
-        let manifests: BTreeMap<RunId, &Manifest> =
-            self.loaded.iter().chain(&self.waiting).map(|(run_id, (_, manifest))| (*run_id, manifest)).collect();
+        let files = self.loaded.iter().chain(&self.waiting);
+        let rows = files.filter(|(_, (_, manifest))| manifest.kind != RunKind::Keys);
+        let manifests: BTreeMap<RunId, &Manifest> = rows.map(|(run_id, (_, manifest))| (*run_id, manifest)).collect();
         let mut columns: Vec<Column> = Vec::new();
         for manifest in manifests.values() {
             for column in &manifest.columns {
@@ -207,6 +208,13 @@ impl Archive {
         }
         if self.holes.read_again {
             told.notes.push(READ_AGAIN.to_owned());
+        }
+        let mut links = self.loaded.values().map(|(_, manifest)| manifest);
+        if self.table.deletes == Deletes::Keep && links.any(|manifest| manifest.kind == RunKind::Keys) {
+            told.notes.push(
+                "some CSV files hold keys, and `deletes` is `keep`: rows that they tell to be deleted are as they were before"
+                    .to_owned(),
+            );
         }
         if self.other_mode > 0 {
             told.notes.push(format!(

@@ -266,6 +266,7 @@ fn what_next(table: &TableConfig, record: &RunRecord) -> String {
             format!("the watermark did not move for it: `dwh run {name}` reads these rows again from the source")
         }
         (RunKind::Resync | RunKind::Chunk, ..) => format!("bronze is as it was; `dwh resync {name}` reads it again"),
+        (RunKind::Keys, ..) => format!("`dwh deletes {name}` reads the keys again"),
         (RunKind::Run | RunKind::File, ..) => format!("`dwh run {name}` reads the table again"),
         (_, Some(low), Some(high)) => {
             let after = |at: Timestamp| at.plus(Micros(1));

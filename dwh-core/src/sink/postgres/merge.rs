@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 
 use super::PgSink;
+use super::deletes::{self, Deleted};
 use super::errors::named;
 use super::replace::{self, Keyed};
 use crate::config::{Mode, OnConflict, Replace};
@@ -22,6 +23,8 @@ pub(super) struct Arrived {
     pub(super) held: Option<Held>,
     /// Whether rows of bronze were removed for them.
     pub(super) had_rows: bool,
+    /// What the source has deleted of them since.
+    pub(super) deleted: Deleted,
 }
 
 impl Arrived {
@@ -50,7 +53,7 @@ pub(super) async fn merge(
             format!("table `{}`: the CSV was counted as {promised} rows, and the target took {staged}", load.table),
         ));
     }
-    let Arrived { held, routing, had_rows, .. } = arrived;
+    let Arrived { held, routing, had_rows, deleted, .. } = arrived;
     let held = match held {
         Some(held) => held,
         None => sink.control.hold(client, load, commit.run_id, &commit.expected).await?,
@@ -61,7 +64,7 @@ pub(super) async fn merge(
         }
         Accounting { staged, inserted: staged, ..Accounting::default() }
     } else {
-        merge_staged(load, keyed, client, staged, held.kind).await?
+        merge_staged(load, keyed, client, staged, held.kind, &deleted).await?
     };
     let state = sink.control.settle(client, load, commit, held, &counts, routing.as_ref()).await?;
     Ok(Committed { counts, routing, state })
@@ -74,19 +77,26 @@ async fn merge_staged(
     client: &Client,
     staged: u64,
     kind: RunKind,
+    deleted: &Deleted,
 ) -> Result<Accounting> {
+    if let Some(keys) = &load.keys {
+        return deletes::take(client, load, keys, keyed, staged).await;
+    }
     if is_nothing(load, staged) {
         return Ok(Accounting::default());
     }
     // Versions of rows stay, whatever a repair of another time removed.
     let overruled = if load.is_appended() { 0 } else { replace::drop_overruled(client, load, keyed, named).await? };
+    let overruled = overruled + deleted.dropped;
     replace::refuse_known_formerly(client, load, keyed, named).await?;
     let merge = Merge { load, told: load, keyed, client, staged: staged - overruled, kind, keeps: true };
     let mut counts = merge.work().await?;
     counts.staged += overruled;
     counts.kept_newer += overruled;
-    counts.removed = replace::remove(client, load, keyed, named).await?
-        + replace::remove_of_file(client, load, keyed, named).await?;
+    let gone = replace::remove(client, load, keyed, named).await?;
+    (counts.marked, counts.removed) = if load.marks() { (gone, 0) } else { (0, gone) };
+    counts.removed += replace::remove_of_file(client, load, keyed, named).await?;
+    counts.marked += deleted.mark(client, load, keyed).await?;
     Ok(counts)
 }
 
@@ -97,7 +107,7 @@ pub(super) async fn add_versions(load: &LoadPlan, keyed: &Keyed, client: &Client
 
 /// Whether there is no row to be merged or removed: then there is no staging table either.
 fn is_nothing(load: &LoadPlan, staged: u64) -> bool {
-    staged == 0 && load.mode == Mode::Incremental && load.replaced.is_none()
+    staged == 0 && load.adds_rows_alone()
 }
 
 /// What a load of the newest run would do; the transaction must be rolled back.
@@ -191,6 +201,7 @@ impl Merge<'_> {
         let mut counts = self.account(inserted);
         if inserted < self.staged {
             let known = self.classify().await?;
+            counts.unmarked = self.unmark().await?;
             // The join finds the rows that were just inserted as well.
             counts.identical = known.same.checked_sub(inserted).ok_or_else(|| self.unbalanced(&counts))?;
             match self.load.on_conflict {
@@ -205,9 +216,19 @@ impl Merge<'_> {
     async fn add_versions(&self) -> Result<Accounting> {
         self.execute(&self.load.analyze_stage()).await?;
         let key = self.keyed.of(self.client, self.load).await?;
+        let unmarked = self.unmark().await?;
         let identical = self.execute(&self.load.drop_known(key)).await?;
         let inserted = self.execute(&self.load.merge()).await?;
-        self.balanced(Accounting { identical, ..self.account(inserted) })
+        self.balanced(Accounting { identical, unmarked, ..self.account(inserted) })
+    }
+
+    /// Takes the mark of rows that are at the source again. A preview, which is rolled back, keeps no row locked for it.
+    async fn unmark(&self) -> Result<u64> {
+        if !self.keeps || !self.load.unmarks() {
+            return Ok(0);
+        }
+        let key = self.keyed.of(self.client, self.load).await?;
+        self.execute(&self.load.unmark(key)).await
     }
 
     /// Bronze is compared before it changes; the update must then touch exactly the rows that were announced.
@@ -215,8 +236,10 @@ impl Merge<'_> {
         let known = self.classify().await?;
         let new = self.staged.checked_sub(known.same + known.differ);
         let new = new.ok_or_else(|| self.unbalanced(&self.account(0)))?;
+        let unmarked = self.unmark().await?;
         let touched = self.execute(&self.load.merge()).await?;
         let counts = Accounting {
+            unmarked,
             inserted: touched.saturating_sub(known.differ),
             updated: known.differ,
             identical: known.same,

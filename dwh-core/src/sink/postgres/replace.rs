@@ -129,7 +129,7 @@ pub(super) async fn remove(client: &Client, load: &LoadPlan, keyed: &Keyed, name
     as_announced(load, announced, removed)
 }
 
-fn as_announced(load: &LoadPlan, announced: u64, removed: u64) -> Result<u64> {
+pub(super) fn as_announced(load: &LoadPlan, announced: u64, removed: u64) -> Result<u64> {
     if removed == announced {
         return Ok(removed);
     }

@@ -1,22 +1,24 @@
 //! Rows of an open load transaction: in bronze already, or in a temporary table beside it.
 
 use async_trait::async_trait;
+use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::PgSink;
 use super::copy::{Begun, copy};
+use super::deletes::Deleted;
 use super::errors::named;
 use super::merge::{self, Arrived};
 use super::pool::Tx;
 use super::replace::{Extra, Keyed};
 use super::straight::{Done, Straight};
-use crate::config::Mode;
+use crate::blob::Body;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::retry::retry;
 use crate::run::{Route, Routing, RunId, RunState};
 use crate::schema::RowKey;
-use crate::sink::{Accounting, Commit, Committed, StageRequest, Staged};
+use crate::sink::{Accounting, Commit, Committed, Gone, StageRequest, Staged};
 
 /// Rows of an open transaction.
 pub(super) struct PgStaged {
@@ -26,6 +28,8 @@ pub(super) struct PgStaged {
     arrived: Arrived,
     extra: Extra,
     keyed: Keyed,
+    /// Newer keys of the source.
+    keys: Option<(LoadPlan, Arc<dyn Body>)>,
     _one_of_the_loads: OwnedSemaphorePermit,
 }
 
@@ -44,8 +48,8 @@ impl PgStaged {
             tracing::info!(%table, %route, reason, rows, "rows are at the target");
         }
         let (sink, load) = (sink.clone(), request.load.clone());
-        let (extra, keyed) = (Extra::default(), Keyed::default());
-        Ok(Self { sink, load, tx, arrived, extra, keyed, _one_of_the_loads: permit })
+        let (extra, keyed, keys) = (Extra::default(), Keyed::default(), request.keys.clone());
+        Ok(Self { sink, load, tx, arrived, extra, keyed, keys, _one_of_the_loads: permit })
     }
 }
 
@@ -59,24 +63,27 @@ async fn arrive(sink: &PgSink, tx: &Tx, request: &StageRequest<'_>, begun: Begun
         Some((run_id, expected)) => sink.control.try_hold(tx.client()?, load, run_id, expected).await?,
         None => None,
     };
-    if load.mode == Mode::Incremental && load.replaced.is_none() && begun.is_bare(load)? {
-        return Ok(Arrived { rows: 0, routing: None, held, had_rows: false });
+    let deleted = Deleted::default;
+    if load.adds_rows_alone() && begun.is_bare(load)? {
+        return Ok(Arrived { rows: 0, routing: None, held, had_rows: false, deleted: deleted() });
     }
     let done = match (&held, request.run) {
+        _ if request.keys.is_some() => Done::staged("newer keys may say that some of its rows were deleted", begun),
         (Some(held), Some((run_id, _))) => (Straight { sink, tx, load, run_id }).go(held, begun).await?,
         (None, Some(_)) => Done::staged("another transaction holds the watermark row", begun),
         (_, None) => Done::staged("the rows are only counted", begun),
     };
     let (reason, csv) = match done {
         Done::Loaded { routing, rows, had_rows } => {
-            return Ok(Arrived { rows, routing: Some(routing), held, had_rows });
+            return Ok(Arrived { rows, routing: Some(routing), held, had_rows, deleted: deleted() });
         }
         Done::Staged { reason, csv } => (reason, csv.unwrap_or_else(|| request.csv.open())),
     };
     let client = tx.client()?;
     client.batch_execute(&load.create_stage()).await.map_err(|error| named(load, error))?;
     let rows = copy(tx, load, &load.copy_in(), csv, None).await.map_err(|stopped| stopped.error(sink, load))?;
-    Ok(Arrived { rows, routing: Some(Routing::new(Route::Staged, reason)), held, had_rows: false })
+    let routing = Some(Routing::new(Route::Staged, reason));
+    Ok(Arrived { rows, routing, held, had_rows: false, deleted: deleted() })
 }
 
 #[async_trait]
@@ -95,12 +102,19 @@ impl Staged for PgStaged {
         }
     }
 
+    async fn gone(&mut self, keys: usize) -> Result<Gone> {
+        super::deletes::gone(self.tx.client()?, &self.load, &self.keyed, self.arrived.rows, keys).await
+    }
+
     async fn told_apart(&mut self) -> Result<()> {
         super::replace::told_apart(self.tx.client()?, &self.load, &self.keyed, named).await
     }
 
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
-        let Self { sink, load, tx, arrived, keyed, _one_of_the_loads, .. } = *self;
+        let Self { sink, load, tx, mut arrived, keyed, keys, _one_of_the_loads, .. } = *self;
+        if let Some(keys) = keys.as_ref().filter(|_| arrived.rows > 0) {
+            arrived.deleted = Deleted::find(&sink, &tx, &load, &keyed, keys).await?;
+        }
         let committed = match merge::merge(&sink, &load, &keyed, tx.client()?, arrived, &commit).await {
             Ok(committed) => committed,
             Err(error) => return Err(sink.naming_holders(Some(&load), error).await),

@@ -15,6 +15,7 @@ use super::pool::Lease;
 use super::seen::Seen;
 use super::time::Instant;
 use super::{PgSource, catalog};
+use crate::config::Mode;
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
@@ -92,7 +93,7 @@ struct First {
 async fn first(client: &Client, request: &ReadRequest<'_>) -> Result<First> {
     let plan = request.plan;
     let plain = plan.table.relation.as_ref().filter(|_| plan.table.select.is_empty());
-    let listed = request.window.is_some() && !Members::are_planned(plan);
+    let listed = plan.table.mode == Mode::Incremental && !Members::are_planned(plan);
     let seen = async {
         match plain {
             Some(relation) => Seen::ask(client, relation).await.map(Some),
@@ -130,7 +131,8 @@ async fn below(
     snapshot: &mut Snapshot,
 ) -> Result<(Sweep, Vec<u32>)> {
     let plan = request.plan;
-    if request.window.is_none() {
+    // Of keys, too: they tell which tables' rows may be gone.
+    if plan.table.mode != Mode::Incremental {
         return Ok((sweep, Vec::new()));
     }
     let members = match members {
