@@ -175,6 +175,14 @@ pub trait Sink: fmt::Debug + Send + Sync {
         Ok(Overview { now: Timestamp::now(), tables: BTreeMap::new() })
     }
 
+    /// The clock alone, as [`overview`](Self::overview) tells it.
+    ///
+    /// # Errors
+    /// Those of [`overview`](Self::overview).
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(self.overview().await?.now)
+    }
+
     /// Removes rows of the run log, final ones only, and returns how many; a sink that keeps them for ever removes none.
     ///
     /// # Errors

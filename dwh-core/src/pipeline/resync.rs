@@ -24,6 +24,7 @@ use crate::plan::Plan;
 use crate::run::{RunKind, RunState};
 use crate::schema::{Column, TableSchema};
 use crate::sink::{Commit, Committed, LogEntry, RunFilter, RunRecord, TableState};
+use crate::source::SourceIdentity;
 use crate::watermark::{Call, Micros, Timestamp, Window};
 use chunks::Gathered;
 
@@ -50,8 +51,7 @@ impl Pipeline {
                 && told.runs.last().is_none_or(|run| run.error.is_none())
             {
                 let run = failed(TableRun::new(&table.name, table.mode), &named(error, &table.name));
-                (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-                told.runs.push(run);
+                told.runs.push(self.ended(run));
             }
             if !request.dry_run {
                 told.count();
@@ -260,10 +260,7 @@ impl Pipeline {
 
     async fn is_same_server(&self, table: &TableConfig, manifest: &Manifest) -> Result<bool> {
         let now = self.source(table)?.identity().await?;
-        let then = manifest.snapshot.as_ref().map(|snapshot| &snapshot.identity);
-        let place = |(system, timeline): (&String, i64)| (system.clone(), timeline);
-        Ok(now.as_ref().map(|now| place((&now.system_identifier, now.timeline)))
-            == then.map(|then| place((&then.system_identifier, then.timeline))))
+        Ok(now.as_ref().map(SourceIdentity::history) == history(manifest))
     }
 
     /// Reads the chunks that are left, and swaps. The error is in a report already.
@@ -288,8 +285,7 @@ impl Pipeline {
         match done.await {
             Ok(()) => {
                 run.seconds.total = started.elapsed().as_secs_f64();
-                (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-                runs.push(run);
+                runs.push(self.ended(run));
                 Ok(())
             }
             Err(error) => {
@@ -340,8 +336,7 @@ impl Pipeline {
     async fn end_resync(&self, mut run: TableRun, error: &Error, runs: &mut Vec<TableRun>) -> Error {
         self.log_failure(&mut run, error).await;
         let run = failed(run, error);
-        (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-        runs.push(run);
+        runs.push(self.ended(run));
         told()
     }
 
@@ -404,6 +399,11 @@ impl Pipeline {
         };
         self.sink.runs(&filter).await
     }
+}
+
+/// The server that it was read from.
+fn history(manifest: &Manifest) -> Option<(&str, i64)> {
+    manifest.snapshot.as_ref().map(|snapshot| snapshot.identity.history())
 }
 
 /// Rows that bronze keeps with a mark are not at the source, so no chunk has them.

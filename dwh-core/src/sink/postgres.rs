@@ -245,6 +245,10 @@ impl Sink for PgSink {
         Ok(overview)
     }
 
+    async fn now(&self) -> Result<Timestamp> {
+        self.ask(async |client| self.control.now(client).await).await
+    }
+
     async fn forget(&self, runs: &[RunId]) -> Result<u64> {
         let work = async {
             let tx = self.begin().await?;

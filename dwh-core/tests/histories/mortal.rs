@@ -228,6 +228,10 @@ impl Sink for Mortal<MemorySink> {
         self.life.call(self.inner.overview()).await
     }
 
+    async fn now(&self) -> Result<Timestamp> {
+        self.life.call(self.inner.now()).await
+    }
+
     async fn forget(&self, runs: &[RunId]) -> Result<u64> {
         self.life.call(self.inner.forget(runs)).await
     }

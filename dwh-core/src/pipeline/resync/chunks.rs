@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::history;
 use crate::blob::{Folder, Manifest, archive, read_manifest};
 use crate::chain::{Chunk, KeyRange, Part, RunIdentity};
 use crate::config::TableConfig;
@@ -223,8 +224,7 @@ impl Pipeline {
             self.log_failure(&mut run, error).await;
             run = failed(run, error);
         }
-        (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-        runs.push(run);
+        runs.push(self.ended(run));
         done.map_err(|error| cut_off(table, error.kind()))
     }
 }
@@ -239,14 +239,9 @@ fn number_in(resync: &Manifest, manifest: &Manifest) -> Option<u32> {
 fn must_be_one_server<'a>(
     table: &TableConfig,
     resync: &Manifest,
-    chunks: impl Iterator<Item = &'a Manifest>,
+    mut chunks: impl Iterator<Item = &'a Manifest>,
 ) -> Result<()> {
-    let place = |manifest: &Manifest| {
-        let identity = manifest.snapshot.as_ref().map(|snapshot| &snapshot.identity);
-        identity.map(|identity| (identity.system_identifier.clone(), identity.timeline))
-    };
-    let mut chunks = chunks;
-    if chunks.all(|chunk| place(chunk) == place(resync)) {
+    if chunks.all(|chunk| history(chunk) == history(resync)) {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Contract, format!("table `{}`: its chunks were read from several servers", table.name))
