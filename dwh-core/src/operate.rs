@@ -4,10 +4,12 @@
 //! describes: they are PostgreSQL's, and dial the servers of the configuration.
 
 mod adapt;
+mod alert;
 mod check;
 mod files;
 mod init;
 mod inspect;
+mod maintain;
 mod runs;
 mod schedule;
 mod shell;
@@ -15,12 +17,14 @@ mod status;
 mod tap;
 mod verify;
 
+pub use alert::{AlertReport, AlertRequest, SentAlert, ToldThing};
 pub use check::{CheckReport, Finding, Gate, Severity};
 pub use files::{FileReport, FileState, FilesReport, FilesRequest};
 pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use inspect::{
     AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport, MigrateRequest, PlanReport,
 };
+pub use maintain::{MaintainAction, MaintainReport, MaintainRequest, MaintainStep};
 pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
 pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
 pub use status::{

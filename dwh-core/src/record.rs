@@ -1,5 +1,6 @@
 //! The rows of the control schema as plain values, and what is written there.
 
+mod alert;
 mod entry;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use crate::run::{Route, RunId, RunKind, RunState};
 use crate::schema::{Column, Delivered};
 use crate::watermark::{SafeBound, Timestamp, Undrained};
 
+pub use alert::{AlertClaim, AlertDue, AlertLook, AlertThing, DueThing};
 pub use entry::{Accounting, BronzeState, Commit, Committed, LogEntry, Moved, Restore, Upload};
 
 /// The watermark row of a table.
