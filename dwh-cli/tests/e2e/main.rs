@@ -38,6 +38,7 @@ mod rebuild_more;
 mod recover;
 mod relations;
 mod repair;
+mod report;
 mod replay;
 mod resync;
 mod runbook;
