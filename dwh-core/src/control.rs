@@ -2,6 +2,7 @@
 
 mod alerts;
 mod bronze;
+mod history;
 mod log;
 mod overview;
 mod rehearsal;

@@ -10,6 +10,8 @@ mod files;
 mod init;
 mod inspect;
 mod maintain;
+#[cfg(feature = "report")]
+mod report;
 mod runs;
 mod schedule;
 mod shell;
@@ -25,6 +27,8 @@ pub use inspect::{
     AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport, MigrateRequest, PlanReport,
 };
 pub use maintain::{MaintainAction, MaintainReport, MaintainRequest, MaintainStep};
+#[cfg(feature = "report")]
+pub use report::{REPORT_DAYS, WarehouseReport};
 pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
 pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
 pub use status::{

@@ -2,6 +2,7 @@
 
 mod alert;
 mod entry;
+mod history;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ use crate::schema::{Column, Delivered};
 use crate::watermark::{SafeBound, Timestamp, Undrained};
 
 pub use alert::{AlertClaim, AlertDue, AlertLook, AlertThing, DueThing};
+pub use history::{DayHistory, History, RunSums, TableHistory};
+
 pub use entry::{Accounting, BronzeState, Commit, Committed, LogEntry, Moved, Restore, Upload};
 
 /// The watermark row of a table.

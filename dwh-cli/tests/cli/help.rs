@@ -3,7 +3,7 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 30] = [
+const COMMANDS: [&str; 31] = [
     "init",
     "check",
     "migrate",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 30] = [
     "load",
     "status",
     "alert",
+    "report",
     "runs",
     "runs show",
     "verify",
