@@ -199,6 +199,20 @@ async fn what_cannot_be_sent_is_told_and_due_again_and_fails_no_run() {
     project.dwh(&["alert"]);
     let texts = http.texts();
     assert!(texts.len() == 1 && texts[0].contains("→ dwh runs show "), "{texts:?}");
+
+    // What grew old is not mended.
+    let old = "update dwh_control.extract_runs set run_started_at = run_started_at - interval '25 hours',
+        run_finished_at = run_finished_at - interval '25 hours' where table_name = 'other'";
+    db.tgt(old).await;
+    let lag = "update dwh_control.extract_watermarks set last_loaded_at = last_loaded_at - interval '25 hours'";
+    db.tgt(&format!("{lag} where table_name = 'other'")).await;
+    project.dwh(&["alert"]);
+    let texts = http.texts();
+    assert!(texts.len() == 1 && !texts[0].contains("Over:") && texts[0].contains("last loaded"), "{texts:?}");
+    db.src("alter table app.gone rename to other").await;
+    project.ok(&["run", "other"]);
+    project.dwh(&["alert"]);
+    assert!(http.texts()[0].contains(": 2 are over\n"), "failure and age");
 }
 
 #[tokio::test]

@@ -83,10 +83,11 @@ impl Control {
     /// What is over: to be told if it was told before, and else only kept as such.
     async fn claim_over(&self, client: &impl GenericClient, look: &AlertLook, id: &str) -> Result<Vec<DueThing>> {
         let (checks, subjects) = keys(&look.found);
+        let (unknown_checks, unknown_subjects): (Vec<String>, Vec<String>) = look.unknown.iter().cloned().unzip();
         let free = free();
         let sql = format!(
             "with gone as (select a.check_name, a.subject from {alerts} a where a.alert = $1 and a.project = $2 \
-                 and a.seen_at <= $6 and a.subject = any ($5) and a.check_name <> all ($9) and {free} and (a.over_at is null or a.claim is not null) \
+                 and a.seen_at <= $6 and a.subject = any ($5) and (a.check_name, a.subject) not in (select * from unnest($9, $10)) and {free} and (a.over_at is null or a.claim is not null) \
                  and (a.check_name, a.subject) not in (select * from unnest($3, $4)) order by 1, 2 for update) \
              update {alerts} a set over_at = $6, seen_at = $6, \
                  claim = case when $8 and a.sent_at is not null then $7 end, \
@@ -104,7 +105,8 @@ impl Control {
             (&look.at, Type::TIMESTAMPTZ),
             (&id, Type::TEXT),
             (&look.recovered, Type::BOOL),
-            (&look.unknown, Type::TEXT_ARRAY),
+            (&unknown_checks, Type::TEXT_ARRAY),
+            (&unknown_subjects, Type::TEXT_ARRAY),
         ];
         let rows = self.ask(client, &sql, params).await?;
         let told = rows.iter().filter(|row| row.try_get::<_, Option<&str>>("due").is_ok_and(|due| due.is_some()));

@@ -146,19 +146,35 @@ fn look(alert: &AlertConfig, status: &StatusReport, found: &[&Breach], dry_run: 
         message,
     };
     let subjects = status.tables.iter().map(|table| subject(Some(&table.table))).chain([subject(None)]);
-    // Which files wait is not known of a store that does not answer.
-    let unknown = status.store.error.as_ref().map(|_| BreachCheck::Waiting.as_str().to_owned());
     AlertLook {
         alert: alert.name.clone(),
         project: status.project.clone(),
         at: status.now,
         found: things.into_iter().map(thing).collect(),
         subjects: subjects.collect(),
-        unknown: unknown.into_iter().collect(),
+        unknown: unknown(status),
         repeat: alert.repeat,
         recovered: alert.tells(AlertOn::Recovered),
         dry_run,
     }
+}
+
+/// What is not over only because nothing is seen of it.
+fn unknown(status: &StatusReport) -> Vec<(String, String)> {
+    let mut unknown = Vec::new();
+    for table in &status.tables {
+        let mut add = |check: BreachCheck| unknown.push((check.as_str().to_owned(), subject(Some(&table.table))));
+        // Which files wait is not known of a store that does not answer.
+        if status.store.error.is_some() {
+            add(BreachCheck::Waiting);
+        }
+        // A failure is looked for in the last 24 hours; without a load since then it grew old, and is not mended.
+        if table.loads_last_24h == 0 {
+            add(BreachCheck::Failure);
+            add(BreachCheck::SuccessRate);
+        }
+    }
+    unknown
 }
 
 fn told(due: &DueThing, found: &[&Breach]) -> ToldThing {

@@ -30,8 +30,8 @@ pub struct AlertLook {
     pub found: Vec<AlertThing>,
     /// The subjects that were looked at: what was told of them and is not found any more is over.
     pub subjects: Vec<String>,
-    /// The checks that could not be made this time: nothing is known of what they told before.
-    pub unknown: Vec<String>,
+    /// Checks and subjects of which nothing is known this time: what was told of them is not over.
+    pub unknown: Vec<(String, String)>,
     /// When something that goes on is told again; zero: never.
     pub repeat: Micros,
     /// Whether it is told that something is over.

@@ -50,7 +50,7 @@ impl Alerts {
             let of_look = key.0 == look.alert
                 && key.1 == look.project
                 && look.subjects.contains(&key.3)
-                && !look.unknown.contains(&key.2);
+                && !look.unknown.contains(&(key.2.clone(), key.3.clone()));
             let open = row.over_at.is_none() || row.claim.is_some();
             if !of_look || found.contains_key(key) || row.seen_at > look.at || !open || !row.is_free(now) {
                 continue;

@@ -69,7 +69,13 @@ pub async fn alerts_contract(sink: &dyn Sink) {
     assert_eq!(told(&settled(sink, &never, true).await), nothing, "zero is never");
 
     assert_eq!(told(&settled(sink, &look(at(6), &[]), true).await), nothing, "an older look overrules no newer one");
-    let unseen = AlertLook { unknown: vec!["stale".to_owned()], ..look(at(7), &[]) };
+    let unseen = AlertLook {
+        unknown: vec![thing("table a"), thing("table b")]
+            .into_iter()
+            .map(|thing| (thing.check, thing.subject))
+            .collect(),
+        ..look(at(7), &[])
+    };
     assert_eq!(told(&settled(sink, &unseen, true).await), nothing, "what could not be judged goes on");
     let elsewhere = AlertLook { subjects: vec!["table b".to_owned()], ..look(at(8), &[]) };
     assert_eq!(told(&settled(sink, &elsewhere, false).await), [(over, "table b")], "what was not looked at goes on");
