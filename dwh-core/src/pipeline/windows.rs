@@ -67,8 +67,10 @@ impl Pipeline {
         loop {
             let stop = cancel.child_token();
             let (begun, in_turn) = unbounded_channel();
-            let reads = self.read_windows(plan, state.clone(), call, (begun, &mut columns_added), &stop);
-            let (left, done) = tokio::join!(reads, self.load_windows_read(plan, state, in_turn, runs, (cancel, &stop)));
+            // Boxed: the two of them would be a large part of the stack.
+            let reads = Box::pin(self.read_windows(plan, state.clone(), call, (begun, &mut columns_added), &stop));
+            let loads = Box::pin(self.load_windows_read(plan, state, in_turn, runs, (cancel, &stop)));
+            let (left, done) = tokio::join!(reads, loads);
             done?;
             if !left {
                 return Ok(());
