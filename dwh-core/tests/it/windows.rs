@@ -41,7 +41,7 @@ struct Seen {
 }
 
 /// What the ends wait for, and where they fail.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Script {
     /// Commits wait until the window after theirs is opened.
     commits_wait: bool,
@@ -51,6 +51,9 @@ struct Script {
     unread: usize,
     /// The window of this number cannot be loaded.
     unloaded: usize,
+    /// In the commit of this window somebody presses Ctrl-C.
+    interrupted: usize,
+    cancel: CancellationToken,
 }
 
 #[derive(Debug, Clone)]
@@ -170,6 +173,9 @@ impl Staged for WatchedStaged {
         if self.sink.script.commits_wait && number <= ROWS {
             self.sink.until("the next window was never read", |seen| seen.opened > number).await;
         }
+        if self.sink.script.interrupted == number {
+            self.sink.script.cancel.cancel();
+        }
         let committed = self.inner.commit(commit).await?;
         self.sink.seen.send_modify(|seen| seen.committed += 1);
         Ok(committed)
@@ -213,12 +219,13 @@ impl World {
 
     async fn run(&self, script: Script, jobs: Option<usize>) -> (RunReport, Seen) {
         let seen = Arc::new(watch::Sender::new(Seen::default()));
-        let source = Watched { inner: self.source.clone(), script, seen: Arc::clone(&seen) };
+        let cancel = script.cancel.clone();
+        let source = Watched { inner: self.source.clone(), script: script.clone(), seen: Arc::clone(&seen) };
         let sink = Watched { inner: self.sink.clone(), script, seen: Arc::clone(&seen) };
         let sources = BTreeMap::from([("app".to_owned(), Arc::new(source) as Arc<dyn Source>)]);
         let pipeline = Pipeline::new(self.config.clone(), sources, Arc::new(self.blobs.clone()), Arc::new(sink));
         let request = RunRequest { jobs, ..RunRequest::default() };
-        let report = pipeline.run(&request, &CancellationToken::new()).await.expect("run");
+        let report = pipeline.run(&request, &cancel).await.expect("run");
         let seen = *seen.borrow();
         (report, seen)
     }
@@ -283,6 +290,22 @@ async fn a_window_that_cannot_be_loaded_waits_alone() {
     assert_eq!(world.exports().await.len(), 2, "the CSV of run 2 and its manifest");
     let next = world.assert_whole_after_a_run().await;
     assert_eq!(next.runs[0].run_id, report.runs[1].run_id, "the one that waits is loaded first");
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_the_windows_in_flight_in_order() {
+    for jobs in [None, Some(4)] {
+        let world = World::new();
+        let script = Script { commits_wait: true, interrupted: 2, ..Script::default() };
+        let (report, _) = world.run(script, jobs).await;
+        assert_eq!(states(&report)[..2], [RunState::Loaded; 2], "a commit comes to its end: {report:#?}");
+        let told = |run: &TableRun| run.error.as_ref().map(|error| error.code.clone());
+        assert!(report.runs.len() > 2, "{report:#?}");
+        assert!(report.runs[2..].iter().all(|run| told(run).as_deref() == Some("interrupted")), "{report:#?}");
+        let log = world.sink.runs(&RunFilter::default()).await.expect("log");
+        assert!(log.iter().all(|run| run.status.is_final()), "{log:#?}");
+        world.assert_whole_after_a_run().await;
+    }
 }
 
 #[tokio::test]
