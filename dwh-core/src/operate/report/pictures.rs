@@ -87,7 +87,7 @@ fn over_days(
             .x_label_area_size(24)
             .y_label_area_size(56)
             .build_cartesian_2d(-0.6..labels.len() as f64 - 0.4, 0.0..top)?;
-        let text = ("sans-serif", 12).into_font().color(&INK);
+        let text = ("sans-serif", 15).into_font().color(&INK);
         let day = |at: &f64| {
             let whole = (at.fract() == 0.0 && *at >= 0.0).then_some(*at as usize);
             whole.and_then(|day| labels.get(day)).cloned().unwrap_or_default()
@@ -129,7 +129,7 @@ pub(super) fn across(bars: &[Bar], limit: Option<f64>) -> Result<String> {
     let mut svg = String::new();
     let mut drawn = || -> Drawn {
         let root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
-        let text = |side| ("sans-serif", 12).into_font().color(&INK).pos(Pos::new(side, VPos::Center));
+        let text = |side| ("sans-serif", 15).into_font().color(&INK).pos(Pos::new(side, VPos::Center));
         for (at, bar) in (0_u32..).zip(bars) {
             let top = (MARGIN + ROW * at) as i32;
             let middle = top + ROW as i32 / 2;
