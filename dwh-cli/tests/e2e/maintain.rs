@@ -16,8 +16,8 @@ fn steps(report: &Value) -> Vec<(&str, &str)> {
 
 const TABLES: [(&str, &str); 3] = [
     ("vacuum", "\"bronze\".\"events\""),
-    ("vacuum", "\"dwh_control\".\"extract_watermarks\""),
-    ("vacuum", "\"dwh_control\".\"extract_runs\""),
+    ("vacuum", "\"dwh_control\".extract_watermarks"),
+    ("vacuum", "\"dwh_control\".extract_runs"),
 ];
 
 async fn loaded(test: &str) -> (TestDb, Project) {
