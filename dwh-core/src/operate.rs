@@ -8,6 +8,7 @@ mod check;
 mod files;
 mod init;
 mod inspect;
+mod patterns;
 mod runs;
 mod schedule;
 mod shell;
