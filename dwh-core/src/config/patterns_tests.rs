@@ -183,6 +183,24 @@ fn every_mistake_is_told_with_its_line_once() {
 }
 
 #[test]
+fn the_example_can_be_read() {
+    let names = ["DATABASE_PRODUCTION", "DATABASE_HYPPO", "DATA_WAREHOUSE_ETL"];
+    let environment = names.map(|name| (name, "postgresql://x/y")).into_iter().collect();
+    let text = include_str!("../../../examples/sources/dwh.toml");
+    let config = Config::parse(text, Path::new("dwh.toml"), environment).expect("good");
+    let orders = config.table("www.orders").expect("written down");
+    assert_eq!((orders.mode, orders.target.to_string()), (Mode::Incremental, "www.orders".to_owned()));
+    assert_eq!(config.table("uploads.budget").expect("files").target.to_string(), "uploads.budget");
+    let mail = Discovered::new("hyppo", TableRef::new("public", "sent_emails"), vec!["id".to_owned()]);
+    let whole = config.with_discovered(&[mail]).expect("good");
+    assert_eq!(names_of(&whole, "hyppo"), ["hyppo.sent_emails"]);
+}
+
+fn names_of(config: &Config, source: &str) -> Vec<String> {
+    names(config, &[&format!("{source}.*")])
+}
+
+#[test]
 fn a_source_of_files_has_a_schema_and_no_patterns() {
     let text = |more: &str| {
         format!(

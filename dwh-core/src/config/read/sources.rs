@@ -73,7 +73,7 @@ fn source(section: &Section<'_, RawSource>) -> SourceConfig {
 fn globs_of(section: &Section<'_, RawSource>) -> Option<Globs> {
     let globs = |key, globs: Option<&super::globs::Globs>| {
         let texts = globs.into_iter().flat_map(|globs| &globs.0);
-        let read = |text: &String| section.checked(key, Some(text), |text| glob(text));
+        let read = |text: &String| section.checked(key, Some(text), glob);
         texts.filter_map(read).collect::<Vec<_>>()
     };
     let raw = &section.raw;
