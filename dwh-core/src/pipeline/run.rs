@@ -28,6 +28,13 @@ impl Pipeline {
     pub async fn run(&self, request: &RunRequest, cancel: &CancellationToken) -> Result<RunReport> {
         let whole = self.expanded().await?;
         let tables: Vec<TableConfig> = whole.config.select(&request.tables)?.into_iter().cloned().collect();
+        for source in whole.config.pattern_sources(&request.tables) {
+            if !whole.config.tables.iter().any(|table| table.source == source) {
+                tracing::warn!(
+                    "source `{source}`: no table of its `include` is known yet: `dwh migrate` looks for them"
+                );
+            }
+        }
         let jobs = request.jobs.unwrap_or(self.config.target.connections).max(1);
         let mut this = whole.in_round(&tables);
         (this.allow_empty, this.accept_source, this.until) =
