@@ -23,8 +23,8 @@ use crate::watermark::Timestamp;
 pub use crate::run::{Route, Routing};
 
 pub use crate::record::{
-    Accounting, BronzeState, Commit, Committed, LeaseHolder, LogEntry, Moved, Overview, Restore, RunFilter, RunRecord,
-    TableOverview, TableState, Upload,
+    Accounting, BronzeState, Commit, Committed, DayHistory, History, LeaseHolder, LogEntry, Moved, Overview, Restore,
+    RunFilter, RunRecord, RunSums, TableHistory, TableOverview, TableState, Upload,
 };
 pub use memory::{MemoryBackup, MemoryRow, MemorySink};
 pub use postgres::PgSink;
@@ -197,6 +197,16 @@ pub trait Sink: fmt::Debug + Send + Sync {
                     .with_hint("write a `[[table]]` for each relation instead of `include`"))
             }
         }
+    }
+
+    /// The runs of these tables that ended since the first of these days, summed up by day and by table, and the room that
+    /// their bronze tables take; a sink that cannot tell says nothing. A day begins at each of the moments, which ascend, and
+    /// ends where the next one begins.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing.
+    async fn history(&self, _tables: &[(&str, &TableRef)], _days: &[Timestamp]) -> Result<History> {
+        Ok(History::default())
     }
 
     /// The clock alone, as [`overview`](Self::overview) tells it.

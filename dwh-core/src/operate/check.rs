@@ -25,11 +25,12 @@ mod words;
 use std::collections::BTreeMap;
 
 use super::patterns;
+use crate::config::Discovered;
 use crate::error::{ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::pipeline::failure::repeated;
 use about::About;
-use server::clocks;
+use server::{Server, clocks};
 use together::Ends;
 use words::Word;
 
@@ -66,28 +67,10 @@ impl Pipeline {
         let is_meant = |name: &str| {
             tables.is_empty() || with_patterns.contains(&name) || chosen.iter().any(|table| table.source == name)
         };
-        let mut sources = BTreeMap::new();
-        let meant = || this.config.sources.iter().filter(|(name, _)| is_meant(name));
-        for (name, config) in meant().filter(|(_, config)| config.files.is_none()) {
-            let mut about = About::new(format!("source {name}"), &mut report);
-            let tables: Vec<_> = this.config.tables.iter().filter(|table| table.source == *name).collect();
-            if let Some(server) = source::check(&this.config, config, &tables, &mut about).await {
-                if let Some(target) = &target {
-                    let compared = clocks(&server, target, &mut about).await;
-                    about.unless(Word::Clock, compared);
-                }
-                if let (Some(_), Ok(known)) = (&config.patterns, &known) {
-                    let told = patterns::tell(&self.config, name, &server.survey, known).await;
-                    match told {
-                        Ok(told) => tell(told, &mut about),
-                        Err(error) => about.error(Word::Patterns, &error),
-                    }
-                }
-                sources.insert(name.clone(), server);
-            }
-        }
-        for (name, config) in meant() {
-            if let Some(files) = &config.files {
+        let meant: Vec<&str> = this.config.sources.keys().map(String::as_str).filter(|name| is_meant(name)).collect();
+        let sources = self.databases(&this, &meant, known.as_deref().ok(), target.as_ref(), &mut report).await;
+        for name in meant {
+            if let Some(files) = this.config.sources.get(name).and_then(|source| source.files.as_ref()) {
                 files::check(&this, name, files, &mut report).await;
             }
         }
@@ -96,6 +79,39 @@ impl Pipeline {
         store::check(&this, &mut About::new("blob", &mut report)).await;
         space::check(&this, sizes, &mut report).await;
         Ok(report)
+    }
+
+    /// Looks at these databases; those that answered. `whole` is the same with the tables that patterns brought forth, which
+    /// are `known`.
+    async fn databases(
+        &self,
+        whole: &Self,
+        names: &[&str],
+        known: Option<&[Discovered]>,
+        target: Option<&Server>,
+        report: &mut CheckReport,
+    ) -> BTreeMap<String, Server> {
+        let mut sources = BTreeMap::new();
+        for name in names {
+            let Some(config) = whole.config.sources.get(*name).filter(|config| config.files.is_none()) else {
+                continue;
+            };
+            let mut about = About::new(format!("source {name}"), report);
+            let tables: Vec<_> = whole.config.tables.iter().filter(|table| table.source == *name).collect();
+            let Some(server) = source::check(&whole.config, config, &tables, &mut about).await else { continue };
+            if let Some(target) = target {
+                let compared = clocks(&server, target, &mut about).await;
+                about.unless(Word::Clock, compared);
+            }
+            if let (Some(_), Some(known)) = (&config.patterns, known) {
+                match patterns::tell(&self.config, name, &server.survey, known).await {
+                    Ok(told) => tell(told, &mut about),
+                    Err(error) => about.error(Word::Patterns, &error),
+                }
+            }
+            sources.insert((*name).to_owned(), server);
+        }
+        sources
     }
 }
 
