@@ -15,6 +15,7 @@ mod errors;
 mod files;
 mod first_minutes;
 mod foreign;
+mod grafana;
 mod held;
 mod identical;
 mod init;
