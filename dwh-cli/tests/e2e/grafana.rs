@@ -56,7 +56,8 @@ async fn panel(db: &TestDb, dashboard: &Value, title: &str) -> Vec<Row> {
 async fn alerts(db: &TestDb) -> BTreeSet<(String, String)> {
     let mut speak = BTreeSet::new();
     for rule in list(&example("provisioning/alerting/dwh.json"), "/groups/0/rules") {
-        let limit = rule.pointer("/data/1/model/conditions/0/evaluator/params/0").and_then(Value::as_f64).expect("limit");
+        let limit =
+            rule.pointer("/data/1/model/conditions/0/evaluator/params/0").and_then(Value::as_f64).expect("limit");
         assert_eq!(text(rule, "/data/1/model/conditions/0/evaluator/type"), "gt", "{rule:#}");
         for row in as_reader(db, text(rule, "/data/0/model/rawSql")).await {
             // Grafana makes a series of each row: one number, and texts as labels.

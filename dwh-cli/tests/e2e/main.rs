@@ -40,6 +40,7 @@ mod recover;
 mod relations;
 mod repair;
 mod replay;
+mod report;
 mod resync;
 mod runbook;
 mod runs;
