@@ -28,8 +28,8 @@ pub use key::{BlobKey, Folder, Layout};
 pub use local::LocalBlobs;
 pub use manifest::{Manifest, StoredForm};
 pub use memory::MemoryBlobs;
-pub(crate) use probe::probe_prefix;
 pub use probe::{Ability, Feature, probe};
+pub(crate) use probe::{any_probe, probe_prefix};
 pub use s3::{S3Blobs, S3Options};
 
 /// Bytes on their way. The end of the stream means that all were sent; anything else is an `Err`.

@@ -12,6 +12,7 @@ mod row;
 mod sample;
 mod schema;
 mod shape;
+mod sound;
 mod write;
 
 use async_trait::async_trait;

@@ -12,6 +12,7 @@ mod report;
 mod reset;
 mod tables;
 mod types;
+mod views;
 
 use sha2::{Digest, Sha256};
 use tokio_postgres::types::Type;
@@ -35,6 +36,7 @@ pub use report::{AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, Migr
 pub(crate) use reset::{occupied, set_aside};
 use tables::make_tables;
 pub(crate) use types::look_at;
+pub(crate) use views::{drop_views, make_views, views_over};
 
 const FILES: [(&str, &str); 13] = [
     ("261001_dwh_control.sql", include_str!("../migrations/261001_dwh_control.sql")),

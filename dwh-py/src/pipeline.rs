@@ -141,15 +141,19 @@ impl $face {
         $make(py, files::list_files(self.0.get(py)?, of_files(paths, tables)))
     }
 
-    /// Read files again that are loaded, and all that a run would read; `list_files` tells before which those are.
-    #[pyo3(signature = (paths, *, tables = None, wait = false))]
+    /// Read files again that are loaded, and all that a run would read; with `dry_run` only list those that match.
+    #[pyo3(signature = (paths, *, tables = None, wait = false, dry_run = false))]
     fn reprocess_files(
         &self,
         py: Python<'_>,
         paths: Vec<String>,
         tables: Option<Vec<String>>,
         wait: bool,
+        dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
+        if dry_run {
+            return $make(py, files::list_files(self.0.get(py)?, of_files(Some(paths), tables)));
+        }
         let mut request = RunRequest::new(tables.unwrap_or_default());
         request.wait = wait;
         $make(py, files::reprocess_files(self.0.get(py)?, paths, request))

@@ -292,6 +292,8 @@ def test_reprocess_files(raw: Raw) -> None:
     raw.put("a.json", {"id": "a", "amount": 1})
     raw.pipeline.run(["grants"])
     raw.project.target("update bronze.grants set amount = 9")
+    [planned] = whole(raw.pipeline.reprocess_files(["a.json"], dry_run=True)).files
+    assert (planned["path"], planned["state"], raw.rows()) == ("a.json", "loaded", "a|9")
     [run] = whole(raw.pipeline.reprocess_files(["a.json"], tables=["grants"], wait=True)).runs
     assert (run["status"], raw.rows()) == ("loaded", "a|1")
 

@@ -333,6 +333,7 @@ fn plan_text() {
         window: Some(WindowReport { from: Some(at("2026-10-01T00:00:00Z")), to: None }),
         watermark: Some(at("2026-10-01T03:00:00Z")),
         bound: Some("quiet".into()),
+        first: None,
         extract_sql: "select id,\n  at\nfrom public.trips".into(),
         load_sql: vec!["insert into bronze.trips select 1;".into(), "commit".into()],
         blob_prefix: "fleet/exports/trips/".into(),

@@ -2,6 +2,7 @@
 
 mod handbook;
 mod input;
+mod odd;
 mod preflight;
 mod schemas;
 mod trouble;

@@ -69,6 +69,10 @@ async fn what_a_crash_leaves_is_named_and_mended_and_a_dry_run_changes_nothing()
     let old = SystemTime::now() - Duration::from_secs(3 * 86_400);
     fs::File::create(&orphan).and_then(|file| file.set_modified(old)).expect("part of an upload");
     fs::write(folder(&db, "exports").join("~young.part"), "x").expect("an upload that goes on");
+    // What a test of rows left that was killed, and one that goes on.
+    let tried = db.blobs().join("test/.probe-1-2-trial.csv");
+    fs::File::create(&tried).and_then(|file| file.set_modified(old)).expect("rows of a test");
+    fs::write(db.blobs().join("test/.probe-3-4-trial.csv"), "x").expect("a test that goes on");
 
     let states = |outcome: &str| {
         vec![
@@ -77,6 +81,7 @@ async fn what_a_crash_leaves_is_named_and_mended_and_a_dry_run_changes_nothing()
             is("uploaded_not_loaded", uploaded, outcome),
             is("dead_run", unfinished, outcome),
             is("csv_without_manifest", unfinished, outcome),
+            ("orphan_upload".to_owned(), None, outcome.to_owned()),
             ("orphan_upload".to_owned(), None, outcome.to_owned()),
         ]
     };
@@ -92,8 +97,10 @@ async fn what_a_crash_leaves_is_named_and_mended_and_a_dry_run_changes_nothing()
     assert_eq!(found(&again), [], "the second time there is nothing left");
     let note = again["notes"][0].as_str().expect("the young upload is not passed over in silence");
     assert!(note.contains("younger than") && note.contains("--uploads-older-than 0"), "{note}");
-    assert_eq!(found(&project.json(&["recover", "--uploads-older-than", "0"])).len(), 1);
-    assert!(files(&folder(&db, "exports")).is_empty());
+    assert!(!tried.exists(), "an old test is over");
+    assert!(note.contains(": 2;"), "{note}");
+    assert_eq!(found(&project.json(&["recover", "--uploads-older-than", "0"])).len(), 2);
+    assert!(files(&folder(&db, "exports")).is_empty() && !db.blobs().join("test/.probe-3-4-trial.csv").exists());
     assert_eq!(project.json(&["recover"])["notes"].as_array().map(Vec::len), Some(0));
     let failed_runs = "select count(*) from dwh_control.extract_runs where status = 'failed'";
     assert_eq!(number(&db, failed_runs).await, 1, "the dead one");

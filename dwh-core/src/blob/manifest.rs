@@ -217,9 +217,7 @@ impl Manifest {
         let alone = self.kind.replaces() && self.on_conflict != OnConflict::Append;
         let window = self.window.filter(|_| alone)?;
         let (key, spares) = (self.key.clone(), self.spares.clone());
-        // A resync takes the place of all rows.
-        let at = (self.kind == RunKind::Repair).then_some(self.run_started_at);
-        Some(Replaced { low: window.low, high: window.high?, key, spares, at })
+        Some(Replaced { low: window.low, high: window.high?, key, spares, at: self.run_started_at })
     }
 
     /// Bytes and SHA-256 as they must come out of the store.

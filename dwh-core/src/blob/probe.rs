@@ -54,8 +54,13 @@ pub async fn probe(store: &dyn BlobStore, project: &str) -> Result<()> {
 
 /// How the keys of one try-out begin; no two share it.
 pub(crate) fn probe_prefix(project: &str) -> String {
-    let folder = Layout { project: project.to_owned(), zone: jiff::tz::TimeZone::UTC }.project_prefix();
-    format!("{folder}.probe-{}-{}-", std::process::id(), jiff::Timestamp::now().as_nanosecond())
+    let layout = Layout { project: project.to_owned(), zone: jiff::tz::TimeZone::UTC };
+    format!("{}{}-{}-", any_probe(&layout), std::process::id(), jiff::Timestamp::now().as_nanosecond())
+}
+
+/// How the keys of all of them begin.
+pub(crate) fn any_probe(layout: &Layout) -> String {
+    format!("{}.probe-", layout.project_prefix())
 }
 
 async fn steps(store: &dyn BlobStore, first: &BlobKey, second: &BlobKey) -> Result<()> {

@@ -58,7 +58,8 @@ impl FileSource {
         let to = format!("{ARCHIVE}/{year}/{}", file.path);
         let sha256 = file.sha256.as_deref().unwrap_or("-");
         let line = format!("{} {} -> {to} ({} bytes, sha256 {sha256})", Timestamp::now(), file.path, file.bytes);
-        self.place.append(ARCHIVE_LOG, &line).await?;
+        // A name may hold what ends a line.
+        self.place.append(ARCHIVE_LOG, &line.replace('\n', "\\n").replace('\r', "\\r")).await?;
         self.place.rename(file, &to).await?;
         Ok(to)
     }

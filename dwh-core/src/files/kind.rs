@@ -1,11 +1,11 @@
 //! What a type of a column takes: a value that does not fit is rejected, and never made to fit.
 
 use jiff::civil;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-use super::geojson;
+use super::geojson::{self, Form};
+use super::sound::{self, digits, fits_numeric};
 use crate::schema::TypeName;
 
 /// A value of a record.
@@ -33,7 +33,9 @@ pub(super) enum Kind {
         whole: Option<i64>,
         scale: i64,
     },
-    Float,
+    Float {
+        single: bool,
+    },
     Boolean,
     Date,
     Timestamp {
@@ -44,6 +46,7 @@ pub(super) enum Kind {
         binary: bool,
     },
     Geometry {
+        form: Option<Form>,
         srid: Option<String>,
     },
     Array(Box<Kind>),
@@ -72,7 +75,7 @@ impl Kind {
                 let scale = number(1).unwrap_or(0);
                 Self::Numeric { whole: number(0).map(|precision| precision - scale), scale }
             }
-            "double precision" | "real" => Self::Float,
+            "double precision" | "real" => Self::Float { single: name.name() == "real" },
             "boolean" => Self::Boolean,
             "date" => Self::Date,
             "timestamp" => Self::Timestamp { zoned: bare.ends_with("with time zone") },
@@ -80,7 +83,8 @@ impl Kind {
             "json" => Self::Json { binary: false },
             "jsonb" => Self::Json { binary: true },
             "geometry" | "geography" => {
-                Self::Geometry { srid: modifiers.and_then(|list| list.split(',').nth(1)).map(|s| s.trim().to_owned()) }
+                let part = |at: usize| modifiers.and_then(|list| list.split(',').nth(at)).map(str::trim);
+                Self::Geometry { form: part(0).and_then(Form::of), srid: part(1).map(str::to_owned) }
             }
             _ => Self::Other,
         }
@@ -104,30 +108,30 @@ impl Kind {
             Field::Json(raw) => raw.get(),
             Field::Text(text) => text.trim(),
         };
-        if digits(text).is_some() { Ok(Some(text)) } else { Err("type number".to_owned()) }
+        let is_finite = text.parse::<f64>().is_ok_and(f64::is_finite);
+        if is_finite && digits(text).is_some() { Ok(Some(text)) } else { Err("type number".to_owned()) }
     }
 
     fn of_json<'a>(&self, raw: &'a str) -> Fits<'a> {
         let first = raw.as_bytes().first().copied().unwrap_or_default();
         match self {
-            Self::Json { binary } if *binary && raw.contains("\\u0000") => match serde_json::from_str::<Value>(raw) {
-                Ok(value) if !has_nul(&value) => Ok(raw.into()),
-                _ => Err(NUL.to_owned()),
-            },
+            Self::Json { binary: true } => sound::jsonb(raw).map(|()| raw.into()),
             Self::Json { .. } => Ok(raw.into()),
-            Self::Geometry { srid } if first == b'{' => {
-                geojson::ewkt(raw, srid.as_deref()).map(Into::into).ok_or_else(|| "type GeoJSON geometry".to_owned())
+            Self::Geometry { form, srid } if first == b'{' => {
+                geojson::ewkt(raw, form.as_ref(), srid.as_deref()).map(Into::into)
             }
             Self::Array(element) if first == b'[' => array(element, raw),
             Self::Boolean if matches!(raw, "true" | "false") => Ok(raw.into()),
-            Self::Whole { .. } | Self::Numeric { .. } | Self::Float if first == b'-' || first.is_ascii_digit() => {
+            Self::Whole { .. } | Self::Numeric { .. } | Self::Float { .. }
+                if first == b'-' || first.is_ascii_digit() =>
+            {
                 self.number(raw)
             }
-            Self::Whole { .. } | Self::Numeric { .. } | Self::Float | Self::Boolean | Self::Array(_) => {
+            Self::Whole { .. } | Self::Numeric { .. } | Self::Float { .. } | Self::Boolean | Self::Array(_) => {
                 Err(format!("type {}", self.word()))
             }
             _ if first == b'"' => {
-                let text: String = serde_json::from_str(raw).map_err(|_| "JSON".to_owned())?;
+                let text = sound::text(raw)?;
                 self.string(&text)?;
                 Ok(text.into())
             }
@@ -138,7 +142,7 @@ impl Kind {
     fn of_text<'a>(&self, text: &'a str) -> Fits<'a> {
         let trimmed = text.trim();
         match self {
-            Self::Whole { .. } | Self::Numeric { .. } | Self::Float => {
+            Self::Whole { .. } | Self::Numeric { .. } | Self::Float { .. } => {
                 // A sign in front is no JSON, and a number all the same.
                 self.number(trimmed.strip_prefix('+').unwrap_or(trimmed))
             }
@@ -157,9 +161,7 @@ impl Kind {
 
     /// Whether a text fits.
     fn string(&self, text: &str) -> Result<(), String> {
-        if text.contains('\0') {
-            return Err(NUL.to_owned());
-        }
+        sound::without_nul(text)?;
         let fits = match self {
             Self::Text { longest: Some(most) } if text.chars().count() > *most => {
                 return Err(format!("maxLength {most}"));
@@ -191,6 +193,13 @@ impl Kind {
                 }
                 if point > *whole { Err(format!("at most {whole} digits before the point")) } else { Ok(text.into()) }
             }
+            Self::Float { single } => {
+                let value = if *single { text.parse().map(f32::into) } else { text.parse::<f64>() };
+                let value = value.map_err(|_| wrong())?;
+                let lost = value == 0.0 && (point, places) != (0, 0);
+                if value.is_finite() && !lost { Ok(text.into()) } else { Err(format!("range of {}", self.word())) }
+            }
+            _ if !fits_numeric(text) => Err("range of numeric".to_owned()),
             _ => Ok(text.into()),
         }
     }
@@ -203,7 +212,9 @@ impl Kind {
                 2_147_483_647 => "integer",
                 _ => "bigint",
             },
-            Self::Numeric { .. } | Self::Float => "number",
+            Self::Numeric { .. } => "number",
+            Self::Float { single: true } => "real number",
+            Self::Float { single: false } => "number",
             Self::Boolean => "boolean",
             Self::Date => "date (YYYY-MM-DD)",
             Self::Timestamp { zoned: true } => "timestamp with a zone",
@@ -215,40 +226,6 @@ impl Kind {
             Self::Other => "string",
         }
     }
-}
-
-const NUL: &str = "no NUL character";
-
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(has_nul),
-        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
-        _ => false,
-    }
-}
-
-/// How many digits a number has before the point, zeros in front left out, and how many after it, zeros at the end left
-/// out; `None` if the text is no number.
-fn digits(text: &str) -> Option<(i64, i64)> {
-    let unsigned = text.strip_prefix('-').unwrap_or(text);
-    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
-        None => (unsigned, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
-    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if !all_digits(whole) || !all_digits(fraction) {
-        return None;
-    }
-    let all = [whole, fraction].concat();
-    let significant = all.trim_start_matches('0');
-    let point = whole.len() as i64 - (all.len() - significant.len()) as i64 + i64::from(exponent);
-    let significant = significant.trim_end_matches('0');
-    if significant.is_empty() {
-        return Some((0, 0));
-    }
-    Some((point.max(0), (significant.len() as i64 - point).max(0)))
 }
 
 /// A moment as ISO 8601 writes it; PostgreSQL would pass over a zone that has no place, and round what is too fine.
@@ -315,6 +292,12 @@ mod tests {
             ("numeric(6,2)", "1234.50", "1234.50"),
             ("numeric(6,2)", "1.2300", "1.2300"),
             ("bigint", "9007199254740993", "9007199254740993"),
+            (
+                "numeric",
+                "123456789012345678901234567890.123456789012345678901234567890",
+                "123456789012345678901234567890.123456789012345678901234567890",
+            ),
+            ("double precision", "1e300", "1e300"),
             ("integer", "2.0", "2"),
             ("double precision", "1.5e3", "1.5e3"),
         ] {
@@ -337,6 +320,14 @@ mod tests {
             ("numeric(6,2)", "1.239"),
             ("numeric(6,2)", "12345.6"),
             ("numeric", "\"5\""),
+            ("numeric", "1e200000"),
+            ("numeric", "1e-20000"),
+            ("double precision", "1e400"),
+            ("double precision", "1e-400"),
+            ("real", "1e39"),
+            ("text", "\"\\ud800\""),
+            ("jsonb", "{\"a\": 1, \"a\": 2}"),
+            ("geometry(Point,4326)", "{\"type\":\"Point\",\"coordinates\":[1,2,3]}"),
             ("boolean", "1"),
             ("boolean", "\"true\""),
             ("date", "\"2024-02-30\""),

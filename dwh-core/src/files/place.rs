@@ -95,9 +95,12 @@ impl Place {
                 _ => return Err(gone(wanted)),
             },
             Self::Folder(root) => {
-                let (full, path) = (root.join(&wanted.path), wanted.path.clone());
+                let (full, path, missing) = (root.join(&wanted.path), wanted.path.clone(), gone(wanted));
                 blocking(move || {
-                    let file = File::open(&full).map_err(|error| sorted(&full, error))?;
+                    let file = match File::open(&full) {
+                        Err(error) if matches!(error.kind(), Io::NotFound | Io::NotADirectory) => return Err(missing),
+                        other => other.map_err(|error| sorted(&full, error))?,
+                    };
                     let meta = file.metadata().map_err(|error| sorted(&full, error))?;
                     Ok(Opened { file: listed(&path, &meta), bytes: Box::new(file) })
                 })

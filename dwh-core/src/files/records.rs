@@ -28,7 +28,7 @@ pub(super) trait Taker {
 /// # Errors
 /// `Data` if it is no JSON, or holds no array or object there; those of the taker. An error of the reader is its own.
 pub(super) fn json(reader: impl Read, steps: &[String], path: &str, taker: &mut dyn Taker) -> Result<()> {
-    let mut search = Search { taker, error: None, found: false };
+    let mut search = Search { taker, path, error: None, found: false };
     let mut document = serde_json::Deserializer::from_reader(reader);
     let find = Find { steps, at: String::new(), search: &mut search };
     let read = find.deserialize(&mut document).and_then(|()| document.end());
@@ -58,9 +58,16 @@ pub(super) fn no_json(path: &str, error: &serde_json::Error) -> Error {
     )
 }
 
+fn twice(path: &str, pointer: &str) -> Error {
+    Error::new(ErrorKind::Data, format!("file `{path}`: `{pointer}` is there twice")).with_hint(
+        "none of its records was loaded; each member may stand once, so write the file anew where it comes from",
+    )
+}
+
 struct Search<'t> {
     taker: &'t mut dyn Taker,
-    /// The taker's own error: that of the parser only stands for it.
+    path: &'t str,
+    /// An error of the taker, or of ours: that of the parser only stands for it.
     error: Option<Error>,
     found: bool,
 }
@@ -137,7 +144,9 @@ impl<'de> Visitor<'de> for Find<'_, '_> {
                 continue;
             }
             if met {
-                return Err(A::Error::custom("the member is there twice"));
+                let pointer = format!("{}{}", self.at, step(first));
+                self.search.error = Some(twice(self.search.path, &pointer));
+                return Err(A::Error::custom("told"));
             }
             met = true;
             let below = Find { steps: rest, at: format!("{}{}", self.at, step(first)), search: self.search };

@@ -1,12 +1,9 @@
 //! Records on their way into CSV lines: compared with the JSON Schema, and put into the columns of the table.
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 
@@ -15,6 +12,7 @@ use super::kind::{Field, Kind};
 use super::problem::{Problem, Problems, Spot, step};
 use super::records::Taker;
 use super::shape::{ColumnShape, Shape, segments};
+use super::sound::{self, Members};
 use crate::config::{FILE, FieldFrom, FileFormat, OnInvalid, RECORD, Validate};
 use crate::dialect::field;
 use crate::error::{Error, ErrorKind, Result};
@@ -183,7 +181,7 @@ impl<'a> Rows<'a> {
         let mut values = Vec::new();
         for (column, steps) in self.shape.columns.iter().zip(&self.steps) {
             let found = match (&column.kind, &steps[..]) {
-                (Kind::Geometry { srid }, [lon, lat]) => point(srid.as_deref(), find(lon), find(lat)),
+                (Kind::Geometry { srid, .. }, [lon, lat]) => point(srid.as_deref(), find(lon), find(lat)),
                 (kind, [one, ..]) => find(one).and_then(|field| kind.text(field)),
                 _ => Ok(None),
             };
@@ -233,31 +231,6 @@ fn disk(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Disk, "rejected records cannot be kept").with_source(error)
 }
 
-/// The members of an object in their order.
-pub(super) struct Members<'a>(pub(super) Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct All;
-        impl<'de> Visitor<'de> for All {
-            type Value = Vec<(String, &'de RawValue)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry::<String, &'de RawValue>()? {
-                    members.push(member);
-                }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(All).map(Self)
-    }
-}
-
 /// The value to which the steps lead.
 fn find<'v>(members: &[(String, &'v RawValue)], steps: &[String]) -> std::result::Result<Field<'v>, String> {
     let Some((first, rest)) = steps.split_first() else { return Ok(Field::Nothing) };
@@ -268,13 +241,10 @@ fn find<'v>(members: &[(String, &'v RawValue)], steps: &[String]) -> std::result
 fn below<'v>(raw: &'v RawValue, steps: &[String]) -> std::result::Result<Field<'v>, String> {
     let Some((first, rest)) = steps.split_first() else { return Ok(Field::Json(raw)) };
     match raw.get().as_bytes().first() {
-        Some(b'{') => {
-            let Members(members) = serde_json::from_str(raw.get()).map_err(|_| "JSON".to_owned())?;
-            match members.into_iter().find(|(name, _)| name == first) {
-                Some((_, raw)) => below(raw, rest),
-                None => Ok(Field::Nothing),
-            }
-        }
+        Some(b'{') => match sound::members(raw.get())?.into_iter().find(|(name, _)| name == first) {
+            Some((_, raw)) => below(raw, rest),
+            None => Ok(Field::Nothing),
+        },
         Some(b'[') => {
             let items: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| "JSON".to_owned())?;
             match first.parse::<usize>().ok().and_then(|at| items.get(at)) {
@@ -301,6 +271,9 @@ impl Taker for Rows<'_> {
             }
             _ => Vec::new(),
         };
+        if let Err(rule) = sound::without_nul(&spot.text()) {
+            problems.push(Problem::new("", rule));
+        }
         let mut names = BTreeSet::new();
         for (name, _) in &members {
             if !names.insert(name.as_str()) {
@@ -337,7 +310,11 @@ impl Taker for Rows<'_> {
         let missing: Vec<String> =
             wanted.iter().filter(|name| !self.places.contains_key(**name)).map(|name| format!("`{name}`")).collect();
         if !missing.is_empty() {
-            return fail(format!("its first line does not name {}", missing.join(", ")));
+            let other = [";", "\t", "|"].into_iter().find(|other| names.len() == 1 && names[0].contains(other));
+            let split = other.map_or_else(String::new, |other| {
+                format!(": its fields are split by `{}`, and a CSV has commas", other.escape_debug())
+            });
+            return fail(format!("its first line does not name {}{split}", missing.join(", ")));
         }
         self.unknown = names.iter().filter(|name| !self.taken.contains(*name)).map(str::to_owned).collect();
         self.header = names.clone();

@@ -7,7 +7,7 @@ use super::decode::{Decoding, Raw};
 use super::place::{Place, blocking};
 use super::problem::Spot;
 use super::records::{self, Taker};
-use super::row::Members;
+use super::sound::Members;
 use crate::config::{FileEncoding, FileFormat};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw_file::RawFile;

@@ -2,12 +2,13 @@
 
 use tokio_postgres::Client;
 
-use super::{begin, owner, refused, tables, types};
+use super::{begin, drop_views, make_views, owner, refused, tables, types, views_over};
 use crate::catalog;
 use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Cure, LoadPlan};
+use crate::schema::{Drift, TableSchema};
 
 /// Which differences are to be mended.
 type Wanted<'a> = &'a (dyn Fn(&Cure) -> bool + Send + Sync);
@@ -41,8 +42,28 @@ async fn alter(client: &mut Client, target: &TargetConfig, load: &LoadPlan, want
     let cures: Vec<Cure> = load.cures(&load.drift(&bronze), &bronze).into_iter().filter(wanted).collect();
     let named = |error| refused(error).context(format!("table `{}`", load.table));
     tx.batch_execute(&tables::types_sql(target, &prepared)).await.map_err(named)?;
-    for statement in cures.iter().flat_map(|cure| &cure.statements) {
-        tx.batch_execute(statement).await.map_err(named)?;
+    let retyped = retyped(&cures, &bronze);
+    let views = views_over(&tx, load, &retyped).await?;
+    for sql in drop_views(&views) {
+        tx.batch_execute(&sql).await.map_err(named)?;
     }
+    for cure in &cures {
+        for statement in &cure.statements {
+            // What else was made of a column holds its type, too.
+            let told = |error| match &cure.first {
+                Some(first) => named(error).with_hint(first),
+                None => named(error),
+            };
+            tx.batch_execute(statement).await.map_err(told)?;
+        }
+    }
+    make_views(&tx, load, &retyped, &views).await?;
     tx.commit().await.map_err(sort)
+}
+
+/// The columns that get another type and of which something was made.
+fn retyped(cures: &[Cure], bronze: &TableSchema) -> Vec<String> {
+    let is_held = |name: &str| bronze.column(name).is_some_and(|column| !column.dependents.is_empty());
+    let typed = cures.iter().map(|cure| &cure.drift).filter(|drift| matches!(drift, Drift::Type { .. }));
+    typed.map(|drift| drift.column().to_owned()).filter(|name| is_held(name)).collect()
 }

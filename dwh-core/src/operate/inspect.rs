@@ -57,6 +57,8 @@ pub struct PlanReport {
     pub watermark: Option<Timestamp>,
     /// What holds it.
     pub bound: Option<String>,
+    /// What it does first because the columns of the source changed: then what follows is not known yet, and left out.
+    pub first: Option<String>,
     /// The statement that would be copied out.
     pub extract_sql: String,
     /// The statements of the load transaction, in order.
@@ -110,6 +112,7 @@ impl Pipeline {
             window: None,
             watermark: None,
             bound: None,
+            first: None,
             extract_sql: String::new(),
             load_sql: Vec::new(),
             blob_prefix: format!(
@@ -126,7 +129,12 @@ impl Pipeline {
         let state = lease.state().clone();
         lease.release().await?;
         self.judge(table, &state).await?;
-        let (plan, bronze) = self.fit(table, &state).await?;
+        let fitted = self.fit(table, &state).await?;
+        report.first = self.would_follow(&fitted).await?;
+        if report.first.is_some() {
+            return Ok(());
+        }
+        let (plan, bronze) = fitted;
         plan.check_bronze(bronze.as_ref())?;
         let mut load = plan.load(false);
         report.load_sql = bronze.map(|there| load.added_sql(&there)).unwrap_or_default();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::blob::{BlobKey, Folder, Manifest, read_manifest, read_manifest_at};
 use crate::chain::{self, Gap, Link, Lost, Part, RunIdentity, Span};
-use crate::config::{Mode, TableConfig};
+use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::finite;
 use crate::pipeline::links::{named_by_us, reads_today};
@@ -244,6 +244,10 @@ impl Pipeline {
         let mut load = manifest.load_plan(older).as_configured(table);
         // It was loaded before, so somebody allowed it then.
         load.allow_empty = true;
+        // In the place of what was there before, as when the resync put them in.
+        if manifest.kind == RunKind::Chunk && !load.is_appended() {
+            load.on_conflict = OnConflict::Update;
+        }
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = &bronze {
             load = manifest.compared(load.with_types_of(bronze), bronze)?;

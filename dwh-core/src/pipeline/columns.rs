@@ -119,6 +119,24 @@ pub(super) fn differences((plan, bronze): &(Plan, Option<TableSchema>)) -> Strin
     found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
+impl Pipeline {
+    /// What a run does first because the columns of the source changed, in a line; `None` if bronze is as it must be.
+    pub(crate) async fn would_follow(&self, fitted: &(Plan, Option<TableSchema>)) -> Result<Option<String>> {
+        if !changed(fitted) {
+            return Ok(None);
+        }
+        let (found, plan) = (differences(fitted), &fitted.0);
+        if plan.table.mode != Mode::Incremental {
+            return Ok(Some(format!("{found}: the next run first brings bronze to the columns of the source")));
+        }
+        let cuts = self.source(&plan.table)?.cuts(plan, plan.table.chunk_rows).await?.len();
+        let chunks = if cuts == 0 { "one chunk".to_owned() } else { format!("{} chunks", cuts + 1) };
+        Ok(Some(format!(
+            "{found}: the next run first reads the table anew, as a whole, in {chunks}, and puts it in the place of bronze"
+        )))
+    }
+}
+
 /// Whatever reads a part of the table waits for a run: once a column is added, nothing tells any more that old rows lack it.
 fn must_follow(table: &TableConfig, fitted: &(Plan, Option<TableSchema>)) -> Error {
     let name = &table.name;

@@ -66,6 +66,7 @@ impl Pipeline {
             slice = self.previewed(table, state, run) => slice?,
             () = cancel.cancelled() => return Err(interrupted()),
         };
+        let Some(slice) = slice else { return Ok(()) };
         if table.mode == Mode::Files {
             return self.preview_files(slice, run, cancel).await;
         }
@@ -93,10 +94,16 @@ impl Pipeline {
     }
 
     /// All that a run would read, in one piece: window after window, each would be counted against a bronze without the
-    /// rows of the one before.
-    async fn previewed(&self, table: &TableConfig, state: &TableState, run: &mut TableRun) -> Result<Slice> {
+    /// rows of the one before. `None` if a run changes bronze first, so that nothing can be counted: that is told.
+    async fn previewed(&self, table: &TableConfig, state: &TableState, run: &mut TableRun) -> Result<Option<Slice>> {
         let in_one = TableConfig { window: Micros::ZERO, ..table.clone() };
-        let (mut plan, bronze) = self.fit(&in_one, state).await?;
+        let fitted = self.fit(&in_one, state).await?;
+        if let Some(first) = self.would_follow(&fitted).await? {
+            self.warn(&table.name, &format!("{first}; what it brings is not counted here"));
+            run.status = RunState::Loading;
+            return Ok(None);
+        }
+        let (mut plan, bronze) = fitted;
         // A run makes a type that the target lacks; that cannot be tried: it is told as the difference that it is.
         if bronze.as_ref().is_some_and(|bronze| plan.load(false).waits_for_types(bronze)) {
             plan.waiting.clear();
@@ -114,7 +121,7 @@ impl Pipeline {
             run.window = slice.window.map(window_report);
             run.watermark = finite(slice.state.low());
         }
-        Ok(slice)
+        Ok(Some(slice))
     }
 
     async fn count_slice(&self, slice: &Slice, run: &mut TableRun, cancel: &CancellationToken) -> Result<()> {

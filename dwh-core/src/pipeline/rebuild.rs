@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blob::{BlobKey, Manifest};
 use crate::chain::{Link, Standing};
-use crate::config::{Discovered, Mode};
+use crate::config::{Deletes, Discovered, Mode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::archived::{GapReport, lacking, whole_from};
 use crate::pipeline::describe::finite;
@@ -215,7 +215,9 @@ impl Pipeline {
         let lease = self.sink.lease(&archive.table.name, false).await?;
         let mut state = lease.state().clone();
         let mut empties = BTreeSet::new();
-        let whole_from = whole_from(&archive.table, &archive.loaded);
+        // A row that is gone at the source, and stays with a mark, stands in older files alone.
+        let marks = archive.table.deletes == Deletes::Mark;
+        let whole_from = whole_from(&archive.table, &archive.loaded).filter(|_| !marks);
         for (csv, manifest) in archive.loaded.values() {
             if cancel.is_cancelled() {
                 return Err(interrupted());

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blob::{Folder, Manifest, archive};
 use crate::chain::{Link, Part, Standing};
-use crate::config::{Deletes, Mode, OnSchemaChange, TableConfig};
+use crate::config::{Mode, OnSchemaChange, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::columns::{changed, differences};
 use crate::pipeline::describe::{describe_manifest, window_report};
@@ -179,9 +179,6 @@ impl Pipeline {
         }
         if !table.is_appended() {
             plan.load(false).check_stamp()?;
-            if table.deletes == Deletes::Mark {
-                return Err(marks_rows(table));
-            }
         }
         let mut run = TableRun::new(&table.name, table.mode);
         run.kind = RunKind::Resync;
@@ -311,6 +308,7 @@ impl Pipeline {
         let place = Standing::from(&*state).place(&Link::from(manifest));
         let mut load = plan.load(false);
         load.allow_empty |= self.allow_empty;
+        load.replaced = manifest.replaced();
         let becomes = after(state, manifest, place, &[]).map(|becomes| TableState {
             // What loads brought before is not there any more, or is kept for good.
             columns: Some(manifest.columns.iter().map(|column| column.name.clone()).collect()),
@@ -404,14 +402,4 @@ impl Pipeline {
 /// The server that it was read from.
 fn history(manifest: &Manifest) -> Option<(&str, i64)> {
     manifest.snapshot.as_ref().map(|snapshot| snapshot.identity.history())
-}
-
-/// Rows that bronze keeps with a mark are not at the source, so no chunk has them.
-fn marks_rows(table: &TableConfig) -> Error {
-    let name = &table.name;
-    let text = format!("table `{name}`: a resync would remove the rows that are marked as deleted");
-    Error::new(ErrorKind::Config, text).with_hint(format!(
-        "nothing was changed; `dwh migrate --apply-drift` and `dwh reseed --replace {name}` bring columns and rows to those of \
-         the source, and keep what is marked"
-    ))
 }

@@ -368,7 +368,7 @@ impl Extract {
     /// How it is loaded; the window that it stands for is not more than what is read in the end.
     fn load(&self, slice: &Slice) -> LoadPlan {
         let window = slice.window.filter(|_| slice.kind.replaces()).zip(self.reading.high());
-        let (load, spares, at) = (slice.load(), Vec::new(), Some(slice.record.run_started_at));
+        let (load, spares, at) = (slice.load(), Vec::new(), slice.record.run_started_at);
         let key = load.key.clone();
         load.replacing(window.map(|(window, high)| Replaced { low: window.low, high, key, spares, at }))
     }

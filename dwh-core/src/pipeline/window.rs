@@ -5,6 +5,7 @@ use super::transfer::Slice;
 use super::{Pipeline, TableRun};
 use crate::error::Result;
 use crate::plan::Plan;
+use crate::run::RunKind;
 use crate::schema::RelationKind;
 use crate::sink::TableState;
 use crate::source::BoundRequest;
@@ -47,12 +48,21 @@ impl Pipeline {
             None => source.bound(request).await?,
         };
         let bound = self.not_later(bound, state.low());
-        let progress = progress(plan, state, &bound, call, self.until);
+        let mut progress = progress(plan, state, &bound, call, self.until);
+        progress.any_age |= self.follows_resync(state).await?;
         // Asked for without a window too: it refuses rows that no window would ever contain.
         let earliest = source.earliest(plan, progress.begin()).await?;
         let window = self.ending(progress.next_window(earliest), &bound);
         let sweep = progress.sweep(window.low, clock_went_back(state, &bound));
         Ok(Ahead { bound, window, sweep })
+    }
+
+    /// Whether the run before was a resync: a row that got another key between two of its chunks, under the stamp that it
+    /// had, may be in none of them, and bronze has no row of the old key any more.
+    async fn follows_resync(&self, state: &TableState) -> Result<bool> {
+        // Its chunks have higher numbers.
+        let Some(last) = state.last_run_id.filter(|last| state.is_newer_than(*last)) else { return Ok(false) };
+        Ok(self.run_of(last).await?.is_some_and(|run| run.kind == RunKind::Resync))
     }
 
     /// The bound, but not after the moment up to which is read.

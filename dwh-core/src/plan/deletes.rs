@@ -148,16 +148,16 @@ impl LoadPlan {
 
     /// Marks or removes them, as the configuration says.
     pub(crate) fn take_gone(&self, keys: &KeysOf, key: &[Equality]) -> String {
-        self.take(Some(keys.at), &self.gone(keys, key))
+        self.take(keys.at, &self.gone(keys, key))
     }
 
-    /// Marks or removes rows of bronze, `b`; without a time for the mark they are removed.
-    pub(super) fn take(&self, at: Option<Timestamp>, gone: &str) -> String {
+    /// Marks or removes rows of bronze, `b`.
+    pub(super) fn take(&self, at: Timestamp, gone: &str) -> String {
         let table = self.target.sql();
-        match at.filter(|_| self.marks()) {
-            Some(at) => format!("update {table} as b set {} where {gone}", Self::mark(at)),
-            None => format!("delete from {table} as b where {gone}"),
+        if self.marks() {
+            return format!("update {table} as b set {} where {gone}", Self::mark(at));
         }
+        format!("delete from {table} as b where {gone}")
     }
 
     fn mark(at: Timestamp) -> String {

@@ -1,10 +1,14 @@
 //! The SQL that puts the rows of a table beside bronze in the place of those of bronze.
 
+use crate::plan::extract::instant;
 use crate::plan::{DELETED_AT, LoadPlan, anonymous};
 use crate::schema::{Column, Drift, TableSchema, ViewDef, drift, quote_ident, quote_literal};
 
 /// The table that holds what bronze has in columns that the rows do not bring.
 const KEPT: &str = "pg_temp.dwh_kept";
+
+/// The table that holds rows of bronze whose keys the rows lack, where such rows stay.
+const STAY: &str = "pg_temp.dwh_stay";
 
 /// The statements, in their order.
 #[derive(Debug, Default)]
@@ -17,6 +21,8 @@ pub(crate) struct Swap {
     pub(crate) fill: Vec<String>,
     /// Columns that get another type.
     pub(crate) retyped: Vec<String>,
+    /// What counts the rows that get a mark.
+    pub(crate) marked: Option<String>,
 }
 
 impl Swap {
@@ -34,9 +40,17 @@ impl Swap {
             before.push(load.keep(&kept, bronze, apart));
             before.push(format!("analyze {KEPT}"));
         }
+        let fill = load.fill_from(&kept, apart);
+        let Some([aside, marked, back]) = load.stay_marked(bronze, apart) else {
+            before.extend(load.empty());
+            let shape = found.iter().flat_map(|drift| load.reshaped(drift, bronze, apart)).collect();
+            return Self { before, shape, fill, retyped, marked: None };
+        };
+        before.push(aside);
         before.extend(load.empty());
-        let shape = found.iter().flat_map(|drift| load.reshaped(drift, bronze, apart)).collect();
-        Self { before, shape, fill: load.fill_from(&kept, apart), retyped }
+        before.push(back);
+        let shape = found.iter().flat_map(|drift| load.converted(drift, bronze, apart)).collect();
+        Self { before, shape, fill, retyped, marked: Some(marked) }
     }
 }
 
@@ -69,19 +83,55 @@ impl LoadPlan {
         bronze.columns.iter().filter(stays).filter(|_| keyed).collect()
     }
 
-    /// Sets their values aside, by the key as it is from now on.
-    fn keep(&self, kept: &[&Column], bronze: &TableSchema, apart: &TableSchema) -> String {
+    /// The columns of the key of a row of bronze, as they are from now on.
+    fn key_from_now_on(&self, bronze: &TableSchema, apart: &TableSchema) -> Vec<String> {
         let own = |name: &String| {
             let (column, now) = (quote_ident(name), apart.column(name).map(|column| &column.type_name));
             match now.filter(|now| bronze.column(name).is_some_and(|before| before.type_name != **now)) {
-                Some(now) => format!("{column}::text::{now} as {column}"),
-                None => column,
+                Some(now) => format!("b.{column}::text::{now}"),
+                None => format!("b.{column}"),
             }
         };
-        let key = self.key.iter().map(own);
+        self.key.iter().map(own).collect()
+    }
+
+    /// Where a row that is gone at the source stays with a mark: what sets the rows aside whose keys the table beside bronze
+    /// lacks, what counts those that have no mark yet, and what puts them back into bronze with one.
+    fn stay_marked(&self, bronze: &TableSchema, apart: &TableSchema) -> Option<[String; 3]> {
+        let at = instant(self.replaced.as_ref().filter(|_| self.marks())?.at);
+        if bronze.column(DELETED_AT).is_none() || self.key.iter().any(|name| bronze.column(name).is_none()) {
+            return None;
+        }
+        let names = bronze.columns.iter().filter(|column| !column.generated).map(|column| quote_ident(&column.name));
+        let (names, mark): (Vec<String>, String) = (names.collect(), quote_ident(DELETED_AT));
+        let values =
+            names.iter().map(|name| if *name == mark { format!("coalesce({mark}, {at})") } else { name.clone() });
+        let (names, values) = (names.join(", "), values.collect::<Vec<_>>().join(", "));
+        let (into, from) = (self.target.sql(), apart.table.sql());
+        let key = self.key_from_now_on(bronze, apart).join(", ");
+        Some([
+            format!(
+                "create temporary table dwh_stay on commit drop as select {names} from {into} b where not exists (select from \
+                 {from} s where {} = row({key})::pg_catalog.record)",
+                self.record("s.")
+            ),
+            format!("select count(*) from {STAY} where {mark} is null"),
+            format!("insert into {into} ({names}) overriding system value select {values} from {STAY}"),
+        ])
+    }
+
+    /// The key as a record, which compares every type that has an order.
+    fn record(&self, prefix: &str) -> String {
+        format!("row({})::pg_catalog.record", self.key_names(prefix))
+    }
+
+    /// Sets their values aside, by the key as it is from now on.
+    fn keep(&self, kept: &[&Column], bronze: &TableSchema, apart: &TableSchema) -> String {
+        let key = self.key_from_now_on(bronze, apart).into_iter().zip(&self.key);
+        let key = key.map(|(value, name)| format!("{value} as {}", quote_ident(name)));
         let names: Vec<String> = key.chain(kept.iter().map(|column| quote_ident(&column.name))).collect();
         let (names, from) = (names.join(", "), self.target.sql());
-        format!("create temporary table dwh_kept on commit drop as select {names} from {from}")
+        format!("create temporary table dwh_kept on commit drop as select {names} from {from} b")
     }
 
     /// Puts the rows in; those that bronze had, with what it kept of them.
@@ -95,9 +145,7 @@ impl LoadPlan {
         let list = |prefix: &str| {
             kept.iter().map(|column| format!("{prefix}{}", quote_ident(&column.name))).collect::<Vec<_>>().join(", ")
         };
-        // As records, which compare every type that has an order.
-        let record = |prefix: &str| format!("row({})::pg_catalog.record", self.key_names(prefix));
-        let same = format!("{} = {}", record("s."), record("k."));
+        let same = format!("{} = {}", self.record("s."), self.record("k."));
         let (new, old) = (list(""), list("k."));
         vec![
             format!(

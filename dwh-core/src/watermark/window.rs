@@ -88,7 +88,7 @@ pub struct Progress {
     pub since: Option<u64>,
     /// Whether all of `late_window` must be read again, because nothing else finds rows that appear late.
     pub look_back: bool,
-    /// Whether rows appear with stamps of any age, as those of a materialized view do.
+    /// Whether rows appear with stamps of any age, as those of a materialized view do, and those that a resync missed.
     pub any_age: bool,
     /// Which window of the call it is.
     pub call: Call,

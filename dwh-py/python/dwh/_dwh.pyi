@@ -12,7 +12,7 @@ Moments are aware datetimes, or text with a zone such as `2026-10-01T00:00:00Z`.
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
-from typing import Any, Literal, Optional, Union, final
+from typing import Any, Literal, Optional, Union, final, overload
 
 __version__: str
 
@@ -136,6 +136,7 @@ class PlanReport(_Report):
     window: Optional[_Window]
     watermark: Optional[str]
     bound: Optional[str]
+    first: Optional[str]
     extract_sql: str
     load_sql: list[str]
     blob_prefix: str
@@ -410,10 +411,20 @@ class Pipeline:
     ) -> FilesReport:
         """Every raw file, and where it stands."""
 
+    @overload
     def reprocess_files(
-        self, paths: Sequence[str], *, tables: Optional[Sequence[str]] = None, wait: bool = False
+        self, paths: Sequence[str], *, tables: Optional[Sequence[str]] = None, wait: bool = False, dry_run: Literal[True]
+    ) -> FilesReport: ...
+    @overload
+    def reprocess_files(
+        self,
+        paths: Sequence[str],
+        *,
+        tables: Optional[Sequence[str]] = None,
+        wait: bool = False,
+        dry_run: Literal[False] = False,
     ) -> RunReport:
-        """Read files again that are loaded, and all that a run would read; `list_files` tells before which those are."""
+        """Read files again that are loaded, and all that a run would read; with `dry_run` only list those that match."""
 
     def restore_file(self, run_id: int, *, dry_run: bool = False) -> RestoreReport:
         """Undo the newest load of a file: rows and copy of the version before come back."""
@@ -640,8 +651,18 @@ class AsyncPipeline:
     async def list_files(
         self, paths: Optional[Sequence[str]] = None, *, tables: Optional[Sequence[str]] = None
     ) -> FilesReport: ...
+    @overload
     async def reprocess_files(
-        self, paths: Sequence[str], *, tables: Optional[Sequence[str]] = None, wait: bool = False
+        self, paths: Sequence[str], *, tables: Optional[Sequence[str]] = None, wait: bool = False, dry_run: Literal[True]
+    ) -> FilesReport: ...
+    @overload
+    async def reprocess_files(
+        self,
+        paths: Sequence[str],
+        *,
+        tables: Optional[Sequence[str]] = None,
+        wait: bool = False,
+        dry_run: Literal[False] = False,
     ) -> RunReport: ...
     async def restore_file(self, run_id: int, *, dry_run: bool = False) -> RestoreReport: ...
     async def validate_files(

@@ -34,6 +34,9 @@ fn one(plan: &PlanReport, paint: Paint) -> String {
         line("bound", bound);
     }
     line("blobs", &plan.blob_prefix);
+    if let Some(first) = &plan.first {
+        line("first", first);
+    }
     if let Some(error) = &plan.error {
         line(&paint.bad("would fail"), &error.message);
     }

@@ -12,10 +12,10 @@ use sqlparser::ast::{BinaryOperator, Distinct, Expr, GroupByExpr, Query, Select,
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Token, Tokenizer};
+use sqlparser::tokenizer::Token;
 use std::collections::BTreeMap;
 
-use super::variables::has_window;
+use super::variables::{has_window, pieces};
 use crate::schema::TableRef;
 use columns::{Output, outputs};
 
@@ -107,13 +107,12 @@ fn expression_of(text: &str) -> Checked<Expr> {
 
 /// The filter with the word before it that it needs behind this query, whatever it begins with.
 fn behind(filter: &str, has_where: bool) -> Checked<String> {
-    let tokens =
-        Tokenizer::new(&PostgreSqlDialect {}, filter).tokenize().map_err(|error| format!("is no SQL: {error}"))?;
-    let mut tokens = tokens.into_iter().skip_while(|token| matches!(token, Token::Whitespace(_))).peekable();
+    let pieces = pieces(filter).map_err(|error| format!("is no SQL: {error}"))?;
+    let mut pieces = pieces.into_iter().skip_while(|(token, _)| matches!(token, Token::Whitespace(_))).peekable();
     let begins =
         |token: &Token| matches!(token, Token::Word(word) if matches!(word.keyword, Keyword::WHERE | Keyword::AND));
-    tokens.next_if(begins);
-    let rest: String = tokens.map(|token| token.to_string()).collect();
+    pieces.next_if(|(token, _)| begins(token));
+    let rest: String = pieces.map(|(_, piece)| piece).collect();
     if rest.trim().is_empty() {
         return Err("has a filter that says nothing".to_owned());
     }
@@ -245,6 +244,10 @@ fn of_relation(query: &Query, plain: Plain, taken: Taken) -> Checked<Taken> {
 /// A query that stays one.
 fn whole(mut query: Query, schema: &str, mut taken: Taken) -> Checked<Taken> {
     let outputs = select(&query).map(columns::copied).unwrap_or_default();
+    let twice = (0..outputs.len()).find(|at| outputs[..*at].iter().any(|(_, name)| *name == outputs[*at].1));
+    if let Some((_, name)) = twice.map(|at| &outputs[at]) {
+        return Err(format!("has two columns `{name}`"));
+    }
     relations::qualify(&mut query, schema);
     if let Some(watermark) = &taken.watermark {
         let found = outputs.iter().find(|(own, _)| own == watermark).map(|(_, bronze)| bronze.clone());

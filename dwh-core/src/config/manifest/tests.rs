@@ -149,3 +149,61 @@ fn files_sources_and_targets_must_be_there_once() {
         assert!(refused.contains(told), "{refused}");
     }
 }
+
+/// A table of a manifest with this query, and more lines.
+fn one(query: &str, more: &str) -> String {
+    format!(
+        "tables:\n  t:\n    import_db: GITLAB_DB\n    import_query: >\n      {}\n    export_schema: a\n    export_table: t\n{more}",
+        query.replace('\n', "\n      ")
+    )
+}
+
+const KEY: &str = "    export_table_primary_key: id\n";
+
+#[test]
+fn odd_spellings_mean_what_they_say() {
+    let windowed = "SELECT id, at -- {NOT_A_VARIABLE}, isn't it; }\n, '{{}}' AS j /* {NEITHER} */ FROM t WHERE at > '{BEGIN_TIMESTAMP}' AND note = 'it''s 100%%' -- ; all\n;";
+    let filtered = one(windowed, &format!("{KEY}    additional_filtering: AND name <> 'o''clock'\n"));
+    for text in [filtered.clone(), format!("\u{FEFF}{filtered}"), filtered.replace('\n', "\r\n")] {
+        let tables = read(TOML, &[("a.yaml", &text)]).expect("reads");
+        assert_eq!(tables[0].watermark.as_deref(), Some("at"));
+        assert_eq!(tables[0].filter.as_deref(), Some("note = 'it''s 100%' AND name <> 'o''clock'"));
+        assert_eq!(tables[0].select.get("j").map(String::as_str), Some("'{}'"));
+    }
+    // A section that others take over, and change.
+    let merged = one("SELECT id FROM t", KEY).replace("  t:\n", "  t: &base\n")
+        + "  u:\n    <<: *base\n    export_table: u\n    import_query: SELECT id FROM u\n";
+    let tables = read(TOML, &[("a.yaml", &merged)]).expect("reads");
+    assert_eq!(tables.iter().map(|table| table.name.as_str()).collect::<Vec<_>>(), ["a.t", "a.u"]);
+}
+
+#[test]
+fn odd_files_are_refused_with_file_line_and_key() {
+    let good = one("SELECT id FROM t", KEY);
+    for (text, told) in [
+        (good.replace("    export_schema", "\texport_schema"), "a.yaml:6: a.yaml: no YAML: "),
+        (format!("{good}{KEY}"), "a.yaml:9: tables.t.export_table_primary_key: stands in line 8 already"),
+        (format!("{good}  t:\n    import_db: x\n"), "a.yaml:9: tables.t: stands in line 2 already"),
+        (one("SELECT id FROM t", ""), "a.yaml:2: tables.t.export_table_primary_key: is missing or empty"),
+        (
+            one("SELECT id FROM t", "    export_table_primary_key: ''\n"),
+            "a.yaml:8: tables.t.export_table_primary_key: is missing or empty",
+        ),
+        (one("SELECT id, name, name FROM t", KEY), "a.yaml:4: tables.t.import_query: has two columns `name`"),
+        (
+            one("SELECT a.id, b.id FROM t a JOIN u b ON a.id = b.t", KEY),
+            "a.yaml:4: tables.t.import_query: has two columns `id`",
+        ),
+        (one("SELECT id FROM t; DELETE FROM t", KEY), "a.yaml:4: tables.t.import_query: holds 2 statements"),
+        (one("SELECT id FROM t WHERE x IN {OTHER}", KEY), "a.yaml:4: tables.t.import_query: holds `{OTHER}`"),
+        (
+            format!("{good}    additional_filtering: AND\n"),
+            "a.yaml:9: tables.t.additional_filtering: has a filter that says nothing",
+        ),
+        ("- a\n- b\n".to_owned(), "a.yaml:1: tables: must be a section"),
+        ("a: &a\n  b: *a\n".to_owned(), "a.yaml:2: a.yaml: repeats itself by an alias"),
+    ] {
+        let refused = read(TOML, &[("a.yaml", &text)]).expect_err(told);
+        assert!(refused.contains(told), "{told}\nis not in\n{refused}");
+    }
+}

@@ -1,5 +1,7 @@
 //! The `{NAME}`s of a query: those that say which window is read, and those that the configuration gives a value.
 
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::tokenizer::{Location, Token, Tokenizer, Whitespace};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the orchestrator puts in: the window. The engine cuts windows itself.
@@ -35,7 +37,7 @@ pub(super) fn unknown(text: &str) -> BTreeSet<String> {
 }
 
 fn filled(text: &str, mut value: impl FnMut(&str) -> Result<String, String>) -> Result<String, String> {
-    let text = text.replace("%%", "%");
+    let text = without_comments(text).replace("%%", "%");
     let (mut out, mut rest) = (String::new(), text.as_str());
     while let Some(at) = rest.find(['{', '}']) {
         let (before, after) = rest.split_at(at);
@@ -55,6 +57,38 @@ fn filled(text: &str, mut value: impl FnMut(&str) -> Result<String, String>) -> 
     }
     out.push_str(rest);
     Ok(out)
+}
+
+/// The text without its comments, in which a brace means nothing; as it is if it is no SQL.
+fn without_comments(text: &str) -> String {
+    let mut out = String::new();
+    for (token, piece) in pieces(text).unwrap_or_default() {
+        out.push_str(match token {
+            Token::Whitespace(Whitespace::SingleLineComment { .. }) => "\n",
+            Token::Whitespace(Whitespace::MultiLineComment(_)) => " ",
+            _ => piece,
+        });
+    }
+    if out.is_empty() { text.to_owned() } else { out }
+}
+
+/// The tokens of a text, each with the piece of the text that it is: what a token is printed as may mean something else.
+///
+/// # Errors
+/// What keeps it from being SQL.
+pub(super) fn pieces(text: &str) -> Result<Vec<(Token, &str)>, String> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location();
+    let tokens = tokens.map_err(|error| error.to_string())?;
+    let lines: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+    let offset = |place: &Location| {
+        let line = lines[usize::try_from(place.line).unwrap_or(1).clamp(1, lines.len()) - 1];
+        let column = usize::try_from(place.column).unwrap_or(1).saturating_sub(1);
+        text[line..].char_indices().nth(column).map_or(text.len(), |(at, _)| line + at)
+    };
+    let starts: Vec<usize> = tokens.iter().map(|token| offset(&token.span.start)).collect();
+    let ends = starts.iter().skip(1).copied().chain([text.len()]);
+    let pieces: Vec<&str> = starts.iter().zip(ends).map(|(start, end)| &text[*start..end.max(*start)]).collect();
+    Ok(tokens.into_iter().map(|token| token.token).zip(pieces).collect())
 }
 
 fn is_name(text: &str) -> bool {
@@ -88,5 +122,8 @@ mod tests {
         assert!(has_window(&filled) && !has_window("'{}'"));
         assert!(fill("x in {OTHER}", &variables).expect_err("no value").contains("`{OTHER}`"));
         assert_eq!(fill("}{", &variables).expect("as it is"), "}{");
+        let text = "a -- {OTHER} isn't\n /* {OTHER} */ = 'it''s -- {IDS}' and e = E'x\\'' || $$ it's {{ $$ and \"--\"";
+        let filled = fill(text, &variables).expect("values");
+        assert_eq!(filled, "a \n\n   = 'it''s -- (1, 2)' and e = E'x\\'' || $$ it's { $$ and \"--\"");
     }
 }

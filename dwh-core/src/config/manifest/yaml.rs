@@ -1,7 +1,7 @@
 //! A YAML file as a tree in which everything knows its line.
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Deeper than any manifest; a tree without an end would end the process.
 const DEEPEST: usize = 16;
@@ -33,6 +33,7 @@ pub(super) type Broken = (usize, String);
 
 /// The one document of a file; `None` for an empty one.
 pub(super) fn parse(text: &str) -> Result<Option<Node>, Broken> {
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let lines: Vec<&str> = text.lines().collect();
     let mut tree = Tree { lines, events: Parser::new_from_str(text), anchors: BTreeMap::new() };
     loop {
@@ -107,17 +108,28 @@ impl<'a> Tree<'a> {
     }
 
     fn map(&mut self, depth: usize) -> Result<Vec<(Key, Node)>, Broken> {
-        let mut entries = Vec::new();
+        let mut entries: Vec<(Key, Node)> = Vec::new();
+        let mut merged = Vec::new();
         loop {
             let (event, span) = self.must()?;
             let line = span.start.line();
             let name = match event {
-                Event::MappingEnd => return Ok(entries),
+                Event::MappingEnd => {
+                    let own: BTreeSet<String> = entries.iter().map(|(key, _)| key.name.clone()).collect();
+                    entries.extend(merged.into_iter().filter(|(key, _): &(Key, Node)| !own.contains(&key.name)));
+                    return Ok(entries);
+                }
                 Event::Scalar(name, ..) => name.into_owned(),
                 _ => return Err((line, "has a key that is no word".to_owned())),
             };
             let value = self.must()?;
-            entries.push((Key { line, name }, self.node(value, depth + 1)?));
+            let value = self.node(value, depth + 1)?;
+            match value.value {
+                // What another section says, unless this one says it itself.
+                Value::Map(others) if name == "<<" => merged.extend(others),
+                _ if name == "<<" => return Err((line, "merges what is no section".to_owned())),
+                _ => entries.push((Key { line, name }, value)),
+            }
         }
     }
 
@@ -176,5 +188,14 @@ mod tests {
         assert_eq!(parse("a: [\n").expect_err("broken").0, 2);
         assert!(parse("").expect("empty").is_none());
         assert!(parse("---\na: 1\n---\nb: 2\n").is_err());
+    }
+
+    #[test]
+    fn a_section_may_be_merged_into_another() {
+        let root = parse("a: &a\n  x: 1\n  y: 2\nb:\n  <<: *a\n  y: 3\n").expect("YAML").expect("a document");
+        assert_eq!((text(&root, &["b", "x"]), text(&root, &["b", "y"])), ("1".to_owned(), "3".to_owned()));
+        let Value::Map(entries) = &root.value else { panic!("a map") };
+        assert!(matches!(&entries[1].1.value, Value::Map(own) if own.len() == 2), "each key once");
+        assert_eq!(parse("a: &a 1\nb:\n  <<: *a\n").expect_err("no section").0, 3);
     }
 }

@@ -9,11 +9,11 @@ use super::pool::Tx;
 use super::replace::Keyed;
 use super::stage::end;
 use crate::catalog;
-use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
+use crate::migrate::{drop_views, make_views, views_over};
 use crate::plan::{LoadPlan, Swap};
-use crate::schema::{TableSchema, ViewDef};
+use crate::schema::TableSchema;
 use crate::sink::{Accounting, Commit, Committed};
 
 pub(super) async fn swap(sink: &PgSink, load: &LoadPlan, apart: &BronzeId, commit: &Commit) -> Result<Committed> {
@@ -45,7 +45,8 @@ async fn put_in(sink: &PgSink, tx: &Tx, load: &LoadPlan, apart: &BronzeId, commi
         return Err(Error::new(ErrorKind::Data, text)
             .with_hint(format!("nothing was changed; `dwh resync {} --restart` reads all chunks again", load.table)));
     }
-    let removed = if rows == 0 && !load.is_appended() { count(client, load, &load.count_rows()).await? } else { 0 };
+    let stay = load.is_appended() || load.marks();
+    let removed = if rows == 0 && !stay { count(client, load, &load.count_rows()).await? } else { 0 };
     if removed > 0 && !load.allow_empty {
         return Err(refuse_empty(load));
     }
@@ -64,10 +65,14 @@ async fn fill(
     rows: u64,
 ) -> Result<Accounting> {
     let swap = Swap::of(load, bronze, apart);
-    let views = if swap.retyped.is_empty() { Vec::new() } else { views(client, load, &swap.retyped).await? };
-    for sql in swap.before.iter().cloned().chain(views.iter().rev().map(ViewDef::drop_sql)).chain(swap.shape.clone()) {
+    let views = views_over(client, load, &swap.retyped).await?;
+    for sql in swap.before.iter().cloned().chain(drop_views(&views)).chain(swap.shape.clone()) {
         execute(client, load, &sql).await?;
     }
+    let marked = match &swap.marked {
+        Some(sql) => count(client, load, sql).await?,
+        None => 0,
+    };
     let counts = if load.is_appended() {
         execute(client, load, &load.stage_from(apart)).await?;
         add_versions(load, &Keyed::default(), client, rows).await?
@@ -76,7 +81,7 @@ async fn fill(
         for sql in &swap.fill {
             inserted += execute(client, load, sql).await?;
         }
-        Accounting { staged: rows, inserted, ..Accounting::default() }
+        Accounting { staged: rows, inserted, marked, ..Accounting::default() }
     };
     if !counts.balances() {
         let text =
@@ -86,41 +91,9 @@ async fn fill(
             load.target
         )));
     }
-    for view in &views {
-        for sql in view.make_sql() {
-            client.execute_typed(&sql, &[]).await.map_err(|error| not_made(load, view, &swap.retyped, error))?;
-        }
-    }
+    make_views(client, load, &swap.retyped, &views).await?;
     execute(client, load, &format!("analyze {}", load.target.sql())).await?;
     Ok(counts)
-}
-
-/// The views over bronze, each behind those that it is made of.
-async fn views(client: &Client, load: &LoadPlan, retyped: &[String]) -> Result<Vec<ViewDef>> {
-    let found = catalog::views(client, &load.target).await?;
-    let stuck: Vec<&str> = found.iter().filter_map(|view| view.stuck.as_deref()).collect();
-    if stuck.is_empty() {
-        return Ok(found);
-    }
-    Err(holds_type(load, retyped, &stuck.join(", ")))
-}
-
-fn holds_type(load: &LoadPlan, retyped: &[String], what: &str) -> Error {
-    let (table, columns) = (&load.table, retyped.join("`, `"));
-    Error::new(ErrorKind::Contract, format!("table `{table}`: the type of `{columns}` changes, and {what} holds it"))
-        .with_hint(format!(
-            "nothing was changed; drop it in the target, run `dwh resync {table}`, which goes on where it stands, and make \
-             it again"
-        ))
-}
-
-/// A view that does not go with the new types.
-fn not_made(load: &LoadPlan, view: &ViewDef, retyped: &[String], error: tokio_postgres::Error) -> Error {
-    let told = holds_type(load, retyped, &format!("view `{}`", view.view));
-    match sort(error) {
-        lost if lost.kind() == ErrorKind::Unreachable => lost,
-        cause => told.with_source(cause),
-    }
 }
 
 async fn execute(client: &Client, load: &LoadPlan, sql: &str) -> Result<u64> {

@@ -53,6 +53,8 @@ fn a_filter_may_begin_with_where_or_and_whatever_stands_before_it() {
         }
     }
     assert!(take("SELECT id FROM t", Some("AND"), "app").is_err());
+    let found = take("SELECT id FROM t", Some("AND a = 'it''s' AND b = E'x\\n'"), "app").expect("a query");
+    assert_eq!(found.filter.as_deref(), Some("a = 'it''s' AND b = E'x\\n'"));
     // An OR keeps its meaning.
     let found = take("SELECT id FROM t WHERE a OR b", Some("AND c"), "app").expect("a query");
     assert_eq!(found.filter.as_deref(), Some("(a OR b AND c)"));
