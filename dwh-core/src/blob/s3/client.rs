@@ -28,6 +28,7 @@ pub(super) struct Client {
     environment: Environment,
     bucket: Mutex<Option<Opened>>,
     conditional: AtomicBool,
+    hashes: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -51,6 +52,7 @@ impl Client {
             environment,
             bucket: Mutex::new(None),
             conditional: AtomicBool::new(true),
+            hashes: AtomicBool::new(false),
         }
     }
 
@@ -104,6 +106,26 @@ impl Client {
     pub(super) fn condition(&self, create: bool) -> HeaderMap {
         let wanted = create && self.conditional.load(Ordering::Relaxed);
         wanted.then(|| (IF_NONE_MATCH, HeaderValue::from_static("*"))).into_iter().collect()
+    }
+
+    /// Whether parts are hashed before they are sent.
+    pub(super) fn hashes(&self) -> bool {
+        self.hashes.load(Ordering::Relaxed)
+    }
+
+    /// Whether a part was refused because it was sent without a hash, as by a bucket with a default retention: from now
+    /// on parts have one.
+    pub(super) fn wants_hashes(&self, error: &Error) -> bool {
+        let wants = refusal(error).is_some_and(|refusal| {
+            let code = refusal.code.as_str();
+            refusal.status == 501
+                || refusal.status == 400
+                    && matches!(code, "InvalidArgument" | "InvalidRequest" | "XAmzContentSHA256Mismatch")
+        });
+        if wants {
+            self.hashes.store(true, Ordering::Relaxed);
+        }
+        wants
     }
 
     /// The outcome of a request with a condition: if the server has no such thing, the next try goes without.

@@ -35,20 +35,32 @@ pub(super) enum Wait<'a> {
     Sending(&'a Progress),
 }
 
-/// When a body last moved.
-pub(super) struct Progress(Mutex<Instant>);
+/// When a body last moved, and whether it broke off.
+pub(super) struct Progress {
+    moved: Mutex<Instant>,
+    broken: Mutex<Option<Error>>,
+}
 
 impl Progress {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Instant::now())))
+        Arc::new(Self { moved: Mutex::new(Instant::now()), broken: Mutex::default() })
     }
 
-    fn moved(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    pub(super) fn moved(&self) {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     fn at(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn breaks(&self, error: Error) {
+        *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    /// What the body ended in, if it was an error.
+    pub(super) fn broken(&self) -> Option<Error> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -163,7 +175,11 @@ pub(super) async fn send(
         std::future::ready((!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), rest)))
     });
     let sent = bucket.http_client().request(Method::PUT, request.url()?.as_str()).headers(headers);
-    let response = sent.body(Body::wrap_stream(pieces)).send().await?;
+    answered(sent.body(Body::wrap_stream(pieces)).send().await?).await
+}
+
+/// The answer, unless it says no.
+pub(super) async fn answered(response: Response) -> Result<Response, S3Error> {
     if response.status().is_success() {
         return Ok(response);
     }

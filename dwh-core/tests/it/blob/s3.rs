@@ -180,6 +180,19 @@ async fn a_server_without_conditions_keeps_objects_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_server_that_wants_a_hash_of_each_part_gets_it() {
+    let server = S3Server::start_in_process().await;
+    let store = server.store("");
+    server.inject(fault("PUT", "partNumber", 2, S3Effect::Answer(400, "InvalidRequest")));
+    store.put(&key("a.csv"), &large()).await.expect("put");
+    assert_eq!(server.pending(), 0);
+    assert!(read(&store, "a.csv").await.expect("get") == large());
+    server.inject(fault("PUT", "partNumber", 1, S3Effect::Answer(400, "InvalidRequest")));
+    let error = store.put(&key("b.csv"), &large()).await.expect_err("it had a hash");
+    assert_eq!(error.kind(), ErrorKind::Internal, "{error:?}");
+}
+
+#[tokio::test]
 async fn a_good_status_with_an_error_inside_is_an_error() {
     let server = S3Server::start_in_process().await;
     let store = server.store("");
