@@ -7,8 +7,6 @@ SHELL := /bin/bash
 export DWH_TEST_WEED := $(CURDIR)/.venv/bin/weed
 # the public data sets that go through in the tests
 export DWH_TEST_DATA := $(CURDIR)/.venv/data
-# a test waits most of its time, for servers and for commands
-export RUST_TEST_THREADS ?= $(shell expr 2 \* "$$(getconf _NPROCESSORS_ONLN)")
 # of `make bench`
 ROWS ?= 1000000
 PAIRS ?= 5

@@ -175,6 +175,14 @@ pub trait Sink: fmt::Debug + Send + Sync {
         Ok(Overview { now: Timestamp::now(), tables: BTreeMap::new() })
     }
 
+    /// The clock alone, as [`overview`](Self::overview) tells it.
+    ///
+    /// # Errors
+    /// Those of [`overview`](Self::overview).
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(self.overview().await?.now)
+    }
+
     /// Removes rows of the run log, final ones only, and returns how many; a sink that keeps them for ever removes none.
     ///
     /// # Errors
@@ -211,12 +219,12 @@ pub trait Sink: fmt::Debug + Send + Sync {
         Err(no_resync(load))
     }
 
-    /// Makes the table beside bronze that the chunks of a resync are loaded into, unless this resync made it before, and
-    /// tells which table it is. What an earlier resync left there goes first.
+    /// Makes the table beside bronze that the chunks of a resync are loaded into, and tells which table it is. The one that
+    /// this resync made before stays if it is to be `kept`; what else a resync left there goes first.
     ///
     /// # Errors
     /// `Contract` if a table of that name is there which no resync made, or the sink cannot do it.
-    async fn make_apart(&self, load: &LoadPlan, _resync: &RunIdentity) -> Result<BronzeId> {
+    async fn make_apart(&self, load: &LoadPlan, _resync: &RunIdentity, _kept: bool) -> Result<BronzeId> {
         Err(no_resync(load))
     }
 

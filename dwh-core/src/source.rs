@@ -42,6 +42,13 @@ pub struct SourceIdentity {
     pub in_recovery: bool,
 }
 
+impl SourceIdentity {
+    /// What transaction numbers must have in common to be compared: the system, and its timeline.
+    pub(crate) fn history(&self) -> (&str, i64) {
+        (&self.system_identifier, self.timeline)
+    }
+}
+
 /// The snapshot in which rows were read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {

@@ -112,6 +112,26 @@ def test_runs_and_their_filters(loaded: dwh.Pipeline) -> None:
     assert len(loaded.runs(since=newest.run_started_at)) == 1
 
 
+def test_deletes(project: Project, loaded: dwh.Pipeline) -> None:
+    with pytest.raises(dwh.ConfigError, match="deleted"):
+        loaded.deletes(["events"])
+    text = project.config.read_text()
+    marks = 'key = ["id"]\ndeletes = "mark"\ndeletes_every = "0"\n'
+    project.config.write_text(text.replace('key = ["id"]\n', marks, 1))
+    pipeline = dwh.Pipeline(project.config)
+    pipeline.migrate()
+    project.source("delete from app.events where id in (1, 2)")
+    [table] = whole(pipeline.deletes(["events"], dry_run=True)).tables
+    assert (table["rows_gone"], table["first_keys"], table["runs"]) == (2, [["1"], ["2"]], [])
+    [table] = whole(pipeline.deletes()).tables
+    assert (table["runs"][0]["kind"], table["runs"][0]["rows_marked"]) == ("keys", 2)
+    project.source("delete from app.events")
+    with pytest.raises(dwh.DataError) as told:
+        pipeline.deletes(wait=True)
+    assert told.value.report.tables[0]["rows_gone"] == 48
+    assert pipeline.deletes(force=True).tables[0]["rows_gone"] == 48
+
+
 def test_resync(loaded: dwh.Pipeline) -> None:
     [table] = whole(loaded.resync(["events"], dry_run=True)).tables
     assert (table["chunks"], table["runs"]) == (1, [])

@@ -429,6 +429,15 @@ async fn a_repair_marks_what_it_would_remove() {
     project.ok(&["rebuild", "--reset"]);
     let differ = "select count(*) from (select id, _deleted_at from bronze.items except select id, _deleted_at from public.kept) d";
     assert_eq!(number(&db, differ).await, 0);
+    // A resync would leave what the source has now, and no mark.
+    project.ok(&["run"]);
+    project.fails(2, &["resync", "items"]);
+    assert_eq!(number(&db, MARKED).await, 3);
+    db.src("delete from app.items where id = 8").await;
+    assert_eq!(deletes(&project, &[])["rows_gone"], 1);
+    project.ok(&["rebuild", "--reset"]);
+    assert_told_apart(&db).await;
+    assert_eq!(number(&db, MARKED).await, 4);
 }
 
 /// A CSV that is taken out of the way and loaded after the keys brings no deleted row back: what the keys lack gets the mark, or

@@ -103,6 +103,7 @@ async fn every_verb_that_acts_changes_nothing_and_then_does_what_it_said() {
     run_extract_load(&mut scene).await;
     again(&mut scene).await;
     deletes(&mut scene).await;
+    resync(&mut scene).await;
     put_in_order(&mut scene).await;
     rebuild(&mut scene).await;
     let help = scene.project.ok(&["--help"]).stdout;
@@ -121,6 +122,8 @@ async fn every_verb_that_acts_changes_nothing_and_then_does_what_it_said() {
 
 async fn init(scene: &mut Scene) {
     scene.tried.insert("init".to_owned());
+    // Counters that the server has not published yet would come between the two.
+    scene.db.src("select pg_stat_force_next_flush()").await;
     let (source, target, blob) = (scene.db.source_url(), scene.db.target_url(), scene.db.blob_url());
     let args =
         ["init", "app.*", "--source", &source, "--target", &target, "--blob", &blob, "--output-file", "new.toml"];
@@ -223,6 +226,12 @@ async fn deletes(scene: &mut Scene) {
     }
     // Those that a person put there were never at the source.
     assert_eq!(said["tables"][0]["first_keys"], serde_json::json!([["3"], ["70"], ["71"]]));
+}
+
+async fn resync(scene: &mut Scene) {
+    let (said, done) = scene.both(&["resync", "trips"]).await;
+    assert_eq!((&said["tables"][0]["chunks"], many(&said["tables"][0]["runs"])), (&1.into(), 0), "{said:#}");
+    assert_eq!(many(&done["tables"][0]["runs"]), 2, "{done:#}");
 }
 
 async fn put_in_order(scene: &mut Scene) {

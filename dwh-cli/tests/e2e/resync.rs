@@ -216,7 +216,15 @@ async fn a_killed_resync_goes_on_with_the_chunks_that_are_left() {
     db.src("alter table app.trips drop column note").await;
     project.ok(&["resync", "trips"]);
     assert_equal_tables(&db, "select id, n, at from app.trips", "select id, n, at from bronze.trips").await;
-    project.ok(&["recover"]);
+    // A log that is made anew meanwhile knows nothing of the chunks that are beside bronze.
+    let before = number(&db, LOADED).await;
+    let mut child = project.spawn(&["resync", "trips", "--jobs", "1"]);
+    killed_at(&db, &mut child, LOADED, before + 2).await;
+    project.ok(&["rebuild", "--reset"]);
+    project.ok(&["run"]);
+    assert_equal_tables(&db, "select id, n, at from app.trips", "select id, n, at from bronze.trips").await;
+    // A file that was being written when its process died is taken for one under way for a day.
+    project.ok(&["recover", "--uploads-older-than", "0"]);
     assert!(!db.blobs().join("test/exports/trips").read_dir().is_ok_and(|mut files| files.next().is_some()));
     project.ok(&["rebuild", "--reset"]);
     assert_equal_tables(&db, "select id, n, at from app.trips", "select id, n, at from bronze.trips").await;
@@ -311,6 +319,16 @@ async fn tables_that_are_read_whole_and_those_that_cannot_be_cut() {
     assert!(refused.stderr.contains("odd__temp is there already"), "{}", refused.all());
     db.tgt("drop table bronze.odd__temp").await;
     project.ok(&["resync", "odd", "--allow-empty"]);
+}
+
+#[tokio::test]
+async fn rows_that_are_marked_as_deleted_are_not_thrown_away() {
+    let (db, project) = loaded("resync_marked", "on_conflict = \"update\"\ndeletes = \"mark\"").await;
+    db.src("delete from app.trips where id = 7").await;
+    project.ok(&["deletes", "trips"]);
+    let refused = project.fails(2, &["resync", "trips"]);
+    assert!(refused.stderr.contains("would remove the rows that are marked"), "{}", refused.all());
+    assert_eq!(number(&db, "select count(*) from bronze.trips where id = 7 and _deleted_at is not null").await, 1);
 }
 
 const MANIFEST: &str = "tables:

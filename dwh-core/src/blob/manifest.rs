@@ -216,7 +216,9 @@ impl Manifest {
         // Versions of rows stay.
         let alone = self.kind.replaces() && self.on_conflict != OnConflict::Append;
         let window = self.window.filter(|_| alone)?;
-        let (key, spares, at) = (self.key.clone(), self.spares.clone(), self.run_started_at);
+        let (key, spares) = (self.key.clone(), self.spares.clone());
+        // A resync takes the place of all rows.
+        let at = (self.kind == RunKind::Repair).then_some(self.run_started_at);
         Some(Replaced { low: window.low, high: window.high?, key, spares, at })
     }
 

@@ -17,8 +17,9 @@ pub struct Replaced {
     /// Keys of rows that bronze had in the window, and that the source had elsewhere when it was read: another CSV brings
     /// them as they are there.
     pub spares: Vec<RowKey>,
-    /// When the run began that read it: the mark of rows that it finds deleted, where those are marked.
-    pub at: Timestamp,
+    /// When the run began that read it: the mark of rows that it finds deleted, where those are marked. `None`: they go in
+    /// any case.
+    pub at: Option<Timestamp>,
 }
 
 impl Link {

@@ -7,6 +7,7 @@ use super::watermark::{STATE, table_state};
 use super::{Control, value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{LeaseHolder, Overview, TableOverview};
+use crate::watermark::Timestamp;
 
 /// Whether `l`, a row of `pg_locks`, is the advisory lock of `key`, held: `lease_holder` proves nothing, for a killed
 /// process takes nothing back.
@@ -20,10 +21,15 @@ impl Control {
         format!("dwh {} {table}", self.schema)
     }
 
+    /// The clock.
+    pub(crate) async fn now(&self, client: &impl GenericClient) -> Result<Timestamp> {
+        let clock = self.ask(client, "select pg_catalog.clock_timestamp() as now", &[]).await?;
+        value(clock.first().ok_or_else(|| Error::new(ErrorKind::Internal, "target: no clock came back"))?, "now")
+    }
+
     /// The clock, all watermark rows, and who holds which table.
     pub(crate) async fn overview(&self, client: &impl GenericClient) -> Result<Overview> {
-        let clock = self.ask(client, "select pg_catalog.clock_timestamp() as now", &[]).await?;
-        let now = clock.first().ok_or_else(|| Error::new(ErrorKind::Internal, "target: no clock came back"))?;
+        let now = self.now(client).await?;
         let sql = format!(
             "with l as materialized (select * from pg_catalog.pg_locks where locktype = 'advisory') \
              select table_name, {STATE}, case when held then coalesce(lease_holder, 'unknown') end as holder, \
@@ -33,7 +39,7 @@ impl Control {
             self.watermarks()
         );
         let rows = self.ask(client, &sql, &[(&self.lease_name(""), Type::TEXT)]).await?;
-        Ok(Overview { now: value(now, "now")?, tables: rows.iter().map(table_overview).collect::<Result<_>>()? })
+        Ok(Overview { now, tables: rows.iter().map(table_overview).collect::<Result<_>>()? })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, bronze_ddl};
 use crate::schema::quote_literal;
 
-/// Makes it, unless this resync made it before; what an earlier one left there is dropped first.
+/// Makes it, unless this resync made it before and it is to be `kept`; what else a resync left there is dropped first.
 ///
 /// # Errors
 /// `Contract` if a table of that name is there which no resync made, or the role may not make it.
@@ -20,13 +20,20 @@ pub(crate) async fn make_apart(
     environment: &Environment,
     load: &LoadPlan,
     resync: &RunIdentity,
+    kept: bool,
 ) -> Result<()> {
     let mut client = Connector::to_target(target, environment)?.connect().await?;
-    let done = make(&mut client, target, load, resync).await;
+    let done = make(&mut client, target, load, resync, kept).await;
     owner::explained(&client, target, std::slice::from_ref(load), done).await
 }
 
-async fn make(client: &mut Client, target: &TargetConfig, load: &LoadPlan, resync: &RunIdentity) -> Result<()> {
+async fn make(
+    client: &mut Client,
+    target: &TargetConfig,
+    load: &LoadPlan,
+    resync: &RunIdentity,
+    kept: bool,
+) -> Result<()> {
     let named = |error| refused(error).context(format!("table `{}`", load.table));
     // Its comment says whose it is.
     let ours = format!("chunks of `{}`, gathered by dwh resync", load.table);
@@ -35,7 +42,7 @@ async fn make(client: &mut Client, target: &TargetConfig, load: &LoadPlan, resyn
     let mut first = String::new();
     if tables::is_there(&tx, &load.target).await? {
         match comment_of(&tx, load).await? {
-            Some(there) if there == comment => return tx.commit().await.map_err(sort),
+            Some(there) if kept && there == comment => return tx.commit().await.map_err(sort),
             Some(there) if there.starts_with(&ours) => first = format!("drop table {};", load.target.sql()),
             _ => return Err(taken(load)),
         }

@@ -130,8 +130,7 @@ impl Pipeline {
                 // An error that belongs to a run is in its report already.
                 if report.runs.last().is_none_or(|run| run.error.is_none()) {
                     let run = failed(TableRun::new(&table.name, table.mode), &named(error, &table.name));
-                    (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-                    report.runs.push(run);
+                    report.runs.push(self.ended(run));
                 }
             }
         }
@@ -242,8 +241,7 @@ impl Pipeline {
             let run = self.load_window(&plan, range.kind, window, &state, cancel).await;
             let run = TableRun { columns_added: added, ..run };
             let ok = run.error.is_none();
-            (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-            report.runs.push(run);
+            report.runs.push(self.ended(run));
             if !ok {
                 return Ok(());
             }

@@ -16,12 +16,12 @@ use crate::pipeline::archived::Archived;
 use crate::pipeline::describe::window_report;
 use crate::pipeline::failure::{failed, interrupted, named, told, with_way_out};
 use crate::pipeline::report::one_code;
-use crate::pipeline::transfer::{Slice, stopped};
+use crate::pipeline::transfer::{Slice, same_server, stopped};
 use crate::pipeline::{ErrorReport, Event, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Plan};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::RowKey;
-use crate::sink::{Gone, RunFilter, RunRecord, Staged, TableState};
+use crate::sink::{Gone, RunFilter, Staged, TableState};
 use crate::source::{BoundRequest, Snapshot};
 use crate::watermark::{Timestamp, Window};
 
@@ -203,7 +203,7 @@ impl Pipeline {
         let Some(last) = self.sink.runs(&last).await?.pop() else { return Ok(true) };
         let refused = last.error_code.as_deref() == Some(ErrorKind::Data.row().code);
         let counts = last.status == RunState::Loaded || refused;
-        let now = self.sink.overview().await?.now;
+        let now = self.sink.now().await?;
         Ok(!counts || now.since(last.run_started_at) >= table.deletes_every)
     }
 
@@ -215,7 +215,7 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> (TableRun, Gone) {
         let (started, table) = (Instant::now(), &plan.table);
-        let mut run = TableRun::new(&table.name, table.mode);
+        let mut run = TableRun { kind: RunKind::Keys, ..TableRun::new(&table.name, table.mode) };
         let found = Arc::new(OnceLock::new());
         let done = async {
             let slice = self.begin(plan, state, RunKind::Keys, &mut run).await?;
@@ -233,8 +233,7 @@ impl Pipeline {
             run = failed(run, &error);
         }
         run.seconds.total = started.elapsed().as_secs_f64();
-        (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-        (run, gone)
+        (self.ended(run), gone)
     }
 
     /// The same slice, which reads the keys alone: the bound is taken before the snapshot, and never above the watermark.
@@ -275,12 +274,9 @@ impl Pipeline {
     ) -> Result<()> {
         refuse_older(slice, manifest.snapshot.as_ref())?;
         let gone = staged.gone(0).await?;
-        let refusal = refusal(&slice.plan.table, manifest.rows, &gone);
+        let may_go = self.may_go(&slice.plan.table, manifest.rows, &gone);
         let _first = slice.gone.set(gone);
-        match refusal.filter(|_| !self.force_deletes) {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        may_go
     }
 
     /// Counts under the lease what a look would find; nothing is kept.
@@ -297,9 +293,7 @@ impl Pipeline {
         let (plan, bronze) = self.fit(table, &state).await?;
         plan.check_bronze(bronze.as_ref())?;
         refuse_unloaded(table, &state)?;
-        let now = self.sink.overview().await?.now;
-        // The number that it would get is higher than all; which one, nobody knows yet.
-        let record = RunRecord::begun(RunId(i64::MAX), &table.name, table.mode, RunKind::Keys, now);
+        let record = self.would_begin(table, RunKind::Keys).await?;
         let slice = Slice::new(RunKind::Keys, Arc::new(plan), state, record);
         let mut run = TableRun::new(&table.name, table.mode);
         let slice = self.of_keys(slice, &mut run, cancel).await?;
@@ -312,14 +306,15 @@ impl Pipeline {
             () = cancel.cancelled() => return Err(interrupted()),
         };
         let gone = staged.gone(KEYS_NAMED).await?;
-        let refusal = refusal(table, totals.rows, &gone);
+        let may_go = self.may_go(table, totals.rows, &gone);
         found.tell(&run, gone);
         drop(staged);
         lease.release().await?;
-        match refusal.filter(|_| !self.force_deletes) {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        may_go
+    }
+
+    fn may_go(&self, table: &TableConfig, keys: u64, gone: &Gone) -> Result<()> {
+        refusal(table, keys, gone).filter(|_| !self.force_deletes).map_or(Ok(()), Err)
     }
 
     /// Before an older CSV is loaded: the newest keys that were read after it, if it has rows that may be gone by now.
@@ -377,11 +372,8 @@ fn refuse_unloaded(table: &TableConfig, state: &TableState) -> Result<()> {
 /// Refuses keys of a server that is behind the one that bronze was loaded from.
 fn refuse_older(slice: &Slice, snapshot: Option<&Snapshot>) -> Result<()> {
     let (state, table) = (&slice.state, &slice.plan.table);
-    let older = snapshot.is_some_and(|now| {
-        let same = state.system_identifier.as_deref() == Some(now.identity.system_identifier.as_str())
-            && state.timeline == Some(now.identity.timeline);
-        same && state.snapshot_xmin.is_some_and(|loaded| now.xmin < loaded)
-    });
+    let older = snapshot
+        .is_some_and(|now| same_server(state, now) && state.snapshot_xmin.is_some_and(|loaded| now.xmin < loaded));
     if !older {
         return Ok(());
     }

@@ -138,11 +138,6 @@ impl Pipeline {
         Ok(())
     }
 
-    fn ended(&self, run: TableRun) -> TableRun {
-        (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-        run
-    }
-
     /// One run. The second value says whether no other can be tried.
     async fn run_file(
         &self,

@@ -15,7 +15,7 @@ use crate::pipeline::archived::{Archived, former_keys_of};
 use crate::pipeline::describe::{describe_manifest, describe_record};
 use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
 use crate::pipeline::links::{after, identity, must_serve, still_known};
-use crate::pipeline::{Event, LoadParams, Pipeline, TableRun};
+use crate::pipeline::{LoadParams, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{Commit, LogEntry, RunRecord, StageRequest, TableState};
@@ -55,7 +55,7 @@ impl Pipeline {
             self.log_failure(&mut run, error).await;
             run = failed(run, error);
         }
-        (self.observer)(&Event::RunFinished(Box::new(run.clone())));
+        let run = self.ended(run);
         match error {
             Some(error) => Err(error),
             None => lease.release().await.map(|()| run),

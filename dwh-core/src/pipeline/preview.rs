@@ -107,9 +107,7 @@ impl Pipeline {
         }
         self.warn_of_missing(&plan);
         let plan = Arc::new(plan);
-        let now = self.sink.overview().await?.now;
-        // The number that it would get is higher than all; which one, nobody knows yet.
-        let record = RunRecord::begun(RunId(i64::MAX), &table.name, table.mode, RunKind::Run, now);
+        let record = self.would_begin(table, RunKind::Run).await?;
         let mut slice = Slice::new(RunKind::Run, plan, state.clone(), record);
         if table.mode == Mode::Incremental {
             self.set_window(&mut slice, Call::First, run).await?;
@@ -142,6 +140,11 @@ impl Pipeline {
         run.seconds.commit = started.elapsed().as_secs_f64();
         tell_counts(run, &counts);
         Ok(())
+    }
+
+    /// The row of the run log that a run would get. Its number would be higher than all; which one, nobody knows yet.
+    pub(super) async fn would_begin(&self, table: &TableConfig, kind: RunKind) -> Result<RunRecord> {
+        Ok(RunRecord::begun(RunId(i64::MAX), &table.name, table.mode, kind, self.sink.now().await?))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::is_path_glob;
 use crate::pipeline::failure::{failed, named, with_way_out};
-use crate::pipeline::{Event, Pipeline, RunReport, RunRequest, TableRun};
+use crate::pipeline::{Pipeline, RunReport, RunRequest, TableRun};
 use crate::raw_file::RawFile;
 use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{RunFilter, RunRecord, TableState};
@@ -183,8 +183,7 @@ impl Pipeline {
             run = failed(run, &error);
         }
         run.seconds.total = started.elapsed().as_secs_f64();
-        (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-        run
+        self.ended(run)
     }
 
     async fn load_version_steps(

@@ -16,7 +16,7 @@ use crate::pipeline::archived::Archived;
 use crate::pipeline::describe::finite;
 use crate::pipeline::failure::{failed, interrupted, named, told};
 use crate::pipeline::transfer::{Extracted, Slice};
-use crate::pipeline::{Event, Pipeline, TableRun};
+use crate::pipeline::{Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind};
 use crate::schema::RowKey;
@@ -166,8 +166,7 @@ impl Pipeline {
             let run = self.load_window(&plan, repairing(table), *window, &state, cancel).await;
             let run = TableRun { columns_added: added, ..run };
             let failure = run.error.is_some();
-            (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-            runs.push(run);
+            runs.push(self.ended(run));
             if failure {
                 return Err(told());
             }

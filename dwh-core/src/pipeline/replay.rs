@@ -16,7 +16,7 @@ use crate::pipeline::archived::{
 use crate::pipeline::describe::{describe_manifest, window_report};
 use crate::pipeline::failure::{failed, interrupted, named, repeated};
 use crate::pipeline::links::reads_today;
-use crate::pipeline::{Event, Pipeline, RunReport, TableRun, WindowReport};
+use crate::pipeline::{Pipeline, RunReport, TableRun, WindowReport};
 use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{Commit, LogEntry, StageRequest, TableState, Upload};
 use crate::watermark::Timestamp;
@@ -136,8 +136,7 @@ impl Pipeline {
                 run = failed(run, &error);
             }
             run.seconds.total = started.elapsed().as_secs_f64();
-            (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-            report.runs.push(run);
+            report.runs.push(self.ended(run));
             if done.is_err() {
                 return Ok(report);
             }

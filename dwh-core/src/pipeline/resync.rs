@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blob::{Folder, Manifest, archive};
 use crate::chain::{Link, Part, Standing};
-use crate::config::{Mode, OnSchemaChange, TableConfig};
+use crate::config::{Deletes, Mode, OnSchemaChange, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::columns::{changed, differences};
 use crate::pipeline::describe::{describe_manifest, window_report};
@@ -24,6 +24,7 @@ use crate::plan::Plan;
 use crate::run::{RunKind, RunState};
 use crate::schema::{Column, TableSchema};
 use crate::sink::{Commit, Committed, LogEntry, RunFilter, RunRecord, TableState};
+use crate::source::SourceIdentity;
 use crate::watermark::{Call, Micros, Timestamp, Window};
 use chunks::Gathered;
 
@@ -50,8 +51,7 @@ impl Pipeline {
                 && told.runs.last().is_none_or(|run| run.error.is_none())
             {
                 let run = failed(TableRun::new(&table.name, table.mode), &named(error, &table.name));
-                (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-                told.runs.push(run);
+                told.runs.push(self.ended(run));
             }
             if !request.dry_run {
                 told.count();
@@ -179,6 +179,9 @@ impl Pipeline {
         }
         if !table.is_appended() {
             plan.load(false).check_stamp()?;
+            if table.deletes == Deletes::Mark {
+                return Err(marks_rows(table));
+            }
         }
         let mut run = TableRun::new(&table.name, table.mode);
         run.kind = RunKind::Resync;
@@ -257,10 +260,7 @@ impl Pipeline {
 
     async fn is_same_server(&self, table: &TableConfig, manifest: &Manifest) -> Result<bool> {
         let now = self.source(table)?.identity().await?;
-        let then = manifest.snapshot.as_ref().map(|snapshot| &snapshot.identity);
-        let place = |(system, timeline): (&String, i64)| (system.clone(), timeline);
-        Ok(now.as_ref().map(|now| place((&now.system_identifier, now.timeline)))
-            == then.map(|then| place((&then.system_identifier, then.timeline))))
+        Ok(now.as_ref().map(SourceIdentity::history) == history(manifest))
     }
 
     /// Reads the chunks that are left, and swaps. The error is in a report already.
@@ -285,8 +285,7 @@ impl Pipeline {
         match done.await {
             Ok(()) => {
                 run.seconds.total = started.elapsed().as_secs_f64();
-                (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-                runs.push(run);
+                runs.push(self.ended(run));
                 Ok(())
             }
             Err(error) => {
@@ -337,8 +336,7 @@ impl Pipeline {
     async fn end_resync(&self, mut run: TableRun, error: &Error, runs: &mut Vec<TableRun>) -> Error {
         self.log_failure(&mut run, error).await;
         let run = failed(run, error);
-        (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-        runs.push(run);
+        runs.push(self.ended(run));
         told()
     }
 
@@ -401,4 +399,19 @@ impl Pipeline {
         };
         self.sink.runs(&filter).await
     }
+}
+
+/// The server that it was read from.
+fn history(manifest: &Manifest) -> Option<(&str, i64)> {
+    manifest.snapshot.as_ref().map(|snapshot| snapshot.identity.history())
+}
+
+/// Rows that bronze keeps with a mark are not at the source, so no chunk has them.
+fn marks_rows(table: &TableConfig) -> Error {
+    let name = &table.name;
+    let text = format!("table `{name}`: a resync would remove the rows that are marked as deleted");
+    Error::new(ErrorKind::Config, text).with_hint(format!(
+        "nothing was changed; `dwh migrate --apply-drift` and `dwh reseed --replace {name}` bring columns and rows to those of \
+         the source, and keep what is marked"
+    ))
 }

@@ -81,8 +81,7 @@ impl Pipeline {
             // An error that belongs to a run is in its report already.
             if runs.last().is_none_or(|run: &TableRun| run.error.is_none()) {
                 let run = failed(TableRun::new(&table.name, table.mode), &named(error, &table.name));
-                (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-                runs.push(run);
+                runs.push(self.ended(run));
             }
         }
         (self.observer)(&Event::TableFinished { table: table.name.clone() });
@@ -120,8 +119,7 @@ impl Pipeline {
             Err(_) if runs.last().is_some_and(|run| run.error.is_some()) => return Err(told()),
             Err(error) => {
                 let run = failed(run, &error);
-                (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-                runs.push(run);
+                runs.push(self.ended(run));
                 return Err(told());
             }
         };
@@ -135,8 +133,7 @@ impl Pipeline {
             run.columns_added = std::mem::take(&mut added);
             call = Call::Next;
             let error = run.error.is_some();
-            (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-            runs.push(run);
+            runs.push(self.ended(run));
             if error {
                 return Err(told());
             }
@@ -368,6 +365,12 @@ impl Pipeline {
             run.watermark = state.last_extracted_at;
         }
         Ok(state)
+    }
+
+    /// Tells whoever watches that a run has ended.
+    pub(super) fn ended(&self, run: TableRun) -> TableRun {
+        (self.observer)(&Event::RunFinished(Box::new(run.clone())));
+        run
     }
 
     /// Writes into the run log that a run failed, if it has one and did not get as far as `loaded`.

@@ -375,7 +375,7 @@ impl Extract {
     /// How it is loaded; the window that it stands for is not more than what is read in the end.
     fn load(&self, slice: &Slice) -> LoadPlan {
         let window = slice.window.filter(|_| slice.kind.replaces()).zip(self.reading.high());
-        let (load, spares, at) = (slice.load(), Vec::new(), slice.record.run_started_at);
+        let (load, spares, at) = (slice.load(), Vec::new(), Some(slice.record.run_started_at));
         let key = load.key.clone();
         load.replacing(window.map(|(window, high)| Replaced { low: window.low, high, key, spares, at }))
     }
@@ -446,10 +446,14 @@ impl Extract {
     }
 }
 
+/// Whether the state was read from the server of the snapshot.
+pub(super) fn same_server(state: &TableState, snapshot: &Snapshot) -> bool {
+    state.system_identifier.as_deref().zip(state.timeline) == Some(snapshot.identity.history())
+}
+
 /// Whether transaction numbers of `state` can be compared with those of `snapshot`.
 fn same_history(state: &TableState, snapshot: &Snapshot, since: u64) -> bool {
-    state.system_identifier.as_deref() == Some(snapshot.identity.system_identifier.as_str())
-        && state.timeline == Some(snapshot.identity.timeline)
+    same_server(state, snapshot)
         && snapshot.xmax >= since
         // Half the number space: beyond it an age means nothing.
         && snapshot.xmax - since < (1 << 31)

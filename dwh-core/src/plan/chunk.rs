@@ -103,3 +103,81 @@ impl LoadPlan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::{Chunk, RunIdentity};
+    use crate::config::TableConfig;
+    use crate::plan::tests::{column, schema, table};
+    use crate::run::RunId;
+    use crate::watermark::Timestamp;
+
+    fn plan(id: &str, change: fn(&mut Column)) -> Plan {
+        let mut key = column("id", id);
+        change(&mut key);
+        let table = TableConfig { key: vec!["id".to_owned(), "part".to_owned()], ..table() };
+        let columns = vec![key, column("part", "text"), column("at", "timestamp with time zone")];
+        Plan::new(&table, schema(columns)).expect("a plan")
+    }
+
+    fn chunk(low: Option<[&str; 2]>, high: Option<[&str; 2]>) -> Part {
+        let key = |key: [&str; 2]| key.map(|text| Some(text.to_owned())).to_vec();
+        let resync = RunIdentity { run_id: RunId(1), run_started_at: Timestamp::SEED, sha256: None };
+        Part::Chunk(Chunk { resync, number: 1, keys: KeyRange { low: low.map(key), high: high.map(key) } })
+    }
+
+    #[test]
+    fn a_table_is_cut_by_a_key_whose_order_is_one_everywhere() {
+        for (id, cut) in [("bigint", true), ("numeric(9,2)", true), ("uuid", true), ("double precision", false)] {
+            assert_eq!(plan(id, |_| ()).cuts(10).is_some(), cut, "{id}");
+        }
+        assert_eq!(
+            plan("bigint", |key| key.not_null = false).cuts(10),
+            None,
+            "a row without a key would be in no chunk"
+        );
+        let sql = plan("bigint", |_| ()).cuts(10).expect("cuts");
+        assert!(sql.contains("order by t.\"id\", t.\"part\"") && sql.contains("% 10 = 0"), "{sql}");
+    }
+
+    #[test]
+    fn a_chunk_begins_behind_the_one_before() {
+        let plan = plan("bigint", |_| ());
+        let key = "(t.\"id\", t.\"part\")";
+        let (low, high) = (Some(["7", "it's"]), Some(["9", "b"]));
+        let above = format!("{key} > ('7'::bigint, 'it''s'::text)");
+        let to = format!("{key} <= ('9'::bigint, 'b'::text)");
+        assert_eq!(plan.part_sql(&chunk(low, high)), format!("{above} and {to}"));
+        assert_eq!(plan.part_sql(&chunk(low, None)), above);
+        assert_eq!(plan.part_sql(&chunk(None, None)), "");
+        assert_eq!(plan.part_sql(&Part::Cuts(Vec::new())), "false");
+    }
+
+    #[test]
+    fn only_what_came_or_only_what_went_needs_no_rows() {
+        let plan = plan("bigint", |_| ());
+        let bronze = |columns: Vec<Column>| schema(columns);
+        let own = plan.delivered();
+        let must = |plan: &Plan, columns: Vec<Column>| plan.must_resync(&bronze(columns));
+        assert!(!must(&plan, own.clone()));
+        let without: Vec<Column> = own.iter().filter(|column| column.name != "part").cloned().collect();
+        let nullable = |plan: &Plan| {
+            let mut plan = plan.clone();
+            plan.columns.iter_mut().for_each(|own| {
+                own.column.not_null = own.column.name == "id";
+                own.column.number = Some(1);
+            });
+            plan
+        };
+        assert!(!must(&nullable(&plan), without.iter().map(|c| Column { not_null: false, ..c.clone() }).collect()));
+        assert!(must(&plan, without.clone()), "who knows what old rows have in a column that is never NULL");
+        let mut lost = nullable(&plan);
+        lost.missing.kept.push(column("old", "text"));
+        assert!(!must(&lost, nullable(&plan).delivered()), "it only went");
+        assert!(must(&lost, without), "one of another name");
+        let mut other = own;
+        other[1] = column("part", "integer");
+        assert!(must(&plan, other), "another type");
+    }
+}

@@ -148,16 +148,15 @@ impl LoadPlan {
 
     /// Marks or removes them, as the configuration says.
     pub(crate) fn take_gone(&self, keys: &KeysOf, key: &[Equality]) -> String {
-        self.take(keys.at, &self.gone(keys, key))
+        self.take(Some(keys.at), &self.gone(keys, key))
     }
 
-    /// Marks or removes rows of bronze, `b`.
-    pub(super) fn take(&self, at: Timestamp, gone: &str) -> String {
+    /// Marks or removes rows of bronze, `b`; without a time for the mark they are removed.
+    pub(super) fn take(&self, at: Option<Timestamp>, gone: &str) -> String {
         let table = self.target.sql();
-        if self.marks() {
-            format!("update {table} as b set {} where {gone}", Self::mark(at))
-        } else {
-            format!("delete from {table} as b where {gone}")
+        match at.filter(|_| self.marks()) {
+            Some(at) => format!("update {table} as b set {} where {gone}", Self::mark(at)),
+            None => format!("delete from {table} as b where {gone}"),
         }
     }
 

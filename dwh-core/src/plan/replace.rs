@@ -119,7 +119,7 @@ impl LoadPlan {
         Ok(format!(
             "{}{} and not exists (select from {STAGE} s where {})",
             self.within("b", window)?,
-            self.and_unmarked("b"),
+            if window.at.is_some() { self.and_unmarked("b") } else { String::new() },
             self.same_key(key)
         ))
     }

@@ -1,6 +1,6 @@
 //! The SQL that puts the rows of a table beside bronze in the place of those of bronze.
 
-use crate::plan::{LoadPlan, anonymous};
+use crate::plan::{DELETED_AT, LoadPlan, anonymous};
 use crate::schema::{Column, Drift, TableSchema, ViewDef, drift, quote_ident, quote_literal};
 
 /// The table that holds what bronze has in columns that the rows do not bring.
@@ -60,7 +60,11 @@ impl LoadPlan {
     /// NULL from now on.
     fn kept_beside<'a>(&self, bronze: &'a TableSchema, apart: &TableSchema) -> Vec<&'a Column> {
         let emptied = |column: &Column| self.missing.emptied.iter().any(|other| other.name == column.name);
-        let stays = |column: &&Column| !column.generated && apart.column(&column.name).is_none() && !emptied(column);
+        // What is at the source has no mark.
+        let is_mark = |column: &Column| self.marks() && column.name == DELETED_AT;
+        let stays = |column: &&Column| {
+            !is_mark(column) && !column.generated && apart.column(&column.name).is_none() && !emptied(column)
+        };
         let keyed = self.key.iter().all(|name| bronze.column(name).is_some());
         bronze.columns.iter().filter(stays).filter(|_| keyed).collect()
     }

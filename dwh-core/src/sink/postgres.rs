@@ -245,6 +245,10 @@ impl Sink for PgSink {
         Ok(overview)
     }
 
+    async fn now(&self) -> Result<Timestamp> {
+        self.ask(async |client| self.control.now(client).await).await
+    }
+
     async fn forget(&self, runs: &[RunId]) -> Result<u64> {
         let work = async {
             let tx = self.begin().await?;
@@ -347,8 +351,8 @@ impl Sink for PgSink {
         migrate::adapt(&self.target, &self.environment, load, &|_| true).await
     }
 
-    async fn make_apart(&self, load: &LoadPlan, resync: &RunIdentity) -> Result<BronzeId> {
-        migrate::make_apart(&self.target, &self.environment, load, resync).await?;
+    async fn make_apart(&self, load: &LoadPlan, resync: &RunIdentity, kept: bool) -> Result<BronzeId> {
+        migrate::make_apart(&self.target, &self.environment, load, resync, kept).await?;
         let made = self.bronze_id(&load.target).await?;
         made.map(|made| made.id).ok_or_else(|| resync::gone(load))
     }

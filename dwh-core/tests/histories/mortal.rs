@@ -228,6 +228,10 @@ impl Sink for Mortal<MemorySink> {
         self.life.call(self.inner.overview()).await
     }
 
+    async fn now(&self) -> Result<Timestamp> {
+        self.life.call(self.inner.now()).await
+    }
+
     async fn forget(&self, runs: &[RunId]) -> Result<u64> {
         self.life.call(self.inner.forget(runs)).await
     }
@@ -252,8 +256,8 @@ impl Sink for Mortal<MemorySink> {
         self.life.call(self.inner.fit_columns(load)).await
     }
 
-    async fn make_apart(&self, load: &LoadPlan, resync: &RunIdentity) -> Result<BronzeId> {
-        self.life.call(self.inner.make_apart(load, resync)).await
+    async fn make_apart(&self, load: &LoadPlan, resync: &RunIdentity, kept: bool) -> Result<BronzeId> {
+        self.life.call(self.inner.make_apart(load, resync, kept)).await
     }
 
     async fn swap(&self, load: &LoadPlan, apart: &BronzeId, commit: Commit) -> Result<Committed> {

@@ -28,7 +28,7 @@ const OF_FILES: [&str; 10] = [
     "fail_on_warning",
 ];
 /// Keys of a table that files do not have.
-const OF_DATABASES: [&str; 13] = [
+const OF_DATABASES: [&str; 15] = [
     "relation",
     "query",
     "watermark",
@@ -42,6 +42,8 @@ const OF_DATABASES: [&str; 13] = [
     "fixed_lag",
     "replace",
     "select",
+    "on_schema_change",
+    "chunk_rows",
 ];
 /// Keys of a source that only databases have.
 const OF_SERVERS: [&str; 5] = ["primary_url", "lock_timeout", "drain_timeout", "activity_function", "idle_timeout"];

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::pipeline::archived::loaded_once;
 use crate::pipeline::links::reads_today;
-use crate::run::{RunId, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{RunFilter, RunRecord, TableState};
 
 impl Pipeline {
@@ -181,8 +181,8 @@ impl Pipeline {
             && source == state.system_identifier.as_ref()
             && manifest.project == self.config.project.name
             && manifest.table == table.name
-            && reads != Reads::Unknown
-            && serves(reads_today(table), reads)
+            // A chunk is left out with its resync, if that is lost too.
+            && (manifest.kind == RunKind::Chunk || reads != Reads::Unknown && serves(reads_today(table), reads))
     }
 
     /// Dated copies in `processed/` whose load the log has lost. Rows of the log go oldest first, so a copy that is newer

@@ -7,7 +7,7 @@ use crate::blob::{BlobKey, Manifest, archive};
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::failure::{failed, named, with_way_out};
-use crate::pipeline::{Event, Pipeline, TableRun};
+use crate::pipeline::{Pipeline, TableRun};
 use crate::run::RunKind;
 use crate::sink::{LogEntry, RunRecord, TableState};
 
@@ -77,8 +77,7 @@ impl Pipeline {
             self.log_failure(&mut run, error).await;
             run = failed(run, error);
         }
-        (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-        runs.push(run);
+        runs.push(self.ended(run));
         done
     }
 }

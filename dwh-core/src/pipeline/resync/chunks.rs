@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::history;
 use crate::blob::{Folder, Manifest, archive, read_manifest};
 use crate::chain::{Chunk, KeyRange, Part, RunIdentity};
 use crate::config::TableConfig;
@@ -44,10 +45,12 @@ impl Pipeline {
             return Err(Error::new(ErrorKind::Internal, "a resync without cuts"));
         };
         let identity = RunIdentity { sha256: None, ..RunIdentity::from(resync) };
-        let apart = self.sink.make_apart(&plan.load(false).apart(), &identity).await?;
+        let loaded = self.loaded_chunks(&plan.table, resync).await?;
+        // Without a chunk in the log, nobody knows what lies there: the log may have been made anew.
+        let apart = self.sink.make_apart(&plan.load(false).apart(), &identity, !loaded.is_empty()).await?;
         let chunk = |(number, keys)| Chunk { resync: identity.clone(), number, keys };
         let all: Vec<Chunk> = (1..).zip(KeyRange::between(cuts)).map(chunk).collect();
-        let mut there = self.chunks_there(plan, state, resync, &apart, runs, cancel).await?;
+        let mut there = self.chunks_there(plan, state, resync, (loaded, &apart), runs, cancel).await?;
         let before = there.len();
         if before > 0 {
             let message = format!("the resync goes on: {before} of {} chunks are there", all.len());
@@ -66,13 +69,13 @@ impl Pipeline {
         plan: &Plan,
         state: &TableState,
         resync: &Manifest,
-        apart: &BronzeId,
+        (loaded, apart): (Vec<RunRecord>, &BronzeId),
         runs: &mut Vec<TableRun>,
         cancel: &CancellationToken,
     ) -> Result<BTreeMap<u32, Manifest>> {
         let table = &plan.table;
         let mut there = BTreeMap::new();
-        for record in self.loaded_chunks(table, resync).await? {
+        for record in loaded {
             // Another table beside bronze had it, which is not there any more.
             if record.bronze.as_ref() != Some(apart) {
                 continue;
@@ -221,8 +224,7 @@ impl Pipeline {
             self.log_failure(&mut run, error).await;
             run = failed(run, error);
         }
-        (self.observer)(&Event::RunFinished(Box::new(run.clone())));
-        runs.push(run);
+        runs.push(self.ended(run));
         done.map_err(|error| cut_off(table, error.kind()))
     }
 }
@@ -237,14 +239,9 @@ fn number_in(resync: &Manifest, manifest: &Manifest) -> Option<u32> {
 fn must_be_one_server<'a>(
     table: &TableConfig,
     resync: &Manifest,
-    chunks: impl Iterator<Item = &'a Manifest>,
+    mut chunks: impl Iterator<Item = &'a Manifest>,
 ) -> Result<()> {
-    let place = |manifest: &Manifest| {
-        let identity = manifest.snapshot.as_ref().map(|snapshot| &snapshot.identity);
-        identity.map(|identity| (identity.system_identifier.clone(), identity.timeline))
-    };
-    let mut chunks = chunks;
-    if chunks.all(|chunk| place(chunk) == place(resync)) {
+    if chunks.all(|chunk| history(chunk) == history(resync)) {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Contract, format!("table `{}`: its chunks were read from several servers", table.name))

@@ -94,7 +94,8 @@ async fn merge_staged(
     counts.staged += overruled;
     counts.kept_newer += overruled;
     let gone = replace::remove(client, load, keyed, named).await?;
-    (counts.marked, counts.removed) = if load.marks() { (gone, 0) } else { (0, gone) };
+    let marked = load.marks() && load.removes().is_some_and(|window| window.at.is_some());
+    (counts.marked, counts.removed) = if marked { (gone, 0) } else { (0, gone) };
     counts.removed += replace::remove_of_file(client, load, keyed, named).await?;
     counts.marked += deleted.mark(client, load, keyed).await?;
     Ok(counts)

@@ -30,7 +30,7 @@ pub(super) async fn a_window_is_replaced(sink: &dyn Sink) {
     ];
     load_as(sink, &load, RunKind::Run, &rows).await.expect("loaded");
     let (low, high) = (at("2027-01-31T00:00:00Z"), at("2027-02-04T00:00:00Z"));
-    let window = Replaced { low, high, key: load.key.clone(), spares: Vec::new(), at: high };
+    let window = Replaced { low, high, key: load.key.clone(), spares: Vec::new(), at: Some(high) };
     for on_conflict in [OnConflict::Nothing, OnConflict::Update] {
         let replacing = LoadPlan { on_conflict, ..load.clone() }.replacing(Some(window.clone()));
         let now = ["41,same,2027-02-01 00:00:00+00", "42,new,2027-02-02 00:00:00+00", "46,more,2027-02-01 00:00:00+00"];
