@@ -8,6 +8,7 @@ mod manifest;
 mod memory;
 mod probe;
 mod s3;
+pub(crate) mod scratch;
 pub mod transform;
 pub(crate) mod verify;
 

@@ -10,12 +10,11 @@ mod newest;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::stream;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::watch;
 
+use crate::blob::scratch::Scratch;
 use crate::blob::{Body, BodyPart, ByteStream};
 use crate::error::{Error, ErrorKind, Result};
 use newest::{Newest, Place};
@@ -34,8 +33,7 @@ enum Progress {
 #[derive(Debug)]
 struct Store {
     newest: Newest,
-    folder: PathBuf,
-    file: File,
+    file: Scratch,
 }
 
 /// The writing end. Dropping it unfinished breaks the stream: readers then end in an `Err`, never in a short success.
@@ -59,23 +57,17 @@ pub struct Spool {
 /// # Errors
 /// `Disk` if no file can be made there: that is known before anything is read, also for a table that stays in memory.
 pub fn spool(folder: &Path) -> Result<(SpoolWriter, Spool)> {
-    let file = tempfile::tempfile_in(folder).map_err(|error| disk(folder, error))?;
-    let store = Arc::new(Store { newest: Newest::default(), folder: folder.to_owned(), file });
+    let store = Arc::new(Store { newest: Newest::default(), file: Scratch::new(folder)? });
     let (progress, follow) = watch::channel(Progress::Written(0));
     let writer = SpoolWriter { store: Arc::clone(&store), buffer: BytesMut::new(), written: 0, progress };
     Ok((writer, Spool { store, progress: follow }))
 }
 
-fn disk(folder: &Path, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Disk, format!("spool in `{}` cannot be written", folder.display())).with_source(error)
-}
-
 impl Store {
     /// Puts into the file what there is no room for in memory.
-    async fn make_room(self: &Arc<Self>) -> Result<()> {
+    async fn make_room(&self) -> Result<()> {
         while let Some((at, chunk)) = self.newest.to_leave() {
-            let store = Arc::clone(self);
-            blocking(&self.folder, move || store.file.write_all_at(&chunk, at)).await?;
+            self.file.write(at, chunk).await?;
             // Not before it is in the file: a reader finds each byte in one of the two.
             self.newest.leave();
         }
@@ -83,46 +75,29 @@ impl Store {
     }
 
     /// At most `most` bytes from `at` on, which were written.
-    async fn read(self: &Arc<Self>, at: u64, most: usize) -> Result<Bytes> {
-        let until = match self.newest.from(at, most) {
-            Place::Memory(chunk) => return Ok(chunk),
-            Place::File { until } => until,
-        };
-        let most = usize::try_from(until - at).unwrap_or(most).min(most);
-        let store = Arc::clone(self);
-        blocking(&self.folder, move || {
-            let mut chunk = vec![0; most];
-            store.file.read_exact_at(&mut chunk, at)?;
-            Ok(Bytes::from(chunk))
-        })
-        .await
+    async fn read(&self, at: u64, most: usize) -> Result<Bytes> {
+        match self.newest.from(at, most) {
+            Place::Memory(chunk) => Ok(chunk),
+            Place::File { until } => self.file.read(at, usize::try_from(until - at).unwrap_or(most).min(most)).await,
+        }
     }
 }
 
 impl SpoolWriter {
-    /// Appends a piece of any size.
+    /// Appends a piece of any size. It is copied: what stays in memory keeps no row of hundreds of megabytes alive.
     ///
     /// # Errors
     /// `Disk`.
     pub async fn write(&mut self, mut piece: Bytes) -> Result<()> {
-        if piece.len() >= CHUNK_BYTES {
-            self.flush().await?;
-            // In slices, not by way of the buffer: a row may have hundreds of megabytes.
-            while !piece.is_empty() {
-                self.append(piece.split_to(piece.len().min(CHUNK_BYTES))).await?;
+        while !piece.is_empty() {
+            let room = CHUNK_BYTES - self.buffer.len();
+            self.buffer.extend_from_slice(&piece.split_to(piece.len().min(room)));
+            if self.buffer.len() == CHUNK_BYTES {
+                let full = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(CHUNK_BYTES));
+                self.append(full.freeze()).await?;
             }
-            return Ok(());
         }
-        if self.buffer.len() + piece.len() > CHUNK_BYTES {
-            self.flush().await?;
-        }
-        self.buffer.extend_from_slice(&piece);
         Ok(())
-    }
-
-    async fn flush(&mut self) -> Result<()> {
-        let chunk = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(CHUNK_BYTES)).freeze();
-        self.append(chunk).await
     }
 
     async fn append(&mut self, chunk: Bytes) -> Result<()> {
@@ -141,7 +116,8 @@ impl SpoolWriter {
     /// # Errors
     /// `Disk`.
     pub async fn finish(mut self) -> Result<u64> {
-        self.flush().await?;
+        let rest = std::mem::take(&mut self.buffer);
+        self.append(rest.freeze()).await?;
         self.progress.send_replace(Progress::Finished(self.written));
         Ok(self.written)
     }
@@ -224,16 +200,6 @@ fn broken() -> Error {
     Error::new(ErrorKind::Interrupted, "the extract ended before it was complete")
 }
 
-async fn blocking<T: Send + 'static>(
-    folder: &Path,
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| disk(folder, error)),
-        Err(stopped) => Err(Error::new(ErrorKind::Interrupted, "spool was stopped").with_source(stopped)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,7 +249,18 @@ mod tests {
         writer.write(Bytes::from_static(b"id\n1\n")).await.expect("write");
         writer.finish().await.expect("finish");
         assert_eq!(read(&spool).await.expect("read"), b"id\n1\n");
-        assert_eq!(spool.store.file.metadata().expect("file").len(), 0);
+        assert_eq!(spool.store.file.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_stays_in_memory_has_a_bound_and_keeps_no_large_row() {
+        let (mut writer, spool) = spool(&std::env::temp_dir()).expect("spool");
+        let row = Bytes::from(vec![1; 10 * CHUNK_BYTES + 1]);
+        writer.write(row.clone()).await.expect("write");
+        assert!(row.is_unique(), "the row is kept alive");
+        writer.finish().await.expect("finish");
+        assert!(spool.store.file.len() >= 6 * CHUNK_BYTES as u64, "{} bytes are in the file", spool.store.file.len());
+        assert!(read(&spool).await.expect("read") == row);
     }
 
     #[tokio::test]

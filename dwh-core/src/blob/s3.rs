@@ -35,11 +35,11 @@ pub use options::S3Options;
 /// Objects in a bucket.
 ///
 /// Nothing is sent before the first call; keys are looked up then and renewed before they expire. Every request is
-/// tried up to five times if the server is busy or does not answer. Objects above 8 MiB are sent in parts, two at a
-/// time, each piece by piece from where it lies; what has to lie in memory for it, as a small object or a part of a
-/// compressed one does, is 24 MiB at most of all uploads of a process together, and the part that each of them fills.
-/// An upload that fails or is dropped is aborted; a killed process leaves invisible parts behind, for which the bucket should have a
-/// lifecycle rule `AbortIncompleteMultipartUpload`.
+/// tried up to five times if the server is busy or does not answer. Objects of 8 MiB and more are sent in parts, two at a
+/// time, each piece by piece from where it lies; parts of a stream that cannot be read from its middle, as of a compressed
+/// one, are gathered in nameless files in the temporary folder. What has to lie in memory is 16 MiB at most of all uploads
+/// of a process together. An upload that fails or is dropped is aborted; a killed process leaves invisible parts behind, for
+/// which the bucket should have a lifecycle rule `AbortIncompleteMultipartUpload`.
 ///
 /// An object that is there is never replaced by [`BlobStore::put`]: it is looked for first, since some servers ignore
 /// `If-None-Match`, and that header closes the gap on those that know it.

@@ -81,3 +81,18 @@ impl Drop for Newest {
         KEPT.fetch_sub(self.chunks().bytes, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_spools_together_have_a_bound() {
+        // Each keeps less than is its own.
+        let spools: Vec<Newest> = (0..4).map(|_| Newest::default()).collect();
+        for spool in &spools {
+            spool.push(0, Bytes::from(vec![1; OWN_BYTES / 8 * 7]));
+        }
+        assert!(spools.iter().all(|spool| spool.to_leave().is_some()));
+    }
+}

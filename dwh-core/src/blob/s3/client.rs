@@ -113,19 +113,15 @@ impl Client {
         self.hashes.load(Ordering::Relaxed)
     }
 
-    /// Whether a part was refused because it was sent without a hash, as by a bucket with a default retention: from now
-    /// on parts have one.
-    pub(super) fn wants_hashes(&self, error: &Error) -> bool {
-        let wants = refusal(error).is_some_and(|refusal| {
-            let code = refusal.code.as_str();
-            refusal.status == 501
-                || refusal.status == 400
-                    && matches!(code, "InvalidArgument" | "InvalidRequest" | "XAmzContentSHA256Mismatch")
-        });
-        if wants {
-            self.hashes.store(true, Ordering::Relaxed);
+    /// A part was refused without a hash and taken with one, as by a bucket whose policy wants it, or one with a default
+    /// retention: from now on all parts have one.
+    pub(super) fn hash_from_now_on(&self) {
+        if !self.hashes.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                blob = self.options.url,
+                "the bucket wants a hash of each part; from now on all parts have one"
+            );
         }
-        wants
     }
 
     /// The outcome of a request with a condition: if the server has no such thing, the next try goes without.

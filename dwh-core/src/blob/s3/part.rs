@@ -1,27 +1,26 @@
 //! A body, cut into the parts of an upload, and the memory that all uploads of this process may use for them.
 
 use bytes::{Bytes, BytesMut};
-use futures_util::TryStreamExt;
+use futures_util::stream::{self, Fuse};
+use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::blob::{Body, ByteStream};
+use crate::blob::scratch::Scratch;
+use crate::blob::verify::of_length;
+use crate::blob::{Body, BodyPart, ByteStream};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Size of the first parts, and the largest object that goes without any.
 pub(super) const PART_BYTES: u64 = 8 << 20;
 
-/// What uploads of this process hold in memory together, in MiB, whatever their number.
+/// What uploads of this process hold in memory together, in MiB, whatever their number. Who has some of it never waits
+/// for more.
 static MEMORY: Semaphore = Semaphore::const_new(MEMORY_MIB as usize);
-const MEMORY_MIB: u32 = 24;
+const MEMORY_MIB: u32 = 16;
 /// What a part needs that is sent piece by piece from where it lies.
 const PIECEWISE_BYTES: u64 = 1 << 20;
-
-/// Waits until there is memory for as many bytes; it is free again when the permit is dropped.
-pub(super) async fn memory(bytes: u64) -> Result<SemaphorePermit<'static>> {
-    let wanted = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(MEMORY_MIB).clamp(1, MEMORY_MIB);
-    let closed = |error| Error::new(ErrorKind::Internal, "memory for uploads was closed").with_source(error);
-    MEMORY.acquire_many(wanted).await.map_err(closed)
-}
+/// What is gathered of a part before it goes into a file, and read of it at once.
+const GATHERED_BYTES: usize = 256 << 10;
 
 /// What a part is, by its number from 1: 8 MiB for the first 40 GB, then twice as much every thousand parts, so that
 /// 10,000 parts hold more than 500 GB. Some servers want equal parts; nobody notices before 40 GB.
@@ -30,39 +29,35 @@ pub(super) const fn part_bytes(number: u32) -> u64 {
     PART_BYTES << doublings
 }
 
-/// A part on its way.
-pub(super) struct Part {
-    pub(super) bytes: u64,
-    pub(super) body: Box<dyn Body>,
-    /// Of a part that lies in memory.
-    memory: Option<SemaphorePermit<'static>>,
+/// Waits until there is memory for as many bytes; it is free again when the permit is dropped.
+async fn memory(bytes: u64) -> Result<SemaphorePermit<'static>> {
+    let wanted = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(MEMORY_MIB).clamp(1, MEMORY_MIB);
+    let closed = |error| Error::new(ErrorKind::Internal, "memory for uploads was closed").with_source(error);
+    MEMORY.acquire_many(wanted).await.map_err(closed)
 }
 
-impl Part {
-    /// Memory for sending it piece by piece; a part that lies in memory has it.
-    pub(super) async fn piecewise(&self) -> Result<Option<SemaphorePermit<'static>>> {
-        if self.memory.is_some() {
-            return Ok(None);
-        }
-        memory(self.bytes.min(PIECEWISE_BYTES)).await.map(Some)
-    }
-
-    /// All of it at once, and memory for that.
-    pub(super) async fn whole(&self) -> Result<(Bytes, Option<SemaphorePermit<'static>>)> {
-        let permit = if self.memory.is_some() { None } else { Some(memory(self.bytes).await?) };
-        let mut pieces: Vec<Bytes> = self.body.open().try_collect().await?;
-        let whole = if pieces.len() == 1 { pieces.swap_remove(0) } else { pieces.concat().into() };
-        if whole.len() as u64 == self.bytes {
-            return Ok((whole, permit));
-        }
-        Err(Error::new(ErrorKind::Data, format!("part of a body gave {} bytes, not {}", whole.len(), self.bytes)))
-    }
+/// The part from where it lies, and memory for sending it piece by piece. It has as many bytes as it says, or ends in an
+/// error.
+pub(super) async fn piecewise(object: &str, part: &BodyPart) -> Result<(ByteStream, SemaphorePermit<'static>)> {
+    let permit = memory(part.bytes.min(PIECEWISE_BYTES)).await?;
+    Ok((of_length(object.to_owned(), part.bytes, part.body.open()), permit))
 }
 
-/// The body, cut into parts: where it can, each is sent from where it lies, else it is gathered in memory.
+/// All of the part at once, and memory for that.
+pub(super) async fn whole(object: &str, part: &BodyPart) -> Result<(Bytes, SemaphorePermit<'static>)> {
+    let permit = memory(part.bytes).await?;
+    let mut pieces = of_length(object.to_owned(), part.bytes, part.body.open());
+    let mut whole = BytesMut::with_capacity(usize::try_from(part.bytes).unwrap_or(0));
+    while let Some(piece) = pieces.try_next().await? {
+        whole.extend_from_slice(&piece);
+    }
+    Ok((whole.freeze(), permit))
+}
+
+/// The body, cut into parts: where it can, each is sent from where it lies, else it is gathered first.
 pub(super) struct Parts<'a> {
     body: &'a dyn Body,
-    stream: Option<ByteStream>,
+    stream: Option<Fuse<ByteStream>>,
     rest: Bytes,
     pub(super) bytes: u64,
 }
@@ -73,42 +68,73 @@ impl<'a> Parts<'a> {
     }
 
     /// The next `size` bytes; fewer only at the end of the body.
-    pub(super) async fn next(&mut self, size: u64) -> Result<Part> {
+    pub(super) async fn next(&mut self, size: u64) -> Result<BodyPart> {
         let part = match self.body.part(self.bytes, size) {
-            Some(part) => {
-                let part = part.await?;
-                Part { bytes: part.bytes, body: part.body, memory: None }
-            }
+            Some(part) => part.await?,
             None => self.gathered(size).await?,
         };
         self.bytes += part.bytes;
         Ok(part)
     }
 
-    async fn gathered(&mut self, size: u64) -> Result<Part> {
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let stream = self.stream.get_or_insert_with(|| self.body.open());
-        let mut part = BytesMut::with_capacity(size.min(PART_BYTES as usize));
-        while part.len() < size {
+    /// Gathers a part: in a file, so that it takes no memory while it waits for its turn, unless it is small.
+    async fn gathered(&mut self, size: u64) -> Result<BodyPart> {
+        let mut chunk = self.chunk(size).await?;
+        if chunk.len() < GATHERED_BYTES {
+            return Ok(BodyPart::new(chunk.len() as u64, chunk));
+        }
+        let (file, mut bytes) = (Scratch::new(&std::env::temp_dir())?, 0);
+        while !chunk.is_empty() {
+            let at = bytes;
+            bytes += chunk.len() as u64;
+            file.write(at, chunk).await?;
+            chunk = self.chunk(size - bytes).await?;
+        }
+        Ok(BodyPart::new(bytes, Gathered { file, bytes }))
+    }
+
+    /// The next bytes, at most so many, and no more than are gathered at once; fewer only at the end of the body.
+    async fn chunk(&mut self, most: u64) -> Result<Bytes> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(GATHERED_BYTES);
+        let stream = self.stream.get_or_insert_with(|| self.body.open().fuse());
+        let mut chunk = BytesMut::new();
+        while chunk.len() < most {
             if self.rest.is_empty() {
                 match stream.try_next().await? {
                     Some(piece) => self.rest = piece,
                     None => break,
                 }
             }
-            let taken = self.rest.split_to(self.rest.len().min(size - part.len()));
-            part.extend_from_slice(&taken);
+            let taken = self.rest.split_to(self.rest.len().min(most - chunk.len()));
+            chunk.extend_from_slice(&taken);
         }
-        // Not before it is full: the body may come slowly, and others must not wait for it.
-        let memory = Some(memory(part.len() as u64).await?);
-        Ok(Part { bytes: part.len() as u64, body: Box::new(part.freeze()), memory })
+        Ok(chunk.freeze())
+    }
+}
+
+/// A part that was gathered in a file.
+struct Gathered {
+    file: Scratch,
+    bytes: u64,
+}
+
+impl Body for Gathered {
+    fn open(&self) -> ByteStream {
+        let (file, end) = (self.file.clone(), self.bytes);
+        Box::pin(stream::try_unfold((file, 0), move |(file, at)| async move {
+            let bytes = usize::try_from(end - at).unwrap_or(usize::MAX).min(GATHERED_BYTES);
+            if bytes == 0 {
+                return Ok(None);
+            }
+            let piece = file.read(at, bytes).await?;
+            Ok(Some((piece, (file, at + bytes as u64))))
+        }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::{StreamExt, stream};
 
     #[test]
     fn parts_grow_and_stay_within_what_s3_allows() {
@@ -120,31 +146,54 @@ mod tests {
         assert!(part_bytes(super::super::upload::MAX_PARTS) < 5 << 30);
     }
 
-    /// 3,000 bytes that can only be sent whole.
-    struct Stream;
+    /// Bytes that can only be sent from the first one on, in pieces of this size.
+    struct Stream(Bytes, usize);
 
     impl Body for Stream {
         fn open(&self) -> ByteStream {
-            stream::iter((0..10).map(|_| Ok(Bytes::from_static(&[7; 300])))).boxed()
+            let pieces: Vec<Bytes> = self.0.chunks(self.1).map(Bytes::copy_from_slice).collect();
+            stream::iter(pieces.into_iter().map(Ok)).boxed()
         }
     }
 
-    async fn sizes(body: &dyn Body) -> Vec<u64> {
-        let (mut parts, mut sizes) = (Parts::new(body), Vec::new());
+    /// The sizes of the parts; each is read twice, as one is that has to be sent again.
+    async fn sizes(body: &dyn Body, all: &[u8], size: u64) -> Vec<u64> {
+        let (mut parts, mut sizes, mut read) = (Parts::new(body), Vec::new(), Vec::new());
         loop {
-            let part = parts.next(1024).await.expect("part");
+            let part = parts.next(size).await.expect("part");
             if part.bytes == 0 {
-                assert_eq!(parts.bytes, 3000);
+                assert_eq!((parts.bytes, read.len()), (all.len() as u64, all.len()));
+                assert!(read == all);
                 return sizes;
             }
-            assert_eq!(part.whole().await.expect("whole").0.len() as u64, part.bytes);
+            let (first, permit) = whole("a.csv", &part).await.expect("whole");
+            drop(permit);
+            assert!(whole("a.csv", &part).await.expect("again").0 == first);
+            read.extend(first);
             sizes.push(part.bytes);
         }
     }
 
     #[tokio::test]
     async fn parts_are_cut_to_size_whatever_the_pieces() {
-        assert_eq!(sizes(&Stream).await, [1024, 1024, 952]);
-        assert_eq!(sizes(&Bytes::from(vec![7; 3000])).await, [1024, 1024, 952]);
+        for (bytes, size, expected) in
+            [(3_000, 1024, [1024, 1024, 952]), (5 << 20, 2 << 20, [2 << 20, 2 << 20, 1 << 20])]
+        {
+            let all: Bytes = (0..bytes).map(|at: u32| (at / 100) as u8).collect();
+            assert_eq!(sizes(&all, &all, size).await, expected);
+            for piece in [300, 1 << 20] {
+                assert_eq!(sizes(&Stream(all.clone(), piece), &all, size).await, expected, "pieces of {piece}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_not_as_long_as_it_says_is_an_error() {
+        for bytes in [2, 4] {
+            let part = BodyPart::new(bytes, Bytes::from_static(b"abc"));
+            assert_eq!(whole("a.csv", &part).await.expect_err("whole").kind(), ErrorKind::Data);
+            let (stream, _permit) = piecewise("a.csv", &part).await.expect("piecewise");
+            assert_eq!(stream.try_collect::<Vec<_>>().await.expect_err("piecewise").kind(), ErrorKind::Data);
+        }
     }
 }

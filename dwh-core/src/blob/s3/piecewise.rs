@@ -1,7 +1,6 @@
 //! A part of an upload, signed and sent by ourselves: rust-s3 wants all bytes of it in memory and hashes them twice
 //! before the first one is sent.
 
-use futures_util::StreamExt;
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderValue};
 use reqwest::{Body as HttpBody, Method, Response};
@@ -12,37 +11,28 @@ use s3::request::Request;
 use s3::request::tokio_backend::ReqwestRequest;
 use s3::signing;
 use sha2::Sha256;
-use std::io;
 use std::sync::Arc;
 
-use super::part::Part;
-use super::wait::Progress;
+use super::wait::{Progress, answered, pieces};
+use crate::blob::ByteStream;
 use crate::dialect::hex;
 
 /// What stands for the hash of a body that is not hashed. What the store holds is read back and hashed before anything
 /// is deleted for it.
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
-/// Sends a part as `command` says, which has no content itself.
+/// Sends a part of so many bytes as `command` says, which has no content itself.
 pub(super) async fn send_piecewise(
     bucket: &Bucket,
     object: &str,
     command: Command<'_>,
-    part: &Part,
+    (bytes, body): (u64, ByteStream),
     progress: &Arc<Progress>,
 ) -> Result<Response, S3Error> {
     let request = ReqwestRequest::new(bucket, object, command).await?;
-    let headers = signed(&request, bucket, part.bytes).await?;
-    let progress = Arc::clone(progress);
-    let pieces = part.body.open().map(move |piece| {
-        progress.moved();
-        piece.map_err(|error| {
-            progress.breaks(error);
-            io::Error::other("the body broke off")
-        })
-    });
+    let headers = signed(&request, bucket, bytes).await?;
     let sent = bucket.http_client().request(Method::PUT, request.url()?.as_str()).headers(headers);
-    super::wait::answered(sent.body(HttpBody::wrap_stream(pieces)).send().await?).await
+    answered(sent.body(HttpBody::wrap_stream(pieces(body, progress))).send().await?).await
 }
 
 /// The headers, signed as AWS Signature Version 4 wants it.

@@ -7,18 +7,22 @@ use reqwest::Response;
 use s3::command::{Command, Multipart};
 use s3::serde_types::Part as Sent;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::task::JoinSet;
 
 use super::client::Client;
-use super::part::{PART_BYTES, Part, Parts, part_bytes};
+use super::errors::refusal;
+use super::part::{PART_BYTES, Parts, part_bytes, piecewise, whole};
 use super::piecewise::send_piecewise;
 use super::wait::{Progress, Wait, send};
-use crate::blob::Body;
+use crate::blob::{Body, BodyPart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::retry;
 
 /// Parts of an object on their way at once.
 const IN_FLIGHT: usize = 2;
+/// How often a part is sent without its hash.
+const UNHASHED_TRIES: u32 = 2;
 /// What S3 allows.
 pub(super) const MAX_PARTS: u32 = 10_000;
 
@@ -66,8 +70,8 @@ fn content_type(object: &str) -> &'static str {
     }
 }
 
-async fn put_whole(client: &Client, object: &str, all: &Part, create: bool) -> Result<u64, Failed> {
-    let (content, _memory) = all.whole().await?;
+async fn put_whole(client: &Client, object: &str, all: &BodyPart, create: bool) -> Result<u64, Failed> {
+    let (content, _memory) = whole(object, all).await?;
     let put = retry("put object", || async {
         let bucket = client.bucket().await?;
         let custom_headers = Some(client.condition(create));
@@ -112,7 +116,7 @@ impl Upload {
     }
 
     /// Sends all parts in order, two at a time. The tasks end with this future, since the set owns them.
-    async fn send(&self, first: Part, parts: &mut Parts<'_>) -> Result<Vec<Sent>> {
+    async fn send(&self, first: BodyPart, parts: &mut Parts<'_>) -> Result<Vec<Sent>> {
         let (mut flying, mut sent) = (JoinSet::new(), Vec::new());
         let (mut number, mut part) = (1, first);
         while part.bytes > 0 {
@@ -181,12 +185,19 @@ async fn landed(flying: &mut JoinSet<Result<Sent>>) -> Result<Option<Sent>> {
     flying.join_next().await.map(|landed| landed.map_err(stopped)?).transpose()
 }
 
-async fn send_part(client: Arc<Client>, object: String, id: String, part_number: u32, part: Part) -> Result<Sent> {
+async fn send_part(client: Arc<Client>, object: String, id: String, part_number: u32, part: BodyPart) -> Result<Sent> {
+    let tries = AtomicU32::new(0);
     let answer = retry("send part", || async {
-        let (hashed, part_of) = (client.hashes(), Multipart::new(part_number, &id));
-        match try_part(&client, &object, part_of.clone(), &part, hashed).await {
-            Err(error) if !hashed && client.wants_hashes(&error) => {
-                try_part(&client, &object, part_of, &part, true).await
+        let part_of = Multipart::new(part_number, &id);
+        // Who refuses a body while it still comes may end the connection before the refusal is read.
+        if client.hashes() || tries.fetch_add(1, Ordering::Relaxed) >= UNHASHED_TRIES {
+            return send_hashed(&client, &object, part_of, &part).await;
+        }
+        match send_unhashed(&client, &object, part_of.clone(), &part).await {
+            Err(error) if may_want_a_hash(&error) => {
+                let answer = send_hashed(&client, &object, part_of, &part).await?;
+                client.hash_from_now_on();
+                Ok(answer)
             }
             other => other,
         }
@@ -196,30 +207,34 @@ async fn send_part(client: Arc<Client>, object: String, id: String, part_number:
     Ok(Sent { part_number, etag })
 }
 
-/// Sends a part once: from where it lies, or, to a server that refuses bodies without a hash, hashed and signed.
-async fn try_part(
-    client: &Client,
-    object: &str,
-    part_of: Multipart<'_>,
-    part: &Part,
-    hashed: bool,
-) -> Result<Response> {
+/// Whether the server might have taken the same part with its hash: a policy of the bucket may deny others, and some
+/// servers do not know them.
+fn may_want_a_hash(error: &Error) -> bool {
+    refusal(error).is_some_and(|refusal| matches!(refusal.status, 400 | 403 | 501)) && !error.is_retryable()
+}
+
+/// Sends a part once, from where it lies.
+async fn send_unhashed(client: &Client, object: &str, part_of: Multipart<'_>, part: &BodyPart) -> Result<Response> {
     let bucket = client.bucket().await?;
+    let (body, _memory) = piecewise(object, part).await?;
     let progress = Progress::new();
-    let command = |content| {
-        let multipart = Some(part_of.clone());
-        Command::PutObject { content, content_type: content_type(object), custom_headers: None, multipart }
-    };
-    if hashed {
-        let (content, _memory) = part.whole().await?;
-        let put = send(&bucket, object, command(&content), content.clone(), &progress);
-        return client.within(Wait::Sending(&progress), object, put).await;
-    }
-    let _memory = part.piecewise().await?;
-    let put = send_piecewise(&bucket, object, command(&[]), part, &progress);
+    let put = send_piecewise(&bucket, object, put_part(&[], object, part_of), (part.bytes, body), &progress);
     let sent = client.within(Wait::Sending(&progress), object, put).await;
     // What the body itself says is the cause of what the connection says.
     progress.broken().map_or(sent, Err)
+}
+
+/// Sends a part once, with its hash, which rust-s3 computes of the whole of it.
+async fn send_hashed(client: &Client, object: &str, part_of: Multipart<'_>, part: &BodyPart) -> Result<Response> {
+    let bucket = client.bucket().await?;
+    let (content, _memory) = whole(object, part).await?;
+    let progress = Progress::new();
+    let put = send(&bucket, object, put_part(&content, object, part_of), content.clone(), &progress);
+    client.within(Wait::Sending(&progress), object, put).await
+}
+
+fn put_part<'a>(content: &'a [u8], object: &str, part_of: Multipart<'a>) -> Command<'a> {
+    Command::PutObject { content, content_type: content_type(object), custom_headers: None, multipart: Some(part_of) }
 }
 
 /// Calls an upload off; one that is not there any more counts as called off.
