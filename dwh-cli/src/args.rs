@@ -161,6 +161,16 @@ Examples:
   dwh status --watch                             look again every 5 seconds, until Ctrl-C
   dwh status --output json | jq -r '.breaches[] | .message'")]
     Status(StatusArgs),
+    /// Write the state of the warehouse as one HTML page with pictures
+    ///
+    /// Freshness, failures, rows and duration a day, the largest tables, storage. The page needs no network and no script,
+    /// reads in light and dark, and printed: for a mail, a wall, or a web server.
+    #[command(after_help = "\
+Examples:
+  dwh report                    writes report.html
+  dwh report -o /var/www/html/dwh.html --days 90
+  dwh report -o - | mail -s 'dwh' -a 'Content-Type: text/html' team@example.org")]
+    Report(ReportArgs),
     /// Show the run log, newest first
     ///
     /// One line a run, with its rows and what went wrong. `dwh runs show` tells everything that is known of one run.

@@ -18,6 +18,7 @@ mod prune;
 mod rebuild;
 mod recover;
 mod replay;
+mod report;
 mod reseed;
 mod resync;
 mod run;
@@ -72,6 +73,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Extract(args) => extract::extract(&args, context).await,
         Command::Load(args) => load::load(args, context).await,
         Command::Status(args) => status::status(&args, context).await,
+        Command::Report(args) => report::report(args, context).await,
         Command::Runs(args) => runs::runs(args, context).await,
         Command::Verify(args) => verify::verify(args, context).await,
         Command::Backfill(args) => backfill::backfill(args, context).await,

@@ -1,6 +1,7 @@
 //! Watermark and run log in the target: functions over an open transaction, so that they cannot commit on their own.
 
 mod bronze;
+mod history;
 mod log;
 mod overview;
 mod rehearsal;

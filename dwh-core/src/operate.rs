@@ -8,6 +8,8 @@ mod check;
 mod files;
 mod init;
 mod inspect;
+#[cfg(feature = "report")]
+mod report;
 mod runs;
 mod schedule;
 mod shell;
@@ -21,6 +23,8 @@ pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use inspect::{
     AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport, MigrateRequest, PlanReport,
 };
+#[cfg(feature = "report")]
+pub use report::{REPORT_DAYS, WarehouseReport};
 pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
 pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
 pub use status::{

@@ -1,6 +1,7 @@
 //! The rows of the control schema as plain values, and what is written there.
 
 mod entry;
+mod history;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use crate::raw_file::RawFile;
 use crate::run::{Route, RunId, RunKind, RunState};
 use crate::schema::{Column, Delivered};
 use crate::watermark::{SafeBound, Timestamp, Undrained};
+
+pub use history::{DayHistory, History, RunSums, TableHistory};
 
 pub use entry::{Accounting, BronzeState, Commit, Committed, LogEntry, Moved, Restore, Upload};
 

@@ -22,8 +22,8 @@ use crate::watermark::Timestamp;
 pub use crate::run::{Route, Routing};
 
 pub use crate::record::{
-    Accounting, BronzeState, Commit, Committed, LeaseHolder, LogEntry, Moved, Overview, Restore, RunFilter, RunRecord,
-    TableOverview, TableState, Upload,
+    Accounting, BronzeState, Commit, Committed, DayHistory, History, LeaseHolder, LogEntry, Moved, Overview, Restore,
+    RunFilter, RunRecord, RunSums, TableHistory, TableOverview, TableState, Upload,
 };
 pub use memory::{MemoryBackup, MemoryRow, MemorySink};
 pub use postgres::PgSink;
@@ -173,6 +173,16 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// `Contract` if the control schema is missing.
     async fn overview(&self) -> Result<Overview> {
         Ok(Overview { now: Timestamp::now(), tables: BTreeMap::new() })
+    }
+
+    /// The runs of these tables that ended since the first of these days, summed up by day and by table, and the room that
+    /// their bronze tables take; a sink that cannot tell says nothing. A day begins at each of the moments, which ascend, and
+    /// ends where the next one begins.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing.
+    async fn history(&self, _tables: &[(&str, &TableRef)], _days: &[Timestamp]) -> Result<History> {
+        Ok(History::default())
     }
 
     /// The clock alone, as [`overview`](Self::overview) tells it.

@@ -3,6 +3,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use dwh_core::operate::REPORT_DAYS;
 use dwh_core::{RunKind, RunState, Timestamp};
 use std::path::PathBuf;
 
@@ -198,6 +199,17 @@ pub struct StatusArgs {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub watch: Option<u32>,
+}
+
+/// `dwh report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Where the page goes; `-`: to stdout
+    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+    pub output_file: PathBuf,
+    /// How many days it looks back, today included
+    #[arg(long, value_name = "N", default_value_t = REPORT_DAYS, value_parser = clap::value_parser!(u16).range(1..=3660))]
+    pub days: u16,
 }
 
 /// `dwh runs`.

@@ -3,7 +3,7 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "init",
     "check",
     "migrate",
@@ -11,6 +11,7 @@ const COMMANDS: [&str; 28] = [
     "extract",
     "load",
     "status",
+    "report",
     "runs",
     "runs show",
     "verify",

@@ -35,7 +35,7 @@ use crate::plan::{Cure, Isolation, LoadPlan};
 use crate::run::{RunId, RunState};
 use crate::schema::{Drift, TableRef, TableSchema};
 use crate::sink::{
-    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, Rehearsal, RunFilter, RunRecord, Sink,
+    BronzeState, Commit, Committed, History, Lease, LogEntry, Moved, Overview, Rehearsal, RunFilter, RunRecord, Sink,
     StageRequest, Staged, TableState, Upload,
 };
 use crate::watermark::{Micros, Timestamp};
@@ -243,6 +243,13 @@ impl Sink for PgSink {
         let overview = self.control.overview(tx.client()?).await?;
         tx.commit().await?;
         Ok(overview)
+    }
+
+    async fn history(&self, tables: &[(&str, &TableRef)], days: &[Timestamp]) -> Result<History> {
+        let tx = self.look().await?;
+        let history = self.control.history(tx.client()?, tables, days).await?;
+        tx.commit().await?;
+        Ok(history)
     }
 
     async fn now(&self) -> Result<Timestamp> {

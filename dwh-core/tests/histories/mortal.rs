@@ -15,7 +15,7 @@ use dwh_core::config::TableConfig;
 use dwh_core::identity::BronzeId;
 use dwh_core::schema::{RowKey, TableRef, TableSchema};
 use dwh_core::sink::{
-    BronzeState, Commit, Committed, Lease, LogEntry, Moved, Overview, Rehearsal, RunFilter, RunRecord, Sink,
+    BronzeState, Commit, Committed, History, Lease, LogEntry, Moved, Overview, Rehearsal, RunFilter, RunRecord, Sink,
     StageRequest, Staged, TableState, Upload,
 };
 use dwh_core::source::{BoundRequest, FileTree, ReadRequest, Reading, Source, SourceIdentity};
@@ -226,6 +226,10 @@ impl Sink for Mortal<MemorySink> {
 
     async fn overview(&self) -> Result<Overview> {
         self.life.call(self.inner.overview()).await
+    }
+
+    async fn history(&self, tables: &[(&str, &TableRef)], days: &[Timestamp]) -> Result<History> {
+        self.life.call(self.inner.history(tables, days)).await
     }
 
     async fn now(&self) -> Result<Timestamp> {

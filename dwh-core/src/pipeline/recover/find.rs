@@ -44,7 +44,15 @@ fn complete(scene: &Scene, manifest: &Manifest) -> Found {
         mend,
     };
     let boxed = || Box::new(manifest.clone());
-    let Some(record) = scene.record_of(manifest) else { return unknown(scene, manifest) };
+    let Some(record) = scene.record_of(manifest) else {
+        // Its last step is left to do, whatever the log has forgotten: what is in `processed/` is judged there.
+        if scene.manifest_only.contains(&manifest.csv) && scene.copies.get(&manifest.csv) == Some(&true) {
+            let message =
+                format!("the CSV of run {run_id} is in `processed/`, but its manifest is still in `exports/`");
+            return of(Trouble::ManifestLeftBehind, message, Mend::Move(boxed()));
+        }
+        return unknown(scene, manifest);
+    };
     if scene.aside.contains(&manifest.csv) {
         let message = format!("run {run_id} was set aside, but its files are still in `exports/`");
         return of(Trouble::SetAsideHalfway, message, Mend::SetAside(manifest.csv.clone()));

@@ -137,6 +137,9 @@ fn every_state_of_run_log_and_folders() {
         (case(Some(Loaded), false, false, Some(true)), None),
         (case(Some(Loaded), false, false, None), Some(("csv_missing", "person"))),
         (case(None, true, false, None), Some(("csv_of_unknown_run", "person"))),
+        (case(None, false, true, Some(true)), Some(("manifest_left_behind", "move"))),
+        (case(None, false, true, Some(false)), Some(("csv_of_unknown_run", "person"))),
+        (case(None, false, true, None), Some(("csv_of_unknown_run", "person"))),
         (case(None, false, false, Some(true)), None),
     ];
     for (at, (case, expected)) in table.iter().enumerate() {

@@ -29,6 +29,15 @@ impl Pipeline {
         let named: BTreeSet<RunId> = scene.complete.iter().map(|manifest| manifest.run_id).chain(in_names).collect();
         self.know_runs(table, named, &mut scene).await?;
         self.know_the_rest(table, state, bare, &mut scene).await?;
+        // A move whose last step is left to do, of a run that the log has forgotten.
+        let alone =
+            |manifest: &&Manifest| scene.manifest_only.contains(&manifest.csv) && scene.record_of(manifest).is_none();
+        for csv in scene.complete.iter().filter(alone).cloned().collect::<Vec<_>>() {
+            match self.is_copy(&csv, &self.layout.moved(&csv.csv, Folder::Processed)?).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                copy => drop(scene.copies.insert(csv.csv, copy?)),
+            }
+        }
         Ok(scene)
     }
 
