@@ -125,7 +125,8 @@ Examples:
   dwh run                       every table
   dwh run trips 'position_*'    the tables that match
   dwh run --dry-run             what would be done, with its SQL
-  dwh run --jobs 2 --wait       two tables at a time; wait where another run holds one")]
+  dwh run --jobs 2 --wait       two tables at a time; wait where another run holds one
+  dwh run --jobs 4 trips        a large first load: four windows are read at a time")]
     Run(RunArgs),
     /// Extract the next window of one table, and print what `load` takes
     ///

@@ -12,6 +12,7 @@ pub(crate) mod deletes;
 pub(crate) mod describe;
 pub(crate) mod failure;
 pub(crate) mod files;
+mod jobs;
 pub(crate) mod links;
 mod load;
 mod preview;
@@ -31,6 +32,7 @@ mod trace;
 mod transfer;
 mod trial;
 pub(crate) mod window;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -86,6 +88,8 @@ pub enum Event {
     Extracted {
         /// Its table.
         table: String,
+        /// The run that read it: several of a table may read at a time.
+        run_id: RunId,
         /// Rows of this run so far.
         rows: u64,
         /// Bytes of this run so far.
@@ -116,7 +120,8 @@ pub type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 pub struct RunRequest {
     /// Globs over table names; empty: all tables.
     pub tables: Vec<String>,
-    /// Tables at the same time; `None`: as many as `[target] connections`.
+    /// Tables at the same time, and while none waits for its turn windows of one table; `None`: as many tables as
+    /// `[target] connections`, and of each one window.
     pub jobs: Option<usize>,
     /// Wait for a table that another run holds, instead of failing with `Locked`.
     pub wait: bool,
@@ -161,6 +166,8 @@ pub struct Pipeline {
     reprocess: Vec<globset::GlobMatcher>,
     /// Chunks of one table at the same time; `None`: as many as `[target] connections`.
     jobs: Option<usize>,
+    /// What the windows of a table share with those of the others; `None`: a table reads one at a time.
+    shared: Option<Arc<jobs::Jobs>>,
     /// What a call over many tables asks once.
     round: Option<Arc<round::Round>>,
 }
@@ -216,6 +223,7 @@ impl Pipeline {
             task_instance,
             reprocess: Vec::new(),
             jobs: None,
+            shared: None,
             round: None,
         }
     }

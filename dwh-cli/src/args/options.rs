@@ -121,7 +121,7 @@ pub struct RunArgs {
     /// Names of tables, or patterns such as 'trip*'; none: all tables
     #[arg(value_name = "GLOB")]
     pub tables: Vec<String>,
-    /// Tables at the same time [default: `connections` of the target]
+    /// Tables at the same time, and windows of a table while no other waits [default: as many tables as `connections` of the target, one window each]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// Wait for a table that another run holds, instead of failing with code 5

@@ -1,7 +1,7 @@
 //! What a run tells while it works: a bar for each table on a terminal, else a line for each finished run.
 
-use dwh_core::ErrorKind;
 use dwh_core::pipeline::{Event, TableRun};
+use dwh_core::{ErrorKind, RunId};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::collections::HashMap;
 use std::fmt;
@@ -27,11 +27,11 @@ struct Bar {
     began: Instant,
     /// When something last happened; read by the bar whenever it is drawn.
     moved: Arc<Mutex<Instant>>,
-    // Of the runs before the one that is under way.
+    // Of the runs before those that are under way.
     rows_before: u64,
     bytes_before: u64,
-    rows: u64,
-    bytes: u64,
+    /// Rows and bytes of those.
+    under_way: HashMap<RunId, (u64, u64)>,
 }
 
 impl Progress {
@@ -57,9 +57,9 @@ impl Progress {
             Event::TableStarted { table } => {
                 self.tables().insert(table.clone(), Bar::new(bars, table));
             }
-            Event::Extracted { table, rows, bytes } => {
+            Event::Extracted { table, run_id, rows, bytes } => {
                 if let Some(bar) = self.tables().get_mut(table) {
-                    (bar.rows, bar.bytes) = (*rows, *bytes);
+                    bar.under_way.insert(*run_id, (*rows, *bytes));
                     bar.refresh();
                 }
             }
@@ -100,19 +100,24 @@ impl Bar {
         }));
         bar.set_prefix(super::printable(table).into_owned());
         bar.enable_steady_tick(Duration::from_millis(120));
-        Self { bar, began: Instant::now(), moved, rows_before: 0, bytes_before: 0, rows: 0, bytes: 0 }
+        Self { bar, began: Instant::now(), moved, rows_before: 0, bytes_before: 0, under_way: HashMap::new() }
     }
 
     fn next_run(&mut self, run: &TableRun) {
         self.rows_before += run.rows_extracted;
         self.bytes_before += run.bytes;
-        (self.rows, self.bytes) = (0, 0);
+        if let Some(run_id) = run.run_id {
+            self.under_way.remove(&run_id);
+        }
         self.refresh();
     }
 
     fn refresh(&self) {
         *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        let (rows, bytes) = (self.rows_before + self.rows, self.bytes_before + self.bytes);
+        let (rows, bytes) = self
+            .under_way
+            .values()
+            .fold((self.rows_before, self.bytes_before), |sum, run| (sum.0 + run.0, sum.1 + run.1));
         self.bar.set_message(amounts(rows, bytes, self.began.elapsed()));
     }
 }

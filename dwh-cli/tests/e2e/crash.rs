@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support::Project;
+use crate::support::{Project, number};
 use dwh_core::testing::{TestBlobs, TestDb, assert_equal_tables};
 
 const TABLE: &str = "create schema app;
@@ -231,6 +231,38 @@ async fn killed_at_any_moment() {
     let (db, project) = events("killed").await;
     let killed = killed(&db, &project, 40, async || assert_whole(&db, &project).await).await;
     assert!(killed > 10, "only {killed} runs died: the moments do not cover a run");
+}
+
+/// A first load of forty windows, which dies again and again while one is loaded and others are read.
+#[tokio::test]
+async fn killed_with_windows_in_flight() {
+    let (db, project) = events("killed_windows").await;
+    db.src("update app.events set recorded_at = now() - id / 25 * interval '1 day'").await;
+    let project = project.config_with("key = [\"id\"]", "key = [\"id\"]\nwindow = \"20h\"");
+    let loaded = "select count(*) from dwh_control.extract_runs where status = 'loaded'";
+    let open = "select count(*) from dwh_control.extract_runs where status not in ('loaded', 'failed')";
+    let (mut killed, mut in_flight) = (0, 0);
+    for moment in 0..12 {
+        let jobs = ["1", "3"][moment % 2];
+        let mut run = project.spawn(&["run", "--wait", "--jobs", jobs]);
+        let before = number(&db, loaded).await;
+        while number(&db, loaded).await == before {
+            assert!(run.try_wait().expect("waits").is_none(), "it ended before it was killed");
+            tokio::task::yield_now().await;
+        }
+        // The moment of death is the point of the test, not a wait for something to happen.
+        tokio::time::sleep(Duration::from_millis(2 * moment as u64)).await;
+        run.kill().expect("kill -9");
+        killed += u64::from(!run.wait().expect("dead").success());
+        in_flight += u64::from(number(&db, open).await > 1);
+    }
+    assert!(killed == 12 && in_flight > 3, "{killed} runs died, {in_flight} of them with several windows in flight");
+    assert_whole(&db, &project).await;
+    let rows = number(&db, "select sum(rows_inserted)::bigint from dwh_control.extract_runs").await;
+    assert_eq!(rows, 1000, "each row is loaded once");
+    project.ok(&["verify", "--blobs"]);
+    let found = project.json(&["recover", "--dry-run"]);
+    assert_eq!(found["found"].as_array().map(Vec::len), Some(0), "{found:#}");
 }
 
 #[tokio::test]

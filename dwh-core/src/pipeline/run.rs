@@ -11,6 +11,7 @@ use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{describe_manifest, finite, window_report};
 use crate::pipeline::failure::{failed, interrupted, named, repeated, told, with_way_out};
+use crate::pipeline::jobs::Jobs;
 use crate::pipeline::links::still_known;
 use crate::pipeline::transfer::{Extracted, Goal, Slice};
 use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun};
@@ -33,6 +34,7 @@ impl Pipeline {
             (request.allow_empty, request.accept_source, request.until);
         // A table that is read anew takes no more of them than its share.
         this.jobs = Some((jobs / tables.len().max(1)).max(1));
+        this.shared = request.jobs.map(|_| Arc::new(Jobs::new(jobs, tables.len())));
         let preview = request.preview;
         let numbered = Arc::new(if preview { Ok(()) } else { this.number_above_files().await });
         let mut work = futures_util::stream::iter(tables)
@@ -42,6 +44,10 @@ impl Pipeline {
                 let name = table.name.clone();
                 let mode = table.mode;
                 let task = AbortOnDropHandle::new(tokio::spawn(async move {
+                    let _job = match &this.shared {
+                        Some(jobs) => jobs.begin().await,
+                        None => None,
+                    };
                     if preview {
                         return vec![this.preview_table(&table, wait, &cancel).await];
                     }
@@ -126,19 +132,15 @@ impl Pipeline {
         if table.mode == Mode::Files {
             return self.run_files(&plan, state, cancel, runs, run).await;
         }
-        let mut call = Call::First;
-        let mut added = std::mem::take(&mut run.columns_added);
-        loop {
-            let (mut run, more) = self.run_once(&plan, state, call, cancel).await;
-            run.columns_added = std::mem::take(&mut added);
-            call = Call::Next;
+        let added = std::mem::take(&mut run.columns_added);
+        if table.mode == Mode::Incremental {
+            self.run_in_windows(&plan, state, added, runs, cancel).await?;
+        } else {
+            let run = TableRun { columns_added: added, ..self.run_once(&plan, state, cancel).await };
             let error = run.error.is_some();
             runs.push(self.ended(run));
             if error {
                 return Err(told());
-            }
-            if !more {
-                break;
             }
         }
         if self.deletes_due(table, state).await? {
@@ -179,45 +181,22 @@ impl Pipeline {
         Err(error)
     }
 
-    /// One run. The second value says whether further windows follow.
-    async fn run_once(
-        &self,
-        plan: &Arc<Plan>,
-        state: &mut TableState,
-        call: Call,
-        cancel: &CancellationToken,
-    ) -> (TableRun, bool) {
+    /// The run of a table that is read whole.
+    async fn run_once(&self, plan: &Arc<Plan>, state: &mut TableState, cancel: &CancellationToken) -> TableRun {
         let started = Instant::now();
         let table = &plan.table;
         let mut run = TableRun::new(&table.name, table.mode);
-        let more = match self.run_steps(plan, state, call, &mut run, cancel).await {
-            Ok(more) => more,
-            Err(error) => {
-                let error = with_way_out(named(error, &table.name), &run);
-                self.log_failure(&mut run, &error).await;
-                run = failed(run, &error);
-                false
-            }
+        let done = async {
+            let slice = self.slice(plan, state, Call::Only, &mut run, cancel).await?;
+            self.run_slice(slice, state, &mut run, cancel).await
         };
+        if let Err(error) = done.await {
+            let error = with_way_out(named(error, &table.name), &run);
+            self.log_failure(&mut run, &error).await;
+            run = failed(run, &error);
+        }
         run.seconds.total = started.elapsed().as_secs_f64();
-        (run, more)
-    }
-
-    async fn run_steps(
-        &self,
-        plan: &Arc<Plan>,
-        state: &mut TableState,
-        call: Call,
-        run: &mut TableRun,
-        cancel: &CancellationToken,
-    ) -> Result<bool> {
-        let slice = self.slice(plan, state, call, run, cancel).await?;
-        let more = match (slice.window, &slice.bound) {
-            (Some(window), Some(bound)) => !self.is_last(window, bound),
-            _ => false,
-        };
-        self.run_slice(slice, state, run, cancel).await?;
-        Ok(more)
+        run
     }
 
     /// Extracts, loads and archives what was decided, and returns its manifest.
@@ -229,6 +208,18 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<Manifest> {
         let extracted = self.transfer(&slice, Goal::BlobAndStage, run, cancel).await?;
+        self.load_extracted(slice, extracted, state, run, cancel).await
+    }
+
+    /// The rest of a run, once its CSV is complete.
+    pub(super) async fn load_extracted(
+        &self,
+        slice: Slice,
+        extracted: Extracted,
+        state: &mut TableState,
+        run: &mut TableRun,
+        cancel: &CancellationToken,
+    ) -> Result<Manifest> {
         let Extracted { manifest, becomes, staged, stored } = extracted;
         let known = still_known(&slice.state, &manifest);
         let load = slice.load();

@@ -1,13 +1,15 @@
 //! One CSV on its way: read from the source through the spool into the blob store and, at the same time, into the
 //! sink's staging area.
 
+mod store;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::blob::transform::Encoded;
-use crate::blob::{BlobKey, BlobStore, Manifest, StoredForm, write_manifest};
+use crate::blob::{BlobKey, Manifest, StoredForm, write_manifest};
 use crate::chain::{Before, Link, Part, Replaced, Standing};
 use crate::config::Mode;
 use crate::dialect::Tally;
@@ -18,12 +20,14 @@ use crate::pipeline::links::after;
 use crate::pipeline::{Event, Pipeline, TableRun};
 use crate::plan::{KeysOf, LoadPlan, Plan};
 use crate::raw_file::RawFile;
-use crate::run::RunKind;
+use crate::run::{RunId, RunKind};
 use crate::schema::Column;
 use crate::sink::{Gone, RunRecord, StageRequest, Staged, TableState};
 use crate::source::{Reading, Snapshot, Sweep};
 use crate::spool::{Spool, SpoolWriter, spool};
 use crate::watermark::{SafeBound, Timestamp, Window};
+
+pub(super) use store::Read;
 
 /// How many bytes pass between two progress events.
 const PROGRESS_BYTES: u64 = 1 << 20;
@@ -101,25 +105,13 @@ impl Pipeline {
             };
         }
         // What a source of no keys means is judged once they are staged.
-        let body = Arc::new(Encoded::new(extract.spool.clone(), self.config.blob.compression));
         let stage = (goal == Goal::BlobAndStage).then(|| self.spawn_stage(slice, &extract, true));
-        let upload = self.spawn_upload(key.clone(), Arc::clone(&body), extract.stop.clone());
         // The source must not wait for the target, so it is asked meanwhile.
         let before = self.before(&slice.plan.table, &slice.state, slice.kind);
-        let (read, before) = tokio::join!(extract.pump(&self.observer), before);
-        let (reading, totals) = match (read, upload.await.map_err(stopped)?) {
-            // A reader that only echoes the writer's failure is not the cause.
-            (Err(error), Err(echo)) if echo.kind() == ErrorKind::Interrupted => return Err(error),
-            (_, Err(cause)) => return Err(cause),
-            (Err(error), Ok(_)) => return Err(error),
-            (Ok((read, seconds)), Ok(uploaded)) => {
-                run.seconds.extract = seconds;
-                run.seconds.upload = uploaded;
-                read
-            }
-        };
-        let stored =
-            body.sent().map(|(bytes, sha256)| StoredForm { compression: self.config.blob.compression, bytes, sha256 });
+        let (read, before) = tokio::join!(self.store(key.clone(), extract), before);
+        let read = read?;
+        read.tell_seconds(run);
+        let Read { reading, totals, stored, .. } = read;
         let mut manifest = self.manifest(slice, &key, &reading, totals, stored, before);
         reading.warnings.iter().for_each(|warning| self.warn(&slice.plan.table.name, warning));
         let staged = if slice.kind.stages_first() {
@@ -159,6 +151,7 @@ impl Pipeline {
         }
         Ok(Extract {
             table: slice.plan.table.name.clone(),
+            run_id: slice.record.run_id,
             header: slice.plan.load(false).header().len() as u64,
             reading,
             writer,
@@ -168,6 +161,7 @@ impl Pipeline {
             stop: CancellationToken::new(),
             cancel: cancel.clone(),
             started: Instant::now(),
+            job: None,
         })
     }
 
@@ -212,7 +206,12 @@ impl Pipeline {
 
     /// `keeps`: whether the rows will be committed, if all goes well.
     pub(super) fn spawn_stage(&self, slice: &Slice, extract: &Extract, keeps: bool) -> Staging {
-        let (sink, mut load, csv) = (Arc::clone(&self.sink), extract.load(slice), Arc::new(extract.spool.clone()));
+        self.stage_spool(slice, extract.load(slice), extract.spool.clone(), keeps)
+    }
+
+    /// The same where the extract goes on elsewhere.
+    pub(super) fn stage_spool(&self, slice: &Slice, mut load: LoadPlan, spool: Spool, keeps: bool) -> Staging {
+        let (sink, csv) = (Arc::clone(&self.sink), Arc::new(spool));
         load.allow_empty |= self.allow_empty;
         let run = keeps.then(|| (slice.record.run_id, slice.state.clone()));
         AbortOnDropHandle::new(tokio::spawn(async move {
@@ -221,23 +220,6 @@ impl Pipeline {
             request.run = run.as_ref().map(|(run_id, state)| (*run_id, state));
             let staged = sink.stage(request).await?;
             Ok((staged, started.elapsed().as_secs_f64()))
-        }))
-    }
-
-    fn spawn_upload(
-        &self,
-        key: BlobKey,
-        body: Arc<Encoded<Spool>>,
-        stop: CancellationToken,
-    ) -> AbortOnDropHandle<Result<f64>> {
-        let blobs: Arc<dyn BlobStore> = Arc::clone(&self.blobs);
-        AbortOnDropHandle::new(tokio::spawn(async move {
-            let started = Instant::now();
-            let put = blobs.put(&key, body.as_ref()).await;
-            if put.is_err() {
-                stop.cancel();
-            }
-            put.map(|_| started.elapsed().as_secs_f64())
         }))
     }
 
@@ -315,6 +297,14 @@ impl Slice {
         after(&self.state, manifest, place, &self.plan.missing.kept)
     }
 
+    /// The same as the next window must know it: all but which table bronze is by then.
+    pub(super) fn leaves(&self, manifest: &Manifest) -> Option<TableState> {
+        let run_id = self.record.run_id;
+        let newest_run_id = if self.state.is_newer_than(run_id) { self.state.newest_run_id } else { Some(run_id) };
+        let becomes = self.becomes(manifest)?;
+        Some(TableState { last_run_id: Some(run_id), newest_run_id, ..becomes })
+    }
+
     fn query(&self, reading: &Ended) -> String {
         let low = self.window.map_or(Timestamp::NEG_INFINITY, |window| window.low);
         let high = reading.high.unwrap_or(Timestamp::INFINITY);
@@ -325,6 +315,7 @@ impl Slice {
 /// An extract on its way.
 pub(super) struct Extract {
     table: String,
+    run_id: RunId,
     /// Bytes of the header line; more than that means rows.
     header: u64,
     reading: Box<dyn Reading>,
@@ -336,6 +327,8 @@ pub(super) struct Extract {
     stop: CancellationToken,
     cancel: CancellationToken,
     started: Instant,
+    /// Held until the source has sent all.
+    job: Option<OwnedSemaphorePermit>,
 }
 
 /// What is known of a read that came to its end.
@@ -422,7 +415,8 @@ impl Extract {
     }
 
     fn tell(&self, observer: &super::Observer) {
-        observer(&Event::Extracted { table: self.table.clone(), rows: self.tally.rows(), bytes: self.tally.bytes() });
+        let (table, run_id) = (self.table.clone(), self.run_id);
+        observer(&Event::Extracted { table, run_id, rows: self.tally.rows(), bytes: self.tally.bytes() });
     }
 
     async fn end(mut self) -> Result<(Ended, crate::dialect::Totals)> {
@@ -437,6 +431,7 @@ impl Extract {
             rejected: self.reading.rejected(),
         };
         self.reading.finish().await?;
+        drop(self.job.take());
         if !self.tally.is_complete() {
             return Err(Error::new(ErrorKind::Data, "the server's COPY ended in the middle of a row"));
         }
@@ -460,7 +455,7 @@ fn same_history(state: &TableState, snapshot: &Snapshot, since: u64) -> bool {
 }
 
 /// The staged rows once they are, if that was asked for.
-async fn staged(
+pub(super) async fn staged(
     stage: Option<Staging>,
     run: &mut TableRun,
     cancel: &CancellationToken,

@@ -41,7 +41,7 @@ use crate::sink::{
 use crate::watermark::{Micros, Timestamp};
 
 use lease::PgLease;
-use pool::{Tx, beginning, pool};
+use pool::{Tx, WORD, beginning, pool};
 use resting::Resting;
 use stage::PgStaged;
 
@@ -161,9 +161,9 @@ impl PgSink {
         self.naming(Tx::once(&self.pool, &beginning(Isolation::Write, self.lock_timeout), statement)).await
     }
 
-    /// One statement that writes a word for people: a crash of the server may take it back.
+    /// One statement that writes a word for people.
     async fn note(&self, statement: impl AsyncFnOnce(&Client) -> Result<()>) -> Result<()> {
-        let beginning = beginning(Isolation::Write, self.lock_timeout) + "; set local synchronous_commit = off";
+        let beginning = beginning(Isolation::Write, self.lock_timeout) + WORD;
         self.naming(Tx::once(&self.pool, &beginning, statement)).await
     }
 }

@@ -61,13 +61,17 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::of(CONFIG)
+    }
+
+    fn of(config: &str) -> Self {
         let at = |minute: usize| format!("2026-10-01T11:{minute:02}:00Z").parse::<Timestamp>().expect("time");
         let source = MemorySource::new("2026-10-01T12:00:00Z".parse().expect("time"));
         source.create(trips());
         for row in 0..ROWS {
             source.insert(&trips().table, &format!("{row},2026-10-01 11:{row:02}:00+00"), at(row));
         }
-        let config = Config::parse(CONFIG, "dwh.toml".as_ref(), Environment::default()).expect("configuration");
+        let config = Config::parse(config, "dwh.toml".as_ref(), Environment::default()).expect("configuration");
         let sink = MemorySink::new();
         let target = config.table("trips").expect("table").target.clone();
         sink.add_table("trips", TableSchema { table: target, ..trips() });
@@ -118,6 +122,8 @@ async fn recover(pipeline: &Pipeline, dry_run: bool) -> RecoverReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
     Run,
+    /// A run of several windows, some of which are read ahead.
+    Windows,
     Load,
     Recover,
     SetAside,
@@ -127,7 +133,7 @@ enum Verb {
 async fn before(verb: Verb, pipeline: &Pipeline) {
     let cancel = CancellationToken::new();
     match verb {
-        Verb::Run => {}
+        Verb::Run | Verb::Windows => {}
         Verb::Load | Verb::Recover | Verb::SetAside => {
             drop(pipeline.extract("trips", false, &cancel).await.expect("extract"))
         }
@@ -140,6 +146,10 @@ async fn act(verb: Verb, pipeline: &Pipeline) {
     let cancel = CancellationToken::new();
     match verb {
         Verb::Run | Verb::Load => drop(pipeline.run(&RunRequest::default(), &cancel).await),
+        Verb::Windows => {
+            let request = RunRequest { jobs: Some(2), ..RunRequest::default() };
+            drop(pipeline.run(&request, &cancel).await);
+        }
         Verb::Recover => drop(pipeline.recover(&RecoverRequest::default(), &cancel).await),
         Verb::SetAside => drop(pipeline.set_aside("1", false).await),
         Verb::Replay => {
@@ -161,7 +171,10 @@ async fn survives(verb: Verb, fault: Fault) {
     let mut missed = 0;
     for at in 1..200 {
         let what = format!("{verb:?}, {fault:?} at call {at}");
-        let world = World::new();
+        let world = match verb {
+            Verb::Windows => World::of(&format!("{CONFIG}window = \"30s\"\n")),
+            _ => World::new(),
+        };
         before(verb, &world.healthy()).await;
         let store = Arc::new(Faulty::new(world.blobs.clone(), at, fault));
         let pipeline = world.pipeline(Arc::clone(&store) as Arc<dyn BlobStore>);
@@ -227,4 +240,11 @@ async fn setting_aside() {
 #[tokio::test]
 async fn replay() {
     survives_every(Verb::Replay).await;
+}
+
+#[tokio::test]
+async fn windows_in_flight() {
+    for fault in [Fault::Before, Fault::After, Fault::Hang] {
+        survives(Verb::Windows, fault).await;
+    }
 }

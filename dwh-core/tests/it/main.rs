@@ -18,3 +18,4 @@ mod sink;
 mod source;
 mod standby;
 mod watermark_kinds;
+mod windows;

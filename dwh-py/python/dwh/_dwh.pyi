@@ -486,6 +486,7 @@ class Pipeline:
         """Extract, load and archive the tables that match; all of them if none is named.
 
         One that fails stops no other. With `preview`, what that would do is counted, and nothing is kept.
+        `jobs` tables are worked on at a time; while none waits, so many windows of a table are read side by side.
         """
 
     def run_details(self, run_id: int) -> RunDetails:

@@ -16,6 +16,8 @@ const FULL_PERCENT: f64 = 80.0;
 pub(super) struct Size {
     pub(super) table: String,
     pub(super) bytes: u64,
+    /// How many lie in the spool at a time: while one window is loaded, the next is read.
+    pub(super) at_once: u64,
 }
 
 pub(super) async fn check(pipeline: &Pipeline, mut sizes: Vec<Size>, report: &mut CheckReport) {
@@ -59,7 +61,8 @@ fn judge(
     remedy: &str,
     about: &mut About<'_>,
 ) {
-    let needed: u64 = sizes.iter().take(at_once).map(|size| size.bytes).sum::<u64>().saturating_mul(times);
+    let needed: u64 =
+        sizes.iter().take(at_once).map(|size| size.bytes * size.at_once).sum::<u64>().saturating_mul(times);
     let free = format!("{} of {} free in `{}`", size(space.free_bytes), size(space.total_bytes), folder.display());
     let largest = sizes.first().map_or_else(String::new, |largest| {
         format!("; the largest CSV may take {} (`{}`)", size(largest.bytes), largest.table)
@@ -101,8 +104,11 @@ mod tests {
     const GB: u64 = 1_000_000_000;
 
     fn told(free_bytes: u64, total_bytes: u64, at_once: usize) -> Finding {
-        let sizes = [("trips", 40 * GB), ("pings", 30 * GB), ("devices", 1_000)]
-            .map(|(table, bytes)| Size { table: table.to_owned(), bytes });
+        let sizes = [("trips", 40 * GB), ("pings", 30 * GB), ("devices", 1_000)].map(|(table, bytes)| Size {
+            table: table.to_owned(),
+            bytes,
+            at_once: 1,
+        });
         let mut report = CheckReport::default();
         let space = Space { free_bytes, total_bytes };
         judge(Path::new("/tmp"), space, &sizes, (at_once, 1), "more disk", &mut About::new("spool", &mut report));

@@ -210,5 +210,6 @@ async fn size(plan: &Plan, history: Option<Micros>, server: &Server) -> Result<O
         }
         _ => 1.0,
     };
-    Ok(Some(Size { table: plan.table.name.clone(), bytes: (bytes as f64 * share * 2.0) as u64 }))
+    let (table, at_once) = (plan.table.name.clone(), if share < 1.0 { 2 } else { 1 });
+    Ok(Some(Size { table, bytes: (bytes as f64 * share * 2.0) as u64, at_once }))
 }

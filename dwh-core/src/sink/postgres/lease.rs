@@ -7,10 +7,10 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::PgSink;
-use super::pool::{beginning, not_begun};
+use super::pool::{WORD, beginning, not_begun};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::Isolation;
+use crate::plan::{Isolation, patience};
 use crate::sink::{Lease, TableState};
 use crate::watermark::Micros;
 
@@ -85,11 +85,15 @@ impl Lease for PgLease {
 
     async fn release(self: Box<Self>) -> Result<()> {
         let Self { sink, client, table, .. } = *self;
-        sink.note(async |client| sink.control.give(client, &table).await).await?;
-        client.batch_execute("commit").await.map_err(|error| {
+        let word = patience(sink.lock_timeout) + WORD;
+        // Polled, and so sent, in this order. A word that could not be written ends the transaction as well.
+        let (set, given, ended) =
+            join!(client.batch_execute(&word), sink.control.give(&client, &table), client.batch_execute("commit"));
+        ended.map_err(|error| {
             sort(error).context(format!("table `{table}`: the lease was lost before the run ended"))
         })?;
+        set.map_err(sort)?;
         sink.resting.give_back(client);
-        Ok(())
+        sink.naming(async { given }).await
     }
 }

@@ -110,6 +110,9 @@ pub(super) fn beginning(isolation: Isolation, lock_timeout: Micros) -> String {
     )
 }
 
+/// Makes the transaction one of a word for people: a crash of the server may take it back.
+pub(super) const WORD: &str = "; set local synchronous_commit = off";
+
 pub(super) fn not_begun(error: tokio_postgres::Error) -> Error {
     // What a standby says to `read write`.
     if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) {

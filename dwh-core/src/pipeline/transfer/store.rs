@@ -1,0 +1,117 @@
+//! The part of an extract that needs nothing of the target: from the source through the spool into the store, where the CSV
+//! counts for nothing as long as it has no manifest.
+
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Ended, Extract, Slice, stopped};
+use crate::blob::transform::Encoded;
+use crate::blob::{BlobKey, BlobStore, StoredForm};
+use crate::dialect::Totals;
+use crate::error::{ErrorKind, Result};
+use crate::pipeline::{Pipeline, TableRun};
+use crate::plan::LoadPlan;
+use crate::sink::TableState;
+use crate::spool::Spool;
+
+/// What was read to its end.
+pub(in crate::pipeline) struct Read {
+    pub(in crate::pipeline) reading: Ended,
+    pub(in crate::pipeline) totals: Totals,
+    /// How the CSV is stored, if it is not as it is.
+    pub(in crate::pipeline) stored: Option<StoredForm>,
+    /// Whether there is a CSV in the store.
+    pub(in crate::pipeline) has_csv: bool,
+    extract_seconds: f64,
+    upload_seconds: f64,
+}
+
+impl Read {
+    /// Puts into the report how long it took.
+    pub(in crate::pipeline) const fn tell_seconds(&self, run: &mut TableRun) {
+        run.seconds.extract = self.extract_seconds;
+        run.seconds.upload = self.upload_seconds;
+    }
+}
+
+impl Extract {
+    /// The same, holding a job for as long as the source sends.
+    pub(in crate::pipeline) fn holding(self, job: Option<OwnedSemaphorePermit>) -> Self {
+        Self { job, ..self }
+    }
+
+    /// What the load needs, which goes on elsewhere.
+    pub(in crate::pipeline) fn for_load(&self, slice: &Slice) -> (LoadPlan, Spool) {
+        (self.load(slice), self.spool.clone())
+    }
+}
+
+impl Pipeline {
+    /// Reads to the end, and puts the CSV into the store.
+    pub(super) async fn store(&self, key: BlobKey, extract: Extract) -> Result<Read> {
+        let compression = self.config.blob.compression;
+        let body = Arc::new(Encoded::new(extract.spool.clone(), compression));
+        let upload = self.spawn_upload(key, Arc::clone(&body), extract.stop.clone());
+        let read = extract.pump(&self.observer).await;
+        let ((reading, totals), extract_seconds, upload_seconds) = match (read, upload.await.map_err(stopped)?) {
+            // A reader that only echoes the writer's failure is not the cause.
+            (Err(error), Err(echo)) if echo.kind() == ErrorKind::Interrupted => return Err(error),
+            (_, Err(cause)) => return Err(cause),
+            (Err(error), Ok(_)) => return Err(error),
+            (Ok((read, seconds)), Ok(uploaded)) => (read, seconds, uploaded),
+        };
+        let stored = body.sent().map(|(bytes, sha256)| StoredForm { compression, bytes, sha256 });
+        Ok(Read { reading, totals, stored, has_csv: true, extract_seconds, upload_seconds })
+    }
+
+    /// The same without a CSV where there are no rows; tells whether there are, once that is known.
+    pub(in crate::pipeline) async fn store_rows(
+        &self,
+        key: BlobKey,
+        mut extract: Extract,
+        has_rows: oneshot::Sender<bool>,
+    ) -> Result<Read> {
+        let rows = extract.until_first_row().await?;
+        // Nobody waits for it where the run is given up.
+        let _ = has_rows.send(rows);
+        if rows {
+            return self.store(key, extract).await;
+        }
+        let started = extract.started;
+        let (reading, totals) = extract.end().await?;
+        let extract_seconds = started.elapsed().as_secs_f64();
+        Ok(Read { reading, totals, stored: None, has_csv: false, extract_seconds, upload_seconds: 0.0 })
+    }
+
+    /// The watermark row that the next window begins with, known once the snapshot is taken. `None`: only its load tells.
+    pub(in crate::pipeline) fn foreseen(&self, slice: &Slice, extract: &Extract) -> Option<TableState> {
+        let reading = Ended {
+            high: extract.reading.high(),
+            sweep: extract.reading.sweep(),
+            ..Ended::nothing(extract.reading.snapshot().clone())
+        };
+        // What is counted does not matter for it.
+        let totals = Totals { rows: 0, bytes: 0, sha256: String::new() };
+        slice.leaves(&self.manifest(slice, &self.key(slice), &reading, totals, None, None))
+    }
+
+    fn spawn_upload(
+        &self,
+        key: BlobKey,
+        body: Arc<Encoded<Spool>>,
+        stop: CancellationToken,
+    ) -> AbortOnDropHandle<Result<f64>> {
+        let blobs: Arc<dyn BlobStore> = Arc::clone(&self.blobs);
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let started = Instant::now();
+            let put = blobs.put(&key, body.as_ref()).await;
+            if put.is_err() {
+                stop.cancel();
+            }
+            put.map(|_| started.elapsed().as_secs_f64())
+        }))
+    }
+}
