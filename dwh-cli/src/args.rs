@@ -3,6 +3,7 @@
 mod files;
 mod options;
 mod tap;
+mod upkeep;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -13,6 +14,7 @@ use crate::exit;
 pub use files::*;
 pub use options::*;
 pub use tap::TapArgs;
+pub use upkeep::{AlertArgs, MaintainArgs};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -162,6 +164,18 @@ Examples:
   dwh status --watch                             look again every 5 seconds, until Ctrl-C
   dwh status --output json | jq -r '.breaches[] | .message'")]
     Status(StatusArgs),
+    /// Tell those of `[[alert]]` what needs attention, once, and that it is over
+    ///
+    /// Looks as `dwh status --check` does, and sends what is new, what goes on for as long as `repeat` says, and what is
+    /// over. What was sent stands in the control schema, so that several machines send one message. What cannot be sent is
+    /// due again the next time, and the command ends with code 3.
+    #[command(after_help = "\
+Examples:
+  dwh alert --test              a message for trying, to every alert
+  dwh alert --dry-run           what would be sent
+  dwh alert                     from cron, every five minutes
+  dwh alert 'position_*'        of the tables that match")]
+    Alert(AlertArgs),
     /// Write the state of the warehouse as one HTML page with pictures
     ///
     /// Freshness, failures, rows and duration a day, the largest tables, storage. The page needs no network and no script,
@@ -291,6 +305,17 @@ Examples:
   dwh prune --dry-run
   dwh prune")]
     Prune(PruneArgs),
+    /// Vacuum what was loaded, refresh materialized views, and let go what is old
+    ///
+    /// For example once a week. `VACUUM (ANALYZE)` of the tables that were written since the last one, the materialized
+    /// views in the schemas of bronze, `[retention]` as `dwh prune` does it, and old rows of what alerts told. A step that
+    /// fails stops no other.
+    #[command(after_help = "\
+Examples:
+  dwh maintain --dry-run        the steps, and why
+  dwh maintain
+  dwh maintain 'position_*'     the tables that match, and the views that read them")]
+    Maintain(MaintainArgs),
     /// Look at raw files, read them again, archive them, and put old versions back
     ///
     /// For tables with `mode = "files"`. `dwh run` loads what is new; these are for all else.

@@ -3,6 +3,7 @@
 //! A new verb is a variant of [`Command`], a file here, a line in [`dispatch`], and a [`Show`](crate::output::Show) for
 //! its report.
 
+mod alert;
 mod backfill;
 mod check;
 mod completions;
@@ -12,6 +13,7 @@ mod extract;
 mod files;
 mod init;
 mod load;
+mod maintain;
 mod man;
 mod migrate;
 mod prune;
@@ -73,6 +75,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Extract(args) => extract::extract(&args, context).await,
         Command::Load(args) => load::load(args, context).await,
         Command::Status(args) => status::status(&args, context).await,
+        Command::Alert(args) => alert::alert(args, context).await,
         Command::Report(args) => report::report(args, context).await,
         Command::Runs(args) => runs::runs(args, context).await,
         Command::Verify(args) => verify::verify(args, context).await,
@@ -84,6 +87,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Recover(args) => recover::recover(args, context).await,
         Command::Replay(args) => replay::replay(args, context).await,
         Command::Rebuild(args) => rebuild::rebuild(args, context).await,
+        Command::Maintain(args) => maintain::maintain(args, context).await,
         Command::Prune(args) => prune::prune(args, context).await,
         Command::Files(command) => files::files(command, context).await,
         Command::Schedule(args) => schedule::schedule(&args, context),

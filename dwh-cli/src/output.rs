@@ -171,13 +171,18 @@ impl Printer {
     /// The errors of tables, each named, with a blank line between them.
     pub fn table_errors<'a>(&self, tables: impl IntoIterator<Item = (&'a String, &'a Option<ErrorReport>)>) {
         let failed = tables.into_iter().filter_map(|(table, error)| Some((table, error.as_ref()?)));
-        for (at, (table, error)) in failed.enumerate() {
+        let named = failed
+            .map(|(table, error)| ErrorReport { message: progress::about(table, &error.message), ..error.clone() });
+        self.errors(&named.collect::<Vec<_>>());
+    }
+
+    /// Errors that say themselves what they are about, with a blank line between them.
+    pub fn errors<'a>(&self, errors: impl IntoIterator<Item = &'a ErrorReport>) {
+        for (at, error) in errors.into_iter().enumerate() {
             if at > 0 {
                 self.told("\n");
             }
-            let mut named = error.clone();
-            named.message = progress::about(table, &error.message);
-            self.error(&named);
+            self.error(error);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the user wrote in `dwh.toml`, checked; all problems at once. No network.
 
+mod alert;
 mod environment;
 mod files;
 mod manifest;
@@ -19,6 +20,7 @@ use crate::schema::TableRef;
 use crate::watermark::{BoundMode, Micros};
 
 pub use crate::chain::Compression;
+pub use alert::{AlertChannel, AlertConfig, AlertOn};
 pub use environment::Environment;
 pub use files::{
     FILE, FieldFrom, FileColumn, FileEncoding, FileFormat, FileTable, FilesConfig, OnInvalid, RECORD, Validate,
@@ -184,6 +186,8 @@ pub struct Config {
     /// `disk_used` of `[thresholds]`: how full, in percent, the disks of the spool and of a folder store may be. The
     /// other thresholds stand in each table.
     pub disk_used: f64,
+    /// `[[alert]]`, in the order of the file.
+    pub alerts: Vec<AlertConfig>,
     /// `[[table]]`, in the order of the file, then those of the manifests.
     pub tables: Vec<TableConfig>,
     /// The variables that the file, the drivers and the stores may use.
@@ -199,6 +203,8 @@ pub struct Project {
     pub zone: TimeZone,
     /// How often the tables are meant to run; freshness is judged against twice this.
     pub cadence: Micros,
+    /// Whether a run ends with a look at what is to be told.
+    pub alert_after_run: bool,
 }
 
 /// `[source.NAME]`.

@@ -1,5 +1,6 @@
 //! Watermark and run log in the target: functions over an open transaction, so that they cannot commit on their own.
 
+mod alerts;
 mod bronze;
 mod history;
 mod log;
@@ -55,12 +56,14 @@ impl Control {
     }
 
     fn sort(&self, error: tokio_postgres::Error) -> Error {
+        // A table that came with a later migration.
+        let newer = error.as_db_error().is_some_and(|error| error.message().contains("alerts_sent"));
         match error.code().map(tokio_postgres::error::SqlState::code) {
-            Some("3F000" | "42P01") => {
+            Some("3F000" | "42P01") if !newer => {
                 Error::new(ErrorKind::Contract, format!("target: no control schema `{}`", self.schema))
                     .with_hint("run `dwh migrate`; it makes the control schema")
             }
-            Some("42703") => Error::new(
+            Some("42P01" | "42703") => Error::new(
                 ErrorKind::Contract,
                 format!("target: control schema `{}` is of an older version", self.schema),
             )

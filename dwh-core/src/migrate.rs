@@ -35,7 +35,7 @@ pub(crate) use reset::{occupied, set_aside};
 use tables::make_tables;
 pub(crate) use types::look_at;
 
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("261001_dwh_control.sql", include_str!("../migrations/261001_dwh_control.sql")),
     ("261002_bronze_constraints_audit.sql", include_str!("../migrations/261002_bronze_constraints_audit.sql")),
     ("261003_dwh_roles.sql", include_str!("../migrations/261003_dwh_roles.sql")),
@@ -47,6 +47,7 @@ const FILES: [(&str, &str); 11] = [
     ("261302_dwh_files.sql", include_str!("../migrations/261302_dwh_files.sql")),
     ("261303_dwh_resync.sql", include_str!("../migrations/261303_dwh_resync.sql")),
     ("261401_dwh_deletes.sql", include_str!("../migrations/261401_dwh_deletes.sql")),
+    ("261601_dwh_alerts.sql", include_str!("../migrations/261601_dwh_alerts.sql")),
 ];
 
 const PRINT_HINT: &str = "`dwh migrate --print-sql` prints all of it for a DBA to apply";

@@ -4,10 +4,12 @@
 //! describes: they are PostgreSQL's, and dial the servers of the configuration.
 
 mod adapt;
+mod alert;
 mod check;
 mod files;
 mod init;
 mod inspect;
+mod maintain;
 #[cfg(feature = "report")]
 mod report;
 mod runs;
@@ -17,12 +19,14 @@ mod status;
 mod tap;
 mod verify;
 
+pub use alert::{AlertReport, AlertRequest, SentAlert, ToldThing};
 pub use check::{CheckReport, Finding, Gate, Severity};
 pub use files::{FileReport, FileState, FilesReport, FilesRequest};
 pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use inspect::{
     AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport, MigrateRequest, PlanReport,
 };
+pub use maintain::{MaintainAction, MaintainReport, MaintainRequest, MaintainStep};
 #[cfg(feature = "report")]
 pub use report::{REPORT_DAYS, WarehouseReport};
 pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};

@@ -1,5 +1,6 @@
 //! The rows of the control schema as plain values, and what is written there.
 
+mod alert;
 mod entry;
 mod history;
 
@@ -14,6 +15,7 @@ use crate::run::{Route, RunId, RunKind, RunState};
 use crate::schema::{Column, Delivered};
 use crate::watermark::{SafeBound, Timestamp, Undrained};
 
+pub use alert::{AlertClaim, AlertDue, AlertLook, AlertThing, DueThing};
 pub use history::{DayHistory, History, RunSums, TableHistory};
 
 pub use entry::{Accounting, BronzeState, Commit, Committed, LogEntry, Moved, Restore, Upload};

@@ -22,8 +22,9 @@ use crate::watermark::Timestamp;
 pub use crate::run::{Route, Routing};
 
 pub use crate::record::{
-    Accounting, BronzeState, Commit, Committed, DayHistory, History, LeaseHolder, LogEntry, Moved, Overview, Restore,
-    RunFilter, RunRecord, RunSums, TableHistory, TableOverview, TableState, Upload,
+    Accounting, AlertClaim, AlertDue, AlertLook, AlertThing, BronzeState, Commit, Committed, DayHistory, DueThing,
+    History, LeaseHolder, LogEntry, Moved, Overview, Restore, RunFilter, RunRecord, RunSums, TableHistory,
+    TableOverview, TableState, Upload,
 };
 pub use memory::{MemoryBackup, MemoryRow, MemorySink};
 pub use postgres::PgSink;
@@ -275,6 +276,29 @@ pub trait Sink: fmt::Debug + Send + Sync {
     async fn make_tables(&self, _tables: &[LoadPlan]) -> Result<()> {
         Err(no_rebuild())
     }
+
+    /// Takes what is due of a look, at once and for good, so that of two callers one gets each thing: what is new, what goes
+    /// on and was told as long ago as `repeat` says, and what was told and is over. What another caller has taken is not due
+    /// until its claim [expires](AlertClaim::EXPIRES), by the sink's clock.
+    ///
+    /// # Errors
+    /// `Contract` if the sink cannot keep it, or the control schema is missing.
+    async fn claim_alerts(&self, _look: &AlertLook) -> Result<AlertClaim> {
+        Err(no_alerts())
+    }
+
+    /// Ends a claim: its things were `sent`, or are due as before. One that somebody took over meanwhile stays his.
+    ///
+    /// # Errors
+    /// Those of [`claim_alerts`](Self::claim_alerts).
+    async fn settle_alerts(&self, _claim: &AlertClaim, _sent: bool) -> Result<()> {
+        Err(no_alerts())
+    }
+}
+
+fn no_alerts() -> Error {
+    Error::new(ErrorKind::Contract, "this sink cannot keep which alerts were sent")
+        .with_hint("implement `claim_alerts` and `settle_alerts` of `Sink`")
 }
 
 fn no_resync(load: &LoadPlan) -> Error {

@@ -3,6 +3,7 @@
 //! Every verb is: unwrap the arguments → a [`Call`](call::Call), which runs without the GIL → wrap the report. It is made
 //! by waiting for it (`runtime`) or by a coroutine (`pending`). No decision is taken here.
 
+mod alert;
 mod backfill;
 mod call;
 mod check;
@@ -13,6 +14,7 @@ mod error;
 mod extract;
 mod files;
 mod load;
+mod maintain;
 mod migrate;
 mod moment;
 mod pending;
@@ -42,12 +44,14 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<pipeline::AsyncPipeline>()?;
     module.add_class::<pipeline::Pipeline>()?;
+    module.add_class::<report::AlertReport>()?;
     module.add_class::<report::BackfillReport>()?;
     module.add_class::<report::CheckReport>()?;
     module.add_class::<report::DeletesReport>()?;
     module.add_class::<report::FilesReport>()?;
     module.add_class::<report::LoadParams>()?;
     module.add_class::<report::LoadPlanReport>()?;
+    module.add_class::<report::MaintainReport>()?;
     module.add_class::<report::MigrateReport>()?;
     module.add_class::<report::PlanReport>()?;
     module.add_class::<report::PruneReport>()?;

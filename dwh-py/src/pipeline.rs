@@ -1,6 +1,8 @@
 //! The two faces `Pipeline` and `AsyncPipeline`: the same verbs by the same names, with the same arguments.
 
-use dwh_core::operate::{FilesRequest, Gate, MigrateRequest, RepairRequest, TapRequest, VerifyRequest};
+use dwh_core::operate::{
+    AlertRequest, FilesRequest, Gate, MaintainRequest, MigrateRequest, RepairRequest, TapRequest, VerifyRequest,
+};
 use dwh_core::pipeline::{
     BackfillRequest, DeletesRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest,
     ResyncRequest,
@@ -18,8 +20,8 @@ use crate::pending::awaitable;
 use crate::runtime::block_on;
 use crate::set_aside::Aside;
 use crate::{
-    backfill, check, deletes, error, extract, files, load, migrate, plan, prune, rebuild, recover, replay, reseed,
-    resync, run, run_details, runs, set_aside, status, tap, verify,
+    alert, backfill, check, deletes, error, extract, files, load, maintain, migrate, plan, prune, rebuild, recover,
+    replay, reseed, resync, run, run_details, runs, set_aside, status, tap, verify,
 };
 
 /// The engine of a `dwh.toml`; calls block.
@@ -44,6 +46,14 @@ impl $face {
     #[pyo3(signature = (path = PathBuf::from("dwh.toml")))]
     fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         Engine::new(py, &path).map(Self)
+    }
+
+    /// Send what needs attention, and what is over, to each `[[alert]]`, once; raises if one cannot be sent.
+    #[pyo3(signature = (tables = None, *, test = false, dry_run = false))]
+    fn alert(&self, py: Python<'_>, tables: Option<Vec<String>>, test: bool, dry_run: bool) -> PyResult<Py<PyAny>> {
+        let mut request = AlertRequest::new(tables.unwrap_or_default());
+        (request.test, request.dry_run) = (test, dry_run);
+        $make(py, alert::alert(self.0.get(py)?, request))
     }
 
     /// Read a range of history again; the watermark stays where it is.
@@ -186,6 +196,14 @@ impl $face {
     #[pyo3(signature = (params, *, accept_unverified = false))]
     fn plan_load(&self, py: Python<'_>, params: &Bound<'_, PyAny>, accept_unverified: bool) -> PyResult<Py<PyAny>> {
         $make(py, load::plan_load(self.0.get(py)?, params, accept_unverified)?)
+    }
+
+    /// Vacuum what was loaded, refresh materialized views, apply retention; raises if a step fails.
+    #[pyo3(signature = (tables = None, *, dry_run = false))]
+    fn maintain(&self, py: Python<'_>, tables: Option<Vec<String>>, dry_run: bool) -> PyResult<Py<PyAny>> {
+        let mut request = MaintainRequest::new(tables.unwrap_or_default());
+        request.dry_run = dry_run;
+        $make(py, maintain::maintain(self.0.get(py)?, request))
     }
 
     /// Remove loaded CSV files and rows of the run log that are older than `[retention]` says.

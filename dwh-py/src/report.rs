@@ -49,12 +49,14 @@ macro_rules! reports {
 }
 
 reports! {
+    AlertReport of dwh_core::operate::AlertReport, "What `alert` sent, or would send.";
     BackfillReport of dwh_core::pipeline::BackfillReport, "What `backfill` did, or would do.";
     CheckReport of dwh_core::operate::CheckReport, "What `check` found.";
     DeletesReport of dwh_core::pipeline::DeletesReport, "What `deletes` found, and did.";
     FilesReport of dwh_core::operate::FilesReport, "Raw files, and where they stand.";
     LoadParams of dwh_core::LoadParams, "What `load` takes, and `extract` returns.";
     LoadPlanReport of dwh_core::pipeline::LoadPlanReport, "What `load` would do with a CSV.";
+    MaintainReport of dwh_core::operate::MaintainReport, "What `maintain` did, or would do.";
     MigrateReport of dwh_core::operate::MigrateReport, "What `migrate` did, or would do.";
     PlanReport of dwh_core::operate::PlanReport, "What the next run or extract of a table would do.";
     PruneReport of dwh_core::pipeline::PruneReport, "What `prune` removed, or would remove.";

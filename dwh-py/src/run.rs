@@ -2,13 +2,24 @@
 
 use dwh_core::{Pipeline, RunRequest};
 use pyo3::prelude::*;
+use tokio_util::sync::CancellationToken;
 
 use crate::call::{Call, conclude, failures_of};
 use crate::report::RunReport;
 
 /// Extract, load and archive the tables that match.
 pub fn run(engine: Pipeline, request: RunRequest) -> Call {
-    Call::new(|cancel| async move { engine.run(&request, &cancel).await }, answer)
+    let work = |cancel: CancellationToken| async move {
+        let report = engine.run(&request, &cancel).await?;
+        if !request.preview {
+            tokio::select! {
+                () = engine.alert_after_run(&request.tables) => {}
+                () = cancel.cancelled() => {}
+            }
+        }
+        Ok(report)
+    };
+    Call::new(work, answer)
 }
 
 fn answer(py: Python<'_>, report: dwh_core::RunReport) -> PyResult<Py<PyAny>> {

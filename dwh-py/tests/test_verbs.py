@@ -393,6 +393,35 @@ def test_prune(project: Project, loaded: dwh.Pipeline) -> None:
     assert loaded.prune(["devices"]).tables == would.tables
 
 
+def test_alert(project: Project, loaded: dwh.Pipeline) -> None:
+    with pytest.raises(dwh.ConfigError):
+        loaded.alert()
+    told = project.config.with_name("told.json")
+    text = project.config.read_text() + f"""
+[[alert]]
+name = "own"
+command = ["cp", "/dev/stdin", "{told}"]
+"""
+    project.config.write_text(text)
+    pipeline = dwh.Pipeline(project.config)
+    assert whole(pipeline.alert(test=True)).alerts[0]["sent"] and "test of alert" in told.read_text()
+    told.unlink()
+    # `devices` and `slow` were never loaded.
+    assert whole(pipeline.alert(dry_run=True)).alerts[0]["things"] and not told.exists()
+    assert pipeline.alert().alerts[0]["sent"] and "devices" in told.read_text()
+    assert pipeline.alert().alerts[0]["things"] == []
+
+
+def test_maintain(project: Project, loaded: dwh.Pipeline) -> None:
+    project.target("create materialized view bronze.notes as select count(*) from bronze.events; "
+        "alter materialized view bronze.notes owner to dwh_owner")
+    planned = whole(loaded.maintain(dry_run=True))
+    assert planned.dry_run and not any(step["done"] for step in planned.steps)
+    done = loaded.maintain().steps
+    assert all(step["done"] for step in done)
+    assert {step["action"] for step in done} >= {"vacuum", "refresh", "alerts"}
+
+
 def test_every_verb_has_its_test() -> None:
     verbs = {name for name in vars(dwh.Pipeline) if not name.startswith("_")}
     assert "init" not in verbs and "schedule" not in verbs, "these make files for people: command only"

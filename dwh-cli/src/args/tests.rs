@@ -4,7 +4,7 @@ use super::Cli;
 use clap::CommandFactory;
 
 /// Verbs that change nothing. Every other one acts, and says beforehand what it would do.
-const LOOK_ONLY: [&str; 8] = ["check", "status", "runs", "schedule", "config", "completions", "man", "help"];
+const LOOK_ONLY: [&str; 9] = ["check", "status", "report", "runs", "schedule", "config", "completions", "man", "help"];
 /// The same among the verbs about files.
 const LOOK_AT_FILES: [&str; 3] = ["list", "validate", "help"];
 

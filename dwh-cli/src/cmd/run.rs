@@ -23,6 +23,12 @@ pub async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
     let report = pipeline.run(&request, &context.cancel).await?;
     context.printer.show(&report)?;
     context.printer.table_errors(report.runs.iter().map(|run| (&run.table, &run.error)));
+    if !request.preview && !context.cancel.is_cancelled() {
+        tokio::select! {
+            () = pipeline.alert_after_run(&request.tables) => {}
+            () = context.cancel.cancelled() => {}
+        }
+    }
     Ok(Exit(report.exit_code()))
 }
 

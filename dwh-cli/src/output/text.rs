@@ -1,11 +1,13 @@
 //! The reports as people read them.
 
+mod alert;
 mod backfill;
 mod check;
 mod deletes;
 mod files;
 mod init;
 mod load;
+mod maintain;
 mod migrate;
 mod plan;
 mod prune;

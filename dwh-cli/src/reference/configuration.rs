@@ -12,7 +12,7 @@ pub fn page() -> String {
         text(&schema)
     );
     let properties = schema["properties"].as_object().expect("sections");
-    let order = ["project", "source", "target", "blob", "retention", "thresholds", "table"];
+    let order = ["project", "source", "target", "blob", "retention", "thresholds", "alert", "table"];
     let rest = properties.keys().map(String::as_str).filter(|name| !order.contains(name));
     for name in order.into_iter().filter(|name| properties.contains_key(*name)).chain(rest) {
         section(&mut page, &schema, name, &properties[name]);

@@ -3,7 +3,7 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 31] = [
     "init",
     "check",
     "migrate",
@@ -11,6 +11,7 @@ const COMMANDS: [&str; 29] = [
     "extract",
     "load",
     "status",
+    "alert",
     "report",
     "runs",
     "runs show",
@@ -24,6 +25,7 @@ const COMMANDS: [&str; 29] = [
     "replay",
     "rebuild",
     "prune",
+    "maintain",
     "files list",
     "files validate",
     "files reprocess",

@@ -106,10 +106,27 @@ async fn every_verb_that_acts_changes_nothing_and_then_does_what_it_said() {
     resync(&mut scene).await;
     put_in_order(&mut scene).await;
     rebuild(&mut scene).await;
+    let planned = scene.dry(&["maintain"]).await;
+    let done = scene.project.json(&["maintain"]);
+    assert_eq!(many(&planned["steps"]), many(&done["steps"]));
     let help = scene.project.ok(&["--help"]).stdout;
-    // `tap` wants manifests, and `files` raw files: their dry runs are tried with their other tests.
-    let look_only =
-        ["check", "status", "runs", "verify", "schedule", "config", "completions", "man", "help", "tap", "files"];
+    // `tap` wants manifests, `files` raw files, and `alert` somebody to tell: their dry runs are tried with their other
+    // tests.
+    let look_only = [
+        "check",
+        "status",
+        "report",
+        "runs",
+        "verify",
+        "schedule",
+        "config",
+        "completions",
+        "man",
+        "help",
+        "tap",
+        "files",
+        "alert",
+    ];
     let acting: BTreeSet<String> = help
         .lines()
         .skip_while(|line| *line != "Commands:")

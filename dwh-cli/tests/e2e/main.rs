@@ -1,6 +1,7 @@
 //! The command from end to end, against throwaway clusters, in one binary so that they start once.
 
 mod adapt;
+mod alert;
 mod backfill;
 mod bereft;
 mod by_number;
@@ -23,6 +24,7 @@ mod init_folders;
 mod locks;
 mod lost_column;
 mod made_again;
+mod maintain;
 mod memory;
 mod modes;
 mod names;

@@ -1,5 +1,6 @@
 //! Reading `dwh.toml`: spans, variables, schema, then the rules; every problem is reported, not only the first.
 
+mod alert;
 mod files;
 mod globs;
 mod manifest;
@@ -18,10 +19,11 @@ use super::problems::{Problems, did_you_mean};
 use super::{BlobConfig, Config, Environment, IDLE_TIMEOUT, Project, Retention, Secret, SourceConfig, TargetConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::watermark::Micros;
-use raw::{RawBlob, RawConfig, RawManifest, RawProject, RawRetention, RawSource, RawTable, RawTarget};
+use raw::{RawAlert, RawBlob, RawConfig, RawManifest, RawProject, RawRetention, RawSource, RawTable, RawTarget};
 use section::{Reader, Section};
 
-const SECTIONS: [&str; 8] = ["project", "source", "target", "blob", "retention", "thresholds", "table", "manifest"];
+const SECTIONS: [&str; 9] =
+    ["project", "source", "target", "blob", "retention", "thresholds", "alert", "table", "manifest"];
 const TIMEOUT: Micros = Micros::seconds(30);
 
 /// The JSON Schema of the file, with a description of every key; editors complete and check the file with it.
@@ -101,7 +103,8 @@ fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
     }
     let sources = sources(document, reader);
     let target = target(&single(document, reader, "target"));
-    let project = project(&single(document, reader, "project"));
+    let alerts = alert::alerts(&alert_sections(document, reader));
+    let project = project(&single(document, reader, "project"), document.contains_key("alert"));
     let (thresholds, disk_used) = thresholds::general(document, reader, project.cadence);
     let sections = table_sections(document, reader);
     let each = thresholds::of_tables(document, reader, &thresholds);
@@ -125,6 +128,7 @@ fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
         blob: blob(&single(document, reader, "blob")),
         retention: document.contains_key("retention").then(|| retention(&single(document, reader, "retention"))),
         disk_used,
+        alerts,
         tables,
         environment: Environment::default(),
     }
@@ -156,6 +160,10 @@ fn table_sections<'a>(document: &DeTable<'_>, reader: Reader<'a>) -> Vec<Section
     })
 }
 
+fn alert_sections<'a>(document: &DeTable<'_>, reader: Reader<'a>) -> Vec<Section<'a, RawAlert>> {
+    repeated(document, reader, "alert", "once for each who is told", |_| {})
+}
+
 fn manifest_sections<'a>(document: &DeTable<'_>, reader: Reader<'a>) -> Vec<Section<'a, RawManifest>> {
     repeated(document, reader, "manifest", "once for each setting of files", |_| {})
 }
@@ -185,14 +193,18 @@ where
     })
 }
 
-fn project(section: &Section<'_, RawProject>) -> Project {
+fn project(section: &Section<'_, RawProject>, alerts: bool) -> Project {
     let raw = &section.raw;
+    if raw.alert_after_run == Some(true) && !alerts {
+        section.problem("alert_after_run", "needs an `[[alert]]`, which says whom to tell");
+    }
     Project {
         name: section.checked("name", raw.name.as_deref(), value::label).unwrap_or_default(),
         zone: section.checked("timezone", raw.timezone.as_deref(), value::zone).unwrap_or(jiff::tz::TimeZone::UTC),
         cadence: section
             .checked("cadence", raw.cadence.as_deref(), value::positive_duration)
             .unwrap_or(Micros::seconds(3 * 3600)),
+        alert_after_run: raw.alert_after_run.unwrap_or(false),
     }
 }
 

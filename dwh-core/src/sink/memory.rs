@@ -1,5 +1,6 @@
 //! [`MemorySink`]: a warehouse in memory, for tests and examples.
 
+mod alerts;
 mod log;
 mod replace;
 mod rows;
@@ -18,8 +19,8 @@ use crate::plan::LoadPlan;
 use crate::run::{RunId, RunKind};
 use crate::schema::{RowKey, TableRef, TableSchema};
 use crate::sink::{
-    Accounting, BronzeState, Commit, Committed, Lease, LeaseHolder, LogEntry, Moved, Overview, RunFilter, RunRecord,
-    Sink, StageRequest, Staged, TableOverview, TableState,
+    Accounting, AlertClaim, AlertLook, BronzeState, Commit, Committed, Lease, LeaseHolder, LogEntry, Moved, Overview,
+    RunFilter, RunRecord, Sink, StageRequest, Staged, TableOverview, TableState,
 };
 use crate::watermark::Timestamp;
 
@@ -52,6 +53,8 @@ struct World {
     above: i64,
     /// The highest oid or file that a table ever had.
     oids: u32,
+    /// What alerts have told.
+    alerts: alerts::Alerts,
     /// The clock, if it was set by hand.
     clock: Option<Timestamp>,
 }
@@ -264,6 +267,19 @@ impl Sink for MemorySink {
 
     async fn make_tables(&self, tables: &[LoadPlan]) -> Result<()> {
         self.world().make_tables(tables);
+        Ok(())
+    }
+
+    async fn claim_alerts(&self, look: &AlertLook) -> Result<AlertClaim> {
+        let mut world = self.world();
+        let now = world.now();
+        if look.dry_run { Ok(world.alerts.clone().claim(look, now)) } else { Ok(world.alerts.claim(look, now)) }
+    }
+
+    async fn settle_alerts(&self, claim: &AlertClaim, sent: bool) -> Result<()> {
+        let mut world = self.world();
+        let now = world.now();
+        world.alerts.settle(claim, sent, now);
         Ok(())
     }
 }

@@ -35,8 +35,8 @@ use crate::plan::{Cure, Isolation, LoadPlan};
 use crate::run::{RunId, RunState};
 use crate::schema::{Drift, TableRef, TableSchema};
 use crate::sink::{
-    BronzeState, Commit, Committed, History, Lease, LogEntry, Moved, Overview, Rehearsal, RunFilter, RunRecord, Sink,
-    StageRequest, Staged, TableState, Upload,
+    AlertClaim, AlertLook, BronzeState, Commit, Committed, History, Lease, LogEntry, Moved, Overview, Rehearsal,
+    RunFilter, RunRecord, Sink, StageRequest, Staged, TableState, Upload,
 };
 use crate::watermark::{Micros, Timestamp};
 
@@ -371,5 +371,23 @@ impl Sink for PgSink {
     async fn make_tables(&self, tables: &[LoadPlan]) -> Result<()> {
         let report = migrate::migrate_tables(&self.target, &self.environment, tables).await?;
         report.refusal().map_or(Ok(()), Err)
+    }
+
+    async fn claim_alerts(&self, look: &AlertLook) -> Result<AlertClaim> {
+        let work = async {
+            let tx = self.begin().await?;
+            let claim = self.control.claim_alerts(tx.client()?, look).await?;
+            // Dropped, a transaction rolls back.
+            if !look.dry_run {
+                tx.commit().await?;
+            }
+            Ok(claim)
+        };
+        self.naming(work).await
+    }
+
+    async fn settle_alerts(&self, claim: &AlertClaim, sent: bool) -> Result<()> {
+        let id = claim.id.as_str();
+        self.write(async |client| self.control.settle_alerts(client, id, sent).await).await
     }
 }

@@ -1,5 +1,6 @@
 //! The conformance suite of [`Sink`]: what the pipeline relies on, for any implementation.
 
+mod alerts;
 mod newer;
 mod preview;
 mod replace;
@@ -18,6 +19,7 @@ use crate::schema::{Column, TableRef};
 use crate::sink::{Accounting, Commit, LogEntry, RunFilter, Sink, StageRequest, TableState, Upload};
 use crate::watermark::{Micros, Timestamp};
 
+pub use alerts::alerts_contract;
 pub use versions::{contract_append, versions_contract};
 
 /// The load that the suite uses: table `contract_<mode>` in schema `bronze` with `id bigint`, `note text`,

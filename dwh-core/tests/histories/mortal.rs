@@ -15,8 +15,8 @@ use dwh_core::config::TableConfig;
 use dwh_core::identity::BronzeId;
 use dwh_core::schema::{RowKey, TableRef, TableSchema};
 use dwh_core::sink::{
-    BronzeState, Commit, Committed, History, Lease, LogEntry, Moved, Overview, Rehearsal, RunFilter, RunRecord, Sink,
-    StageRequest, Staged, TableState, Upload,
+    AlertClaim, AlertLook, BronzeState, Commit, Committed, History, Lease, LogEntry, Moved, Overview, Rehearsal,
+    RunFilter, RunRecord, Sink, StageRequest, Staged, TableState, Upload,
 };
 use dwh_core::source::{BoundRequest, FileTree, ReadRequest, Reading, Source, SourceIdentity};
 use dwh_core::watermark::SafeBound;
@@ -274,6 +274,14 @@ impl Sink for Mortal<MemorySink> {
 
     async fn make_tables(&self, tables: &[LoadPlan]) -> Result<()> {
         self.life.call(self.inner.make_tables(tables)).await
+    }
+
+    async fn claim_alerts(&self, look: &AlertLook) -> Result<AlertClaim> {
+        self.life.call(self.inner.claim_alerts(look)).await
+    }
+
+    async fn settle_alerts(&self, claim: &AlertClaim, sent: bool) -> Result<()> {
+        self.life.call(self.inner.settle_alerts(claim, sent)).await
     }
 }
 

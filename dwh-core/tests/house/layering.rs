@@ -43,8 +43,18 @@ fn no_arrow_points_up() {
 
 #[test]
 fn the_drivers_stay_in_their_rooms() {
-    let postgres: &[&str] =
-        &["source", "sink", "connect", "control", "catalog", "migrate", "operate/check", "operate/verify", "testing"];
+    let postgres: &[&str] = &[
+        "source",
+        "sink",
+        "connect",
+        "control",
+        "catalog",
+        "migrate",
+        "operate/check",
+        "operate/maintain",
+        "operate/verify",
+        "testing",
+    ];
     let drivers: [(&str, &[&str]); 3] =
         [("s3", &["blob/s3", "testing"]), ("deadpool_postgres", &["sink"]), ("tokio_postgres", postgres)];
     for room in rooms() {

@@ -7,7 +7,7 @@ use dwh_core::sink::{Accounting, BronzeState, Commit, LogEntry, RunFilter, Sink,
 use dwh_core::testing::TestDb;
 use dwh_core::testing::internals::migrate;
 use dwh_core::testing::sink_contract::{
-    contract_append, contract_load, csv, load_rows, loading, sink_contract, versions_contract,
+    alerts_contract, contract_append, contract_load, csv, load_rows, loading, sink_contract, versions_contract,
 };
 use dwh_core::{ErrorKind, LoadPlan, MemorySink, PgSink, Plan, TableConfig};
 
@@ -45,6 +45,13 @@ async fn postgres_keeps_the_contract() {
 async fn postgres_keeps_the_contract_of_versions() {
     let (_db, sink) = warehouse("sink_versions").await;
     versions_contract(&sink).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_and_memory_keep_the_contract_of_alerts() {
+    let (_db, sink) = warehouse("sink_alerts").await;
+    alerts_contract(&sink).await;
+    alerts_contract(&MemorySink::new()).await;
 }
 
 /// The bronze table of a load.

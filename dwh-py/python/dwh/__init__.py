@@ -6,6 +6,7 @@
 """
 
 from ._dwh import (
+    AlertReport,
     AsyncPipeline,
     AuthError,
     BackfillReport,
@@ -24,6 +25,7 @@ from ._dwh import (
     LoadParams,
     LoadPlanReport,
     LockedError,
+    MaintainReport,
     MigrateReport,
     NotFoundError,
     PermissionDeniedError,
@@ -49,6 +51,7 @@ from ._dwh import (
 )
 
 __all__ = [
+    "AlertReport",
     "AsyncPipeline",
     "AuthError",
     "BackfillReport",
@@ -67,6 +70,7 @@ __all__ = [
     "LoadParams",
     "LoadPlanReport",
     "LockedError",
+    "MaintainReport",
     "MigrateReport",
     "NotFoundError",
     "PermissionDeniedError",

@@ -61,6 +61,13 @@ class _Report:
         """Plain dicts, lists, strings and numbers, as the command's JSON has them."""
 
 @final
+class AlertReport(_Report):
+    project: str
+    dry_run: bool
+    test: bool
+    alerts: list[dict[str, Any]]
+
+@final
 class BackfillReport(_Report):
     table: str
     kind: _Kind
@@ -98,6 +105,11 @@ class LoadPlanReport(_Report):
     window: Optional[_Window]
     watermark: Optional[str]
     load_sql: list[str]
+
+@final
+class MaintainReport(_Report):
+    dry_run: bool
+    steps: list[dict[str, Any]]
 
 @final
 class MigrateReport(_Report):
@@ -301,6 +313,11 @@ class Pipeline:
     def __init__(self, path: Union[str, PathLike[str]] = "dwh.toml") -> None:
         """The engine of a configuration; connects to nothing yet. Raises `ConfigError` with all problems at once."""
 
+    def alert(
+        self, tables: Optional[Sequence[str]] = None, *, test: bool = False, dry_run: bool = False
+    ) -> AlertReport:
+        """Send what needs attention, and what is over, to each `[[alert]]`, once; raises if one cannot be sent."""
+
     def backfill(
         self,
         table: str,
@@ -403,6 +420,9 @@ class Pipeline:
         self, paths: Optional[Sequence[str]] = None, *, tables: Optional[Sequence[str]] = None
     ) -> FilesReport:
         """Read files to their ends and say which are valid; raises if one is not."""
+
+    def maintain(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> MaintainReport:
+        """Vacuum what was loaded, refresh materialized views, apply retention; raises if a step fails."""
 
     def prune(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> PruneReport:
         """Remove loaded CSV files and rows of the run log that are older than `[retention]` says."""
@@ -558,6 +578,9 @@ class AsyncPipeline:
     """The verbs of `Pipeline` for asyncio. A cancelled task asks the engine to stop, and waits until it has."""
 
     def __init__(self, path: Union[str, PathLike[str]] = "dwh.toml") -> None: ...
+    async def alert(
+        self, tables: Optional[Sequence[str]] = None, *, test: bool = False, dry_run: bool = False
+    ) -> AlertReport: ...
     async def backfill(
         self,
         table: str,
@@ -622,6 +645,7 @@ class AsyncPipeline:
     async def validate_files(
         self, paths: Optional[Sequence[str]] = None, *, tables: Optional[Sequence[str]] = None
     ) -> FilesReport: ...
+    async def maintain(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> MaintainReport: ...
     async def prune(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> PruneReport: ...
     async def rebuild(
         self,

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use super::globs::Globs;
 use crate::config::{
-    Compression, Deletes, FileEncoding, FileFormat, GeometryForm, Mode, OnConflict, OnInvalid, OnMissingColumn,
-    OnNewColumn, OnSchemaChange, Replace, Validate,
+    AlertOn, Compression, Deletes, FileEncoding, FileFormat, GeometryForm, Mode, OnConflict, OnInvalid,
+    OnMissingColumn, OnNewColumn, OnSchemaChange, Replace, Validate,
 };
 use crate::watermark::BoundMode;
 
@@ -36,6 +36,8 @@ pub(super) struct RawConfig {
     pub retention: Option<RawRetention>,
     /// When `dwh status` speaks up.
     pub thresholds: Option<RawThresholds>,
+    /// Who is told when something is wrong, each under an `[[alert]]` of its own.
+    pub alert: Option<Vec<RawAlert>>,
     /// The tables, each under a `[[table]]` of its own.
     pub table: Option<Vec<RawTable>>,
     /// Manifests of postgres_pipeline, whose tables are tables like those of `[[table]]`.
@@ -56,6 +58,10 @@ pub(super) struct RawProject {
     /// How often you run; a table is fresh while its last load is younger than twice this.
     #[schemars(extend("default" = "3h"))]
     pub cadence: Option<String>,
+    /// Whether `dwh run` ends as if `dwh alert` came after it, for the tables that it ran. An alert that cannot be sent is
+    /// a warning.
+    #[schemars(extend("default" = false))]
+    pub alert_after_run: Option<bool>,
 }
 
 /// A source: a database, or a folder of files.
@@ -180,6 +186,36 @@ pub(super) struct RawThresholds {
     /// How full, in percent, the disks of the spool and of a folder store may be; for the whole project only.
     #[schemars(range(min = 0, max = 100), extend("default" = 85))]
     pub disk_used: Option<f64>,
+}
+
+/// What `dwh alert` sends, and how: exactly one of `webhook`, `smtp` and `command`.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Alert")]
+pub(super) struct RawAlert {
+    /// What it is called; what was sent is kept under this name.
+    #[schemars(required)]
+    pub name: Option<String>,
+    /// Address that takes `{"text": …}` by HTTP POST, such as those of Slack, Mattermost and Teams.
+    pub webhook: Option<String>,
+    /// Mail server: `smtps://user:password@host[:port]` speaks TLS from the first byte, `smtp://…` by STARTTLS, which it must
+    /// have; `smtp://localhost` and `smtp://…?tls=none` do without.
+    pub smtp: Option<String>,
+    /// Mail: the sender.
+    pub from: Option<String>,
+    /// Mail: who gets it.
+    pub to: Option<Vec<String>>,
+    /// Program and arguments, without a shell; it gets the message as JSON on stdin.
+    pub command: Option<Vec<String>>,
+    /// What it tells of.
+    #[schemars(extend("default" = ["failure", "breach", "recovered"]))]
+    pub on: Option<Vec<AlertOn>>,
+    /// When something that goes on is told again; `0`: never.
+    #[schemars(extend("default" = "6h"))]
+    pub repeat: Option<String>,
+    /// How long sending may take, from one second to sixty.
+    #[schemars(extend("default" = "10s"))]
+    pub timeout: Option<String>,
 }
 
 /// A table.

@@ -10,7 +10,7 @@ use crate::config::Environment;
 use crate::config::problems::{Problems, did_you_mean};
 
 /// Keys whose values are never printed: they may carry passwords.
-const SECRET: [&str; 3] = ["url", "primary_url", "endpoint"];
+const SECRET: [&str; 6] = ["url", "primary_url", "endpoint", "webhook", "smtp", "command"];
 
 /// What every section needs to be read.
 #[derive(Clone, Copy)]

@@ -171,3 +171,37 @@ pub(super) fn endpoint(text: &str) -> Checked<String> {
     }
     Ok(url.to_owned())
 }
+
+/// Address of something that takes messages by HTTP.
+pub(super) fn web_address(text: &str) -> Checked<String> {
+    let known = reqwest::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+    if known { Ok(text.to_owned()) } else { Err("is no web address; write `https://host/path`".to_owned()) }
+}
+
+/// Address of a mail server.
+pub(super) fn smtp_address(text: &str) -> Checked<String> {
+    let fail = || "is no address of a mail server; write `smtps://user:password@host` or `smtp://host`".to_owned();
+    let url = reqwest::Url::parse(text).map_err(|_| fail())?;
+    if !["smtp", "smtps"].contains(&url.scheme()) || url.host_str().is_none_or(str::is_empty) {
+        return Err(fail());
+    }
+    match url.query() {
+        None => {}
+        Some("tls=none") if url.scheme() == "smtp" => {}
+        Some(_) => return Err("may end in `?tls=none` after `smtp://`, and in nothing else".to_owned()),
+    }
+    match (url.username(), url.password()) {
+        ("", None) | (_, Some(_)) => Ok(text.to_owned()),
+        (_, None) => Err("has a user without a password; write `user:password@`".to_owned()),
+    }
+}
+
+/// `name@host`, or `Name <name@host>`.
+pub(super) fn mail_address(text: &str) -> Checked<String> {
+    let inner = text.rsplit_once('<').map_or(text, |(_, inner)| inner.trim_end().trim_end_matches('>'));
+    let fine = inner.split_once('@').is_some_and(|(name, host)| !name.trim().is_empty() && !host.trim().is_empty());
+    if fine && !text.contains(char::is_control) {
+        return Ok(text.to_owned());
+    }
+    Err("is no mail address; write `name@host` or `Name <name@host>`".to_owned())
+}

@@ -39,7 +39,7 @@ pub(super) fn html(report: &WarehouseReport) -> Result<String> {
                 (tables(report))
                 h2 { "Storage" }
                 (storage(status))
-                p.soft { "dwh " (env!("CARGO_PKG_VERSION")) ". Times are those of the zone " (report.timezone) "." }
+                p.soft { (concat!("dwh", " ", env!("CARGO_PKG_VERSION"))) ". Times are those of the zone " (report.timezone) "." }
             }
         }
     };

@@ -167,6 +167,26 @@ pub enum BreachCheck {
     Store,
 }
 
+impl BreachCheck {
+    /// The word in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NeverLoaded => "never_loaded",
+            Self::Stale => "stale",
+            Self::Conflict => "conflict",
+            Self::Failure => "failure",
+            Self::SuccessRate => "success_rate",
+            Self::Duration => "duration",
+            Self::TooFewRows => "too_few_rows",
+            Self::TooManyRows => "too_many_rows",
+            Self::Waiting => "waiting",
+            Self::Disk => "disk",
+            Self::Store => "store",
+        }
+    }
+}
+
 /// One thing that needs attention.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(not(feature = "testing"), non_exhaustive)]
