@@ -90,7 +90,8 @@ Examples:
   dwh init --blob file:///var/lib/dwh            with DWH_SOURCE_URL and DWH_TARGET_URL in the environment
   dwh init 'fleet.*' --exclude 'fleet.tmp_*' --blob s3://bronze/dwh
   dwh init --blob file:///var/lib/dwh --dry-run  look only, and print the file
-  dwh init --files file:///srv/data/raw --blob file:///var/lib/dwh")]
+  dwh init --files file:///srv/data/raw --blob file:///var/lib/dwh
+  dwh init --add www            one more source, behind what dwh.toml has; its address in DWH_SOURCE_URL")]
     Init(InitArgs),
     /// Look at everything a run depends on, and say how to mend it
     ///
@@ -100,7 +101,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   dwh check
-  dwh check 'position_*'        the servers, the blob store, and the tables that match
+  dwh check 'position_*'        the tables that match, their sources, the target and the blob store
   dwh check --gate deploy       before the first schedule
   dwh check --gate first-run    after the first `dwh run`
   dwh check --gate steady       after a day of the schedule

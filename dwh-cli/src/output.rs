@@ -168,11 +168,25 @@ impl Printer {
         self.told(&error_text(error, self.stderr));
     }
 
-    /// The errors of tables, each named, with a blank line between them.
+    /// The errors of tables, each named, with a blank line between them. A cause that several share is told once.
     pub fn table_errors<'a>(&self, tables: impl IntoIterator<Item = (&'a String, &'a Option<ErrorReport>)>) {
         let failed = tables.into_iter().filter_map(|(table, error)| Some((table, error.as_ref()?)));
-        let named = failed
-            .map(|(table, error)| ErrorReport { message: progress::about(table, &error.message), ..error.clone() });
+        let mut causes: Vec<(&str, &ErrorReport, Vec<&str>)> = Vec::new();
+        for (table, error) in failed {
+            let cause = error.message.strip_prefix(&format!("table `{table}`: ")).unwrap_or(&error.message);
+            match causes.iter_mut().find(|(known, first, _)| *known == cause && first.hint == error.hint) {
+                Some((_, _, tables)) if tables.contains(&table.as_str()) => {}
+                Some((_, _, tables)) => tables.push(table),
+                None => causes.push((cause, error, vec![table])),
+            }
+        }
+        let named = causes.into_iter().map(|(cause, error, tables)| {
+            let message = match tables[..] {
+                [table] => progress::about(table, &error.message),
+                _ => format!("{}: {cause}", human::tables(&tables)),
+            };
+            ErrorReport { message, ..error.clone() }
+        });
         self.errors(&named.collect::<Vec<_>>());
     }
 

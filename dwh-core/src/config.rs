@@ -4,11 +4,12 @@ mod alert;
 mod environment;
 mod files;
 mod manifest;
+mod patterns;
 mod problems;
 mod read;
 mod secret;
 
-use globset::Glob;
+use globset::{Glob, GlobMatcher};
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,8 @@ pub use files::{
 };
 pub use manifest::ManifestTable;
 pub(crate) use manifest::{Needs, needs as manifest_needs};
+pub(crate) use patterns::RelationGlob;
+pub use patterns::{Discovered, Patterns};
 pub use read::json_schema;
 pub use secret::Secret;
 
@@ -188,7 +191,8 @@ pub struct Config {
     pub disk_used: f64,
     /// `[[alert]]`, in the order of the file.
     pub alerts: Vec<AlertConfig>,
-    /// `[[table]]`, in the order of the file, then those of the manifests.
+    /// `[[table]]`, in the order of the file, then those of the manifests. Those of patterns are not among them:
+    /// [`Pipeline::tables`](crate::Pipeline::tables) knows all.
     pub tables: Vec<TableConfig>,
     /// The variables that the file, the drivers and the stores may use.
     pub environment: Environment,
@@ -214,6 +218,10 @@ pub struct SourceConfig {
     pub url: Secret,
     /// Where its files lie, if it is no database.
     pub files: Option<FilesConfig>,
+    /// Schema of its bronze tables, if it is not that of `[target]`.
+    pub schema: Option<String>,
+    /// Relations that become tables by themselves.
+    pub patterns: Option<Patterns>,
     /// Connection string of the primary, when `url` is a standby: its activity decides the bound.
     pub primary_url: Option<Secret>,
     /// How long a read waits for a table's lock.
@@ -419,7 +427,8 @@ impl TableConfig {
 }
 
 impl Config {
-    /// The tables that match any of the globs, in the order of the file; all of them if there are no globs.
+    /// The tables that match any of the globs, in the order of the file; all of them if there are no globs. With several
+    /// sources a glob may begin with that of the table, as in `www.*`, or be no more than its name.
     ///
     /// # Errors
     /// `Config` for a glob that cannot be read or matches nothing.
@@ -432,15 +441,27 @@ impl Config {
             let glob = Glob::new(text)
                 .map_err(|error| Error::new(ErrorKind::Config, format!("`{text}` is no pattern")).with_source(error))?
                 .compile_matcher();
-            let hits: Vec<usize> = (0..self.tables.len())
-                .filter(|at| self.tables[*at].name == *text || glob.is_match(&self.tables[*at].name))
-                .collect();
+            let hits = self.hits(text, &glob);
             if hits.is_empty() {
                 return Err(self.unknown_table(text));
             }
             hits.into_iter().for_each(|at| chosen[at] = true);
         }
         Ok(self.tables.iter().zip(chosen).filter_map(|(table, chosen)| chosen.then_some(table)).collect())
+    }
+
+    /// The places of the tables that one glob matches.
+    fn hits(&self, text: &str, glob: &GlobMatcher) -> Vec<usize> {
+        let exact = self.tables.iter().any(|table| table.name == text);
+        let of_source = self.sources.len() > 1 && !exact;
+        let hit = |table: &TableConfig| {
+            let full = || format!("{}.{}", table.source, table.name);
+            table.name == text || glob.is_match(&table.name) || (of_source && glob.is_match(full()))
+        };
+        let places =
+            |hit: &dyn Fn(&TableConfig) -> bool| (0..self.tables.len()).filter(|at| hit(&self.tables[*at])).collect();
+        let found: Vec<usize> = places(&hit);
+        if found.is_empty() { places(&|table| table.source == text) } else { found }
     }
 
     /// The table of exactly that name.
@@ -453,8 +474,9 @@ impl Config {
 
     fn unknown_table(&self, text: &str) -> Error {
         let names: Vec<&str> = self.tables.iter().map(|table| table.name.as_str()).collect();
+        let more = if self.has_patterns() { "; `dwh migrate` looks for relations that `include` matches" } else { "" };
         Error::new(ErrorKind::Config, format!("no table in `{}` matches `{text}`", self.path.display()))
-            .with_hint(format!("the tables there are: {}", names.join(", ")))
+            .with_hint(format!("the tables there are: {}{more}", names.join(", ")))
     }
 }
 

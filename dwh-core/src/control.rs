@@ -2,6 +2,7 @@
 
 mod alerts;
 mod bronze;
+mod discovered;
 mod history;
 mod log;
 mod overview;

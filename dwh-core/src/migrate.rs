@@ -29,13 +29,14 @@ pub(crate) use adapt::adapt;
 pub(crate) use apart::make_apart;
 pub use dry_run::dry_run;
 pub use print::print_sql;
+pub(crate) use print::remember_sql;
 pub(crate) use report::Cause;
 pub use report::{AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport};
 pub(crate) use reset::{occupied, set_aside};
 use tables::make_tables;
 pub(crate) use types::look_at;
 
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 13] = [
     ("261001_dwh_control.sql", include_str!("../migrations/261001_dwh_control.sql")),
     ("261002_bronze_constraints_audit.sql", include_str!("../migrations/261002_bronze_constraints_audit.sql")),
     ("261003_dwh_roles.sql", include_str!("../migrations/261003_dwh_roles.sql")),
@@ -47,6 +48,7 @@ const FILES: [(&str, &str); 12] = [
     ("261302_dwh_files.sql", include_str!("../migrations/261302_dwh_files.sql")),
     ("261303_dwh_resync.sql", include_str!("../migrations/261303_dwh_resync.sql")),
     ("261401_dwh_deletes.sql", include_str!("../migrations/261401_dwh_deletes.sql")),
+    ("261501_dwh_discovered.sql", include_str!("../migrations/261501_dwh_discovered.sql")),
     ("261601_dwh_alerts.sql", include_str!("../migrations/261601_dwh_alerts.sql")),
 ];
 

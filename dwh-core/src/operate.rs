@@ -10,6 +10,7 @@ mod files;
 mod init;
 mod inspect;
 mod maintain;
+mod patterns;
 #[cfg(feature = "report")]
 mod report;
 mod runs;

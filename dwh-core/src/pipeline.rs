@@ -28,6 +28,7 @@ mod restore;
 mod resync;
 pub(crate) mod round;
 mod run;
+mod tables;
 mod trace;
 mod transfer;
 mod trial;

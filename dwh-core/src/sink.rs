@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::blob::Body;
 use crate::chain::RunIdentity;
+use crate::config::Discovered;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
 use crate::plan::LoadPlan;
@@ -174,6 +175,29 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// `Contract` if the control schema is missing.
     async fn overview(&self) -> Result<Overview> {
         Ok(Overview { now: Timestamp::now(), tables: BTreeMap::new() })
+    }
+
+    /// The relations that patterns of the project's sources have made tables, as they were [remembered](Self::remember);
+    /// none where nothing can be remembered.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Auth`.
+    async fn discovered(&self, _project: &str) -> Result<Vec<Discovered>> {
+        Ok(Vec::new())
+    }
+
+    /// Keeps what patterns have found; what is known already stays as it is.
+    ///
+    /// # Errors
+    /// `Contract` if the control schema is missing, or the sink cannot remember.
+    async fn remember(&self, _project: &str, found: &[Discovered]) -> Result<()> {
+        match found.first() {
+            None => Ok(()),
+            Some(one) => {
+                Err(Error::new(ErrorKind::Contract, format!("table `{}`: this sink remembers no patterns", one.table))
+                    .with_hint("write a `[[table]]` for each relation instead of `include`"))
+            }
+        }
     }
 
     /// The runs of these tables that ended since the first of these days, summed up by day and by table, and the room that

@@ -12,7 +12,7 @@ use crate::report::RunRecord;
 pub fn runs(engine: Pipeline, tables: Vec<String>, mut filter: RunFilter) -> Call {
     let work = async move {
         if !tables.is_empty() {
-            filter.tables = engine.config().select(&tables)?.into_iter().map(|table| table.name.clone()).collect();
+            filter.tables = engine.tables(&tables).await?.into_iter().map(|table| table.name).collect();
         }
         engine.runs(&filter).await
     };

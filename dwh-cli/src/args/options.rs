@@ -37,12 +37,15 @@ pub struct InitArgs {
     /// A folder of postgres_pipeline manifests, which name databases and tables
     #[arg(long, value_name = "FOLDER", conflicts_with = "files")]
     pub manifests: Option<PathBuf>,
+    /// Add the source to the configuration that is there, as [source.NAME], with a bronze schema of that name
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "manifests", "blob", "name", "timezone"])]
+    pub add: Option<String>,
     /// Address of the target; it need not answer yet
-    #[arg(long, value_name = "URL", env = "DWH_TARGET_URL", hide_env_values = true)]
-    pub target: String,
+    #[arg(long, value_name = "URL", env = "DWH_TARGET_URL", hide_env_values = true, required_unless_present = "add")]
+    pub target: Option<String>,
     /// Where CSV files go: file:///folder or s3://bucket[/prefix]
-    #[arg(long, value_name = "URL")]
-    pub blob: String,
+    #[arg(long, value_name = "URL", required_unless_present = "add")]
+    pub blob: Option<String>,
     /// Name of the project, first folder of every file [default: the source's database]
     #[arg(long, value_name = "PROJECT")]
     pub name: Option<String>,

@@ -11,7 +11,10 @@ use crate::exit::Exit;
 /// Looks at a live source and writes a configuration.
 pub async fn init(args: InitArgs, context: &Context) -> Result<Exit> {
     let source = Secret::new(args.source.unwrap_or_default());
-    let mut request = InitRequest::new(source, Secret::new(args.target), args.blob, args.output_file);
+    // Both are there, unless a source is added to a configuration that has them.
+    let (target, blob) = (Secret::new(args.target.unwrap_or_default()), args.blob.unwrap_or_default());
+    let mut request = InitRequest::new(source, target, blob, args.output_file);
+    request.add = args.add;
     request.files = args.files;
     request.manifests = args.manifests;
     request.tables = args.tables;

@@ -1,7 +1,7 @@
 //! `dwh runs`.
 
 use dwh_core::sink::RunFilter;
-use dwh_core::{Config, Result, RunId, RunState};
+use dwh_core::{Pipeline, Result, RunId, RunState};
 
 use super::Context;
 use crate::args::{RunsArgs, RunsCommand};
@@ -16,16 +16,16 @@ pub async fn runs(args: RunsArgs, context: &Context) -> Result<Exit> {
         context.printer.show(&details)?;
         return Ok(Exit::DONE);
     }
-    let filter = filter(args, pipeline.config())?;
-    let runs = context.unless_cancelled(pipeline.runs(&filter)).await?;
+    let listed = async { pipeline.runs(&filter(args, &pipeline).await?).await };
+    let runs = context.unless_cancelled(listed).await?;
     context.printer.show(&Runs { runs })?;
     Ok(Exit::DONE)
 }
 
-fn filter(args: RunsArgs, config: &Config) -> Result<RunFilter> {
+async fn filter(args: RunsArgs, pipeline: &Pipeline) -> Result<RunFilter> {
     let tables = match args.table.as_slice() {
         [] => Vec::new(),
-        globs => config.select(globs)?.into_iter().map(|table| table.name.clone()).collect(),
+        globs => pipeline.tables(globs).await?.into_iter().map(|table| table.name).collect(),
     };
     Ok(RunFilter {
         tables,

@@ -22,7 +22,7 @@ pub async fn status(args: &StatusArgs, context: &Context) -> Result<Exit> {
 /// Shows a screen a round until Ctrl-C, or until nobody reads any more; a round that fails is shown too.
 async fn watch(pipeline: &Pipeline, tables: &[String], seconds: u32, context: &Context) -> Result<Exit> {
     // A name that matches nothing will not do so in five seconds either.
-    pipeline.config().select(tables)?;
+    context.unless_cancelled(pipeline.tables(tables)).await?;
     let mut rounds = interval(Duration::from_secs(seconds.into()));
     // After a slow round the next one is not hurried.
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -14,6 +14,14 @@ pub fn many(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// `3 tables (`a`, `b`, `c`)`, no more than five of them by name.
+pub fn tables(names: &[&str]) -> String {
+    let first: Vec<String> = names.iter().take(5).map(|name| format!("`{name}`")).collect();
+    let more =
+        if names.len() > first.len() { format!(" and {} more", names.len() - first.len()) } else { String::new() };
+    format!("{} ({}{more})", many(names.len(), "table"), first.join(", "))
+}
+
 /// `1.23 MB`, in powers of a thousand.
 pub fn bytes(number: u64) -> String {
     DecimalBytes(number).to_string()

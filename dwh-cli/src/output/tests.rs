@@ -395,6 +395,8 @@ fn migrate_text() {
         types_created: vec!["app.state".into()],
         labels_added: vec![AddedLabel { type_name: "app.mood".into(), label: "new".into() }],
         tables_created: vec!["bronze.trips".into()],
+        tables_found: vec!["www.orders".to_owned()],
+        notes: vec!["source `www`: `x` of `include` matches no table there".to_owned()],
         tables_present: vec!["bronze.devices".into()],
         drift_applied: vec![MigrateDrift {
             table: "trips".to_owned(),

@@ -48,6 +48,7 @@ mod runbook;
 mod runs;
 mod set_aside;
 mod silence;
+mod sources;
 mod states;
 mod status;
 mod support;

@@ -76,7 +76,9 @@ async fn a_warehouse_of_release_0_1_0_goes_on() {
             "261301_dwh_routes.sql",
             "261302_dwh_files.sql",
             "261303_dwh_resync.sql",
-            "261401_dwh_deletes.sql"
+            "261401_dwh_deletes.sql",
+            "261501_dwh_discovered.sql",
+            "261601_dwh_alerts.sql"
         ]),
         "{report:#}"
     );

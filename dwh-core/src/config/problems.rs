@@ -1,6 +1,7 @@
 //! All that is wrong with a file, at once.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -54,6 +55,9 @@ impl<'a> Problems<'a> {
             return Ok(());
         }
         found.sort_by_key(|(line, _)| *line);
+        // What a source says for all of its tables is wrong once.
+        let mut told = BTreeSet::new();
+        found.retain(|problem| told.insert(problem.clone()));
         let many = if found.len() == 1 { "problem" } else { "problems" };
         let lines: String = found.iter().map(|(_, text)| format!("\n  {text}")).collect();
         Err(Error::new(ErrorKind::Config, format!("`{}`: {} {many}{lines}", self.path.display(), found.len()))

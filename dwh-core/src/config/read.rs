@@ -6,20 +6,20 @@ mod globs;
 mod manifest;
 mod raw;
 mod section;
+mod sources;
 mod table;
 mod thresholds;
 mod value;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::manifest::{Shared, tables as manifest_tables};
 use super::problems::{Problems, did_you_mean};
-use super::{BlobConfig, Config, Environment, IDLE_TIMEOUT, Project, Retention, Secret, SourceConfig, TargetConfig};
+use super::{BlobConfig, Config, Environment, IDLE_TIMEOUT, Project, Retention, Secret, TargetConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::watermark::Micros;
-use raw::{RawAlert, RawBlob, RawConfig, RawManifest, RawProject, RawRetention, RawSource, RawTable, RawTarget};
+use raw::{RawAlert, RawBlob, RawConfig, RawManifest, RawProject, RawRetention, RawTable, RawTarget};
 use section::{Reader, Section};
 
 const SECTIONS: [&str; 9] =
@@ -101,7 +101,7 @@ fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
         let near = did_you_mean(key.get_ref(), SECTIONS);
         reader.problems.add(reader.problems.line(key.span().start), key.get_ref(), &format!("unknown key{near}"));
     }
-    let sources = sources(document, reader);
+    let (mut sources, globs) = sources::sources(document, reader);
     let target = target(&single(document, reader, "target"));
     let alerts = alert::alerts(&alert_sections(document, reader));
     let project = project(&single(document, reader, "project"), document.contains_key("alert"));
@@ -113,6 +113,7 @@ fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
     let own: Vec<_> = each.into_iter().zip(columns).collect();
     let around = table::Around { bronze: &target.bronze_schema, base };
     let mut tables = table::tables(&sections, &own, &sources, &around);
+    sources::patterns(document, reader, globs, &mut sources, &around, &thresholds);
     let task_instance = reader.environment.get("DWH_TASK_INSTANCE").unwrap_or_default().to_owned();
     let shared = Shared { sources: &sources, thresholds: &thresholds, task_instance };
     for section in manifest_sections(document, reader) {
@@ -153,10 +154,12 @@ where
 }
 
 fn table_sections<'a>(document: &DeTable<'_>, reader: Reader<'a>) -> Vec<Section<'a, RawTable>> {
+    let defaults = sources::Defaults::of(document);
     repeated(document, reader, "table", "once a table", |table| {
         // Sections of their own, with problems of their own.
         table.remove("thresholds");
         table.remove("columns");
+        defaults.fill(table);
     })
 }
 
@@ -169,18 +172,18 @@ fn manifest_sections<'a>(document: &DeTable<'_>, reader: Reader<'a>) -> Vec<Sect
 }
 
 /// The sections of a name that may stand several times; `trim` takes out what is read elsewhere.
-fn repeated<'a, T>(
-    document: &DeTable<'_>,
+fn repeated<'a, 'd, T>(
+    document: &DeTable<'d>,
     reader: Reader<'a>,
     name: &str,
     once: &str,
-    trim: impl Fn(&mut DeTable<'_>),
+    trim: impl Fn(&mut DeTable<'d>),
 ) -> Vec<Section<'a, T>>
 where
     T: for<'de> serde::Deserialize<'de> + schemars::JsonSchema + Default,
 {
     let Some((key, value)) = document.get_key_value(name) else { return Vec::new() };
-    let read = |item: &toml::Spanned<DeValue<'_>>| {
+    let read = |item: &toml::Spanned<DeValue<'d>>| {
         let mut table = item.get_ref().as_table()?.clone();
         trim(&mut table);
         Some(Section::read(reader, name, reader.problems.line(item.span().start), &table))
@@ -205,48 +208,6 @@ fn project(section: &Section<'_, RawProject>, alerts: bool) -> Project {
             .checked("cadence", raw.cadence.as_deref(), value::positive_duration)
             .unwrap_or(Micros::seconds(3 * 3600)),
         alert_after_run: raw.alert_after_run.unwrap_or(false),
-    }
-}
-
-fn sources(document: &DeTable<'_>, reader: Reader<'_>) -> BTreeMap<String, SourceConfig> {
-    let Some((key, value)) = document.get_key_value("source") else {
-        reader.problems.add(1, "source", "section `[source.NAME]` is missing; give the source a name of your own");
-        return BTreeMap::new();
-    };
-    let line = reader.problems.line(key.span().start);
-    let wrong = || reader.problems.add(line, "source", "must be sections `[source.NAME]`, NAME being one of your own");
-    let Some(named) = value.get_ref().as_table().filter(|named| !named.is_empty()) else {
-        wrong();
-        return BTreeMap::new();
-    };
-    // `[source]` with the keys right in it: one sentence, not one for each key.
-    if !named.values().all(|value| value.get_ref().is_table()) {
-        wrong();
-    }
-    let mut sources = BTreeMap::new();
-    for (name, value) in named {
-        let Some(table) = value.get_ref().as_table() else { continue };
-        let (line, path) = (reader.problems.line(name.span().start), format!("source.{}", name.get_ref()));
-        if let Err(message) = value::label(name.get_ref()) {
-            reader.problems.add(line, &path.escape_debug().to_string(), &format!("the name {message}"));
-        }
-        sources.insert(name.get_ref().to_string(), source(&Section::read(reader, &path, line, table)));
-    }
-    sources
-}
-
-fn source(section: &Section<'_, RawSource>) -> SourceConfig {
-    let raw = &section.raw;
-    let secret = |key, text: &Option<String>| section.checked(key, text.as_deref(), value::filled).map(Secret::new);
-    let timeout = |key, text: &Option<String>| section.checked(key, text.as_deref(), value::duration);
-    SourceConfig {
-        url: secret("url", &raw.url).unwrap_or_else(|| Secret::new("")),
-        files: files::source(section),
-        primary_url: secret("primary_url", &raw.primary_url),
-        lock_timeout: timeout("lock_timeout", &raw.lock_timeout).unwrap_or(TIMEOUT),
-        drain_timeout: timeout("drain_timeout", &raw.drain_timeout).unwrap_or(TIMEOUT),
-        activity_function: section.checked("activity_function", raw.activity_function.as_deref(), value::relation),
-        idle_timeout: idle_timeout(section, raw.idle_timeout.as_deref()),
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::tables::{schema_unless_there, schemas_of, seeds, table_schema};
 use super::{audits, loads, lock, record, render};
-use crate::config::TargetConfig;
+use crate::config::{Config, Discovered, TargetConfig};
+use crate::control::Control;
 use crate::plan::{LoadPlan, Plan, bronze_ddl, type_ddl, unresolved};
 use crate::schema::{TypeDef, TypeKind, definition, quote_ident, quote_literal};
 
@@ -23,6 +24,19 @@ pub fn print_sql(target: &TargetConfig, plans: &[Plan]) -> String {
     ));
     sql.push_str(&format!("-- Both raise with a list when something is missing\n{}commit;\n", audits(target)));
     sql
+}
+
+/// What keeps relations that patterns have found, for a DBA as well.
+#[must_use]
+pub(crate) fn remember_sql(config: &Config, found: &[Discovered]) -> String {
+    if found.is_empty() {
+        return String::new();
+    }
+    let control = Control::new(&config.target.control_schema);
+    format!(
+        "begin;\n\n-- Relations that are tables by `include`\n{}commit;\n",
+        control.remember(&config.project.name, found)
+    )
 }
 
 fn bronze(target: &TargetConfig, tables: &[LoadPlan]) -> String {

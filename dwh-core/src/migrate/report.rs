@@ -29,6 +29,12 @@ pub struct MigrateReport {
     pub tables_created: Vec<String>,
     /// Bronze tables that were there already; they are left as they are.
     pub tables_present: Vec<String>,
+    /// Tables that came out of `include` of their source now, or would; bronze tables of theirs are among those created.
+    #[serde(default)]
+    pub tables_found: Vec<String>,
+    /// What a person should know of the patterns.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// What kept tables from being made; the others were made.
     #[serde(default)]
     pub refused: Vec<MigrateRefusal>,
@@ -136,7 +142,7 @@ impl MigrateReport {
         self.refuse_as(ErrorKind::Contract, table, cause);
     }
 
-    fn refuse_as(&mut self, kind: ErrorKind, table: &str, Cause { cause, hint }: Cause) {
+    pub(crate) fn refuse_as(&mut self, kind: ErrorKind, table: &str, Cause { cause, hint }: Cause) {
         let code = kind.row().code.to_owned();
         let tables = match self.refused.iter_mut().find(|known| known.cause == cause && known.hint == hint) {
             Some(known) => &mut known.tables,

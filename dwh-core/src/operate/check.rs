@@ -24,10 +24,13 @@ mod words;
 
 use std::collections::BTreeMap;
 
-use crate::error::Result;
+use super::patterns;
+use crate::config::Discovered;
+use crate::error::{ErrorKind, Result};
 use crate::pipeline::Pipeline;
+use crate::pipeline::failure::repeated;
 use about::About;
-use server::clocks;
+use server::{Server, clocks};
 use together::Ends;
 use words::Word;
 
@@ -39,36 +42,83 @@ impl Pipeline {
     /// store and removed again. Looks at rows of a source are given up after two seconds.
     ///
     /// What cannot be looked at because something before it failed is left out. Of tables only those that match `tables`
-    /// are looked at, all of them if it is empty; servers and blob store always are.
+    /// are looked at, all of them if it is empty; so are their sources. Target and blob store always are.
     ///
     /// # Errors
     /// `Config` if no table matches. All else is a finding.
     pub async fn check(&self, tables: &[String]) -> Result<CheckReport> {
-        let chosen = self.config.select(tables)?;
+        let (this, known) = self.expanded_if_known().await;
+        let chosen = match (this.config.select(tables), &known) {
+            // Whether there is such a table is not known.
+            (Err(_), Err(error)) => return Err(repeated(error)),
+            (chosen, _) => chosen?,
+        };
         let mut report = CheckReport::default();
-        secrets::check(&self.config, &mut About::new("configuration", &mut report));
-        let target = target::check(&self.config, &mut About::new("target", &mut report)).await;
-        let mut sources = BTreeMap::new();
-        for (name, config) in self.config.sources.iter().filter(|(_, config)| config.files.is_none()) {
-            let mut about = About::new(format!("source {name}"), &mut report);
-            let tables: Vec<_> = self.config.tables.iter().filter(|table| table.source == *name).collect();
-            if let Some(server) = source::check(&self.config, config, &tables, &mut about).await {
-                if let Some(target) = &target {
-                    let compared = clocks(&server, target, &mut about).await;
-                    about.unless(Word::Clock, compared);
-                }
-                sources.insert(name.clone(), server);
+        let mut about = About::new("configuration", &mut report);
+        secrets::check(&this.config, &mut about);
+        // What keeps the target from being asked is told there.
+        if let Err(error) = &known
+            && error.kind() == ErrorKind::Config
+        {
+            about.error(Word::Patterns, error);
+        }
+        let target = target::check(&this.config, &mut About::new("target", &mut report)).await;
+        let with_patterns = this.config.pattern_sources(tables);
+        let is_meant = |name: &str| {
+            tables.is_empty() || with_patterns.contains(&name) || chosen.iter().any(|table| table.source == name)
+        };
+        let meant: Vec<&str> = this.config.sources.keys().map(String::as_str).filter(|name| is_meant(name)).collect();
+        let sources = self.databases(&this, &meant, known.as_deref().ok(), target.as_ref(), &mut report).await;
+        for name in meant {
+            if let Some(files) = this.config.sources.get(name).and_then(|source| source.files.as_ref()) {
+                files::check(&this, name, files, &mut report).await;
             }
         }
-        for (name, config) in &self.config.sources {
-            if let Some(files) = &config.files {
-                files::check(self, name, files, &mut report).await;
-            }
-        }
-        files::tables(self, &chosen, target.as_ref(), &mut report).await;
-        let sizes = tables::check(self, &chosen, Ends { sources, target }, &mut report).await;
-        store::check(self, &mut About::new("blob", &mut report)).await;
-        space::check(self, sizes, &mut report).await;
+        files::tables(&this, &chosen, target.as_ref(), &mut report).await;
+        let sizes = tables::check(&this, &chosen, Ends { sources, target }, &mut report).await;
+        store::check(&this, &mut About::new("blob", &mut report)).await;
+        space::check(&this, sizes, &mut report).await;
         Ok(report)
+    }
+
+    /// Looks at these databases; those that answered. `whole` is the same with the tables that patterns brought forth, which
+    /// are `known`.
+    async fn databases(
+        &self,
+        whole: &Self,
+        names: &[&str],
+        known: Option<&[Discovered]>,
+        target: Option<&Server>,
+        report: &mut CheckReport,
+    ) -> BTreeMap<String, Server> {
+        let mut sources = BTreeMap::new();
+        for name in names {
+            let Some(config) = whole.config.sources.get(*name).filter(|config| config.files.is_none()) else {
+                continue;
+            };
+            let mut about = About::new(format!("source {name}"), report);
+            let tables: Vec<_> = whole.config.tables.iter().filter(|table| table.source == *name).collect();
+            let Some(server) = source::check(&whole.config, config, &tables, &mut about).await else { continue };
+            if let Some(target) = target {
+                let compared = clocks(&server, target, &mut about).await;
+                about.unless(Word::Clock, compared);
+            }
+            if let (Some(_), Some(known)) = (&config.patterns, known) {
+                match patterns::tell(&self.config, name, &server.survey, known).await {
+                    Ok(told) => tell(told, &mut about),
+                    Err(error) => about.error(Word::Patterns, &error),
+                }
+            }
+            sources.insert((*name).to_owned(), server);
+        }
+        sources
+    }
+}
+
+fn tell(told: patterns::Told, about: &mut About<'_>) {
+    about.ok(Word::Patterns, format!("{} tables by `include`", told.known));
+    told.doubts.into_iter().for_each(|(message, remedy)| about.warn(Word::Patterns, message, remedy));
+    for (message, remedy) in told.failures {
+        about.fail(Word::Patterns, ErrorKind::Config, message, remedy);
     }
 }

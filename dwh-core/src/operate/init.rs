@@ -1,5 +1,6 @@
 //! `init`: looks at a live source and writes a configuration in which every choice stands with its reason.
 
+mod add;
 mod choose;
 mod files;
 mod folder;
@@ -41,6 +42,8 @@ pub struct InitRequest {
     pub files: Option<String>,
     /// Folder of manifests of postgres_pipeline, which name the databases and the tables.
     pub manifests: Option<PathBuf>,
+    /// Name of a source that is added to the configuration that is there.
+    pub add: Option<String>,
     /// Connection string of the target; it need not answer.
     pub target: Secret,
     /// Address of the blob store: `file:///folder` or `s3://bucket[/prefix]`.
@@ -67,6 +70,7 @@ impl InitRequest {
             source,
             files: None,
             manifests: None,
+            add: None,
             target,
             blob: blob.into(),
             tables: Vec::new(),
@@ -97,6 +101,9 @@ struct Taken {
 /// Reads catalogs, counters, and a bounded piece of the tables; changes nothing in either database. Of the three files
 /// all are written or none, and none that is there already is touched.
 ///
+/// With `add` the source is written behind what the configuration has, of which no byte changes, and the grants go into a
+/// file of their own.
+///
 /// # Errors
 /// `Config` if a file is there already, a pattern matches nothing, or an argument cannot be used; `Permission` if no
 /// table can be read; `Unreachable`, `Auth` of the source. A target that does not answer is a warning.
@@ -106,6 +113,9 @@ pub async fn init(request: &InitRequest, environment: &Environment) -> Result<In
     }
     if let Some(manifests) = &request.manifests {
         return manifests::init(manifests, request, environment);
+    }
+    if let Some(name) = &request.add {
+        return add::init(name, request, environment).await;
     }
     let files = Files::beside(&request.output_file);
     if !request.dry_run {
@@ -124,7 +134,7 @@ pub async fn init(request: &InitRequest, environment: &Environment) -> Result<In
     look.at_target(environment).await;
     let (taken, left_out) = look.at_tables().await?;
     let remarks = render::source_remarks(&look.server, &look.warnings);
-    let tables: String = taken.iter().map(render::table).collect();
+    let tables: String = taken.iter().map(|taken| render::table(taken, None)).collect();
     let text = format!("{remarks}{header}{tables}{}", render::left_out(&left_out));
     // Whatever the catalogs held, the file must run as it is.
     let config = parse(&text, request).map_err(|error| {

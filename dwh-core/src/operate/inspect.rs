@@ -74,7 +74,7 @@ impl Pipeline {
     /// `Config` if no table matches. What keeps a single table from running stands in its report.
     pub async fn plan(&self, tables: &[String]) -> Result<Vec<PlanReport>> {
         let mut reports = Vec::new();
-        for table in self.config.select(tables)? {
+        for table in &self.tables(tables).await? {
             reports.push(self.plan_one(table).await);
         }
         Ok(reports)
@@ -85,7 +85,7 @@ impl Pipeline {
     /// # Errors
     /// `Config` if there is no table of exactly that name. What keeps it from being read stands in the report.
     pub async fn plan_extract(&self, table: &str) -> Result<PlanReport> {
-        Ok(self.plan_one(self.config.table(table)?).await)
+        Ok(self.plan_one(&self.table(table).await?).await)
     }
 
     async fn plan_one(&self, table: &TableConfig) -> PlanReport {
@@ -172,7 +172,8 @@ impl Pipeline {
     /// `Config` if no table matches; `Contract` with the list of what is missing and the SQL that makes it.
     pub async fn migrate(&self, request: &MigrateRequest) -> Result<MigrateReport> {
         let mut unplanned = MigrateReport::default();
-        let plans = self.source_plans(&request.tables, &mut unplanned).await?;
+        let (this, found) = self.discover(&request.tables, self.known_relations().await?, &mut unplanned).await?;
+        let plans = this.source_plans(&request.tables, &mut unplanned).await?;
         let (target, environment) = (&self.config.target, &self.config.environment);
         let known = self.known_states().await;
         for plan in &plans {
@@ -187,7 +188,11 @@ impl Pipeline {
         } else {
             migrate::migrate(target, environment, &plans).await?
         };
+        if !request.dry_run {
+            self.sink.remember(&self.config.project.name, &found).await?;
+        }
         report.refused.extend(unplanned.refused);
+        (report.tables_found, report.notes) = (unplanned.tables_found, unplanned.notes);
         for plan in &plans {
             if let Some(state) = known.get(&plan.table.name) {
                 report.conflicts.extend(self.migrate_conflict(&plan.table, state, &report).await?);
@@ -232,19 +237,28 @@ impl Pipeline {
     /// made.
     pub async fn migration_sql(&self, request: &MigrateRequest) -> Result<String> {
         let mut unplanned = MigrateReport::default();
-        let plans = self.source_plans(&request.tables, &mut unplanned).await?;
+        // The target need not answer: what is known already is only said once more.
+        let known = self.known_relations().await.unwrap_or_default();
+        let (this, found) = self.discover(&request.tables, known, &mut unplanned).await?;
+        let plans = this.source_plans(&request.tables, &mut unplanned).await?;
         if let Some(error) = unplanned.refusal() {
             return Err(error);
         }
         let drift = if request.apply_drift { self.drift_sql(&plans).await? } else { String::new() };
-        Ok(migrate::print_sql(&self.config.target, &plans) + &drift)
+        let remember = migrate::remember_sql(&self.config, &found);
+        Ok(migrate::print_sql(&self.config.target, &plans) + &remember + &drift)
     }
 
     /// The plans of the tables that match as the sources have them, whatever bronze has. What keeps a table from being
     /// planned goes into the report.
     async fn source_plans(&self, tables: &[String], report: &mut MigrateReport) -> Result<Vec<Plan>> {
         let mut plans = Vec::new();
-        for table in self.config.select(tables)? {
+        // What keeps all that match from being tables is told.
+        let chosen = match self.config.select(tables) {
+            Err(_) if !report.refused.is_empty() => Vec::new(),
+            chosen => chosen?,
+        };
+        for table in chosen {
             let planned = match self.source(table)?.describe(table).await {
                 Ok(schema) => Plan::new(table, schema),
                 Err(error) => Err(error),

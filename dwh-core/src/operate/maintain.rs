@@ -29,7 +29,8 @@ impl Pipeline {
     /// # Errors
     /// `Config` if no table matches; `Unreachable`, `Auth`. What went wrong with a step stands in the report.
     pub async fn maintain(&self, request: &MaintainRequest, cancel: &CancellationToken) -> Result<MaintainReport> {
-        let chosen = self.config.select(&request.tables)?;
+        let chosen = self.tables(&request.tables).await?;
+        let chosen: Vec<&TableConfig> = chosen.iter().collect();
         let client = Connector::to_target(&self.config.target, &self.config.environment)?.connect().await?;
         let mut report = MaintainReport { dry_run: request.dry_run, steps: Vec::new() };
         for mut step in self.wanted(&client, &chosen, request).await? {

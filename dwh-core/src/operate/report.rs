@@ -38,7 +38,7 @@ impl Pipeline {
         let status = self.status(&[]).await?;
         let zone = &self.config.project.zone;
         let begins = days_before(status.now, zone, days)?;
-        let tables = self.config.select(&[])?;
+        let tables = self.tables(&[]).await?;
         let named: Vec<_> = tables.iter().map(|table| (table.name.as_str(), &table.target)).collect();
         let history = self.sink.history(&named, &begins).await?;
         Ok(WarehouseReport { status, timezone: zone.iana_name().unwrap_or("UTC").to_owned(), history })

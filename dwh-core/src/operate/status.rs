@@ -39,7 +39,8 @@ impl Pipeline {
     /// # Errors
     /// `Config` if no table matches; `Contract` if the control schema is missing; `Unreachable`, `Auth`.
     pub async fn status(&self, tables: &[String]) -> Result<StatusReport> {
-        let chosen = self.config.select(tables)?;
+        let chosen = self.tables(tables).await?;
+        let chosen: Vec<&TableConfig> = chosen.iter().collect();
         let (known, listed, disks) = tokio::join!(
             self.known(&chosen),
             self.complete_csvs(),

@@ -221,7 +221,7 @@ impl Pipeline {
             return Err(Error::new(ErrorKind::Config, given).with_hint("ask for 1 to 100 percent"));
         }
         let mut report = VerifyReport::default();
-        for table in self.config.select(&request.tables)? {
+        for table in &self.tables(&request.tables).await? {
             let started = Instant::now();
             let mut found = TableVerify::new(table);
             let done = async {

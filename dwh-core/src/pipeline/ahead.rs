@@ -20,6 +20,7 @@ impl Pipeline {
     /// if that was needed. Once a call, before its first run begins; costs a listing of `exports/`, and a short one of
     /// `processed/` a table, of names that are newer than the log's newest run.
     pub(super) async fn number_above_files(&self) -> Result<()> {
+        let whole = self.expanded().await?;
         let newest = RunFilter { limit: Some(1), ..RunFilter::default() };
         let at_work = RunFilter { states: RunState::OPEN.to_vec(), ..RunFilter::default() };
         let (newest, at_work) = try_join!(self.sink.runs(&newest), self.sink.runs(&at_work))?;
@@ -27,8 +28,8 @@ impl Pipeline {
         let after = newest.map_or_else(String::new, |run| CsvName::not_before(run.run_started_at));
         let newest = newest.map_or(RunId(0), |run| run.run_id);
         let keys = self.listed_exports().await?;
-        let mut highest = self.highest_after(&after).await?;
-        for table in &self.config.tables {
+        let mut highest = whole.highest_after(&after).await?;
+        for table in &whole.config.tables {
             let waiting = keys.get(&self.layout.prefix(Folder::Exports, &table.name)).into_iter().flatten();
             if let Some(found) = waiting.filter_map(number).max() {
                 highest.entry(&table.name).and_modify(|known| *known = found.max(*known)).or_insert(found);

@@ -94,7 +94,7 @@ impl Pipeline {
     /// `Config` for a table without windows or a range above the watermark. What went wrong with a window stands in its
     /// report.
     pub async fn backfill(&self, request: &BackfillRequest, cancel: &CancellationToken) -> Result<BackfillReport> {
-        let table = self.config.table(&request.table)?;
+        let table = &self.table(&request.table).await?;
         if table.mode != Mode::Incremental {
             return Err(whole(table));
         }

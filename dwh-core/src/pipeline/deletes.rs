@@ -139,8 +139,8 @@ impl Pipeline {
     /// `Config` if no table matches, or none of them says what to do with deleted rows. What went wrong with a single table
     /// stands in its report: `Data` if the source has no key, or more rows would go than `deletes_max` allows.
     pub async fn deletes(&self, request: &DeletesRequest, cancel: &CancellationToken) -> Result<DeletesReport> {
-        let chosen = self.config.select(&request.tables)?;
-        let tables: Vec<&TableConfig> = chosen.into_iter().filter(|table| table.deletes != Deletes::Keep).collect();
+        let chosen = self.tables(&request.tables).await?;
+        let tables: Vec<&TableConfig> = chosen.iter().filter(|table| table.deletes != Deletes::Keep).collect();
         if tables.is_empty() {
             return Err(none_looks(&request.tables));
         }

@@ -44,7 +44,7 @@ impl Pipeline {
         accept_unverified: bool,
         cancel: &CancellationToken,
     ) -> Result<TableRun> {
-        let table = self.config.table(&params.table)?;
+        let table = &self.table(&params.table).await?;
         let csv = self.layout.resolve(self.blobs.url(), &table.name, &params.csv_path)?;
         let lease = self.lease(table, wait, cancel).await?;
         let mut state = lease.state().clone();

@@ -117,9 +117,9 @@ impl Pipeline {
                 .with_hint("say how long to keep what: `[retention]`, `processed = \"365d\"`, `exports = \"30d\"`, `runs = \"365d\"`")
         })?;
         let mut report = PruneReport { dry_run: request.dry_run, tables: Vec::new() };
-        let tables = self.config.select(&request.tables)?;
+        let tables = self.tables(&request.tables).await?;
         let now = self.clock().await?;
-        for table in tables {
+        for table in &tables {
             if cancel.is_cancelled() {
                 return Err(interrupted());
             }

@@ -80,7 +80,7 @@ impl Pipeline {
             Error::new(ErrorKind::NotFound, format!("the run log has no run {run}"))
                 .with_hint("`dwh runs` lists the runs")
         })?;
-        let table = self.config.table(&undone.table_name)?;
+        let table = &self.table(&undone.table_name).await?;
         if !dry_run {
             self.number_above_files().await?;
         }

@@ -1,6 +1,7 @@
 //! `rebuild`: bronze, watermarks and run log made anew from the blob store alone. No source is asked.
 
 mod archive;
+mod relations;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -8,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blob::{BlobKey, Manifest};
 use crate::chain::{Link, Standing};
-use crate::config::Mode;
+use crate::config::{Discovered, Mode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::archived::{GapReport, lacking, whole_from};
 use crate::pipeline::describe::finite;
@@ -114,6 +115,17 @@ impl Pipeline {
     /// `Config` if no table matches; `Contract` if something is in the way, or the target may not be changed. What went
     /// wrong with a single table stands in its report.
     pub async fn rebuild(&self, request: &RebuildRequest, cancel: &CancellationToken) -> Result<RebuildReport> {
+        let found = self.archived_relations().await?;
+        self.with_discovered(&found)?.rebuild_known(&found, request, cancel).await
+    }
+
+    /// The same, once it is known which tables there are.
+    async fn rebuild_known(
+        &self,
+        found: &[Discovered],
+        request: &RebuildRequest,
+        cancel: &CancellationToken,
+    ) -> Result<RebuildReport> {
         let mut archives = self.archives(request).await?;
         let mut report = RebuildReport { dry_run: request.dry_run, ..RebuildReport::default() };
         report.tables = archives.iter().map(Archive::report).collect();
@@ -141,7 +153,7 @@ impl Pipeline {
             archives = now.into_iter().zip(archives).map(|(now, before)| now.lacking_as(before)).collect();
             report.tables = archives.iter().map(Archive::report).collect();
         }
-        match self.rebuild_all(&archives, &mut report, cancel).await {
+        match self.rebuild_all(&archives, found, &mut report, cancel).await {
             Ok(()) => Ok(report),
             Err(error) => Err(put_aside(error, &report)),
         }
@@ -175,11 +187,15 @@ impl Pipeline {
     async fn rebuild_all(
         &self,
         archives: &[Archive],
+        found: &[Discovered],
         report: &mut RebuildReport,
         cancel: &CancellationToken,
     ) -> Result<()> {
         let loads: Vec<LoadPlan> = archives.iter().filter_map(Archive::table).collect();
         self.sink.make_tables(&loads).await?;
+        let is_made = |one: &&Discovered| archives.iter().any(|archive| archive.table.name == one.table);
+        let made: Vec<Discovered> = found.iter().filter(is_made).cloned().collect();
+        self.sink.remember(&self.config.project.name, &made).await?;
         let above = self.highest_run().await?;
         for (archive, told) in archives.iter().zip(&mut report.tables).filter(|(archive, _)| !archive.is_empty()) {
             if let Err(error) = self.rebuild_table(archive, above, told, cancel).await {

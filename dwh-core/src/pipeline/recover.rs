@@ -56,7 +56,7 @@ impl Pipeline {
     /// `Config` if no table matches. What went wrong with a single table stands in the report and stops no other.
     pub async fn recover(&self, request: &RecoverRequest, cancel: &CancellationToken) -> Result<RecoverReport> {
         let mut report = RecoverReport { dry_run: request.dry_run, ..RecoverReport::default() };
-        for table in self.config.select(&request.tables)? {
+        for table in &self.tables(&request.tables).await? {
             if cancel.is_cancelled() {
                 return Err(interrupted());
             }

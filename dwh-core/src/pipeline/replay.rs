@@ -113,7 +113,7 @@ impl Pipeline {
     /// `Config` for a table that is not there; `Locked`; `NotFound` if no CSV meets the range; `Data` if one that was
     /// loaded once is gone, unless that is accepted. What went wrong with a single CSV stands in its run.
     pub async fn replay(&self, request: &ReplayRequest, cancel: &CancellationToken) -> Result<ReplayReport> {
-        let table = self.config.table(&request.table)?;
+        let table = &self.table(&request.table).await?;
         if !request.dry_run {
             self.number_above_files().await?;
         }

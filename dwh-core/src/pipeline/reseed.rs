@@ -71,7 +71,8 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::backfill`]; `Config` for an scd table, whose history is not at the source. Nothing was done then.
     pub async fn reseed(&self, request: &ReseedRequest, cancel: &CancellationToken) -> Result<ReseedReport> {
-        let tables = self.config.select(&request.tables)?;
+        let chosen = self.tables(&request.tables).await?;
+        let tables: Vec<&TableConfig> = chosen.iter().collect();
         let mut report = ReseedReport::default();
         if let [table] = tables[..] {
             report.tables.push(self.reseed_table(table, request, cancel).await?);

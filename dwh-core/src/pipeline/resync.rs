@@ -44,7 +44,7 @@ impl Pipeline {
         let mut this = self.clone();
         this.allow_empty |= request.allow_empty;
         this.jobs = request.jobs;
-        for table in self.config.select(&request.tables)? {
+        for table in &self.tables(&request.tables).await? {
             let mut told = ResyncedTable::of(table);
             (self.observer)(&Event::TableStarted { table: table.name.clone() });
             if let Err(error) = this.resync_table(table, request, &mut told, cancel).await

@@ -11,8 +11,9 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::blob::{BlobKey, Folder};
 use crate::config::TableConfig;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
+use crate::pipeline::failure::repeated;
 use crate::run::RunId;
 use crate::schema::{TableRef, TableSchema};
 use crate::sink::RunRecord;
@@ -20,6 +21,9 @@ use crate::source::SourceIdentity;
 
 /// How long a catalog is believed.
 const BELIEVED: Duration = Duration::from_secs(5);
+
+/// How long a source that did not answer is not asked again: each of its tables would wait for the same.
+const SPARED: Duration = Duration::from_secs(30);
 
 /// Tables that are looked at ahead at the least.
 const LEAST: usize = 8;
@@ -67,6 +71,8 @@ struct Ahead {
     read_at: Option<Instant>,
     /// How many tables have begun since.
     begun: usize,
+    /// Since when the source does not answer, and what came instead.
+    silent: Option<(Instant, Error)>,
 }
 
 impl Round {
@@ -104,6 +110,10 @@ impl Pipeline {
             return Ok(None);
         };
         let mut ahead = ahead.lock().await;
+        if let Some((since, error)) = ahead.silent.as_ref().filter(|(since, _)| since.elapsed() < SPARED) {
+            tracing::debug!(source = table.source, table = table.name, ?since, "the source is not asked again yet");
+            return Err(repeated(error));
+        }
         let together = match ahead.begin(table) {
             Ok(known) => return Ok(known),
             Err(together) => together,
@@ -113,6 +123,13 @@ impl Pipeline {
         ahead.known = match self.read_together(&together).await {
             Ok(known) => known,
             Err(error) => {
+                if error.kind() == ErrorKind::Unreachable {
+                    // Or else it was the target that did not answer.
+                    if let Err(error) = self.source(table)?.identity().await {
+                        ahead.silent = Some((Instant::now(), repeated(&error)));
+                        return Err(error);
+                    }
+                }
                 tracing::debug!(source = table.source, error = %error.chain(), "tables are described one by one");
                 together.iter().map(|table| (table.name.clone(), None)).collect()
             }

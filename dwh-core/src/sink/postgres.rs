@@ -25,7 +25,7 @@ use tokio_postgres::Client;
 use crate::blob::Body;
 use crate::catalog::{self, LockWanted, held_by, holders, is_lock_timeout};
 use crate::chain::RunIdentity;
-use crate::config::{Environment, Mode, Replace, TargetConfig};
+use crate::config::{Discovered, Environment, Mode, Replace, TargetConfig};
 use crate::connect::{Connector, sort};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
@@ -243,6 +243,26 @@ impl Sink for PgSink {
         let overview = self.control.overview(tx.client()?).await?;
         tx.commit().await?;
         Ok(overview)
+    }
+
+    async fn discovered(&self, project: &str) -> Result<Vec<Discovered>> {
+        let tx = self.look().await?;
+        let known = self.control.discovered(tx.client()?, project).await?;
+        tx.commit().await?;
+        Ok(known)
+    }
+
+    async fn remember(&self, project: &str, found: &[Discovered]) -> Result<()> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let sql = self.control.remember(project, found);
+        let work = async {
+            let tx = self.begin().await?;
+            tx.client()?.batch_execute(&sql).await.map_err(sort)?;
+            tx.commit().await
+        };
+        self.naming(work).await
     }
 
     async fn history(&self, tables: &[(&str, &TableRef)], days: &[Timestamp]) -> Result<History> {

@@ -93,6 +93,13 @@ impl Survey {
         Ok(facts)
     }
 
+    /// The primary keys of these tables, in their order; empty for one that has none.
+    pub(crate) async fn primary_keys(&self, tables: &[&TableRef]) -> Result<Vec<Vec<String>>> {
+        let schemas = look(&self.client, crate::catalog::describe_all(&self.client, tables)).await?;
+        let primary = |schema: TableSchema| schema.keys.into_iter().find(|key| key.primary).map(|key| key.columns);
+        Ok(schemas.into_iter().map(|schema| schema.and_then(primary).unwrap_or_default()).collect())
+    }
+
     /// What writes to these tables.
     pub(crate) async fn writers(&self, tables: &[&TableRef]) -> Result<HashMap<TableRef, Writers>> {
         let (schemas, names): (Vec<&str>, Vec<&str>) =

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use dwh_core::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body};
 use dwh_core::chain::RunIdentity;
-use dwh_core::config::TableConfig;
+use dwh_core::config::{Discovered, TableConfig};
 use dwh_core::identity::BronzeId;
 use dwh_core::schema::{RowKey, TableRef, TableSchema};
 use dwh_core::sink::{
@@ -230,6 +230,14 @@ impl Sink for Mortal<MemorySink> {
 
     async fn history(&self, tables: &[(&str, &TableRef)], days: &[Timestamp]) -> Result<History> {
         self.life.call(self.inner.history(tables, days)).await
+    }
+
+    async fn discovered(&self, project: &str) -> Result<Vec<Discovered>> {
+        self.life.call(self.inner.discovered(project)).await
+    }
+
+    async fn remember(&self, project: &str, found: &[Discovered]) -> Result<()> {
+        self.life.call(self.inner.remember(project, found)).await
     }
 
     async fn now(&self) -> Result<Timestamp> {

@@ -21,6 +21,8 @@ pub fn pg(db: &TestDb, role: &str, change: impl FnOnce(&mut SourceConfig)) -> Pg
     let mut config = SourceConfig {
         url: Secret::new(db.source_url_as(role)),
         files: None,
+        schema: None,
+        patterns: None,
         primary_url: None,
         lock_timeout: Micros::seconds(20),
         drain_timeout: Micros::seconds(20),

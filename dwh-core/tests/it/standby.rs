@@ -64,6 +64,8 @@ fn source(url: &str, primary_url: Option<&str>, late_window: Micros) -> (PgSourc
     let config = SourceConfig {
         url: Secret::new(url),
         files: None,
+        schema: None,
+        patterns: None,
         primary_url: primary_url.map(Secret::new),
         lock_timeout: Micros::seconds(10),
         drain_timeout: Micros::seconds(20),

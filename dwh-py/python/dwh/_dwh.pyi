@@ -120,6 +120,8 @@ class MigrateReport(_Report):
     labels_added: list[dict[str, str]]
     tables_created: list[str]
     tables_present: list[str]
+    tables_found: list[str]
+    notes: list[str]
     refused: list[dict[str, Any]]
     conflicts: list[dict[str, str]]
     drift_applied: list[dict[str, str]]
@@ -333,7 +335,7 @@ class Pipeline:
     def check(self, tables: Optional[Sequence[str]] = None, *, gate: Optional[_Gate] = None) -> CheckReport:
         """Look at everything a run depends on, or judge a gate; raises if anything would make a run fail.
 
-        Of tables, only those that match; servers and blob store always.
+        Of tables, only those that match, and their sources; target and blob store always.
         """
 
     def deletes(

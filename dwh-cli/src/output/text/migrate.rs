@@ -9,6 +9,7 @@ impl Show for MigrateReport {
         let mut text = String::new();
         let (apply, create) = if self.dry_run { ("would apply", "would create") } else { ("applied", "created") };
         let add = if self.dry_run { "would add" } else { "added" };
+        let found = if self.dry_run { "would take" } else { "taken" };
         let types: Vec<String> = self.types_created.iter().map(|name| format!("type {name}")).collect();
         let label = |added: &dwh_core::operate::AddedLabel| format!("label `{}` of {}", added.label, added.type_name);
         let labels: Vec<String> = self.labels_added.iter().map(label).collect();
@@ -17,6 +18,7 @@ impl Show for MigrateReport {
             ("there already", &self.present),
             (create, &types),
             (add, &labels),
+            (found, &self.tables_found),
             (create, &self.tables_created),
             ("there already", &self.tables_present),
         ];
@@ -31,6 +33,7 @@ impl Show for MigrateReport {
         for conflict in &self.conflicts {
             text.push_str(&format!("\nATTENTION  {}\n  {}\n", conflict.message, conflict.hint.replace('\n', "\n  ")));
         }
+        self.notes.iter().for_each(|note| text.push_str(&format!("\nNOTE  {note}\n")));
         let changed = if self.dry_run { "would change" } else { "changed" };
         for (word, drifts) in [(changed, &self.drift_applied), ("LEFT", &self.drift_left)] {
             for drift in drifts {

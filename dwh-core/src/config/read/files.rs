@@ -46,7 +46,8 @@ const OF_DATABASES: [&str; 15] = [
     "chunk_rows",
 ];
 /// Keys of a source that only databases have.
-const OF_SERVERS: [&str; 5] = ["primary_url", "lock_timeout", "drain_timeout", "activity_function", "idle_timeout"];
+const OF_SERVERS: [&str; 7] =
+    ["primary_url", "lock_timeout", "drain_timeout", "activity_function", "idle_timeout", "include", "exclude"];
 
 /// Where the files of a source lie; `None` for a database.
 pub(super) fn source(section: &Section<'_, RawSource>) -> Option<FilesConfig> {

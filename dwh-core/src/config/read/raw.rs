@@ -2,8 +2,9 @@
 //!
 //! These structs are the JSON Schema; allowed and required keys are taken from it.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::globs::Globs;
@@ -74,6 +75,16 @@ pub(super) struct RawSource {
     /// The folder of raw files, `file:///folder` or `s3://bucket[/prefix]`; nothing in it is ever changed but by
     /// `dwh files archive`. S3 is reached as `[blob]` says. Either this or `url`.
     pub files: Option<String>,
+    /// Schema of its bronze tables; `bronze_schema` of `[target]`, if left out.
+    pub schema: Option<String>,
+    /// Relations that become tables by themselves, `<NAME>.<table>`: globs over `schema.table`, or over the table alone.
+    /// Partitions, views and what belongs to extensions never match. `dwh migrate` looks for them.
+    pub include: Option<Globs>,
+    /// Relations that do not, though they match `include`.
+    pub exclude: Option<Globs>,
+    /// What the tables of its relations have in common, `[source.NAME.defaults]`.
+    #[allow(dead_code, reason = "only its schema is used: it is read as a section of its own")]
+    pub defaults: Option<RawDefaults>,
     /// Files: where those that were loaded are copied to, under the same paths.
     pub validated: Option<String>,
     /// Files: where what such a copy overwrites is kept.
@@ -223,8 +234,8 @@ pub(super) struct RawAlert {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Table")]
 pub(super) struct RawTable {
-    /// Its watermark row, its blob folder and, unless `target` says otherwise, its bronze table.
-    #[schemars(required)]
+    /// Its watermark row, its blob folder and, unless `target` says otherwise, its bronze table. May be left out of a
+    /// relation: `<source>.<table>`, and the bronze table is `<table>`.
     pub name: Option<String>,
     /// Which of the sources; may be left out when there is one.
     pub source: Option<String>,
@@ -322,6 +333,59 @@ pub(super) struct RawTable {
     /// What differs from `[thresholds]`.
     #[allow(dead_code, reason = "only its schema is used: it is read as a section of its own")]
     pub thresholds: Option<RawThresholds>,
+}
+
+/// What the tables of a source have in common, where they do not say otherwise: those of `include`, and each `[[table]]`
+/// with a `relation`. One with another `mode` takes no key that depends on the mode.
+#[derive(Default, Deserialize)]
+#[serde(transparent)]
+pub(super) struct RawDefaults(pub RawTable);
+
+impl RawDefaults {
+    /// Keys that are each table's own.
+    const OF_ONE: [&str; 16] = [
+        "name",
+        "source",
+        "relation",
+        "query",
+        "target",
+        "select",
+        "files",
+        "ignore",
+        "format",
+        "encoding",
+        "records",
+        "json_schema",
+        "validate",
+        "required",
+        "on_invalid",
+        "fail_on_warning",
+    ];
+    /// Keys that mean the same in every mode.
+    pub(super) const OF_ANY_MODE: [&str; 5] =
+        ["exclude", "geometry", "on_new_column", "on_schema_change", "chunk_rows"];
+}
+
+impl JsonSchema for RawDefaults {
+    fn schema_name() -> Cow<'static, str> {
+        "Defaults".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = RawTable::json_schema(generator);
+        schema.remove("required");
+        let keys = schema.get_mut("properties").and_then(|keys| keys.as_object_mut());
+        if let Some(keys) = keys {
+            keys.retain(|key, _| {
+                !Self::OF_ONE.contains(&key.as_str()) && !["columns", "thresholds"].contains(&key.as_str())
+            });
+            if let Some(mode) = keys.get_mut("mode").and_then(|mode| mode.as_object_mut()) {
+                mode.insert("default".to_owned(), "snapshot".into());
+            }
+        }
+        schema.insert("description".to_owned(), "What the tables of a source have in common.".into());
+        schema
+    }
 }
 
 /// Manifests of postgres_pipeline, read as they are. Each table of theirs is called `<export_schema>.<export_table>`.

@@ -115,7 +115,13 @@ impl<'a, T: for<'de> Deserialize<'de> + JsonSchema + Default> Section<'a, T> {
     }
 }
 
-impl<T> Section<'_, T> {
+impl<'a, T> Section<'a, T> {
+    /// The same section, read as another one.
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Section<'a, U> {
+        let Self { raw, path, line, lines, bad, veiled, problems } = self;
+        Section { raw: change(raw), path, line, lines, bad, veiled, problems }
+    }
+
     /// Reports a problem of `key`.
     pub(super) fn problem(&self, key: &str, message: &str) {
         let line = self.lines.get(key).copied().unwrap_or(self.line);
@@ -161,7 +167,7 @@ impl<T> Section<'_, T> {
 }
 
 /// The keys that a section may have, and those that it must have.
-fn keys_of<T: JsonSchema>() -> (Vec<String>, Vec<String>) {
+pub(super) fn keys_of<T: JsonSchema>() -> (Vec<String>, Vec<String>) {
     let schema = SchemaGenerator::default().into_root_schema_for::<T>();
     let allowed = schema.get("properties").and_then(|keys| keys.as_object());
     let required = schema.get("required").and_then(|keys| keys.as_array());

@@ -53,16 +53,55 @@ pub(super) fn tables(
 }
 
 fn table(section: &Section<'_, RawTable>, own: &Own, sources: &Sources, around: &Around<'_>) -> TableConfig {
+    let name = name(section, sources);
+    let mut table = common(section, &own.0, sources, around);
+    table.target = target(section, &name, &table);
+    table.name = name;
+    let of_files = sources.get(&table.source).is_some_and(|source| source.files.is_some());
+    if of_files || table.mode == Mode::Files {
+        files::table(section, &mut table, own.1.clone(), around.base, of_files);
+    } else {
+        files::refuse(section, &own.1);
+        agree_on_rows(section, &table);
+        agree(section, &table);
+    }
+    table
+}
+
+/// What the tables of a source's patterns have in common: name, relation and, if it is not said, the key are each one's own.
+pub(super) fn template(
+    section: &Section<'_, RawTable>,
+    thresholds: &Thresholds,
+    sources: &Sources,
+    around: &Around<'_>,
+) -> TableConfig {
+    let table = common(section, thresholds, sources, around);
+    if table.mode == Mode::Files {
+        section.problem("mode", "`files` is only for a source of `files`");
+    } else {
+        agree(section, &table);
+    }
+    table
+}
+
+/// What does not depend on which rows are read; the target has the schema alone.
+fn common(
+    section: &Section<'_, RawTable>,
+    thresholds: &Thresholds,
+    sources: &Sources,
+    around: &Around<'_>,
+) -> TableConfig {
     let raw = &section.raw;
-    let name = section.checked("name", raw.name.as_deref(), value::label).unwrap_or_default();
+    let source = source(section, sources);
+    let schema = sources.get(&source).and_then(|source| source.schema.as_deref()).unwrap_or(around.bronze);
     let length = |key, text: &Option<String>| section.checked(key, text.as_deref(), value::duration);
-    let mut table = TableConfig {
-        source: source(section, sources),
+    TableConfig {
+        target: TableRef::new(schema, ""),
+        source,
         relation: section.checked("relation", raw.relation.as_deref(), value::relation),
         query: section.checked("query", raw.query.as_deref(), value::query),
         files: None,
-        target: target(section, &name, around.bronze),
-        name,
+        name: String::new(),
         mode: raw.mode.unwrap_or(Mode::Snapshot),
         watermark: section.checked("watermark", raw.watermark.as_deref(), value::identifier),
         watermark_zone: section.checked("watermark_timezone", raw.watermark_timezone.as_deref(), value::zone),
@@ -89,16 +128,33 @@ fn table(section: &Section<'_, RawTable>, own: &Own, sources: &Sources, around: 
         uploaded_at: false,
         task_instance: None,
         manifest: None,
-        thresholds: own.0.clone(),
-    };
-    let of_files = sources.get(&table.source).is_some_and(|source| source.files.is_some());
-    if of_files || table.mode == Mode::Files {
-        files::table(section, &mut table, own.1.clone(), around.base, of_files);
-    } else {
-        files::refuse(section, &own.1);
-        agree(section, &table);
+        thresholds: thresholds.clone(),
     }
-    table
+}
+
+/// The name, which a relation has by itself: below that of its source.
+fn name(section: &Section<'_, RawTable>, sources: &Sources) -> String {
+    if section.has("name") {
+        return section.checked("name", section.raw.name.as_deref(), value::label).unwrap_or_default();
+    }
+    let Some(relation) = section.raw.relation.as_deref().filter(|_| !section.has("query")) else {
+        if !section.has("relation") {
+            section.problem("name", "is missing");
+        }
+        return String::new();
+    };
+    // What is wrong with either is told where it is read.
+    let only = || sources.keys().next().filter(|_| sources.len() == 1);
+    let source = section.raw.source.as_ref().or_else(only);
+    let Some((source, relation)) = source.zip(value::relation(relation).ok()) else { return String::new() };
+    let name = format!("{source}.{}", relation.name);
+    match value::label(&name) {
+        Ok(name) => name,
+        Err(message) => {
+            section.problem("name", &format!("is missing, and that of the relation {message}"));
+            String::new()
+        }
+    }
 }
 
 /// Where bronze follows the source, a column that only came or went is no reason to stop.
@@ -125,19 +181,24 @@ fn rows(section: &Section<'_, RawTable>, rows: Option<u64>) -> u64 {
     rows.unwrap_or(TableConfig::CHUNK_ROWS)
 }
 
-/// What one key demands of another.
-fn agree(section: &Section<'_, RawTable>, table: &TableConfig) {
+/// That rows come from one place, and have what their mode needs.
+fn agree_on_rows(section: &Section<'_, RawTable>, table: &TableConfig) {
     match (section.has("relation"), section.has("query")) {
         (false, false) => section.problem("relation", "is missing; write `relation = \"schema.table\"` or `query`"),
         (true, true) => section.problem("query", "stands beside `relation`; keep one of them"),
         _ => {}
     }
+    let keyless = section.raw.mode == Some(Mode::Incremental) && table.key.is_empty();
+    if keyless && !section.refused("key") {
+        section.problem("key", "is missing or empty, and mode `incremental` needs it");
+    }
+}
+
+/// What one key demands of another.
+fn agree(section: &Section<'_, RawTable>, table: &TableConfig) {
     if section.raw.mode == Some(Mode::Incremental) {
         if !section.has("watermark") {
             section.problem("watermark", "is missing, and mode `incremental` needs it");
-        }
-        if table.key.is_empty() && !section.refused("key") {
-            section.problem("key", "is missing or empty, and mode `incremental` needs it");
         }
     } else if section.raw.mode.is_some() && table.on_conflict != OnConflict::Nothing {
         let word = if table.on_conflict == OnConflict::Update { "update" } else { "append" };
@@ -192,11 +253,15 @@ fn source(section: &Section<'_, RawTable>, sources: &Sources) -> String {
     }
 }
 
-fn target(section: &Section<'_, RawTable>, name: &str, bronze: &str) -> TableRef {
+fn target(section: &Section<'_, RawTable>, name: &str, table: &TableConfig) -> TableRef {
+    let bronze = table.target.schema.as_str();
     if section.has("target") {
         let found = section.checked("target", section.raw.target.as_deref(), |text| value::relation_in(bronze, text));
         // A name of its own, so that it clashes with no other table's target.
         return found.unwrap_or_else(|| TableRef::new(bronze, format!("line {}", section.line())));
+    }
+    if let Some(relation) = table.relation.as_ref().filter(|_| !section.has("name")) {
+        return TableRef::new(bronze, &relation.name);
     }
     if !name.is_empty() && value::identifier(name).is_err() {
         section.problem("name", "is longer than 63 bytes, so the bronze table needs a name of its own in `target`");

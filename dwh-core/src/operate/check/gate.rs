@@ -74,7 +74,12 @@ impl Pipeline {
     /// # Errors
     /// `Config` if no table matches. All else is a finding.
     pub async fn gate(&self, gate: Gate, tables: &[String]) -> Result<CheckReport> {
-        let chosen = self.config.select(tables)?;
+        let (this, known) = self.expanded_if_known().await;
+        let chosen = match (this.config.select(tables), known) {
+            // Whether there is such a table is not known.
+            (Err(_), Err(error)) => return Err(error),
+            (chosen, _) => chosen?,
+        };
         let mut report = if gate == Gate::Deploy { self.check(tables).await? } else { CheckReport::default() };
         report.gate = Some(gate);
         let passed = match gate {

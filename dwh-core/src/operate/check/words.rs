@@ -37,6 +37,7 @@ words! {
     Activity "activity"
     Standby "standby"
     Source "source"
+    Patterns "patterns"
     Configuration "configuration"
     Catalog "catalog"
     Watermark "watermark"

@@ -65,7 +65,7 @@ impl Files {
 }
 
 /// Never over a file that is there, nor through a link.
-fn create(path: &Path, text: &str, private: bool) -> std::io::Result<()> {
+pub(super) fn create(path: &Path, text: &str, private: bool) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -88,21 +88,26 @@ pub(super) fn env(values: &[(&str, &str)]) -> Result<String> {
         "# The addresses of `dwh.toml` beside this file, passwords and all: keep it out of version control.\n",
     );
     for (name, value) in values {
-        // Between single quotes nothing is special, but there is no way to write one.
-        let quoted = if value.contains('\'') {
-            let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
-            format!("\"{escaped}\"")
-        } else {
-            format!("'{value}'")
-        };
-        text.push_str(&format!("{name}={quoted}\n"));
+        text.push_str(&env_line(name, value)?);
     }
+    Ok(text)
+}
+
+/// A line of `.env`, which reads back as exactly this value.
+pub(super) fn env_line(name: &str, value: &str) -> Result<String> {
+    // Between single quotes nothing is special, but there is no way to write one.
+    let quoted = if value.contains('\'') {
+        let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
+        format!("\"{escaped}\"")
+    } else {
+        format!("'{value}'")
+    };
+    let text = format!("{name}={quoted}\n");
     let back: Option<Environment> = dotenvy::from_read_iter(text.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .ok()
         .map(|pairs| pairs.into_iter().collect());
-    let same = back.is_some_and(|back| values.iter().all(|(name, value)| back.get(name) == Some(value)));
-    if same {
+    if back.is_some_and(|back| back.get(name).unwrap_or_default() == value) {
         Ok(text)
     } else {
         Err(Error::new(ErrorKind::Config, "an address holds a character that `.env` cannot keep, such as a line break")

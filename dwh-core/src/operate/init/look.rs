@@ -42,10 +42,11 @@ impl<'a> Look<'a> {
             ));
         }
         if look.server.standby {
-            look.warn(
+            let name = look.request.add.as_deref().unwrap_or("main");
+            look.warn(&format!(
                 "the source is a standby, which does not see who is writing: name the primary as `primary_url` of \
-                 `[source.main]`",
-            );
+                 `[source.{name}]`"
+            ));
         }
         look
     }

@@ -1,44 +1,20 @@
 //! Which relations are meant, and what each is called in the configuration. Pure.
 
-use globset::{Glob, GlobMatcher};
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::config::RelationGlob;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::TableRef;
 
 /// The longest name that bronze keeps.
 const LONGEST: usize = 63;
 
-/// A pattern over `schema.table`, or over the table alone if it has no dot.
-struct Pattern {
-    text: String,
-    matcher: GlobMatcher,
-}
-
-impl Pattern {
-    fn new(text: &str) -> Result<Self> {
-        let glob = Glob::new(text).map_err(|error| {
-            Error::new(ErrorKind::Config, format!("`{text}` is no pattern"))
-                .with_hint("write `schema.table`, `schema.*` or a part of them with `*` and `?`")
-                .with_source(error)
-        })?;
-        Ok(Self { text: text.to_owned(), matcher: glob.compile_matcher() })
-    }
-
-    fn hits(&self, table: &TableRef) -> bool {
-        let full = table.to_string();
-        full == self.text
-            || self.matcher.is_match(&full)
-            || (!self.text.contains('.') && (table.name == self.text || self.matcher.is_match(&table.name)))
-    }
-}
-
 /// Which of the relations are meant: those of any pattern, or all of them, without those of `exclude`.
 ///
 /// # Errors
 /// `Config` for a pattern that cannot be read or matches nothing: a typo in `exclude` would copy what must not be.
 pub(super) fn select(all: &[TableRef], include: &[String], exclude: &[String]) -> Result<Vec<bool>> {
-    let patterns = |texts: &[String]| texts.iter().map(|text| Pattern::new(text)).collect::<Result<Vec<_>>>();
+    let patterns = |texts: &[String]| texts.iter().map(|text| RelationGlob::new(text)).collect::<Result<Vec<_>>>();
     let (include, exclude) = (patterns(include)?, patterns(exclude)?);
     if let Some(idle) = include.iter().chain(&exclude).find(|pattern| !all.iter().any(|table| pattern.hits(table))) {
         let schemas: BTreeSet<&str> = all.iter().map(|table| table.schema.as_str()).collect();
@@ -46,7 +22,7 @@ pub(super) fn select(all: &[TableRef], include: &[String], exclude: &[String]) -
         return Err(Error::new(ErrorKind::Config, format!("`{}` matches no table of the source", idle.text))
             .with_hint(format!("write `schema.table` or `schema.*`; the schemas there are: {}", schemas.join(", "))));
     }
-    let hit = |patterns: &[Pattern], table: &TableRef| patterns.iter().any(|pattern| pattern.hits(table));
+    let hit = |patterns: &[RelationGlob], table: &TableRef| patterns.iter().any(|pattern| pattern.hits(table));
     Ok(all.iter().map(|table| (include.is_empty() || hit(&include, table)) && !hit(&exclude, table)).collect())
 }
 

@@ -49,13 +49,22 @@ pub(super) fn source_remarks(server: &ServerFacts, warnings: &[String]) -> Strin
     text
 }
 
-/// `[[table]]` of one table.
-pub(super) fn table(taken: &Taken) -> String {
+/// `[[table]]` of one table; of a source that is added it has the name that its relation gives it, where no other has it.
+pub(super) fn table(taken: &Taken, added: Option<&str>) -> String {
     let choice = &taken.choice;
     let mut text = String::from("\n[[table]]\n");
     choice.reasons.iter().for_each(|reason| text.push_str(&comment("", reason)));
     choice.doubts.iter().for_each(|doubt| text.push_str(&comment("doubtful: ", doubt)));
-    text.push_str(&format!("name = {}\n", quoted(&taken.name)));
+    match added {
+        None => text.push_str(&format!("name = {}\n", quoted(&taken.name))),
+        Some(source) => {
+            text.push_str(&format!("source = {}\n", quoted(source)));
+            if taken.name != taken.table.name {
+                text.push_str(&format!("name = {}\n", quoted(&format!("{source}.{}", taken.name))));
+                text.push_str(&format!("target = {}\n", quoted(&crate::schema::quote_ident(&taken.name))));
+            }
+        }
+    }
     text.push_str(&format!("relation = {}\n", quoted(&relation(&taken.table))));
     text.push_str(&format!("mode = \"{}\"\n", choice.mode.as_str()));
     if choice.mode == Mode::Incremental {

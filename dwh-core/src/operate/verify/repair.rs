@@ -70,7 +70,7 @@ impl Pipeline {
                 .with_hint("leave `--sample` out to repair"));
         }
         let mut report = VerifyReport::default();
-        for table in self.config.select(&request.verify.tables)? {
+        for table in &self.tables(&request.verify.tables).await? {
             let started = Instant::now();
             let mut found = TableVerify::new(table);
             let done = async {

@@ -70,7 +70,7 @@ impl Pipeline {
     /// # Errors
     /// Those of the load.
     pub async fn plan_load(&self, params: &LoadParams, accept_unverified: bool) -> Result<LoadPlanReport> {
-        let table = self.config.table(&params.table)?;
+        let table = &self.table(&params.table).await?;
         let csv = self.layout.resolve(self.blobs.url(), &table.name, &params.csv_path)?;
         let lease = self.sink.lease(&table.name, false).await?;
         let state = lease.state().clone();

@@ -23,7 +23,8 @@ impl Pipeline {
     /// `NotFound` for a run or file that is not there; `Config` for a run that is loaded, or whose CSV is not its own;
     /// `Locked` while a run holds the table.
     pub async fn set_aside(&self, what: &str, dry_run: bool) -> Result<RecoverReport> {
-        let (table, run_id) = self.whose(what).await?;
+        let (table, run_id) = &self.whose(what).await?;
+        let run_id = *run_id;
         let lease = self.sink.lease(&table.name, false).await?;
         let finding =
             self.set_aside_of(table, run_id, what, dry_run).await.map_err(|error| named(error, &table.name))?;
@@ -32,10 +33,10 @@ impl Pipeline {
     }
 
     /// The table and, unless `what` is the name of a file, the run.
-    async fn whose(&self, what: &str) -> Result<(&TableConfig, Option<RunId>)> {
+    async fn whose(&self, what: &str) -> Result<(TableConfig, Option<RunId>)> {
         let Ok(number) = what.parse() else {
-            let of = |table: &&TableConfig| self.file_named(table, what).is_ok();
-            let table = self.config.tables.iter().find(of).ok_or_else(|| {
+            let of = |table: &TableConfig| self.file_named(table, what).is_ok();
+            let table = self.tables(&[]).await?.into_iter().find(of).ok_or_else(|| {
                 Error::new(ErrorKind::Config, format!("`{what}` is neither the number of a run nor a CSV of a table"))
                     .with_hint(
                         "`dwh runs --failed` lists the runs; a file is named as `<project>/exports/<table>/<file>.csv`",
@@ -48,7 +49,7 @@ impl Pipeline {
             Error::new(ErrorKind::NotFound, format!("the run log has no run {number}"))
                 .with_hint("`dwh runs --failed` lists the runs that failed")
         })?;
-        Ok((self.config.table(&record.table_name)?, Some(RunId(number))))
+        Ok((self.table(&record.table_name).await?, Some(RunId(number))))
     }
 
     /// Under the lease: whoever worked on the run is dead.

@@ -1,0 +1,38 @@
+//! Which tables there are: those that are written, and those that patterns have brought forth.
+
+use std::sync::Arc;
+
+use crate::config::{Discovered, TableConfig};
+use crate::error::Result;
+use crate::pipeline::Pipeline;
+
+impl Pipeline {
+    /// The tables that match any of the globs, all of them if there are none; those that `include` of a source has
+    /// brought forth are among them, as [`migrate`](Pipeline::migrate) found them. No source is asked, and the target
+    /// only if there are patterns.
+    ///
+    /// # Errors
+    /// `Config` for a glob that cannot be read or matches nothing; `Unreachable`, `Auth` of the target.
+    pub async fn tables(&self, globs: &[String]) -> Result<Vec<TableConfig>> {
+        Ok(self.expanded().await?.config.select(globs)?.into_iter().cloned().collect())
+    }
+
+    /// The table of exactly that name.
+    pub(crate) async fn table(&self, name: &str) -> Result<TableConfig> {
+        Ok(self.expanded().await?.config.table(name)?.clone())
+    }
+
+    /// The same pipeline, with all tables in its configuration.
+    pub(crate) async fn expanded(&self) -> Result<Self> {
+        if !self.config.has_patterns() {
+            return Ok(self.clone());
+        }
+        let known = self.sink.discovered(&self.config.project.name).await?;
+        self.with_discovered(&known)
+    }
+
+    /// The same pipeline, with the tables of these relations.
+    pub(crate) fn with_discovered(&self, known: &[Discovered]) -> Result<Self> {
+        Ok(Self { config: Arc::new(self.config.with_discovered(known)?), ..self.clone() })
+    }
+}
