@@ -8,12 +8,14 @@ mod manifest;
 mod memory;
 mod probe;
 mod s3;
+pub(crate) mod scratch;
 pub mod transform;
 pub(crate) mod verify;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use std::fmt;
 use std::path::Path;
@@ -39,12 +41,47 @@ pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 pub trait Body: Send + Sync {
     /// A stream of the bytes from the beginning.
     fn open(&self) -> ByteStream;
+
+    /// At most `most` bytes from `at` on, once that many are there or the body has ended; none at its end. `None` for a
+    /// body of which no part can be sent again without the bytes before it.
+    fn part(&self, _at: u64, _most: u64) -> Option<BoxFuture<'static, Result<BodyPart>>> {
+        None
+    }
+}
+
+/// A part of a body, whose size is known before it is sent.
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
+pub struct BodyPart {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its bytes.
+    pub body: Box<dyn Body>,
+}
+
+impl BodyPart {
+    /// A part of `bytes` bytes.
+    #[must_use]
+    pub fn new(bytes: u64, body: impl Body + 'static) -> Self {
+        Self { bytes, body: Box::new(body) }
+    }
+}
+
+impl fmt::Debug for BodyPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyPart").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
 }
 
 impl Body for Bytes {
     fn open(&self) -> ByteStream {
         let bytes = self.clone();
         Box::pin(futures_util::stream::once(async move { Ok(bytes) }))
+    }
+
+    fn part(&self, at: u64, most: u64) -> Option<BoxFuture<'static, Result<BodyPart>>> {
+        let at = usize::try_from(at).unwrap_or(usize::MAX).min(self.len());
+        let part = self.slice(at..self.len().min(at.saturating_add(usize::try_from(most).unwrap_or(usize::MAX))));
+        Some(Box::pin(std::future::ready(Ok(BodyPart::new(part.len() as u64, part)))))
     }
 }
 

@@ -1,19 +1,23 @@
-//! The spool: one nameless file between the extract and its readers.
+//! The spool: one nameless file between the extract and its readers, and its newest bytes in memory.
 //!
 //! The writer appends what the source sends; readers follow behind it from the beginning, each at its own pace, and may
-//! start again. The source never waits for them, and memory stays constant. The file has no name (it is unlinked while
-//! open), so nothing is left of it, however the process ends.
+//! start again. The source never waits for them, and memory stays constant: a reader that keeps up takes the very bytes
+//! that were written, and what is pushed out of memory by newer bytes goes into the file, so that a small table is never
+//! written to disk. The file has no name (it is unlinked while open), so nothing is left of it, however the process ends.
+
+mod newest;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use futures_util::stream;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-use crate::blob::{Body, ByteStream};
+use crate::blob::scratch::Scratch;
+use crate::blob::{Body, BodyPart, ByteStream};
 use crate::error::{Error, ErrorKind, Result};
+use newest::{Newest, Place};
 
 /// Bytes that are gathered before a write, and at most handed to a reader at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -25,10 +29,17 @@ enum Progress {
     Broken,
 }
 
+/// Where the bytes are: the newest in memory, the others in the file.
+#[derive(Debug)]
+struct Store {
+    newest: Newest,
+    file: Scratch,
+}
+
 /// The writing end. Dropping it unfinished breaks the stream: readers then end in an `Err`, never in a short success.
 #[derive(Debug)]
 pub struct SpoolWriter {
-    file: Arc<File>,
+    store: Arc<Store>,
     buffer: BytesMut,
     written: u64,
     progress: watch::Sender<Progress>,
@@ -37,60 +48,67 @@ pub struct SpoolWriter {
 /// The reading end; every [`Body::open`] starts from the beginning.
 #[derive(Debug, Clone)]
 pub struct Spool {
-    file: Arc<File>,
+    store: Arc<Store>,
     progress: watch::Receiver<Progress>,
 }
 
 /// A new spool in `folder`.
 ///
 /// # Errors
-/// `Disk` if no file can be made there.
+/// `Disk` if no file can be made there: that is known before anything is read, also for a table that stays in memory.
 pub fn spool(folder: &Path) -> Result<(SpoolWriter, Spool)> {
-    let file = tempfile::tempfile_in(folder).map_err(|error| disk(folder, error))?;
-    let file = Arc::new(file);
+    let store = Arc::new(Store { newest: Newest::default(), file: Scratch::new(folder)? });
     let (progress, follow) = watch::channel(Progress::Written(0));
-    let writer =
-        SpoolWriter { file: Arc::clone(&file), buffer: BytesMut::with_capacity(CHUNK_BYTES), written: 0, progress };
-    Ok((writer, Spool { file, progress: follow }))
+    let writer = SpoolWriter { store: Arc::clone(&store), buffer: BytesMut::new(), written: 0, progress };
+    Ok((writer, Spool { store, progress: follow }))
 }
 
-fn disk(folder: &Path, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Disk, format!("spool in `{}` cannot be written", folder.display())).with_source(error)
+impl Store {
+    /// Puts into the file what there is no room for in memory.
+    async fn make_room(&self) -> Result<()> {
+        while let Some((at, chunk)) = self.newest.to_leave() {
+            self.file.write(at, chunk).await?;
+            // Not before it is in the file: a reader finds each byte in one of the two.
+            self.newest.leave();
+        }
+        Ok(())
+    }
+
+    /// At most `most` bytes from `at` on, which were written.
+    async fn read(&self, at: u64, most: usize) -> Result<Bytes> {
+        match self.newest.from(at, most) {
+            Place::Memory(chunk) => Ok(chunk),
+            Place::File { until } => self.file.read(at, usize::try_from(until - at).unwrap_or(most).min(most)).await,
+        }
+    }
 }
 
 impl SpoolWriter {
-    /// Appends a piece of any size.
+    /// Appends a piece of any size. It is copied: what stays in memory keeps no row of hundreds of megabytes alive.
     ///
     /// # Errors
     /// `Disk`.
     pub async fn write(&mut self, mut piece: Bytes) -> Result<()> {
-        if piece.len() >= CHUNK_BYTES {
-            self.flush().await?;
-            // In slices, not by way of the buffer: a row may have hundreds of megabytes.
-            while !piece.is_empty() {
-                self.append(piece.split_to(piece.len().min(CHUNK_BYTES))).await?;
+        while !piece.is_empty() {
+            let room = CHUNK_BYTES - self.buffer.len();
+            self.buffer.extend_from_slice(&piece.split_to(piece.len().min(room)));
+            if self.buffer.len() == CHUNK_BYTES {
+                let full = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(CHUNK_BYTES));
+                self.append(full.freeze()).await?;
             }
-            return Ok(());
         }
-        self.buffer.extend_from_slice(&piece);
-        if self.buffer.len() >= CHUNK_BYTES { self.flush().await } else { Ok(()) }
-    }
-
-    async fn flush(&mut self) -> Result<()> {
-        let chunk = self.buffer.split().freeze();
-        self.buffer.reserve(CHUNK_BYTES);
-        self.append(chunk).await
+        Ok(())
     }
 
     async fn append(&mut self, chunk: Bytes) -> Result<()> {
         if chunk.is_empty() {
             return Ok(());
         }
-        let (file, at, bytes) = (Arc::clone(&self.file), self.written, chunk.len() as u64);
-        blocking(move || file.write_all_at(&chunk, at)).await?;
-        self.written += bytes;
+        let at = self.written;
+        self.written += chunk.len() as u64;
+        self.store.newest.push(at, chunk);
         self.progress.send_replace(Progress::Written(self.written));
-        Ok(())
+        self.store.make_room().await
     }
 
     /// Says that everything was written, and how much it was.
@@ -98,7 +116,8 @@ impl SpoolWriter {
     /// # Errors
     /// `Disk`.
     pub async fn finish(mut self) -> Result<u64> {
-        self.flush().await?;
+        let rest = std::mem::take(&mut self.buffer);
+        self.append(rest.freeze()).await?;
         self.progress.send_replace(Progress::Finished(self.written));
         Ok(self.written)
     }
@@ -118,55 +137,67 @@ impl Drop for SpoolWriter {
 
 impl Body for Spool {
     fn open(&self) -> ByteStream {
-        let start = (self.clone(), 0_u64);
-        Box::pin(stream::try_unfold(start, |(mut spool, at)| async move {
-            let piece = spool.next(at).await?;
-            let end = at + piece.len() as u64;
-            Ok((!piece.is_empty()).then_some((piece, (spool, end))))
+        self.clone().stream(0, u64::MAX)
+    }
+
+    fn part(&self, at: u64, most: u64) -> Option<BoxFuture<'static, Result<BodyPart>>> {
+        let mut spool = self.clone();
+        Some(Box::pin(async move {
+            let end = spool.reaches(at.saturating_add(most)).await?.min(at.saturating_add(most)).max(at);
+            Ok(BodyPart::new(end - at, Stretch { spool, at, end }))
         }))
     }
 }
 
+/// Bytes in the middle of a spool, all of them written.
+struct Stretch {
+    spool: Spool,
+    at: u64,
+    end: u64,
+}
+
+impl Body for Stretch {
+    fn open(&self) -> ByteStream {
+        self.spool.clone().stream(self.at, self.end)
+    }
+}
+
 impl Spool {
-    /// The bytes from `at` on, at most one chunk; empty at the end of a finished spool.
-    async fn next(&mut self, at: u64) -> Result<Bytes> {
-        let news = self
-            .progress
-            .wait_for(|progress| match progress {
-                Progress::Written(end) => *end > at,
-                Progress::Finished(_) | Progress::Broken => true,
-            })
-            .await
-            .map(|progress| *progress)
-            .unwrap_or(Progress::Broken);
-        let end = match news {
-            Progress::Written(end) | Progress::Finished(end) => end,
-            Progress::Broken => return Err(broken()),
-        };
-        let size = usize::try_from(end - at).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-        if size == 0 {
+    /// The bytes from `at` to `end`, or to the end of the spool.
+    fn stream(self, at: u64, end: u64) -> ByteStream {
+        Box::pin(stream::try_unfold((self, at), move |(mut spool, at)| async move {
+            let piece = spool.next(at, end).await?;
+            let next = at + piece.len() as u64;
+            Ok((!piece.is_empty()).then_some((piece, (spool, next))))
+        }))
+    }
+
+    /// Waits until there are as many bytes, or the spool is finished; says how many there are.
+    async fn reaches(&mut self, wanted: u64) -> Result<u64> {
+        let news = self.progress.wait_for(|progress| match progress {
+            Progress::Written(end) => *end >= wanted,
+            Progress::Finished(_) | Progress::Broken => true,
+        });
+        match news.await.map_or(Progress::Broken, |progress| *progress) {
+            Progress::Written(end) | Progress::Finished(end) => Ok(end),
+            Progress::Broken => Err(broken()),
+        }
+    }
+
+    /// The bytes from `at` on, at most one chunk and not beyond `end`; empty at the end of a finished spool.
+    async fn next(&mut self, at: u64, end: u64) -> Result<Bytes> {
+        if at >= end {
             return Ok(Bytes::new());
         }
-        let file = Arc::clone(&self.file);
-        blocking(move || {
-            let mut chunk = vec![0; size];
-            file.read_exact_at(&mut chunk, at)?;
-            Ok(Bytes::from(chunk))
-        })
-        .await
+        let there = self.reaches(at + 1).await?.min(end);
+        let most = usize::try_from(there - at).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+        if most == 0 { Ok(Bytes::new()) } else { self.store.read(at, most).await }
     }
 }
 
 /// The echo that a reader hears when the writer gave up; the writer's own error is the one to report.
 fn broken() -> Error {
     Error::new(ErrorKind::Interrupted, "the extract ended before it was complete")
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| disk(Path::new("the temporary folder"), error)),
-        Err(stopped) => Err(Error::new(ErrorKind::Interrupted, "spool was stopped").with_source(stopped)),
-    }
 }
 
 #[cfg(test)]
@@ -210,5 +241,57 @@ mod tests {
         let (writer, spool) = spool(&std::env::temp_dir()).expect("spool");
         writer.finish().await.expect("finish");
         assert!(read(&spool).await.expect("read").is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_small_spool_is_never_written_to_disk() {
+        let (mut writer, spool) = spool(&std::env::temp_dir()).expect("spool");
+        writer.write(Bytes::from_static(b"id\n1\n")).await.expect("write");
+        writer.finish().await.expect("finish");
+        assert_eq!(read(&spool).await.expect("read"), b"id\n1\n");
+        assert_eq!(spool.store.file.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_stays_in_memory_has_a_bound_and_keeps_no_large_row() {
+        let (mut writer, spool) = spool(&std::env::temp_dir()).expect("spool");
+        let row = Bytes::from(vec![1; 10 * CHUNK_BYTES + 1]);
+        writer.write(row.clone()).await.expect("write");
+        assert!(row.is_unique(), "the row is kept alive");
+        writer.finish().await.expect("finish");
+        assert!(spool.store.file.len() >= 6 * CHUNK_BYTES as u64, "{} bytes are in the file", spool.store.file.len());
+        assert!(read(&spool).await.expect("read") == row);
+    }
+
+    #[tokio::test]
+    async fn a_part_waits_until_it_is_written_and_is_read_as_often_as_wanted() {
+        let all: Vec<u8> = (0..20 * CHUNK_BYTES).map(|at| (at / 1000) as u8).collect();
+        let (mut writer, spool) = spool(&std::env::temp_dir()).expect("spool");
+        let most = 8 * CHUNK_BYTES as u64;
+        let parts = tokio::spawn(async move {
+            let (mut parts, mut at) = (Vec::new(), 0);
+            loop {
+                let part = spool.part(at, most).expect("of any place").await?;
+                if part.bytes == 0 {
+                    return Ok::<_, Error>(parts);
+                }
+                at += part.bytes;
+                parts.push(part);
+            }
+        });
+        for piece in all.chunks(700_000) {
+            writer.write(Bytes::copy_from_slice(piece)).await.expect("write");
+        }
+        writer.finish().await.expect("finish");
+        let parts = parts.await.expect("task").expect("parts");
+        assert_eq!(parts.iter().map(|part| part.bytes).collect::<Vec<_>>(), [most, most, most / 2]);
+        for _ in 0..2 {
+            let mut again = Vec::new();
+            for part in &parts {
+                let pieces: Vec<Bytes> = part.body.open().try_collect().await.expect("read");
+                again.extend(pieces.concat());
+            }
+            assert!(again == all);
+        }
     }
 }

@@ -8,6 +8,8 @@ mod errors;
 mod exists;
 mod options;
 mod orphans;
+mod part;
+mod piecewise;
 mod raw;
 mod upload;
 mod wait;
@@ -16,7 +18,7 @@ use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use futures_util::stream::{self, BoxStream};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::blob::verify::same_or_exists;
 use crate::blob::{Ability, Blob, BlobKey, BlobMeta, BlobStore, Body, ByteStream};
@@ -33,10 +35,11 @@ pub use options::S3Options;
 /// Objects in a bucket.
 ///
 /// Nothing is sent before the first call; keys are looked up then and renewed before they expire. Every request is
-/// tried up to five times if the server is busy or does not answer. Objects above 8 MiB are sent in parts, two at a
-/// time, so an upload needs about 40 MiB of memory whatever its size. An upload that fails or is dropped is aborted; a
-/// killed process leaves invisible parts behind, for which the bucket should have a lifecycle rule
-/// `AbortIncompleteMultipartUpload`.
+/// tried up to five times if the server is busy or does not answer. Objects of 8 MiB and more are sent in parts, two at a
+/// time, each piece by piece from where it lies; parts of a stream that cannot be read from its middle, as of a compressed
+/// one, are gathered in nameless files in the temporary folder. What has to lie in memory is 16 MiB at most of all uploads
+/// of a process together. An upload that fails or is dropped is aborted; a killed process leaves invisible parts behind, for
+/// which the bucket should have a lifecycle rule `AbortIncompleteMultipartUpload`.
 ///
 /// An object that is there is never replaced by [`BlobStore::put`]: it is looked for first, since some servers ignore
 /// `If-None-Match`, and that header closes the gap on those that know it.
@@ -131,8 +134,26 @@ impl S3Blobs {
 
     /// For objects above the 5 GB that a server copies by itself: through this machine, part by part.
     async fn copy_through(&self, from: &str, to: &str) -> Result<()> {
-        let source = download::open(&self.client, from).await?;
-        upload::put(&self.client, to, source.body, false).await.map(|_| ()).map_err(|failed| failed.error)
+        let source = Once::new(download::open(&self.client, from).await?.body);
+        upload::put(&self.client, to, &source, false).await.map(|_| ()).map_err(|failed| failed.error)
+    }
+}
+
+/// A stream that is sent once.
+struct Once(Mutex<Option<ByteStream>>);
+
+impl Once {
+    fn new(stream: ByteStream) -> Self {
+        Self(Mutex::new(Some(stream)))
+    }
+}
+
+impl Body for Once {
+    fn open(&self) -> ByteStream {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(|| {
+            let error = Error::new(ErrorKind::Internal, "a stream that can be sent once was asked for twice");
+            Box::pin(stream::once(std::future::ready(Err(error))))
+        })
     }
 }
 
@@ -161,7 +182,7 @@ impl BlobStore for S3Blobs {
         {
             return same_or_exists(&address, existing, body).await;
         }
-        let failed = match upload::put(&self.client, &object, body.open(), true).await {
+        let failed = match upload::put(&self.client, &object, body, true).await {
             Ok(bytes) => return Ok(bytes),
             Err(failed) if !failed.maybe_stored => return Err(failed.error),
             Err(failed) => failed.error,

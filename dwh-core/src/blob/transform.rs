@@ -2,6 +2,7 @@
 
 use async_compression::tokio::bufread::{GzipDecoder, GzipEncoder, ZstdDecoder, ZstdEncoder};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 use std::io;
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::AsyncRead;
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use crate::blob::{Body, ByteStream};
+use crate::blob::{Body, BodyPart, ByteStream};
 use crate::config::Compression;
 use crate::dialect::hex;
 use crate::error::{Error, ErrorKind, Result};
@@ -93,6 +94,10 @@ impl<B: Body> Body for Encoded<B> {
             *sent.lock().unwrap_or_else(PoisonError::into_inner) = Some((bytes, sha256));
             Ok(())
         })
+    }
+
+    fn part(&self, at: u64, most: u64) -> Option<BoxFuture<'static, Result<BodyPart>>> {
+        if self.how == Compression::None { self.body.part(at, most) } else { None }
     }
 }
 

@@ -69,7 +69,7 @@ pub struct S3Fault {
     /// Only requests of this method, such as `PUT`.
     pub method: &'static str,
     /// Only requests whose path and query hold this, such as `uploadId`, and which have the header `x-amz-copy-source`
-    /// if it is `copy`.
+    /// if it is `copy`, or no hash of their body if it is `unsigned`.
     pub matching: &'static str,
     /// How many of them.
     pub times: usize,
@@ -270,9 +270,14 @@ async fn answer(
 fn meet(faults: &Mutex<Vec<S3Fault>>, request: &HttpRequest) -> Option<S3Effect> {
     let target = request.uri().to_string();
     let copies = request.headers().contains_key("x-amz-copy-source");
+    let unsigned = request.headers().get("x-amz-content-sha256").is_some_and(|hash| hash == "UNSIGNED-PAYLOAD");
     let mut faults = faults.lock().unwrap_or_else(PoisonError::into_inner);
     let fits = |fault: &&mut S3Fault| {
-        let matching = if fault.matching == "copy" { copies } else { target.contains(fault.matching) };
+        let matching = match fault.matching {
+            "copy" => copies,
+            "unsigned" => unsigned,
+            part => target.contains(part),
+        };
         fault.times > 0 && request.method() == fault.method && matching
     };
     let fault = faults.iter_mut().find(fits)?;

@@ -1,6 +1,7 @@
 //! The blob stores: the contract on each of them, servers that misbehave, and the move that may die at any step.
 
 mod archive;
+mod parts;
 mod s3;
 mod silence;
 

@@ -6,7 +6,7 @@ use super::S3Blobs;
 use super::errors::refusal;
 use super::upload::{self, Failed};
 use super::wait::Wait;
-use crate::blob::{Ability, Body, Feature};
+use crate::blob::{Ability, Feature};
 use crate::error::{ErrorKind, Result};
 
 /// Tries out each on objects below `prefix`, and removes them.
@@ -23,7 +23,7 @@ pub(super) async fn abilities(store: &S3Blobs, prefix: &str) -> Result<Vec<Abili
 
 async fn each(store: &S3Blobs, base: &str, first: &str, second: &str) -> Result<Vec<Ability>> {
     let put = |object: String, text: &'static str, create: bool| async move {
-        upload::put(&store.client, &object, Bytes::from_static(text.as_bytes()).open(), create).await
+        upload::put(&store.client, &object, &Bytes::from_static(text.as_bytes()), create).await
     };
     put(first.to_owned(), "one", false).await.map_err(|failed| failed.error)?;
     let conditional = match put(first.to_owned(), "another", true).await {

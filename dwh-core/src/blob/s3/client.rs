@@ -28,6 +28,7 @@ pub(super) struct Client {
     environment: Environment,
     bucket: Mutex<Option<Opened>>,
     conditional: AtomicBool,
+    hashes: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -51,6 +52,7 @@ impl Client {
             environment,
             bucket: Mutex::new(None),
             conditional: AtomicBool::new(true),
+            hashes: AtomicBool::new(false),
         }
     }
 
@@ -104,6 +106,22 @@ impl Client {
     pub(super) fn condition(&self, create: bool) -> HeaderMap {
         let wanted = create && self.conditional.load(Ordering::Relaxed);
         wanted.then(|| (IF_NONE_MATCH, HeaderValue::from_static("*"))).into_iter().collect()
+    }
+
+    /// Whether parts are hashed before they are sent.
+    pub(super) fn hashes(&self) -> bool {
+        self.hashes.load(Ordering::Relaxed)
+    }
+
+    /// A part was refused without a hash and taken with one, as by a bucket whose policy wants it, or one with a default
+    /// retention: from now on all parts have one.
+    pub(super) fn hash_from_now_on(&self) {
+        if !self.hashes.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                blob = self.options.url,
+                "the bucket wants a hash of each part; from now on all parts have one"
+            );
+        }
     }
 
     /// The outcome of a request with a condition: if the server has no such thing, the next try goes without.

@@ -50,7 +50,7 @@ impl S3Blobs {
     /// Makes the object, or replaces it.
     pub(crate) async fn put_raw(&self, name: &str, body: &dyn Body) -> Result<()> {
         let object = format!("{}{name}", self.client.options.prefix);
-        upload::put(&self.client, &object, body.open(), false).await.map(drop).map_err(|failed| failed.error)
+        upload::put(&self.client, &object, body, false).await.map(drop).map_err(|failed| failed.error)
     }
 
     /// Makes `to` hold the bytes of `from`, through this machine: names of any kind survive it.

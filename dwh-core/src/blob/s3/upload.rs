@@ -1,25 +1,30 @@
 //! Writing an object: in one request if it is small, in parts if it is not; visible whole or not at all.
 
-use bytes::{Bytes, BytesMut};
-use futures_util::TryStreamExt;
+#[cfg(feature = "testing")]
+use bytes::Bytes;
 use http::header::ETAG;
+use reqwest::Response;
 use s3::command::{Command, Multipart};
-use s3::serde_types::Part;
+use s3::serde_types::Part as Sent;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::task::JoinSet;
 
 use super::client::Client;
+use super::errors::refusal;
+use super::part::{PART_BYTES, Parts, part_bytes, piecewise, whole};
+use super::piecewise::send_piecewise;
 use super::wait::{Progress, Wait, send};
-use crate::blob::ByteStream;
+use crate::blob::{Body, BodyPart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::retry;
 
-/// Size of the first parts, and the largest object that goes without any.
-const PART_BYTES: usize = 8 << 20;
-/// Parts on their way at once. The library copies each, so two need about 40 MiB together with the one that is filled.
+/// Parts of an object on their way at once.
 const IN_FLIGHT: usize = 2;
+/// How often a part is sent without its hash.
+const UNHASHED_TRIES: u32 = 2;
 /// What S3 allows.
-const MAX_PARTS: u32 = 10_000;
+pub(super) const MAX_PARTS: u32 = 10_000;
 
 /// Why an upload failed, and whether the object may be there all the same.
 pub(super) struct Failed {
@@ -33,11 +38,11 @@ impl From<Error> for Failed {
     }
 }
 
-/// Writes the stream. With `create`, servers that can are told to refuse if the object exists.
-pub(super) async fn put(client: &Arc<Client>, object: &str, body: ByteStream, create: bool) -> Result<u64, Failed> {
-    let mut parts = Parts { body, rest: Bytes::new(), bytes: 0 };
+/// Writes the body. With `create`, servers that can are told to refuse if the object exists.
+pub(super) async fn put(client: &Arc<Client>, object: &str, body: &dyn Body, create: bool) -> Result<u64, Failed> {
+    let mut parts = Parts::new(body);
     let first = parts.next(PART_BYTES).await?;
-    if first.len() < PART_BYTES {
+    if first.bytes < PART_BYTES {
         return put_whole(client, object, &first, create).await;
     }
     let mut upload = Upload::begin(client, object).await?;
@@ -57,39 +62,6 @@ pub(super) async fn put(client: &Arc<Client>, object: &str, body: ByteStream, cr
     }
 }
 
-/// What a part is, by its number from 1: 8 MiB for the first 40 GB, then twice as much every thousand parts, so that
-/// 10,000 parts hold more than 500 GB. Some servers want equal parts; nobody notices before 40 GB.
-const fn part_bytes(number: u32) -> usize {
-    let doublings = if number > 5_000 { (number - 5_001) / 1_000 + 1 } else { 0 };
-    PART_BYTES << doublings
-}
-
-/// The body, cut into parts.
-struct Parts {
-    body: ByteStream,
-    rest: Bytes,
-    bytes: u64,
-}
-
-impl Parts {
-    /// The next `size` bytes; fewer only at the end of the body.
-    async fn next(&mut self, size: usize) -> Result<Bytes> {
-        let mut part = BytesMut::with_capacity(size.min(PART_BYTES));
-        while part.len() < size {
-            if self.rest.is_empty() {
-                match self.body.try_next().await? {
-                    Some(piece) => self.rest = piece,
-                    None => break,
-                }
-            }
-            let taken = self.rest.split_to(self.rest.len().min(size - part.len()));
-            part.extend_from_slice(&taken);
-        }
-        self.bytes += part.len() as u64;
-        Ok(part.freeze())
-    }
-}
-
 fn content_type(object: &str) -> &'static str {
     match object.rsplit_once('.') {
         Some((_, "csv")) => "text/csv",
@@ -98,18 +70,23 @@ fn content_type(object: &str) -> &'static str {
     }
 }
 
-async fn put_whole(client: &Client, object: &str, content: &Bytes, create: bool) -> Result<u64, Failed> {
+async fn put_whole(client: &Client, object: &str, all: &BodyPart, create: bool) -> Result<u64, Failed> {
+    let (content, _memory) = whole(object, all).await?;
     let put = retry("put object", || async {
         let bucket = client.bucket().await?;
         let custom_headers = Some(client.condition(create));
-        let command =
-            Command::PutObject { content, content_type: content_type(object), custom_headers, multipart: None };
+        let command = Command::PutObject {
+            content: &content,
+            content_type: content_type(object),
+            custom_headers,
+            multipart: None,
+        };
         let progress = Progress::new();
         let put = send(&bucket, object, command, content.clone(), &progress);
         client.within(Wait::Sending(&progress), object, put).await.map_err(|error| client.noted(error))
     });
     match put.await {
-        Ok(_) => Ok(content.len() as u64),
+        Ok(_) => Ok(all.bytes),
         Err(error) => Err(Failed { maybe_stored: is_doubtful(&error), error }),
     }
 }
@@ -139,10 +116,10 @@ impl Upload {
     }
 
     /// Sends all parts in order, two at a time. The tasks end with this future, since the set owns them.
-    async fn send(&self, first: Bytes, parts: &mut Parts) -> Result<Vec<Part>> {
+    async fn send(&self, first: BodyPart, parts: &mut Parts<'_>) -> Result<Vec<Sent>> {
         let (mut flying, mut sent) = (JoinSet::new(), Vec::new());
         let (mut number, mut part) = (1, first);
-        while !part.is_empty() {
+        while part.bytes > 0 {
             if number > MAX_PARTS {
                 return Err(Error::new(ErrorKind::Config, format!("blob `{}` is too large for S3", self.object))
                     .with_hint("set `window` on the table, so that history comes in several files"));
@@ -157,11 +134,11 @@ impl Upload {
         while let Some(part) = landed(&mut flying).await? {
             sent.push(part);
         }
-        sent.sort_by_key(|part: &Part| part.part_number);
+        sent.sort_by_key(|part: &Sent| part.part_number);
         Ok(sent)
     }
 
-    async fn complete(&mut self, parts: Vec<Part>, create: bool) -> Result<()> {
+    async fn complete(&mut self, parts: Vec<Sent>, create: bool) -> Result<()> {
         let (client, object) = (&self.client, &self.object);
         retry("complete upload", || async {
             let bucket = client.bucket().await?;
@@ -198,27 +175,66 @@ impl Drop for Upload {
 pub(super) async fn leave(client: &Arc<Client>, object: &str) -> Result<()> {
     let mut upload = Upload::begin(client, object).await?;
     upload.open = false;
-    send_part(Arc::clone(client), object.to_owned(), upload.id.clone(), 1, Bytes::from_static(b"x")).await.map(drop)
+    let x = Bytes::from_static(b"x");
+    let part = Parts::new(&x).next(PART_BYTES).await?;
+    send_part(Arc::clone(client), object.to_owned(), upload.id.clone(), 1, part).await.map(drop)
 }
 
-async fn landed(flying: &mut JoinSet<Result<Part>>) -> Result<Option<Part>> {
+async fn landed(flying: &mut JoinSet<Result<Sent>>) -> Result<Option<Sent>> {
     let stopped = |error| Error::new(ErrorKind::Interrupted, "upload was stopped").with_source(error);
     flying.join_next().await.map(|landed| landed.map_err(stopped)?).transpose()
 }
 
-async fn send_part(client: Arc<Client>, object: String, id: String, part_number: u32, content: Bytes) -> Result<Part> {
+async fn send_part(client: Arc<Client>, object: String, id: String, part_number: u32, part: BodyPart) -> Result<Sent> {
+    let tries = AtomicU32::new(0);
     let answer = retry("send part", || async {
-        let bucket = client.bucket().await?;
-        let multipart = Some(Multipart::new(part_number, &id));
-        let content_type = content_type(&object);
-        let command = Command::PutObject { content: &content, content_type, custom_headers: None, multipart };
-        let progress = Progress::new();
-        let put = send(&bucket, &object, command, content.clone(), &progress);
-        client.within(Wait::Sending(&progress), &object, put).await
+        let part_of = Multipart::new(part_number, &id);
+        // Who refuses a body while it still comes may end the connection before the refusal is read.
+        if client.hashes() || tries.fetch_add(1, Ordering::Relaxed) >= UNHASHED_TRIES {
+            return send_hashed(&client, &object, part_of, &part).await;
+        }
+        match send_unhashed(&client, &object, part_of.clone(), &part).await {
+            Err(error) if may_want_a_hash(&error) => {
+                let answer = send_hashed(&client, &object, part_of, &part).await?;
+                client.hash_from_now_on();
+                Ok(answer)
+            }
+            other => other,
+        }
     })
     .await?;
     let etag = answer.headers().get(ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default().to_owned();
-    Ok(Part { part_number, etag })
+    Ok(Sent { part_number, etag })
+}
+
+/// Whether the server might have taken the same part with its hash: a policy of the bucket may deny others, and some
+/// servers do not know them.
+fn may_want_a_hash(error: &Error) -> bool {
+    refusal(error).is_some_and(|refusal| matches!(refusal.status, 400 | 403 | 501)) && !error.is_retryable()
+}
+
+/// Sends a part once, from where it lies.
+async fn send_unhashed(client: &Client, object: &str, part_of: Multipart<'_>, part: &BodyPart) -> Result<Response> {
+    let bucket = client.bucket().await?;
+    let (body, _memory) = piecewise(object, part).await?;
+    let progress = Progress::new();
+    let put = send_piecewise(&bucket, object, put_part(&[], object, part_of), (part.bytes, body), &progress);
+    let sent = client.within(Wait::Sending(&progress), object, put).await;
+    // What the body itself says is the cause of what the connection says.
+    progress.broken().map_or(sent, Err)
+}
+
+/// Sends a part once, with its hash, which rust-s3 computes of the whole of it.
+async fn send_hashed(client: &Client, object: &str, part_of: Multipart<'_>, part: &BodyPart) -> Result<Response> {
+    let bucket = client.bucket().await?;
+    let (content, _memory) = whole(object, part).await?;
+    let progress = Progress::new();
+    let put = send(&bucket, object, put_part(&content, object, part_of), content.clone(), &progress);
+    client.within(Wait::Sending(&progress), object, put).await
+}
+
+fn put_part<'a>(content: &'a [u8], object: &str, part_of: Multipart<'a>) -> Command<'a> {
+    Command::PutObject { content, content_type: content_type(object), custom_headers: None, multipart: Some(part_of) }
 }
 
 /// Calls an upload off; one that is not there any more counts as called off.
@@ -245,35 +261,4 @@ pub(super) async fn open_ids(client: &Client, prefix: &str) -> Result<Vec<String
     let bucket = client.bucket().await?;
     let pages = client.within(Wait::Answer, prefix, bucket.list_multiparts_uploads(Some(prefix), None)).await?;
     Ok(pages.into_iter().flat_map(|page| page.uploads).map(|upload| upload.id).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use futures_util::{StreamExt, stream};
-
-    #[test]
-    fn parts_grow_and_stay_within_what_s3_allows() {
-        assert_eq!((part_bytes(1), part_bytes(5_000)), (PART_BYTES, PART_BYTES));
-        assert_eq!((part_bytes(5_001), part_bytes(6_000), part_bytes(6_001)), (16 << 20, 16 << 20, 32 << 20));
-        let all: u64 = (1..=MAX_PARTS).map(|number| part_bytes(number) as u64).sum();
-        assert!(all > 500_000_000_000, "{all}");
-        assert!((part_bytes(MAX_PARTS) as u64) < 5 << 30);
-    }
-
-    #[tokio::test]
-    async fn parts_are_cut_to_size_whatever_the_pieces() {
-        let body = stream::iter((0..10).map(|_| Ok(Bytes::from_static(&[7; 300])))).boxed();
-        let mut parts = Parts { body, rest: Bytes::new(), bytes: 0 };
-        let mut sizes = Vec::new();
-        loop {
-            let part = parts.next(1024).await.expect("part");
-            if part.is_empty() {
-                break;
-            }
-            sizes.push(part.len());
-        }
-        assert_eq!(sizes, [1024, 1024, 952]);
-        assert_eq!(parts.bytes, 3000);
-    }
 }

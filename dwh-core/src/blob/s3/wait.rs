@@ -1,15 +1,15 @@
 //! How long a request may take, and what is done when nothing comes.
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, TryStreamExt, stream};
 use reqwest::{Body, Method, Response};
 use s3::Bucket;
 use s3::command::Command;
 use s3::error::S3Error;
 use s3::request::Request;
 use s3::request::tokio_backend::ReqwestRequest;
-use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::client::Client;
 use super::errors::{sorted, unreachable, was_given_up};
+use crate::blob::{Body as _, ByteStream};
 use crate::error::{Error, Result};
 
 /// For requests that let the server work on a whole object, as long as it answers others meanwhile.
@@ -35,20 +36,32 @@ pub(super) enum Wait<'a> {
     Sending(&'a Progress),
 }
 
-/// When a body last moved.
-pub(super) struct Progress(Mutex<Instant>);
+/// When a body last moved, and whether it broke off.
+pub(super) struct Progress {
+    moved: Mutex<Instant>,
+    broken: Mutex<Option<Error>>,
+}
 
 impl Progress {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Instant::now())))
+        Arc::new(Self { moved: Mutex::new(Instant::now()), broken: Mutex::default() })
     }
 
-    fn moved(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    pub(super) fn moved(&self) {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     fn at(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn breaks(&self, error: Error) {
+        *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    /// What the body ended in, if it was an error.
+    pub(super) fn broken(&self) -> Option<Error> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -156,17 +169,58 @@ pub(super) async fn send(
     let request = ReqwestRequest::new(bucket, object, command).await?;
     // Its length is among the headers.
     let headers = request.headers().await?;
-    let progress = Arc::clone(progress);
-    let pieces = stream::unfold(content, move |mut rest| {
-        progress.moved();
-        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
-        std::future::ready((!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), rest)))
-    });
     let sent = bucket.http_client().request(Method::PUT, request.url()?.as_str()).headers(headers);
-    let response = sent.body(Body::wrap_stream(pieces)).send().await?;
+    answered(sent.body(Body::wrap_stream(pieces(content.open(), progress))).send().await?).await
+}
+
+/// The body in small pieces; `progress` tells that it moves, and what it broke off with.
+pub(super) fn pieces(
+    body: ByteStream,
+    progress: &Arc<Progress>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    let start = (body, Bytes::new(), Arc::clone(progress));
+    stream::try_unfold(start, |(mut body, mut rest, progress)| async move {
+        progress.moved();
+        while rest.is_empty() {
+            match body.try_next().await {
+                Ok(Some(piece)) => rest = piece,
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    progress.breaks(error);
+                    return Err(io::Error::other("the body broke off"));
+                }
+            }
+        }
+        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+        Ok(Some((piece, (body, rest, progress))))
+    })
+}
+
+/// The answer, unless it says no.
+pub(super) async fn answered(response: Response) -> Result<Response, S3Error> {
     if response.status().is_success() {
         return Ok(response);
     }
     let status = response.status().as_u16();
     Err(S3Error::HttpFailWithBody(status, response.text().await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use futures_util::StreamExt;
+
+    #[tokio::test]
+    async fn a_body_moves_in_small_pieces_and_tells_what_it_broke_off_with() {
+        let broken = stream::once(async { Err(Error::new(ErrorKind::Disk, "the disk's own")) });
+        let body = Bytes::from(vec![1; 1 << 20]).open().chain(broken).boxed();
+        let progress = Progress::new();
+        let sent: Vec<_> = pieces(body, &progress).collect().await;
+        let (last, sent) = sent.split_last().expect("pieces");
+        // A line that takes a few KiB a second is slow, and not silent.
+        assert!(sent.iter().all(|piece| piece.as_ref().is_ok_and(|piece| piece.len() == PIECE_BYTES)));
+        assert_eq!((sent.len() * PIECE_BYTES, last.is_err()), (1 << 20, true));
+        assert_eq!(progress.broken().expect("its error").kind(), ErrorKind::Disk);
+    }
 }
