@@ -2,10 +2,10 @@
 
 mod memory;
 mod postgres;
+mod request;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub use crate::record::{
 };
 pub use memory::{MemoryBackup, MemoryRow, MemorySink};
 pub use postgres::PgSink;
+pub use request::{RefusedRow, Rehearsal, StageRequest};
 
 /// The warehouse.
 ///
@@ -336,70 +337,6 @@ fn no_resync(load: &LoadPlan) -> Error {
 fn no_rebuild() -> Error {
     Error::new(ErrorKind::Contract, "this sink cannot make its own tables")
         .with_hint("implement `occupied`, `move_away` and `make_tables` of `Sink`")
-}
-
-/// A CSV that is to be loaded, and for which run.
-#[derive(Clone)]
-#[cfg_attr(not(feature = "testing"), non_exhaustive)]
-pub struct StageRequest<'a> {
-    /// How it is loaded.
-    pub load: &'a LoadPlan,
-    /// Its bytes.
-    pub csv: Arc<dyn Body>,
-    /// The run that it will be [committed](Staged::commit) for, and the watermark row as that commit expects it. `None`: it
-    /// may never be committed, so the rows go through the staging area.
-    pub run: Option<(RunId, &'a TableState)>,
-    /// The newest keys of the source that were read after the CSV, where bronze may lack rows because of them: what both
-    /// bronze and these keys lack is deleted, and must not come back unmarked.
-    pub keys: Option<(LoadPlan, Arc<dyn Body>)>,
-}
-
-impl<'a> StageRequest<'a> {
-    /// A CSV that may never be committed.
-    #[must_use]
-    pub fn new(load: &'a LoadPlan, csv: Arc<dyn Body>) -> Self {
-        Self { load, csv, run: None, keys: None }
-    }
-
-    /// The same for this run, which expects the watermark row to be like this.
-    #[must_use]
-    pub fn of(self, run_id: RunId, expected: &'a TableState) -> Self {
-        Self { run: Some((run_id, expected)), ..self }
-    }
-}
-
-impl StageRequest<'_> {
-    /// The same with newer keys.
-    #[must_use]
-    pub fn beside(self, keys: Option<(LoadPlan, Arc<dyn Body>)>) -> Self {
-        Self { keys, ..self }
-    }
-}
-
-impl fmt::Debug for StageRequest<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StageRequest").field("table", &self.load.table).field("run", &self.run).finish_non_exhaustive()
-    }
-}
-
-/// What became of rows that were only tried.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Rehearsal {
-    /// Rows that fit.
-    pub rows: u64,
-    /// Rows that bronze would refuse.
-    pub refused: Vec<RefusedRow>,
-    /// Whether there are more of these, so that it is not known how many rows fit.
-    pub more: bool,
-}
-
-/// A row that bronze would refuse.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefusedRow {
-    /// Its key by column, as text; the first column of a table without a key.
-    pub key: BTreeMap<String, String>,
-    /// Why.
-    pub message: String,
 }
 
 /// A table held for one run. Dropping it gives it free, and so does a crash.
