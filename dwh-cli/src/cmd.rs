@@ -3,6 +3,7 @@
 //! A new verb is a variant of [`Command`], a file here, a line in [`dispatch`], and a [`Show`](crate::output::Show) for
 //! its report.
 
+mod access;
 mod alert;
 mod backfill;
 mod check;
@@ -16,6 +17,7 @@ mod load;
 mod maintain;
 mod man;
 mod migrate;
+mod password;
 mod prune;
 mod rebuild;
 mod recover;
@@ -69,6 +71,8 @@ impl Context {
 pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
     match command {
         Command::Init(args) => init::init(args, context).await,
+        Command::Setup(args) => access::setup(args, context).await,
+        Command::User(command) => access::user(command, context).await,
         Command::Check(args) => check::check(&args, context).await,
         Command::Migrate(args) => migrate::migrate(args, context).await,
         Command::Run(args) => run::run(args, context).await,

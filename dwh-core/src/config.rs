@@ -239,6 +239,10 @@ pub struct SourceConfig {
 pub struct TargetConfig {
     /// Connection string.
     pub url: Secret,
+    /// Connection string of an administrator, for `setup` and users alone.
+    pub admin_url: Option<Secret>,
+    /// Folder of the table designs: `<schema>/<table>.sql`.
+    pub designs: PathBuf,
     /// Schema of the copied tables.
     pub bronze_schema: String,
     /// Schema of watermarks and run log.

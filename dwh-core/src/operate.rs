@@ -3,6 +3,7 @@
 //! `plan`, `runs` and `status` ask the three traits. `check`, `verify`, `init` and `migrate` look into catalogs that no trait
 //! describes: they are PostgreSQL's, and dial the servers of the configuration.
 
+mod access;
 mod adapt;
 mod alert;
 mod check;
@@ -20,6 +21,9 @@ mod status;
 mod tap;
 mod verify;
 
+pub use access::{
+    AccessReport, AccessStep, AddUserRequest, NewLogin, NewPassword, RemoveUserRequest, SetupRequest, UserGroup,
+};
 pub use alert::{AlertReport, AlertRequest, SentAlert, ToldThing};
 pub use check::{CheckReport, Finding, Gate, Severity};
 pub use files::{FileReport, FileState, FilesReport, FilesRequest};

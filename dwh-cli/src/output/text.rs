@@ -1,5 +1,6 @@
 //! The reports as people read them.
 
+mod access;
 mod alert;
 mod backfill;
 mod check;

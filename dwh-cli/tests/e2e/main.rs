@@ -1,5 +1,6 @@
 //! The command from end to end, against throwaway clusters, in one binary so that they start once.
 
+mod access;
 mod adapt;
 mod alert;
 mod backfill;

@@ -16,6 +16,8 @@ use dwh_core::{Error, ErrorKind, Plan, Secret};
 pub fn target(url: &str) -> TargetConfig {
     TargetConfig {
         url: Secret::new(url),
+        admin_url: None,
+        designs: "designs".into(),
         bronze_schema: "bronze".into(),
         control_schema: "dwh_control".into(),
         owner_role: "dwh_owner".into(),
