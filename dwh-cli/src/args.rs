@@ -1,6 +1,7 @@
 //! What a person may type: clap types only, nothing is looked up or decided here.
 
 mod access;
+mod design;
 mod files;
 mod options;
 mod tap;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use crate::exit;
 
 pub use access::{AddUserArgs, RemoveUserArgs, SetupArgs, UserCommand};
+pub use design::{DesignCommand, DiffDesignArgs, PullDesignArgs};
 pub use files::*;
 pub use options::*;
 pub use tap::TapArgs;
@@ -144,6 +146,19 @@ Examples:
   dwh migrate --apply-drift     new columns and wider types, too; tells what is left
   dwh migrate --print-sql > for-the-dba.sql")]
     Migrate(MigrateArgs),
+    /// Write one SQL file a table, which says how it is made, and compare these with what is there
+    ///
+    /// Where there is a design, `dwh migrate` makes the table from it: with partitions, more indexes, storage parameters or
+    /// columns of your own. The columns that are copied and the key stay required.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  dwh design pull
+  dwh design pull 'www.orders*' --dir ~/gits/table-designs
+  dwh design diff"
+    )]
+    Design(DesignCommand),
     /// Extract, load and archive the tables that match
     ///
     /// Finishes first what an earlier run left. A table that fails stops no other; the exit code tells why it failed,

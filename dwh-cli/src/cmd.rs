@@ -10,6 +10,7 @@ mod check;
 mod completions;
 mod config;
 mod deletes;
+mod design;
 mod extract;
 mod files;
 mod init;
@@ -75,6 +76,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::User(command) => access::user(command, context).await,
         Command::Check(args) => check::check(&args, context).await,
         Command::Migrate(args) => migrate::migrate(args, context).await,
+        Command::Design(command) => design::design(command, context).await,
         Command::Run(args) => run::run(args, context).await,
         Command::Extract(args) => extract::extract(&args, context).await,
         Command::Load(args) => load::load(args, context).await,

@@ -27,7 +27,7 @@ pub use files::{
     FILE, FieldFrom, FileColumn, FileEncoding, FileFormat, FileTable, FilesConfig, OnInvalid, RECORD, Validate,
 };
 pub use manifest::ManifestTable;
-pub(crate) use manifest::{Needs, needs as manifest_needs};
+pub(crate) use manifest::{Needs, needs as manifest_needs, pieces};
 pub(crate) use patterns::RelationGlob;
 pub use patterns::{Discovered, Patterns};
 pub use read::json_schema;

@@ -7,6 +7,7 @@ mod access;
 mod adapt;
 mod alert;
 mod check;
+mod design;
 mod files;
 mod init;
 mod inspect;
@@ -26,6 +27,7 @@ pub use access::{
 };
 pub use alert::{AlertReport, AlertRequest, SentAlert, ToldThing};
 pub use check::{CheckReport, Finding, Gate, Severity};
+pub use design::{DesignReport, DesignRequest, DesignState, TableDesign};
 pub use files::{FileReport, FileState, FilesReport, FilesRequest};
 pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use inspect::{

@@ -5,6 +5,7 @@ mod alert;
 mod backfill;
 mod check;
 mod deletes;
+mod design;
 mod files;
 mod init;
 mod load;

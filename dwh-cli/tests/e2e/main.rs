@@ -11,6 +11,7 @@ mod check;
 mod crash;
 mod defaults;
 mod deletes;
+mod design;
 mod drift;
 mod dry_run;
 mod errors;

@@ -19,6 +19,7 @@ use crate::schema::TableRef;
 use crate::watermark::{BoundMode, Micros};
 use file::Entry;
 pub(crate) use needs::{Needs, needs};
+pub(crate) use variables::pieces;
 use query::Taken;
 
 /// Where in a manifest a table stands.
