@@ -41,6 +41,7 @@ mod real_schemas;
 mod rebuild;
 mod rebuild_more;
 mod recover;
+mod redshift_etl;
 mod relations;
 mod repair;
 mod replay;
