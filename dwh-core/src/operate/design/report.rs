@@ -133,14 +133,24 @@ impl DesignReport {
         Ok(&mut self.tables[at])
     }
 
+    /// What went wrong, and tables that are not as their designs say.
+    #[must_use]
+    pub fn failures(&self) -> Vec<ErrorReport> {
+        let failure = |one: &TableDesign| match (&one.error, one.state) {
+            (Some(error), _) => Some(error.clone()),
+            (None, DesignState::Different) => {
+                let told = format!("table `{}`: {} is not as `{}` says", one.table, one.target, one.file);
+                let error = Error::new(ErrorKind::Drift, told).with_hint("alter the table, or correct the file");
+                Some(ErrorReport::from(&error))
+            }
+            (None, _) => None,
+        };
+        self.tables.iter().filter_map(failure).collect()
+    }
+
     /// 0 if all is well; 4 if a table is not as its design says; the one code of all that failed, or 1 if they differ.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        let differs = |one: &TableDesign| match (&one.error, one.state) {
-            (Some(error), _) => Some(error.exit_code),
-            (None, DesignState::Different) => Some(ErrorKind::Drift.row().exit_code),
-            (None, _) => None,
-        };
-        one_code(self.tables.iter().filter_map(differs))
+        one_code(self.failures().iter().map(|failure| failure.exit_code))
     }
 }
