@@ -106,7 +106,8 @@ pub(crate) async fn both_lines(client: &Client, design: &Design, table: &TableRe
     let work = async {
         let live = lines(client, &table.sql()).await?;
         make_scratch(client, design).await?;
-        Ok((lines(client, &format!("pg_temp.{}", quote_ident(&table.name))).await?, live))
+        let design = lines(client, &format!("pg_temp.{}", quote_ident(&table.name))).await?;
+        Ok::<_, Error>((design, live))
     };
     rolled_back(client, Isolation::Write, work).await
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::pieces;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{LoadPlan, bronze_ddl};
+use crate::plan::{LoadPlan, plain_ddl};
 use crate::schema::{TableRef, quote_ident, quote_literal};
 
 /// Words with which a statement begins that would end the transaction of `migrate`, or change its role or settings.
@@ -36,7 +36,7 @@ pub(crate) struct Design {
 
 #[derive(Debug, Clone)]
 struct Statement {
-    /// What it is, `create table`; no word of it is missing that could change its meaning.
+    /// What it is about.
     kind: Kind,
     /// The text with the tables that the design makes put into the schema of temporary ones.
     scratch: String,
@@ -74,7 +74,7 @@ pub(crate) fn design_text(load: &LoadPlan, from: &str, owner: &str, remarks: &Re
         in_comment(&load.target.to_string()),
         in_comment(from),
         in_comment(&quote_ident(owner)),
-        bronze_ddl(load)
+        plain_ddl(load)
     );
     if let Some(comment) = &remarks.comment {
         text.push_str(&format!("comment on table {table} is {};\n", quote_literal(comment)));
