@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use crate::exit;
 
 pub use access::{AddUserArgs, RemoveUserArgs, SetupArgs, UserCommand};
-pub use design::{DesignCommand, DiffDesignArgs, PullDesignArgs};
+pub use design::DesignCommand;
 pub use files::*;
 pub use options::*;
 pub use tap::TapArgs;
