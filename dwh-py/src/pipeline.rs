@@ -1,7 +1,8 @@
 //! The two faces `Pipeline` and `AsyncPipeline`: the same verbs by the same names, with the same arguments.
 
 use dwh_core::operate::{
-    AlertRequest, DesignRequest, FilesRequest, Gate, MaintainRequest, MigrateRequest, RepairRequest, TapRequest, VerifyRequest,
+    AlertRequest, DesignRequest, FilesRequest, Gate, MaintainRequest, MigrateRequest, RepairRequest, TapRequest,
+    VerifyRequest,
 };
 use dwh_core::pipeline::{
     BackfillRequest, DeletesRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest,
@@ -20,8 +21,8 @@ use crate::pending::awaitable;
 use crate::runtime::block_on;
 use crate::set_aside::Aside;
 use crate::{
-    alert, backfill, check, deletes, designs, error, extract, files, load, maintain, migrate, plan, prune, rebuild, recover,
-    replay, reseed, resync, run, run_details, runs, set_aside, status, tap, verify,
+    alert, backfill, check, deletes, designs, error, extract, files, load, maintain, migrate, plan, prune, rebuild,
+    recover, replay, reseed, resync, run, run_details, runs, set_aside, status, tap, verify,
 };
 
 /// The engine of a `dwh.toml`; calls block.

@@ -78,7 +78,8 @@ async fn setup_makes_what_is_missing_and_a_second_call_nothing() {
     assert!(done["login"].is_null(), "the password of `url` is taken: {done:#}");
     assert!(!done.to_string().contains("SCRAM-"), "{done:#}");
     assert_eq!(scene.roles().await, 3);
-    let verified = "select count(*) from pg_authid where rolname = 'acc_setup_loader' and rolpassword like 'SCRAM-SHA-256$4096:%'";
+    let verified =
+        "select count(*) from pg_authid where rolname = 'acc_setup_loader' and rolpassword like 'SCRAM-SHA-256$4096:%'";
     assert_eq!(number(&scene.db, verified).await, 1);
     let schemas = "select count(*) from pg_namespace where nspname in ('dwh_control', 'bronze', 'www')
         and nspowner = (select oid from pg_roles where rolname = 'acc_setup_owner')";
@@ -113,7 +114,10 @@ async fn an_administrator_who_is_no_superuser_gives_back_what_he_borrowed() {
     scene.project.ok(&["user", "add", "acc_lend_tom", "--schema"]);
     scene.project.ok(&["user", "remove", "acc_lend_tom", "--reassign"]);
     // Rights on a database are its owner's to give.
-    scene.db.tgt(&format!("alter database {} owner to postgres; drop owned by acc_lend_owner cascade", scene.db.name())).await;
+    scene
+        .db
+        .tgt(&format!("alter database {} owner to postgres; drop owned by acc_lend_owner cascade", scene.db.name()))
+        .await;
     refused(&scene.project.dwh(&["setup"]), 4, &["permission denied"]);
 }
 
@@ -139,7 +143,8 @@ async fn users_read_or_write_and_are_removed_when_they_own_nothing() {
 
     let planned = scene.project.json(&["user", "add", &tom, "--dry-run"]);
     assert!(planned["login"]["password"].is_null() && planned["login"]["role"] == tom.as_str(), "{planned:#}");
-    let added = scene.project.fed(&["-vv", "user", "add", &tom, "--schema", "--password-stdin"], &format!("{PASSWORD}\n"));
+    let added =
+        scene.project.fed(&["-vv", "user", "add", &tom, "--schema", "--password-stdin"], &format!("{PASSWORD}\n"));
     assert_eq!(added.code, 0, "{}", added.all());
     assert!(!added.all().contains("horse") && !added.all().contains("SCRAM-"), "{}", added.all());
     let reader = scene.login(&tom, PASSWORD).await.expect("the password is the one that was given");
@@ -156,7 +161,11 @@ async fn users_read_or_write_and_are_removed_when_they_own_nothing() {
     let writer = scene.login(&spark, password).await.expect("the password that was shown");
     writer.batch_execute("delete from www.events where id = 1").await.expect("it writes");
 
-    refused(&scene.project.dwh(&["user", "remove", &tom]), 4, &["owns 2 things", &format!("table {tom}.mine"), "--reassign"]);
+    refused(
+        &scene.project.dwh(&["user", "remove", &tom]),
+        4,
+        &["owns 2 things", &format!("table {tom}.mine"), "--reassign"],
+    );
     let planned = scene.project.json(&["user", "remove", &tom, "--reassign", "--dry-run"]);
     assert!(planned["steps"].to_string().contains("reassign owned by"), "{planned:#}");
     assert!(scene.login(&tom, PASSWORD).await.is_some());

@@ -84,7 +84,10 @@ async fn migrate_makes_a_table_from_its_design_and_diff_says_what_changed_since(
     let (db, project) = scene("design_migrate").await;
     by_hand(&project, PARTITIONED);
     let sql = project.ok(&["migrate", "--print-sql"]).stdout;
-    assert!(sql.contains("partition by range (id)") && !sql.contains("create table if not exists \"bronze\".\"events\""), "{sql}");
+    assert!(
+        sql.contains("partition by range (id)") && !sql.contains("create table if not exists \"bronze\".\"events\""),
+        "{sql}"
+    );
     assert_eq!(states(&project.json(&["design", "diff"])), [("events", "not_made"), ("other", "missing")]);
     let planned = project.json(&["migrate", "--dry-run"]);
     let made = project.json(&["migrate"]);
@@ -93,7 +96,10 @@ async fn migrate_makes_a_table_from_its_design_and_diff_says_what_changed_since(
     }
     project.ok(&["run"]);
     assert_eq!(number(&db, "select count(*) from bronze.events_low").await, 50);
-    assert_eq!(number(&db, "select count(*) from bronze.events where day = (recorded_at at time zone 'UTC')::date").await, 100);
+    assert_eq!(
+        number(&db, "select count(*) from bronze.events where day = (recorded_at at time zone 'UTC')::date").await,
+        100
+    );
     project.ok(&["verify", "events"]);
     assert_eq!(states(&project.json(&["design", "diff"])), [("events", "same"), ("other", "missing")]);
 
@@ -111,7 +117,11 @@ async fn a_design_that_lacks_what_is_copied_is_refused_and_named() {
     let (db, project) = scene("design_refused").await;
     for (sql, code, word) in [
         ("create table bronze.events (id bigint primary key, recorded_at timestamptz not null)", 4, "`note`"),
-        ("create table bronze.events (id bigint not null, note text, recorded_at timestamptz not null)", 4, "PRIMARY KEY"),
+        (
+            "create table bronze.events (id bigint not null, note text, recorded_at timestamptz not null)",
+            4,
+            "PRIMARY KEY",
+        ),
         ("create table bronze.events (id int primary key, note text, recorded_at timestamptz not null)", 4, "bigint"),
         ("create table bronze.events (id bigint primary key, nothing.at_all)", 2, "syntax error"),
         ("create table bronze.events (id bigint primary key); commit", 2, "`commit`"),
@@ -123,7 +133,8 @@ async fn a_design_that_lacks_what_is_copied_is_refused_and_named() {
         assert!(refused["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{refused:#}");
         let checked = project.dwh(&["check", "events", "--output", "json"]).json();
         let findings = checked["findings"].as_array().expect("findings");
-        let found = findings.iter().find(|one| one["check"] == "design").unwrap_or_else(|| panic!("{sql}: {checked:#}"));
+        let found =
+            findings.iter().find(|one| one["check"] == "design").unwrap_or_else(|| panic!("{sql}: {checked:#}"));
         assert!(found["severity"] == "failure" && found["message"].to_string().contains(word), "{sql}: {found:#}");
         assert_eq!(number(&db, "select count(*) from pg_class where relname = 'events'").await, 0);
     }

@@ -46,23 +46,32 @@ async fn the_walk_from_an_empty_database_to_loaded_tables() {
     let (told, errors) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{told}\n--- stderr\n{errors}");
     assert!(!told.contains("horse") && !errors.contains("horse"), "{told}\n{errors}");
-    for (table, bronze) in [("orders", "www.orders"), ("order_items", "www.order_items"), ("products", "www.products")] {
+    for (table, bronze) in [("orders", "www.orders"), ("order_items", "www.order_items"), ("products", "www.products")]
+    {
         assert_equal_tables(&db, &format!("select * from {table}"), &format!("select * from {bronze}")).await;
     }
     assert_equal_tables(&db, "select * from orders", "select * from wip_www.orders").await;
     let count = |sql: &'static str| number(&db, sql);
     assert_eq!(count("select count(*) from pg_class where relname = 'migration_1'").await, 0);
-    assert_eq!(count("select count(*) from pg_indexes where schemaname = 'www' and indexdef like '%(updated_at)'").await, 1);
+    assert_eq!(
+        count("select count(*) from pg_indexes where schemaname = 'www' and indexdef like '%(updated_at)'").await,
+        1
+    );
     assert_eq!(count("select count(*) from pg_roles where rolname in ('walk_tom', 'walk_etl', 'walk_ann')").await, 1);
-    assert_eq!(count("select count(*) from pg_namespace where nspname = 'walk_ann' and nspowner = 'walk_owner'::regrole").await, 1);
+    assert_eq!(
+        count("select count(*) from pg_namespace where nspname = 'walk_ann' and nspowner = 'walk_owner'::regrole")
+            .await,
+        1
+    );
 }
 
 #[test]
 fn every_command_of_the_page_is_one_of_the_walk() {
     let (page, walk) = (read("docs/from-redshift-etl.md"), read("examples/redshift-etl/walk.sh"));
-    let walk = ["TOM", "ETL_USER", "ANN"].iter().zip(["tom", "spark_etl", "ann"]).fold(walk, |text, (variable, name)| {
-        text.replace(&format!("\"${variable}\""), name)
-    });
+    let walk = ["TOM", "ETL_USER", "ANN"]
+        .iter()
+        .zip(["tom", "spark_etl", "ann"])
+        .fold(walk, |text, (variable, name)| text.replace(&format!("\"${variable}\""), name));
     let mut seen = 0;
     for block in page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()) {
         for line in block.lines().filter(|line| line.contains("dwh ")) {

@@ -19,8 +19,8 @@ use crate::schema::TableRef;
 use crate::watermark::{BoundMode, Micros};
 use file::Entry;
 pub(crate) use needs::{Needs, needs};
-pub(crate) use variables::pieces;
 use query::Taken;
+pub(crate) use variables::pieces;
 
 /// Where in a manifest a table stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -44,7 +44,8 @@ const LINES: &str = "with t as (select c.oid, c.relkind, c.reloptions from pg_ca
      ) every order by part, place, line";
 
 /// The schema of temporary tables of this session, by its real name.
-const TEMPORARY: &str = "select n.nspname::text from pg_catalog.pg_namespace n where n.oid = pg_catalog.pg_my_temp_schema()";
+const TEMPORARY: &str =
+    "select n.nspname::text from pg_catalog.pg_namespace n where n.oid = pg_catalog.pg_my_temp_schema()";
 
 /// The design of a table, if there is one.
 ///
@@ -102,7 +103,11 @@ async fn make_scratch(client: &Client, design: &Design) -> Result<()> {
 }
 
 /// How a table is by its design, and how it is; the latter is empty if it is not there.
-pub(crate) async fn both_lines(client: &Client, design: &Design, table: &TableRef) -> Result<(Vec<String>, Vec<String>)> {
+pub(crate) async fn both_lines(
+    client: &Client,
+    design: &Design,
+    table: &TableRef,
+) -> Result<(Vec<String>, Vec<String>)> {
     let work = async {
         let live = lines(client, &table.sql()).await?;
         make_scratch(client, design).await?;

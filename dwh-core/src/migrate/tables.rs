@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Transaction};
 
-use super::types::{self, Prepared};
 use super::design::{design_of, fits};
+use super::types::{self, Prepared};
 use super::{AddedLabel, MigrateReport, begin, refused};
 use crate::config::{DELETED_AT, Mode, TargetConfig};
 use crate::connect::sort;

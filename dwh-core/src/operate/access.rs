@@ -99,8 +99,9 @@ impl Pipeline {
         if !matches!(task, Task::Remove(_))
             && let Some(missing) = self.changes(admin, task).await?.missing()
         {
-            return Err(Error::new(ErrorKind::Permission, format!("`{}` may not: {missing}", admin.role))
-                .with_hint("name a superuser in `[target] admin_url`, or the owner of the database; nothing was changed"));
+            return Err(Error::new(ErrorKind::Permission, format!("`{}` may not: {missing}", admin.role)).with_hint(
+                "name a superuser in `[target] admin_url`, or the owner of the database; nothing was changed",
+            ));
         }
         Ok(changes)
     }

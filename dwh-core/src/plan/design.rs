@@ -10,8 +10,20 @@ use crate::schema::{TableRef, quote_ident, quote_literal};
 
 /// Words with which a statement begins that would end the transaction of `migrate`, or change its role or settings.
 const REFUSED: [&str; 14] = [
-    "abort", "begin", "commit", "copy", "discard", "end", "prepare", "release", "reset", "rollback", "savepoint", "set",
-    "start", "vacuum",
+    "abort",
+    "begin",
+    "commit",
+    "copy",
+    "discard",
+    "end",
+    "prepare",
+    "release",
+    "reset",
+    "rollback",
+    "savepoint",
+    "set",
+    "start",
+    "vacuum",
 ];
 
 /// What the source says of a relation beyond its columns and keys.
@@ -86,7 +98,9 @@ pub(crate) fn design_text(load: &LoadPlan, from: &str, owner: &str, remarks: &Re
         }
     }
     if !remarks.indexes.is_empty() {
-        text.push_str("\n-- Indexes of the source, as proposals: each one slows loads down. A unique one may stop them.\n");
+        text.push_str(
+            "\n-- Indexes of the source, as proposals: each one slows loads down. A unique one may stop them.\n",
+        );
         for (unique, definition) in &remarks.indexes {
             let unique = if *unique { "unique " } else { "" };
             text.push_str(&format!("-- create {unique}index on {} {};\n", in_comment(&table), in_comment(definition)));
@@ -110,8 +124,9 @@ impl Design {
         let wrong = |what: String, hint: &str| {
             Error::new(ErrorKind::Config, format!("design `{file}` {what}")).with_hint(hint.to_owned())
         };
-        let tokens = pieces(&sql)
-            .map_err(|error| wrong(format!("is no SQL: {error}"), "correct the file, or delete it and pull it again"))?;
+        let tokens = pieces(&sql).map_err(|error| {
+            wrong(format!("is no SQL: {error}"), "correct the file, or delete it and pull it again")
+        })?;
         let statements: Vec<&[(Token, &str)]> = tokens
             .split(|(token, _)| *token == Token::SemiColon)
             .filter(|statement| words(statement).next().is_some())
@@ -150,7 +165,8 @@ impl Design {
     pub(crate) fn explain(&self, error: &Error) -> Error {
         let told = error.to_string();
         // The table is named by whoever tells it.
-        let told = told.split_once("`: ").filter(|(before, _)| before.starts_with("table `")).map_or(&*told, |(_, what)| what);
+        let told =
+            told.split_once("`: ").filter(|(before, _)| before.starts_with("table `")).map_or(&*told, |(_, what)| what);
         let kind = match error.kind() {
             kind @ (ErrorKind::Unreachable | ErrorKind::Auth | ErrorKind::Busy | ErrorKind::Locked) => kind,
             ErrorKind::Drift | ErrorKind::Contract => ErrorKind::Contract,
@@ -215,9 +231,7 @@ fn part(token: &Token) -> Option<String> {
 /// The table with which these tokens begin, and how many they are.
 fn name(tokens: &[(Token, &str)]) -> Option<(TableRef, usize)> {
     match tokens {
-        [(schema, _), (Token::Period, _), (table, _), ..] => {
-            Some((TableRef::new(part(schema)?, part(table)?), 3))
-        }
+        [(schema, _), (Token::Period, _), (table, _), ..] => Some((TableRef::new(part(schema)?, part(table)?), 3)),
         _ => None,
     }
 }
@@ -271,7 +285,8 @@ mod tests {
              comment on column bronze.orders.id is $$it;s$$",
         )
         .expect("a design");
-        let scratch: Vec<String> = design.in_scratch().map(|sql| sql.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let scratch: Vec<String> =
+            design.in_scratch().map(|sql| sql.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert_eq!(scratch.len(), 4, "{scratch:#?}");
         assert!(scratch[0].contains("table if not exists pg_temp.\"orders\" (id bigint"), "{scratch:#?}");
         assert!(scratch[0].contains("mood bronze.mood") && scratch[0].contains("'bronze.orders;'"), "{scratch:#?}");
@@ -301,7 +316,8 @@ mod tests {
 
     #[test]
     fn names_stay_below_the_folder() {
-        let file = |schema: &str, name: &str| design_file(Path::new("d"), &TableRef::new(schema, name)).display().to_string();
+        let file =
+            |schema: &str, name: &str| design_file(Path::new("d"), &TableRef::new(schema, name)).display().to_string();
         assert_eq!(file("bronze", "Ärger 1"), "d/bronze/Ärger 1.sql");
         assert_eq!(file("..", "a/b"), "d/%2E./a%2Fb.sql");
     }

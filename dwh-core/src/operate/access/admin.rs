@@ -79,8 +79,11 @@ impl Admin {
         let row = look(&client, async { client.query_typed_one(WHO, &[]).await.map_err(sort) }).await?;
         let (role, may, database): (String, bool, String) = (row.get(0), row.get(1), row.get(2));
         if !may {
-            return Err(Error::new(ErrorKind::Permission, format!("`{role}` of `[target] admin_url` may not create roles"))
-                .with_hint(format!("a superuser of the target runs: alter role {} createrole;", quote_ident(&role))));
+            return Err(Error::new(
+                ErrorKind::Permission,
+                format!("`{role}` of `[target] admin_url` may not create roles"),
+            )
+            .with_hint(format!("a superuser of the target runs: alter role {} createrole;", quote_ident(&role))));
         }
         let (loader, loader_password) = (loader.user().to_owned(), loader.password().cloned());
         Ok(Self { client, role, database, loader, loader_password })

@@ -86,7 +86,10 @@ mod tests {
         assert_ne!(one, other, "salted");
         for bad in ["", "short", "two lines\nof text", "nul in the \0 middle"] {
             let error = verifier(&Secret::new(bad)).expect_err(bad);
-            assert!(error.kind() == ErrorKind::Config && (bad.is_empty() || !error.to_string().contains(bad)), "{error}");
+            assert!(
+                error.kind() == ErrorKind::Config && (bad.is_empty() || !error.to_string().contains(bad)),
+                "{error}"
+            );
         }
     }
 }

@@ -58,11 +58,14 @@ pub(super) async fn changes(config: &Config, admin: &Admin, request: &RemoveUser
     is_ours(config, admin, name).await?;
     let elsewhere = named(admin, ELSEWHERE, name).await?;
     if !elsewhere.is_empty() {
-        return Err(Error::new(ErrorKind::Contract, format!("user `{name}` has more on this server:{}", list(&elsewhere)))
-            .with_hint(format!(
-                "in each of these databases, as a superuser: drop owned by {0}; or first: reassign owned by {0} to …;",
-                quote_ident(name)
-            )));
+        return Err(Error::new(
+            ErrorKind::Contract,
+            format!("user `{name}` has more on this server:{}", list(&elsewhere)),
+        )
+        .with_hint(format!(
+            "in each of these databases, as a superuser: drop owned by {0}; or first: reassign owned by {0} to …;",
+            quote_ident(name)
+        )));
     }
     let owned = named(admin, OWNED, name).await?;
     if !owned.is_empty() && !request.reassign {
@@ -98,8 +101,9 @@ async fn is_ours(config: &Config, admin: &Admin, name: &str) -> Result<()> {
     let role = admin.a_role(name).await?;
     let (owner, reader) = (&config.target.owner_role, &config.target.reader_role);
     if !role.there {
-        return Err(Error::new(ErrorKind::NotFound, format!("the target has no user `{name}`"))
-            .with_hint(format!("`\\du` in psql lists the roles; those of the warehouse are in `{owner}` or `{reader}`")));
+        return Err(Error::new(ErrorKind::NotFound, format!("the target has no user `{name}`")).with_hint(format!(
+            "`\\du` in psql lists the roles; those of the warehouse are in `{owner}` or `{reader}`"
+        )));
     }
     let member = admin.is_member(name, owner).await? || admin.is_member(name, reader).await?;
     let why = match (role.mighty, role.logs_in && member) {

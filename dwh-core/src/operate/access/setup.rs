@@ -118,10 +118,7 @@ async fn database(target: &TargetConfig, admin: &Admin, changes: &mut Changes) -
     let names = [(owner as _, Type::TEXT), (reader as _, Type::TEXT)];
     let row = admin.client.query_typed_one(DATABASE, &names).await.map_err(sort)?;
     let database = quote_ident(&admin.database);
-    let wanted = [
-        (row.get(0), owner, "connect, temporary, create"),
-        (row.get(1), reader, "connect"),
-    ];
+    let wanted = [(row.get(0), owner, "connect, temporary, create"), (row.get(1), reader, "connect")];
     for (there, role, rights) in wanted {
         let sql = format!("grant {rights} on database {database} to {}", quote_ident(role));
         changes.rest.push(Change::unless(there, format!("`{role}`: {rights} on database `{}`", admin.database), sql));
@@ -166,6 +163,7 @@ fn schema(row: &Row, owner: &str, reader: &str, changes: &mut Changes) {
     changes.rest.push(Change::unless(belongs_to.is_some(), format!("schema `{name}`"), make));
     let usage = format!("grant usage on schema {sql} to {reader_sql}");
     changes.rest.push(Change::unless(row.get(2), format!("`{reader}` uses schema `{name}`"), usage));
-    let to_come = format!("alter default privileges for role {owner_sql} in schema {sql} grant select on tables to {reader_sql}");
+    let to_come =
+        format!("alter default privileges for role {owner_sql} in schema {sql} grant select on tables to {reader_sql}");
     changes.rest.push(Change::unless(row.get(3), format!("`{reader}` reads what comes into `{name}`"), to_come));
 }

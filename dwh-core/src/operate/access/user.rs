@@ -11,7 +11,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::schema::quote_ident;
 
 /// To whom a schema belongs.
-const OWNER_OF: &str = "select pg_catalog.pg_get_userbyid(nspowner)::text from pg_catalog.pg_namespace where nspname = $1";
+const OWNER_OF: &str =
+    "select pg_catalog.pg_get_userbyid(nspowner)::text from pg_catalog.pg_namespace where nspname = $1";
 
 /// What a user may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,10 +82,14 @@ pub(super) async fn changes(config: &Config, admin: &Admin, request: &AddUserReq
             .with_hint("take another name: it may be the group of somebody else"));
     }
     if role.mighty {
-        changes.notes.push(format!("role `{name}` may do more than its group: superuser, createrole, createdb or the like"));
+        changes
+            .notes
+            .push(format!("role `{name}` may do more than its group: superuser, createrole, createdb or the like"));
     } else if admin.is_member(name, other).await? {
         let (other, sql) = (quote_ident(other), quote_ident(name));
-        changes.notes.push(format!("`{name}` has the rights of the other group, too; to take them: revoke {other} from {sql};"));
+        changes
+            .notes
+            .push(format!("`{name}` has the rights of the other group, too; to take them: revoke {other} from {sql};"));
     }
     let login = Login { name, there: role.there, logs_in: role.logs_in };
     login.wanted(request.password.as_ref(), request.dry_run, &mut changes)?;
