@@ -146,7 +146,7 @@ Examples:
   dwh migrate --apply-drift     new columns and wider types, too; tells what is left
   dwh migrate --print-sql > for-the-dba.sql")]
     Migrate(MigrateArgs),
-    /// Write one SQL file a table, which says how it is made, and compare these with what is there
+    /// Write a SQL design of each table, and compare it with the table
     ///
     /// Where there is a design, `dwh migrate` makes the table from it: with partitions, more indexes, storage parameters or
     /// columns of your own. The columns that are copied and the key stay required.

@@ -188,6 +188,11 @@ async fn roles_that_are_no_users_and_weak_passwords_are_refused() {
     }
     // Somebody else's, on the same server.
     refused(&scene.project.dwh(&["user", "remove", "dwh_loader"]), 4, &["is no user of this warehouse"]);
+    let taken = scene.project.fed(&["user", "add", "dwh_loader", "--password-stdin"], &format!("{PASSWORD}\n"));
+    refused(&taken, 4, &["login `dwh_loader` is there", "somebody else's"]);
+    assert!(scene.login("dwh_loader", PASSWORD).await.is_none(), "its password is what it was");
+    let long = format!("--schema={}", "s".repeat(64));
+    refused(&scene.project.dwh(&["user", "add", "acc_not_tom", &long]), 2, &["longer than the 63 bytes"]);
     for weak in ["", "short\n", "two lines\nof a text\n"] {
         let output = scene.project.fed(&["user", "add", "acc_not_tom", "--password-stdin"], weak);
         refused(&output, 2, &[]);

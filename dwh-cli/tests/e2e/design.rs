@@ -125,6 +125,7 @@ async fn a_design_that_lacks_what_is_copied_is_refused_and_named() {
         ("create table bronze.events (id int primary key, note text, recorded_at timestamptz not null)", 4, "bigint"),
         ("create table bronze.events (id bigint primary key, nothing.at_all)", 2, "syntax error"),
         ("create table bronze.events (id bigint primary key); commit", 2, "`commit`"),
+        ("create table bronze.events (id bigint primary key references app.other (id))", 2, "foreign key to app.other"),
     ] {
         by_hand(&project, sql);
         let refused = project.fails(code, &["migrate"]).json()["refused"][0].clone();

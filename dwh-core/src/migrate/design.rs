@@ -108,9 +108,15 @@ pub(crate) async fn both_lines(
     design: &Design,
     table: &TableRef,
 ) -> Result<(Vec<String>, Vec<String>)> {
+    // Names of the table's own schema are told without it, as those of temporary tables are.
+    let near = format!("set local search_path = {}", quote_ident(&table.schema));
+    let path = async |sql: &str| client.batch_execute(sql).await.map_err(sort);
     let work = async {
+        path(&near).await?;
         let live = lines(client, &table.sql()).await?;
+        path("set local search_path = ''").await?;
         make_scratch(client, design).await?;
+        path(&near).await?;
         let design = lines(client, &format!("pg_temp.{}", quote_ident(&table.name))).await?;
         Ok::<_, Error>((design, live))
     };

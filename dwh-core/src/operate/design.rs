@@ -38,7 +38,10 @@ impl Pipeline {
     pub async fn pull_designs(&self, request: &DesignRequest) -> Result<DesignReport> {
         let mut unplanned = MigrateReport::default();
         // Patterns are known to the control schema, once there is one.
-        let known = self.known_relations().await.unwrap_or_default();
+        let known = match self.known_relations().await {
+            Err(error) if error.kind() == ErrorKind::Contract => Vec::new(),
+            known => known?,
+        };
         let (this, _) = self.discover(&request.tables, known, &mut unplanned).await?;
         let folder = self.designs(request);
         let mut report = DesignReport::new(&folder, request.dry_run);

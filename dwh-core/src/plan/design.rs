@@ -146,6 +146,14 @@ impl Design {
                 "write `create table` with schema and name, or delete the file: then the source says how the table is",
             ));
         }
+        if let Some(other) = statements.iter().find_map(|statement| refers_to(statement, &made)) {
+            return Err(wrong(
+                format!("has a foreign key to {other}, which it does not make"),
+                "take it out: tables are loaded in no order, and a row that comes before the one it refers to would stop its load",
+            ));
+        }
+        let indexes: Vec<TableRef> = statements.iter().filter_map(|statement| index_of(statement)).collect();
+        let made = [made, indexes].concat();
         let statements = statements.iter().map(|statement| Statement::of(statement, &made)).collect();
         Ok(Self { file, sql, statements })
     }
@@ -182,7 +190,10 @@ impl Statement {
     fn of(tokens: &[(Token, &str)], made: &[TableRef]) -> Self {
         let first: Vec<String> = words(tokens).take(3).collect();
         let first: Vec<&str> = first.iter().map(String::as_str).collect();
+        // What it is about comes first; of anything else not even a lock is taken.
+        let own = (0..tokens.len()).find_map(|at| name(&tokens[at..])).is_some_and(|(first, _)| made.contains(&first));
         let kind = match first[..] {
+            _ if !own || sets_logged(tokens) => Kind::Other,
             ["alter", "table", ..] | ["comment", "on", ..] | ["create", "table" | "index", ..] => Kind::Shape,
             ["create", "unique", "index"] | ["create", "unlogged", "table"] => Kind::Shape,
             _ => Kind::Other,
@@ -197,7 +208,8 @@ impl Statement {
                 continue;
             }
             // A temporary table has no log anyway, and the server refuses the word.
-            if !is_word(token, "unlogged") {
+            let says_it = is_word(token, "unlogged") && significant(&tokens[..at]).next_back().is_some_and(is_create);
+            if !says_it {
                 scratch.push_str(piece);
             }
             at += 1;
@@ -206,10 +218,77 @@ impl Statement {
     }
 }
 
+fn significant<'a>(tokens: &'a [(Token, &str)]) -> impl DoubleEndedIterator<Item = &'a Token> {
+    tokens.iter().map(|(token, _)| token).filter(|token| !matches!(token, Token::Whitespace(_)))
+}
+
+fn is_create(token: &Token) -> bool {
+    is_word(token, "create")
+}
+
+/// Whether it is `alter table … set logged` or `unlogged`, which no temporary table can be told.
+fn sets_logged(tokens: &[(Token, &str)]) -> bool {
+    let all: Vec<&Token> = significant(tokens).collect();
+    let set = |two: &[&Token]| is_word(two[0], "set") && (is_word(two[1], "logged") || is_word(two[1], "unlogged"));
+    all.windows(2).any(set)
+}
+
+/// A table, other than those that are `made`, to which a foreign key points.
+fn refers_to(tokens: &[(Token, &str)], made: &[TableRef]) -> Option<TableRef> {
+    let rest: Vec<(Token, &str)> = without_blanks(tokens);
+    let follows = |at: usize| is_word(&rest[at].0, "references").then(|| name(&rest[at + 1..])).flatten();
+    (0..rest.len()).filter_map(follows).map(|(table, _)| table).find(|table| !made.contains(table))
+}
+
+fn without_blanks<'a>(tokens: &[(Token, &'a str)]) -> Vec<(Token, &'a str)> {
+    tokens.iter().filter(|(token, _)| !matches!(token, Token::Whitespace(_))).cloned().collect()
+}
+
+/// The index that a statement makes, in the schema of its table, if it is one that does and gives it a name.
+fn index_of(tokens: &[(Token, &str)]) -> Option<TableRef> {
+    let mut rest = Words(without_blanks(tokens));
+    if !rest.take("create") {
+        return None;
+    }
+    rest.take("unique");
+    if !rest.take("index") {
+        return None;
+    }
+    rest.take("concurrently");
+    rest.take_if_not_exists();
+    let index = part(&rest.0.first()?.0).filter(|_| !is_word(&rest.0[0].0, "on"))?;
+    rest.0.remove(0);
+    if !rest.take("on") {
+        return None;
+    }
+    rest.take("only");
+    name(&rest.0).map(|(table, _)| TableRef::new(table.schema, index))
+}
+
+/// What is left of a statement.
+struct Words<'a>(Vec<(Token, &'a str)>);
+
+impl Words<'_> {
+    /// Takes this word, if it comes next.
+    fn take(&mut self, wanted: &str) -> bool {
+        let found = self.0.first().is_some_and(|(token, _)| is_word(token, wanted));
+        if found {
+            self.0.remove(0);
+        }
+        found
+    }
+
+    fn take_if_not_exists(&mut self) {
+        if self.take("if") {
+            self.take("not");
+            self.take("exists");
+        }
+    }
+}
+
 /// The words of a statement, in lower case, up to the first that is quoted.
 fn words(tokens: &[(Token, &str)]) -> impl Iterator<Item = String> {
-    let significant = tokens.iter().filter(|(token, _)| !matches!(token, Token::Whitespace(_)));
-    significant.map_while(|(token, _)| match token {
+    significant(tokens).map_while(|token| match token {
         Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_ascii_lowercase()),
         _ => None,
     })
@@ -238,27 +317,16 @@ fn name(tokens: &[(Token, &str)]) -> Option<(TableRef, usize)> {
 
 /// The table that a statement makes, if it is one that does.
 fn made_by(tokens: &[(Token, &str)]) -> Option<TableRef> {
-    let mut rest: Vec<(Token, &str)> =
-        tokens.iter().filter(|(token, _)| !matches!(token, Token::Whitespace(_))).cloned().collect();
-    let mut take = |wanted: &str| {
-        let found = rest.first().is_some_and(|(token, _)| is_word(token, wanted));
-        if found {
-            rest.remove(0);
-        }
-        found
-    };
-    if !take("create") {
+    let mut rest = Words(without_blanks(tokens));
+    if !rest.take("create") {
         return None;
     }
-    take("unlogged");
-    if !take("table") {
+    rest.take("unlogged");
+    if !rest.take("table") {
         return None;
     }
-    if take("if") {
-        take("not");
-        take("exists");
-    }
-    name(&rest).map(|(table, _)| table)
+    rest.take_if_not_exists();
+    name(&rest.0).map(|(table, _)| table)
 }
 
 #[cfg(test)]
@@ -297,6 +365,25 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_touches_no_table_that_is_there() {
+        let design = parse(
+            "create table bronze.orders (id bigint primary key, unlogged text, parent bigint references bronze.orders (id));\n\
+             create index orders_note on bronze.orders (unlogged);\n\
+             comment on index bronze.orders_note is 'x';\n\
+             alter table bronze.other add column a int;\n\
+             comment on table bronze.other is 'bronze.orders';\n\
+             create index on bronze.other (a);\n\
+             alter table bronze.other add constraint f check (bronze.orders is null);\n\
+             alter table bronze.orders set unlogged",
+        )
+        .expect("a design");
+        let scratch: Vec<&str> = design.in_scratch().collect();
+        assert_eq!(scratch.len(), 3, "{scratch:#?}");
+        assert!(scratch[0].contains("unlogged text, parent bigint references pg_temp.\"orders\""), "{scratch:#?}");
+        assert!(scratch[2].contains("comment on index pg_temp.\"orders_note\""), "{scratch:#?}");
+    }
+
+    #[test]
     fn what_would_end_the_transaction_and_what_makes_another_table_is_refused() {
         let table = "create table bronze.orders (id int);";
         for (sql, word) in [
@@ -306,6 +393,10 @@ mod tests {
             ("create table bronze.other (id int)".to_owned(), "does not make bronze.orders"),
             ("create table orders (id int)".to_owned(), "does not make bronze.orders"),
             ("create table bronze.orders (note text default 'open)".to_owned(), "is no SQL"),
+            (
+                format!("{table} alter table bronze.orders add foreign key (id) references b.other (id)"),
+                "foreign key to b.other",
+            ),
             (String::new(), "does not make"),
         ] {
             let error = parse(&sql).expect_err(&sql);

@@ -20,9 +20,10 @@ const ROLES: &str = "select r.oid is not null, coalesce(r.rolcanlogin, false), \
      from pg_catalog.unnest($1) with ordinality w(name, place) left join pg_catalog.pg_roles r on r.rolname = w.name \
      order by w.place";
 
-/// Whether one role has the rights of another one; not if one of them is not there.
-const MEMBER: &str = "select coalesce((select pg_catalog.pg_has_role(m.oid, g.oid, 'usage') \
-     from pg_catalog.pg_roles m, pg_catalog.pg_roles g where m.rolname = $1 and g.rolname = $2), false)";
+/// Whether one role has the rights of another one, and whether it may take them; not if one of them is not there.
+const MEMBER: &str = "select coalesce(bool_or(pg_catalog.pg_has_role(m.oid, g.oid, 'usage')), false), \
+     coalesce(bool_or(pg_catalog.pg_has_role(m.oid, g.oid, 'member')), false) \
+     from pg_catalog.pg_roles m, pg_catalog.pg_roles g where m.rolname = $1 and g.rolname = $2";
 
 /// A role of the target.
 #[derive(Debug, Clone, Copy)]
@@ -104,8 +105,12 @@ impl Admin {
 
     /// Whether `member` has the rights of `group`.
     pub(super) async fn is_member(&self, member: &str, group: &str) -> Result<bool> {
+        Ok(self.membership(member, group).await?.get(0))
+    }
+
+    async fn membership(&self, member: &str, group: &str) -> Result<Row> {
         let names = [(&member as _, Type::TEXT), (&group as _, Type::TEXT)];
-        Ok(self.client.query_typed_one(MEMBER, &names).await.map_err(sort)?.get(0))
+        self.client.query_typed_one(MEMBER, &names).await.map_err(sort)
     }
 
     /// Does what is missing, inside a transaction that is open.
@@ -113,7 +118,8 @@ impl Admin {
         self.run(&changes.roles).await?;
         let mut borrowed = Vec::new();
         for role in &changes.member_of {
-            if !self.is_member(&self.role, role).await? {
+            // One who was a member before, if without its rights, stays one.
+            if !self.membership(&self.role, role).await?.get::<_, bool>(1) {
                 self.execute(&format!("grant {} to {}", quote_ident(role), quote_ident(&self.role))).await?;
                 borrowed.push(role);
             }

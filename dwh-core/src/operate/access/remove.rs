@@ -82,16 +82,20 @@ pub(super) async fn changes(config: &Config, admin: &Admin, request: &RemoveUser
     for thing in owned {
         changes.notes.push(format!("`{owner}` gets {thing}"));
     }
-    if !changes.notes.is_empty() {
-        let give = format!("reassign owned by {sql} to {owner_sql}");
-        changes.rest.push(Change::unless(false, format!("what `{name}` owns goes to `{owner}`"), give));
-    }
+    // Without anything too: what a session of the user makes meanwhile is given, and not dropped.
+    let give = format!("reassign owned by {sql} to {owner_sql}");
+    changes.rest.push(Change::unless(false, format!("what `{name}` owns goes to `{owner}`"), give));
     changes.rest.push(Change::unless(false, format!("rights of `{name}`"), format!("drop owned by {sql}")));
     changes.last.push(Change::unless(false, format!("login `{name}`"), format!("drop role {sql}")));
     let sessions = admin.client.query_typed_one(SESSIONS, &[(&name, Type::TEXT)]).await.map_err(sort)?;
     let sessions: i64 = sessions.get(0);
     if sessions > 0 {
-        changes.notes.push(format!("{sessions} sessions of `{name}` are open, and go on until they end"));
+        let (sessions, are) = if sessions == 1 {
+            ("session".to_owned(), "is open, and goes on until it ends")
+        } else {
+            (format!("{sessions} sessions"), "are open, and go on until they end")
+        };
+        changes.notes.push(format!("{sessions} of `{name}` {are}"));
     }
     Ok(changes)
 }

@@ -61,7 +61,10 @@ pub(super) async fn changes(config: &Config, admin: &Admin, request: &SetupReque
     if let Some(role) = found.get(2) {
         let login = Login { name: &admin.loader, there: role.there, logs_in: role.logs_in };
         let given = request.password.as_ref().or(admin.loader_password.as_ref().filter(|_| !role.there));
-        login.wanted(given, request.dry_run, &mut changes)?;
+        login.wanted(given, request.dry_run, &mut changes).map_err(|error| match &request.password {
+            Some(_) => error,
+            None => error.context("`[target] url`"),
+        })?;
     }
     let member = admin.is_member(&admin.loader, &target.owner_role).await?;
     changes.roles.push(in_group(&admin.loader, &target.owner_role, member));

@@ -81,11 +81,17 @@ pub(super) async fn changes(config: &Config, admin: &Admin, request: &AddUserReq
         return Err(Error::new(ErrorKind::Contract, format!("role `{name}` is there, and is no login"))
             .with_hint("take another name: it may be the group of somebody else"));
     }
-    if role.mighty {
-        changes
-            .notes
-            .push(format!("role `{name}` may do more than its group: superuser, createrole, createdb or the like"));
-    } else if admin.is_member(name, other).await? {
+    let others = admin.is_member(name, other).await?;
+    if role.there && (role.mighty || !others && !admin.is_member(name, group).await?) {
+        let why = match role.mighty {
+            true => "may do more than a user of the warehouse: superuser, createrole, createdb or the like".to_owned(),
+            false => format!("is in neither `{owner}` nor `{reader}`: it is somebody else's"),
+        };
+        let (group, sql) = (quote_ident(group), quote_ident(name));
+        return Err(Error::new(ErrorKind::Contract, format!("login `{name}` is there, and {why}"))
+            .with_hint(format!("take another name; or, if it is to be a user of the warehouse, an administrator runs: grant {group} to {sql};")));
+    }
+    if others {
         let (other, sql) = (quote_ident(other), quote_ident(name));
         changes
             .notes
@@ -106,21 +112,32 @@ pub(super) fn is_a_user(config: &Config, admin: &Admin, name: &str) -> Result<()
     let target = &config.target;
     let own = [&target.owner_role, &target.reader_role, &admin.loader, &admin.role];
     let why = match name {
-        "" => "is empty",
-        _ if name.len() > 63 => "is longer than the 63 bytes that PostgreSQL keeps of a name",
-        _ if name.contains('\0') => "holds a NUL character",
         "public" | "none" => "is a word of SQL",
-        _ if name.starts_with("pg_") => "begins with `pg_`, as the roles of PostgreSQL itself do",
         _ if own.iter().any(|role| *role == name) => "is a role of the warehouse itself",
-        _ => return Ok(()),
+        _ => match no_name(name) {
+            Some(why) => why,
+            None => return Ok(()),
+        },
     };
     Err(Error::new(ErrorKind::Config, format!("user `{}` {why}", name.escape_debug()))
         .with_hint("name a person or a program that logs in to the warehouse"))
 }
 
+/// Why this is no name that PostgreSQL would keep as it is.
+fn no_name(name: &str) -> Option<&'static str> {
+    match name {
+        "" => Some("is empty"),
+        _ if name.len() > 63 => Some("is longer than the 63 bytes that PostgreSQL keeps of a name"),
+        _ if name.contains('\0') => Some("holds a NUL character"),
+        _ if name.starts_with("pg_") => Some("begins with `pg_`, which PostgreSQL keeps for itself"),
+        _ => None,
+    }
+}
+
 async fn own_schema(config: &Config, admin: &Admin, user: &str, schema: &str) -> Result<Change> {
-    if schema.is_empty() || schemas_of(config).contains(&schema) {
-        return Err(Error::new(ErrorKind::Config, format!("schema `{schema}` is the warehouse's own"))
+    let own = schemas_of(config).contains(&schema).then_some("is the warehouse's own");
+    if let Some(why) = own.or_else(|| no_name(schema)) {
+        return Err(Error::new(ErrorKind::Config, format!("schema `{}` {why}", schema.escape_debug()))
             .with_hint("name another one, or none: `--schema` alone takes the name of the user"));
     }
     let row = admin.client.query_typed_opt(OWNER_OF, &[(&schema, Type::TEXT)]).await.map_err(sort)?;
