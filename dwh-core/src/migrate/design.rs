@@ -37,8 +37,8 @@ const LINES: &str = "with t as (select c.oid, c.relkind, c.reloptions from pg_ca
          where not exists (select from pg_catalog.pg_constraint k where k.conindid = i.indexrelid and k.conrelid = t.oid) \
          union all select 4, 0, 'partition by ' || pg_catalog.pg_get_partkeydef(t.oid) from t where t.relkind = 'p' \
          union all select 5, 0, 'with ' || o.one from t cross join lateral pg_catalog.unnest(t.reloptions) o(one) \
-         union all select 6, s.objsubid, 'comment on ' || coalesce(pg_catalog.format('column %I', a.attname), 'table') || ': ' \
-             || s.description from t join pg_catalog.pg_description s on s.objoid = t.oid \
+         union all select 6, s.objsubid, 'comment on ' || case when a.attname is null then 'table' \
+                 else pg_catalog.format('column %I', a.attname) end || ': ' || s.description from t join pg_catalog.pg_description s on s.objoid = t.oid \
              and s.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass \
          left join pg_catalog.pg_attribute a on a.attrelid = t.oid and a.attnum = s.objsubid and s.objsubid > 0 \
      ) every order by part, place, line";
