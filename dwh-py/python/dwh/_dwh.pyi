@@ -17,7 +17,7 @@ from typing import Any, Literal, Optional, Union, final, overload
 __version__: str
 
 _Moment = Union[datetime, str]
-_Kind = Literal["run", "backfill", "reseed", "repair", "replay", "file", "resync", "chunk", "keys"]
+_Kind = Literal["run", "backfill", "reseed", "repair", "replay", "file", "resync", "chunk", "keys", "model"]
 _State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
 _Gate = Literal["deploy", "first-run", "steady"]
 _Mode = Literal["incremental", "snapshot", "scd", "files"]
