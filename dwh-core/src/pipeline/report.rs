@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Mode;
 use crate::error::Error;
+use crate::pipeline::ModelRun;
 use crate::run::{Route, RunId, RunKind, RunState};
 use crate::watermark::Timestamp;
 
