@@ -29,7 +29,7 @@ pub use files::{
 };
 pub use manifest::ManifestTable;
 pub(crate) use manifest::{Needs, needs as manifest_needs};
-pub(crate) use models::{Model, Models, with_prefix};
+pub(crate) use models::{Model, with_prefix};
 pub use models::{ModelKind, ModelsConfig};
 pub(crate) use patterns::RelationGlob;
 pub use patterns::{Discovered, Patterns};

@@ -10,6 +10,7 @@ mod files;
 mod init;
 mod inspect;
 mod maintain;
+mod models;
 mod patterns;
 #[cfg(feature = "report")]
 mod report;
@@ -28,6 +29,7 @@ pub use inspect::{
     AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport, MigrateRequest, PlanReport,
 };
 pub use maintain::{MaintainAction, MaintainReport, MaintainRequest, MaintainStep};
+pub use models::{ListedModel, ModelList, ModelsReport, ModelsRequest};
 #[cfg(feature = "report")]
 pub use report::{REPORT_DAYS, WarehouseReport};
 pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};

@@ -124,8 +124,9 @@ impl Config {
             // As the server looks it up.
             TableRef::new(schema.unwrap_or_else(|| self.target.bronze_schema.clone()), name)
         });
-        let reads: BTreeSet<TableRef> = reads.collect();
         let named = header.after.into_iter().flatten().map(|(schema, name)| TableRef::new(schema, name));
+        let named: BTreeSet<TableRef> = named.collect();
+        let reads: BTreeSet<TableRef> = reads.collect();
         Some(Model {
             name,
             path: path.to_owned(),
@@ -133,8 +134,9 @@ impl Config {
             key: header.key,
             indexes: header.indexes,
             query: taken.text,
-            reads,
-            after: named.collect(),
+            // Of what is not understood here, the file tells it.
+            reads: if reads.is_empty() { named.clone() } else { reads },
+            after: named,
         })
     }
 

@@ -76,24 +76,24 @@ impl ModelPlan<'_> {
     /// privileges gave it.
     pub(crate) fn carry_over(&self) -> String {
         let (old, new) = (quote_literal(&self.name.sql()), quote_literal(&self.beside().sql()));
-        let (name, word) = (quote_literal(&self.beside().sql()), self.kind.as_str());
+        let word = self.kind.as_str();
         let grantee = "case when a.grantee = 0 then 'public' else pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) end";
         let option = "case when a.is_grantable then ' with grant option' else '' end";
         anonymous(&format!(
             "declare line text;\nbegin\n    for line in select l.line from (\n        \
-             select 1 as place, pg_catalog.format('revoke all on %s from %s', {name}, {grantee}) as line \
+             select 1 as place, pg_catalog.format('revoke all on %s from %s', {new}, {grantee}) as line \
              from pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a \
              where c.oid = {new}::pg_catalog.regclass and a.grantee <> c.relowner\n        \
-             union all select 2, pg_catalog.format('grant %s on %s to %s%s', a.privilege_type, {name}, {grantee}, {option}) \
+             union all select 2, pg_catalog.format('grant %s on %s to %s%s', a.privilege_type, {new}, {grantee}, {option}) \
              from pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a \
              where c.oid = {old}::pg_catalog.regclass and a.grantee <> c.relowner\n        \
-             union all select 2, pg_catalog.format('grant %s (%I) on %s to %s%s', a.privilege_type, t.attname, {name}, {grantee}, {option}) \
+             union all select 2, pg_catalog.format('grant %s (%I) on %s to %s%s', a.privilege_type, t.attname, {new}, {grantee}, {option}) \
              from pg_catalog.pg_class c join pg_catalog.pg_attribute t on t.attrelid = c.oid and not t.attisdropped \
              join pg_catalog.pg_attribute n on n.attrelid = {new}::pg_catalog.regclass and n.attname = t.attname, \
              pg_catalog.aclexplode(t.attacl) a where c.oid = {old}::pg_catalog.regclass and a.grantee <> c.relowner\n        \
-             union all select 2, pg_catalog.format('comment on {word} %s is %L', {name}, pg_catalog.obj_description(c.oid, 'pg_class')) \
+             union all select 2, pg_catalog.format('comment on {word} %s is %L', {new}, pg_catalog.obj_description(c.oid, 'pg_class')) \
              from pg_catalog.pg_class c where c.oid = {old}::pg_catalog.regclass and pg_catalog.obj_description(c.oid, 'pg_class') is not null\n        \
-             union all select 2, pg_catalog.format('comment on column %s.%I is %L', {name}, t.attname, pg_catalog.col_description(t.attrelid, t.attnum)) \
+             union all select 2, pg_catalog.format('comment on column %s.%I is %L', {new}, t.attname, pg_catalog.col_description(t.attrelid, t.attnum)) \
              from pg_catalog.pg_attribute t join pg_catalog.pg_attribute n on n.attrelid = {new}::pg_catalog.regclass \
              and n.attname = t.attname and n.attnum > 0 and not n.attisdropped where t.attrelid = {old}::pg_catalog.regclass \
              and not t.attisdropped and pg_catalog.col_description(t.attrelid, t.attnum) is not null\n    \

@@ -52,6 +52,7 @@ fn the_drivers_stay_in_their_rooms() {
         "migrate",
         "operate/check",
         "operate/maintain",
+        "operate/models",
         "operate/verify",
         "testing",
     ];

@@ -1,5 +1,5 @@
-use super::{ModelKind, with_prefix};
-use crate::config::{Config, Environment, Models};
+use super::{ModelKind, Models, with_prefix};
+use crate::config::{Config, Environment};
 use crate::schema::TableRef;
 use std::collections::BTreeSet;
 use std::fs;
