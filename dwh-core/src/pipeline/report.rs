@@ -205,7 +205,7 @@ pub struct RunReport {
     /// One entry a run: a first load has many for one table.
     pub runs: Vec<TableRun>,
     /// The models that were built afterwards, if that was asked for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub models: Vec<ModelRun>,
 }
 
