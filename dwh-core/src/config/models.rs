@@ -95,7 +95,9 @@ impl Config {
         }
         let models = order::linked(models, &problems);
         problems.into_result().map_err(|error| {
-            error.with_hint("correct the files that are named; a model is one SELECT, with lines such as `-- kind: view` before it")
+            error.with_hint(
+                "correct the files that are named; a model is one SELECT, with lines such as `-- kind: view` before it",
+            )
         })?;
         order::ordered(models)
     }
@@ -252,7 +254,11 @@ fn named(dir: &Path, path: &Path, problems: &Problems<'_>) -> Option<TableRef> {
             None
         }
         _ => {
-            problems.add(1, "name", &format!("a model is a file `<schema>/<name>.sql` in `{}`: move it", dir.display()));
+            problems.add(
+                1,
+                "name",
+                &format!("a model is a file `<schema>/<name>.sql` in `{}`: move it", dir.display()),
+            );
             None
         }
     }

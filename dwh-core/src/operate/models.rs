@@ -68,8 +68,7 @@ impl Pipeline {
         let tables = this.config.select(&request.tables)?;
         let behind = models.behind(tables.iter().map(|table| &table.target));
         let all = request.tables.is_empty();
-        let chosen: Vec<&Model> =
-            models.0.iter().filter(|model| all || behind.contains(&model.name)).collect();
+        let chosen: Vec<&Model> = models.0.iter().filter(|model| all || behind.contains(&model.name)).collect();
         let mut report = self.run(request, cancel).await?;
         let failed: BTreeSet<&str> =
             report.runs.iter().filter(|run| run.error.is_some()).map(|run| run.table.as_str()).collect();
@@ -96,8 +95,10 @@ impl Pipeline {
             return Ok(runs);
         }
         let built: BTreeSet<&TableRef> = chosen.iter().map(|model| &model.name).collect();
-        let plans: Vec<ModelPlan<'_>> =
-            chosen.iter().map(|model| self.plan_model(model, &built, request.prefix.as_deref())).collect::<Result<_>>()?;
+        let plans: Vec<ModelPlan<'_>> = chosen
+            .iter()
+            .map(|model| self.plan_model(model, &built, request.prefix.as_deref()))
+            .collect::<Result<_>>()?;
         let builder = Builder::connect(self, request).await?;
         for (model, plan) in chosen.iter().zip(&plans) {
             let mut run = ModelRun::new(plan.name.to_string(), plan.kind);
@@ -140,15 +141,19 @@ impl Pipeline {
         }
         plan.name.schema = format!("{prefix}_{}", model.name.schema);
         if plan.name.schema.len() > 63 {
-            return Err(refuse(format!("schema `{}` is longer than the 63 bytes that PostgreSQL keeps", plan.name.schema)));
+            return Err(refuse(format!(
+                "schema `{}` is longer than the 63 bytes that PostgreSQL keeps",
+                plan.name.schema
+            )));
         }
         if let Some(taken) = self.config.holds(&plan.name) {
             return Err(refuse(format!("model `{}` is {taken}", plan.name)));
         }
         let reads: BTreeSet<&TableRef> = model.reads.iter().filter(|name| built.contains(name)).collect();
-        plan.query = with_prefix(&model.query, &reads, prefix)
-            .map_err(|why| Error::new(ErrorKind::Config, format!("model `{}`: {why}", model.name))
-                .with_hint("write schema and name in the SELECT, or build it without a prefix"))?;
+        plan.query = with_prefix(&model.query, &reads, prefix).map_err(|why| {
+            Error::new(ErrorKind::Config, format!("model `{}`: {why}", model.name))
+                .with_hint("write schema and name in the SELECT, or build it without a prefix")
+        })?;
         Ok(plan)
     }
 }

@@ -64,8 +64,7 @@ impl ModelPlan<'_> {
                 Some((word, rest)) if word.eq_ignore_ascii_case("unique") => ("unique ", rest.trim()),
                 _ => ("", text.as_str()),
             };
-            let begins_using =
-                rest.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("using"));
+            let begins_using = rest.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("using"));
             let what = if begins_using || rest.starts_with('(') { rest.to_owned() } else { format!("({rest})") };
             format!("create {unique}index on {} {what}", relation.sql())
         };
@@ -159,7 +158,9 @@ mod tests {
     #[test]
     fn an_index_is_written_as_briefly_as_it_goes() {
         let indexes: Vec<String> =
-            ["a, b", "unique (a) where b", "using gin (c)", "(lower(a)) include (b)", "UNIQUE a"].map(str::to_owned).into();
+            ["a, b", "unique (a) where b", "using gin (c)", "(lower(a)) include (b)", "UNIQUE a"]
+                .map(str::to_owned)
+                .into();
         let plan = ModelPlan {
             name: TableRef::new("a", "x"),
             kind: ModelKind::Table,
@@ -167,8 +168,13 @@ mod tests {
             indexes: &indexes,
             query: "select 1".to_owned(),
         };
-        let wanted = ["index on \"a\".\"x\" (a, b)", "unique index on \"a\".\"x\" (a) where b", "index on \"a\".\"x\" using gin (c)",
-            "index on \"a\".\"x\" (lower(a)) include (b)", "unique index on \"a\".\"x\" (a)"];
+        let wanted = [
+            "index on \"a\".\"x\" (a, b)",
+            "unique index on \"a\".\"x\" (a) where b",
+            "index on \"a\".\"x\" using gin (c)",
+            "index on \"a\".\"x\" (lower(a)) include (b)",
+            "unique index on \"a\".\"x\" (a)",
+        ];
         assert_eq!(plan.indexes(&plan.name), wanted.map(|rest| format!("create {rest}")));
         assert_eq!(plan.key(&plan.name).as_deref(), Some("alter table \"a\".\"x\" add primary key (\"Id\")"));
         assert_eq!(plan.beside().to_string(), "a.x__dwh_build");

@@ -28,7 +28,11 @@ pub(super) fn header(text: &str, problems: &Problems<'_>) -> Header {
         }
     }
     if told && header.kind == ModelKind::View {
-        problems.add(1, "kind", "a view has no key and no index: leave them out, or write `-- kind: materialized view`");
+        problems.add(
+            1,
+            "kind",
+            "a view has no key and no index: leave them out, or write `-- kind: materialized view`",
+        );
     }
     header
 }

@@ -37,8 +37,12 @@ fn a_model_says_itself_what_it_is_and_what_it_reads() {
     assert_eq!(names(&models), ["b.other", "a.daily"]);
     let daily = &models.0[1];
     assert_eq!(daily.kind, ModelKind::MaterializedView);
-    assert_eq!((daily.key.as_slice(), daily.indexes.as_slice()), (&["day".into(), "Shop Id".into()][..], &["using gin (items)".into()][..]));
-    let reads = [("B", "Third"), ("b", "other"), ("bronze", "orders")].map(|(schema, name)| TableRef::new(schema, name));
+    assert_eq!(
+        (daily.key.as_slice(), daily.indexes.as_slice()),
+        (&["day".into(), "Shop Id".into()][..], &["using gin (items)".into()][..])
+    );
+    let reads =
+        [("B", "Third"), ("b", "other"), ("bronze", "orders")].map(|(schema, name)| TableRef::new(schema, name));
     assert_eq!(daily.reads, BTreeSet::from(reads));
     assert_eq!(daily.after, BTreeSet::from([TableRef::new("b", "other")]));
     assert!(daily.query.contains("at >= '2026-01-01'") && daily.query.ends_with("t)"), "{}", daily.query);

@@ -219,7 +219,10 @@ impl<'a> Builder<'a> {
             self.work.execute_typed(&sql, &[]).await.map_err(|error| {
                 let name = &view.view;
                 let told = format!("view `{name}` reads it, and does not go with what it is now");
-                let hint = format!("nothing was changed; in the target: drop view {}; then run it again, and make the view again", name.sql());
+                let hint = format!(
+                    "nothing was changed; in the target: drop view {}; then run it again, and make the view again",
+                    name.sql()
+                );
                 match sort(error) {
                     lost if lost.kind() == ErrorKind::Unreachable => lost,
                     cause => Error::new(ErrorKind::Contract, told).with_hint(hint).with_source(cause),
@@ -245,18 +248,24 @@ impl<'a> Builder<'a> {
         let tables = plan.kind == ModelKind::Table && there.kind == ModelKind::Table;
         let (old, new) = (plan.name.clone(), plan.beside());
         let same = tables
-            && columns(catalog::describe(&self.work, &old).await?) == columns(catalog::describe(&self.work, &new).await?);
+            && columns(catalog::describe(&self.work, &old).await?)
+                == columns(catalog::describe(&self.work, &new).await?);
         if !same {
-            return Err(Error::new(ErrorKind::Contract, format!("its columns or its kind change, and {held} holds on to it"))
-                .with_hint("nothing was changed; drop that in the target, run it again, and make it again"));
+            return Err(Error::new(
+                ErrorKind::Contract,
+                format!("its columns or its kind change, and {held} holds on to it"),
+            )
+            .with_hint("nothing was changed; drop that in the target, run it again, and make it again"));
         }
         let [empty, fill, remove] = plan.refill();
         self.execute(&empty).await?;
         let filled = self.execute(&fill).await?;
         if filled != rows {
             let text = format!("{rows} rows were built, and {} took {filled}", plan.name);
-            return Err(Error::new(ErrorKind::Data, text)
-                .with_hint(format!("nothing was changed; look for a trigger or a rule on {} that drops rows", plan.name)));
+            return Err(Error::new(ErrorKind::Data, text).with_hint(format!(
+                "nothing was changed; look for a trigger or a rule on {} that drops rows",
+                plan.name
+            )));
         }
         self.execute(&remove).await?;
         run.step = Some(ModelStep::Refill);
@@ -304,8 +313,9 @@ fn code(error: &tokio_postgres::Error) -> Option<&str> {
 /// What is there was not made by a run of this model.
 fn of_others(plan: &ModelPlan<'_>, kind: ModelKind) -> Error {
     let (name, kind) = (&plan.name, kind.as_str());
-    Error::new(ErrorKind::Contract, format!("there is a {kind} {name} that no run of it made"))
-        .with_hint(format!("nothing was changed; rename what is there, or let the model take its place: `dwh models run {name} --replace`"))
+    Error::new(ErrorKind::Contract, format!("there is a {kind} {name} that no run of it made")).with_hint(format!(
+        "nothing was changed; rename what is there, or let the model take its place: `dwh models run {name} --replace`"
+    ))
 }
 
 /// Rows that have the same key, or none.

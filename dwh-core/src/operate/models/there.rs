@@ -52,8 +52,11 @@ pub(super) async fn look_at(client: &impl GenericClient, name: &TableRef) -> Res
         "v" => ModelKind::View,
         "m" => ModelKind::MaterializedView,
         _ => {
-            return Err(Error::new(ErrorKind::Contract, format!("something else is called {name}, which no model can replace"))
-                .with_hint("give the model another name, or rename what is there"));
+            return Err(Error::new(
+                ErrorKind::Contract,
+                format!("something else is called {name}, which no model can replace"),
+            )
+            .with_hint("give the model another name, or rename what is there"));
         }
     };
     Ok(Some(There {
