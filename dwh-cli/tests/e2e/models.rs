@@ -16,7 +16,7 @@ const OF_SOLO: &str = "-- kind: view\nselect note from marts.solo";
 /// A loaded project with five models.
 async fn with_models(test: &str) -> (TestDb, Project) {
     let (db, project) = events(test).await;
-    let project = project.config_with("[target]", "[models]\ndir = \"models\"\n[target]").env("SHOP", "north");
+    let project = project.config_with("[target]", "[models]\ndir = \"models\"\n[retention]\nruns = \"10d\"\n[target]").env("SHOP", "north");
     project.ok(&["run", "events"]);
     for (name, text) in [("days", DAYS), ("total", TOTAL), ("top", TOP), ("solo", SOLO), ("of_solo", OF_SOLO)] {
         write(&project, name, text);
@@ -114,6 +114,15 @@ async fn models_are_built_in_their_order_and_replaced_with_all_that_hangs_on_the
     assert_eq!(number(&db, "select n::int8 from marts.top").await, 102);
     let kinds = project.json(&["runs", "--kind", "model", "--limit", "1"]);
     assert_eq!(kinds["runs"][0]["table_name"], "marts.top", "{kinds:#}");
+
+    db.tgt("update dwh_control.extract_runs set run_started_at = run_started_at - interval '11 days' where kind = 'model'")
+        .await;
+    project.ok(&["prune"]);
+    assert_eq!(number(&db, "select count(*) from dwh_control.extract_runs where kind = 'model'").await, 5);
+    project.ok(&["models", "run"]);
+    write(&project, "top", "select from");
+    let checked = project.fails(2, &["check"]);
+    assert!(checked.stdout.contains("marts/top.sql"), "{}", checked.all());
 }
 
 #[tokio::test]
