@@ -16,7 +16,9 @@ const OF_SOLO: &str = "-- kind: view\nselect note from marts.solo";
 /// A loaded project with five models.
 async fn with_models(test: &str) -> (TestDb, Project) {
     let (db, project) = events(test).await;
-    let project = project.config_with("[target]", "[models]\ndir = \"models\"\n[retention]\nruns = \"10d\"\n[target]").env("SHOP", "north");
+    let project = project
+        .config_with("[target]", "[models]\ndir = \"models\"\n[retention]\nruns = \"10d\"\n[target]")
+        .env("SHOP", "north");
     project.ok(&["run", "events"]);
     for (name, text) in [("days", DAYS), ("total", TOTAL), ("top", TOP), ("solo", SOLO), ("of_solo", OF_SOLO)] {
         write(&project, name, text);
@@ -115,12 +117,14 @@ async fn models_are_built_in_their_order_and_replaced_with_all_that_hangs_on_the
     let kinds = project.json(&["runs", "--kind", "model", "--limit", "1"]);
     assert_eq!(kinds["runs"][0]["table_name"], "marts.top", "{kinds:#}");
 
-    db.tgt("update dwh_control.extract_runs set run_started_at = run_started_at - interval '11 days' where kind = 'model'")
-        .await;
+    db.tgt(
+        "update dwh_control.extract_runs set run_started_at = run_started_at - interval '11 days' where kind = 'model'",
+    )
+    .await;
     project.ok(&["prune"]);
     assert_eq!(number(&db, "select count(*) from dwh_control.extract_runs where kind = 'model'").await, 5);
     project.ok(&["models", "run"]);
-    write(&project, "top", "select from");
+    write(&project, "top", "select (1");
     let checked = project.fails(2, &["check"]);
     assert!(checked.stdout.contains("marts/top.sql"), "{}", checked.all());
 }
@@ -143,6 +147,10 @@ async fn a_model_that_fails_is_as_it_was_and_stops_only_what_reads_it() {
     assert_eq!(number(&db, SOLO_ROWS).await, 100);
     let failed = "select count(*) from dwh_control.v_recent_failures where table_name = 'marts.solo'";
     assert_eq!(number(&db, failed).await, 1);
+
+    let status = project.fails(4, &["status", "--check"]).json();
+    let breach = status["breaches"].as_array().expect("breaches").iter().find(|breach| breach["table"] == "marts.solo");
+    assert_eq!(breach.expect("the model")["check"], "failure", "{status:#}");
 
     // What dwh did not make stays, until it is told otherwise.
     db.tgt("set role dwh_owner; create table marts.mine as select 1 as a; reset role").await;

@@ -272,6 +272,7 @@ class StatusReport(_Report):
     cadence_seconds: float
     healthy: bool
     tables: list[dict[str, Any]]
+    models: list[dict[str, Any]]
     disks: list[dict[str, Any]]
     store: dict[str, Any]
     breaches: list[dict[str, Any]]
