@@ -72,10 +72,10 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         self.begin(plan).await?;
-        let (there, step) = self.decide(plan, &sha256).await?;
-        run.step = Some(step);
         let run_id = self.begin_run(plan).await?;
         run.run_id = Some(run_id);
+        let (there, step) = self.decide(plan, &sha256).await?;
+        run.step = Some(step);
         self.become_owner(&plan.name.schema).await?;
         let rows = self.make(plan, there.as_ref(), step, run).await?;
         self.command("reset role").await?;
@@ -268,6 +268,9 @@ impl<'a> Builder<'a> {
             )));
         }
         self.execute(&remove).await?;
+        for sql in &plan.analyze(&plan.name) {
+            self.execute(sql).await?;
+        }
         run.step = Some(ModelStep::Refill);
         run.because = Some(format!("{held} holds on to it"));
         Ok(rows)
