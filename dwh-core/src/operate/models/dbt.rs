@@ -8,7 +8,7 @@ use crate::pipeline::Pipeline;
 use crate::run::RunKind;
 use crate::schema::{quote_ident, quote_literal};
 
-const HEAD: &str = "# Written by `dwh models dbt-sources`: the bronze tables, how fresh they should be, and their keys. For dbt-core 1.10
+const HEAD: &str = "# Written by `dwh models dbt-sources`: the bronze tables, how fresh they should be, and their keys. For dbt-core 1.10.3
 # or later; written again after a change of `dwh.toml`.
 version: 2
 
