@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ModelsRequest;
 use super::there::{There, look_at};
-use crate::catalog;
+use crate::catalog::{self, LockWanted, held_by, holders, is_lock_timeout};
 use crate::config::ModelKind;
 use crate::connect::{Connector, look, sort};
 use crate::control::Control;
@@ -56,8 +56,7 @@ impl<'a> Builder<'a> {
         let run = match done {
             Ok(()) => run,
             Err(error) => {
-                let error = error.context(format!("model `{}`", plan.name));
-                self.undo(&error, &run).await;
+                let error = self.undo(plan, error.context(format!("model `{}`", plan.name)), &run).await;
                 run.failed(&error)
             }
         };
@@ -276,15 +275,16 @@ impl<'a> Builder<'a> {
         Ok(rows)
     }
 
-    /// Ends the transaction, and tells the run log.
-    async fn undo(&self, error: &Error, run: &ModelRun) {
-        let work = async {
-            if error.kind() == ErrorKind::Interrupted {
-                self.connector.cancel(&self.work.cancel_token()).await?;
-            }
-            self.command("rollback").await
+    /// Ends the transaction, and tells the run log; the error comes back with who holds a lock that was not granted.
+    async fn undo(&self, plan: &ModelPlan<'_>, error: Error, run: &ModelRun) -> Error {
+        let rolled_back = self.roll_back(&error).await;
+        let (error, looked) = match is_lock_timeout(&error) {
+            true => match look(&self.work, holders(&self.work, Some(&[plan.name.sql()]), LockWanted::Alone)).await {
+                Ok(found) => (held_by(error, &found, "in the target"), Ok(())),
+                Err(second) => (error, Err(second)),
+            },
+            false => (error, Ok(())),
         };
-        let undone = work.await;
         let told = match run.run_id {
             Some(run_id) => {
                 let why = error.chain();
@@ -293,9 +293,17 @@ impl<'a> Builder<'a> {
             }
             None => Ok(()),
         };
-        for second in [undone, told].into_iter().filter_map(Result::err) {
-            self.pipeline.warn(&run.model, &format!("the target could not be told that it failed: {second}"));
+        for second in [rolled_back, looked, told].into_iter().filter_map(Result::err) {
+            self.pipeline.warn(&run.model, &format!("after it failed, the target did not answer: {second}"));
         }
+        error
+    }
+
+    async fn roll_back(&self, error: &Error) -> Result<()> {
+        if error.kind() == ErrorKind::Interrupted {
+            self.connector.cancel(&self.work.cancel_token()).await?;
+        }
+        self.command("rollback").await
     }
 
     /// One statement, and how many rows it brought.
