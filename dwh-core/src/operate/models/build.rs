@@ -267,8 +267,8 @@ impl<'a> Builder<'a> {
             )));
         }
         self.execute(&remove).await?;
-        for sql in &plan.analyze(&plan.name) {
-            self.execute(sql).await?;
+        if let Some(sql) = plan.analyze(&plan.name) {
+            self.execute(&sql).await?;
         }
         run.step = Some(ModelStep::Refill);
         run.because = Some(format!("{held} holds on to it"));
