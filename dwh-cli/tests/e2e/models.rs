@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::fs;
 
-use crate::support::{Project, events, number};
+use crate::support::{Project, events, killed_at, number};
 use dwh_core::testing::TestDb;
 
 const DAYS: &str = "-- Events by day\n-- key: day\n-- index: n\n\
@@ -207,4 +207,38 @@ async fn a_prefix_builds_beside_and_dbt_gets_its_sources() {
     assert_eq!(number(&db, &fresh).await, 1);
     project.ok(&["models", "dbt-sources"]);
     assert!(project.folder().join("sources.yml").exists());
+}
+
+#[tokio::test]
+async fn one_command_builds_a_model_and_a_killed_one_leaves_it_as_it_was() {
+    let (db, project) = with_models("models_killed").await;
+    project.ok(&["models", "run"]);
+    write(&project, "solo", "select 1 as id, 'slow'::text as note from pg_sleep(60)");
+    let mut slow = project.spawn(&["models", "run", "marts.solo"]);
+    let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and query like '%pg_sleep(60)%'
+        and datname = current_database()";
+    while number(&db, sleeps).await == 0 {
+        assert!(slow.try_wait().expect("waits").is_none(), "it ended before it slept");
+    }
+    let second = project.fails(5, &["models", "run", "marts.solo"]);
+    assert!(second.stderr.contains("model `marts.solo`: another command builds it"), "{}", second.all());
+    assert_eq!(number(&db, SOLO_ROWS).await, 100, "readers do not wait");
+    assert_eq!(killed_at(&db, &mut slow, sleeps, 1).await, 1);
+
+    assert_eq!(number(&db, SOLO_ROWS).await, 100, "it is as it was");
+    write(&project, "solo", SOLO);
+    let killed = std::time::Instant::now();
+    while number(&db, sleeps).await > 0 {}
+    assert!(killed.elapsed().as_secs() < 30, "the server builds on for nobody");
+    assert_eq!(told(&project.json(&["models", "run", "marts.solo"])), ["marts.solo swap built"]);
+    assert_eq!(text(&db, INDEXES).await, "solo_note_idx solo_pkey");
+    let left = "select count(*) from pg_class where relname like '%dwh\\_build%'";
+    assert_eq!(number(&db, left).await, 0);
+    let log = "select string_agg(status || coalesce(' ' || error_code, ''), ', ' order by run_id)
+        from dwh_control.extract_runs where table_name = 'marts.solo'";
+    assert_eq!(text(&db, log).await, "loaded, failed interrupted, loaded");
+
+    write(&project, "solo", "-- Odd\nselect id\nform x y z");
+    let odd = project.fails(2, &["models", "run", "marts.total", "--upstream"]);
+    assert!(odd.stderr.contains("models/marts/solo.sql:3: select: cannot be read"), "{}", odd.all());
 }

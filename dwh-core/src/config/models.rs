@@ -118,7 +118,7 @@ impl Config {
         let taken = match query::take(&text, header.after.is_some()) {
             Ok(taken) => taken,
             Err(message) => {
-                problems.add(1, "select", &message);
+                problems.add(query::line_of(&text, &message), "select", &message);
                 return None;
             }
         };

@@ -25,7 +25,8 @@ use crate::watermark::Timestamp;
 use judge::{Facts, WEEK, table_status};
 
 pub use report::{
-    Breach, BreachCheck, DiskStatus, DiskUse, ModelStatus, RunningRun, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
+    Breach, BreachCheck, DiskStatus, DiskUse, ModelStatus, RunningRun, StatusReport, StoreStatus, TableStatus,
+    WaitingCsvs,
 };
 
 /// How many runs of a table `status` looks back at most; more than a run a minute for a day.

@@ -20,9 +20,14 @@ pub(crate) struct ModelPlan<'a> {
 }
 
 impl ModelPlan<'_> {
-    /// Where names without a schema are looked up: in bronze, and where extensions live.
-    pub(crate) fn search_path(bronze: &str) -> String {
-        format!("set local search_path = {}, public, pg_temp", quote_ident(bronze))
+    /// What the transaction needs beside what every one has. Names without a schema are looked up in bronze, and where
+    /// extensions live. One statement may run for hours: a server that can look whether anybody still waits for it does so
+    /// (from PostgreSQL 14 on), and the model is free again after a killed command.
+    pub(crate) fn settings(bronze: &str) -> String {
+        let path = format!("set local search_path = {}, public, pg_temp", quote_ident(bronze));
+        let looks = "select pg_catalog.set_config(name, '2s', true) from (values ('client_connection_check_interval')) t(name) \
+                     where pg_catalog.current_setting(name, true) is not null";
+        format!("{path}; {looks}")
     }
 
     /// The relation that is built beside the one that is there.

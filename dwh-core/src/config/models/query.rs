@@ -48,6 +48,12 @@ pub(super) fn take(text: &str, told: bool) -> Checked<Taken> {
     Ok(Taken { text, reads: found.reads.into_iter().filter(|read| !is_own(read)).collect() })
 }
 
+/// The line of which a message of the parser speaks; the last one if something is missing at the end.
+pub(super) fn line_of(text: &str, message: &str) -> usize {
+    let told = message.split_once(" at Line: ").and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
+    told.unwrap_or_else(|| if message.contains("found: EOF") { text.lines().count().max(1) } else { 1 })
+}
+
 /// The text up to its last `;`, which may be there once, and at the end.
 fn one_statement(text: &str) -> Checked<String> {
     let pieces = pieces(text).map_err(|error| format!("is no SQL: {error}"))?;

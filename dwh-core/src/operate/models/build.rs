@@ -90,7 +90,7 @@ impl<'a> Builder<'a> {
     async fn begin(&self, plan: &ModelPlan<'_>) -> Result<()> {
         let target = &self.pipeline.config.target;
         let opening = opening(Isolation::Write, target.lock_timeout);
-        self.command(&format!("{opening}; {}", ModelPlan::search_path(&target.bronze_schema))).await?;
+        self.command(&format!("{opening}; {}", ModelPlan::settings(&target.bronze_schema))).await?;
         let name = self.control.lease_name(&format!("model {}", plan.name));
         let lock = "select pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
         let held = self.work.query_typed_one(lock, &[(&name, Type::TEXT)]).await.map_err(sort)?;
