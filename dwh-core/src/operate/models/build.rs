@@ -15,6 +15,7 @@ use crate::connect::{Connector, look, sort};
 use crate::control::Control;
 use crate::dialect::hex;
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::BronzeId;
 use crate::migrate::table_schema;
 use crate::pipeline::failure::interrupted;
 use crate::pipeline::{ModelRun, ModelState, ModelStep, Pipeline};
@@ -111,12 +112,8 @@ impl<'a> Builder<'a> {
         let Some(there) = look_at(&self.work, &plan.name).await? else { return Ok((None, ModelStep::Create)) };
         let made = self.control.model_made(&self.work, &plan.name.to_string()).await?;
         let now = self.control.bronze_id(&self.work, &plan.name).await?;
-        let same = |relation: &crate::identity::BronzeId| {
-            now.as_ref().is_some_and(|now| {
-                (relation.oid, relation.control, &relation.warehouse) == (now.oid, now.control, &now.warehouse)
-            })
-        };
-        let ours = made.as_ref().and_then(|made| made.relation.as_ref()).is_some_and(same);
+        let relation = made.as_ref().and_then(|made| made.relation.as_ref());
+        let ours = relation.zip(now.as_ref()).is_some_and(|(made, now)| is_same(there.kind, made, now));
         if !ours && !self.request.replace {
             return Err(of_others(plan, there.kind));
         }
@@ -319,6 +316,16 @@ impl<'a> Builder<'a> {
 
 fn code(error: &tokio_postgres::Error) -> Option<&str> {
     error.code().map(tokio_postgres::error::SqlState::code)
+}
+
+/// Whether what is there is what a run made. A view is made again whenever a table below it is, and keeps no more than its
+/// name and that it has no rows of its own.
+fn is_same(kind: ModelKind, made: &BronzeId, now: &BronzeId) -> bool {
+    let own = match kind {
+        ModelKind::View => made.file == now.file,
+        ModelKind::Table | ModelKind::MaterializedView => made.oid == now.oid,
+    };
+    own && (made.control, &made.warehouse) == (now.control, &now.warehouse)
 }
 
 /// What is there was not made by a run of this model.
