@@ -28,6 +28,7 @@ mod lost_column;
 mod made_again;
 mod maintain;
 mod memory;
+mod models;
 mod modes;
 mod names;
 mod new_columns;
