@@ -88,6 +88,7 @@ class LoadParams(_Report):
     csv_path: str
     run_id: int
     run_started_at: str
+    more: bool
 
 @final
 class LoadPlanReport(_Report):
