@@ -24,7 +24,7 @@ EXAMPLES = ROOT / "examples" / "n8n"
 # What is shipped, and what stands here in its place. The schedule counts once a server runs.
 PLACES = {
     "0 5,8,11,14,17,20,23 * * *": "*/15 * * * * *",
-    "table: 'trips', csv_path: 'fleet/exports/trips": "table: 'devices', csv_path: 'test/exports/devices",
+    "table: 'trips', csv_path: 'fleet/exports/trips": "table: 'events', csv_path: 'test/exports/events",
 }
 
 
@@ -194,11 +194,11 @@ def test_a_file_made_by_hand(project: Project, n8n: N8n) -> None:
     del workflow["connections"]["Called by dwh extract"]
     (n8n.folder / "by_hand.json").write_text(json.dumps(workflow | {"id": "byHand"}))
     n8n.run("import:workflow", "--input=by_hand.json")
-    file = project.blobs / "test" / "exports" / "devices" / "mended.csv"
+    file = project.blobs / "test" / "exports" / "events" / "mended.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("id,name\n77,by hand\n")
+    file.write_text("id,note,recorded_at\n7777,by hand,2026-03-01 08:00:00+00\n")
     n8n.execute("byHand")
-    assert project.target("select name from bronze.devices where id = 77") == "by hand" and not waiting(project)
+    assert project.target("select note from bronze.events where id = 7777") == "by hand" and not waiting(project)
 
 
 def test_the_schedule(project: Project, n8n: N8n) -> None:

@@ -17,6 +17,7 @@ mod files;
 mod first_minutes;
 mod foreign;
 mod grafana;
+mod halves;
 mod held;
 mod identical;
 mod init;
