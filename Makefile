@@ -40,6 +40,11 @@ test-versions: setup ## what asks catalogs, with a source of other releases of P
 	@scripts/postgres_versions.sh fetch .venv/postgres
 	@scripts/postgres_versions.sh test .venv/postgres
 
+test-readers: setup ## what DuckDB, polars, pyarrow, pandas and PySpark (Java 17) read: rows and values equal to bronze
+	@scripts/setup.sh readers
+	cargo build -q -p dwh-cli
+	.venv/readers/bin/python -m pytest -q tests/readers
+
 test-n8n: setup ## the workflows of examples/n8n in real n8n: imported, executed, started by their schedule (3 GB in .venv/n8n)
 	@scripts/setup.sh n8n
 	cargo build -q -p dwh-cli

@@ -60,12 +60,25 @@ tests() {
   dwh-cli/tests/data/fetch.sh "${DWH_TEST_DATA:-$PWD/.venv/data}"
 }
 
+# what reads the exports in `make test-readers`: in a folder of its own under .venv
+readers() {
+  local home=.venv/readers
+  command -v java > /dev/null || apt default-jre-headless
+  if cmp -s tests/readers/requirements.txt "$home/installed.txt"; then return; fi
+  say "installing DuckDB, PySpark and other readers into $home"
+  [ -x "$home/bin/pip" ] || python3 -m venv "$home"
+  "$home/bin/pip" install --quiet --disable-pip-version-check --retries 10 --timeout 60 -r tests/readers/requirements.txt
+  cp tests/readers/requirements.txt "$home/installed.txt"
+}
+
 # n8n with a Node.js of its own, for `make test-n8n`: minutes, and 3 GB under .venv/n8n
 n8n() {
   local home=.venv/n8n node
   if cmp -s tests/n8n/package.json "$home/package.json" && [ -e "$home/installed" ]; then return; fi
   command -v npm > /dev/null || apt npm
   say "installing n8n into $home"
+  # anew: npm takes the files that the package brought itself for superfluous
+  rm -rf "$home/node" "$home/installed"
   mkdir -p "$home/node"
   node=$(sed -nE 's/.*"node": "(.*)".*/\1/p' tests/n8n/package.json)
   echo '{"private": true}' > "$home/node/package.json"
@@ -102,4 +115,5 @@ postgres
 python
 if [ "${1:-}" = peers ]; then peers; fi
 if [ "${1:-}" = tests ]; then tests; fi
+if [ "${1:-}" = readers ]; then readers; fi
 if [ "${1:-}" = n8n ]; then n8n; fi
