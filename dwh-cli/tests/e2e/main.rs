@@ -27,6 +27,7 @@ mod lost_column;
 mod made_again;
 mod maintain;
 mod memory;
+mod metadata;
 mod modes;
 mod names;
 mod new_columns;

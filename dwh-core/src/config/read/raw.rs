@@ -229,6 +229,15 @@ pub(super) struct RawAlert {
     pub timeout: Option<String>,
 }
 
+/// A column that dwh adds.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(super) enum Metadata {
+    #[serde(rename = "_uploaded_at")]
+    UploadedAt,
+    #[serde(rename = "_task_instance")]
+    TaskInstance,
+}
+
 /// A table.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -301,6 +310,8 @@ pub(super) struct RawTable {
     /// How many of the rows in question may go at once; more are refused without `--force`.
     #[schemars(extend("default" = "10%"))]
     pub deletes_max: Option<String>,
+    /// Columns that dwh adds: when the run began that read a row, and the orchestrator's name of it (`DWH_TASK_INSTANCE`).
+    pub metadata: Option<Vec<Metadata>>,
     /// Bronze column = expression over the source row, which is `t`: `distance_km = "t.distance_km * 1000"`.
     pub select: Option<BTreeMap<String, String>>,
     /// Files: globs over the paths below the source; `*` stays within a folder, `**` does not.
@@ -362,8 +373,8 @@ impl RawDefaults {
         "fail_on_warning",
     ];
     /// Keys that mean the same in every mode.
-    pub(super) const OF_ANY_MODE: [&str; 5] =
-        ["exclude", "geometry", "on_new_column", "on_schema_change", "chunk_rows"];
+    pub(super) const OF_ANY_MODE: [&str; 6] =
+        ["exclude", "geometry", "metadata", "on_new_column", "on_schema_change", "chunk_rows"];
 }
 
 impl JsonSchema for RawDefaults {
