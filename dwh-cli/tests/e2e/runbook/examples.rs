@@ -91,7 +91,8 @@ async fn workflows_of_n8n() {
     assert_eq!(night.shell(&command(&extracts, "Run", &table)), "");
     assert_eq!(number(&night.db, "select count(*) from bronze.trips where trip_id = 902").await, 1);
     let file = night.files("exports", "trips").join("mended.csv");
-    std::fs::write(file, "trip_id,imei,distance_km,updated_at\n77,d1,12.5,2026-03-01 08:00:00+00\n").expect("mended.csv");
+    std::fs::write(file, "trip_id,imei,distance_km,updated_at\n77,d1,12.5,2026-03-01 08:00:00+00\n")
+        .expect("mended.csv");
     let params = r#"{"table":"trips","csv_path":"fleet/exports/trips/mended.csv"}"#;
     night.shell(&command(&loads, "Load a file made by hand", &[("{{ JSON.stringify($json) }}", params)]));
     assert_eq!(number(&night.db, "select count(*) from bronze.trips where trip_id = 77").await, 1);
