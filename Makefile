@@ -1,12 +1,14 @@
 # Every target installs what it needs first. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-versions test-n8n test-readers check fmt bench docs
+.PHONY: help setup demo test test-rust test-python test-versions test-n8n test-readers check fmt bench docs
 SHELL := /bin/bash
 
 # tests, demo and benchmarks find the S3 server here
 export DWH_TEST_WEED := $(CURDIR)/.venv/bin/weed
 # the public data sets that go through in the tests
 export DWH_TEST_DATA := $(CURDIR)/.venv/data
+# tests wait for servers, locks and clocks more than for a core
+export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 # of `make bench`
 ROWS ?= 1000000
 PAIRS ?= 5
@@ -30,11 +32,19 @@ check: setup ## format, lints and docs, without the tests
 
 test: check ## everything that CI runs: check, Rust tests, Python tests
 	@scripts/setup.sh tests
+	cargo test -q --no-run --workspace --exclude dwh-py --features dwh-core/testing
+	@$(MAKE) --no-print-directory -j 2 test-rust test-python
+
+test-rust:
 	cargo test -q --workspace --exclude dwh-py --features dwh-core/testing
-	rm -rf target/wheels
-	.venv/bin/maturin build -q --manifest-path dwh-py/Cargo.toml --compatibility linux --out target/wheels
-	$(PYTHON) -m pip install -q --disable-pip-version-check --no-index --no-deps --force-reinstall target/wheels/*.whl
-	$(PYTHON) -m pytest -q -n auto dwh-py/tests
+
+# beside the Rust tests, which wait for servers most of the time; what it says stands together, at its end
+test-python:
+	@mkdir -p target; { rm -rf target/wheels && \
+	  .venv/bin/maturin build -q --manifest-path dwh-py/Cargo.toml --compatibility linux --out target/wheels && \
+	  $(PYTHON) -m pip install -q --disable-pip-version-check --no-index --no-deps --force-reinstall target/wheels/*.whl && \
+	  $(PYTHON) -m pytest -q -n auto dwh-py/tests; } > target/test-python.log 2>&1; \
+	  result=$$?; cat target/test-python.log; exit $$result
 
 test-versions: setup ## what asks catalogs, with a source of other releases of PostgreSQL (VERSIONS="17 18")
 	@scripts/postgres_versions.sh fetch .venv/postgres

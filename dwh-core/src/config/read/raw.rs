@@ -310,7 +310,8 @@ pub(super) struct RawTable {
     /// How many of the rows in question may go at once; more are refused without `--force`.
     #[schemars(extend("default" = "10%"))]
     pub deletes_max: Option<String>,
-    /// Columns that dwh adds: when the run began that read a row, and the orchestrator's name of it (`DWH_TASK_INSTANCE`).
+    /// Columns that dwh adds. `_uploaded_at`: when the run began that read the row. `_task_instance`: what the orchestrator
+    /// calls that run (`DWH_TASK_INSTANCE`).
     pub metadata: Option<Vec<Metadata>>,
     /// Bronze column = expression over the source row, which is `t`: `distance_km = "t.distance_km * 1000"`.
     pub select: Option<BTreeMap<String, String>>,
