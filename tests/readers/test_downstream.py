@@ -168,3 +168,16 @@ def test_the_page(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
         exec(compile(archive.here(code), f"docs/downstream.md: {heading}", "exec"), names)
         check()
     names["spark"].stop()
+
+
+def test_the_job_of_spark(archive: Archive, tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    job = ROOT / "examples" / "spark" / "newest.py"
+    environment = os.environ | {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_SUBMIT_ARGS": "--master local[2] --conf spark.ui.enabled=false pyspark-shell"}
+    folder = archive.folder / "blobs" / "fleet" / "processed" / "trips"
+    subprocess.run([sys.executable, job, folder, tmp_path / "lake"], env=environment, check=True)
+    rows = parquet.read_table(tmp_path / "lake").select(COLUMNS).to_pylist()
+    # `bytea` is no plain type for it.
+    wanted = [row[:5] + text[5:6] + row[6:] for text, row in ((text, typed(text)) for text in archive.rows())]
+    same((row.values() for row in rows), wanted)

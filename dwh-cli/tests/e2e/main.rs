@@ -64,3 +64,4 @@ mod verify;
 mod versions;
 mod wide;
 mod words;
+mod workers;
