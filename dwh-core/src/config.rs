@@ -27,7 +27,7 @@ pub use files::{
     FILE, FieldFrom, FileColumn, FileEncoding, FileFormat, FileTable, FilesConfig, OnInvalid, RECORD, Validate,
 };
 pub use manifest::ManifestTable;
-pub(crate) use manifest::{Needs, needs as manifest_needs};
+pub(crate) use manifest::{Needs, needs as manifest_needs, pieces};
 pub(crate) use patterns::RelationGlob;
 pub use patterns::{Discovered, Patterns};
 pub use read::json_schema;
@@ -239,6 +239,10 @@ pub struct SourceConfig {
 pub struct TargetConfig {
     /// Connection string.
     pub url: Secret,
+    /// Connection string of an administrator, for `setup` and users alone.
+    pub admin_url: Option<Secret>,
+    /// Folder of the table designs: `<schema>/<table>.sql`.
+    pub designs: PathBuf,
     /// Schema of the copied tables.
     pub bronze_schema: String,
     /// Schema of watermarks and run log.
