@@ -111,10 +111,10 @@ fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
     let each = thresholds::of_tables(document, reader, &thresholds);
     let columns = files::columns_of_tables(document, reader);
     let own: Vec<_> = each.into_iter().zip(columns).collect();
-    let around = table::Around { bronze: &target.bronze_schema, base };
+    let task_instance = reader.environment.get("DWH_TASK_INSTANCE").unwrap_or_default().to_owned();
+    let around = table::Around { bronze: &target.bronze_schema, base, task_instance: &task_instance };
     let mut tables = table::tables(&sections, &own, &sources, &around);
     sources::patterns(document, reader, globs, &mut sources, &around, &thresholds);
-    let task_instance = reader.environment.get("DWH_TASK_INSTANCE").unwrap_or_default().to_owned();
     let shared = Shared { sources: &sources, thresholds: &thresholds, task_instance };
     for section in manifest_sections(document, reader) {
         if let Some(settings) = manifest::settings(&section, &sources) {

@@ -218,7 +218,7 @@ impl RunReport {
     }
 }
 
-/// What `load` takes, and exactly what `extract` prints: the manual's own JSON.
+/// What `load` takes, and exactly what `extract` prints: the manual's own JSON, and whether there is more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(feature = "testing"), non_exhaustive)]
@@ -233,12 +233,16 @@ pub struct LoadParams {
     /// When that run began: it must be the run that the log has under this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_started_at: Option<Timestamp>,
+    /// Whether there is more to extract once this is loaded: a further window, or a further file. `load` does not ask. Only
+    /// where it is so is it in the JSON.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 impl LoadParams {
     /// The CSV at `csv_path`, into the table of this name in the configuration.
     #[must_use]
     pub fn new(table: impl Into<String>, csv_path: impl Into<String>) -> Self {
-        Self { table: table.into(), csv_path: csv_path.into(), run_id: None, run_started_at: None }
+        Self { table: table.into(), csv_path: csv_path.into(), run_id: None, run_started_at: None, more: false }
     }
 }

@@ -88,6 +88,7 @@ class LoadParams(_Report):
     csv_path: str
     run_id: int
     run_started_at: str
+    more: bool  # there only where it is true
 
 @final
 class LoadPlanReport(_Report):

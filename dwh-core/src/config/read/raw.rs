@@ -247,6 +247,15 @@ pub(super) struct RawModels {
     pub dir: Option<String>,
 }
 
+/// A column that dwh adds.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(super) enum Metadata {
+    #[serde(rename = "_uploaded_at")]
+    UploadedAt,
+    #[serde(rename = "_task_instance")]
+    TaskInstance,
+}
+
 /// A table.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -319,6 +328,9 @@ pub(super) struct RawTable {
     /// How many of the rows in question may go at once; more are refused without `--force`.
     #[schemars(extend("default" = "10%"))]
     pub deletes_max: Option<String>,
+    /// Columns that dwh adds. `_uploaded_at`: when the run began that read the row. `_task_instance`: what the orchestrator
+    /// calls that run (`DWH_TASK_INSTANCE`).
+    pub metadata: Option<Vec<Metadata>>,
     /// Bronze column = expression over the source row, which is `t`: `distance_km = "t.distance_km * 1000"`.
     pub select: Option<BTreeMap<String, String>>,
     /// Files: globs over the paths below the source; `*` stays within a folder, `**` does not.
@@ -380,8 +392,8 @@ impl RawDefaults {
         "fail_on_warning",
     ];
     /// Keys that mean the same in every mode.
-    pub(super) const OF_ANY_MODE: [&str; 5] =
-        ["exclude", "geometry", "on_new_column", "on_schema_change", "chunk_rows"];
+    pub(super) const OF_ANY_MODE: [&str; 6] =
+        ["exclude", "geometry", "metadata", "on_new_column", "on_schema_change", "chunk_rows"];
 }
 
 impl JsonSchema for RawDefaults {
