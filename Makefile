@@ -1,6 +1,6 @@
 # Every target installs what it needs first. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-versions check fmt bench docs
+.PHONY: help setup demo test test-airflow test-versions wheel check fmt bench docs
 SHELL := /bin/bash
 
 # tests, demo and benchmarks find the S3 server here
@@ -31,10 +31,21 @@ check: setup ## format, lints and docs, without the tests
 test: check ## everything that CI runs: check, Rust tests, Python tests
 	@scripts/setup.sh tests
 	cargo test -q --workspace --exclude dwh-py --features dwh-core/testing
-	rm -rf target/wheels
-	.venv/bin/maturin build -q --manifest-path dwh-py/Cargo.toml --compatibility linux --out target/wheels
+	@$(MAKE) --no-print-directory wheel
 	$(PYTHON) -m pip install -q --disable-pip-version-check --no-index --no-deps --force-reinstall target/wheels/*.whl
 	$(PYTHON) -m pytest -q -n auto dwh-py/tests
+
+wheel: setup
+	rm -rf target/wheels
+	.venv/bin/maturin build -q --manifest-path dwh-py/Cargo.toml --compatibility linux --out target/wheels
+
+test-airflow: wheel ## the DAGs of examples/airflow in real Airflow 3 and 2.11, each in an environment of its own
+	@scripts/setup.sh airflow
+	cargo build -q -p dwh-cli
+	for release in 3 2; do \
+	  .venv/airflow$$release/bin/pip install -q --disable-pip-version-check --no-index --no-deps --force-reinstall target/wheels/*.whl && \
+	  AIRFLOW_ENV=$(CURDIR)/.venv/airflow$$release $(PYTHON) -m pytest -q tests/airflow || exit 1; \
+	done
 
 test-versions: setup ## what asks catalogs, with a source of other releases of PostgreSQL (VERSIONS="17 18")
 	@scripts/postgres_versions.sh fetch .venv/postgres

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine, and nothing that is there: PostgreSQL with PostGIS, Python with venv, a C
 # compiler (by apt-get, as root or with sudo), and the Python tools of scripts/requirements.txt in .venv.
-# `setup.sh tests` also installs what only the tests need, `setup.sh peers` the tools that benchmarks set beside dwh.
+# `setup.sh tests` also installs what only the tests need, `setup.sh peers` the tools that benchmarks set beside dwh,
+# `setup.sh airflow` what `make test-airflow` runs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -79,8 +80,22 @@ peers() {
   mv "$home.new" "$home"
 }
 
+# Airflow, in an environment for each release that is tested; the wheel of dwh comes into it by the Makefile
+airflow() {
+  local release home
+  for release in 3 2; do
+    home=.venv/airflow$release
+    if cmp -s "tests/airflow/airflow$release.txt" "$home/installed.txt"; then continue; fi
+    say "installing Airflow $release into $home"
+    [ -x "$home/bin/pip" ] || python3 -m venv "$home"
+    "$home/bin/pip" install --quiet --disable-pip-version-check --retries 10 --timeout 60 --prefer-binary --no-deps -r "tests/airflow/airflow$release.txt"
+    cp "tests/airflow/airflow$release.txt" "$home/installed.txt"
+  done
+}
+
 rust
 postgres
 python
+if [ "${1:-}" = airflow ]; then airflow; fi
 if [ "${1:-}" = peers ]; then peers; fi
 if [ "${1:-}" = tests ]; then tests; fi

@@ -424,6 +424,12 @@ def test_maintain(project: Project, loaded: dwh.Pipeline) -> None:
     assert {step["action"] for step in done} >= {"vacuum", "refresh", "alerts"}
 
 
+def test_tables_of_a_project(pipeline: dwh.Pipeline) -> None:
+    assert pipeline.project == "test"
+    assert pipeline.tables() == ["events", "devices", "slow"]
+    assert pipeline.tables(["s*", "devices"]) == ["devices", "slow"]
+
+
 def test_every_verb_has_its_test() -> None:
     verbs = {name for name in vars(dwh.Pipeline) if not name.startswith("_")}
     assert "init" not in verbs and "schedule" not in verbs, "these make files for people: command only"
