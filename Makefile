@@ -1,6 +1,6 @@
 # Every target installs what it needs first. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-airflow test-versions wheel check fmt bench docs
+.PHONY: help setup demo test test-airflow test-python test-versions wheel check fmt bench docs
 SHELL := /bin/bash
 
 # tests, demo and benchmarks find the S3 server here
@@ -38,6 +38,14 @@ test: check ## everything that CI runs: check, Rust tests, Python tests
 wheel: setup
 	rm -rf target/wheels
 	.venv/bin/maturin build -q --manifest-path dwh-py/Cargo.toml --compatibility linux --out target/wheels
+
+test-python: wheel ## the package's types by stubtest, mypy and pyright, and 200 times each program that ends in mid-call
+	@scripts/setup.sh types
+	.venv/types/bin/pip install -q --disable-pip-version-check --no-index --no-deps --force-reinstall target/wheels/*.whl
+	cd dwh-py && ../.venv/types/bin/stubtest dwh._dwh --mypy-config-file pyproject.toml --allowlist <(echo dwh._dwh.__all__)
+	cd dwh-py && ../.venv/types/bin/mypy python/dwh tests/typed.py
+	cd dwh-py && ../.venv/types/bin/pyright --pythonpath ../.venv/types/bin/python
+	.venv/types/bin/python dwh-py/tests/exit_programs.py 200
 
 test-airflow: wheel ## the DAGs of examples/airflow in real Airflow 3 and 2.11, each in an environment of its own
 	@scripts/setup.sh airflow

@@ -2,7 +2,7 @@
 # Installs what is missing on this machine, and nothing that is there: PostgreSQL with PostGIS, Python with venv, a C
 # compiler (by apt-get, as root or with sudo), and the Python tools of scripts/requirements.txt in .venv.
 # `setup.sh tests` also installs what only the tests need, `setup.sh peers` the tools that benchmarks set beside dwh,
-# `setup.sh airflow` what `make test-airflow` runs.
+# `setup.sh airflow` and `setup.sh types` what `make test-airflow` and `make test-python` run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -80,22 +80,23 @@ peers() {
   mv "$home.new" "$home"
 }
 
-# Airflow, in an environment for each release that is tested; the wheel of dwh comes into it by the Makefile
-airflow() {
-  local release home
-  for release in 3 2; do
-    home=.venv/airflow$release
-    if cmp -s "tests/airflow/airflow$release.txt" "$home/installed.txt"; then continue; fi
-    say "installing Airflow $release into $home"
-    [ -x "$home/bin/pip" ] || python3 -m venv "$home"
-    "$home/bin/pip" install --quiet --disable-pip-version-check --retries 10 --timeout 60 --prefer-binary --no-deps -r "tests/airflow/airflow$release.txt"
-    cp "tests/airflow/airflow$release.txt" "$home/installed.txt"
-  done
+# tools of Python in an environment of their own, as a list of pinned packages has them
+environment() {
+  local home=.venv/$1 list=$2
+  if cmp -s "$list" "$home/installed.txt"; then return; fi
+  say "installing $list into $home"
+  [ -x "$home/bin/pip" ] || python3 -m venv "$home"
+  "$home/bin/pip" install --quiet --disable-pip-version-check --retries 10 --timeout 60 --prefer-binary --no-deps -r "$list"
+  cp "$list" "$home/installed.txt"
 }
 
 rust
 postgres
 python
-if [ "${1:-}" = airflow ]; then airflow; fi
+if [ "${1:-}" = airflow ]; then
+  environment airflow3 tests/airflow/airflow3.txt
+  environment airflow2 tests/airflow/airflow2.txt
+fi
+if [ "${1:-}" = types ]; then environment types dwh-py/tests/typed.txt; fi
 if [ "${1:-}" = peers ]; then peers; fi
 if [ "${1:-}" = tests ]; then tests; fi

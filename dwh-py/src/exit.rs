@@ -1,9 +1,11 @@
 //! What other threads may do while the interpreter ends: nothing any more.
 //!
-//! A thread that is inside Python when the interpreter is taken down ends the process with an abort. So a thread of ours
-//! goes in through here, and the end of the interpreter waits until the last one has come out and lets no other in.
+//! Python before 3.14 ends a thread that still runs code of Python's when the interpreter is taken down, by unwinding its
+//! stack; where functions of ours are on that stack, the process aborts. So a thread goes in through here before it has
+//! Python run something for us, and the end of the interpreter waits until the last one has come out and lets no other in.
 
 use pyo3::prelude::*;
+use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -27,8 +29,13 @@ pub struct Door {
     left: Condvar,
 }
 
-/// A thread that is inside, until this is dropped.
+/// A thread that is inside, until this is dropped there.
 pub struct Inside(Arc<Door>);
+
+thread_local! {
+    /// How often this thread has gone in.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
 
 static DOOR: PerProcess<Arc<Door>> = PerProcess::new();
 
@@ -37,13 +44,21 @@ pub fn door(py: Python<'_>) -> PyResult<Arc<Door>> {
     DOOR.get(py, || Ok(Arc::default()))
 }
 
+/// Goes in while this thread has the GIL. Once the interpreter ends, the thread stays outside for good.
+pub fn inside(py: Python<'_>) -> PyResult<Inside> {
+    let door = door(py)?;
+    Ok(door.enter().unwrap_or_else(|| py.detach(|| door.enter_or_stay())))
+}
+
 impl Door {
-    /// Goes in, before the GIL is asked for; `None` once the interpreter ends.
+    /// Goes in, before the GIL is asked for; `None` once the interpreter ends, unless this thread is inside already.
     pub fn enter(self: &Arc<Self>) -> Option<Inside> {
         let mut state = self.state();
-        if state.ended_by.is_some_and(|thread| thread != thread::current().id()) {
+        let depth = DEPTH.get();
+        if depth == 0 && state.ended_by.is_some_and(|thread| thread != thread::current().id()) {
             return None;
         }
+        DEPTH.set(depth + 1);
         state.inside += 1;
         Some(Inside(Arc::clone(self)))
     }
@@ -65,6 +80,7 @@ impl Door {
 
 impl Drop for Inside {
     fn drop(&mut self) {
+        DEPTH.set(DEPTH.get().saturating_sub(1));
         self.0.state().inside -= 1;
         self.0.left.notify_all();
     }

@@ -17,6 +17,7 @@ use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::convert::to_python;
+use crate::exit;
 
 /// More than this is not kept for a Python that does not come to read it.
 const MOST: usize = 10_000;
@@ -44,6 +45,7 @@ pub async fn news() {
 
 /// Asks `logging` how much it wants to hear; called where a call begins.
 pub fn listen(py: Python<'_>) -> PyResult<()> {
+    let _inside = exit::inside(py)?;
     let logger = py.import("logging")?.call_method1("getLogger", ("dwh",))?;
     let level: u32 = logger.call_method0("getEffectiveLevel")?.extract()?;
     WANTED.store(u8::try_from(level).unwrap_or(u8::MAX), Ordering::Relaxed);

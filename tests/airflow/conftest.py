@@ -114,13 +114,13 @@ class Project:
 
     @contextmanager
     def held(self, table: str) -> Iterator[None]:
-        """Keeps loads of the table from going on."""
+        """Keeps loads of the table from writing to bronze."""
         server = self.target_server
         command = [server.psql, "-XqAt", "-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres", self.name]
         environment = os.environ | {"PGPASSWORD": server.password}
         with subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, text=True) as session:
             assert session.stdin and session.stdout
-            session.stdin.write(f"begin; lock table bronze.{table} in access exclusive mode; select 'held';\n")
+            session.stdin.write(f"begin; lock table bronze.{table} in share mode; select 'held';\n")
             session.stdin.flush()
             assert session.stdout.readline() == "held\n"
             try:

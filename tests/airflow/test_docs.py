@@ -10,9 +10,11 @@ DAGS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 # All of them in one process: what is slow is Airflow's start.
 RUN = """
-import sys
-from airflow.models.dagbag import DagBag
-bag = DagBag({folder!r}, include_examples=False)
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:
+    from airflow.models.dagbag import DagBag
+bag = DagBag({folder!r})
 assert not bag.import_errors, bag.import_errors
 import pendulum
 for name in {names!r}:

@@ -11,9 +11,13 @@ DAG = """
     from dwh.airflow.operators import DwhBackfillOperator, DwhRunOperator
 
     with DAG("{dag}", schedule="@daily", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), catchup=False,
-             default_args={{"retries": 1, "retry_delay": timedelta(seconds=0)}}):
+             default_args={"retries": 1, "retry_delay": timedelta(seconds=0)}):
         {task}
 """
+
+
+def dag(name: str, *tasks: str) -> str:
+    return DAG.replace("{dag}", name).replace("{task}", "\n        ".join(tasks))
 
 
 def tries(airflow: Airflow, dag: str) -> dict[str, tuple[str, int]]:
@@ -25,10 +29,10 @@ def test_what_no_retry_mends_fails_at_once(airflow: Airflow, project: Project) -
     # In Airflow 3 `@daily` has no interval.
     tasks = [
         'DwhRunOperator(task_id="unknown", tables="tripz")',
-        f'DwhRunOperator(task_id="away", tables="trips", environment={{"SOURCE_URL": "postgresql://app_ro@127.0.0.1:1/x"}})',
+        'DwhRunOperator(task_id="away", tables="trips", environment={"SOURCE_URL": "postgresql://app_ro@127.0.0.1:1/x"})',
         *([] if airflow.is_2 else ['DwhBackfillOperator(task_id="range", table="trips")']),
     ]
-    airflow.dag("failing", DAG.replace("{task}", "\n        ".join(tasks)).format(dag="failing"))
+    airflow.dag("failing", dag("failing", *tasks))
     said = airflow.run("dags", "test", "failing", "2026-09-10", code=None)
     ended = tries(airflow, "failing")
     assert ended["unknown"] == ("failed", 1), said
@@ -41,7 +45,7 @@ def test_what_no_retry_mends_fails_at_once(airflow: Airflow, project: Project) -
 
 def test_a_table_that_another_run_holds_is_skipped(airflow: Airflow, project: Project) -> None:
     task = 'DwhRunOperator(task_id="run", tables="trips")'
-    airflow.dag("held", DAG.format(dag="held", task=task))
+    airflow.dag("held", dag("held", task))
     # The other run waits for a lock on bronze, and holds the table meanwhile.
     with project.held("trips"):
         other = airflow.start_python("import dwh; dwh.Pipeline().run('trips')")
@@ -54,7 +58,7 @@ def test_a_table_that_another_run_holds_is_skipped(airflow: Airflow, project: Pr
 
 def test_a_task_that_is_killed_loses_nothing(airflow: Airflow, project: Project) -> None:
     task = 'DwhRunOperator(task_id="run", tables="trips")'
-    airflow.dag("killed", DAG.format(dag="killed", task=task))
+    airflow.dag("killed", dag("killed", task))
     with project.held("trips"):
         begun = airflow.start("dags", "test", "killed", "2026-09-10")
         wait_until(lambda: project.runs("trips")[-1:] == ["loading"])
@@ -67,7 +71,7 @@ def test_a_task_that_is_killed_loses_nothing(airflow: Airflow, project: Project)
 
 def test_a_task_that_takes_too_long_ends_tidily(airflow: Airflow, project: Project) -> None:
     task = 'DwhRunOperator(task_id="run", tables="trips", retries=0, execution_timeout=timedelta(seconds=5))'
-    airflow.dag("slow", DAG.format(dag="slow", task=task))
+    airflow.dag("slow", dag("slow", task))
     with project.held("trips"):
         airflow.run("dags", "test", "slow", "2026-09-10", code=None)
         assert airflow.states("slow") == {("run", -1): "failed"}

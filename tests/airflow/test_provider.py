@@ -31,7 +31,8 @@ def test_connections_become_the_configuration(airflow: Airflow, project: Project
         DWH_CONFIG="/nowhere.toml",
         **connections,
     )
-    assert done.splitlines()[-2:] == ["(True, 'a run of every table would find what it needs')", "2"], done
+    lines = done.splitlines()
+    assert "(True, 'a run of every table would find what it needs')" in lines and lines[-1] == "2", done
 
 
 def test_a_connection_may_be_the_whole_configuration(airflow: Airflow) -> None:

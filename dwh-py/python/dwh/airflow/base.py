@@ -124,7 +124,8 @@ class MovingOperator(DwhOperator):
             if all(run["error"] is not None for run in runs):
                 raise AirflowSkipException(error.message) from error
             self.log.warning("%s", error.message)
-            return error.report
+            of_others: Report = error.report
+            return of_others
 
     def _defer(self) -> None:
         from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
