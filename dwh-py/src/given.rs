@@ -83,7 +83,8 @@ fn default_file(environment: &BTreeMap<String, String>) -> PathBuf {
 /// A dict as JSON, without what is `None`: TOML has no word for it.
 fn value_of(mapping: &Bound<'_, PyAny>) -> PyResult<Value> {
     let dict = mapping.py().get_type::<PyDict>().call1((mapping,))?;
-    let mut value: Value = serde_json::from_str(&convert::from_python(&dict)?).map_err(|error| error::internal(&error))?;
+    let mut value: Value =
+        serde_json::from_str(&convert::from_python(&dict)?).map_err(|error| error::internal(&error))?;
     without_null(&mut value);
     Ok(value)
 }

@@ -20,13 +20,9 @@ use crate::engine::{Again, Engine};
 use crate::given::Given;
 use crate::moment::Moment;
 use crate::pending::awaitable;
-use crate::report::{
-    AlertReport, CheckReport, DeletesReport, FilesReport, MaintainReport, MigrateReport, PruneReport, RebuildReport,
-    RecoverReport, ReseedReport, ResyncReport, RunReport, TapReport, VerifyReport,
-};
 use crate::runtime::block_on;
 use crate::set_aside::Aside;
-use crate::tables::{Names, chosen, nothing, nothing_at_all, or_nothing};
+use crate::tables::{Names, chosen, or_nothing};
 use crate::{
     alert, backfill, check, deletes, error, extract, files, load, maintain, migrate, plan, prune, rebuild, recover,
     replay, reseed, resync, run, run_details, runs, set_aside, status, tables, tap, verify,
@@ -49,6 +45,7 @@ fn of_files(paths: Vec<String>, tables: Vec<String>) -> FilesRequest {
 /// Writes both faces from one list of verbs: `$make` makes the call, by waiting for it or as a coroutine.
 macro_rules! verbs { ($($face:ident $make:ident;)*) => {$(
 #[pymethods]
+#[allow(clippy::too_many_arguments)] // Python's keyword arguments
 impl $face {
     #[new]
     #[pyo3(signature = (config = None, *, environment = None, progress = None, **sections))]
@@ -91,7 +88,6 @@ impl $face {
 
     /// Read a range of history again; the watermark stays where it is.
     #[pyo3(signature = (table, *, from_, to = None, wait = false, restart = false, dry_run = false))]
-    #[allow(clippy::too_many_arguments)]
     fn backfill(
         &self,
         py: Python<'_>,
@@ -162,8 +158,7 @@ impl $face {
         tables: Option<Names>,
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
-        or_nothing!($make, py, paths, FilesReport, "dry_run": dry_run);
-        or_nothing!($make, py, tables, FilesReport, "dry_run": dry_run);
+        or_nothing!($make, py, paths tables, FilesReport, "dry_run": dry_run);
         $make(py, files::archive_files(self.0.get(py)?, before, of_files(paths, tables), dry_run))
     }
 
@@ -175,8 +170,7 @@ impl $face {
         paths: Option<Names>,
         tables: Option<Names>,
     ) -> PyResult<Py<PyAny>> {
-        or_nothing!($make, py, paths, FilesReport);
-        or_nothing!($make, py, tables, FilesReport);
+        or_nothing!($make, py, paths tables, FilesReport);
         $make(py, files::list_files(self.0.get(py)?, of_files(paths, tables)))
     }
 
@@ -190,9 +184,7 @@ impl $face {
         wait: bool,
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
-        let paths = Some(paths);
-        or_nothing!($make, py, paths, RunReport);
-        or_nothing!($make, py, tables, RunReport);
+        or_nothing!($make, py, paths tables, RunReport);
         if dry_run {
             return $make(py, files::list_files(self.0.get(py)?, of_files(paths, tables)));
         }
@@ -215,8 +207,7 @@ impl $face {
         paths: Option<Names>,
         tables: Option<Names>,
     ) -> PyResult<Py<PyAny>> {
-        or_nothing!($make, py, paths, FilesReport);
-        or_nothing!($make, py, tables, FilesReport);
+        or_nothing!($make, py, paths tables, FilesReport);
         $make(py, files::validate_files(self.0.get(py)?, of_files(paths, tables)))
     }
 
@@ -301,7 +292,6 @@ impl $face {
 
     /// Load the CSV files of a table in `processed/` again; the watermark stays where it is.
     #[pyo3(signature = (table, *, from_ = None, to = None, wait = false, dry_run = false, accept_gaps = false))]
-    #[allow(clippy::too_many_arguments)] // Python's keyword arguments
     fn replay(
         &self,
         py: Python<'_>,
@@ -321,7 +311,6 @@ impl $face {
 
     /// Read all history of a table again, in windows; the watermark stays where it is.
     #[pyo3(signature = (tables, *, replace = false, allow_empty = false, wait = false, restart = false, dry_run = false))]
-    #[allow(clippy::too_many_arguments)]
     fn reseed(
         &self,
         py: Python<'_>,
@@ -332,7 +321,6 @@ impl $face {
         restart: bool,
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
-        let tables = Some(tables);
         or_nothing!($make, py, tables, ReseedReport);
         let mut request = ReseedRequest::new(tables);
         (request.replace, request.allow_empty) = (replace, allow_empty);
@@ -342,7 +330,6 @@ impl $face {
 
     /// Read tables anew as a whole, beside bronze, and put them in its place.
     #[pyo3(signature = (tables, *, jobs = None, allow_empty = false, wait = false, restart = false, dry_run = false))]
-    #[allow(clippy::too_many_arguments)]
     fn resync(
         &self,
         py: Python<'_>,
@@ -353,7 +340,6 @@ impl $face {
         restart: bool,
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
-        let tables = Some(tables);
         or_nothing!($make, py, tables, ResyncReport, "dry_run": dry_run);
         let mut request = ResyncRequest::new(tables);
         (request.jobs, request.allow_empty) = (jobs, allow_empty);
@@ -367,7 +353,6 @@ impl $face {
     #[pyo3(signature = (
         tables = None, *, jobs = None, wait = false, allow_empty = false, accept_source = false, preview = false
     ))]
-    #[allow(clippy::too_many_arguments)]
     fn run(
         &self,
         py: Python<'_>,
@@ -397,7 +382,6 @@ impl $face {
         ),
         text_signature = "($self, tables=None, *, run_id=None, kind=None, states=None, since=None, until=None, limit=20)"
     )]
-    #[allow(clippy::too_many_arguments)]
     fn runs(
         &self,
         py: Python<'_>,
@@ -435,7 +419,6 @@ impl $face {
         manifest, tables = None, *, load_type, execution_date = None, increment = None, task_instance = None, jobs = None,
         wait = false, dry_run = false
     ))]
-    #[allow(clippy::too_many_arguments)]
     fn tap(
         &self,
         py: Python<'_>,
@@ -460,14 +443,13 @@ impl $face {
     }
 
     /// Compare source and bronze, by counts and hashes up to the watermark; raises if they differ.
-    #[pyo3(signature = (tables = None, *, since = None, sample_percent = 100, limit = 20, blobs = false, repair = false, dry_run = false, wait = false, allow_empty = false))]
-    #[allow(clippy::too_many_arguments)]
+    #[pyo3(signature = (tables = None, *, since = None, sample = 100, limit = 20, blobs = false, repair = false, dry_run = false, wait = false, allow_empty = false))]
     fn verify(
         &self,
         py: Python<'_>,
         tables: Option<Names>,
         since: Option<Moment>,
-        sample_percent: u8,
+        sample: u8,
         limit: usize,
         blobs: bool,
         repair: bool,
@@ -478,7 +460,7 @@ impl $face {
         or_nothing!($make, py, tables, VerifyReport);
         let mut request = VerifyRequest::new(tables);
         request.since = since.map(|since| since.0);
-        (request.sample_percent, request.limit, request.blobs) = (sample_percent, limit, blobs);
+        (request.sample_percent, request.limit, request.blobs) = (sample, limit, blobs);
         if !repair {
             return $make(py, verify::verify(self.0.get(py)?, request));
         }

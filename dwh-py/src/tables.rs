@@ -31,8 +31,8 @@ impl Names {
 }
 
 /// What the engine is asked for: it takes an empty list for all. `None`: an empty list was given, and nothing is to be done.
-pub fn chosen(names: Option<Names>) -> Option<Vec<String>> {
-    match names.map(Names::list) {
+pub fn chosen(names: impl Into<Option<Names>>) -> Option<Vec<String>> {
+    match names.into().map(Names::list) {
         None => Some(Vec::new()),
         Some(names) if names.is_empty() => None,
         some => some,
@@ -42,24 +42,43 @@ pub fn chosen(names: Option<Names>) -> Option<Vec<String>> {
 /// The names, or the end of the verb with a report of nothing, which has these values.
 macro_rules! or_nothing {
     ($make:ident, $py:ident, $names:ident) => {
-        let $names = match chosen($names) {
+        let $names = match crate::tables::chosen($names) {
             Some(names) => names,
-            None => return $make($py, nothing_at_all(Vec::<String>::new())),
+            None => return $make($py, crate::tables::nothing_at_all(Vec::<String>::new())),
         };
     };
-    ($make:ident, $py:ident, $names:ident, $report:ident $(, $key:literal: $value:expr)*) => {
-        let $names = match chosen($names) {
+    ($make:ident, $py:ident, $($names:ident)+, $report:ident $(, $key:literal: $value:expr)*) => {$(
+        let $names = match crate::tables::chosen($names) {
             Some(names) => names,
-            None => return $make($py, nothing($report::new, &[$(($key, serde_json::json!($value))),*])?),
+            None => {
+                let values = [$(($key, serde_json::json!($value))),*];
+                return $make($py, crate::tables::nothing(crate::report::$report::new, &values)?);
+            }
         };
-    };
+    )+};
 }
 pub(crate) use or_nothing;
 
 /// Lists that reports have; each takes its own.
 const LISTS: [&str; 18] = [
-    "alerts", "applied", "backup_tables", "errors", "files", "findings", "found", "in_the_way", "notes", "present", "runs",
-    "skipped", "steps", "tables", "tables_created", "tables_present", "tests", "unmatched",
+    "alerts",
+    "applied",
+    "backup_tables",
+    "errors",
+    "files",
+    "findings",
+    "found",
+    "in_the_way",
+    "notes",
+    "present",
+    "runs",
+    "skipped",
+    "steps",
+    "tables",
+    "tables_created",
+    "tables_present",
+    "tests",
+    "unmatched",
 ];
 
 /// A call about no table: its report has empty lists.

@@ -127,7 +127,13 @@ fn ended(run: &TableRun) -> (u8, String) {
         None => {
             let seconds = run.seconds.total;
             let (table, read, loaded) = (&run.table, run.rows_extracted, run.rows_loaded);
-            (INFO, format!("table `{table}`: {number} is {}: {read} rows read, {loaded} loaded, {seconds:.1} s", run.status))
+            (
+                INFO,
+                format!(
+                    "table `{table}`: {number} is {}: {read} rows read, {loaded} loaded, {seconds:.1} s",
+                    run.status
+                ),
+            )
         }
     }
 }

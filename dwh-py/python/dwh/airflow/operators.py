@@ -138,7 +138,7 @@ class DwhVerifyOperator(DwhOperator):
         *,
         tables: Tables = None,
         since: datetime | str | None = None,
-        sample_percent: int = 100,
+        sample: int = 100,
         blobs: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -146,11 +146,11 @@ class DwhVerifyOperator(DwhOperator):
         super().__init__(**kwargs)
         self.tables = tables
         self.since = since
-        self.sample_percent = sample_percent
+        self.sample = sample
         self.blobs = blobs
 
     def execute(self, context: Any) -> dict[str, dict[str, Any]]:
-        options = {"since": self.since, "sample_percent": self.sample_percent, "blobs": self.blobs}
+        options = {"since": self.since, "sample": self.sample, "blobs": self.blobs}
         report = self.call(self.pipeline(context).verify, self.tables, **options)
         keys = ("compared", "rows_source", "rows_bronze")
         return {table["table"]: {key: table[key] for key in keys} for table in report.tables}
