@@ -47,7 +47,7 @@ macro_rules! or_nothing {
             None => return $make($py, crate::tables::nothing_at_all(Vec::<String>::new())),
         };
     };
-    ($make:ident, $py:ident, $($names:ident)+, $report:ident $(, $key:literal: $value:expr)*) => {$(
+    ($make:ident, $py:ident, $names:ident, $report:ident $(, $key:literal: $value:expr)*) => {
         let $names = match crate::tables::chosen($names) {
             Some(names) => names,
             None => {
@@ -55,7 +55,11 @@ macro_rules! or_nothing {
                 return $make($py, crate::tables::nothing(crate::report::$report::new, &values)?);
             }
         };
-    )+};
+    };
+    ($make:ident, $py:ident, $these:ident $those:ident, $($report:tt)*) => {
+        or_nothing!($make, $py, $these, $($report)*);
+        or_nothing!($make, $py, $those, $($report)*);
+    };
 }
 pub(crate) use or_nothing;
 

@@ -60,6 +60,7 @@ url = "${{SOURCE_URL:-{source}}}"
 
 [target]
 url = "{target}"
+lock_timeout = "10m"
 
 [blob]
 url = "{blob}"
@@ -127,6 +128,11 @@ class Project:
                 yield
             finally:
                 session.stdin.close()
+
+    def wait_for_load(self) -> None:
+        """Returns when a load waits for a table that is held: in the middle of it."""
+        waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        wait_until(lambda: self.target(waiting) != "0")
 
     def runs(self, table: str) -> list[str]:
         """The states of the table's runs, oldest first."""

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from conftest import Airflow, Project, wait_until
+from conftest import Airflow, Project
 
 DAG = """
     from datetime import datetime, timedelta, timezone
@@ -49,7 +49,7 @@ def test_a_table_that_another_run_holds_is_skipped(airflow: Airflow, project: Pr
     # The other run waits for a lock on bronze, and holds the table meanwhile.
     with project.held("trips"):
         other = airflow.start_python("import dwh; dwh.Pipeline().run('trips')")
-        wait_until(lambda: project.runs("trips")[-1:] == ["loading"])
+        project.wait_for_load()
         airflow.run("dags", "test", "held", "2026-09-10")
         assert airflow.states("held") == {("run", -1): "skipped"}
     assert other.wait(60) == 0
@@ -61,7 +61,7 @@ def test_a_task_that_is_killed_loses_nothing(airflow: Airflow, project: Project)
     airflow.dag("killed", dag("killed", task))
     with project.held("trips"):
         begun = airflow.start("dags", "test", "killed", "2026-09-10")
-        wait_until(lambda: project.runs("trips")[-1:] == ["loading"])
+        project.wait_for_load()
         os.killpg(begun.pid, signal.SIGKILL)
         begun.wait(60)
     assert project.rows("trips") == 0

@@ -70,7 +70,7 @@ def test_a_worker_that_is_killed_is_replaced(airflow: Airflow, project: Project)
         wait_until(lambda: meta.sql("airflow_meta", "select 1 from dag where dag_id = 'scheduled'") == "1")
         with project.held("trips"):
             airflow.run("dags", "trigger", "scheduled")
-            wait_until(lambda: project.runs("trips")[-1:] == ["loading"])
+            project.wait_for_load()
             # The task's own process, in mid-load: it has the session that waits.
             pid = meta.sql("airflow_meta", "select pid from task_instance where dag_id = 'scheduled'")
             os.kill(int(pid), signal.SIGKILL)
