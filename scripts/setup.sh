@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine, and nothing that is there: PostgreSQL with PostGIS, Python with venv, a C
 # compiler (by apt-get, as root or with sudo), and the Python tools of scripts/requirements.txt in .venv.
-# `setup.sh tests` also installs what only the tests need, `setup.sh n8n` n8n, `setup.sh readers` what reads CSVs and exports, `setup.sh peers` the tools that benchmarks set beside dwh.
+# `setup.sh tests` also installs what only the tests need, `setup.sh peers` the tools that benchmarks set beside dwh, and
+# `setup.sh airflow`, `n8n`, `readers` and `types` what the make targets of these names run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -110,9 +111,24 @@ peers() {
   mv "$home.new" "$home"
 }
 
+# tools of Python in an environment of their own, as a list of pinned packages has them
+environment() {
+  local home=.venv/$1 list=$2
+  if cmp -s "$list" "$home/installed.txt"; then return; fi
+  say "installing $list into $home"
+  [ -x "$home/bin/pip" ] || python3 -m venv "$home"
+  "$home/bin/pip" install --quiet --disable-pip-version-check --retries 10 --timeout 60 --prefer-binary --no-deps -r "$list"
+  cp "$list" "$home/installed.txt"
+}
+
 rust
 postgres
 python
+if [ "${1:-}" = airflow ]; then
+  environment airflow3 tests/airflow/airflow3.txt
+  environment airflow2 tests/airflow/airflow2.txt
+fi
+if [ "${1:-}" = types ]; then environment types dwh-py/tests/typed.txt; fi
 if [ "${1:-}" = peers ]; then peers; fi
 if [ "${1:-}" = tests ]; then tests; fi
 if [ "${1:-}" = readers ]; then readers; fi

@@ -12,8 +12,10 @@ mod deletes;
 mod designs;
 mod engine;
 mod error;
+mod exit;
 mod extract;
 mod files;
+mod given;
 mod load;
 mod maintain;
 mod migrate;
@@ -35,7 +37,9 @@ mod runs;
 mod runtime;
 mod set_aside;
 mod status;
+mod tables;
 mod tap;
+mod told;
 mod verify;
 
 use pyo3::prelude::*;
@@ -73,5 +77,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::TableRun>()?;
     module.add_class::<report::TapReport>()?;
     module.add_class::<report::VerifyReport>()?;
+    told::install();
+    exit::register(module)?;
     error::add_classes(module)
 }

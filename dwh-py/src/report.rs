@@ -16,7 +16,7 @@ macro_rules! reports {
         impl $name {
             /// From the JSON that the command prints; pickles are made of it.
             #[new]
-            fn new(json: &str) -> PyResult<Self> {
+            pub fn new(json: &str) -> PyResult<Self> {
                 serde_json::from_str(json).map(Self).map_err(|error| PyValueError::new_err(error.to_string()))
             }
 

@@ -458,6 +458,12 @@ def test_run_models_list_models_and_dbt_sources(project: Project, pipeline: dwh.
     assert [model["status"] for model in caught.value.report.models] == ["failed", "skipped"]
 
 
+def test_tables_of_a_project(pipeline: dwh.Pipeline) -> None:
+    assert pipeline.project == "test"
+    assert pipeline.tables() == ["events", "devices", "slow"]
+    assert pipeline.tables(["s*", "devices"]) == ["devices", "slow"]
+
+
 def test_every_verb_has_its_test() -> None:
     verbs = {name for name in vars(dwh.Pipeline) if not name.startswith("_")}
     assert "init" not in verbs and "schedule" not in verbs, "these make files for people: command only"

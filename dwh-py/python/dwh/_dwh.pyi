@@ -6,13 +6,17 @@ command only.
 A call raises exactly where the command would end with another code than 0, after all other tables were done. What was
 done or found is `report` on the exception.
 
+Tables are a name or pattern, or a list of them: `None` is all tables, `[]` is none.
+
 Moments are aware datetimes, or text with a zone such as `2026-10-01T00:00:00Z`. `from_` is the command's `--from`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
 from typing import Any, Literal, Optional, Union, final, overload
+
+from typing_extensions import Self
 
 __version__: str
 
@@ -25,6 +29,7 @@ _LoadType = Literal["incremental", "scd", "backfill", "deletes", "test", "valida
 _Route = Literal["fresh", "direct", "replace", "staged"]
 _Window = dict[str, Optional[str]]
 _Error = dict[str, str]
+_Progress = Callable[[dict[str, Any]], object]
 
 class DwhError(Exception):
     """What went wrong; the base of all others."""
@@ -35,6 +40,8 @@ class DwhError(Exception):
     """What went wrong, with the causes."""
     hint: str
     """What to do about it."""
+    retryable: bool
+    """Whether the same call may go through later without anybody changing anything."""
     report: Any
     """What the call would have returned, if it came that far; otherwise None."""
 
@@ -54,7 +61,7 @@ class RunInterruptedError(DwhError): ...
 class InternalError(DwhError): ...
 
 class _Report:
-    def __init__(self, json: str) -> None:
+    def __new__(cls, json: str) -> Self:
         """From the JSON that the command prints. Reports can be pickled and compared."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -333,8 +340,30 @@ class VerifyReport(_Report):
 class Pipeline:
     """Calls block without the GIL; Ctrl-C stops them; each process has connections of its own."""
 
-    def __init__(self, path: Union[str, PathLike[str]] = "dwh.toml") -> None:
-        """The engine of a configuration; connects to nothing yet. Raises `ConfigError` with all problems at once."""
+    def __new__(
+        cls,
+        config: Union[str, PathLike[str], Mapping[str, Any], None] = None,
+        *,
+        environment: Optional[Mapping[str, str]] = None,
+        progress: Optional[_Progress] = None,
+        **sections: Any,
+    ) -> Pipeline:
+        """The engine of a configuration; connects to nothing yet. Raises `ConfigError` with all problems at once.
+
+        `config` is the path of a `dwh.toml`, or a dict with its sections; these may be keywords, too. Without either it is
+        the file that `DWH_CONFIG` names, or `dwh.toml`. `environment` has variables that are not those of the process, and
+        win. `progress` is called with what happens, from the thread that waits for the call.
+
+        A pipeline can be pickled: paths, sections and `environment` go into the pickle, variables of the process do not.
+        """
+
+    def __getnewargs_ex__(self) -> tuple[tuple[Any], dict[str, Any]]: ...
+    @property
+    def project(self) -> str:
+        """The project's name."""
+
+    def tables(self, tables: Optional[Sequence[str]] = None) -> list[str]:
+        """The names of the tables that match, those that patterns have found among them."""
 
     def alert(
         self, tables: Optional[Sequence[str]] = None, *, test: bool = False, dry_run: bool = False
@@ -629,7 +658,7 @@ class Pipeline:
         tables: Optional[Sequence[str]] = None,
         *,
         since: Optional[_Moment] = None,
-        sample_percent: int = 100,
+        sample: int = 100,
         limit: int = 20,
         blobs: bool = False,
         repair: bool = False,
@@ -648,7 +677,18 @@ class Pipeline:
 class AsyncPipeline:
     """The verbs of `Pipeline` for asyncio. A cancelled task asks the engine to stop, and waits until it has."""
 
-    def __init__(self, path: Union[str, PathLike[str]] = "dwh.toml") -> None: ...
+    def __new__(
+        cls,
+        config: Union[str, PathLike[str], Mapping[str, Any], None] = None,
+        *,
+        environment: Optional[Mapping[str, str]] = None,
+        progress: Optional[_Progress] = None,
+        **sections: Any,
+    ) -> AsyncPipeline: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[Any], dict[str, Any]]: ...
+    @property
+    def project(self) -> str: ...
+    async def tables(self, tables: Optional[Sequence[str]] = None) -> list[str]: ...
     async def alert(
         self, tables: Optional[Sequence[str]] = None, *, test: bool = False, dry_run: bool = False
     ) -> AlertReport: ...
@@ -839,7 +879,7 @@ class AsyncPipeline:
         tables: Optional[Sequence[str]] = None,
         *,
         since: Optional[_Moment] = None,
-        sample_percent: int = 100,
+        sample: int = 100,
         limit: int = 20,
         blobs: bool = False,
         repair: bool = False,

@@ -104,23 +104,15 @@ import json, sys, types
 made = []
 class Task:
     def __init__(self, **about): self.about = about; made.append(about)
-    def __rshift__(self, other): self.about.setdefault("before", []).append(other.about.get("task_id")); return other
-    def expand(self, **about): return self
 class DAG:
     def __init__(self, dag_id, **about): made.append({"dag": dag_id, **{key: str(value) for key, value in about.items()}})
     def __enter__(self): return self
     def __exit__(self, *error): pass
-class Decorated(Task):
-    def __call__(self, *args): return self
-def task(function=None, **about):
-    decorate = lambda function: Decorated(task_id=function.__name__)
-    return decorate(function) if function else decorate
 def module(name, **names):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__dict__.update(names)
 for name in ["airflow", "airflow.providers", "airflow.providers.standard", "airflow.providers.standard.operators"]: module(name)
-module("airflow.sdk", DAG=DAG, task=task)
-module("airflow.exceptions", AirflowFailException=Exception, AirflowSkipException=Exception)
+module("airflow.sdk", DAG=DAG)
 module("airflow.providers.standard.operators.bash", BashOperator=Task)
 module("pendulum", datetime=lambda *args, tz: f"{args} {tz}")
 exec(compile(open(sys.argv[1]).read(), sys.argv[1], "exec"), {"__name__": "dag"})
@@ -136,22 +128,14 @@ fn tasks(dag: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn dags_of_airflow() {
-    let python = tasks("dwh_python.py");
-    assert!(python.iter().any(|task| task["task_id"] == "run"), "{python:?}");
-
+async fn a_dag_of_airflow() {
     let night = fleet("airflow").await;
     night.db.src(ROW).await;
+    // `make test-airflow` runs it, and those over the package, in real Airflow.
     let bash = tasks("dwh_bash.py");
-    let of = |id: &str| bash.iter().find(|task| task["task_id"] == id).unwrap_or_else(|| panic!("no task {id}"));
-    let (extract, load) = (of("extract_trips"), of("load_trips"));
-    assert_eq!(extract["before"][0], "load_trips");
-    let command = |task: &Value| task["bash_command"].as_str().expect("command").to_owned();
-    let printed = night.shell(&command(extract));
-    assert_eq!(load["env"]["PARAMS"], "{{ ti.xcom_pull(task_ids='extract_trips') }}");
-    // XCom holds the last line of stdout.
-    let last = printed.lines().last().expect("a line");
-    night.shell(&format!("export PARAMS={}\n{}", quoted(last), command(load)));
+    let task = bash.iter().find(|task| task["task_id"] == "run_trips").expect("a task a table");
+    assert_eq!(task["skip_on_exit_code"], 5);
+    night.shell(task["bash_command"].as_str().expect("command"));
     assert_eq!(number(&night.db, LOADED).await, 1);
 }
 

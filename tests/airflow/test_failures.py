@@ -1,0 +1,80 @@
+"""What is tried again, what is not, and what a task leaves that was stopped or killed."""
+
+import os
+import signal
+
+from conftest import Airflow, Project
+
+DAG = """
+    from datetime import datetime, timedelta, timezone
+    from airflow.sdk import DAG
+    from dwh.airflow.operators import DwhBackfillOperator, DwhRunOperator
+
+    with DAG("{dag}", schedule="@daily", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), catchup=False,
+             default_args={"retries": 1, "retry_delay": timedelta(seconds=0)}):
+        {task}
+"""
+
+
+def dag(name: str, *tasks: str) -> str:
+    return DAG.replace("{dag}", name).replace("{task}", "\n        ".join(tasks))
+
+
+def tries(airflow: Airflow, dag: str) -> dict[str, tuple[str, int]]:
+    rows = airflow.sql(f"select task_id, state, try_number from task_instance where dag_id = '{dag}'")
+    return {task: (state, number) for task, state, number in rows}
+
+
+def test_what_no_retry_mends_fails_at_once(airflow: Airflow, project: Project) -> None:
+    # In Airflow 3 `@daily` has no interval.
+    tasks = [
+        'DwhRunOperator(task_id="unknown", tables="tripz")',
+        'DwhRunOperator(task_id="away", tables="trips", environment={"SOURCE_URL": "postgresql://app_ro@127.0.0.1:1/x"})',
+        *([] if airflow.is_2 else ['DwhBackfillOperator(task_id="range", table="trips")']),
+    ]
+    airflow.dag("failing", dag("failing", *tasks))
+    said = airflow.run("dags", "test", "failing", "2026-09-10", code=None)
+    ended = tries(airflow, "failing")
+    assert ended["unknown"] == ("failed", 1), said
+    assert ended["away"] == ("failed", 2), said
+    assert "hint: the tables there are: position_history, trips, devices" in said
+    if not airflow.is_2:
+        assert ended["range"] == ("failed", 1), said
+        assert "this DAG run has no data interval" in said and "CronDataIntervalTimetable" in said
+
+
+def test_a_table_that_another_run_holds_is_skipped(airflow: Airflow, project: Project) -> None:
+    task = 'DwhRunOperator(task_id="run", tables="trips")'
+    airflow.dag("held", dag("held", task))
+    # The other run waits for a lock on bronze, and holds the table meanwhile.
+    with project.held("trips"):
+        other = airflow.start_python("import dwh; dwh.Pipeline().run('trips')")
+        project.wait_for_load()
+        airflow.run("dags", "test", "held", "2026-09-10")
+        assert airflow.states("held") == {("run", -1): "skipped"}
+    assert other.wait(60) == 0
+    assert project.rows("trips") == 100
+
+
+def test_a_task_that_is_killed_loses_nothing(airflow: Airflow, project: Project) -> None:
+    task = 'DwhRunOperator(task_id="run", tables="trips")'
+    airflow.dag("killed", dag("killed", task))
+    with project.held("trips"):
+        begun = airflow.start("dags", "test", "killed", "2026-09-10")
+        project.wait_for_load()
+        os.killpg(begun.pid, signal.SIGKILL)
+        begun.wait(60)
+    assert project.rows("trips") == 0
+    airflow.run("dags", "test", "killed", "2026-09-11")
+    assert (project.rows("trips"), set(project.runs("trips"))) == (100, {"loaded"})
+
+
+def test_a_task_that_takes_too_long_ends_tidily(airflow: Airflow, project: Project) -> None:
+    task = 'DwhRunOperator(task_id="run", tables="trips", retries=0, execution_timeout=timedelta(seconds=5))'
+    airflow.dag("slow", dag("slow", task))
+    with project.held("trips"):
+        airflow.run("dags", "test", "slow", "2026-09-10", code=None)
+        assert airflow.states("slow") == {("run", -1): "failed"}
+        # The table is free: the engine had its time to say so.
+        lease = airflow.python("import dwh; print(dwh.Pipeline().recover('trips', dry_run=True).errors)")
+        assert lease.split()[-1] == "[]", lease
