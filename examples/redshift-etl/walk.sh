@@ -10,7 +10,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 TOM=${TOM:-tom} ANN=${ANN:-ann} ETL_USER=${ETL_USER:-spark_etl}
 cd "$1"
-cp "$here/dwh.toml" dwh.toml
+cp -r "$here/dwh.toml" "$here/models" .
 
 step() { printf '\n== %s\n' "$1"; }
 
@@ -45,6 +45,13 @@ dwh run 'www.order*'
 dwh run www
 dwh run
 dwh verify
+
+step "Tables from SELECTs, in the order in which they read each other; then beside them, to try a change"
+dwh models list
+dwh models run --dry-run
+dwh models run
+dwh run www.orders --models
+dwh models run -p wip
 
 step "The same under another prefix, beside it"
 export PREFIX=wip SCHEMA_PREFIX=wip_
