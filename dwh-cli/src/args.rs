@@ -3,6 +3,7 @@
 mod access;
 mod design;
 mod files;
+mod models;
 mod options;
 mod tap;
 mod upkeep;
@@ -16,6 +17,7 @@ use crate::exit;
 pub use access::{AddUserArgs, RemoveUserArgs, SetupArgs, UserCommand};
 pub use design::DesignCommand;
 pub use files::*;
+pub use models::*;
 pub use options::*;
 pub use tap::TapArgs;
 pub use upkeep::{AlertArgs, MaintainArgs};
@@ -169,7 +171,8 @@ Examples:
   dwh run trips 'position_*'    the tables that match
   dwh run --dry-run             what would be done, with its SQL
   dwh run --jobs 2 --wait       two tables at a time; wait where another run holds one
-  dwh run --jobs 4 trips        a large first load: four windows are read at a time")]
+  dwh run --jobs 4 trips        a large first load: four windows are read at a time
+  dwh run --models              every table, and then the models")]
     Run(RunArgs),
     /// Extract the next window of one table, and print what `load` takes
     ///
@@ -371,6 +374,20 @@ Examples:
   dwh files restore --run 4711"
     )]
     Files(FilesCommand),
+    /// Build tables and views of the warehouse out of SELECTs in files
+    ///
+    /// Each file `<schema>/<name>.sql` of the folder that `[models]` names is a model. Their order comes from the SQL.
+    /// `dwh run --models` builds them after a run.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  dwh models list
+  dwh models run --dry-run
+  dwh models run 'analytics.*'
+  dwh models dbt-sources -o -"
+    )]
+    Models(ModelsCommand),
     /// Print a crontab or systemd units that run all tables
     ///
     /// At the cadence and in the time zone of the configuration, with absolute paths. Nothing is installed. Runs that

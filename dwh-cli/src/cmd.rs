@@ -18,6 +18,7 @@ mod load;
 mod maintain;
 mod man;
 mod migrate;
+mod models;
 mod password;
 mod prune;
 mod rebuild;
@@ -96,6 +97,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Maintain(args) => maintain::maintain(args, context).await,
         Command::Prune(args) => prune::prune(args, context).await,
         Command::Files(command) => files::files(command, context).await,
+        Command::Models(command) => models::models(command, context).await,
         Command::Schedule(args) => schedule::schedule(&args, context),
         Command::Config(args) => config::config(&args, context),
         Command::Completions(args) => completions::completions(&args, context),

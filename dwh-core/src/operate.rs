@@ -12,6 +12,7 @@ mod files;
 mod init;
 mod inspect;
 mod maintain;
+mod models;
 mod patterns;
 #[cfg(feature = "report")]
 mod report;
@@ -34,12 +35,14 @@ pub use inspect::{
     AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport, MigrateRequest, PlanReport,
 };
 pub use maintain::{MaintainAction, MaintainReport, MaintainRequest, MaintainStep};
+pub use models::{ListedModel, ModelList, ModelsReport, ModelsRequest};
 #[cfg(feature = "report")]
 pub use report::{REPORT_DAYS, WarehouseReport};
 pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
 pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
 pub use status::{
-    Breach, BreachCheck, DiskStatus, DiskUse, RunningRun, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
+    Breach, BreachCheck, DiskStatus, DiskUse, ModelStatus, RunningRun, StatusReport, StoreStatus, TableStatus,
+    WaitingCsvs,
 };
 pub use tap::{LoadType, TapReport, TapRequest};
 pub use verify::{

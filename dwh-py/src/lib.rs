@@ -17,6 +17,7 @@ mod files;
 mod load;
 mod maintain;
 mod migrate;
+mod models;
 mod moment;
 mod pending;
 mod pipeline;
@@ -55,6 +56,8 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::LoadPlanReport>()?;
     module.add_class::<report::MaintainReport>()?;
     module.add_class::<report::MigrateReport>()?;
+    module.add_class::<report::ModelList>()?;
+    module.add_class::<report::ModelsReport>()?;
     module.add_class::<report::PlanReport>()?;
     module.add_class::<report::PruneReport>()?;
     module.add_class::<report::RebuildReport>()?;

@@ -1,8 +1,8 @@
 //! The two faces `Pipeline` and `AsyncPipeline`: the same verbs by the same names, with the same arguments.
 
 use dwh_core::operate::{
-    AlertRequest, DesignRequest, FilesRequest, Gate, MaintainRequest, MigrateRequest, RepairRequest, TapRequest,
-    VerifyRequest,
+    AlertRequest, DesignRequest, FilesRequest, Gate, MaintainRequest, MigrateRequest, ModelsRequest, RepairRequest,
+    TapRequest, VerifyRequest,
 };
 use dwh_core::pipeline::{
     BackfillRequest, DeletesRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest,
@@ -21,8 +21,8 @@ use crate::pending::awaitable;
 use crate::runtime::block_on;
 use crate::set_aside::Aside;
 use crate::{
-    alert, backfill, check, deletes, designs, error, extract, files, load, maintain, migrate, plan, prune, rebuild,
-    recover, replay, reseed, resync, run, run_details, runs, set_aside, status, tap, verify,
+    alert, backfill, check, deletes, designs, error, extract, files, load, maintain, migrate, models, plan, prune,
+    rebuild, recover, replay, reseed, resync, run, run_details, runs, set_aside, status, tap, verify,
 };
 
 /// The engine of a `dwh.toml`; calls block.
@@ -340,7 +340,8 @@ impl $face {
     ///
     /// One that fails stops no other.
     #[pyo3(signature = (
-        tables = None, *, jobs = None, wait = false, allow_empty = false, accept_source = false, preview = false
+        tables = None, *, jobs = None, wait = false, allow_empty = false, accept_source = false, preview = false,
+        models = false
     ))]
     #[allow(clippy::too_many_arguments)]
     fn run(
@@ -352,11 +353,45 @@ impl $face {
         allow_empty: bool,
         accept_source: bool,
         preview: bool,
+        models: bool,
     ) -> PyResult<Py<PyAny>> {
         let mut request = RunRequest::new(tables.unwrap_or_default());
         (request.jobs, request.wait) = (jobs, wait);
         (request.allow_empty, request.accept_source, request.preview) = (allow_empty, accept_source, preview);
-        $make(py, run::run(self.0.get(py)?, request))
+        $make(py, run::run(self.0.get(py)?, request, models))
+    }
+
+    /// Build the models that match, each behind those that it reads; raises if one fails.
+    #[pyo3(signature = (
+        models = None, *, upstream = false, downstream = false, prefix = None, replace = false, dry_run = false
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn run_models(
+        &self,
+        py: Python<'_>,
+        models: Option<Vec<String>>,
+        upstream: bool,
+        downstream: bool,
+        prefix: Option<String>,
+        replace: bool,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let mut request = ModelsRequest::new(models.unwrap_or_default());
+        (request.upstream, request.downstream, request.prefix) = (upstream, downstream, prefix);
+        (request.replace, request.dry_run) = (replace, dry_run);
+        $make(py, models::run_models(self.0.get(py)?, request))
+    }
+
+    /// The models that match, in the order in which they are built, each with its newest run.
+    #[pyo3(signature = (models = None))]
+    fn list_models(&self, py: Python<'_>, models: Option<Vec<String>>) -> PyResult<Py<PyAny>> {
+        $make(py, models::list_models(self.0.get(py)?, models.unwrap_or_default()))
+    }
+
+    /// The bronze tables that match as the `sources.yml` of a dbt project.
+    #[pyo3(signature = (tables = None))]
+    fn dbt_sources(&self, py: Python<'_>, tables: Option<Vec<String>>) -> PyResult<Py<PyAny>> {
+        $make(py, models::dbt_sources(self.0.get(py)?, tables.unwrap_or_default()))
     }
 
     /// Everything that is known of one run.

@@ -6,8 +6,12 @@ use clap::CommandFactory;
 /// Verbs that change nothing. Every other one acts, and says beforehand what it would do.
 const LOOK_ONLY: [&str; 9] = ["check", "status", "report", "runs", "schedule", "config", "completions", "man", "help"];
 /// The same among verbs that have verbs of their own.
-const GROUPS: [(&str, &[&str]); 3] =
-    [("files", &["list", "validate", "help"]), ("user", &["help"]), ("design", &["diff", "help"])];
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("files", &["list", "validate", "help"]),
+    ("user", &["help"]),
+    ("design", &["diff", "help"]),
+    ("models", &["list", "dbt-sources", "help"]),
+];
 
 #[test]
 fn every_verb_that_acts_has_a_dry_run() {

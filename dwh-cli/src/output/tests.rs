@@ -108,6 +108,7 @@ fn status_report(tables: Vec<TableStatus>, breaches: Vec<Breach>) -> StatusRepor
         error: None,
     };
     StatusReport {
+        models: Vec::new(),
         project: "fleet".into(),
         now: at("2026-10-01T03:00:00Z"),
         cadence_seconds: 10_800.0,

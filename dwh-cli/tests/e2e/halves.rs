@@ -11,7 +11,7 @@ fn all(project: &Project, table: &str) -> usize {
         let printed = project.ok(&["extract", table]).stdout;
         let params: Value = serde_json::from_str(&printed).expect("one line");
         project.ok(&["load", "--params", printed.trim()]);
-        if params["more"] == false {
+        if params["more"] != true {
             return times;
         }
     }

@@ -30,6 +30,7 @@ mod made_again;
 mod maintain;
 mod memory;
 mod metadata;
+mod models;
 mod modes;
 mod names;
 mod new_columns;

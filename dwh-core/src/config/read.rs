@@ -16,14 +16,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::manifest::{Shared, tables as manifest_tables};
 use super::problems::{Problems, did_you_mean};
-use super::{BlobConfig, Config, Environment, IDLE_TIMEOUT, Project, Retention, Secret, TargetConfig};
+use super::{BlobConfig, Config, Environment, IDLE_TIMEOUT, ModelsConfig, Project, Retention, Secret, TargetConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::watermark::Micros;
-use raw::{RawAlert, RawBlob, RawConfig, RawManifest, RawProject, RawRetention, RawTable, RawTarget};
+use raw::{RawAlert, RawBlob, RawConfig, RawManifest, RawModels, RawProject, RawRetention, RawTable, RawTarget};
 use section::{Reader, Section};
 
-const SECTIONS: [&str; 9] =
-    ["project", "source", "target", "blob", "retention", "thresholds", "alert", "table", "manifest"];
+const SECTIONS: [&str; 10] =
+    ["project", "source", "target", "blob", "retention", "thresholds", "alert", "models", "table", "manifest"];
 const TIMEOUT: Micros = Micros::seconds(30);
 
 /// The JSON Schema of the file, with a description of every key; editors complete and check the file with it.
@@ -128,6 +128,7 @@ fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
         target,
         blob: blob(&single(document, reader, "blob")),
         retention: document.contains_key("retention").then(|| retention(&single(document, reader, "retention"))),
+        models: document.contains_key("models").then(|| models(&single(document, reader, "models"), base)),
         disk_used,
         alerts,
         tables,
@@ -252,6 +253,11 @@ fn retention(section: &Section<'_, RawRetention>) -> Retention {
         section.problem("processed", "must be at least as long as `exports`");
     }
     kept
+}
+
+fn models(section: &Section<'_, RawModels>, base: &Path) -> ModelsConfig {
+    let dir = section.checked("dir", section.raw.dir.as_deref(), value::filled);
+    ModelsConfig { dir: base.join(dir.unwrap_or_default()) }
 }
 
 fn blob(section: &Section<'_, RawBlob>) -> BlobConfig {

@@ -149,7 +149,7 @@ pub(super) fn schemas_of<'a>(target: &TargetConfig, tables: &'a [LoadPlan]) -> B
 }
 
 /// Makes a schema for bronze tables.
-pub(super) fn table_schema(target: &TargetConfig, name: &str) -> String {
+pub(crate) fn table_schema(target: &TargetConfig, name: &str) -> String {
     let (schema, owner, reader) =
         (quote_ident(name), quote_ident(&target.owner_role), quote_ident(&target.reader_role));
     schema_unless_there(target, name)

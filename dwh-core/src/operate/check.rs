@@ -63,6 +63,12 @@ impl Pipeline {
         {
             about.error(Word::Patterns, error);
         }
+        if this.config.models.is_some() {
+            match this.config.read_models() {
+                Ok(models) => about.ok(Word::Models, format!("{} models in an order without a circle", models.0.len())),
+                Err(error) => about.error(Word::Models, &error),
+            }
+        }
         let target = target::check(&this.config, &mut About::new("target", &mut report)).await;
         let with_patterns = this.config.pattern_sources(tables);
         let is_meant = |name: &str| {

@@ -53,6 +53,7 @@ fn the_drivers_stay_in_their_rooms() {
         "operate/access",
         "operate/check",
         "operate/maintain",
+        "operate/models",
         "operate/verify",
         "testing",
     ];

@@ -17,7 +17,7 @@ from typing import Any, Literal, Optional, Union, final, overload
 __version__: str
 
 _Moment = Union[datetime, str]
-_Kind = Literal["run", "backfill", "reseed", "repair", "replay", "file", "resync", "chunk", "keys"]
+_Kind = Literal["run", "backfill", "reseed", "repair", "replay", "file", "resync", "chunk", "keys", "model"]
 _State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
 _Gate = Literal["deploy", "first-run", "steady"]
 _Mode = Literal["incremental", "snapshot", "scd", "files"]
@@ -88,7 +88,7 @@ class LoadParams(_Report):
     csv_path: str
     run_id: int
     run_started_at: str
-    more: bool
+    more: bool  # there only where it is true
 
 @final
 class LoadPlanReport(_Report):
@@ -128,6 +128,15 @@ class MigrateReport(_Report):
     conflicts: list[dict[str, str]]
     drift_applied: list[dict[str, str]]
     drift_left: list[dict[str, str]]
+
+@final
+class ModelList(_Report):
+    models: list[dict[str, Any]]
+
+@final
+class ModelsReport(_Report):
+    dry_run: bool
+    models: list[dict[str, Any]]
 
 @final
 class PlanReport(_Report):
@@ -263,6 +272,7 @@ class RunRecord(_Report):
 class RunReport(_Report):
     preview: bool
     runs: list[dict[str, Any]]
+    models: list[dict[str, Any]]
 
 @final
 class StatusReport(_Report):
@@ -271,6 +281,7 @@ class StatusReport(_Report):
     cadence_seconds: float
     healthy: bool
     tables: list[dict[str, Any]]
+    models: list[dict[str, Any]]
     disks: list[dict[str, Any]]
     store: dict[str, Any]
     breaches: list[dict[str, Any]]
@@ -539,12 +550,35 @@ class Pipeline:
         allow_empty: bool = False,
         accept_source: bool = False,
         preview: bool = False,
+        models: bool = False,
     ) -> RunReport:
         """Extract, load and archive the tables that match; all of them if none is named.
 
         One that fails stops no other. With `preview`, what that would do is counted, and nothing is kept.
         `jobs` tables are worked on at a time; while none waits, so many windows of a table are read side by side.
+        With `models`, the models that read these tables are built afterwards, of a whole run all of them.
         """
+
+    def run_models(
+        self,
+        models: Optional[Sequence[str]] = None,
+        *,
+        upstream: bool = False,
+        downstream: bool = False,
+        prefix: Optional[str] = None,
+        replace: bool = False,
+        dry_run: bool = False,
+    ) -> ModelsReport:
+        """Build the models that match, each behind those that it reads; raises if one fails.
+
+        Those that read one that failed are skipped, all others are built. With `prefix`, into `<prefix>_<schema>`.
+        """
+
+    def list_models(self, models: Optional[Sequence[str]] = None) -> ModelList:
+        """The models that match, in the order in which they are built, each with its newest run."""
+
+    def dbt_sources(self, tables: Optional[Sequence[str]] = None) -> str:
+        """The bronze tables that match as the `sources.yml` of a dbt project."""
 
     def run_details(self, run_id: int) -> RunDetails:
         """Everything that is known of one run: the command's `runs show`."""
@@ -759,7 +793,20 @@ class AsyncPipeline:
         allow_empty: bool = False,
         accept_source: bool = False,
         preview: bool = False,
+        models: bool = False,
     ) -> RunReport: ...
+    async def run_models(
+        self,
+        models: Optional[Sequence[str]] = None,
+        *,
+        upstream: bool = False,
+        downstream: bool = False,
+        prefix: Optional[str] = None,
+        replace: bool = False,
+        dry_run: bool = False,
+    ) -> ModelsReport: ...
+    async def list_models(self, models: Optional[Sequence[str]] = None) -> ModelList: ...
+    async def dbt_sources(self, tables: Optional[Sequence[str]] = None) -> str: ...
     async def run_details(self, run_id: int) -> RunDetails: ...
     async def runs(
         self,

@@ -85,7 +85,7 @@ async fn workflows_of_n8n() {
     let report: Value = serde_json::from_str(&loaded).expect("one document");
     assert_eq!((&report["status"], number(&night.db, LOADED).await), (&Value::from("loaded"), 1), "{report:#}");
     let extracted: Value = serde_json::from_str(&extracted).expect("one line");
-    assert_eq!(extracted["more"], false, "{extracted:#}");
+    assert!(extracted["more"].is_null(), "{extracted:#}");
 
     // A run that holds the table is no error of any command.
     night.db.src("insert into fleet.trips values (902, 'd1', 1)").await;

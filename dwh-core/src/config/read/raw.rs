@@ -39,6 +39,8 @@ pub(super) struct RawConfig {
     pub thresholds: Option<RawThresholds>,
     /// Who is told when something is wrong, each under an `[[alert]]` of its own.
     pub alert: Option<Vec<RawAlert>>,
+    /// SELECTs in files that become tables and views of the warehouse.
+    pub models: Option<RawModels>,
     /// The tables, each under a `[[table]]` of its own.
     pub table: Option<Vec<RawTable>>,
     /// Manifests of postgres_pipeline, whose tables are tables like those of `[[table]]`.
@@ -233,6 +235,16 @@ pub(super) struct RawAlert {
     /// How long sending may take, from one second to sixty.
     #[schemars(extend("default" = "10s"))]
     pub timeout: Option<String>,
+}
+
+/// SELECTs in files that `dwh models run` makes tables and views of.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Models")]
+pub(super) struct RawModels {
+    /// Their folder, from the folder of `dwh.toml`; a model is a file `<schema>/<name>.sql` in it.
+    #[schemars(required)]
+    pub dir: Option<String>,
 }
 
 /// A column that dwh adds.

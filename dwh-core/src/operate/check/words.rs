@@ -39,6 +39,7 @@ words! {
     Source "source"
     Patterns "patterns"
     Configuration "configuration"
+    Models "models"
     Catalog "catalog"
     Watermark "watermark"
     WatermarkNull "watermark_null"
