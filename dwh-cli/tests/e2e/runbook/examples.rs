@@ -87,7 +87,20 @@ async fn workflows_of_n8n() {
     let extracted: Value = serde_json::from_str(&extracted).expect("one line");
     assert!(extracted["more"].is_null(), "{extracted:#}");
 
+    // A run that holds the table is no error of any command.
     night.db.src("insert into fleet.trips values (902, 'd1', 1)").await;
+    let reader = night.db.another_target().await;
+    reader.batch_execute("begin; lock table bronze.trips").await.expect("lock");
+    let mut holder = night.project.spawn(&["run", "trips"]);
+    night.until(&reader, "select from pg_locks where not granted and relation = 'bronze.trips'::regclass").await;
+    assert!(night.shell(&command(&extracts, "Extract", &table)).starts_with("dwh: table `trips`"));
+    let held: Value =
+        serde_json::from_str(&night.shell(&command(&loads, "Load", &params)).lines().next().expect("JSON"))
+            .expect("one document");
+    assert_eq!(held["error"]["code"], "locked", "{held:#}");
+    night.shell(&command(&extracts, "Run", &table));
+    reader.batch_execute("rollback").await.expect("unlock");
+    holder.wait().expect("the run ends");
     assert_eq!(night.shell(&command(&extracts, "Run", &table)), "");
     assert_eq!(number(&night.db, "select count(*) from bronze.trips where trip_id = 902").await, 1);
     let file = night.files("exports", "trips").join("mended.csv");
