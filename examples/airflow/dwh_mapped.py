@@ -28,7 +28,12 @@ with DAG(
     ).expand(tables=tables.output)
     run >> DwhStatusOperator(task_id="status", trigger_rule="all_done")
 
-with DAG("dwh_report", schedule=[table_asset("fleet", "trips")], catchup=False):
+with DAG(
+    "dwh_report",
+    schedule=[table_asset("fleet", "trips")],
+    start_date=pendulum.datetime(2026, 1, 1, tz="Africa/Nairobi"),
+    catchup=False,
+):
 
     @task
     def report() -> None:

@@ -202,15 +202,12 @@ class Airflow:
         return done.stdout
 
     def example(self, name: str) -> None:
-        """Puts an example into the folder of DAGs, for 2.11 with the imports that it has."""
+        """Puts an example into the folder of DAGs."""
         self.dag(name, (EXAMPLES / f"{name}.py").read_text())
 
     def dag(self, name: str, text: str) -> None:
         text = textwrap.dedent(text)
-        if self.is_2:
-            for new, old in IMPORTS_OF_2:
-                text = text.replace(new, old)
-        (self.dags / f"{name}.py").write_text(text)
+        (self.dags / f"{name}.py").write_text(as_2(text) if self.is_2 else text)
 
     @property
     def is_2(self) -> bool:
@@ -239,12 +236,25 @@ class Airflow:
         return json.loads(value) if isinstance(value, (str, bytes)) else value
 
 
-# an example says what Airflow 3 calls it; a person with 2.11 changes the same lines
+# What the page says of 2.11: other imports, and each DAG has a `start_date`.
 IMPORTS_OF_2 = [
-    ("from airflow.sdk import DAG, AssetAlias, task", "from airflow import DAG\nfrom airflow.datasets import DatasetAlias as AssetAlias\nfrom airflow.decorators import task"),
+    (
+        "from airflow.sdk import DAG, AssetAlias, task",
+        "from airflow import DAG\nfrom airflow.datasets import DatasetAlias as AssetAlias\nfrom airflow.decorators import task",
+    ),
     ("from airflow.sdk import DAG, task", "from airflow import DAG\nfrom airflow.decorators import task"),
     ("from airflow.sdk import DAG", "from airflow import DAG"),
 ]
+
+
+def as_2(text: str) -> str:
+    """A DAG of Airflow 3, as a person writes it for 2.11."""
+    for new, old in IMPORTS_OF_2:
+        text = text.replace(new, old)
+    if "start_date" not in text:
+        text = text.replace("catchup=False", "catchup=False, start_date=pendulum.datetime(2026, 1, 1)")
+        text = f"import pendulum\n{text}"
+    return text
 
 
 @pytest.fixture(scope="session")

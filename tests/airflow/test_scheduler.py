@@ -22,6 +22,7 @@ def scheduled(airflow: Airflow, project: Project) -> Iterator[None]:
     server, port = project.target_server, free_port()
     server.sql("postgres", "create database airflow_meta")
     url = f"postgresql+psycopg2://postgres:{server.password}@127.0.0.1:{server.port}/airflow_meta"
+    before = dict(airflow.environment)
     airflow.environment |= {
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url,
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
@@ -44,6 +45,7 @@ def scheduled(airflow: Airflow, project: Project) -> Iterator[None]:
             os.killpg(daemon.pid, signal.SIGTERM)
         for daemon in daemons:
             daemon.wait(60)
+        airflow.environment = before
 
 
 DAG = """
@@ -76,4 +78,4 @@ def test_a_worker_that_is_killed_is_replaced(airflow: Airflow, project: Project)
             os.kill(int(pid), signal.SIGKILL)
         wait_until(lambda: state().startswith("success"))
         assert state() == "success|2"
-    assert (project.rows("trips"), set(project.runs("trips"))) == (100, {"loaded"})
+    assert project.rows("trips") == 100 and project.runs("trips")[-1] == "loaded"
