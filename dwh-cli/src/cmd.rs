@@ -3,12 +3,14 @@
 //! A new verb is a variant of [`Command`], a file here, a line in [`dispatch`], and a [`Show`](crate::output::Show) for
 //! its report.
 
+mod access;
 mod alert;
 mod backfill;
 mod check;
 mod completions;
 mod config;
 mod deletes;
+mod design;
 mod extract;
 mod files;
 mod init;
@@ -17,6 +19,7 @@ mod maintain;
 mod man;
 mod migrate;
 mod models;
+mod password;
 mod prune;
 mod rebuild;
 mod recover;
@@ -70,8 +73,11 @@ impl Context {
 pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
     match command {
         Command::Init(args) => init::init(args, context).await,
+        Command::Setup(args) => access::setup(args, context).await,
+        Command::User(command) => access::user(command, context).await,
         Command::Check(args) => check::check(&args, context).await,
         Command::Migrate(args) => migrate::migrate(args, context).await,
+        Command::Design(command) => design::design(command, context).await,
         Command::Run(args) => run::run(args, context).await,
         Command::Extract(args) => extract::extract(&args, context).await,
         Command::Load(args) => load::load(args, context).await,

@@ -28,7 +28,7 @@ pub use files::{
     FILE, FieldFrom, FileColumn, FileEncoding, FileFormat, FileTable, FilesConfig, OnInvalid, RECORD, Validate,
 };
 pub use manifest::ManifestTable;
-pub(crate) use manifest::{Needs, needs as manifest_needs};
+pub(crate) use manifest::{Needs, needs as manifest_needs, pieces};
 pub(crate) use models::{Model, with_prefix};
 pub use models::{ModelKind, ModelsConfig};
 pub(crate) use patterns::RelationGlob;
@@ -244,6 +244,10 @@ pub struct SourceConfig {
 pub struct TargetConfig {
     /// Connection string.
     pub url: Secret,
+    /// Connection string of an administrator, for `setup` and users alone.
+    pub admin_url: Option<Secret>,
+    /// Folder of the table designs: `<schema>/<table>.sql`.
+    pub designs: PathBuf,
     /// Schema of the copied tables.
     pub bronze_schema: String,
     /// Schema of watermarks and run log.

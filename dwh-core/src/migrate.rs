@@ -5,6 +5,7 @@
 
 mod adapt;
 mod apart;
+mod design;
 mod dry_run;
 mod owner;
 mod print;
@@ -28,6 +29,7 @@ use crate::watermark::Micros;
 
 pub(crate) use adapt::adapt;
 pub(crate) use apart::make_apart;
+pub(crate) use design::{TypesThere, both_lines, design_of, try_design};
 pub use dry_run::dry_run;
 pub use print::print_sql;
 pub(crate) use print::remember_sql;

@@ -3,9 +3,11 @@
 //! `plan`, `runs` and `status` ask the three traits. `check`, `verify`, `init` and `migrate` look into catalogs that no trait
 //! describes: they are PostgreSQL's, and dial the servers of the configuration.
 
+mod access;
 mod adapt;
 mod alert;
 mod check;
+mod design;
 mod files;
 mod init;
 mod inspect;
@@ -21,8 +23,12 @@ mod status;
 mod tap;
 mod verify;
 
+pub use access::{
+    AccessReport, AccessStep, AddUserRequest, NewLogin, NewPassword, RemoveUserRequest, SetupRequest, UserGroup,
+};
 pub use alert::{AlertReport, AlertRequest, SentAlert, ToldThing};
 pub use check::{CheckReport, Finding, Gate, Severity};
+pub use design::{DesignReport, DesignRequest, DesignState, TableDesign};
 pub use files::{FileReport, FileState, FilesReport, FilesRequest};
 pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use inspect::{

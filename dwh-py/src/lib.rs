@@ -9,6 +9,7 @@ mod call;
 mod check;
 mod convert;
 mod deletes;
+mod designs;
 mod engine;
 mod error;
 mod extract;
@@ -49,6 +50,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::BackfillReport>()?;
     module.add_class::<report::CheckReport>()?;
     module.add_class::<report::DeletesReport>()?;
+    module.add_class::<report::DesignReport>()?;
     module.add_class::<report::FilesReport>()?;
     module.add_class::<report::LoadParams>()?;
     module.add_class::<report::LoadPlanReport>()?;

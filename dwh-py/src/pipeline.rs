@@ -1,8 +1,8 @@
 //! The two faces `Pipeline` and `AsyncPipeline`: the same verbs by the same names, with the same arguments.
 
 use dwh_core::operate::{
-    AlertRequest, FilesRequest, Gate, MaintainRequest, MigrateRequest, ModelsRequest, RepairRequest, TapRequest,
-    VerifyRequest,
+    AlertRequest, DesignRequest, FilesRequest, Gate, MaintainRequest, MigrateRequest, ModelsRequest, RepairRequest,
+    TapRequest, VerifyRequest,
 };
 use dwh_core::pipeline::{
     BackfillRequest, DeletesRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest,
@@ -21,8 +21,8 @@ use crate::pending::awaitable;
 use crate::runtime::block_on;
 use crate::set_aside::Aside;
 use crate::{
-    alert, backfill, check, deletes, error, extract, files, load, maintain, migrate, models, plan, prune, rebuild,
-    recover, replay, reseed, resync, run, run_details, runs, set_aside, status, tap, verify,
+    alert, backfill, check, deletes, designs, error, extract, files, load, maintain, migrate, models, plan, prune,
+    rebuild, recover, replay, reseed, resync, run, run_details, runs, set_aside, status, tap, verify,
 };
 
 /// The engine of a `dwh.toml`; calls block.
@@ -201,6 +201,34 @@ impl $face {
     #[pyo3(signature = (params, *, accept_unverified = false))]
     fn plan_load(&self, py: Python<'_>, params: &Bound<'_, PyAny>, accept_unverified: bool) -> PyResult<Py<PyAny>> {
         $make(py, load::plan_load(self.0.get(py)?, params, accept_unverified)?)
+    }
+
+    /// Compare the designs of the tables that match with the tables that are there; raises if one is different.
+    #[pyo3(signature = (tables = None, *, folder = None))]
+    fn diff_designs(
+        &self,
+        py: Python<'_>,
+        tables: Option<Vec<String>>,
+        folder: Option<PathBuf>,
+    ) -> PyResult<Py<PyAny>> {
+        let mut request = DesignRequest::new(tables.unwrap_or_default());
+        request.folder = folder;
+        $make(py, designs::diff_designs(self.0.get(py)?, request))
+    }
+
+    /// Write the SQL that makes each table that matches, a file each; files that are there stay, unless `force`.
+    #[pyo3(signature = (tables = None, *, folder = None, force = false, dry_run = false))]
+    fn pull_designs(
+        &self,
+        py: Python<'_>,
+        tables: Option<Vec<String>>,
+        folder: Option<PathBuf>,
+        force: bool,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let mut request = DesignRequest::new(tables.unwrap_or_default());
+        (request.folder, request.force, request.dry_run) = (folder, force, dry_run);
+        $make(py, designs::pull_designs(self.0.get(py)?, request))
     }
 
     /// Vacuum what was loaded, refresh materialized views, apply retention; raises if a step fails.

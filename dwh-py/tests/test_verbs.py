@@ -444,6 +444,20 @@ def test_run_models_list_models_and_dbt_sources(project: Project, pipeline: dwh.
     assert [model["status"] for model in caught.value.report.models] == ["failed", "skipped"]
 
 
+def test_pull_designs_and_diff_designs(project: Project) -> None:
+    pipeline = dwh.Pipeline(project.config)
+    file = project.config.with_name("designs") / "bronze" / "events.sql"
+    assert pipeline.pull_designs(["events"], dry_run=True).tables[0]["state"] == "written" and not file.exists()
+    assert pipeline.pull_designs(["events"], folder=project.config.with_name("designs")).tables[0]["file"] == str(file)
+    assert whole(pipeline.pull_designs(["events"])).tables[0]["state"] == "kept"
+    assert pipeline.migrate().designs == [str(file)]
+    assert [table["state"] for table in pipeline.diff_designs().tables] == ["same", "missing", "missing"]
+    project.target("alter table bronze.events add column own int")
+    with pytest.raises(dwh.DriftError) as raised:
+        pipeline.diff_designs(["events"])
+    assert raised.value.report.tables[0]["only_live"] == ["column own integer"]
+
+
 def test_every_verb_has_its_test() -> None:
     verbs = {name for name in vars(dwh.Pipeline) if not name.startswith("_")}
     assert "init" not in verbs and "schedule" not in verbs, "these make files for people: command only"

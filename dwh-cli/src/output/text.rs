@@ -1,9 +1,11 @@
 //! The reports as people read them.
 
+mod access;
 mod alert;
 mod backfill;
 mod check;
 mod deletes;
+mod design;
 mod files;
 mod init;
 mod load;

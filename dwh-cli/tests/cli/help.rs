@@ -3,10 +3,15 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 34] = [
+const COMMANDS: [&str; 39] = [
     "init",
+    "setup",
+    "user add",
+    "user remove",
     "check",
     "migrate",
+    "design pull",
+    "design diff",
     "run",
     "extract",
     "load",

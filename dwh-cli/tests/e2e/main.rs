@@ -1,5 +1,6 @@
 //! The command from end to end, against throwaway clusters, in one binary so that they start once.
 
+mod access;
 mod adapt;
 mod alert;
 mod backfill;
@@ -10,6 +11,7 @@ mod check;
 mod crash;
 mod defaults;
 mod deletes;
+mod design;
 mod drift;
 mod dry_run;
 mod errors;
@@ -41,6 +43,7 @@ mod real_schemas;
 mod rebuild;
 mod rebuild_more;
 mod recover;
+mod redshift_etl;
 mod relations;
 mod repair;
 mod replay;

@@ -21,7 +21,7 @@ use file::Entry;
 pub(crate) use needs::{Needs, needs};
 use query::Taken;
 pub(super) use query::folded;
-pub(super) use variables::pieces;
+pub(crate) use variables::pieces;
 
 /// Where in a manifest a table stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -102,14 +102,14 @@ fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
         reader.problems.add(reader.problems.line(key.span().start), key.get_ref(), &format!("unknown key{near}"));
     }
     let (mut sources, globs) = sources::sources(document, reader);
-    let target = target(&single(document, reader, "target"));
+    let base = path.parent().unwrap_or(Path::new(""));
+    let target = target(&single(document, reader, "target"), base);
     let alerts = alert::alerts(&alert_sections(document, reader));
     let project = project(&single(document, reader, "project"), document.contains_key("alert"));
     let (thresholds, disk_used) = thresholds::general(document, reader, project.cadence);
     let sections = table_sections(document, reader);
     let each = thresholds::of_tables(document, reader, &thresholds);
     let columns = files::columns_of_tables(document, reader);
-    let base = path.parent().unwrap_or(Path::new(""));
     let own: Vec<_> = each.into_iter().zip(columns).collect();
     let around = table::Around { bronze: &target.bronze_schema, base };
     let mut tables = table::tables(&sections, &own, &sources, &around);
@@ -216,7 +216,7 @@ fn idle_timeout<T>(section: &Section<'_, T>, text: Option<&str>) -> Micros {
     section.checked("idle_timeout", text, value::patience).unwrap_or(IDLE_TIMEOUT)
 }
 
-fn target(section: &Section<'_, RawTarget>) -> TargetConfig {
+fn target(section: &Section<'_, RawTarget>, base: &Path) -> TargetConfig {
     let raw = &section.raw;
     let name = |key, text: &Option<String>, default: &str| {
         section.checked(key, text.as_deref(), value::identifier).unwrap_or_else(|| default.to_owned())
@@ -227,6 +227,9 @@ fn target(section: &Section<'_, RawTarget>) -> TargetConfig {
     }
     TargetConfig {
         url: Secret::new(section.checked("url", raw.url.as_deref(), value::filled).unwrap_or_default()),
+        // Empty where its variable is not set: few commands need it.
+        admin_url: raw.admin_url.as_deref().filter(|url| !url.trim().is_empty()).map(Secret::new),
+        designs: base.join(raw.designs.as_deref().unwrap_or("designs")),
         bronze_schema: name("bronze_schema", &raw.bronze_schema, "bronze"),
         control_schema: name("control_schema", &raw.control_schema, "dwh_control"),
         owner_role: name("owner_role", &raw.owner_role, "dwh_owner"),

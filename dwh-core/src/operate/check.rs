@@ -3,6 +3,7 @@
 
 mod about;
 mod bronze;
+mod design;
 mod files;
 mod gate;
 mod lease;

@@ -16,6 +16,8 @@ use dwh_core::{Error, ErrorKind, Plan, Secret};
 pub fn target(url: &str) -> TargetConfig {
     TargetConfig {
         url: Secret::new(url),
+        admin_url: None,
+        designs: "designs".into(),
         bronze_schema: "bronze".into(),
         control_schema: "dwh_control".into(),
         owner_role: "dwh_owner".into(),
@@ -243,12 +245,12 @@ async fn what_psql_applies_is_what_migrate_applies() {
     let db = TestDb::new("migrate_psql").await;
     let plans = [plan("trips", Mode::Incremental, &[column("at", "public.geometry(Point,4326)", false)])];
     let server = &Clusters::shared().target;
-    server.psql(db.name(), &print_sql(&target("x"), &plans));
+    server.psql(db.name(), &print_sql(&target("x"), &plans).expect("SQL"));
     let report = run(&db.target_url_as("dwh_loader"), &plans).await.expect("nothing left to do");
     assert_eq!((report.present.len(), report.applied.len()), (14, 0));
     assert_eq!(report.tables_present, ["bronze.trips"]);
     // The whole may be applied once more.
-    server.psql(db.name(), &print_sql(&target("x"), &plans));
+    server.psql(db.name(), &print_sql(&target("x"), &plans).expect("SQL"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,6 +119,7 @@ class MigrateReport(_Report):
     types_created: list[str]
     labels_added: list[dict[str, str]]
     tables_created: list[str]
+    designs: list[str]
     tables_present: list[str]
     tables_found: list[str]
     notes: list[str]
@@ -155,6 +156,13 @@ class PlanReport(_Report):
 class DeletesReport(_Report):
     dry_run: bool
     tables: list[dict[str, Any]]
+
+@final
+class DesignReport(_Report):
+    dry_run: bool
+    folder: str
+    tables: list[dict[str, Any]]
+    notes: list[str]
 
 @final
 class FilesReport(_Report):
@@ -445,6 +453,21 @@ class Pipeline:
     ) -> FilesReport:
         """Read files to their ends and say which are valid; raises if one is not."""
 
+    def diff_designs(
+        self, tables: Optional[Sequence[str]] = None, *, folder: Union[str, PathLike[str], None] = None
+    ) -> DesignReport:
+        """Compare the designs of the tables that match with the tables that are there; raises if one is different."""
+
+    def pull_designs(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        folder: Union[str, PathLike[str], None] = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> DesignReport:
+        """Write the SQL that makes each table that matches, a file each; files that are there stay, unless `force`."""
+
     def maintain(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> MaintainReport:
         """Vacuum what was loaded, refresh materialized views, apply retention; raises if a step fails."""
 
@@ -702,6 +725,17 @@ class AsyncPipeline:
     async def validate_files(
         self, paths: Optional[Sequence[str]] = None, *, tables: Optional[Sequence[str]] = None
     ) -> FilesReport: ...
+    async def diff_designs(
+        self, tables: Optional[Sequence[str]] = None, *, folder: Union[str, PathLike[str], None] = None
+    ) -> DesignReport: ...
+    async def pull_designs(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        folder: Union[str, PathLike[str], None] = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> DesignReport: ...
     async def maintain(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> MaintainReport: ...
     async def prune(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> PruneReport: ...
     async def rebuild(

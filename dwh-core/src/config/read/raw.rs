@@ -114,6 +114,12 @@ pub(super) struct RawTarget {
     /// `postgresql://…` or `key=value`, as a rule `${DWH_TARGET_URL}`.
     #[schemars(required)]
     pub url: Option<String>,
+    /// The same as an administrator, for `dwh setup` and `dwh user` alone; as a rule `${DWH_ADMIN_URL:-}`, so that no other
+    /// command needs the variable.
+    pub admin_url: Option<String>,
+    /// Folder of the table designs, one SQL file a table: `<schema>/<table>.sql`; relative to this file.
+    #[schemars(extend("default" = "designs"))]
+    pub designs: Option<String>,
     /// Schema of the copied tables.
     #[schemars(extend("default" = "bronze"))]
     pub bronze_schema: Option<String>,

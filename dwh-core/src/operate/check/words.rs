@@ -58,6 +58,7 @@ words! {
     Bronze "bronze"
     Drift "drift"
     Key "key"
+    Design "design"
     OtherUnique "other_unique"
     Constraint "constraint"
     Rights "rights"
