@@ -1,6 +1,6 @@
 # Every target installs what it needs first. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-package test-python test-airflow test-versions wheel check fmt bench docs
+.PHONY: help setup demo test test-rust test-package test-python test-airflow test-versions test-n8n test-readers wheel check fmt bench docs
 SHELL := /bin/bash
 
 # tests, demo and benchmarks find the S3 server here
@@ -70,6 +70,16 @@ test-airflow: setup ## the DAGs of examples/airflow in real Airflow 3 and 2.11, 
 test-versions: setup ## what asks catalogs, with a source of other releases of PostgreSQL (VERSIONS="17 18")
 	@scripts/postgres_versions.sh fetch .venv/postgres
 	@scripts/postgres_versions.sh test .venv/postgres
+
+test-readers: setup ## what DuckDB, polars, pyarrow, pandas and PySpark (Java 17) read: rows and values equal to bronze
+	@scripts/setup.sh readers
+	cargo build -q -p dwh-cli
+	.venv/readers/bin/python -m pytest -q tests/readers
+
+test-n8n: setup ## the workflows of examples/n8n in real n8n: imported, executed, started by their schedule (3 GB in .venv/n8n)
+	@scripts/setup.sh n8n
+	cargo build -q -p dwh-cli
+	$(PYTHON) -m pytest -q tests/n8n
 
 fmt: ## format the Rust code
 	cargo fmt --all

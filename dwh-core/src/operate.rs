@@ -3,13 +3,16 @@
 //! `plan`, `runs` and `status` ask the three traits. `check`, `verify`, `init` and `migrate` look into catalogs that no trait
 //! describes: they are PostgreSQL's, and dial the servers of the configuration.
 
+mod access;
 mod adapt;
 mod alert;
 mod check;
+mod design;
 mod files;
 mod init;
 mod inspect;
 mod maintain;
+mod models;
 mod patterns;
 #[cfg(feature = "report")]
 mod report;
@@ -20,20 +23,26 @@ mod status;
 mod tap;
 mod verify;
 
+pub use access::{
+    AccessReport, AccessStep, AddUserRequest, NewLogin, NewPassword, RemoveUserRequest, SetupRequest, UserGroup,
+};
 pub use alert::{AlertReport, AlertRequest, SentAlert, ToldThing};
 pub use check::{CheckReport, Finding, Gate, Severity};
+pub use design::{DesignReport, DesignRequest, DesignState, TableDesign};
 pub use files::{FileReport, FileState, FilesReport, FilesRequest};
 pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use inspect::{
     AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport, MigrateRequest, PlanReport,
 };
 pub use maintain::{MaintainAction, MaintainReport, MaintainRequest, MaintainStep};
+pub use models::{ListedModel, ModelList, ModelsReport, ModelsRequest};
 #[cfg(feature = "report")]
 pub use report::{REPORT_DAYS, WarehouseReport};
 pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
 pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
 pub use status::{
-    Breach, BreachCheck, DiskStatus, DiskUse, RunningRun, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
+    Breach, BreachCheck, DiskStatus, DiskUse, ModelStatus, RunningRun, StatusReport, StoreStatus, TableStatus,
+    WaitingCsvs,
 };
 pub use tap::{LoadType, TapReport, TapRequest};
 pub use verify::{

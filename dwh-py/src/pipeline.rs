@@ -1,7 +1,8 @@
 //! The two faces `Pipeline` and `AsyncPipeline`: the same verbs by the same names, with the same arguments.
 
 use dwh_core::operate::{
-    AlertRequest, FilesRequest, Gate, MaintainRequest, MigrateRequest, RepairRequest, TapRequest, VerifyRequest,
+    AlertRequest, DesignRequest, FilesRequest, Gate, MaintainRequest, MigrateRequest, ModelsRequest, RepairRequest,
+    TapRequest, VerifyRequest,
 };
 use dwh_core::pipeline::{
     BackfillRequest, DeletesRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest,
@@ -24,8 +25,8 @@ use crate::runtime::block_on;
 use crate::set_aside::Aside;
 use crate::tables::{Names, chosen, or_nothing};
 use crate::{
-    alert, backfill, check, deletes, error, extract, files, load, maintain, migrate, plan, prune, rebuild, recover,
-    replay, reseed, resync, run, run_details, runs, set_aside, status, tables, tap, verify,
+    alert, backfill, check, deletes, designs, error, extract, files, load, maintain, migrate, models, plan, prune,
+    rebuild, recover, replay, reseed, resync, run, run_details, runs, set_aside, status, tables, tap, verify,
 };
 
 /// The engine of a configuration; calls block.
@@ -239,6 +240,36 @@ impl $face {
         $make(py, load::plan_load(self.0.get(py)?, params, accept_unverified)?)
     }
 
+    /// Compare the designs of the tables that match with the tables that are there; raises if one is different.
+    #[pyo3(signature = (tables = None, *, folder = None))]
+    fn diff_designs(
+        &self,
+        py: Python<'_>,
+        tables: Option<Names>,
+        folder: Option<PathBuf>,
+    ) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, tables, DesignReport, "folder": folder.clone().unwrap_or_default(), "dry_run": true);
+        let mut request = DesignRequest::new(tables);
+        request.folder = folder;
+        $make(py, designs::diff_designs(self.0.get(py)?, request))
+    }
+
+    /// Write the SQL that makes each table that matches, a file each; files that are there stay, unless `force`.
+    #[pyo3(signature = (tables = None, *, folder = None, force = false, dry_run = false))]
+    fn pull_designs(
+        &self,
+        py: Python<'_>,
+        tables: Option<Names>,
+        folder: Option<PathBuf>,
+        force: bool,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, tables, DesignReport, "folder": folder.clone().unwrap_or_default(), "dry_run": dry_run);
+        let mut request = DesignRequest::new(tables);
+        (request.folder, request.force, request.dry_run) = (folder, force, dry_run);
+        $make(py, designs::pull_designs(self.0.get(py)?, request))
+    }
+
     /// Vacuum what was loaded, refresh materialized views, apply retention; raises if a step fails.
     #[pyo3(signature = (tables = None, *, dry_run = false))]
     fn maintain(&self, py: Python<'_>, tables: Option<Names>, dry_run: bool) -> PyResult<Py<PyAny>> {
@@ -351,7 +382,8 @@ impl $face {
     ///
     /// One that fails stops no other.
     #[pyo3(signature = (
-        tables = None, *, jobs = None, wait = false, allow_empty = false, accept_source = false, preview = false
+        tables = None, *, jobs = None, wait = false, allow_empty = false, accept_source = false, preview = false,
+        models = false
     ))]
     fn run(
         &self,
@@ -362,12 +394,51 @@ impl $face {
         allow_empty: bool,
         accept_source: bool,
         preview: bool,
+        models: bool,
     ) -> PyResult<Py<PyAny>> {
         or_nothing!($make, py, tables, RunReport, "preview": preview);
         let mut request = RunRequest::new(tables);
         (request.jobs, request.wait) = (jobs, wait);
         (request.allow_empty, request.accept_source, request.preview) = (allow_empty, accept_source, preview);
-        $make(py, run::run(self.0.get(py)?, request))
+        $make(py, run::run(self.0.get(py)?, request, models))
+    }
+
+    /// Build the models that match, each behind those that it reads; raises if one fails.
+    #[pyo3(signature = (
+        models = None, *, upstream = false, downstream = false, prefix = None, replace = false, dry_run = false
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn run_models(
+        &self,
+        py: Python<'_>,
+        models: Option<Names>,
+        upstream: bool,
+        downstream: bool,
+        prefix: Option<String>,
+        replace: bool,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, models, ModelsReport, "dry_run": dry_run);
+        let mut request = ModelsRequest::new(models);
+        (request.upstream, request.downstream, request.prefix) = (upstream, downstream, prefix);
+        (request.replace, request.dry_run) = (replace, dry_run);
+        $make(py, models::run_models(self.0.get(py)?, request))
+    }
+
+    /// The models that match, in the order in which they are built, each with its newest run.
+    #[pyo3(signature = (models = None))]
+    fn list_models(&self, py: Python<'_>, models: Option<Names>) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, models, ModelList);
+        $make(py, models::list_models(self.0.get(py)?, models))
+    }
+
+    /// The bronze tables that match as the `sources.yml` of a dbt project.
+    #[pyo3(signature = (tables = None))]
+    fn dbt_sources(&self, py: Python<'_>, tables: Option<Names>) -> PyResult<Py<PyAny>> {
+        match chosen(tables) {
+            Some(tables) => $make(py, models::dbt_sources(self.0.get(py)?, tables)),
+            None => $make(py, crate::tables::nothing_at_all(String::new())),
+        }
     }
 
     /// Everything that is known of one run.

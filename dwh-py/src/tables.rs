@@ -64,15 +64,17 @@ macro_rules! or_nothing {
 pub(crate) use or_nothing;
 
 /// Lists that reports have; each takes its own.
-const LISTS: [&str; 18] = [
+const LISTS: [&str; 20] = [
     "alerts",
     "applied",
     "backup_tables",
+    "designs",
     "errors",
     "files",
     "findings",
     "found",
     "in_the_way",
+    "models",
     "notes",
     "present",
     "runs",

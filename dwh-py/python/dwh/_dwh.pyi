@@ -21,7 +21,7 @@ from typing_extensions import Self
 __version__: str
 
 _Moment = Union[datetime, str]
-_Kind = Literal["run", "backfill", "reseed", "repair", "replay", "file", "resync", "chunk", "keys"]
+_Kind = Literal["run", "backfill", "reseed", "repair", "replay", "file", "resync", "chunk", "keys", "model"]
 _State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
 _Gate = Literal["deploy", "first-run", "steady"]
 _Mode = Literal["incremental", "snapshot", "scd", "files"]
@@ -95,6 +95,7 @@ class LoadParams(_Report):
     csv_path: str
     run_id: int
     run_started_at: str
+    more: bool  # there only where it is true
 
 @final
 class LoadPlanReport(_Report):
@@ -126,6 +127,7 @@ class MigrateReport(_Report):
     types_created: list[str]
     labels_added: list[dict[str, str]]
     tables_created: list[str]
+    designs: list[str]
     tables_present: list[str]
     tables_found: list[str]
     notes: list[str]
@@ -133,6 +135,15 @@ class MigrateReport(_Report):
     conflicts: list[dict[str, str]]
     drift_applied: list[dict[str, str]]
     drift_left: list[dict[str, str]]
+
+@final
+class ModelList(_Report):
+    models: list[dict[str, Any]]
+
+@final
+class ModelsReport(_Report):
+    dry_run: bool
+    models: list[dict[str, Any]]
 
 @final
 class PlanReport(_Report):
@@ -153,6 +164,13 @@ class PlanReport(_Report):
 class DeletesReport(_Report):
     dry_run: bool
     tables: list[dict[str, Any]]
+
+@final
+class DesignReport(_Report):
+    dry_run: bool
+    folder: str
+    tables: list[dict[str, Any]]
+    notes: list[str]
 
 @final
 class FilesReport(_Report):
@@ -261,6 +279,7 @@ class RunRecord(_Report):
 class RunReport(_Report):
     preview: bool
     runs: list[dict[str, Any]]
+    models: list[dict[str, Any]]
 
 @final
 class StatusReport(_Report):
@@ -269,6 +288,7 @@ class StatusReport(_Report):
     cadence_seconds: float
     healthy: bool
     tables: list[dict[str, Any]]
+    models: list[dict[str, Any]]
     disks: list[dict[str, Any]]
     store: dict[str, Any]
     breaches: list[dict[str, Any]]
@@ -463,6 +483,21 @@ class Pipeline:
     ) -> FilesReport:
         """Read files to their ends and say which are valid; raises if one is not."""
 
+    def diff_designs(
+        self, tables: Optional[Sequence[str]] = None, *, folder: Union[str, PathLike[str], None] = None
+    ) -> DesignReport:
+        """Compare the designs of the tables that match with the tables that are there; raises if one is different."""
+
+    def pull_designs(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        folder: Union[str, PathLike[str], None] = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> DesignReport:
+        """Write the SQL that makes each table that matches, a file each; files that are there stay, unless `force`."""
+
     def maintain(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> MaintainReport:
         """Vacuum what was loaded, refresh materialized views, apply retention; raises if a step fails."""
 
@@ -544,12 +579,35 @@ class Pipeline:
         allow_empty: bool = False,
         accept_source: bool = False,
         preview: bool = False,
+        models: bool = False,
     ) -> RunReport:
         """Extract, load and archive the tables that match; all of them if none is named.
 
         One that fails stops no other. With `preview`, what that would do is counted, and nothing is kept.
         `jobs` tables are worked on at a time; while none waits, so many windows of a table are read side by side.
+        With `models`, the models that read these tables are built afterwards, of a whole run all of them.
         """
+
+    def run_models(
+        self,
+        models: Optional[Sequence[str]] = None,
+        *,
+        upstream: bool = False,
+        downstream: bool = False,
+        prefix: Optional[str] = None,
+        replace: bool = False,
+        dry_run: bool = False,
+    ) -> ModelsReport:
+        """Build the models that match, each behind those that it reads; raises if one fails.
+
+        Those that read one that failed are skipped, all others are built. With `prefix`, into `<prefix>_<schema>`.
+        """
+
+    def list_models(self, models: Optional[Sequence[str]] = None) -> ModelList:
+        """The models that match, in the order in which they are built, each with its newest run."""
+
+    def dbt_sources(self, tables: Optional[Sequence[str]] = None) -> str:
+        """The bronze tables that match as the `sources.yml` of a dbt project."""
 
     def run_details(self, run_id: int) -> RunDetails:
         """Everything that is known of one run: the command's `runs show`."""
@@ -708,6 +766,17 @@ class AsyncPipeline:
     async def validate_files(
         self, paths: Optional[Sequence[str]] = None, *, tables: Optional[Sequence[str]] = None
     ) -> FilesReport: ...
+    async def diff_designs(
+        self, tables: Optional[Sequence[str]] = None, *, folder: Union[str, PathLike[str], None] = None
+    ) -> DesignReport: ...
+    async def pull_designs(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        folder: Union[str, PathLike[str], None] = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> DesignReport: ...
     async def maintain(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> MaintainReport: ...
     async def prune(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> PruneReport: ...
     async def rebuild(
@@ -764,7 +833,20 @@ class AsyncPipeline:
         allow_empty: bool = False,
         accept_source: bool = False,
         preview: bool = False,
+        models: bool = False,
     ) -> RunReport: ...
+    async def run_models(
+        self,
+        models: Optional[Sequence[str]] = None,
+        *,
+        upstream: bool = False,
+        downstream: bool = False,
+        prefix: Optional[str] = None,
+        replace: bool = False,
+        dry_run: bool = False,
+    ) -> ModelsReport: ...
+    async def list_models(self, models: Optional[Sequence[str]] = None) -> ModelList: ...
+    async def dbt_sources(self, tables: Optional[Sequence[str]] = None) -> str: ...
     async def run_details(self, run_id: int) -> RunDetails: ...
     async def runs(
         self,

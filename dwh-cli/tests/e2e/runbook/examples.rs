@@ -38,32 +38,77 @@ async fn a_crontab() {
     assert_eq!(number(&night.db, LOADED).await, 1);
 }
 
-#[tokio::test]
-async fn a_workflow_of_n8n() {
-    let night = fleet("n8n").await;
-    night.db.src(ROW).await;
-    let workflow: Value = serde_json::from_str(include_str!("../../../../examples/n8n/dwh_fleet.json")).expect("JSON");
+/// A workflow of n8n whose connections all end at a node; `make test-n8n` executes it.
+fn workflow(text: &str) -> Value {
+    let workflow: Value = serde_json::from_str(text).expect("JSON");
     let nodes = workflow["nodes"].as_array().expect("nodes");
-    let name = |node: &Value| node["name"].as_str().expect("name").to_owned();
     for (from, to) in workflow["connections"].as_object().expect("connections") {
         let targets =
             to["main"].as_array().expect("outputs").iter().flat_map(|output| output.as_array().expect("output"));
         for end in targets.map(|target| target["node"].as_str().expect("node")).chain([from.as_str()]) {
-            assert!(nodes.iter().any(|node| name(node) == end), "no node `{end}`");
+            assert!(nodes.iter().any(|node| node["name"] == end), "no node `{end}`");
         }
     }
-    let command = |of: &str| {
-        let node = nodes.iter().find(|node| name(node) == of).expect("node");
-        node["parameters"]["command"]
-            .as_str()
-            .and_then(|text| text.strip_prefix('='))
-            .expect("an expression")
-            .to_owned()
-    };
-    let extracted = night.shell(&command("Extract").replace("{{ $json.table }}", "trips"));
-    let loaded = night.shell(&command("Load").replace("{{ $json.stdout }}", extracted.trim()));
+    for field in ["id", "versionId", "active"] {
+        assert!(!workflow[field].is_null(), "n8n does not import what has no `{field}`");
+    }
+    workflow
+}
+
+/// The command of a node, with values in place of its expressions.
+fn command(workflow: &Value, of: &str, values: &[(&str, &str)]) -> String {
+    let nodes = workflow["nodes"].as_array().expect("nodes");
+    let node = nodes.iter().find(|node| node["name"] == of).unwrap_or_else(|| panic!("no node `{of}`"));
+    let text = node["parameters"]["command"].as_str().expect("command");
+    let Some(text) = text.strip_prefix('=') else { return text.to_owned() };
+    for line in text.lines().filter(|line| line.contains("{{")) {
+        assert!(line.starts_with("{{") && line.ends_with("}}"), "a shell would read what stands there: {line}");
+    }
+    assert!(text.contains("<<'end'") && text.contains("\nend"), "{text}");
+    values.iter().fold(text.to_owned(), |text, (expression, value)| text.replace(expression, value))
+}
+
+#[tokio::test]
+async fn workflows_of_n8n() {
+    let night = fleet("n8n").await;
+    let extracts = workflow(include_str!("../../../../examples/n8n/dwh_extract.json"));
+    let loads = workflow(include_str!("../../../../examples/n8n/dwh_load_bronze.json"));
+    let table = [("{{ $json.table }}", "trips")];
+    night.db.src(ROW).await;
+    assert_eq!(night.shell(&command(&extracts, "Recover", &[])), "");
+    let status: Value = serde_json::from_str(&night.shell(&command(&extracts, "Status", &[]))).expect("JSON");
+    assert!(status["tables"].as_array().expect("tables").iter().any(|table| table["table"] == "trips"), "{status:#}");
+
+    let extracted = night.shell(&command(&extracts, "Extract", &table));
+    let params = [("{{ JSON.stringify($json) }}", extracted.trim())];
+    let loaded = night.shell(&command(&loads, "Load", &params));
     let report: Value = serde_json::from_str(&loaded).expect("one document");
     assert_eq!((&report["status"], number(&night.db, LOADED).await), (&Value::from("loaded"), 1), "{report:#}");
+    let extracted: Value = serde_json::from_str(&extracted).expect("one line");
+    assert!(extracted["more"].is_null(), "{extracted:#}");
+
+    // A run that holds the table is no error of any command.
+    night.db.src("insert into fleet.trips values (902, 'd1', 1)").await;
+    let reader = night.db.another_target().await;
+    reader.batch_execute("begin; lock table bronze.trips").await.expect("lock");
+    let mut holder = night.project.spawn(&["run", "trips"]);
+    night.until(&reader, "select from pg_locks where not granted and relation = 'bronze.trips'::regclass").await;
+    assert!(night.shell(&command(&extracts, "Extract", &table)).starts_with("dwh: table `trips`"));
+    let held: Value =
+        serde_json::from_str(&night.shell(&command(&loads, "Load", &params)).lines().next().expect("JSON"))
+            .expect("one document");
+    assert_eq!(held["error"]["code"], "locked", "{held:#}");
+    night.shell(&command(&extracts, "Run", &table));
+    reader.batch_execute("rollback").await.expect("unlock");
+    holder.wait().expect("the run ends");
+    assert_eq!(night.shell(&command(&extracts, "Run", &table)), "");
+    assert_eq!(number(&night.db, "select count(*) from bronze.trips where trip_id = 902").await, 1);
+    let file = night.files("exports", "trips").join("mended.csv");
+    std::fs::write(file, "trip_id,imei,distance_km,updated_at\n77,d1,12.5,2026-03-01 08:00:00+00\n")
+        .expect("mended.csv");
+    let params = r#"{"table":"trips","csv_path":"fleet/exports/trips/mended.csv"}"#;
+    night.shell(&command(&loads, "Load a file made by hand", &[("{{ JSON.stringify($json) }}", params)]));
+    assert_eq!(number(&night.db, "select count(*) from bronze.trips where trip_id = 77").await, 1);
 }
 
 /// Stands in for Airflow: prints what each task of a DAG was made with.
@@ -105,4 +150,9 @@ async fn a_dag_of_airflow() {
     assert_eq!(task["skip_on_exit_code"], 5);
     night.shell(task["bash_command"].as_str().expect("command"));
     assert_eq!(number(&night.db, LOADED).await, 1);
+}
+
+/// One word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
