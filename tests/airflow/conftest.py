@@ -68,6 +68,9 @@ url = "{blob}"
 [retention]
 processed = "365d"
 
+[thresholds]
+disk_used = 100
+
 [[table]]
 name = "position_history"
 relation = "app.position_history"
@@ -208,6 +211,11 @@ class Airflow:
     def dag(self, name: str, text: str) -> None:
         text = textwrap.dedent(text)
         (self.dags / f"{name}.py").write_text(as_2(text) if self.is_2 else text)
+
+    def know_assets(self) -> None:
+        """What the scheduler does before it runs a DAG, and `dags test` of 2.11 does not."""
+        if self.is_2:
+            self.run("dags", "reserialize")
 
     @property
     def is_2(self) -> bool:

@@ -30,6 +30,7 @@ def test_every_dag_of_the_page(airflow: Airflow, project: Project) -> None:
         airflow.dag(f"page_{names[-1]}", text.replace("/etc/dwh/dwh.toml", str(project.config)))
     assert len(names) == len(set(names)) >= 8
     airflow.python("import dwh; dwh.Pipeline().run()")
+    airflow.know_assets()
     source = {"conn_type": "postgres", "login": "app_ro", "password": "secret", "host": "127.0.0.1",
               "port": project.source_server.port, "schema": project.name}  # fmt: skip
     fleet = {"conn_type": "dwh", "extra": {"config": str(project.config), "connections": {"SOURCE_URL": "fleet_db"}}}

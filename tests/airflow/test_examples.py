@@ -28,6 +28,7 @@ def test_one_task_runs_everything(airflow: Airflow, project: Project) -> None:
 
 def test_one_task_a_table(airflow: Airflow, project: Project) -> None:
     airflow.example("dwh_mapped")
+    airflow.know_assets()
     airflow.run("dags", "test", "dwh_mapped", "2026-09-10")
     states = airflow.states("dwh_mapped")
     assert [states["run", index] for index in range(3)] == ["success"] * 3

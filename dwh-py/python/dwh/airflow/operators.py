@@ -93,7 +93,7 @@ class DwhLoadOperator(MovingOperator):
         pipeline = self.pipeline(context)
         params = json.loads(self.extracted) if isinstance(self.extracted, str) else self.extracted
         runs = [self.move(pipeline.load, params).to_dict()]
-        if self.catch_up:
+        if self.catch_up and params.get("more"):
             runs += self.move(pipeline.run, params["table"]).runs
         tables = by_table(runs)
         self.tell_assets(context, pipeline.project, tables)
