@@ -44,7 +44,9 @@ async fn check_tells_what_a_run_of_files_would_meet() {
     raw.write("a/dumps/1/data.json", grants(&["a"]));
     one(&told(&raw, "source raw", "files"), "ok", "1 file, the newest written ");
     one(&told(&raw, "source raw", "stray_files"), "ok", "every file belongs to a table");
-    one(&told(&raw, "source raw", "space"), "ok", "the disk of `validated`");
+    // How full it is, is this machine's matter.
+    let space = told(&raw, "source raw", "space");
+    assert!(space.iter().any(|(_, what)| what.contains("the disk of `validated`")), "{space:?}");
     one(&told(&raw, "table `grants`", "files"), "ok", "1 file to be read by the next run");
     one(&told(&raw, "table `grants`", "lease"), "ok", "no other run works on it");
     one(&told(&raw, "table `grants`", "json_schema"), "ok", "6 columns");
