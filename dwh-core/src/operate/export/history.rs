@@ -117,7 +117,7 @@ impl Rows {
     /// Whether the row is one of them.
     pub(super) fn has(&self, at: u64) -> bool {
         let word = usize::try_from(at / 64).ok().and_then(|word| self.0.get(word));
-        word.is_some_and(|word| word >> (at % 64) & 1 == 1)
+        word.is_some_and(|word| (word >> (at % 64)) & 1 == 1)
     }
 
     /// How many there are.
