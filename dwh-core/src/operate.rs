@@ -6,6 +6,8 @@
 mod adapt;
 mod alert;
 mod check;
+#[cfg(feature = "export")]
+mod export;
 mod files;
 mod init;
 mod inspect;
@@ -22,6 +24,8 @@ mod verify;
 
 pub use alert::{AlertReport, AlertRequest, SentAlert, ToldThing};
 pub use check::{CheckReport, Finding, Gate, Severity};
+#[cfg(feature = "export")]
+pub use export::{ExportReport, ExportRequest, ExportedColumn, ExportedFile};
 pub use files::{FileReport, FileState, FilesReport, FilesRequest};
 pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use inspect::{

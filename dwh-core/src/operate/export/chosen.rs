@@ -8,10 +8,10 @@ use crate::blob::{BlobKey, Manifest};
 use crate::chain::{Link, Replaced, serves};
 use crate::config::{Deletes, Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::Pipeline;
 use crate::pipeline::archived::{Archived, GapReport, Lacks, PRUNED, READ_AGAIN, lacking, whole_from};
 use crate::pipeline::links::{named_by_us, reads_today};
-use crate::pipeline::Pipeline;
-use crate::run::{RunKind, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::schema::TypeName;
 use crate::sink::RunFilter;
 use crate::watermark::Timestamp;
@@ -38,15 +38,13 @@ impl Pipeline {
         let today = reads_today(table);
         let (mut serving, others): (Archived, Archived) =
             files.complete.into_iter().partition(|(_, (_, manifest))| serves(today, Link::from(manifest).reads));
-        if let Some((csv, manifest)) = others.values().chain(serving.values()).find(|(_, one)| one.mode != table.mode) {
-            return Err(other_mode(table, csv, manifest));
-        }
+        let resync = whole_from(table, &serving);
+        let counts = |run_id: &RunId| resync.is_none_or(|resync| *run_id >= resync);
+        refuse_other_mode(table, others.iter().chain(&serving).filter(|(run_id, _)| counts(run_id)).map(|(_, csv)| csv))?;
         let lacks = self.lacks(table, &serving, (&files.bereft, files.torn)).await?;
         let gaps = self.judge_lacks(table, lacks, accept_gaps, again)?;
         self.refuse_by_hand(table, accept_gaps, again).await?;
-        if let Some(resync) = whole_from(table, &serving) {
-            serving.retain(|run_id, _| *run_id >= resync);
-        }
+        serving.retain(|run_id, _| counts(run_id));
         let newest = serving.keys().next_back().copied();
         if table.mode == Mode::Snapshot {
             serving.retain(|run_id, _| Some(*run_id) == newest);
@@ -111,13 +109,19 @@ fn refuse_mode(table: &TableConfig) -> Result<()> {
     )))
 }
 
-fn other_mode(table: &TableConfig, csv: &BlobKey, manifest: &Manifest) -> Error {
+/// Of a snapshot only the newest CSV counts, whatever was before.
+fn refuse_other_mode<'a>(
+    table: &TableConfig,
+    csvs: impl Iterator<Item = &'a (BlobKey, Manifest)>,
+) -> Result<()> {
+    let mut others = csvs.filter(|(_, manifest)| table.mode != Mode::Snapshot && manifest.mode != table.mode);
+    let Some((csv, manifest)) = others.next() else { return Ok(()) };
     let (was, is, name) = (manifest.mode.as_str(), table.mode.as_str(), &table.name);
     let message = format!("table `{name}`: `{csv}` was read in mode `{was}`, and the table has mode `{is}` now");
-    Error::new(ErrorKind::Contract, message).with_hint(format!(
+    Err(Error::new(ErrorKind::Contract, message).with_hint(format!(
         "what bronze has of it, the files do not tell; after `dwh resync {name}` they do, or read {} instead",
         table.target
-    ))
+    )))
 }
 
 /// Of a table that marks deleted rows the mark is in bronze alone.

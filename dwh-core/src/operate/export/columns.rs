@@ -1,5 +1,7 @@
 //! Which Parquet type holds every value of a PostgreSQL type exactly. Pure.
 
+use std::fmt;
+
 use crate::schema::{Column, TypeDef, TypeKind, TypeName, definition};
 
 /// What a column is in Parquet.
@@ -63,6 +65,36 @@ impl Shape {
             (Some(scalar), false) => Ok(Self::One(scalar)),
             (None, _) => Ok(Self::One(Scalar::Text)),
         }
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(scalar) => scalar.fmt(f),
+            Self::List(scalar) => write!(f, "list of {scalar}"),
+            Self::Geometry { .. } => f.write_str("geometry"),
+        }
+    }
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Boolean => "boolean",
+            Self::Small => "int16",
+            Self::Integer => "int32",
+            Self::Big => "int64",
+            Self::Float => "float",
+            Self::Double => "double",
+            Self::Decimal(Digits { precision, scale }) => return write!(f, "decimal({precision},{scale})"),
+            Self::Text => "string",
+            Self::Bytes => "binary",
+            Self::Date => "date",
+            Self::Time => "time",
+            Self::Timestamp { zone: false } => "timestamp",
+            Self::Timestamp { zone: true } => "timestamp in UTC",
+        })
     }
 }
 

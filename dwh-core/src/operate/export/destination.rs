@@ -39,7 +39,8 @@ impl Destination {
         let folder = pipeline.layout.folder(Folder::Processed);
         let prefix = pipeline.layout.prefix(Folder::Processed, table)[folder.len()..].to_owned();
         let url = address(to)?;
-        let (here, project) = (format!("{url}/{prefix}"), pipeline.address_of_project());
+        let project = format!("{}/{}", pipeline.blobs.url(), pipeline.layout.project_prefix());
+        let here = format!("{url}/{prefix}");
         if here.starts_with(&project) || project.starts_with(&here) {
             return Err(Error::new(ErrorKind::Config, format!("`{to}` is where dwh keeps the CSV files of the project"))
                 .with_hint("give another folder with `--to`"));
