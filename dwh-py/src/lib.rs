@@ -11,6 +11,7 @@ mod convert;
 mod deletes;
 mod engine;
 mod error;
+mod export;
 mod extract;
 mod files;
 mod load;

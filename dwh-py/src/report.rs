@@ -53,6 +53,7 @@ reports! {
     BackfillReport of dwh_core::pipeline::BackfillReport, "What `backfill` did, or would do.";
     CheckReport of dwh_core::operate::CheckReport, "What `check` found.";
     DeletesReport of dwh_core::pipeline::DeletesReport, "What `deletes` found, and did.";
+    ExportReport of dwh_core::operate::ExportReport, "What `export` wrote, or would write.";
     FilesReport of dwh_core::operate::FilesReport, "Raw files, and where they stand.";
     LoadParams of dwh_core::LoadParams, "What `load` takes, and `extract` returns.";
     LoadPlanReport of dwh_core::pipeline::LoadPlanReport, "What `load` would do with a CSV.";

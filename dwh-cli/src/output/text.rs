@@ -4,6 +4,7 @@ mod alert;
 mod backfill;
 mod check;
 mod deletes;
+mod export;
 mod files;
 mod init;
 mod load;

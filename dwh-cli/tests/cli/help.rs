@@ -3,7 +3,7 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 31] = [
+const COMMANDS: [&str; 32] = [
     "init",
     "check",
     "migrate",
@@ -26,6 +26,7 @@ const COMMANDS: [&str; 31] = [
     "rebuild",
     "prune",
     "maintain",
+    "export",
     "files list",
     "files validate",
     "files reprocess",

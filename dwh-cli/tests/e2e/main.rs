@@ -13,6 +13,7 @@ mod deletes;
 mod drift;
 mod dry_run;
 mod errors;
+mod export;
 mod files;
 mod first_minutes;
 mod foreign;

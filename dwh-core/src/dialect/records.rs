@@ -17,11 +17,6 @@ impl Record {
         self.ends.len()
     }
 
-    /// The bytes of all its fields.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// A field; `None` is NULL.
     pub(crate) fn field(&self, at: usize) -> Option<&[u8]> {
         let (end, quoted) = *self.ends.get(at)?;

@@ -157,7 +157,8 @@ impl Pipeline {
                 continue;
             }
             let place = u32::try_from(at).unwrap_or(u32::MAX);
-            let noted = reading(&*self.stored_csv(csv, manifest), cancel, move |reader, stop| {
+            let body = self.stored_csv(csv, manifest);
+            let noted = reading(&*body, cancel, move |reader, stop| {
                 note(reader, (place, &keyed), &mut spill, stop)?;
                 Ok(spill)
             });

@@ -1,6 +1,5 @@
 //! Where an export goes: a folder, or a prefix of a bucket, with the guarantees of a blob store.
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -127,8 +126,8 @@ impl Body for Stretch {
             if most == 0 {
                 return Ok(None);
             }
-            let piece: Bytes = file.read(at, usize::try_from(most).unwrap_or(usize::MAX)).await?;
-            Ok(Some((piece, (file, at + most, end))))
+            let piece = file.read(at, usize::try_from(most).unwrap_or(usize::MAX)).await?;
+            Ok::<_, Error>(Some((piece, (file, at + most, end))))
         })
         .boxed()
     }

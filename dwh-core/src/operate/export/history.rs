@@ -119,11 +119,6 @@ impl Rows {
         let word = usize::try_from(at / 64).ok().and_then(|word| self.0.get(word));
         word.is_some_and(|word| (word >> (at % 64)) & 1 == 1)
     }
-
-    /// How many there are.
-    pub(super) fn count(&self) -> u64 {
-        self.0.iter().map(|word| u64::from(word.count_ones())).sum()
-    }
 }
 
 /// The rows of all CSV files on disk, in nameless files.

@@ -53,7 +53,8 @@ impl Union {
         let (mut columns, mut types, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for (column, manifest) in newest {
             let text = as_text.contains(&column.name);
-            match if text { Ok(Shape::One(Scalar::Text)) } else { Shape::of(column, &manifest.types) } {
+            let shape = if text { Ok(Shape::One(Scalar::Text)) } else { Shape::of(column, &manifest.types) };
+            match shape {
                 Ok(shape) => columns.push((column.name.clone(), shape)),
                 Err(reason) => refused.push((column.name.clone(), reason.to_owned())),
             }
