@@ -1,6 +1,6 @@
 # Every target installs what it needs first. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-versions check fmt bench docs
+.PHONY: help setup demo test test-versions test-readers check fmt bench docs
 SHELL := /bin/bash
 
 # tests, demo and benchmarks find the S3 server here
@@ -37,6 +37,11 @@ test: check ## everything that CI runs: check, Rust tests, Python tests
 test-versions: setup ## what asks catalogs, with a source of other releases of PostgreSQL (VERSIONS="17 18")
 	@scripts/postgres_versions.sh fetch .venv/postgres
 	@scripts/postgres_versions.sh test .venv/postgres
+
+test-readers: setup ## exports as DuckDB and PySpark (Java 17) read them: rows and values equal to bronze
+	@scripts/setup.sh readers
+	cargo build -q -p dwh-cli
+	.venv/readers/bin/python -m pytest -q tests/readers
 
 fmt: ## format the Rust code
 	cargo fmt --all

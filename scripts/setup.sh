@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine, and nothing that is there: PostgreSQL with PostGIS, Python with venv, a C
 # compiler (by apt-get, as root or with sudo), and the Python tools of scripts/requirements.txt in .venv.
-# `setup.sh tests` also installs what only the tests need, `setup.sh peers` the tools that benchmarks set beside dwh.
+# `setup.sh tests` also installs what only the tests need, `setup.sh readers` what reads exports, `setup.sh peers` the tools that benchmarks set beside dwh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -60,6 +60,17 @@ tests() {
   dwh-cli/tests/data/fetch.sh "${DWH_TEST_DATA:-$PWD/.venv/data}"
 }
 
+# what reads the exports in `make test-readers`: in a folder of its own under .venv
+readers() {
+  local home=.venv/readers
+  command -v java > /dev/null || apt default-jre-headless
+  if cmp -s tests/readers/requirements.txt "$home/installed.txt"; then return; fi
+  say "installing DuckDB and PySpark into $home"
+  [ -x "$home/bin/pip" ] || python3 -m venv "$home"
+  "$home/bin/pip" install --quiet --disable-pip-version-check --retries 10 --timeout 60 -r tests/readers/requirements.txt
+  cp tests/readers/requirements.txt "$home/installed.txt"
+}
+
 # other tools, for `make bench PEERS=1`: each in a folder of its own under .venv/peers, nothing of them in the system
 peers() {
   local name home
@@ -84,3 +95,4 @@ postgres
 python
 if [ "${1:-}" = peers ]; then peers; fi
 if [ "${1:-}" = tests ]; then tests; fi
+if [ "${1:-}" = readers ]; then readers; fi
