@@ -1,7 +1,7 @@
 //! The check of a geometry in text, and the same geometry as WKB.
 
-use super::{Content, Dimensions, GeometryType, MAX_DEPTH, wrong};
 use super::writer::Writer;
+use super::{Content, Dimensions, GeometryType, MAX_DEPTH, wrong};
 use crate::error::Result;
 
 /// What the check found.

@@ -90,9 +90,16 @@ mod tests {
     #[test]
     fn broken_bytes_are_refused() {
         let deep = format!("{}0101000000{}", "010700000001000000".repeat(100), "00".repeat(16));
-        for text in
-            ["0", "01", "0201000000", "01FF000000", "0101000000000000000000F03F", "01020000000200000000", "0101zz", &deep]
-        {
+        for text in [
+            "0",
+            "01",
+            "0201000000",
+            "01FF000000",
+            "0101000000000000000000F03F",
+            "01020000000200000000",
+            "0101zz",
+            &deep,
+        ] {
             assert!(Wkb::parse(text).is_err(), "{text}");
         }
         // What stands behind is none of it.

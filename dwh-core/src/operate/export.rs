@@ -129,10 +129,8 @@ impl Pipeline {
             return Err(Error::new(ErrorKind::NotFound, format!("table `{}`: no CSV meets the range", table.name))
                 .with_hint("leave `--from` and `--to-time` out for all of them"));
         }
-        let column = |((name, shape), type_name): (&(String, columns::Shape), &crate::schema::TypeName)| ExportedColumn {
-            name: name.clone(),
-            type_name: type_name.to_string(),
-            parquet: shape.to_string(),
+        let column = |((name, shape), type_name): (&(String, columns::Shape), &crate::schema::TypeName)| {
+            ExportedColumn { name: name.clone(), type_name: type_name.to_string(), parquet: shape.to_string() }
         };
         Ok(ExportReport {
             project: self.config.project.name.clone(),

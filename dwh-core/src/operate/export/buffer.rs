@@ -124,7 +124,9 @@ impl Buffer {
                 self.defined.push(1);
             }
             (Shape::List(_), None) => self.place(0, false),
-            (Shape::List(scalar), Some(text)) => return self.list(scalar, text).map(|elements| size + elements * OVERHEAD),
+            (Shape::List(scalar), Some(text)) => {
+                return self.list(scalar, text).map(|elements| size + elements * OVERHEAD);
+            }
         }
         Ok(size)
     }

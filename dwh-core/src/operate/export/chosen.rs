@@ -40,7 +40,10 @@ impl Pipeline {
             files.complete.into_iter().partition(|(_, (_, manifest))| serves(today, Link::from(manifest).reads));
         let resync = whole_from(table, &serving);
         let counts = |run_id: &RunId| resync.is_none_or(|resync| *run_id >= resync);
-        refuse_other_mode(table, others.iter().chain(&serving).filter(|(run_id, _)| counts(run_id)).map(|(_, csv)| csv))?;
+        refuse_other_mode(
+            table,
+            others.iter().chain(&serving).filter(|(run_id, _)| counts(run_id)).map(|(_, csv)| csv),
+        )?;
         let lacks = self.lacks(table, &serving, (&files.bereft, files.torn)).await?;
         let gaps = self.judge_lacks(table, lacks, accept_gaps, again)?;
         self.refuse_by_hand(table, accept_gaps, again).await?;
@@ -53,8 +56,11 @@ impl Pipeline {
         serving.retain(|_, (_, manifest)| looks || manifest.kind != RunKind::Keys);
         let csvs: Vec<(BlobKey, Manifest)> = serving.into_values().collect();
         if csvs.is_empty() {
-            return Err(Error::new(ErrorKind::NotFound, format!("table `{}`: nothing of it is loaded yet", table.name))
-                .with_hint(format!("`dwh run {}` loads it", table.name)));
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("table `{}`: nothing of it is loaded yet", table.name),
+            )
+            .with_hint(format!("`dwh run {}` loads it", table.name)));
         }
         refuse_marks(table, &csvs)?;
         let merged = table.mode == Mode::Incremental && csvs.len() > 1;
@@ -110,10 +116,7 @@ fn refuse_mode(table: &TableConfig) -> Result<()> {
 }
 
 /// Of a snapshot only the newest CSV counts, whatever was before.
-fn refuse_other_mode<'a>(
-    table: &TableConfig,
-    csvs: impl Iterator<Item = &'a (BlobKey, Manifest)>,
-) -> Result<()> {
+fn refuse_other_mode<'a>(table: &TableConfig, csvs: impl Iterator<Item = &'a (BlobKey, Manifest)>) -> Result<()> {
     let mut others = csvs.filter(|(_, manifest)| table.mode != Mode::Snapshot && manifest.mode != table.mode);
     let Some((csv, manifest)) = others.next() else { return Ok(()) };
     let (was, is, name) = (manifest.mode.as_str(), table.mode.as_str(), &table.name);
@@ -132,7 +135,8 @@ fn refuse_marks(table: &TableConfig, csvs: &[(BlobKey, Manifest)]) -> Result<()>
         return Ok(());
     }
     let message = format!("table `{}`: the marks of deleted rows are in bronze, and in no CSV", table.name);
-    Err(Error::new(ErrorKind::Contract, message).with_hint(format!("nothing was written; read {} instead", table.target)))
+    Err(Error::new(ErrorKind::Contract, message)
+        .with_hint(format!("nothing was written; read {} instead", table.target)))
 }
 
 /// How the rows of the CSV files meet.
@@ -224,7 +228,8 @@ fn judge(table: &TableConfig, manifest: &Manifest, csv: u32, key: &[Sameness]) -
 fn spares(table: &TableConfig, replaced: &Replaced, key: &[Sameness]) -> HashSet<super::history::Hash> {
     let place = |name: &String| replaced.key.iter().position(|column| column == name);
     let of = |spared: &crate::schema::RowKey| {
-        let part = |(name, same): (&String, &Sameness)| Some(same.apply(spared.get(place(name)?)?.as_ref()?.as_bytes()));
+        let part =
+            |(name, same): (&String, &Sameness)| Some(same.apply(spared.get(place(name)?)?.as_ref()?.as_bytes()));
         let parts: Option<Vec<_>> = table.key.iter().zip(key).map(part).collect();
         parts.map(|parts| hash(parts.iter().map(AsRef::as_ref)))
     };
@@ -237,6 +242,9 @@ fn stamp_of(table: &TableConfig, csv: &BlobKey, manifest: &Manifest) -> Result<u
     let found = manifest.columns.iter().position(|column| column.name == name);
     let zoned = |at: &usize| family(&manifest.columns[*at].type_name) == family(&TypeName::timestamptz());
     found.filter(zoned).ok_or_else(|| {
-        untold(table, &format!("rows that are gone are told by a timestamp with time zone, which `{csv}` does not have"))
+        untold(
+            table,
+            &format!("rows that are gone are told by a timestamp with time zone, which `{csv}` does not have"),
+        )
     })
 }

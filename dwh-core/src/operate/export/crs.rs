@@ -19,9 +19,7 @@ fn id(code: u32) -> Value {
 }
 
 fn wgs84() -> Value {
-    let axis = |name: &str, short: &str, direction: &str| {
-        json!({ "name": name, "abbreviation": short, "direction": direction, "unit": "degree" })
-    };
+    let axis = |name: &str, short: &str, direction: &str| json!({ "name": name, "abbreviation": short, "direction": direction, "unit": "degree" });
     json!({
         "$schema": "https://proj.org/schemas/v0.7/projjson.schema.json",
         "type": "GeographicCRS",
@@ -43,9 +41,7 @@ fn wgs84() -> Value {
 }
 
 fn projected(name: &str, srid: u32, conversion: &Value) -> Value {
-    let axis = |name: &str, short: &str, direction: &str| {
-        json!({ "name": name, "abbreviation": short, "direction": direction, "unit": "metre" })
-    };
+    let axis = |name: &str, short: &str, direction: &str| json!({ "name": name, "abbreviation": short, "direction": direction, "unit": "metre" });
     json!({
         "$schema": "https://proj.org/schemas/v0.7/projjson.schema.json",
         "type": "ProjectedCRS",

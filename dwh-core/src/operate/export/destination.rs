@@ -41,14 +41,15 @@ impl Destination {
         let project = format!("{}/{}", pipeline.blobs.url(), pipeline.layout.project_prefix());
         let here = format!("{url}/{prefix}");
         if here.starts_with(&project) || project.starts_with(&here) {
-            return Err(Error::new(ErrorKind::Config, format!("`{to}` is where dwh keeps the CSV files of the project"))
-                .with_hint("give another folder with `--to`"));
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("`{to}` is where dwh keeps the CSV files of the project"),
+            )
+            .with_hint("give another folder with `--to`"));
         }
         let config = &pipeline.config;
-        let store = open(
-            &BlobConfig { url, compression: Compression::None, ..config.blob.clone() },
-            &config.environment,
-        )?;
+        let store =
+            open(&BlobConfig { url, compression: Compression::None, ..config.blob.clone() }, &config.environment)?;
         Ok(Self { store, prefix })
     }
 
@@ -93,7 +94,8 @@ impl Destination {
 }
 
 fn occupied(what: &str) -> Error {
-    Error::new(ErrorKind::Exists, what).with_hint("give another folder with `--to`, or remove what is in this one first")
+    Error::new(ErrorKind::Exists, what)
+        .with_hint("give another folder with `--to`, or remove what is in this one first")
 }
 
 /// The address of a path; one that is an address already stays as it is.

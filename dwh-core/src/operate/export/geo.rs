@@ -42,7 +42,9 @@ impl Seen {
         let z = match wkb.dimensions {
             Dimensions::Xy => "",
             Dimensions::Xyz => " Z",
-            Dimensions::Xym | Dimensions::Xyzm => return Err("holds geometries with M, which GeoParquet does not have"),
+            Dimensions::Xym | Dimensions::Xyzm => {
+                return Err("holds geometries with M, which GeoParquet does not have");
+            }
         };
         if !self.types.iter().any(|known| known.strip_suffix(z) == Some(name)) {
             self.types.insert(format!("{name}{z}"));

@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn equal_keys_are_the_same_text() {
-        let number = |text: &str| String::from_utf8(Sameness::Number.apply(text.as_bytes()).into_owned()).expect("text");
+        let number =
+            |text: &str| String::from_utf8(Sameness::Number.apply(text.as_bytes()).into_owned()).expect("text");
         for (text, same) in [
             ("1.00", "1"),
             ("1", "1"),

@@ -125,7 +125,9 @@ fn field(name: &str, shape: Shape) -> Written<TypePtr> {
     let Shape::List(scalar) = shape else {
         let leaf = match shape {
             Shape::One(scalar) => leaf(name, scalar)?,
-            _ => Type::primitive_type_builder(name, Physical::BYTE_ARRAY).with_repetition(Repetition::OPTIONAL).build()?,
+            _ => Type::primitive_type_builder(name, Physical::BYTE_ARRAY)
+                .with_repetition(Repetition::OPTIONAL)
+                .build()?,
         };
         return Ok(Arc::new(leaf));
     };
@@ -153,14 +155,12 @@ fn leaf(name: &str, scalar: Scalar) -> Written<Type> {
         Scalar::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
         Scalar::Bytes => (Physical::BYTE_ARRAY, None),
         Scalar::Date => (Physical::INT32, Some(LogicalType::Date)),
-        Scalar::Time => (
-            Physical::INT64,
-            Some(LogicalType::Time { is_adjusted_to_u_t_c: false, unit: TimeUnit::MICROS }),
-        ),
-        Scalar::Timestamp { zone } => (
-            Physical::INT64,
-            Some(LogicalType::Timestamp { is_adjusted_to_u_t_c: zone, unit: TimeUnit::MICROS }),
-        ),
+        Scalar::Time => {
+            (Physical::INT64, Some(LogicalType::Time { is_adjusted_to_u_t_c: false, unit: TimeUnit::MICROS }))
+        }
+        Scalar::Timestamp { zone } => {
+            (Physical::INT64, Some(LogicalType::Timestamp { is_adjusted_to_u_t_c: zone, unit: TimeUnit::MICROS }))
+        }
         Scalar::Decimal(digits) => {
             let (precision, scale) = (i32::from(digits.precision), i32::from(digits.scale));
             let physical = match precision {

@@ -93,7 +93,8 @@ fn same_values(table: &TableConfig, newest: &Column, older: &Column, as_text: &[
     if same {
         return Ok(());
     }
-    let message = format!("table `{}`: column `{}` was {was} in older CSV files and is {now} now", table.name, newest.name);
+    let message =
+        format!("table `{}`: column `{}` was {was} in older CSV files and is {now} now", table.name, newest.name);
     Err(Error::new(ErrorKind::Contract, message).with_hint(format!(
         "what the server made of the older values, the files do not tell; after `dwh resync {}` they do, or read {} instead",
         table.name, table.target

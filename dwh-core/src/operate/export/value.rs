@@ -36,7 +36,8 @@ pub(super) fn decimal(text: &str, digits: Digits) -> Result<i128, Reason> {
     if whole.is_empty() || !figures().all(|figure| figure.is_ascii_digit()) {
         return Err(BROKEN);
     }
-    let zeros = scale.checked_sub(fraction.len()).ok_or("holds a number with more digits behind the point than its type")?;
+    let zeros =
+        scale.checked_sub(fraction.len()).ok_or("holds a number with more digits behind the point than its type")?;
     let mut value = 0_i128;
     for figure in figures().chain(std::iter::repeat_n(b'0', zeros)) {
         value = value.checked_mul(10).and_then(|value| value.checked_add(i128::from(figure - b'0'))).ok_or(LONG)?;
