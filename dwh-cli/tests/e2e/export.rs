@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::PathBuf;
 
-use crate::support::{Project, READABLE, table};
-use dwh_core::testing::TestDb;
+use crate::support::{Project, READABLE, files, table};
+use dwh_core::testing::{TestBlobs, TestDb};
 
 const ALL: &str = "create table app.all_types (id bigint primary key, at timestamptz not null default now(),
     flag boolean, small smallint, int integer, r real, d double precision, price numeric(6,2), big numeric(15,3),
@@ -344,4 +344,39 @@ async fn what_the_files_do_not_tell_is_refused() {
         report["rows"].as_u64() < Some(101) && report["gaps"].as_array().is_some_and(|gaps| !gaps.is_empty()),
         "{report:#}"
     );
+}
+
+#[tokio::test]
+async fn into_a_bucket() {
+    let db = TestDb::new("export_bucket").await;
+    db.src(&format!("{ITEMS}{READABLE} grant select on all tables in schema app to app_ro")).await;
+    let blobs = TestBlobs::seaweedfs(&db).await;
+    let project = Project::over(&db, &table("items", "app.items", "snapshot", ""), &blobs);
+    project.ok(&["migrate"]);
+    project.ok(&["run"]);
+    let toml = blobs.toml();
+    let to = format!("{}/lake", toml.split('"').nth(1).expect("an address"));
+    let report = project.json(&["export", "items", "--to", &to]);
+    assert_eq!(report["rows"], 100, "{report:#}");
+    let file = &report["files"][0];
+    let bytes = blobs.read(&format!("lake/items/{}", file["file"].as_str().expect("a name"))).await;
+    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
+    assert_eq!(json!(bytes.len()), file["bytes"]);
+    assert_eq!(project.json(&["export", "items", "--to", &to]), report, "it may be repeated");
+    assert_eq!(blobs.list("lake/").await.len(), 2);
+}
+
+#[tokio::test]
+async fn of_a_csv_that_was_changed_nothing_is_written() {
+    let (db, project) = items("export_changed", "snapshot", "").await;
+    let csv = files(&db.blobs().join("test/processed"))
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|end| end == "csv"));
+    let csv = csv.expect("a CSV");
+    let text = fs::read_to_string(&csv).expect("text");
+    fs::remove_file(&csv).expect("removed");
+    fs::write(&csv, text.replacen("100,x,", "100,y,", 1)).expect("changed");
+    let failed = project.fails(4, &["export", "items", "--to", "lake"]).json();
+    assert_eq!(failed["error"]["code"], "data", "{failed:#}");
+    assert!(files(&project.folder().join("lake")).is_empty());
 }

@@ -77,7 +77,11 @@ pub(super) async fn reading<T: Send + 'static>(
         work(&mut reader, &stop)
     });
     let died = |error| Error::new(ErrorKind::Internal, "the thread that reads a CSV died").with_source(error);
-    thread.await.map_err(died)?
+    tokio::select! {
+        done = thread => done.map_err(died)?,
+        // A read that hangs would keep it waiting; the thread ends by itself.
+        () = cancel.cancelled() => Err(interrupted()),
+    }
 }
 
 /// Every record behind the header, with its number.
