@@ -17,6 +17,7 @@ mod value;
 use bytes::Bytes;
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::blob::scratch::Scratch;
@@ -64,7 +65,8 @@ impl Pipeline {
         let destination = Destination::of(self, &table.name, &request.to)?;
         let chosen = self.make_up(table, request.accept_gaps, &format!("{} --accept-gaps", again(request))).await?;
         let union = Union::of(table, &chosen.csvs, &request.as_text).map_err(|refused| misfits(request, refused))?;
-        let meeting = if chosen.merged { Some(Meeting::of(table, &chosen.csvs)?) } else { None };
+        let mut meeting = if chosen.merged { Some(Meeting::of(table, &chosen.csvs)?) } else { None };
+        let marks = Arc::new(meeting.as_mut().map(|meeting| std::mem::take(&mut meeting.marks)).unwrap_or_default());
         let mut report = self.planned(table, request, &destination, &chosen, &union)?;
         let names: BTreeSet<String> = report.files.iter().map(|file| file.file.clone()).collect();
         destination.refuse_others(&names).await?;
@@ -79,7 +81,8 @@ impl Pipeline {
             let Some(file) = report.files.iter_mut().find(|file| file.run_id == manifest.run_id) else { continue };
             let job = Job {
                 columns: union.columns.clone(),
-                places: union.places(manifest),
+                places: union.places(table, manifest),
+                marks: marks.clone(),
                 width: manifest.columns.len(),
                 wanted: left.as_ref().map(|left| left[at].clone()),
                 notes: notes(self, csv, manifest),
@@ -147,7 +150,7 @@ impl Pipeline {
 
     /// The rows of each CSV that bronze has.
     async fn left(&self, chosen: &Chosen, meeting: Meeting, cancel: &CancellationToken) -> Result<Vec<Rows>> {
-        let Meeting { rules, judges, keyed } = meeting;
+        let Meeting { rules, judges, keyed, .. } = meeting;
         let rows: Vec<u64> = chosen.csvs.iter().map(|(_, manifest)| manifest.rows).collect();
         let mut spill = Spill::new(rows.iter().sum())?;
         for (at, ((csv, manifest), keyed)) in chosen.csvs.iter().zip(keyed).enumerate() {

@@ -6,7 +6,7 @@ use super::history::{Judge, Rule, hash};
 use super::key::{Keyed, Sameness, family};
 use crate::blob::{BlobKey, Manifest};
 use crate::chain::{Link, Replaced, serves};
-use crate::config::{Deletes, Mode, OnConflict, TableConfig};
+use crate::config::{Deletes, Mode, OnConflict, TASK_INSTANCE, TableConfig, UPLOADED_AT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::pipeline::archived::{Archived, GapReport, Lacks, PRUNED, READ_AGAIN, lacking, whole_from};
@@ -52,7 +52,7 @@ impl Pipeline {
         if table.mode == Mode::Snapshot {
             serving.retain(|run_id, _| Some(*run_id) == newest);
         }
-        let looks = table.deletes == Deletes::Remove;
+        let looks = table.deletes != Deletes::Keep;
         serving.retain(|_, (_, manifest)| looks || manifest.kind != RunKind::Keys);
         let csvs: Vec<(BlobKey, Manifest)> = serving.into_values().collect();
         if csvs.is_empty() {
@@ -62,7 +62,7 @@ impl Pipeline {
             )
             .with_hint(format!("`dwh run {}` loads it", table.name)));
         }
-        refuse_marks(table, &csvs)?;
+        refuse_resync(table, &csvs)?;
         let merged = table.mode == Mode::Incremental && csvs.len() > 1;
         Ok(Chosen { csvs, gaps, merged })
     }
@@ -106,7 +106,6 @@ impl Pipeline {
 fn refuse_mode(table: &TableConfig) -> Result<()> {
     let why = match table.mode {
         Mode::Files => "it is read from raw files, and its CSV files have the values as those spell them",
-        _ if table.is_appended() => "bronze has each version of a row, and which these are only the server tells",
         Mode::Incremental | Mode::Snapshot | Mode::Scd => return Ok(()),
     };
     Err(Error::new(ErrorKind::Contract, format!("table `{}`: {why}", table.name)).with_hint(format!(
@@ -127,14 +126,14 @@ fn refuse_other_mode<'a>(table: &TableConfig, csvs: impl Iterator<Item = &'a (Bl
     )))
 }
 
-/// Of a table that marks deleted rows the mark is in bronze alone.
-fn refuse_marks(table: &TableConfig, csvs: &[(BlobKey, Manifest)]) -> Result<()> {
-    let marking = |manifest: &Manifest| matches!(manifest.kind, RunKind::Keys | RunKind::Repair | RunKind::Resync);
-    let marked = csvs.iter().any(|(_, manifest)| marking(manifest));
-    if table.deletes != Deletes::Mark || !marked {
-        return Ok(());
-    }
-    let message = format!("table `{}`: the marks of deleted rows are in bronze, and in no CSV", table.name);
+/// Where versions or marks of rows stay, a resync keeps of them what its own files do not tell.
+fn refuse_resync(table: &TableConfig, csvs: &[(BlobKey, Manifest)]) -> Result<()> {
+    let keeps = table.is_appended() || table.marks_deleted();
+    let of_resync = |(_, manifest): &&(BlobKey, Manifest)| matches!(manifest.kind, RunKind::Resync | RunKind::Chunk);
+    let Some((csv, _)) = csvs.iter().find(of_resync).filter(|_| keeps) else { return Ok(()) };
+    let what = if table.is_appended() { "versions of rows" } else { "deleted rows" };
+    let message =
+        format!("table `{}`: a resync, as of `{csv}`, keeps {what}, and which these are only bronze tells", table.name);
     Err(Error::new(ErrorKind::Contract, message)
         .with_hint(format!("nothing was written; read {} instead", table.target)))
 }
@@ -143,6 +142,8 @@ fn refuse_marks(table: &TableConfig, csvs: &[(BlobKey, Manifest)]) -> Result<()>
 pub(super) struct Meeting {
     pub(super) rules: Vec<Rule>,
     pub(super) judges: Vec<Judge>,
+    /// The time of each judge, as PostgreSQL prints it.
+    pub(super) marks: Vec<String>,
     pub(super) keyed: Vec<Keyed>,
 }
 
@@ -151,25 +152,55 @@ impl Meeting {
     /// `Contract` if equal keys, or the rows that are gone, cannot be told by the texts of the files.
     pub(super) fn of(table: &TableConfig, csvs: &[(BlobKey, Manifest)]) -> Result<Self> {
         let key = sameness(table, csvs)?;
-        let (mut rules, mut judges, mut keyed) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rules, mut judges, mut marks, mut keyed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (at, (_, manifest)) in csvs.iter().enumerate() {
             let csv = u32::try_from(at).unwrap_or(u32::MAX);
-            judges.extend(judge(table, manifest, csv, &key));
+            if let Some(judge) = judge(table, manifest, csv, &key) {
+                judges.push(judge);
+                marks.push(printed(manifest.run_started_at));
+            }
             rules.push(match manifest.kind {
                 RunKind::Keys => Rule::Keys,
+                _ if table.is_appended() => Rule::Version,
                 RunKind::Repair | RunKind::Chunk => Rule::Last,
                 _ if table.on_conflict == OnConflict::Update => Rule::Last,
                 _ => Rule::First,
             });
         }
+        let told = if table.is_appended() { told_apart_by(table, csvs)? } else { Vec::new() };
         for (csv, manifest) in csvs {
             let needed = !judges.is_empty() && manifest.kind != RunKind::Keys && manifest.rows > 0;
             let stamp = if needed { Some(stamp_of(table, csv, manifest)?) } else { None };
             let place = |name: &str| manifest.columns.iter().position(|column| column.name == name);
             let columns = table.key.iter().zip(&key).filter_map(|(name, same)| Some((place(name)?, *same)));
-            keyed.push(Keyed { width: manifest.columns.len(), key: columns.collect(), stamp });
+            // Keys alone are no version.
+            let content = told.iter().filter(|_| manifest.kind != RunKind::Keys).filter_map(|(name, _)| place(name));
+            let (key, content) = (columns.collect(), content.collect());
+            keyed.push(Keyed { width: manifest.columns.len(), key, stamp, content });
         }
-        Ok(Self { rules, judges, keyed })
+        Ok(Self { rules, judges, marks, keyed })
+    }
+}
+
+/// A moment as an extract has it.
+fn printed(at: Timestamp) -> String {
+    at.to_string().replace('T', " ").replace('Z', "+00")
+}
+
+/// The columns, with their types, by which the server tells versions of a row apart: their texts are compared.
+fn told_apart_by<'a>(table: &TableConfig, csvs: &'a [(BlobKey, Manifest)]) -> Result<Vec<(&'a str, &'a str)>> {
+    let of = |manifest: &'a Manifest| {
+        let own =
+            manifest.columns.iter().filter(|column| ![UPLOADED_AT, TASK_INSTANCE].contains(&column.name.as_str()));
+        let mut columns: Vec<(&str, &str)> = own.map(|column| (column.name.as_str(), column.bare_type())).collect();
+        columns.sort_unstable();
+        columns
+    };
+    let mut rows = csvs.iter().filter(|(_, manifest)| manifest.kind != RunKind::Keys);
+    let first = rows.next().map(|(_, manifest)| of(manifest)).unwrap_or_default();
+    match rows.find(|(_, manifest)| of(manifest) != first) {
+        None => Ok(first),
+        Some((csv, _)) => Err(untold(table, &format!("`{csv}` has other columns than the ones before it"))),
     }
 }
 
@@ -212,13 +243,14 @@ fn judge(table: &TableConfig, manifest: &Manifest, csv: u32, key: &[Sameness]) -
     match manifest.kind {
         RunKind::Keys => {
             let high = manifest.window?.high?.micros();
-            Some(Judge { csv, low: None, high, spares: HashSet::new() })
+            Some(Judge { csv, low: None, high, spares: HashSet::new(), marks: table.marks_deleted() })
         }
         // What was before a resync is left out already.
         RunKind::Repair => {
             let replaced = manifest.replaced()?;
             let low = (replaced.low != Timestamp::NEG_INFINITY).then(|| replaced.low.micros());
-            Some(Judge { csv, low, high: replaced.high.micros(), spares: spares(table, &replaced, key) })
+            let (high, spares) = (replaced.high.micros(), spares(table, &replaced, key));
+            Some(Judge { csv, low, high, spares, marks: table.marks_deleted() })
         }
         _ => None,
     }
@@ -231,7 +263,7 @@ fn spares(table: &TableConfig, replaced: &Replaced, key: &[Sameness]) -> HashSet
         let part =
             |(name, same): (&String, &Sameness)| Some(same.apply(spared.get(place(name)?)?.as_ref()?.as_bytes()));
         let parts: Option<Vec<_>> = table.key.iter().zip(key).map(part).collect();
-        parts.map(|parts| hash(parts.iter().map(AsRef::as_ref)))
+        parts.map(|parts| hash(parts.iter().map(|part| Some(part.as_ref()))))
     };
     replaced.spares.iter().filter_map(of).collect()
 }

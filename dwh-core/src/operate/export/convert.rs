@@ -8,7 +8,7 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use tokio_util::sync::CancellationToken;
 
 use super::columns::Shape;
-use super::history::{Row, Rows, Spill};
+use super::history::{Rows, Spill};
 use super::key::Keyed;
 use super::sheet::Sheet;
 use super::value::{self, Reason};
@@ -27,6 +27,8 @@ pub(super) enum Place {
     Field(usize),
     /// Every row has this value; `None` is NULL.
     Value(Option<String>),
+    /// The time since which the row is marked as gone.
+    Mark,
 }
 
 /// How a CSV becomes a Parquet file.
@@ -40,6 +42,8 @@ pub(super) struct Job {
     pub(super) width: usize,
     /// The rows that are wanted; `None`: all.
     pub(super) wanted: Option<Rows>,
+    /// The time of each judge, as PostgreSQL prints it.
+    pub(super) marks: Arc<Vec<String>>,
     /// What the file says of where it comes from.
     pub(super) notes: serde_json::Value,
 }
@@ -128,11 +132,7 @@ pub(super) fn note(
     spill: &mut Spill,
     stop: &CancellationToken,
 ) -> Result<()> {
-    each(reader, keyed.width, stop, |at, record| {
-        let (hash, stamp) = keyed.of(record)?;
-        spill.add(&Row { hash, csv, at, stamp })
-    })
-    .map(drop)
+    each(reader, keyed.width, stop, |at, record| spill.add(&keyed.row(csv, at, record)?)).map(drop)
 }
 
 /// Writes the wanted rows of a CSV to `out`; the row that cannot be held ends it.
@@ -152,8 +152,11 @@ pub(super) fn convert(
         if job.wanted.as_ref().is_some_and(|wanted| !wanted.has(at)) {
             return Ok(());
         }
+        let judge = job.wanted.as_ref().and_then(|wanted| wanted.mark(at));
+        let mark = judge.and_then(|judge| job.marks.get(judge));
         let written = sheet.row(|column| match &job.places[column] {
             Place::Value(value) => Ok(value.as_deref()),
+            Place::Mark => Ok(mark.map(String::as_str)),
             Place::Field(field) => {
                 let text = record.field(*field).map(std::str::from_utf8).transpose();
                 text.map_err(|_| value::BROKEN)

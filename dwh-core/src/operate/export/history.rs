@@ -4,7 +4,7 @@
 //! in memory. So memory is bounded: a part, and one bit a row.
 
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 
@@ -17,7 +17,7 @@ pub(super) type Hash = [u8; 16];
 const PART_ROWS: u64 = 1 << 20;
 const PARTS_MAX: u64 = 256;
 /// Bytes of a row on disk.
-const SIZE: usize = 36;
+const SIZE: usize = 52;
 
 /// What the rows of a CSV do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) enum Rule {
     First,
     /// A row that is there is replaced.
     Last,
+    /// Each stays that differs from the one before it.
+    Version,
     /// They are the keys that the source has: no row comes of them.
     Keys,
 }
@@ -41,10 +43,12 @@ pub(super) struct Judge {
     pub(super) high: i64,
     /// Keys that stay all the same.
     pub(super) spares: HashSet<Hash>,
+    /// Whether rows that are gone stay, with a mark.
+    pub(super) marks: bool,
 }
 
 impl Judge {
-    fn removes(&self, row: &Row) -> bool {
+    fn finds_gone(&self, row: &Row) -> bool {
         self.low.is_none_or(|low| row.stamp > low) && row.stamp <= self.high && !self.spares.contains(&row.hash)
     }
 }
@@ -60,6 +64,8 @@ pub(super) struct Row {
     pub(super) at: u64,
     /// Its watermark column in microseconds; the lowest number if it has none.
     pub(super) stamp: i64,
+    /// The hash of its values, where versions are told apart.
+    pub(super) content: Hash,
 }
 
 impl Row {
@@ -68,7 +74,8 @@ impl Row {
         bytes[..16].copy_from_slice(&self.hash);
         bytes[16..20].copy_from_slice(&self.csv.to_le_bytes());
         bytes[20..28].copy_from_slice(&self.at.to_le_bytes());
-        bytes[28..].copy_from_slice(&self.stamp.to_le_bytes());
+        bytes[28..36].copy_from_slice(&self.stamp.to_le_bytes());
+        bytes[36..].copy_from_slice(&self.content);
         bytes
     }
 
@@ -83,16 +90,17 @@ impl Row {
             csv: u32::from_le_bytes(part(bytes, 16)),
             at: u64::from_le_bytes(part(bytes, 20)),
             stamp: i64::from_le_bytes(part(bytes, 28)),
+            content: part(bytes, 36),
         }
     }
 }
 
-/// The hash of a key: each of its values with its length before it.
-pub(super) fn hash<'a>(values: impl Iterator<Item = &'a [u8]>) -> Hash {
+/// The hash of values, each with its length before it; `None` is NULL.
+pub(super) fn hash<'a>(values: impl Iterator<Item = Option<&'a [u8]>>) -> Hash {
     let mut sha = Sha256::new();
     for value in values {
-        sha.update((value.len() as u64).to_le_bytes());
-        sha.update(value);
+        sha.update(value.map_or(u64::MAX, |value| value.len() as u64).to_le_bytes());
+        sha.update(value.unwrap_or_default());
     }
     let mut hash = Hash::default();
     hash.copy_from_slice(&sha.finalize()[..16]);
@@ -101,22 +109,35 @@ pub(super) fn hash<'a>(values: impl Iterator<Item = &'a [u8]>) -> Hash {
 
 /// Rows of a CSV, one bit each.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rows(Vec<u64>);
+pub(super) struct Rows {
+    bits: Vec<u64>,
+    /// Those with a mark, and which judge has set it.
+    marks: BTreeMap<u64, usize>,
+}
 
 impl Rows {
     fn of(rows: u64) -> Self {
-        Self(vec![0; usize::try_from(rows.div_ceil(64)).unwrap_or(usize::MAX)])
+        Self { bits: vec![0; usize::try_from(rows.div_ceil(64)).unwrap_or(usize::MAX)], marks: BTreeMap::new() }
     }
 
-    fn add(&mut self, at: u64) {
-        if let Some(word) = usize::try_from(at / 64).ok().and_then(|word| self.0.get_mut(word)) {
+    fn add(&mut self, left: &Left<'_>) {
+        let at = left.row.at;
+        if let Some(word) = usize::try_from(at / 64).ok().and_then(|word| self.bits.get_mut(word)) {
             *word |= 1 << (at % 64);
         }
+        if let Some(judge) = left.mark {
+            self.marks.insert(at, judge);
+        }
+    }
+
+    /// The place of the judge that has marked the row as gone.
+    pub(super) fn mark(&self, at: u64) -> Option<usize> {
+        self.marks.get(&at).copied()
     }
 
     /// Whether the row is one of them.
     pub(super) fn has(&self, at: u64) -> bool {
-        let word = usize::try_from(at / 64).ok().and_then(|word| self.0.get(word));
+        let word = usize::try_from(at / 64).ok().and_then(|word| self.bits.get(word));
         word.is_some_and(|word| (word >> (at % 64)) & 1 == 1)
     }
 }
@@ -167,8 +188,8 @@ impl Spill {
             }
             found.sort_unstable();
             for versions in found.chunk_by(|a, b| a.hash == b.hash) {
-                if let Some(row) = survivor(versions, rules, judges) {
-                    left[row.csv as usize].add(row.at);
+                for one in survivors_of(versions, rules, judges) {
+                    left[one.row.csv as usize].add(&one);
                 }
             }
         }
@@ -180,25 +201,51 @@ fn disk(error: io::Error) -> Error {
     Error::new(ErrorKind::Disk, "the temporary file of the keys cannot be written or read").with_source(error)
 }
 
+/// A row that is left, and the judge that has marked it.
+struct Left<'a> {
+    row: &'a Row,
+    mark: Option<usize>,
+}
+
 /// What is left of the versions of one row, in the order of their runs.
-fn survivor<'a>(versions: &'a [Row], rules: &[Rule], judges: &[Judge]) -> Option<&'a Row> {
-    let mut there: Option<&Row> = None;
-    let mut judges = judges.iter().peekable();
+fn survivors_of<'a>(versions: &'a [Row], rules: &[Rule], judges: &[Judge]) -> Vec<Left<'a>> {
+    let (mut there, mut next): (Vec<Left<'_>>, usize) = (Vec::new(), 0);
     for row in versions {
         // Those that do not know the key.
-        while let Some(judge) = judges.next_if(|judge| judge.csv < row.csv) {
-            there = there.filter(|there| !judge.removes(there));
+        while judges.get(next).is_some_and(|judge| judge.csv < row.csv) {
+            let_go(&mut there, judges, next);
+            next += 1;
         }
-        judges.next_if(|judge| judge.csv == row.csv);
-        match rules[row.csv as usize] {
-            Rule::First => there = there.or(Some(row)),
+        next += usize::from(judges.get(next).is_some_and(|judge| judge.csv == row.csv));
+        // The source has it, again or still.
+        there.iter_mut().for_each(|left| left.mark = None);
+        let last = there.last().map(|left| left.row);
+        let (replaces, stays) = match rules[row.csv as usize] {
+            Rule::First => (false, last.is_none()),
             // Of two rows with one key in one CSV the server would have refused the second.
-            Rule::Last if there.is_some_and(|there| there.csv == row.csv) => {}
-            Rule::Last => there = Some(row),
-            Rule::Keys => {}
+            Rule::Last => (true, last.is_none_or(|last| last.csv != row.csv)),
+            Rule::Version => (false, last.is_none_or(|last| last.content != row.content)),
+            Rule::Keys => (false, false),
+        };
+        if stays {
+            there.retain(|_| !replaces);
+            there.push(Left { row, mark: None });
         }
     }
-    judges.fold(there, |there, judge| there.filter(|there| !judge.removes(there)))
+    (next..judges.len()).for_each(|next| let_go(&mut there, judges, next));
+    there
+}
+
+/// Removes, or marks, what a judge finds gone.
+fn let_go(there: &mut Vec<Left<'_>>, judges: &[Judge], at: usize) {
+    let judge = &judges[at];
+    if judge.marks {
+        for left in there.iter_mut().filter(|left| judge.finds_gone(left.row)) {
+            left.mark.get_or_insert(at);
+        }
+    } else {
+        there.retain(|left| !judge.finds_gone(left.row));
+    }
 }
 
 #[cfg(test)]
@@ -206,7 +253,7 @@ mod tests {
     use super::*;
 
     fn row(key: u8, csv: u32, at: u64, stamp: i64) -> Row {
-        Row { hash: [key; 16], csv, at, stamp }
+        Row { hash: [key; 16], csv, at, stamp, content: Hash::default() }
     }
 
     fn left(rows: &[Row], rules: &[Rule], judges: &[Judge]) -> Vec<Vec<u64>> {
@@ -225,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_a_judge_lacks_is_gone_up_to_its_bound() {
-        let keys = |high| Judge { csv: 1, low: None, high, spares: HashSet::new() };
+        let keys = |high| Judge { csv: 1, low: None, high, spares: HashSet::new(), marks: false };
         // Key 1 is known, 2 is gone, 3 lies above the bound, 4 comes back, 5 has no stamp.
         let rows = [
             row(1, 0, 0, 5),
@@ -243,16 +290,48 @@ mod tests {
     #[test]
     fn a_repair_stands_for_its_window_alone() {
         let spares = HashSet::from([[4; 16]]);
-        let judge = Judge { csv: 1, low: Some(5), high: 10, spares };
+        let judge = Judge { csv: 1, low: Some(5), high: 10, spares, marks: false };
         // Key 1 is replaced, 2 is gone, 3 lies below the window, 4 is spared.
         let rows = [row(1, 0, 0, 7), row(1, 1, 0, 7), row(2, 0, 1, 8), row(3, 0, 2, 5), row(4, 0, 3, 9)];
         assert_eq!(left(&rows, &[Rule::First, Rule::Last], &[judge]), [vec![2, 3], vec![0]]);
     }
 
     #[test]
+    fn a_version_that_differs_from_the_one_before_stays() {
+        let version = |csv, at, content| Row { content: [content; 16], ..row(1, csv, at, 5) };
+        // The second is the first again, the fourth goes back to it.
+        let rows = [version(0, 0, 1), version(1, 0, 1), version(2, 0, 2), version(3, 0, 1)];
+        assert_eq!(left(&rows, &[Rule::Version; 4], &[]), [vec![0], vec![], vec![0], vec![0]]);
+    }
+
+    #[test]
+    fn a_mark_stays_until_the_source_has_the_row_again() {
+        let judge = |csv| Judge { csv, low: None, high: 10, spares: HashSet::new(), marks: true };
+        // Key 1 is gone from the first look on, 2 is read again, 3 is known to the second look, 4 is gone at the second.
+        let rows = [
+            row(1, 0, 0, 5),
+            row(2, 0, 1, 5),
+            row(2, 2, 0, 5),
+            row(2, 3, 0, 0),
+            row(3, 0, 2, 5),
+            row(3, 3, 1, 0),
+            row(4, 0, 3, 5),
+            row(4, 1, 0, 0),
+        ];
+        let mut spill = Spill::new(1).expect("a spill");
+        rows.iter().for_each(|row| spill.add(row).expect("written"));
+        let rules = [Rule::First, Rule::Keys, Rule::First, Rule::Keys];
+        let left = spill.survivors(&rules, &[judge(1), judge(3)], &[100; 4]).expect("survivors");
+        let marks: Vec<Option<usize>> = (0..4).map(|at| left[0].mark(at)).collect();
+        assert_eq!(marks, [Some(0), None, None, Some(1)]);
+        assert!((0..4).all(|at| left[0].has(at)));
+    }
+
+    #[test]
     fn keys_are_told_apart_by_their_parts() {
-        let of = |values: &[&str]| hash(values.iter().map(|value| value.as_bytes()));
-        assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
-        assert_eq!(of(&["ab", "c"]), of(&["ab", "c"]));
+        let of = |values: &[Option<&str>]| hash(values.iter().map(|value| value.map(str::as_bytes)));
+        assert_ne!(of(&[Some("ab"), Some("c")]), of(&[Some("a"), Some("bc")]));
+        assert_ne!(of(&[Some("")]), of(&[None]));
+        assert_eq!(of(&[Some("ab"), None]), of(&[Some("ab"), None]));
     }
 }

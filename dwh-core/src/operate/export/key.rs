@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::history::{Hash, hash};
+use super::history::{Row, hash};
 use super::value;
 use crate::dialect::records::Record;
 use crate::error::{Error, ErrorKind, Result};
@@ -82,24 +82,28 @@ pub(super) struct Keyed {
     pub(super) key: Vec<(usize, Sameness)>,
     /// The watermark column, where it is needed.
     pub(super) stamp: Option<usize>,
+    /// The columns that make a version of a row another one.
+    pub(super) content: Vec<usize>,
 }
 
 impl Keyed {
-    /// Key and stamp of a row.
+    /// The row at this place of a CSV.
     ///
     /// # Errors
     /// `Data` for a key that is NULL, which no unique index tells apart.
-    pub(super) fn of(&self, record: &Record) -> Result<(Hash, i64)> {
+    pub(super) fn row(&self, csv: u32, at: u64, record: &Record) -> Result<Row> {
         let mut parts = Vec::with_capacity(self.key.len());
-        for (at, sameness) in &self.key {
-            let text = record.field(*at).ok_or_else(|| {
+        for (place, sameness) in &self.key {
+            let text = record.field(*place).ok_or_else(|| {
                 Error::new(ErrorKind::Data, "a column of the key is NULL, so nothing tells which row it is")
                     .with_hint("query the bronze table instead")
             })?;
             parts.push(sameness.apply(text));
         }
-        let stamp = self.stamp.map(|at| moment(record.field(at))).transpose()?.unwrap_or(i64::MIN);
-        Ok((hash(parts.iter().map(AsRef::as_ref)), stamp))
+        let stamp = self.stamp.map(|place| moment(record.field(place))).transpose()?.unwrap_or(i64::MIN);
+        let hash_of_key = hash(parts.iter().map(|part| Some(part.as_ref())));
+        let content = hash(self.content.iter().map(|place| record.field(*place)));
+        Ok(Row { hash: hash_of_key, csv, at, stamp, content })
     }
 }
 

@@ -7,7 +7,7 @@ use super::columns::{Scalar, Shape};
 use super::convert::Place;
 use super::key::family;
 use crate::blob::{BlobKey, Manifest};
-use crate::config::{Mode, TableConfig};
+use crate::config::{DELETED_AT, Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::run::{RunId, RunKind};
 use crate::schema::{Column, TypeName};
@@ -63,6 +63,11 @@ impl Union {
         if !refused.is_empty() {
             return Err(Refused::Columns(refused));
         }
+        // Bronze alone has it.
+        if table.marks_deleted() {
+            columns.push((DELETED_AT.to_owned(), Shape::One(Scalar::Timestamp { zone: true })));
+            types.push(TypeName::timestamptz());
+        }
         let mut first = BTreeMap::new();
         for manifest in rows() {
             for column in &manifest.columns {
@@ -74,8 +79,11 @@ impl Union {
     }
 
     /// Where the columns of a file come from.
-    pub(super) fn places(&self, manifest: &Manifest) -> Vec<Place> {
+    pub(super) fn places(&self, table: &TableConfig, manifest: &Manifest) -> Vec<Place> {
         let place = |(name, _): &(String, Shape)| {
+            if table.marks_deleted() && name == DELETED_AT {
+                return Place::Mark;
+            }
             if let Some(at) = manifest.columns.iter().position(|column| column.name == *name) {
                 return Place::Field(at);
             }
