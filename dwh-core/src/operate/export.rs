@@ -73,7 +73,7 @@ impl Pipeline {
         if request.dry_run {
             return Ok(report);
         }
-        let left = match meeting {
+        let mut left = match meeting {
             Some(meeting) => Some(self.left(&chosen, meeting, cancel).await?),
             None => None,
         };
@@ -84,7 +84,7 @@ impl Pipeline {
                 places: union.places(table, manifest),
                 marks: marks.clone(),
                 width: manifest.columns.len(),
-                wanted: left.as_ref().map(|left| left[at].clone()),
+                wanted: left.as_mut().map(|left| std::mem::take(&mut left[at])),
                 notes: notes(self, csv, manifest),
             };
             self.write_file(request, &destination, (csv, manifest), job, file, cancel).await?;

@@ -52,8 +52,11 @@ impl Pipeline {
         if table.mode == Mode::Snapshot {
             serving.retain(|run_id, _| Some(*run_id) == newest);
         }
-        let looks = table.deletes != Deletes::Keep;
-        serving.retain(|_, (_, manifest)| looks || manifest.kind != RunKind::Keys);
+        let is_keys = |manifest: &Manifest| manifest.kind == RunKind::Keys;
+        if table.deletes == Deletes::Keep && serving.values().any(|(_, manifest)| is_keys(manifest)) {
+            self.warn(&table.name, "rows that were found deleted once are exported, for `deletes` is `keep` now");
+            serving.retain(|_, (_, manifest)| !is_keys(manifest));
+        }
         let csvs: Vec<(BlobKey, Manifest)> = serving.into_values().collect();
         if csvs.is_empty() {
             return Err(Error::new(

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) type Hash = [u8; 16];
 
 /// Rows of a part, on average.
-const PART_ROWS: u64 = 1 << 20;
+const PART_ROWS: u64 = 1 << 18;
 const PARTS_MAX: u64 = 256;
 /// Bytes of a row on disk.
 const SIZE: usize = 52;
