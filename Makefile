@@ -24,6 +24,8 @@ demo: setup ## the main job end to end on throwaway servers (BLOB=s3, KEEP=1, PR
 check: setup ## format, lints and docs, without the tests
 	cargo fmt --all --check
 	cargo clippy -q --workspace --all-targets --features dwh-core/testing -- -D warnings
+	# as users build it: without the feature `testing`, which opens structs
+	cargo check -q -p dwh-cli
 	RUSTDOCFLAGS="-D warnings" cargo doc -q --no-deps -p dwh-core
 
 test: check ## everything that CI runs: check, Rust tests, Python tests

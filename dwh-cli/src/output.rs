@@ -181,11 +181,12 @@ impl Printer {
             }
         }
         let named = causes.into_iter().map(|(cause, error, tables)| {
-            let message = match tables[..] {
+            let mut told = error.clone();
+            told.message = match tables[..] {
                 [table] => progress::about(table, &error.message),
                 _ => format!("{}: {cause}", human::tables(&tables)),
             };
-            ErrorReport { message, ..error.clone() }
+            told
         });
         self.errors(&named.collect::<Vec<_>>());
     }

@@ -19,8 +19,8 @@ use crate::blob::{Body, BodyPart, ByteStream};
 use crate::error::{Error, ErrorKind, Result};
 use newest::{Newest, Place};
 
-/// Bytes that are gathered before a write, and at most handed to a reader at once.
-const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes that are gathered before a write, and at most handed to a reader at once. Each reader of each table holds one.
+const CHUNK_BYTES: usize = 256 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
@@ -255,19 +255,19 @@ mod tests {
     #[tokio::test]
     async fn what_stays_in_memory_has_a_bound_and_keeps_no_large_row() {
         let (mut writer, spool) = spool(&std::env::temp_dir()).expect("spool");
-        let row = Bytes::from(vec![1; 10 * CHUNK_BYTES + 1]);
+        let row = Bytes::from(vec![1; (10 << 20) + 1]);
         writer.write(row.clone()).await.expect("write");
         assert!(row.is_unique(), "the row is kept alive");
         writer.finish().await.expect("finish");
-        assert!(spool.store.file.len() >= 6 * CHUNK_BYTES as u64, "{} bytes are in the file", spool.store.file.len());
+        assert!(spool.store.file.len() >= 6 << 20, "{} bytes are in the file", spool.store.file.len());
         assert!(read(&spool).await.expect("read") == row);
     }
 
     #[tokio::test]
     async fn a_part_waits_until_it_is_written_and_is_read_as_often_as_wanted() {
-        let all: Vec<u8> = (0..20 * CHUNK_BYTES).map(|at| (at / 1000) as u8).collect();
+        let all: Vec<u8> = (0..20 << 20).map(|at| (at / 1000) as u8).collect();
         let (mut writer, spool) = spool(&std::env::temp_dir()).expect("spool");
-        let most = 8 * CHUNK_BYTES as u64;
+        let most = 8 << 20;
         let parts = tokio::spawn(async move {
             let (mut parts, mut at) = (Vec::new(), 0);
             loop {

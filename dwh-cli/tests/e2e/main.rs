@@ -31,6 +31,7 @@ mod modes;
 mod names;
 mod new_columns;
 mod newer;
+mod operations;
 mod own_types;
 mod owners;
 mod pgbouncer;

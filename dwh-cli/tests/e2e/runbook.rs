@@ -6,7 +6,7 @@ mod daily;
 mod data;
 mod examples;
 mod night;
-mod page;
+pub mod page;
 mod pages;
 mod schema;
 mod services;

@@ -1,0 +1,82 @@
+//! `docs/from-airflow-operations.md`: its blocks are run from the first to the last, in one project.
+
+use crate::runbook::page::{Place, Section};
+use crate::support::{Project, READABLE, quoted, table};
+use dwh_core::testing::TestDb;
+use std::path::Path;
+use std::process::Command;
+
+const PAGE: &str = include_str!("../../../docs/from-airflow-operations.md");
+
+/// Runs a script in the project's folder, and returns what it said.
+fn shell(project: &Project, script: &str, drill: &str) -> String {
+    let bin = Path::new(env!("CARGO_BIN_EXE_dwh")).parent().expect("a folder").display().to_string();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap_or_default());
+    let mut command = Command::new("sh");
+    command.args(["-ec", script]).current_dir(project.folder()).env("PATH", path).env("DRILL_URL", drill);
+    let output = command.output().expect("sh");
+    let said = [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
+    assert!(output.status.success(), "{script}\n{said}");
+    said
+}
+
+/// Whether some line has the pieces between `…` in their order.
+fn is_said(said: &str, line: &str) -> bool {
+    said.lines().any(|there| {
+        let mut rest = Some(there);
+        for piece in line.split('…').map(str::trim) {
+            rest = rest.and_then(|rest| Some(&rest[rest.find(piece)? + piece.len()..]));
+        }
+        rest.is_some()
+    })
+}
+
+#[tokio::test]
+async fn the_page_is_followed_word_for_word() {
+    let db = TestDb::new("operations").await;
+    db.src(&format!(
+        "create schema app; {READABLE}
+         create table app.issues (id int primary key, state text, updated_at timestamptz not null default now());
+         create index on app.issues (updated_at); create table app.agents (id int primary key, name text);
+         insert into app.issues select i, 'open' from generate_series(1, 50) i; insert into app.agents values (1, 'a'), (2, 'b')"
+    ))
+    .await;
+    let tables = table(
+        "issues",
+        "app.issues",
+        "incremental",
+        "watermark = \"updated_at\"\nkey = [\"id\"]\non_conflict = \"update\"",
+    ) + &table("agents", "app.agents", "snapshot", "")
+        + "[retention]\nprocessed = \"365d\"\nexports = \"30d\"\nruns = \"90d\"\n\n[[alert]]\nname = \"team\"\ncommand = [\"cat\"]\n";
+    let toml = db.config(&tables);
+    let target = db.target_url_as("dwh_loader");
+    let toml = toml.replace(&quoted(&target), "\"${DWH_TARGET_URL}\"") + &thresholds();
+    let project = Project::written(toml, vec![("DWH_TARGET_URL".to_owned(), target.clone())]);
+    std::fs::write(project.folder().join(".env"), format!("DWH_TARGET_URL={target}\n")).expect(".env");
+    project.ok(&["migrate"]);
+    project.ok(&["run"]);
+    db.tgt("set role dwh_owner; create materialized view bronze.mart_issues as select state, count(*) from bronze.issues group by state; reset role").await;
+    let drill = TestDb::new("operations_drill").await;
+    let drill_url = drill.target_url_as("postgres");
+
+    for section in Section::all(PAGE) {
+        let mut said = String::new();
+        for block in &section.blocks {
+            match block.place {
+                Place::Shell => said.push_str(&shell(&project, &block.script(), &drill_url)),
+                Place::Target => db.tgt(&block.text).await,
+                Place::Source => db.src(&block.text).await,
+            }
+        }
+        for line in &section.seen {
+            assert!(is_said(&said, line), "{}: nothing says `{line}`:\n{said}", section.title);
+        }
+    }
+}
+
+/// Those of the page.
+fn thresholds() -> String {
+    let from = PAGE.find("[thresholds]\n").expect("the thresholds");
+    let length = PAGE[from..].find("```").expect("their end");
+    PAGE[from..from + length].replace("disk_used = 85", "disk_used = 100")
+}
