@@ -16,15 +16,17 @@ up() {
     -master.port="$master" -filer.port="$filer" -volume.port="$volume" > "$dir/log/weed.out" 2>&1 < /dev/null &
   echo $! > "$dir/pid"
   for ((tick = 0; tick < 300; tick++)); do
-    # ready once the bucket answers: without a signature that answer is 403
-    if python3 - "http://127.0.0.1:$s3/$bucket" <<'PY'
+    # ready once S3 answers (403 without a signature, also before the bucket is there) and the filer has the bucket's folder
+    if python3 - "http://127.0.0.1:$s3/$bucket" "http://127.0.0.1:$filer/buckets/$bucket/" <<'PY'
 import sys, urllib.error, urllib.request
-try:
-    urllib.request.urlopen(sys.argv[1], timeout=2)
-except urllib.error.HTTPError as error:
-    sys.exit(0 if error.code == 403 else 1)
-except OSError:
-    sys.exit(1)
+def code(address):
+    try:
+        return urllib.request.urlopen(address, timeout=2).status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+sys.exit(0 if code(sys.argv[1]) == 403 and code(sys.argv[2]) == 200 else 1)
 PY
     then echo "http://127.0.0.1:$s3"; return 0; fi
     kill -0 "$(cat "$dir/pid")" 2>/dev/null || break

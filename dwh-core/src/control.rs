@@ -81,6 +81,11 @@ fn value<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, column: &str) 
     })
 }
 
+/// The place in a list that was asked for, which the server counts from 1.
+fn place(row: &Row) -> Result<usize> {
+    Ok(usize::try_from(value::<i64>(row, "place")? - 1).unwrap_or(usize::MAX))
+}
+
 fn json<T: serde::de::DeserializeOwned>(row: &Row, column: &str) -> Result<Option<T>> {
     Ok(value::<Option<Json<T>>>(row, column)?.map(|Json(inner)| inner))
 }

@@ -153,6 +153,15 @@ pub trait Source: fmt::Debug + Send + Sync {
         Ok(vec![None; tables.len()])
     }
 
+    /// Looks at who may be writing to these tables while their catalogs are read, so that [`bound_since`](Self::bound_since)
+    /// has its answer ready. Nothing depends on it: a source that does not look ahead looks when it is asked.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Auth`, `Busy`; whoever asks for the bound is told again.
+    async fn look_ahead(&self, _tables: &[&TableConfig]) -> Result<()> {
+        Ok(())
+    }
+
     /// The smallest watermark value above `low`, or `None` if there is none.
     ///
     /// # Errors

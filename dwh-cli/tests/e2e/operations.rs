@@ -1,35 +1,10 @@
 //! `docs/from-airflow-operations.md`: its blocks are run from the first to the last, in one project.
 
 use crate::runbook::page::{Place, Section};
-use crate::support::{Project, READABLE, quoted, table};
+use crate::support::{Project, READABLE, is_said, quoted, shell, table};
 use dwh_core::testing::TestDb;
-use std::path::Path;
-use std::process::Command;
 
 const PAGE: &str = include_str!("../../../docs/from-airflow-operations.md");
-
-/// Runs a script in the project's folder, and returns what it said.
-fn shell(project: &Project, script: &str, drill: &str) -> String {
-    let bin = Path::new(env!("CARGO_BIN_EXE_dwh")).parent().expect("a folder").display().to_string();
-    let path = format!("{bin}:{}", std::env::var("PATH").unwrap_or_default());
-    let mut command = Command::new("sh");
-    command.args(["-ec", script]).current_dir(project.folder()).env("PATH", path).env("DRILL_URL", drill);
-    let output = command.output().expect("sh");
-    let said = [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
-    assert!(output.status.success(), "{script}\n{said}");
-    said
-}
-
-/// Whether some line has the pieces between `…` in their order.
-fn is_said(said: &str, line: &str) -> bool {
-    said.lines().any(|there| {
-        let mut rest = Some(there);
-        for piece in line.split('…').map(str::trim) {
-            rest = rest.and_then(|rest| Some(&rest[rest.find(piece)? + piece.len()..]));
-        }
-        rest.is_some()
-    })
-}
 
 #[tokio::test]
 async fn the_page_is_followed_word_for_word() {
@@ -63,7 +38,7 @@ async fn the_page_is_followed_word_for_word() {
         let mut said = String::new();
         for block in &section.blocks {
             match block.place {
-                Place::Shell => said.push_str(&shell(&project, &block.script(), &drill_url)),
+                Place::Shell => said.push_str(&shell(project.folder(), &block.script(), &[("DRILL_URL", &drill_url)])),
                 Place::Target => db.tgt(&block.text).await,
                 Place::Source => db.src(&block.text).await,
             }

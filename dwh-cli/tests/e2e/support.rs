@@ -270,3 +270,29 @@ pub async fn until_old(db: &TestDb, table: &str) {
         tokio::task::yield_now().await;
     }
 }
+
+/// Runs a script in a folder, where `dwh` is found and every command must end well, and returns what it said.
+pub fn shell(folder: &Path, script: &str, environment: &[(&str, &str)]) -> String {
+    let bin = Path::new(env!("CARGO_BIN_EXE_dwh")).parent().expect("a folder").display().to_string();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap_or_default());
+    let mut command = Command::new("sh");
+    command.args(["-ec", script]).current_dir(folder).env("PATH", path).envs(environment.iter().copied());
+    let output = command.output().expect("sh");
+    let said = [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
+    assert!(output.status.success(), "{script}\n{said}");
+    said
+}
+
+/// Whether some line has the pieces between `…`, in their order.
+pub fn is_said(said: &str, line: &str) -> bool {
+    said.lines().any(|there| {
+        let mut rest = there;
+        line.split('…').map(str::trim).all(|piece| match rest.find(piece) {
+            Some(at) => {
+                rest = &rest[at + piece.len()..];
+                true
+            }
+            None => false,
+        })
+    })
+}

@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{GenericClient, Row};
 
-use super::{Control, Params, value};
+use super::{Control, Params, place, value};
 use crate::error::Result;
 use crate::record::{DayHistory, History, RunSums, TableHistory};
 use crate::schema::TableRef;
@@ -71,11 +71,6 @@ impl Control {
 
 fn empty(table: &str) -> TableHistory {
     TableHistory { table: table.to_owned(), runs: RunSums::default(), bronze_bytes: None }
-}
-
-/// The place in a list, which the server counts from 1.
-fn place(row: &Row) -> Result<usize> {
-    Ok(usize::try_from(value::<i64>(row, "place")? - 1).unwrap_or(usize::MAX))
 }
 
 fn unsigned(row: &Row, column: &str) -> Result<u64> {

@@ -3,7 +3,7 @@
 use tokio_postgres::types::{Json, ToSql, Type};
 use tokio_postgres::{GenericClient, Row};
 
-use super::{Control, Params, json, value};
+use super::{Control, Params, json, place, value};
 use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
@@ -377,8 +377,7 @@ impl Control {
         let params: Params<'_> = &[(&tables, Type::TEXT_ARRAY), (&since, Type::TIMESTAMPTZ), (&limit, Type::INT8)];
         let mut runs = vec![Vec::new(); tables.len()];
         for row in self.ask(client, &sql, params).await? {
-            let place = usize::try_from(value::<i64>(&row, "place")? - 1).unwrap_or(usize::MAX);
-            if let Some(of_table) = runs.get_mut(place) {
+            if let Some(of_table) = runs.get_mut(place(&row)?) {
                 of_table.push(run_record(&row)?);
             }
         }

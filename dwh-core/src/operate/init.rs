@@ -140,15 +140,7 @@ pub async fn init(request: &InitRequest, environment: &Environment) -> Result<In
     let config = parse(&text, request).map_err(|error| {
         Error::new(ErrorKind::Internal, "the configuration that was made cannot be read back").with_source(error)
     })?;
-    let roles = grants::Roles {
-        source: if look.source_too_strong { READER } else { &look.server.role },
-        source_database: &look.server.database,
-        target: if look.target_too_strong { LOADER } else { target.user() },
-        target_database: target.database(),
-        owner: &config.target.owner_role,
-        reader: &config.target.reader_role,
-    };
-    let grants = grants::sql(&roles, &taken);
+    let grants = look.grants(&target, &config.target, &taken);
     if !request.dry_run {
         files.write(&text, &env, &grants)?;
     }

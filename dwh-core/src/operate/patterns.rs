@@ -27,10 +27,7 @@ impl Pipeline {
     /// and the reason.
     pub(super) async fn expanded_if_known(&self) -> (Self, Result<Vec<Discovered>>) {
         let expanded = async {
-            let known = match self.config.has_patterns() {
-                true => self.sink.discovered(&self.config.project.name).await?,
-                false => Vec::new(),
-            };
+            let known = self.known_relations().await?;
             Ok::<_, Error>((self.with_discovered(&known)?, known))
         };
         match expanded.await {
@@ -89,14 +86,6 @@ impl Pipeline {
         fresh.retain(|one| meant.contains(one.table.as_str()));
         report.tables_found.retain(|name| meant.contains(name.as_str()));
         Ok((whole, fresh))
-    }
-
-    /// What is known of patterns, for a call that needs no target.
-    pub(super) async fn known_relations(&self) -> Result<Vec<Discovered>> {
-        match self.config.has_patterns() {
-            true => self.sink.discovered(&self.config.project.name).await,
-            false => Ok(Vec::new()),
-        }
     }
 }
 

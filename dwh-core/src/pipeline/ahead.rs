@@ -1,7 +1,7 @@
 //! Files that are newer than the run log: the target was restored from a backup. Looked for before a number is taken,
 //! because two runs with one number can never both be rebuilt.
 
-use futures_util::{StreamExt, TryStreamExt, stream, try_join};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::blob::{BlobKey, Folder};
@@ -23,7 +23,8 @@ impl Pipeline {
         let whole = self.expanded().await?;
         let newest = RunFilter { limit: Some(1), ..RunFilter::default() };
         let at_work = RunFilter { states: RunState::OPEN.to_vec(), ..RunFilter::default() };
-        let (newest, at_work) = try_join!(self.sink.runs(&newest), self.sink.runs(&at_work))?;
+        // One after the other, on one connection: another one costs more than the second answer.
+        let (newest, at_work) = (self.sink.runs(&newest).await?, self.sink.runs(&at_work).await?);
         let newest = newest.first();
         let after = newest.map_or_else(String::new, |run| CsvName::not_before(run.run_started_at));
         let newest = newest.map_or(RunId(0), |run| run.run_id);

@@ -4,13 +4,15 @@
 //! transaction compares the table with its plan again, under the lock. The listing of `exports/` is believed of a table
 //! only if the run log says, under the table's lease, that no run of it was at work since before the listing.
 
+use futures_util::future::join_all;
+use futures_util::try_join;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::blob::{BlobKey, Folder};
-use crate::config::TableConfig;
+use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::pipeline::failure::repeated;
@@ -103,6 +105,11 @@ impl Ahead {
     }
 }
 
+/// Whether it matters to a table who is writing while it is read.
+fn is_bounded(table: &TableConfig) -> bool {
+    table.mode == Mode::Incremental && table.fixed_lag.is_none()
+}
+
 impl Pipeline {
     /// What both catalogs say of a table, if they were asked for it with others; it is used once.
     pub(crate) async fn catalogs(&self, table: &TableConfig) -> Result<Option<Known>> {
@@ -118,31 +125,70 @@ impl Pipeline {
             Ok(known) => return Ok(known),
             Err(together) => together,
         };
-        (ahead.read_at, ahead.begun) = (Some(Instant::now()), 1);
+        self.read_into(&mut ahead, &together).await?;
+        ahead.begun = 1;
+        Ok(ahead.known.remove(&table.name).flatten())
+    }
+
+    /// Reads the catalogs of all tables that wait, of every source at once: they answer while the run log and the blob store
+    /// are still being looked at.
+    pub(super) async fn read_ahead(&self) {
+        let Some(round) = &self.round else { return };
+        let of_source = async |ahead: &Mutex<Ahead>| {
+            let mut ahead = ahead.lock().await;
+            // A table that began before has asked for all of them.
+            if ahead.read_at.is_some() {
+                return;
+            }
+            let waiting = ahead.waiting.clone();
+            if let Err(error) = self.read_into(&mut ahead, &waiting).await {
+                tracing::debug!(error = %error.chain(), "each table is told that its source does not answer");
+            }
+        };
+        join_all(round.catalogs.values().map(of_source)).await;
+    }
+
+    /// Fills in what is known of these tables, which are all of one source.
+    async fn read_into(&self, ahead: &mut Ahead, tables: &[TableConfig]) -> Result<()> {
+        let Some(first) = tables.first() else { return Ok(()) };
+        (ahead.read_at, ahead.begun) = (Some(Instant::now()), 0);
         // What keeps them from being read together is told by the table that it belongs to, asked for by itself.
-        ahead.known = match self.read_together(&together).await {
+        ahead.known = match self.read_together(first, tables).await {
             Ok(known) => known,
             Err(error) => {
                 if error.kind() == ErrorKind::Unreachable {
                     // Or else it was the target that did not answer.
-                    if let Err(error) = self.source(table)?.identity().await {
+                    if let Err(error) = self.source(first)?.identity().await {
                         ahead.silent = Some((Instant::now(), repeated(&error)));
                         return Err(error);
                     }
                 }
-                tracing::debug!(source = table.source, error = %error.chain(), "tables are described one by one");
-                together.iter().map(|table| (table.name.clone(), None)).collect()
+                tracing::debug!(source = first.source, error = %error.chain(), "tables are described one by one");
+                tables.iter().map(|table| (table.name.clone(), None)).collect()
             }
         };
-        Ok(ahead.known.remove(&table.name).flatten())
+        Ok(())
     }
 
-    async fn read_together(&self, tables: &[TableConfig]) -> Result<BTreeMap<String, Option<Known>>> {
-        let Some(first) = tables.first() else { return Ok(BTreeMap::new()) };
+    async fn read_together(
+        &self,
+        first: &TableConfig,
+        tables: &[TableConfig],
+    ) -> Result<BTreeMap<String, Option<Known>>> {
         let (source, all): (_, Vec<&TableConfig>) = (self.source(first)?, tables.iter().collect());
         let targets: Vec<&TableRef> = tables.iter().map(|table| &table.target).collect();
+        let bounded: Vec<&TableConfig> = all.iter().copied().filter(|table| is_bounded(table)).collect();
+        let identity = async {
+            let identity = source.identity().await?;
+            if !bounded.is_empty()
+                && let Err(error) = source.look_ahead(&bounded).await
+            {
+                tracing::debug!(error = %error.chain(), "who writes is looked at table by table");
+            }
+            Ok(identity)
+        };
         let (identity, schemas, bronze) =
-            futures_util::try_join!(source.identity(), source.describe_all(&all), self.sink.describe_all(&targets))?;
+            try_join!(identity, source.describe_all(&all), self.sink.describe_all(&targets))?;
         let known = tables.iter().zip(schemas).zip(bronze).map(|((table, schema), bronze)| {
             let known = schema.map(|schema| Known { identity: identity.clone(), schema, bronze });
             (table.name.clone(), known)

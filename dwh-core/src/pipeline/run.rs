@@ -44,6 +44,10 @@ impl Pipeline {
         this.jobs = Some((jobs / tables.len().max(1)).max(1));
         this.shared = request.jobs.map(|_| Arc::new(Jobs::new(jobs, tables.len())));
         let preview = request.preview;
+        let _catalogs = AbortOnDropHandle::new(tokio::spawn({
+            let this = this.clone();
+            async move { this.read_ahead().await }
+        }));
         let numbered = Arc::new(if preview { Ok(()) } else { this.number_above_files().await });
         let mut work = futures_util::stream::iter(tables)
             .map(|table| {

@@ -27,8 +27,15 @@ impl Pipeline {
         if !self.config.has_patterns() {
             return Ok(self.clone());
         }
-        let known = self.sink.discovered(&self.config.project.name).await?;
-        self.with_discovered(&known)
+        self.with_discovered(&self.known_relations().await?)
+    }
+
+    /// The relations that patterns have found; the target is asked only if there are patterns.
+    pub(crate) async fn known_relations(&self) -> Result<Vec<Discovered>> {
+        match self.config.has_patterns() {
+            true => self.sink.discovered(&self.config.project.name).await,
+            false => Ok(Vec::new()),
+        }
     }
 
     /// The same pipeline, with the tables of these relations.

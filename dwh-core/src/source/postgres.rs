@@ -172,6 +172,14 @@ impl Source for PgSource {
         Ok(schemas)
     }
 
+    async fn look_ahead(&self, tables: &[&TableConfig]) -> Result<()> {
+        let relations: Vec<TableRef> = tables.iter().filter_map(|table| table.relation.clone()).collect();
+        // Whoever asks meanwhile waits, and shares it.
+        let mut last = self.moment.lock().await;
+        *last = Some(Arc::new(Moment::look(self, &relations).await?));
+        Ok(())
+    }
+
     async fn earliest(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
         lock::naming(&self.pool, &plan.table, self.first_row(plan, low)).await
     }

@@ -138,6 +138,10 @@ impl Source for Mortal<MemorySource> {
         self.life.call(self.inner.describe_all(tables)).await
     }
 
+    async fn look_ahead(&self, tables: &[&TableConfig]) -> Result<()> {
+        self.life.call(self.inner.look_ahead(tables)).await
+    }
+
     async fn earliest(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
         self.life.call(self.inner.earliest(plan, low)).await
     }

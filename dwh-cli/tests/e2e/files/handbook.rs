@@ -1,11 +1,9 @@
 //! The page for whoever comes from a pipeline of scripts: every command of it is run, symptom by symptom.
 
 use super::{Raw, TABLES};
-use crate::support::number;
+use crate::support::{is_said, number, shell};
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::process::Command;
 
 const PAGE: &str = include_str!("../../../../docs/from-file-pipeline.md");
 
@@ -35,29 +33,6 @@ fn sections() -> Vec<Section> {
 
 fn grants(id: &str, amount: &str) -> String {
     format!(r#"[{{"grant_id": "{id}", "amount": {amount}, "date": "2024-03-15", "source": "Fund A"}}]"#)
-}
-
-fn shell(folder: &Path, text: &str) -> String {
-    let bin = Path::new(env!("CARGO_BIN_EXE_dwh")).parent().expect("a folder").display().to_string();
-    let path = format!("{bin}:{}", std::env::var("PATH").unwrap_or_default());
-    let output = Command::new("sh").args(["-ec", text]).current_dir(folder).env("PATH", path).output().expect("sh");
-    let said = [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
-    assert!(output.status.success(), "{text}\n{said}");
-    said
-}
-
-/// Whether the line is said somewhere; `…` stands for anything.
-fn is_said(said: &str, line: &str) -> bool {
-    said.lines().any(|there| {
-        let mut rest = there;
-        line.split('…').map(str::trim).all(|piece| match rest.find(piece) {
-            Some(at) => {
-                rest = &rest[at + piece.len()..];
-                true
-            }
-            None => false,
-        })
-    })
 }
 
 /// What must have happened before a section.
@@ -104,7 +79,7 @@ async fn every_command_of_the_page_does_what_it_says() {
         let mut said = String::new();
         for (language, text) in &section.blocks {
             if language == "sh" {
-                said = shell(raw.project.folder(), &text.replace("4711", &newest.to_string()));
+                said = shell(raw.project.folder(), &text.replace("4711", &newest.to_string()), &[]);
             } else {
                 for line in text.lines() {
                     assert!(is_said(&said, line), "{}: `{line}` is not in\n{said}", section.title);

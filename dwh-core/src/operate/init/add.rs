@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::files::{self, Files};
 use super::render::{self, comment, key, quoted};
-use super::{InitReport, InitRequest, LOADER, READER, grants, look, report};
+use super::{InitReport, InitRequest, look, report};
 use crate::config::{Config, Environment};
 use crate::connect::Connector;
 use crate::error::{Error, ErrorKind, Result};
@@ -60,15 +60,7 @@ pub(super) async fn init(name: &str, request: &InitRequest, environment: &Enviro
     let whole = read_back.map_err(|error| error.context("the source cannot be added as it is"))?;
     same_as_before(&config, &whole)?;
     let target = Connector::to_target(&config.target, &config.environment)?;
-    let roles = grants::Roles {
-        source: if look.source_too_strong { READER } else { &look.server.role },
-        source_database: &look.server.database,
-        target: if look.target_too_strong { LOADER } else { target.user() },
-        target_database: target.database(),
-        owner: &config.target.owner_role,
-        reader: &config.target.reader_role,
-    };
-    let grants = grants::sql(&roles, &taken);
+    let grants = look.grants(&target, &config.target, &taken);
     if !request.dry_run {
         write(&out, (&before, &added), &env, &grants)?;
     }

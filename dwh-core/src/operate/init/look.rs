@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::choose::{Known, choose, needs_a_look, worth_a_look};
-use super::{InitRequest, LeftOut, Taken, names};
-use crate::config::Environment;
+use super::{InitRequest, LOADER, LeftOut, READER, Taken, grants, names};
+use crate::config::{Environment, TargetConfig};
+use crate::connect::Connector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::why_uncarried;
 use crate::schema::{RelationKind, TableRef, TypeDef, TypeKind, quote_ident};
@@ -49,6 +50,19 @@ impl<'a> Look<'a> {
             ));
         }
         look
+    }
+
+    /// `grants.sql`: where a login may do too much, the role that it should be stands there.
+    pub(super) fn grants(&self, login: &Connector, target: &TargetConfig, tables: &[Taken]) -> String {
+        let roles = grants::Roles {
+            source: if self.source_too_strong { READER } else { &self.server.role },
+            source_database: &self.server.database,
+            target: if self.target_too_strong { LOADER } else { login.user() },
+            target_database: login.database(),
+            owner: &target.owner_role,
+            reader: &target.reader_role,
+        };
+        grants::sql(&roles, tables)
     }
 
     fn warn(&mut self, text: &str) {
