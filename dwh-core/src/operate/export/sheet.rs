@@ -147,7 +147,7 @@ fn field(name: &str, shape: Shape) -> Written<TypePtr> {
 fn leaf(name: &str, scalar: Scalar) -> Written<Type> {
     let (physical, logical) = match scalar {
         Scalar::Boolean => (Physical::BOOLEAN, None),
-        Scalar::Small => (Physical::INT32, Some(LogicalType::Integer { bit_width: 16, is_signed: true })),
+        Scalar::Small => (Physical::INT32, Some(LogicalType::integer(16, true))),
         Scalar::Integer => (Physical::INT32, None),
         Scalar::Big => (Physical::INT64, None),
         Scalar::Float => (Physical::FLOAT, None),
@@ -155,12 +155,8 @@ fn leaf(name: &str, scalar: Scalar) -> Written<Type> {
         Scalar::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
         Scalar::Bytes => (Physical::BYTE_ARRAY, None),
         Scalar::Date => (Physical::INT32, Some(LogicalType::Date)),
-        Scalar::Time => {
-            (Physical::INT64, Some(LogicalType::Time { is_adjusted_to_u_t_c: false, unit: TimeUnit::MICROS }))
-        }
-        Scalar::Timestamp { zone } => {
-            (Physical::INT64, Some(LogicalType::Timestamp { is_adjusted_to_u_t_c: zone, unit: TimeUnit::MICROS }))
-        }
+        Scalar::Time => (Physical::INT64, Some(LogicalType::time(false, TimeUnit::MICROS))),
+        Scalar::Timestamp { zone } => (Physical::INT64, Some(LogicalType::timestamp(zone, TimeUnit::MICROS))),
         Scalar::Decimal(digits) => {
             let (precision, scale) = (i32::from(digits.precision), i32::from(digits.scale));
             let physical = match precision {
@@ -170,7 +166,7 @@ fn leaf(name: &str, scalar: Scalar) -> Written<Type> {
             };
             let builder = Type::primitive_type_builder(name, physical)
                 .with_repetition(Repetition::OPTIONAL)
-                .with_logical_type(Some(LogicalType::Decimal { scale, precision }))
+                .with_logical_type(Some(LogicalType::decimal(scale, precision)))
                 .with_precision(precision)
                 .with_scale(scale);
             // 16 bytes of an i128.
