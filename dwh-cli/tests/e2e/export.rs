@@ -21,7 +21,7 @@ const BRONZE: &str =
     (day - date '1970-01-01')::text, (extract(epoch from local) * 1000000)::bigint::text, span::text,
     ints::text, texts::text, prices::text, mood::text, encode(st_asbinary(place, 'NDR'), 'hex'),
     encode(st_asbinary(any_place, 'NDR'), 'hex'), encode(st_asbinary(ball::geometry, 'NDR'), 'hex')
-    from bronze.all_types order by id";
+    from bronze.all_types b order by b.id";
 
 fn columns(more: &str) -> String {
     format!("watermark = \"at\"\nkey = [\"id\"]\n{more}")
@@ -221,7 +221,7 @@ const ITEMS: &str = "create schema app;
     insert into app.items select i, 'x', timestamptz '2026-01-01Z' + i * interval '1 second' from generate_series(1, 100) i;";
 
 const ROWS: &str =
-    "select id::text, note, (extract(epoch from at) * 1000000)::bigint::text from bronze.items order by id";
+    "select id::text, note, (extract(epoch from at) * 1000000)::bigint::text from bronze.items b order by b.id";
 
 async fn items(test: &str, mode: &str, more: &str) -> (TestDb, Project) {
     let db = TestDb::new(test).await;
@@ -260,7 +260,7 @@ async fn versions(way: &str, deletes: &str) {
         // A repair: rows of a window that bronze has otherwise, and one that it has alone.
         db.tgt("update bronze.items set note = 'wrong' where id = 40").await;
         if deletes == "remove" {
-            db.tgt("insert into bronze.items values (500, 'alone', '2026-01-01Z')").await;
+            db.tgt("insert into bronze.items values (500, 'alone', '2026-01-01 00:00:40Z')").await;
         }
         project.ok(&["reseed", "items", "--replace"]);
     }
@@ -340,8 +340,7 @@ async fn a_column_that_came_later_and_one_that_is_gone() {
     let report = project.json(&["export", "items", "--to", "lake"]);
     let names: Vec<&str> =
         report["columns"].as_array().expect("columns").iter().filter_map(|c| c["name"].as_str()).collect();
-    let sql =
-        "select id::text, (extract(epoch from at) * 1000000)::bigint::text, kind, note from bronze.items order by id";
+    let sql = "select id::text, (extract(epoch from at) * 1000000)::bigint::text, kind, note from bronze.items b order by b.id";
     assert_eq!((names, rows(&report)), (vec!["id", "at", "kind", "note"], bronze(&db, sql).await));
 }
 

@@ -77,6 +77,7 @@ impl Pipeline {
             Some(meeting) => Some(self.left(&chosen, meeting, cancel).await?),
             None => None,
         };
+        let mut srids = vec![None; union.columns.len()];
         for (at, (csv, manifest)) in chosen.csvs.iter().enumerate() {
             let Some(file) = report.files.iter_mut().find(|file| file.run_id == manifest.run_id) else { continue };
             let job = Job {
@@ -85,9 +86,11 @@ impl Pipeline {
                 marks: marks.clone(),
                 width: manifest.columns.len(),
                 wanted: left.as_mut().map(|left| std::mem::take(&mut left[at])),
+                srids,
                 notes: notes(self, csv, manifest),
             };
-            self.write_file(request, &destination, (csv, manifest), job, file, cancel).await?;
+            srids =
+                self.write_file(request, &destination, (csv, manifest), job, (&report.columns, file), cancel).await?;
             report.rows += file.rows.unwrap_or_default();
         }
         let mut index = serde_json::to_vec_pretty(&report).map_err(|error| {
@@ -169,27 +172,28 @@ impl Pipeline {
         tokio::task::spawn_blocking(move || spill.survivors(&rules, &judges, &rows)).await.map_err(died)?
     }
 
+    /// Writes a file; comes back with the SRIDs up to here.
     async fn write_file(
         &self,
         request: &ExportRequest,
         destination: &Destination,
         (csv, manifest): (&BlobKey, &Manifest),
         job: Job,
-        file: &mut ExportedFile,
+        (columns, file): (&[ExportedColumn], &mut ExportedFile),
         cancel: &CancellationToken,
-    ) -> Result<()> {
+    ) -> Result<Vec<Option<u32>>> {
         let scratch = Scratch::new(&std::env::temp_dir())?;
-        let (out, names) = (scratch.clone(), job.columns.clone());
+        let out = scratch.clone();
         let body = self.stored_csv(csv, manifest);
         let made = reading(&*body, cancel, move |reader, stop| convert(reader, &job, out.file(), stop)).await;
         let made = made.map_err(|error| error.context(format!("`{csv}`")))?.map_err(|Misfit { column, reason }| {
-            let name = names[column].0.clone();
-            misfits(request, Refused::Columns(vec![(name, format!("{reason}, in `{csv}`"))]))
+            let ExportedColumn { name, type_name, .. } = columns[column].clone();
+            misfits(request, Refused::Columns(vec![(name, type_name, format!("{reason}, in `{csv}`"))]))
         })?;
         let whole = Stretch { file: scratch, at: 0, bytes: made.bytes };
         destination.put(&file.file, &whole).await?;
         (file.rows, file.bytes, file.sha256) = (Some(made.rows), Some(made.bytes), Some(made.sha256));
-        Ok(())
+        Ok(made.srids)
     }
 }
 
@@ -228,8 +232,9 @@ fn misfits(request: &ExportRequest, refused: Refused) -> Error {
         Refused::Other(error) => return error,
         Refused::Columns(columns) => columns,
     };
-    let told: Vec<String> = columns.iter().map(|(name, reason)| format!("column `{name}` {reason}")).collect();
-    let options: String = columns.iter().map(|(name, _)| format!(" --as-text {}", quoted(name))).collect();
+    let told = |(name, type_name, reason): &(String, String, String)| format!("column `{name}`, {type_name}, {reason}");
+    let told: Vec<String> = columns.iter().map(told).collect();
+    let options: String = columns.iter().map(|(name, ..)| format!(" --as-text {}", quoted(name))).collect();
     let which = if columns.len() == 1 { "the column" } else { "these columns" };
     Error::new(ErrorKind::Data, format!("table `{}`: {}", request.table, told.join("; ")))
         .with_hint(format!("to write {which} as the text that PostgreSQL prints: `{}{options}`", again(request)))

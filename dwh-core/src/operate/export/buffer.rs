@@ -94,12 +94,13 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    pub(super) fn new(shape: Shape) -> Self {
+    /// `srid` is that of the geometries in the files before this one.
+    pub(super) fn new(shape: Shape, srid: Option<u32>) -> Self {
         let values = match shape {
             Shape::One(scalar) | Shape::List(scalar) => Values::of(scalar),
             Shape::Geometry { .. } => Values::Bytes(Vec::new()),
         };
-        Self { shape, values, defined: Vec::new(), repeated: Vec::new(), seen: Seen::of(shape) }
+        Self { shape, values, defined: Vec::new(), repeated: Vec::new(), seen: Seen::of(shape, srid) }
     }
 
     /// Whether it holds geometries.

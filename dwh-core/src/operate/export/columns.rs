@@ -158,7 +158,7 @@ fn digits(name: &TypeName) -> Result<Digits, &'static str> {
     let (precision, scale) = match numbers[..] {
         [precision] => (precision, 0),
         [precision, scale] => (precision, scale),
-        _ => return Err("is numeric without a precision, and a Parquet decimal has one"),
+        _ => return Err("has no precision, and a Parquet decimal has one"),
     };
     // Zeros before the point, and behind it, that the type leaves out.
     let (precision, scale) = (precision.max(scale) - scale.min(0), scale.max(0));

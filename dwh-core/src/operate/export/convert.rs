@@ -44,6 +44,8 @@ pub(super) struct Job {
     pub(super) wanted: Option<Rows>,
     /// The time of each judge, as PostgreSQL prints it.
     pub(super) marks: Arc<Vec<String>>,
+    /// The SRIDs of the files before it, column by column; `None`: none was seen.
+    pub(super) srids: Vec<Option<u32>>,
     /// What the file says of where it comes from.
     pub(super) notes: serde_json::Value,
 }
@@ -54,6 +56,8 @@ pub(super) struct Converted {
     pub(super) rows: u64,
     pub(super) bytes: u64,
     pub(super) sha256: String,
+    /// The SRIDs up to here, column by column.
+    pub(super) srids: Vec<Option<u32>>,
 }
 
 /// A value that has no place in its column.
@@ -145,7 +149,7 @@ pub(super) fn convert(
     stop: &CancellationToken,
 ) -> Result<Result<Converted, Misfit>> {
     let columns: Vec<(&str, Shape)> = job.columns.iter().map(|(name, shape)| (name.as_str(), *shape)).collect();
-    let mut sheet = Sheet::new(Hashed { out, hash: Sha256::new(), bytes: 0 }, &columns)?;
+    let mut sheet = Sheet::new(Hashed { out, hash: Sha256::new(), bytes: 0 }, &columns, &job.srids)?;
     let mut misfit = None;
     let read = each(reader, job.width, stop, |at, record| {
         if job.wanted.as_ref().is_some_and(|wanted| !wanted.has(at)) {
@@ -171,12 +175,13 @@ pub(super) fn convert(
         return Ok(Err(misfit));
     }
     read?;
+    let srids = sheet.srids();
     let (hashed, rows) = sheet.finish(|srids| {
         let mut notes = job.notes.clone();
         notes["srid"] = srids.iter().map(|(name, srid)| ((*name).to_owned(), serde_json::json!(srid))).collect();
         notes.to_string()
     })?;
-    Ok(Ok(Converted { rows, bytes: hashed.bytes, sha256: hex(&hashed.hash.finalize()) }))
+    Ok(Ok(Converted { rows, bytes: hashed.bytes, sha256: hex(&hashed.hash.finalize()), srids }))
 }
 
 /// Counts and hashes what is written.

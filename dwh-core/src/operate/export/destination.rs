@@ -66,17 +66,24 @@ impl Destination {
         BlobKey::parse(&format!("{}{name}", self.prefix))
     }
 
-    /// Refuses a folder with Parquet files other than these: whoever reads it as a whole would read those too.
+    /// Refuses a folder with Parquet files other than these, which whoever reads it as a whole would read too, and one with
+    /// the list of an export that lacks one of these.
     ///
     /// # Errors
     /// `Exists`, naming one.
     pub(super) async fn refuse_others(&self, names: &BTreeSet<String>) -> Result<()> {
-        let mut listed = self.store.list(&self.prefix);
+        let (mut listed, mut found_index, mut there) = (self.store.list(&self.prefix), false, 0);
         while let Some(found) = listed.try_next().await? {
             let name = found.key.file_name();
+            found_index |= name == INDEX;
+            there += usize::from(names.contains(name));
             if name.ends_with(".parquet") && !names.contains(name) {
                 return Err(occupied(&format!("`{}` holds `{name}` already, which is not of this export", self.url())));
             }
+        }
+        // The list is written last: what it names is there.
+        if found_index && there < names.len() {
+            return Err(occupied(&format!("`{}` holds an export of fewer CSV files", self.url())));
         }
         Ok(())
     }

@@ -15,17 +15,16 @@ const VERSION: &str = "1.1.0";
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     geography: bool,
-    /// That of the column's type.
-    typed: Option<u32>,
-    /// That of all geometries so far; 0: none.
-    srid: Option<u32>,
+    /// That of all geometries so far, or of the column's type; 0: they have none.
+    pub(super) srid: Option<u32>,
     types: BTreeSet<String>,
 }
 
 impl Seen {
-    pub(super) fn of(shape: Shape) -> Self {
+    /// `before` is the SRID of the geometries in the files before this one.
+    pub(super) fn of(shape: Shape, before: Option<u32>) -> Self {
         match shape {
-            Shape::Geometry { geography, srid } => Self { geography, typed: srid, srid, types: BTreeSet::new() },
+            Shape::Geometry { geography, srid } => Self { geography, srid: srid.or(before), types: BTreeSet::new() },
             Shape::One(_) | Shape::List(_) => Self::default(),
         }
     }
@@ -33,10 +32,9 @@ impl Seen {
     /// The bytes of a geometry.
     pub(super) fn bytes(&mut self, text: &str) -> Result<Vec<u8>, Reason> {
         let wkb = Wkb::parse(text).map_err(|_| "holds a geometry that is not written as PostGIS prints it")?;
-        // A text without one has that of the column's type.
-        let srid = wkb.srid.or(self.typed).unwrap_or(0);
+        let srid = wkb.srid.unwrap_or(0);
         if *self.srid.get_or_insert(srid) != srid {
-            return Err("holds geometries of several SRIDs, and a Parquet column has one");
+            return Err("holds geometries of several SRIDs, and a column of GeoParquet has one");
         }
         let name = name(wkb.geometry_type).ok_or("holds a curve or surface, which GeoParquet does not have")?;
         let z = match wkb.dimensions {
@@ -98,7 +96,7 @@ mod tests {
 
     #[test]
     fn types_and_srid_are_told() {
-        let mut seen = Seen::of(Shape::Geometry { geography: false, srid: None });
+        let mut seen = Seen::of(Shape::Geometry { geography: false, srid: None }, None);
         for text in ["SRID=4326;POINT(1 2)", "SRID=4326;POINT(3 4)", "SRID=4326;LINESTRING(1 2 3,4 5 6)"] {
             seen.bytes(text).expect(text);
         }
@@ -117,12 +115,15 @@ mod tests {
 
     #[test]
     fn without_an_srid_nothing_is_claimed() {
-        let mut seen = Seen::of(Shape::Geometry { geography: false, srid: None });
+        let mut seen = Seen::of(Shape::Geometry { geography: false, srid: None }, None);
         seen.bytes("POINT(1 2)").expect("a point");
         assert!(seen.bytes("SRID=4326;POINT(1 2)").is_err());
         assert_eq!((seen.srid(), &seen.column()["crs"]), (None, &Value::Null));
-        let mut typed = Seen::of(Shape::Geometry { geography: true, srid: Some(4326) });
-        typed.bytes("POINT(1 2)").expect("a point");
+        let mut typed = Seen::of(Shape::Geometry { geography: true, srid: Some(4326) }, None);
+        typed.bytes("SRID=4326;POINT(1 2)").expect("a point");
         assert_eq!((typed.srid(), &typed.column()["edges"]), (Some(4326), &json!("spherical")));
+        // What whoever reads all files takes for one column.
+        let mut later = Seen::of(Shape::Geometry { geography: false, srid: None }, seen.srid);
+        assert!(later.bytes("SRID=4326;POINT(1 2)").is_err());
     }
 }

@@ -44,7 +44,10 @@ impl Sameness {
     pub(super) fn apply(self, text: &[u8]) -> Cow<'_, [u8]> {
         match self {
             Self::Plain => text.into(),
-            Self::Padded => text.trim_ascii_end().into(),
+            Self::Padded => {
+                let blanks = text.iter().rev().take_while(|byte| **byte == b' ').count();
+                text[..text.len() - blanks].into()
+            }
             Self::Number => {
                 let exponent = text.iter().any(|byte| matches!(byte, b'e' | b'E'));
                 let point = text.contains(&b'.') && !exponent;
@@ -140,6 +143,8 @@ mod tests {
             assert_eq!(number(text), same, "{text}");
         }
         assert_eq!(Sameness::Padded.apply(b"ab  ").as_ref(), b"ab");
+        // Blanks alone: another white space is part of the value.
+        assert_eq!(Sameness::Padded.apply(b"ab\n ").as_ref(), b"ab\n");
         let of = |name: &str| Sameness::of(&name.parse().expect("a type"), &[]);
         for (name, sameness) in [
             ("bigint", Some(Sameness::Plain)),

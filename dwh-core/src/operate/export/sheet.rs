@@ -32,11 +32,11 @@ pub(super) struct Sheet<W: Write + Send> {
 }
 
 impl<W: Write + Send> Sheet<W> {
-    /// A file of these columns.
+    /// A file of these columns; `srids` are those of the files before it, column by column.
     ///
     /// # Errors
     /// `Disk`; `Internal` if there is no such column.
-    pub(super) fn new(out: W, columns: &[(&str, Shape)]) -> Result<Self> {
+    pub(super) fn new(out: W, columns: &[(&str, Shape)], srids: &[Option<u32>]) -> Result<Self> {
         let schema = schema(columns).map_err(|error| {
             Error::new(ErrorKind::Internal, "the columns cannot be written as Parquet").with_source(error)
         })?;
@@ -47,7 +47,7 @@ impl<W: Write + Send> Sheet<W> {
             .build();
         let writer = SerializedFileWriter::new(out, schema, Arc::new(properties)).map_err(failed)?;
         let names = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let buffers = columns.iter().map(|(_, shape)| Buffer::new(*shape)).collect();
+        let buffers = columns.iter().zip(srids).map(|((_, shape), srid)| Buffer::new(*shape, *srid)).collect();
         Ok(Self { writer, names, buffers, held_bytes: 0, held_rows: 0, rows: 0 })
     }
 
@@ -104,6 +104,11 @@ impl<W: Write + Send> Sheet<W> {
         self.writer.append_key_value_metadata(KeyValue::new("dwh".to_owned(), notes));
         let rows = self.rows;
         self.writer.into_inner().map(|out| (out, rows)).map_err(failed)
+    }
+
+    /// The SRIDs so far, column by column.
+    pub(super) fn srids(&self) -> Vec<Option<u32>> {
+        self.buffers.iter().map(|buffer| buffer.seen.srid).collect()
     }
 
     fn columns(&self) -> impl Iterator<Item = (&str, &Buffer)> {

@@ -25,8 +25,8 @@ pub(super) struct Union {
 
 /// What keeps the columns from being exported.
 pub(super) enum Refused {
-    /// Column and reason: as text they can be.
-    Columns(Vec<(String, String)>),
+    /// Column, type and reason: as text they can be.
+    Columns(Vec<(String, String, String)>),
     /// They cannot be in any way.
     Other(Error),
 }
@@ -50,13 +50,14 @@ impl Union {
             let hint = format!("its columns are: {}", names.join(", "));
             return Err(Refused::Other(Error::new(ErrorKind::Config, message).with_hint(hint)));
         }
+        alike(table, newest.iter().map(|(column, _)| column.name.as_str())).map_err(Refused::Other)?;
         let (mut columns, mut types, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for (column, manifest) in newest {
             let text = as_text.contains(&column.name);
             let shape = if text { Ok(Shape::One(Scalar::Text)) } else { Shape::of(column, &manifest.types) };
             match shape {
                 Ok(shape) => columns.push((column.name.clone(), shape)),
-                Err(reason) => refused.push((column.name.clone(), reason.to_owned())),
+                Err(reason) => refused.push((column.name.clone(), column.type_name.to_string(), reason.to_owned())),
             }
             types.push(column.type_name.clone());
         }
@@ -92,6 +93,24 @@ impl Union {
         };
         self.columns.iter().map(place).collect()
     }
+}
+
+/// Refuses names that readers take for one: DuckDB would give the values of the first for both, Spark reads neither.
+fn alike<'a>(table: &TableConfig, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut known: BTreeMap<String, &str> = BTreeMap::new();
+    for name in names {
+        let Some(other) = known.insert(name.to_lowercase(), name) else { continue };
+        let message = format!(
+            "table `{}`: columns `{other}` and `{name}` differ by upper and lower case alone, and DuckDB and Spark take \
+             them for one",
+            table.name
+        );
+        return Err(Error::new(ErrorKind::Contract, message).with_hint(format!(
+            "nothing was written; read {} instead, such as with `copy (select …) to stdout`",
+            table.target
+        )));
+    }
+    Ok(())
 }
 
 /// Refuses a column of which older texts may be other values in its type of today.

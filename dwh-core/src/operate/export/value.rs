@@ -89,7 +89,9 @@ pub(super) fn timestamp(text: &str, zone: bool) -> Result<i64, Reason> {
         _ => return Err(BROKEN),
     };
     let of_day = clock(time)? - offset;
-    days(date, before)?.checked_mul(DAY).and_then(|micros| micros.checked_add(of_day)).ok_or(FAR)
+    let micros = days(date, before)?.checked_mul(DAY).and_then(|micros| micros.checked_add(of_day));
+    // DuckDB takes the largest number for infinity.
+    micros.filter(|micros| *micros != i64::MAX).ok_or(FAR)
 }
 
 fn era(text: &str) -> (&str, bool) {
@@ -212,6 +214,8 @@ mod tests {
         for text in ["infinity", "-infinity", "2026-13-01", "2026-10", "+2026-10-01", ""] {
             assert!(date(text).is_err(), "{text}");
         }
+        assert_eq!(timestamp("294247-01-10 04:00:54.775806", false), Ok(i64::MAX - 1));
+        assert_eq!(timestamp("294247-01-10 04:00:54.775807", false), Err(FAR));
         assert!(time("24:00:00").is_err());
     }
 
