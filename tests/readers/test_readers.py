@@ -75,6 +75,11 @@ insert into app.t (id, flag, small, int, r, d, p6, p15, p38, round, note, code, 
     '0001-01-01 00:00:00', '00:00', '-1 days', '::1', 'empty', '{}', '{}', '{}', '{}', 'good', null, 'SRID=4326;POINT EMPTY',
     'GEOMETRYCOLLECTION(POINT(1 2),LINESTRING EMPTY)', null);
 insert into app.t (id) values (3);
+-- The ends of what PostgreSQL has, and what lies before the year 1.
+insert into app.t (id, day, local, r, d, small, p38) values
+(4, '4713-01-01 BC', '4713-01-01 00:00:00 BC', 'Infinity', 'Infinity', 0, 9999999999999999999999999999.9999999999),
+(5, '5874897-12-31', '294247-01-10 04:00:54.775806', 3.4028235e38, 1.7976931348623157e308, 1, -9999999999999999999999999999.9999999999),
+(6, '0044-03-15 BC', '0044-03-15 12:00:00.000001 BC', 1e-45, -5e-324, 2, 0);
 """
 
 # Values from all of each range, the same ones every time.

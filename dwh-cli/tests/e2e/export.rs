@@ -176,8 +176,8 @@ async fn what_parquet_cannot_hold_is_refused_by_name() {
     let db = TestDb::new("export_refused").await;
     db.src(&format!(
         "create schema app; {READABLE}
-        create table app.odd (id int primary key, any_number numeric, price numeric(6,2), at timestamptz, day date, nested int[], curve geometry);
-        insert into app.odd values (1, 1.5, 1, now(), now(), '{{1}}', null)"
+        create table app.odd (id int primary key, any_number numeric, price numeric(6,2), at timestamptz, day date, clock time, nested int[], curve geometry);
+        insert into app.odd values (1, 1.5, 1, now(), now(), '23:59', '{{1}}', null)"
     ))
     .await;
     let project = Project::new(&db, &table("odd", "app.odd", "snapshot", ""));
@@ -190,22 +190,24 @@ async fn what_parquet_cannot_hold_is_refused_by_name() {
         assert!(told.contains(hint), "{failed:#}");
         assert!(!project.folder().join(to).join("odd/_export.json").exists());
     };
-    fails("lake", &[], &["`any_number`", "without a precision"], "dwh export odd --to lake --as-text any_number");
+    fails("lake", &[], &["`any_number`, numeric, has no precision"], "dwh export odd --to lake --as-text any_number");
     fails("lake", &["--dry-run"], &["`any_number`"], "--as-text any_number");
     let as_text = ["--as-text", "any_number"];
     let report = project.json(&[&["export", "odd", "--to", "lake"], &as_text[..]].concat());
     assert_eq!(rows(&report)[0][1].as_deref(), Some("1.5"));
     let odd = [
-        ("price", "'NaN'", "NaN"),
-        ("at", "'infinity'", "infinite"),
-        ("day", "'-infinity'", "infinite"),
+        ("price", "'NaN'", "numeric(6,2), holds NaN"),
+        ("at", "'infinity'", "timestamp with time zone, holds an infinite"),
+        ("at", "'294247-01-10 04:00:54.775807Z'", "too far away"),
+        ("day", "'-infinity'", "date, holds an infinite"),
+        ("clock", "'24:00'", "24:00:00"),
         ("nested", "'{{1},{2}}'", "dimensions"),
         ("nested", "'[0:0]={1}'", "begin at 1"),
         ("curve", "'CIRCULARSTRING(0 0,1 1,2 0)'", "curve"),
-        ("curve", "'POINT M (1 2 3)'", "M"),
+        ("curve", "'POINT M (1 2 3)'", "with M"),
     ];
     for (at, (column, value, words)) in odd.into_iter().enumerate() {
-        db.src(&format!("update app.odd set price = 1, at = now(), day = now(), nested = '{{}}', curve = null; update app.odd set {column} = {value}"))
+        db.src(&format!("update app.odd set price = 1, at = now(), day = now(), clock = '00:00', nested = '{{}}', curve = null; update app.odd set {column} = {value}"))
             .await;
         project.ok(&["run"]);
         let to = format!("lake_{at}");
@@ -321,27 +323,66 @@ async fn of_a_snapshot_the_newest_and_of_scd_all_copies() {
     project.ok(&["run"]);
     let report = project.json(&["export", "items", "--to", "lake"]);
     assert_eq!(report["rows"], 110);
+    let folder = project.folder().join("lake/items");
+    let held = |folder: &PathBuf| fs::read_dir(folder).expect("a folder").count();
+    assert_eq!(held(&folder), 3);
     let dated = "select id::text, note, (extract(epoch from at) * 1000000)::bigint::text,
         (extract(epoch from _uploaded_at) * 1000000)::bigint::text from bronze.items";
     let (mut exported, mut there) = (rows(&report), bronze(&db, dated).await);
     exported.sort();
     there.sort();
     assert_eq!(exported, there);
+    // A folder is one export: the copy that came since is not put beside the others.
+    project.ok(&["run"]);
+    let failed = project.fails(4, &["export", "items", "--to", "lake"]).json();
+    assert_eq!((&failed["error"]["code"], held(&folder)), (&json!("exists"), 3), "{failed:#}");
 }
 
 #[tokio::test]
 async fn a_column_that_came_later_and_one_that_is_gone() {
     let more = "watermark = \"at\"\nkey = [\"id\"]\non_new_column = \"add\"\non_missing_column = \"keep\"\n";
     let (db, project) = items("export_columns", "incremental", more).await;
-    db.src("alter table app.items add column kind text default 'old'; insert into app.items (id) values (200)").await;
+    db.src("alter table app.items add column kind text default 'old', add column flag boolean default true,
+        add column price numeric(6,2) default 1.5, add column ints int[] default '{1,NULL}'; insert into app.items (id) values (200)").await;
     project.ok(&["run"]);
     db.src("alter table app.items drop column note; insert into app.items (id, kind) values (300, 'k')").await;
     project.ok(&["run"]);
     let report = project.json(&["export", "items", "--to", "lake"]);
     let names: Vec<&str> =
         report["columns"].as_array().expect("columns").iter().filter_map(|c| c["name"].as_str()).collect();
-    let sql = "select id::text, (extract(epoch from at) * 1000000)::bigint::text, kind, note from bronze.items b order by b.id";
-    assert_eq!((names, rows(&report)), (vec!["id", "at", "kind", "note"], bronze(&db, sql).await));
+    let sql = "select id::text, (extract(epoch from at) * 1000000)::bigint::text, kind, flag::text, price::text, ints::text, note
+        from bronze.items b order by b.id";
+    let known = vec!["id", "at", "kind", "flag", "price", "ints", "note"];
+    assert_eq!((names, rows(&report)), (known, bronze(&db, sql).await));
+}
+
+#[tokio::test]
+async fn what_readers_of_all_files_would_take_for_another_value() {
+    let db = TestDb::new("export_readers").await;
+    db.src(&format!(
+        "create schema app; {READABLE} create table app.places (id bigint primary key, at timestamptz not null default now(), place geometry);
+        insert into app.places (id, place) values (1, 'SRID=4326;POINT(1 2)'), (2, null)"
+    ))
+    .await;
+    let more = "watermark = \"at\"\nkey = [\"id\"]\non_new_column = \"add\"\n";
+    let project = Project::new(&db, &table("places", "app.places", "incremental", more));
+    project.ok(&["migrate"]);
+    project.ok(&["run"]);
+    // Each file has one SRID, both together have two.
+    db.src("insert into app.places (id, place) values (3, 'SRID=32737;POINT(1 2)')").await;
+    project.ok(&["run"]);
+    let failed = project.fails(4, &["export", "places", "--to", "lake"]).json();
+    let told = |failed: &Value, words: &str| {
+        assert!(failed["error"]["message"].as_str().is_some_and(|text| text.contains(words)), "{failed:#}");
+    };
+    told(&failed, "geometry, holds geometries of several SRIDs");
+    let as_text = ["export", "places", "--as-text", "place", "--to"];
+    project.ok(&[&as_text[..], &["lake_2"]].concat());
+    // Two names that are one where case does not count.
+    db.src("alter table app.places add column \"Place\" text; insert into app.places (id) values (4)").await;
+    project.ok(&["run"]);
+    let failed = project.fails(4, &[&as_text[..], &["lake_3"]].concat()).json();
+    told(&failed, "columns `place` and `Place` differ by upper and lower case alone");
 }
 
 #[tokio::test]
