@@ -1,12 +1,14 @@
 # Every target installs what it needs first. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-versions test-readers check fmt bench docs
+.PHONY: help setup demo test test-rust test-package test-python test-airflow test-versions test-n8n test-readers wheel check fmt bench docs
 SHELL := /bin/bash
 
 # tests, demo and benchmarks find the S3 server here
 export DWH_TEST_WEED := $(CURDIR)/.venv/bin/weed
 # the public data sets that go through in the tests
 export DWH_TEST_DATA := $(CURDIR)/.venv/data
+# tests wait for servers, locks and clocks more than for a core
+export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 # of `make bench`
 ROWS ?= 1000000
 PAIRS ?= 5
@@ -30,20 +32,54 @@ check: setup ## format, lints and docs, without the tests
 
 test: check ## everything that CI runs: check, Rust tests, Python tests
 	@scripts/setup.sh tests
+	cargo test -q --no-run --workspace --exclude dwh-py --features dwh-core/testing
+	@$(MAKE) --no-print-directory -j 2 test-rust test-package
+
+test-rust:
 	cargo test -q --workspace --exclude dwh-py --features dwh-core/testing
+
+# beside the Rust tests, which wait for servers most of the time; what it says stands together, at its end
+test-package:
+	@mkdir -p target; { $(MAKE) --no-print-directory wheel && \
+	  $(PYTHON) -m pip install -q --disable-pip-version-check --no-index --no-deps --force-reinstall target/wheels/*.whl && \
+	  $(PYTHON) -m pytest -q -n auto dwh-py/tests; } > target/test-package.log 2>&1; \
+	  result=$$?; cat target/test-package.log; exit $$result
+
+wheel:
 	rm -rf target/wheels
 	.venv/bin/maturin build -q --manifest-path dwh-py/Cargo.toml --compatibility linux --out target/wheels
-	$(PYTHON) -m pip install -q --disable-pip-version-check --no-index --no-deps --force-reinstall target/wheels/*.whl
-	$(PYTHON) -m pytest -q -n auto dwh-py/tests
+
+test-python: setup ## the Python package: its tests, its types by stubtest, mypy and pyright, and 200 ends of programs in mid-call
+	@scripts/setup.sh types
+	@$(MAKE) --no-print-directory test-package
+	.venv/types/bin/pip install -q --disable-pip-version-check --no-index --no-deps --force-reinstall target/wheels/*.whl
+	cd dwh-py && ../.venv/types/bin/stubtest dwh._dwh --mypy-config-file pyproject.toml --allowlist <(echo dwh._dwh.__all__)
+	cd dwh-py && ../.venv/types/bin/mypy python/dwh tests/typed.py
+	cd dwh-py && ../.venv/types/bin/pyright --pythonpath ../.venv/types/bin/python
+	.venv/types/bin/python dwh-py/tests/exit_programs.py 200
+
+test-airflow: setup ## the DAGs of examples/airflow in real Airflow 3 and 2.11, each in an environment of its own
+	@scripts/setup.sh airflow
+	@$(MAKE) --no-print-directory wheel
+	cargo build -q -p dwh-cli
+	for release in 3 2; do \
+	  .venv/airflow$$release/bin/pip install -q --disable-pip-version-check --no-index --no-deps --force-reinstall target/wheels/*.whl && \
+	  AIRFLOW_ENV=$(CURDIR)/.venv/airflow$$release $(PYTHON) -m pytest -q tests/airflow || exit 1; \
+	done
 
 test-versions: setup ## what asks catalogs, with a source of other releases of PostgreSQL (VERSIONS="17 18")
 	@scripts/postgres_versions.sh fetch .venv/postgres
 	@scripts/postgres_versions.sh test .venv/postgres
 
-test-readers: setup ## exports as DuckDB and PySpark (Java 17) read them: rows and values equal to bronze
+test-readers: setup ## what DuckDB, polars, pyarrow, pandas and PySpark (Java 17) read: rows and values equal to bronze
 	@scripts/setup.sh readers
 	cargo build -q -p dwh-cli
 	.venv/readers/bin/python -m pytest -q tests/readers
+
+test-n8n: setup ## the workflows of examples/n8n in real n8n: imported, executed, started by their schedule (3 GB in .venv/n8n)
+	@scripts/setup.sh n8n
+	cargo build -q -p dwh-cli
+	$(PYTHON) -m pytest -q tests/n8n
 
 fmt: ## format the Rust code
 	cargo fmt --all

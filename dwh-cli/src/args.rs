@@ -1,6 +1,9 @@
 //! What a person may type: clap types only, nothing is looked up or decided here.
 
+mod access;
+mod design;
 mod files;
+mod models;
 mod options;
 mod tap;
 mod upkeep;
@@ -11,7 +14,10 @@ use std::path::PathBuf;
 
 use crate::exit;
 
+pub use access::{AddUserArgs, RemoveUserArgs, SetupArgs, UserCommand};
+pub use design::DesignCommand;
 pub use files::*;
+pub use models::*;
 pub use options::*;
 pub use tap::TapArgs;
 pub use upkeep::{AlertArgs, ExportArgs, ExportFormat, MaintainArgs};
@@ -93,6 +99,29 @@ Examples:
   dwh init --files file:///srv/data/raw --blob file:///var/lib/dwh
   dwh init --add www            one more source, behind what dwh.toml has; its address in DWH_SOURCE_URL")]
     Init(InitArgs),
+    /// Make the roles, rights and schemas that dwh needs in the target, as an administrator
+    ///
+    /// Logs in by `admin_url` of `[target]`, which nothing else uses. Makes the owner and the reader role, which are also
+    /// the groups of users, the login of `url`, their rights on the database, and the schemas of control, bronze and each
+    /// source. May be called as often as you like: what is there stays as it is. All of it is made, or nothing.
+    #[command(after_help = "\
+Examples:
+  dwh setup --dry-run           what is missing, with its SQL
+  dwh setup
+  dwh setup --password-stdin < secret")]
+    Setup(SetupArgs),
+    /// Make and remove logins of people and programs
+    ///
+    /// Logs in by `admin_url` of `[target]`.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  dwh user add tom
+  dwh user add spark_etl --group etl --password-stdin < secret
+  dwh user remove tom"
+    )]
+    User(UserCommand),
     /// Look at everything a run depends on, and say how to mend it
     ///
     /// Every connection, TLS, roles, privileges, keys, watermark columns, drift, clocks, the blob store, free space and
@@ -119,6 +148,19 @@ Examples:
   dwh migrate --apply-drift     new columns and wider types, too; tells what is left
   dwh migrate --print-sql > for-the-dba.sql")]
     Migrate(MigrateArgs),
+    /// Write a SQL design of each table, and compare it with the table
+    ///
+    /// Where there is a design, `dwh migrate` makes the table from it: with partitions, more indexes, storage parameters or
+    /// columns of your own. The columns that are copied and the key stay required.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  dwh design pull
+  dwh design pull 'www.orders*' --dir ~/gits/table-designs
+  dwh design diff"
+    )]
+    Design(DesignCommand),
     /// Extract, load and archive the tables that match
     ///
     /// Finishes first what an earlier run left. A table that fails stops no other; the exit code tells why it failed,
@@ -129,7 +171,8 @@ Examples:
   dwh run trips 'position_*'    the tables that match
   dwh run --dry-run             what would be done, with its SQL
   dwh run --jobs 2 --wait       two tables at a time; wait where another run holds one
-  dwh run --jobs 4 trips        a large first load: four windows are read at a time")]
+  dwh run --jobs 4 trips        a large first load: four windows are read at a time
+  dwh run --models              every table, and then the models")]
     Run(RunArgs),
     /// Extract the next window of one table, and print what `load` takes
     ///
@@ -342,6 +385,20 @@ Examples:
   dwh files restore --run 4711"
     )]
     Files(FilesCommand),
+    /// Build tables and views of the warehouse out of SELECTs in files
+    ///
+    /// Each file `<schema>/<name>.sql` of the folder that `[models]` names is a model. Their order comes from the SQL.
+    /// `dwh run --models` builds them after a run.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  dwh models list
+  dwh models run --dry-run
+  dwh models run 'analytics.*'
+  dwh models dbt-sources -o -"
+    )]
+    Models(ModelsCommand),
     /// Print a crontab or systemd units that run all tables
     ///
     /// At the cadence and in the time zone of the configuration, with absolute paths. Nothing is installed. Runs that

@@ -3,12 +3,14 @@
 //! A new verb is a variant of [`Command`], a file here, a line in [`dispatch`], and a [`Show`](crate::output::Show) for
 //! its report.
 
+mod access;
 mod alert;
 mod backfill;
 mod check;
 mod completions;
 mod config;
 mod deletes;
+mod design;
 mod export;
 mod extract;
 mod files;
@@ -17,6 +19,8 @@ mod load;
 mod maintain;
 mod man;
 mod migrate;
+mod models;
+mod password;
 mod prune;
 mod rebuild;
 mod recover;
@@ -70,8 +74,11 @@ impl Context {
 pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
     match command {
         Command::Init(args) => init::init(args, context).await,
+        Command::Setup(args) => access::setup(args, context).await,
+        Command::User(command) => access::user(command, context).await,
         Command::Check(args) => check::check(&args, context).await,
         Command::Migrate(args) => migrate::migrate(args, context).await,
+        Command::Design(command) => design::design(command, context).await,
         Command::Run(args) => run::run(args, context).await,
         Command::Extract(args) => extract::extract(&args, context).await,
         Command::Load(args) => load::load(args, context).await,
@@ -92,6 +99,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Prune(args) => prune::prune(args, context).await,
         Command::Export(args) => export::export(args, context).await,
         Command::Files(command) => files::files(command, context).await,
+        Command::Models(command) => models::models(command, context).await,
         Command::Schedule(args) => schedule::schedule(&args, context),
         Command::Config(args) => config::config(&args, context),
         Command::Completions(args) => completions::completions(&args, context),

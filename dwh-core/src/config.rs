@@ -4,6 +4,7 @@ mod alert;
 mod environment;
 mod files;
 mod manifest;
+mod models;
 mod patterns;
 mod problems;
 mod read;
@@ -27,7 +28,9 @@ pub use files::{
     FILE, FieldFrom, FileColumn, FileEncoding, FileFormat, FileTable, FilesConfig, OnInvalid, RECORD, Validate,
 };
 pub use manifest::ManifestTable;
-pub(crate) use manifest::{Needs, needs as manifest_needs};
+pub(crate) use manifest::{Needs, needs as manifest_needs, pieces};
+pub(crate) use models::{Model, with_prefix};
+pub use models::{ModelKind, ModelsConfig};
 pub(crate) use patterns::RelationGlob;
 pub use patterns::{Discovered, Patterns};
 pub use read::json_schema;
@@ -186,6 +189,8 @@ pub struct Config {
     pub blob: BlobConfig,
     /// `[retention]`; without it nothing is ever removed.
     pub retention: Option<Retention>,
+    /// `[models]`, if there are any.
+    pub models: Option<ModelsConfig>,
     /// `disk_used` of `[thresholds]`: how full, in percent, the disks of the spool and of a folder store may be. The
     /// other thresholds stand in each table.
     pub disk_used: f64,
@@ -239,6 +244,10 @@ pub struct SourceConfig {
 pub struct TargetConfig {
     /// Connection string.
     pub url: Secret,
+    /// Connection string of an administrator, for `setup` and users alone.
+    pub admin_url: Option<Secret>,
+    /// Folder of the table designs: `<schema>/<table>.sql`.
+    pub designs: PathBuf,
     /// Schema of the copied tables.
     pub bronze_schema: String,
     /// Schema of watermarks and run log.

@@ -423,6 +423,11 @@ impl Connector {
         self.base.get_user().unwrap_or_default()
     }
 
+    /// The password that it logs in with, if it has one.
+    pub(crate) fn password(&self) -> Option<&Secret> {
+        self.targets.iter().find_map(|target| target.password.as_ref())
+    }
+
     /// The database that it connects to.
     #[must_use]
     pub fn database(&self) -> &str {

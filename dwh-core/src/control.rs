@@ -5,6 +5,7 @@ mod bronze;
 mod discovered;
 mod history;
 mod log;
+mod models;
 mod overview;
 mod rehearsal;
 mod watermark;
@@ -59,12 +60,14 @@ impl Control {
     fn sort(&self, error: tokio_postgres::Error) -> Error {
         // A table that came with a later migration.
         let newer = error.as_db_error().is_some_and(|error| error.message().contains("alerts_sent"));
+        // A kind of run that a later migration allows.
+        let kind = error.as_db_error().is_some_and(|error| error.constraint() == Some("extract_runs_kind_check"));
         match error.code().map(tokio_postgres::error::SqlState::code) {
             Some("3F000" | "42P01") if !newer => {
                 Error::new(ErrorKind::Contract, format!("target: no control schema `{}`", self.schema))
                     .with_hint("run `dwh migrate`; it makes the control schema")
             }
-            Some("42P01" | "42703") => Error::new(
+            Some(code) if matches!(code, "42P01" | "42703") || kind => Error::new(
                 ErrorKind::Contract,
                 format!("target: control schema `{}` is of an older version", self.schema),
             )

@@ -5,6 +5,7 @@
 
 mod adapt;
 mod apart;
+mod design;
 mod dry_run;
 mod owner;
 mod print;
@@ -28,6 +29,7 @@ use crate::watermark::Micros;
 
 pub(crate) use adapt::adapt;
 pub(crate) use apart::make_apart;
+pub(crate) use design::{TypesThere, both_lines, design_of, try_design};
 pub use dry_run::dry_run;
 pub use print::print_sql;
 pub(crate) use print::remember_sql;
@@ -35,10 +37,11 @@ pub(crate) use report::Cause;
 pub use report::{AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport};
 pub(crate) use reset::{occupied, set_aside};
 use tables::make_tables;
+pub(crate) use tables::table_schema;
 pub(crate) use types::look_at;
 pub(crate) use views::{drop_views, make_views, views_over};
 
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 14] = [
     ("261001_dwh_control.sql", include_str!("../migrations/261001_dwh_control.sql")),
     ("261002_bronze_constraints_audit.sql", include_str!("../migrations/261002_bronze_constraints_audit.sql")),
     ("261003_dwh_roles.sql", include_str!("../migrations/261003_dwh_roles.sql")),
@@ -52,6 +55,7 @@ const FILES: [(&str, &str); 13] = [
     ("261401_dwh_deletes.sql", include_str!("../migrations/261401_dwh_deletes.sql")),
     ("261501_dwh_discovered.sql", include_str!("../migrations/261501_dwh_discovered.sql")),
     ("261601_dwh_alerts.sql", include_str!("../migrations/261601_dwh_alerts.sql")),
+    ("261701_dwh_models.sql", include_str!("../migrations/261701_dwh_models.sql")),
 ];
 
 const PRINT_HINT: &str = "`dwh migrate --print-sql` prints all of it for a DBA to apply";

@@ -3,15 +3,18 @@
 //! `plan`, `runs` and `status` ask the three traits. `check`, `verify`, `init` and `migrate` look into catalogs that no trait
 //! describes: they are PostgreSQL's, and dial the servers of the configuration.
 
+mod access;
 mod adapt;
 mod alert;
 mod check;
+mod design;
 #[cfg(feature = "export")]
 mod export;
 mod files;
 mod init;
 mod inspect;
 mod maintain;
+mod models;
 mod patterns;
 #[cfg(feature = "report")]
 mod report;
@@ -22,8 +25,12 @@ mod status;
 mod tap;
 mod verify;
 
+pub use access::{
+    AccessReport, AccessStep, AddUserRequest, NewLogin, NewPassword, RemoveUserRequest, SetupRequest, UserGroup,
+};
 pub use alert::{AlertReport, AlertRequest, SentAlert, ToldThing};
 pub use check::{CheckReport, Finding, Gate, Severity};
+pub use design::{DesignReport, DesignRequest, DesignState, TableDesign};
 #[cfg(feature = "export")]
 pub use export::{ExportReport, ExportRequest, ExportedColumn, ExportedFile};
 pub use files::{FileReport, FileState, FilesReport, FilesRequest};
@@ -32,12 +39,14 @@ pub use inspect::{
     AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport, MigrateRequest, PlanReport,
 };
 pub use maintain::{MaintainAction, MaintainReport, MaintainRequest, MaintainStep};
+pub use models::{ListedModel, ModelList, ModelsReport, ModelsRequest};
 #[cfg(feature = "report")]
 pub use report::{REPORT_DAYS, WarehouseReport};
 pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
 pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
 pub use status::{
-    Breach, BreachCheck, DiskStatus, DiskUse, RunningRun, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
+    Breach, BreachCheck, DiskStatus, DiskUse, ModelStatus, RunningRun, StatusReport, StoreStatus, TableStatus,
+    WaitingCsvs,
 };
 pub use tap::{LoadType, TapReport, TapRequest};
 pub use verify::{

@@ -44,11 +44,13 @@ pub enum RunKind {
     Chunk,
     /// The keys of the source alone: rows of bronze that have none of them are gone there.
     Keys,
+    /// A model: a SELECT whose rows become a table or a view of the warehouse. It has no CSV.
+    Model,
 }
 
 impl RunKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Run,
         Self::Backfill,
         Self::Reseed,
@@ -58,6 +60,7 @@ impl RunKind {
         Self::Resync,
         Self::Chunk,
         Self::Keys,
+        Self::Model,
     ];
 
     /// The word in the column `kind`.
@@ -73,6 +76,7 @@ impl RunKind {
             Self::Resync => "resync",
             Self::Chunk => "chunk",
             Self::Keys => "keys",
+            Self::Model => "model",
         }
     }
 

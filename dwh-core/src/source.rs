@@ -115,6 +115,17 @@ impl<'a> ReadRequest<'a> {
     pub const fn whole(plan: &'a Plan, run_started_at: Timestamp) -> Self {
         Self { plan, window: None, sweep: Sweep::Off, known: None, bound: None, run_started_at, file: None, part: None }
     }
+
+    /// U for a snapshot of this moment; `None` if there is no window. Where the window leaves it open: the source's clock when
+    /// the bound was looked for, since what came later lies above the watermark and would only be read twice; and never below
+    /// the watermark that the run will leave, whatever the clocks say.
+    #[must_use]
+    pub fn upper(&self, taken_at: Timestamp) -> Option<Timestamp> {
+        let window = self.window?;
+        let looked = self.bound.map_or(Timestamp::INFINITY, |bound| bound.source_clock);
+        let now = taken_at.min(self.run_started_at).min(looked).max(window.watermark);
+        Some(window.high.unwrap_or(now))
+    }
 }
 
 /// Where rows are read from.

@@ -70,10 +70,7 @@ pub fn conclude<'py>(
     failures: Vec<ErrorReport>,
 ) -> PyResult<Py<PyAny>> {
     let report = report.into_pyobject(py).map_err(Into::into)?.into_any().unbind();
-    match error::as_one(failures) {
-        None => Ok(report),
-        Some(failure) => Err(error::raise_report(py, &failure, Some(report))),
-    }
+    error::of_failures(py, failures, &report).map_or(Ok(report), Err)
 }
 
 /// What went wrong with these runs.

@@ -1,4 +1,4 @@
-//! Exceptions: a class for each kind of error below `DwhError`, with `code` and `hint`.
+//! Exceptions: a class for each kind of error below `DwhError`, with `code`, `hint`, `retryable` and `report`.
 
 use dwh_core::ErrorKind;
 use dwh_core::pipeline::ErrorReport;
@@ -28,6 +28,11 @@ macro_rules! kinds {
             })*
             py.get_type::<DwhError>()
         }
+
+        /// Whether the same call may go through without anybody changing anything.
+        fn retryable(code: &str) -> bool {
+            [$(ErrorKind::$kind.row()),*].into_iter().any(|row| row.code == code && row.retryable)
+        }
     };
 }
 
@@ -50,16 +55,23 @@ kinds! {
 
 /// The exception of an error.
 pub fn raise(py: Python<'_>, error: &dwh_core::Error) -> PyErr {
-    raise_report(py, &ErrorReport::from(error), None)
+    raise_report(py, &ErrorReport::from(error), error.is_retryable(), None)
+}
+
+/// The exception of failures that a report tells of, if there are any. Several may go through again if one of them may.
+pub fn of_failures(py: Python<'_>, failures: Vec<ErrorReport>, report: &Py<PyAny>) -> Option<PyErr> {
+    let retryable = failures.iter().any(|failure| retryable(&failure.code));
+    as_one(failures).map(|failure| raise_report(py, &failure, retryable, Some(report.clone_ref(py))))
 }
 
 /// The exception of an error that stands in a report. Its text ends with the hint: often all that a log shows.
-pub fn raise_report(py: Python<'_>, error: &ErrorReport, report: Option<Py<PyAny>>) -> PyErr {
+fn raise_report(py: Python<'_>, error: &ErrorReport, retryable: bool, report: Option<Py<PyAny>>) -> PyErr {
     let text = format!("{}\n\nhint: {}", error.message, error.hint);
     let filled = class(py, &error.code).call1((text,)).and_then(|exception| {
         exception.setattr("code", &error.code)?;
         exception.setattr("message", &error.message)?;
         exception.setattr("hint", &error.hint)?;
+        exception.setattr("retryable", retryable)?;
         exception.setattr("report", report)?;
         Ok(exception)
     });
@@ -67,7 +79,7 @@ pub fn raise_report(py: Python<'_>, error: &ErrorReport, report: Option<Py<PyAny
 }
 
 /// All failures as one: of their kind if they share it, else of none.
-pub fn as_one(failures: Vec<ErrorReport>) -> Option<ErrorReport> {
+fn as_one(failures: Vec<ErrorReport>) -> Option<ErrorReport> {
     let first = failures.first()?.clone();
     if failures.len() == 1 {
         return Some(first);

@@ -9,14 +9,18 @@ mod call;
 mod check;
 mod convert;
 mod deletes;
+mod designs;
 mod engine;
 mod error;
+mod exit;
 mod export;
 mod extract;
 mod files;
+mod given;
 mod load;
 mod maintain;
 mod migrate;
+mod models;
 mod moment;
 mod pending;
 mod pipeline;
@@ -34,7 +38,9 @@ mod runs;
 mod runtime;
 mod set_aside;
 mod status;
+mod tables;
 mod tap;
+mod told;
 mod verify;
 
 use pyo3::prelude::*;
@@ -49,11 +55,14 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::BackfillReport>()?;
     module.add_class::<report::CheckReport>()?;
     module.add_class::<report::DeletesReport>()?;
+    module.add_class::<report::DesignReport>()?;
     module.add_class::<report::FilesReport>()?;
     module.add_class::<report::LoadParams>()?;
     module.add_class::<report::LoadPlanReport>()?;
     module.add_class::<report::MaintainReport>()?;
     module.add_class::<report::MigrateReport>()?;
+    module.add_class::<report::ModelList>()?;
+    module.add_class::<report::ModelsReport>()?;
     module.add_class::<report::PlanReport>()?;
     module.add_class::<report::PruneReport>()?;
     module.add_class::<report::RebuildReport>()?;
@@ -69,5 +78,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::TableRun>()?;
     module.add_class::<report::TapReport>()?;
     module.add_class::<report::VerifyReport>()?;
+    told::install();
+    exit::register(module)?;
     error::add_classes(module)
 }

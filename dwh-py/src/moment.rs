@@ -4,7 +4,7 @@ use dwh_core::{Error, ErrorKind, Timestamp};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use crate::error;
+use crate::{error, exit};
 
 /// A moment that Python gave.
 pub struct Moment(pub Timestamp);
@@ -24,6 +24,8 @@ impl<'py> FromPyObject<'_, 'py> for Moment {
 
 fn in_utc(value: &Bound<'_, PyAny>) -> PyResult<String> {
     let py = value.py();
+    // The zone may be a class of Python's.
+    let _inside = exit::inside(py)?;
     let datetime = py.import("datetime")?;
     if !value.is_instance(&datetime.getattr("datetime")?)? {
         let given = value.get_type().qualname()?;

@@ -2,13 +2,14 @@
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use std::sync::{Mutex, OnceLock, PoisonError};
-use tokio::task::AbortHandle;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tokio::task::{AbortHandle, JoinError};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Call, Work};
-use crate::error;
+use crate::exit::{self, Door};
 use crate::runtime::runtime;
+use crate::{error, told};
 
 /// The coroutine that makes a call.
 pub fn awaitable(py: Python<'_>, call: Call) -> PyResult<Py<PyAny>> {
@@ -31,17 +32,26 @@ impl Pending {
     fn begin(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<()> {
         let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
         let work = work.ok_or_else(|| PyRuntimeError::new_err("the call has begun already"))?;
-        let runtime = runtime(py)?;
-        let task = runtime.spawn(work);
+        let (runtime, door) = (runtime(py)?, exit::door(py)?);
+        let mut task = runtime.spawn(work);
         self.begun.get_or_init(|| (std::process::id(), task.abort_handle()));
         runtime.spawn(async move {
-            let ended = match task.await {
-                Err(dropped) if dropped.is_cancelled() => return,
-                ended => ended,
+            let ended = loop {
+                tokio::select! {
+                    ended = &mut task => break ended,
+                    () = told::news() => tell(&door),
+                }
             };
-            // Without an interpreter nobody waits any more.
-            Python::try_attach(|py| {
-                let answer = ended.map_err(|panic| error::internal(&panic)).and_then(|ended| ended(py));
+            if ended.as_ref().is_err_and(JoinError::is_cancelled) {
+                return;
+            }
+            // When the interpreter ends nobody waits any more.
+            let Some(_inside) = door.enter() else { return };
+            Python::attach(|py| {
+                let answer = told::deliver(py).and_then(|()| match ended {
+                    Ok(ended) => ended(py),
+                    Err(panic) => Err(error::internal(&panic)),
+                });
                 let told = match answer {
                     Ok(report) => done.call1(py, (report, py.None())),
                     Err(exception) => done.call1(py, (py.None(), exception)),
@@ -67,6 +77,17 @@ impl Pending {
         if let Some((_, task)) = self.begun.get().filter(|_| self.is_here()) {
             task.abort();
         }
+    }
+}
+
+/// Hands on what the engine told meanwhile.
+fn tell(door: &Arc<Door>) {
+    if let Some(_inside) = door.enter() {
+        Python::attach(|py| {
+            if let Err(failed) = told::deliver(py) {
+                failed.write_unraisable(py, None);
+            }
+        });
     }
 }
 

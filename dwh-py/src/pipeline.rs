@@ -1,8 +1,8 @@
 //! The two faces `Pipeline` and `AsyncPipeline`: the same verbs by the same names, with the same arguments.
 
 use dwh_core::operate::{
-    AlertRequest, ExportRequest, FilesRequest, Gate, MaintainRequest, MigrateRequest, RepairRequest, TapRequest,
-    VerifyRequest,
+    AlertRequest, DesignRequest, ExportRequest, FilesRequest, Gate, MaintainRequest, MigrateRequest, ModelsRequest,
+    RepairRequest, TapRequest, VerifyRequest,
 };
 use dwh_core::pipeline::{
     BackfillRequest, DeletesRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest,
@@ -12,54 +12,83 @@ use dwh_core::sink::RunFilter;
 use dwh_core::watermark::Micros;
 use dwh_core::{RunId, RunRequest};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::engine::Engine;
+use crate::engine::{Again, Engine};
+use crate::given::Given;
 use crate::moment::Moment;
 use crate::pending::awaitable;
 use crate::runtime::block_on;
 use crate::set_aside::Aside;
+use crate::tables::{Names, chosen, or_nothing};
 use crate::{
-    alert, backfill, check, deletes, error, export, extract, files, load, maintain, migrate, plan, prune, rebuild,
-    recover, replay, reseed, resync, run, run_details, runs, set_aside, status, tap, verify,
+    alert, backfill, check, deletes, designs, error, export, extract, files, load, maintain, migrate, models, plan,
+    prune, rebuild, recover, replay, reseed, resync, run, run_details, runs, set_aside, status, tables, tap, verify,
 };
 
-/// The engine of a `dwh.toml`; calls block.
+/// The engine of a configuration; calls block.
 #[pyclass(frozen, module = "dwh")]
 pub struct Pipeline(Engine);
 
-/// The engine of a `dwh.toml`; calls are awaited.
+/// The engine of a configuration; calls are awaited.
 #[pyclass(frozen, module = "dwh")]
 pub struct AsyncPipeline(Engine);
 
-fn of_files(paths: Option<Vec<String>>, tables: Option<Vec<String>>) -> FilesRequest {
-    let mut request = FilesRequest::new(paths.unwrap_or_default());
-    request.tables = tables.unwrap_or_default();
+fn of_files(paths: Vec<String>, tables: Vec<String>) -> FilesRequest {
+    let mut request = FilesRequest::new(paths);
+    request.tables = tables;
     request
 }
 
 /// Writes both faces from one list of verbs: `$make` makes the call, by waiting for it or as a coroutine.
 macro_rules! verbs { ($($face:ident $make:ident;)*) => {$(
 #[pymethods]
+#[allow(clippy::too_many_arguments)] // Python's keyword arguments
 impl $face {
     #[new]
-    #[pyo3(signature = (path = PathBuf::from("dwh.toml")))]
-    fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        Engine::new(py, &path).map(Self)
+    #[pyo3(signature = (config = None, *, environment = None, progress = None, **sections))]
+    fn new(
+        py: Python<'_>,
+        config: Option<Bound<'_, PyAny>>,
+        environment: Option<BTreeMap<String, String>>,
+        progress: Option<Py<PyAny>>,
+        sections: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        Engine::new(py, Given::new(config, environment, sections)?, progress).map(Self)
+    }
+
+    /// What makes the same pipeline again, in another process too.
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<Again<'py>> {
+        self.0.again(py)
+    }
+
+    /// The project's name.
+    #[getter]
+    fn project(&self) -> &str {
+        self.0.project()
+    }
+
+    /// The names of the tables that match, those that patterns have found among them.
+    #[pyo3(signature = (tables = None))]
+    fn tables(&self, py: Python<'_>, tables: Option<Names>) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, tables);
+        $make(py, tables::tables(self.0.get(py)?, tables))
     }
 
     /// Send what needs attention, and what is over, to each `[[alert]]`, once; raises if one cannot be sent.
     #[pyo3(signature = (tables = None, *, test = false, dry_run = false))]
-    fn alert(&self, py: Python<'_>, tables: Option<Vec<String>>, test: bool, dry_run: bool) -> PyResult<Py<PyAny>> {
-        let mut request = AlertRequest::new(tables.unwrap_or_default());
+    fn alert(&self, py: Python<'_>, tables: Option<Names>, test: bool, dry_run: bool) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, tables, AlertReport, "project": self.0.project(), "dry_run": dry_run, "test": test);
+        let mut request = AlertRequest::new(tables);
         (request.test, request.dry_run) = (test, dry_run);
         $make(py, alert::alert(self.0.get(py)?, request))
     }
 
     /// Read a range of history again; the watermark stays where it is.
     #[pyo3(signature = (table, *, from_, to = None, wait = false, restart = false, dry_run = false))]
-    #[allow(clippy::too_many_arguments)]
     fn backfill(
         &self,
         py: Python<'_>,
@@ -78,9 +107,10 @@ impl $face {
 
     /// Look at everything a run depends on, or judge a gate; raises if anything would make a run fail.
     #[pyo3(signature = (tables = None, *, gate = None))]
-    fn check(&self, py: Python<'_>, tables: Option<Vec<String>>, gate: Option<&str>) -> PyResult<Py<PyAny>> {
+    fn check(&self, py: Python<'_>, tables: Option<Names>, gate: Option<&str>) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, tables, CheckReport);
         let gate = gate.map(Gate::parse).transpose().map_err(|error| error::raise(py, &error))?;
-        $make(py, check::check(self.0.get(py)?, tables.unwrap_or_default(), gate))
+        $make(py, check::check(self.0.get(py)?, tables, gate))
     }
 
     /// Mark or remove rows of bronze that the source has deleted; raises if more would go than may go at once.
@@ -88,12 +118,13 @@ impl $face {
     fn deletes(
         &self,
         py: Python<'_>,
-        tables: Option<Vec<String>>,
+        tables: Option<Names>,
         wait: bool,
         force: bool,
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
-        let mut request = DeletesRequest::new(tables.unwrap_or_default());
+        or_nothing!($make, py, tables, DeletesReport, "dry_run": dry_run);
+        let mut request = DeletesRequest::new(tables);
         (request.wait, request.force, request.dry_run) = (wait, force, dry_run);
         $make(py, deletes::deletes(self.0.get(py)?, request))
     }
@@ -124,10 +155,11 @@ impl $face {
         &self,
         py: Python<'_>,
         before: String,
-        paths: Option<Vec<String>>,
-        tables: Option<Vec<String>>,
+        paths: Option<Names>,
+        tables: Option<Names>,
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, paths tables, FilesReport, "dry_run": dry_run);
         $make(py, files::archive_files(self.0.get(py)?, before, of_files(paths, tables), dry_run))
     }
 
@@ -136,9 +168,10 @@ impl $face {
     fn list_files(
         &self,
         py: Python<'_>,
-        paths: Option<Vec<String>>,
-        tables: Option<Vec<String>>,
+        paths: Option<Names>,
+        tables: Option<Names>,
     ) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, paths tables, FilesReport);
         $make(py, files::list_files(self.0.get(py)?, of_files(paths, tables)))
     }
 
@@ -147,15 +180,16 @@ impl $face {
     fn reprocess_files(
         &self,
         py: Python<'_>,
-        paths: Vec<String>,
-        tables: Option<Vec<String>>,
+        paths: Names,
+        tables: Option<Names>,
         wait: bool,
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, paths tables, RunReport);
         if dry_run {
-            return $make(py, files::list_files(self.0.get(py)?, of_files(Some(paths), tables)));
+            return $make(py, files::list_files(self.0.get(py)?, of_files(paths, tables)));
         }
-        let mut request = RunRequest::new(tables.unwrap_or_default());
+        let mut request = RunRequest::new(tables);
         request.wait = wait;
         $make(py, files::reprocess_files(self.0.get(py)?, paths, request))
     }
@@ -171,9 +205,10 @@ impl $face {
     fn validate_files(
         &self,
         py: Python<'_>,
-        paths: Option<Vec<String>>,
-        tables: Option<Vec<String>>,
+        paths: Option<Names>,
+        tables: Option<Names>,
     ) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, paths tables, FilesReport);
         $make(py, files::validate_files(self.0.get(py)?, of_files(paths, tables)))
     }
 
@@ -182,19 +217,21 @@ impl $face {
     fn migrate(
         &self,
         py: Python<'_>,
-        tables: Option<Vec<String>>,
+        tables: Option<Names>,
         dry_run: bool,
         apply_drift: bool,
     ) -> PyResult<Py<PyAny>> {
-        let mut request = MigrateRequest::new(tables.unwrap_or_default());
+        or_nothing!($make, py, tables, MigrateReport, "dry_run": dry_run);
+        let mut request = MigrateRequest::new(tables);
         (request.dry_run, request.apply_drift) = (dry_run, apply_drift);
         $make(py, migrate::migrate(self.0.get(py)?, request))
     }
 
     /// What the next run or extract of each matching table would do; nothing is moved or written.
     #[pyo3(signature = (tables = None))]
-    fn plan(&self, py: Python<'_>, tables: Option<Vec<String>>) -> PyResult<Py<PyAny>> {
-        $make(py, plan::plan(self.0.get(py)?, tables.unwrap_or_default()))
+    fn plan(&self, py: Python<'_>, tables: Option<Names>) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, tables);
+        $make(py, plan::plan(self.0.get(py)?, tables))
     }
 
     /// What `load` would do with a CSV, which is read to its end for it; nothing is written.
@@ -203,10 +240,41 @@ impl $face {
         $make(py, load::plan_load(self.0.get(py)?, params, accept_unverified)?)
     }
 
+    /// Compare the designs of the tables that match with the tables that are there; raises if one is different.
+    #[pyo3(signature = (tables = None, *, folder = None))]
+    fn diff_designs(
+        &self,
+        py: Python<'_>,
+        tables: Option<Names>,
+        folder: Option<PathBuf>,
+    ) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, tables, DesignReport, "folder": folder.clone().unwrap_or_default(), "dry_run": true);
+        let mut request = DesignRequest::new(tables);
+        request.folder = folder;
+        $make(py, designs::diff_designs(self.0.get(py)?, request))
+    }
+
+    /// Write the SQL that makes each table that matches, a file each; files that are there stay, unless `force`.
+    #[pyo3(signature = (tables = None, *, folder = None, force = false, dry_run = false))]
+    fn pull_designs(
+        &self,
+        py: Python<'_>,
+        tables: Option<Names>,
+        folder: Option<PathBuf>,
+        force: bool,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, tables, DesignReport, "folder": folder.clone().unwrap_or_default(), "dry_run": dry_run);
+        let mut request = DesignRequest::new(tables);
+        (request.folder, request.force, request.dry_run) = (folder, force, dry_run);
+        $make(py, designs::pull_designs(self.0.get(py)?, request))
+    }
+
     /// Vacuum what was loaded, refresh materialized views, apply retention; raises if a step fails.
     #[pyo3(signature = (tables = None, *, dry_run = false))]
-    fn maintain(&self, py: Python<'_>, tables: Option<Vec<String>>, dry_run: bool) -> PyResult<Py<PyAny>> {
-        let mut request = MaintainRequest::new(tables.unwrap_or_default());
+    fn maintain(&self, py: Python<'_>, tables: Option<Names>, dry_run: bool) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, tables, MaintainReport, "dry_run": dry_run);
+        let mut request = MaintainRequest::new(tables);
         request.dry_run = dry_run;
         $make(py, maintain::maintain(self.0.get(py)?, request))
     }
@@ -234,8 +302,9 @@ impl $face {
 
     /// Remove loaded CSV files and rows of the run log that are older than `[retention]` says.
     #[pyo3(signature = (tables = None, *, dry_run = false))]
-    fn prune(&self, py: Python<'_>, tables: Option<Vec<String>>, dry_run: bool) -> PyResult<Py<PyAny>> {
-        let mut request = PruneRequest::new(tables.unwrap_or_default());
+    fn prune(&self, py: Python<'_>, tables: Option<Names>, dry_run: bool) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, tables, PruneReport, "dry_run": dry_run);
+        let mut request = PruneRequest::new(tables);
         request.dry_run = dry_run;
         $make(py, prune::prune(self.0.get(py)?, request))
     }
@@ -245,12 +314,13 @@ impl $face {
     fn rebuild(
         &self,
         py: Python<'_>,
-        tables: Option<Vec<String>>,
+        tables: Option<Names>,
         dry_run: bool,
         reset: bool,
         accept_gaps: bool,
     ) -> PyResult<Py<PyAny>> {
-        let mut request = RebuildRequest::new(tables.unwrap_or_default());
+        or_nothing!($make, py, tables, RebuildReport, "dry_run": dry_run);
+        let mut request = RebuildRequest::new(tables);
         (request.dry_run, request.reset, request.accept_gaps) = (dry_run, reset, accept_gaps);
         $make(py, rebuild::rebuild(self.0.get(py)?, request))
     }
@@ -260,12 +330,13 @@ impl $face {
     fn recover(
         &self,
         py: Python<'_>,
-        tables: Option<Vec<String>>,
+        tables: Option<Names>,
         dry_run: bool,
         uploads_older_than: Option<Duration>,
     ) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, tables, RecoverReport, "dry_run": dry_run);
         let micros = |age: Duration| Micros(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
-        let mut request = RecoverRequest::new(tables.unwrap_or_default());
+        let mut request = RecoverRequest::new(tables);
         request.dry_run = dry_run;
         request.uploads_older_than = uploads_older_than.map(micros);
         $make(py, recover::recover(self.0.get(py)?, request))
@@ -273,7 +344,6 @@ impl $face {
 
     /// Load the CSV files of a table in `processed/` again; the watermark stays where it is.
     #[pyo3(signature = (table, *, from_ = None, to = None, wait = false, dry_run = false, accept_gaps = false))]
-    #[allow(clippy::too_many_arguments)] // Python's keyword arguments
     fn replay(
         &self,
         py: Python<'_>,
@@ -293,17 +363,17 @@ impl $face {
 
     /// Read all history of a table again, in windows; the watermark stays where it is.
     #[pyo3(signature = (tables, *, replace = false, allow_empty = false, wait = false, restart = false, dry_run = false))]
-    #[allow(clippy::too_many_arguments)]
     fn reseed(
         &self,
         py: Python<'_>,
-        tables: Vec<String>,
+        tables: Names,
         replace: bool,
         allow_empty: bool,
         wait: bool,
         restart: bool,
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, tables, ReseedReport);
         let mut request = ReseedRequest::new(tables);
         (request.replace, request.allow_empty) = (replace, allow_empty);
         (request.wait, request.restart, request.dry_run) = (wait, restart, dry_run);
@@ -312,17 +382,17 @@ impl $face {
 
     /// Read tables anew as a whole, beside bronze, and put them in its place.
     #[pyo3(signature = (tables, *, jobs = None, allow_empty = false, wait = false, restart = false, dry_run = false))]
-    #[allow(clippy::too_many_arguments)]
     fn resync(
         &self,
         py: Python<'_>,
-        tables: Vec<String>,
+        tables: Names,
         jobs: Option<usize>,
         allow_empty: bool,
         wait: bool,
         restart: bool,
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, tables, ResyncReport, "dry_run": dry_run);
         let mut request = ResyncRequest::new(tables);
         (request.jobs, request.allow_empty) = (jobs, allow_empty);
         (request.wait, request.restart, request.dry_run) = (wait, restart, dry_run);
@@ -333,23 +403,63 @@ impl $face {
     ///
     /// One that fails stops no other.
     #[pyo3(signature = (
-        tables = None, *, jobs = None, wait = false, allow_empty = false, accept_source = false, preview = false
+        tables = None, *, jobs = None, wait = false, allow_empty = false, accept_source = false, preview = false,
+        models = false
     ))]
-    #[allow(clippy::too_many_arguments)]
     fn run(
         &self,
         py: Python<'_>,
-        tables: Option<Vec<String>>,
+        tables: Option<Names>,
         jobs: Option<usize>,
         wait: bool,
         allow_empty: bool,
         accept_source: bool,
         preview: bool,
+        models: bool,
     ) -> PyResult<Py<PyAny>> {
-        let mut request = RunRequest::new(tables.unwrap_or_default());
+        or_nothing!($make, py, tables, RunReport, "preview": preview);
+        let mut request = RunRequest::new(tables);
         (request.jobs, request.wait) = (jobs, wait);
         (request.allow_empty, request.accept_source, request.preview) = (allow_empty, accept_source, preview);
-        $make(py, run::run(self.0.get(py)?, request))
+        $make(py, run::run(self.0.get(py)?, request, models))
+    }
+
+    /// Build the models that match, each behind those that it reads; raises if one fails.
+    #[pyo3(signature = (
+        models = None, *, upstream = false, downstream = false, prefix = None, replace = false, dry_run = false
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn run_models(
+        &self,
+        py: Python<'_>,
+        models: Option<Names>,
+        upstream: bool,
+        downstream: bool,
+        prefix: Option<String>,
+        replace: bool,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, models, ModelsReport, "dry_run": dry_run);
+        let mut request = ModelsRequest::new(models);
+        (request.upstream, request.downstream, request.prefix) = (upstream, downstream, prefix);
+        (request.replace, request.dry_run) = (replace, dry_run);
+        $make(py, models::run_models(self.0.get(py)?, request))
+    }
+
+    /// The models that match, in the order in which they are built, each with its newest run.
+    #[pyo3(signature = (models = None))]
+    fn list_models(&self, py: Python<'_>, models: Option<Names>) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, models, ModelList);
+        $make(py, models::list_models(self.0.get(py)?, models))
+    }
+
+    /// The bronze tables that match as the `sources.yml` of a dbt project.
+    #[pyo3(signature = (tables = None))]
+    fn dbt_sources(&self, py: Python<'_>, tables: Option<Names>) -> PyResult<Py<PyAny>> {
+        match chosen(tables) {
+            Some(tables) => $make(py, models::dbt_sources(self.0.get(py)?, tables)),
+            None => $make(py, crate::tables::nothing_at_all(String::new())),
+        }
     }
 
     /// Everything that is known of one run.
@@ -364,11 +474,10 @@ impl $face {
         ),
         text_signature = "($self, tables=None, *, run_id=None, kind=None, states=None, since=None, until=None, limit=20)"
     )]
-    #[allow(clippy::too_many_arguments)]
     fn runs(
         &self,
         py: Python<'_>,
-        tables: Option<Vec<String>>,
+        tables: Option<Names>,
         run_id: Option<i64>,
         kind: Option<&str>,
         states: Option<Vec<String>>,
@@ -376,10 +485,11 @@ impl $face {
         until: Option<Moment>,
         limit: Option<u32>,
     ) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, tables);
         let words = runs::filter(py, run_id, kind, &states.unwrap_or_default())?;
         let (since, until) = (since.map(|since| since.0), until.map(|until| until.0));
         let filter = RunFilter { since, until, limit, ..words };
-        $make(py, runs::runs(self.0.get(py)?, tables.unwrap_or_default(), filter))
+        $make(py, runs::runs(self.0.get(py)?, tables, filter))
     }
 
     /// Move a CSV that was never loaded out of the way of its table: that of a run, or one in `exports/`.
@@ -390,8 +500,10 @@ impl $face {
 
     /// Whether all is well; with `check`, raises if anything needs attention.
     #[pyo3(signature = (tables = None, *, check = false))]
-    fn status(&self, py: Python<'_>, tables: Option<Vec<String>>, check: bool) -> PyResult<Py<PyAny>> {
-        $make(py, status::status(self.0.get(py)?, tables.unwrap_or_default(), check))
+    fn status(&self, py: Python<'_>, tables: Option<Names>, check: bool) -> PyResult<Py<PyAny>> {
+        // With no table the project is left: its disks, its store.
+        let engine = if tables.as_ref().is_some_and(Names::is_empty) { self.0.without_tables(py)? } else { self.0.get(py)? };
+        $make(py, status::status(engine, chosen(tables).unwrap_or_default(), check))
     }
 
     /// Do with the tables of a postgres_pipeline manifest what the load type says.
@@ -399,12 +511,11 @@ impl $face {
         manifest, tables = None, *, load_type, execution_date = None, increment = None, task_instance = None, jobs = None,
         wait = false, dry_run = false
     ))]
-    #[allow(clippy::too_many_arguments)]
     fn tap(
         &self,
         py: Python<'_>,
         manifest: PathBuf,
-        tables: Option<Vec<String>>,
+        tables: Option<Names>,
         load_type: &str,
         execution_date: Option<Moment>,
         increment: Option<Duration>,
@@ -413,8 +524,9 @@ impl $face {
         wait: bool,
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
+        or_nothing!($make, py, tables, TapReport, "manifest": manifest, "load_type": load_type, "dry_run": dry_run);
         let mut request = TapRequest::new(manifest, tap::load_type(py, load_type)?);
-        request.tables = tables.unwrap_or_default();
+        request.tables = tables;
         request.execution_date = execution_date.map(|at| at.0);
         request.increment = increment.map(|length| Micros(i64::try_from(length.as_micros()).unwrap_or(i64::MAX)));
         (request.task_instance, request.jobs) = (task_instance, jobs);
@@ -423,14 +535,13 @@ impl $face {
     }
 
     /// Compare source and bronze, by counts and hashes up to the watermark; raises if they differ.
-    #[pyo3(signature = (tables = None, *, since = None, sample_percent = 100, limit = 20, blobs = false, repair = false, dry_run = false, wait = false, allow_empty = false))]
-    #[allow(clippy::too_many_arguments)]
+    #[pyo3(signature = (tables = None, *, since = None, sample = 100, limit = 20, blobs = false, repair = false, dry_run = false, wait = false, allow_empty = false))]
     fn verify(
         &self,
         py: Python<'_>,
-        tables: Option<Vec<String>>,
+        tables: Option<Names>,
         since: Option<Moment>,
-        sample_percent: u8,
+        sample: u8,
         limit: usize,
         blobs: bool,
         repair: bool,
@@ -438,9 +549,10 @@ impl $face {
         wait: bool,
         allow_empty: bool,
     ) -> PyResult<Py<PyAny>> {
-        let mut request = VerifyRequest::new(tables.unwrap_or_default());
+        or_nothing!($make, py, tables, VerifyReport);
+        let mut request = VerifyRequest::new(tables);
         request.since = since.map(|since| since.0);
-        (request.sample_percent, request.limit, request.blobs) = (sample_percent, limit, blobs);
+        (request.sample_percent, request.limit, request.blobs) = (sample, limit, blobs);
         if !repair {
             return $make(py, verify::verify(self.0.get(py)?, request));
         }
@@ -450,7 +562,7 @@ impl $face {
     }
 
     fn __repr__(&self) -> String {
-        format!("{}({:?})", stringify!($face), self.0.path())
+        format!("{}({})", stringify!($face), self.0.place())
     }
 }
 )*} }

@@ -16,7 +16,7 @@ macro_rules! reports {
         impl $name {
             /// From the JSON that the command prints; pickles are made of it.
             #[new]
-            fn new(json: &str) -> PyResult<Self> {
+            pub fn new(json: &str) -> PyResult<Self> {
                 serde_json::from_str(json).map(Self).map_err(|error| PyValueError::new_err(error.to_string()))
             }
 
@@ -53,12 +53,15 @@ reports! {
     BackfillReport of dwh_core::pipeline::BackfillReport, "What `backfill` did, or would do.";
     CheckReport of dwh_core::operate::CheckReport, "What `check` found.";
     DeletesReport of dwh_core::pipeline::DeletesReport, "What `deletes` found, and did.";
+    DesignReport of dwh_core::operate::DesignReport, "Table designs, and how they stand.";
     ExportReport of dwh_core::operate::ExportReport, "What `export` wrote, or would write.";
     FilesReport of dwh_core::operate::FilesReport, "Raw files, and where they stand.";
     LoadParams of dwh_core::LoadParams, "What `load` takes, and `extract` returns.";
     LoadPlanReport of dwh_core::pipeline::LoadPlanReport, "What `load` would do with a CSV.";
     MaintainReport of dwh_core::operate::MaintainReport, "What `maintain` did, or would do.";
     MigrateReport of dwh_core::operate::MigrateReport, "What `migrate` did, or would do.";
+    ModelList of dwh_core::operate::ModelList, "The models, in the order in which they are built.";
+    ModelsReport of dwh_core::operate::ModelsReport, "What `run_models` did, or would do.";
     PlanReport of dwh_core::operate::PlanReport, "What the next run or extract of a table would do.";
     PruneReport of dwh_core::pipeline::PruneReport, "What `prune` removed, or would remove.";
     RebuildReport of dwh_core::pipeline::RebuildReport, "What `rebuild` did, or would do.";

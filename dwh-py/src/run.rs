@@ -8,9 +8,12 @@ use crate::call::{Call, conclude, failures_of};
 use crate::report::RunReport;
 
 /// Extract, load and archive the tables that match.
-pub fn run(engine: Pipeline, request: RunRequest) -> Call {
-    let work = |cancel: CancellationToken| async move {
-        let report = engine.run(&request, &cancel).await?;
+pub fn run(engine: Pipeline, request: RunRequest, models: bool) -> Call {
+    let work = move |cancel: CancellationToken| async move {
+        let report = match models {
+            true => engine.run_with_models(&request, &cancel).await?,
+            false => engine.run(&request, &cancel).await?,
+        };
         if !request.preview {
             tokio::select! {
                 () = engine.alert_after_run(&request.tables) => {}
@@ -23,6 +26,7 @@ pub fn run(engine: Pipeline, request: RunRequest) -> Call {
 }
 
 fn answer(py: Python<'_>, report: dwh_core::RunReport) -> PyResult<Py<PyAny>> {
-    let failures = failures_of(&report.runs);
+    let mut failures = failures_of(&report.runs);
+    failures.extend(report.models.iter().filter_map(|model| model.error.clone()));
     conclude(py, RunReport(report), failures)
 }

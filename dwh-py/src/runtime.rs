@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use crate::call::{Call, Ended};
-use crate::error;
+use crate::exit::{self, Door};
+use crate::{error, told};
 
 /// A value that belongs to the process that made it.
 ///
@@ -46,22 +47,39 @@ pub fn runtime(py: Python<'_>) -> PyResult<Arc<Runtime>> {
 }
 
 /// Makes a call without the GIL. The first Ctrl-C cancels its token and waits for the work to stop, the second drops
-/// it; both end in Python's own `KeyboardInterrupt`.
+/// it; both end in Python's own `KeyboardInterrupt`, which carries the report of what was done until then.
 pub fn block_on(py: Python<'_>, call: Call) -> PyResult<Py<PyAny>> {
-    let runtime = runtime(py)?;
-    let ended = py.detach(|| runtime.block_on(watched(call)))?;
-    ended(py)
+    let (runtime, door) = (runtime(py)?, exit::door(py)?);
+    let (done, _inside) = py.detach(|| (runtime.block_on(watched(call, &door)), door.enter_or_stay()));
+    told::deliver(py)?;
+    match done? {
+        (ended, None) => ended(py),
+        (ended, Some(signal)) => Err(with_report(py, signal, ended(py))),
+    }
 }
 
-async fn watched(call: Call) -> PyResult<Ended> {
+/// The exception of a signal with what the call would have returned.
+fn with_report(py: Python<'_>, signal: PyErr, ended: PyResult<Py<PyAny>>) -> PyErr {
+    let report = match ended {
+        Ok(report) => Some(report),
+        Err(error) => error.value(py).getattr("report").ok().map(Bound::unbind),
+    };
+    // An exception without room for it says all the same that the call was interrupted.
+    let _given = signal.value(py).setattr("report", report);
+    signal
+}
+
+async fn watched(call: Call, door: &Arc<Door>) -> PyResult<(Ended, Option<PyErr>)> {
     let Call { mut work, cancel } = call;
     let mut interrupted = None;
     loop {
         tokio::select! {
-            ended = &mut work => return interrupted.map_or(Ok(ended), Err),
+            ended = &mut work => return Ok((ended, interrupted)),
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            () = told::news() => {}
         }
-        if let Err(signal) = Python::attach(|py| py.check_signals()) {
+        let Some(_inside) = door.enter() else { continue };
+        if let Err(signal) = Python::attach(|py| told::deliver(py).and_then(|()| py.check_signals())) {
             if interrupted.is_some() {
                 return Err(signal);
             }

@@ -143,10 +143,10 @@ def test_arguments_that_mean_nothing(config: Path) -> None:
     with pytest.raises(TypeError, match="since"):
         pipeline.verify(since=3)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        pipeline.run("trips")  # type: ignore[arg-type]
+        pipeline.run(3)  # type: ignore[arg-type]
     for percent in (0, 101):
         with pytest.raises(dwh.ConfigError, match="sample"):
-            pipeline.verify(sample_percent=percent)
+            pipeline.verify(sample=percent)
     with pytest.raises(dwh.ConfigError, match="`done` is no state") as caught:
         pipeline.runs(states=["done"])  # type: ignore[list-item]
     assert "`loaded`" in caught.value.hint

@@ -5,7 +5,7 @@ import inspect
 
 import dwh
 import pytest
-from stub import CLASSES, methods
+from stub import CLASSES, properties, verbs
 
 FACES = [dwh.Pipeline, dwh.AsyncPipeline]
 
@@ -21,7 +21,7 @@ def test_classes() -> None:
 @pytest.mark.parametrize("face", FACES)
 def test_verbs(face: type) -> None:
     native = {name for name in vars(face) if not name.startswith("_")}
-    assert set(methods(face.__name__)) - {"__init__"} == native
+    assert set(verbs(face.__name__)) | properties(face.__name__) == native
 
 
 def as_python_reads(function: ast.AST, name: str) -> inspect.Signature:
@@ -37,9 +37,7 @@ def as_python_reads(function: ast.AST, name: str) -> inspect.Signature:
 
 @pytest.mark.parametrize("face", FACES)
 def test_arguments(face: type) -> None:
-    for name, function in methods(face.__name__).items():
-        if name == "__init__":
-            continue
+    for name, function in verbs(face.__name__).items():
         assert isinstance(function, ast.AsyncFunctionDef) == (face is dwh.AsyncPipeline), name
         shapes = [
             [(one.name, one.kind, one.default) for one in signature.parameters.values() if one.name != "self"]
@@ -49,7 +47,6 @@ def test_arguments(face: type) -> None:
 
 
 def test_both_faces_say_the_same() -> None:
-    for name in methods("Pipeline"):
-        if name != "__init__":
-            here, there = getattr(dwh.Pipeline, name), getattr(dwh.AsyncPipeline, name)
-            assert (here.__doc__, here.__text_signature__) == (there.__doc__, there.__text_signature__)
+    for name in verbs("Pipeline"):
+        here, there = getattr(dwh.Pipeline, name), getattr(dwh.AsyncPipeline, name)
+        assert (here.__doc__, here.__text_signature__) == (there.__doc__, there.__text_signature__)

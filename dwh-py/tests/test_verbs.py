@@ -438,6 +438,46 @@ def test_export(project: Project, loaded: dwh.Pipeline, tmp_path: Path) -> None:
         loaded.export("events", tmp_path, as_text=["nothing"])
 
 
+def test_pull_designs_and_diff_designs(project: Project) -> None:
+    pipeline = dwh.Pipeline(project.config)
+    file = project.config.with_name("designs") / "bronze" / "events.sql"
+    assert pipeline.pull_designs(["events"], dry_run=True).tables[0]["state"] == "written" and not file.exists()
+    assert pipeline.pull_designs(["events"], folder=project.config.with_name("designs")).tables[0]["file"] == str(file)
+    assert whole(pipeline.pull_designs(["events"])).tables[0]["state"] == "kept"
+    assert pipeline.migrate().designs == [str(file)]
+    assert [table["state"] for table in pipeline.diff_designs().tables] == ["same", "missing", "missing"]
+    project.target("alter table bronze.events add column own int")
+    with pytest.raises(dwh.DriftError) as raised:
+        pipeline.diff_designs(["events"])
+    assert raised.value.report.tables[0]["only_live"] == ["column own integer"]
+
+
+def test_run_models_list_models_and_dbt_sources(project: Project, pipeline: dwh.Pipeline) -> None:
+    folder = project.config.with_name("models") / "marts"
+    folder.mkdir(parents=True)
+    (folder / "days.sql").write_text("-- key: day\nselect recorded_at::date as day, count(*) as n from bronze.events group by 1")
+    (folder / "last.sql").write_text("-- kind: view\nselect max(day) as day from marts.days")
+    project.config.write_text(project.config.read_text().replace("[retention]", '[models]\ndir = "models"\n\n[retention]'))
+    pipeline = dwh.Pipeline(project.config)
+    ran = whole(pipeline.run(["events"], models=True))
+    assert [(model["model"], model["status"]) for model in ran.models] == [("marts.days", "built"), ("marts.last", "built")]
+    planned = whole(pipeline.run_models(["marts.days"], downstream=True, dry_run=True))
+    assert planned.dry_run and [model["step"] for model in planned.models] == ["swap", "replace"]
+    listed = whole(pipeline.list_models()).models
+    assert [model["last_run"]["kind"] for model in listed] == ["model", "model"]
+    assert "loaded_at_query" in pipeline.dbt_sources(["events"])
+    (folder / "days.sql").write_text("select 1 / 0 as day")
+    with pytest.raises(dwh.DwhError) as caught:
+        pipeline.run_models()
+    assert [model["status"] for model in caught.value.report.models] == ["failed", "skipped"]
+
+
+def test_tables_of_a_project(pipeline: dwh.Pipeline) -> None:
+    assert pipeline.project == "test"
+    assert pipeline.tables() == ["events", "devices", "slow"]
+    assert pipeline.tables(["s*", "devices"]) == ["devices", "slow"]
+
+
 def test_every_verb_has_its_test() -> None:
     verbs = {name for name in vars(dwh.Pipeline) if not name.startswith("_")}
     assert "init" not in verbs and "schedule" not in verbs, "these make files for people: command only"

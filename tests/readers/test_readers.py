@@ -3,9 +3,10 @@
 import json
 import math
 import os
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ DWH = Path(os.environ.get("DWH", ROOT / "target" / "debug" / "dwh")).resolve()
 # Column, type, and its value as text or JSON: in PostgreSQL, in DuckDB, in Spark.
 COLUMNS = [
     ("id", "bigint primary key", "id", "id", "id"),
-    ("at", "timestamptz not null default now()", "(extract(epoch from at) * 1000000)::bigint", "epoch_us(at)", "unix_micros(at)"),
+    ("at", "timestamptz not null default now()", "(extract(epoch from at) * 1000000)::bigint", 'epoch_us("at")', "unix_micros(at)"),
     ("flag", "boolean", "flag", "flag", "flag"),
     ("small", "smallint", "small", "small", "small"),
     ("int", "integer", '"int"', '"int"', "`int`"),
@@ -45,12 +46,12 @@ COLUMNS = [
         "local",
         "timestamp",
         "(extract(epoch from local) * 1000000)::bigint",
-        "epoch_us(local)",
+        'epoch_us("local")',
         "unix_micros(cast(local as timestamp))",
     ),
     ("clock", "time", "(extract(epoch from clock) * 1000000)::bigint", "epoch_us(clock)", "clock"),
     ("span", "interval", "span::text", "span", "span"),
-    ("net", "inet", "net::text", "net", "net"),
+    ("net", "inet", "nullif(format('%s', net), '')", "net", "net"),
     ("bounds", "int4range", "bounds::text", "bounds", "bounds"),
     ("ints", "integer[]", "to_jsonb(ints)", "ints", "ints"),
     ("texts", "text[]", "to_jsonb(texts)", "texts", "texts"),
@@ -110,11 +111,26 @@ def same(value: Any) -> Any:
         return "NaN" if math.isnan(value) else value
     if isinstance(value, (list, tuple)):
         return [same(element) for element in value]
+    # Equal numbers, however many zeros a reader shows.
     if isinstance(value, Decimal):
-        return format(value, "f")
+        return value
     if hasattr(value, "hour") and not hasattr(value, "year"):
         return ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond
     return value if isinstance(value, int) else str(value)
+
+
+def single(text: str) -> float:
+    """A number of 4 bytes, as Python has it."""
+    return struct.unpack("f", struct.pack("f", float(text)))[0]
+
+
+# What numbers are read as that PostgreSQL gives as text.
+READ_AS: dict[str, Callable[[Any], Any]] = {
+    "real": single,
+    "double precision": float,
+    "numeric(6,2)[]": lambda prices: [None if price is None else Decimal(price) for price in prices],
+    **{kind: Decimal for kind in ("numeric(6,2)", "numeric(15,3)", "numeric(38,10)", "numeric(3,-2)", "app.price")},
+}
 
 
 def bronze(target: Server, name: str) -> list[list[Any]]:
@@ -124,8 +140,8 @@ def bronze(target: Server, name: str) -> list[list[Any]]:
     for line in text.splitlines():
         row = json.loads(line, parse_float=str)
         for at, (column, kind, *_) in enumerate(COLUMNS):
-            if row[at] is not None and kind in ("real", "double precision"):
-                row[at] = same(float(row[at]))
+            if row[at] is not None and kind in READ_AS:
+                row[at] = READ_AS[kind](row[at])
         rows.append([same(value) for value in row])
     return rows
 
@@ -199,6 +215,8 @@ def test_pyspark(exported: tuple[Path, list[list[Any]]]) -> None:
 
     lake, rows = exported
     builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
+    # Without it Spark reads no table with a TIME.
+    builder = builder.config("spark.sql.timeType.enabled", "true")
     spark = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.sql.session.timeZone", "UTC").getOrCreate()
     try:
         read = spark.read.parquet(str(lake)).selectExpr(*(expression for *_, expression in COLUMNS)).collect()

@@ -136,6 +136,9 @@ pub struct RunArgs {
     /// Read, count in the target what would be inserted and changed, and keep nothing
     #[arg(long, conflicts_with = "dry_run")]
     pub preview: bool,
+    /// Then build the models that read these tables; of a whole run all models
+    #[arg(long, conflicts_with_all = ["dry_run", "preview"])]
+    pub models: bool,
     /// Let a snapshot of no rows replace the rows that are there
     #[arg(long)]
     pub allow_empty: bool,

@@ -41,7 +41,7 @@ pub async fn report(args: ReportArgs, context: &Context) -> Result<Exit> {
 }
 
 /// Beside it first, so that whoever reads the page at this moment has the old one or the new one.
-fn write(path: &Path, page: &str) -> Result<()> {
+pub fn write(path: &Path, page: &str) -> Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".part");
     fs::write(&beside, page).and_then(|()| fs::rename(&beside, path)).map_err(|error| {

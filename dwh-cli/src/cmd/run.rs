@@ -20,9 +20,13 @@ pub async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
     request.allow_empty = args.allow_empty;
     request.accept_source = args.accept_source;
     request.preview = args.preview;
-    let report = pipeline.run(&request, &context.cancel).await?;
+    let report = match args.models {
+        true => pipeline.run_with_models(&request, &context.cancel).await?,
+        false => pipeline.run(&request, &context.cancel).await?,
+    };
     context.printer.show(&report)?;
     context.printer.table_errors(report.runs.iter().map(|run| (&run.table, &run.error)));
+    context.printer.errors(report.models.iter().filter_map(|model| model.error.as_ref()));
     if !request.preview && !context.cancel.is_cancelled() {
         tokio::select! {
             () = pipeline.alert_after_run(&request.tables) => {}

@@ -108,6 +108,7 @@ fn status_report(tables: Vec<TableStatus>, breaches: Vec<Breach>) -> StatusRepor
         error: None,
     };
     StatusReport {
+        models: Vec::new(),
         project: "fleet".into(),
         now: at("2026-10-01T03:00:00Z"),
         cadence_seconds: 10_800.0,
@@ -398,6 +399,7 @@ fn migrate_text() {
         tables_created: vec!["bronze.trips".into()],
         tables_found: vec!["www.orders".to_owned()],
         notes: vec!["source `www`: `x` of `include` matches no table there".to_owned()],
+        designs: vec!["designs/bronze/trips.sql".to_owned()],
         tables_present: vec!["bronze.devices".into()],
         drift_applied: vec![MigrateDrift {
             table: "trips".to_owned(),

@@ -1,15 +1,18 @@
 //! The reports as people read them.
 
+mod access;
 mod alert;
 mod backfill;
 mod check;
 mod deletes;
+mod design;
 mod export;
 mod files;
 mod init;
 mod load;
 mod maintain;
 mod migrate;
+mod models;
 mod plan;
 mod prune;
 mod rebuild;
@@ -35,10 +38,13 @@ pub use runs::Runs;
 
 impl Show for RunReport {
     fn text(&self, paint: Paint) -> String {
-        if self.runs.is_empty() {
+        if self.runs.is_empty() && self.models.is_empty() {
             return "nothing to do\n".to_owned();
         }
         let mut text = runs_table(&self.runs, self.preview, paint);
+        if !self.models.is_empty() {
+            text.push_str(&format!("\n{}", models::models_table(&self.models, paint)));
+        }
         if self.preview {
             text.push_str("\npreview: counted in the target and rolled back, nothing is kept\n");
             for run in &self.runs {

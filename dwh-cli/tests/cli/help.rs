@@ -3,10 +3,15 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 40] = [
     "init",
+    "setup",
+    "user add",
+    "user remove",
     "check",
     "migrate",
+    "design pull",
+    "design diff",
     "run",
     "extract",
     "load",
@@ -32,6 +37,9 @@ const COMMANDS: [&str; 32] = [
     "files reprocess",
     "files archive",
     "files restore",
+    "models run",
+    "models list",
+    "models dbt-sources",
     "schedule",
     "config schema",
     "completions",

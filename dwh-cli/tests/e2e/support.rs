@@ -75,6 +75,24 @@ impl Project {
         Output::of(&mut self.command(args), args)
     }
 
+    /// Runs `dwh ARGS` with this on its stdin, and waits for its end.
+    pub fn fed(&self, args: &[&str], input: &str) -> Output {
+        let path = self.folder().join("input");
+        fs::write(&path, input).expect("input");
+        let file = fs::File::open(path).expect("input");
+        Output::of(self.command(args).stdin(file), args)
+    }
+
+    /// Starts `dwh ARGS` on a terminal of its own, of which the other end is what the child reads and prints.
+    pub fn on_terminal(&self, args: &[&str]) -> Child {
+        let words: Vec<String> = args.iter().map(|arg| format!("'{arg}'")).collect();
+        let line = format!("exec '{}' {}", env!("CARGO_BIN_EXE_dwh"), words.join(" "));
+        let mut command = Command::new("script");
+        command.current_dir(self.folder()).args(["-qefc", &line, "/dev/null"]).env("SHELL", "/bin/sh");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("script starts")
+    }
+
     /// Starts `dwh ARGS` and goes on; what it says is thrown away.
     pub fn spawn(&self, args: &[&str]) -> Child {
         self.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("dwh starts")

@@ -78,7 +78,8 @@ async fn a_warehouse_of_release_0_1_0_goes_on() {
             "261303_dwh_resync.sql",
             "261401_dwh_deletes.sql",
             "261501_dwh_discovered.sql",
-            "261601_dwh_alerts.sql"
+            "261601_dwh_alerts.sql",
+            "261701_dwh_models.sql"
         ]),
         "{report:#}"
     );

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::cover::covers;
+use super::cover::{covers, reads};
 use super::{Link, NamedCsv, Reads, Span};
 use crate::run::{RunId, RunKind};
 
@@ -69,9 +69,10 @@ pub fn is_superseded(link: &Link, links: &[Link]) -> bool {
     }
 }
 
+/// A newer run that found nothing has read its window too, and may have left its trace in a manifest alone.
 fn is_read_again(csv: &NamedCsv, links: &[Link]) -> bool {
-    let newer = links.iter().filter(|link| link.run_id() > csv.run.run_id);
-    let spans: Vec<Span> = newer.filter_map(Link::span).collect();
+    let newer = links.iter().flat_map(reads).filter(|read| read.run_id > csv.run.run_id);
+    let spans: Vec<Span> = newer.map(|read| read.span).collect();
     csv.span.is_some_and(|span| covers(spans, span))
 }
 

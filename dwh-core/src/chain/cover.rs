@@ -20,16 +20,17 @@ pub struct Gap {
 }
 
 /// One window with what is needed to tell of a gap before it.
-struct Read {
-    span: Span,
+pub(super) struct Read {
+    pub(super) span: Span,
     /// Up to where rows were read.
     high: Option<Timestamp>,
-    run_id: RunId,
+    pub(super) run_id: RunId,
     chained: bool,
     proven: bool,
 }
 
-fn reads(link: &Link) -> impl Iterator<Item = Read> {
+/// What a run has read, and what it says of the runs before it that found nothing.
+pub(super) fn reads(link: &Link) -> impl Iterator<Item = Read> {
     let (run_id, proven) = (link.run_id(), link.traced);
     let chained = link.kind.moves_watermark();
     let high = match link.reads {

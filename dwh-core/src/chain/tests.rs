@@ -153,6 +153,12 @@ fn what_was_lost_is_not_missed_once_its_window_was_read_again() {
     let late = after(window(3, 7, 9), &Link { late: true, ..two.clone() }, None);
     assert_eq!(lost(&[one.clone(), late.clone(), backfill(4, 4, 8)], &[]).len(), 1);
     assert_eq!(lost(&[one.clone(), late, backfill(4, 0, 8)], &[]), [], "a reseed has them");
+    // It had read beyond its watermark, up to 8. From the watermark on, a run that found nothing read again.
+    let beyond = link(2, Reads::Window(Window { low: at(5), high: Some(at(8)), watermark: at(7) }));
+    let behind = |empty| vec![one.clone(), after(window(4, 9, 11), &beyond, empty), backfill(5, 5, 7)];
+    assert_eq!(lost(&behind(Some((3, 7, 9))), &[]), []);
+    assert_eq!(lost(&behind(None), &[]).len(), 1, "nobody read from 7 to 8 again");
+    assert_eq!(lost(&behind(Some((1, 7, 9))), &[]).len(), 1, "only before it");
     // Another run of the same number.
     let other = Link { run: RunIdentity { run_started_at: at(1), ..two.run }, ..backfill(2, 1, 2) };
     assert_eq!(lost(&archive(other), &[]).len(), 1);

@@ -49,6 +49,35 @@ impl Environment {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
+
+    /// The text with `${NAME}` and `${NAME:-default}` replaced, and `$${` as `${`; the error never holds a value.
+    pub(super) fn fill(&self, text: &str) -> std::result::Result<String, String> {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find("${") {
+            let (before, after) = (&rest[..at], &rest[at + 2..]);
+            if let Some(before) = before.strip_suffix('$') {
+                out.push_str(before);
+                out.push_str("${");
+                rest = after;
+                continue;
+            }
+            out.push_str(before);
+            let (inner, after) =
+                after.split_once('}').ok_or("`${` has no `}`; write `$${` for the characters themselves")?;
+            let (name, default) = inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
+            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+                return Err("`${…}` holds no name of a variable; write `$${` for the characters themselves".to_owned());
+            }
+            let value = self.get(name).or(default);
+            out.push_str(value.ok_or_else(|| {
+                format!("variable `{name}` is not set; set it in the environment or in `.env` beside the file")
+            })?);
+            rest = after;
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
 }
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {

@@ -20,6 +20,8 @@ use crate::watermark::{BoundMode, Micros};
 use file::Entry;
 pub(crate) use needs::{Needs, needs};
 use query::Taken;
+pub(super) use query::folded;
+pub(crate) use variables::pieces;
 
 /// Where in a manifest a table stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

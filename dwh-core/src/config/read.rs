@@ -16,14 +16,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::manifest::{Shared, tables as manifest_tables};
 use super::problems::{Problems, did_you_mean};
-use super::{BlobConfig, Config, Environment, IDLE_TIMEOUT, Project, Retention, Secret, TargetConfig};
+use super::{BlobConfig, Config, Environment, IDLE_TIMEOUT, ModelsConfig, Project, Retention, Secret, TargetConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::watermark::Micros;
-use raw::{RawAlert, RawBlob, RawConfig, RawManifest, RawProject, RawRetention, RawTable, RawTarget};
+use raw::{RawAlert, RawBlob, RawConfig, RawManifest, RawModels, RawProject, RawRetention, RawTable, RawTarget};
 use section::{Reader, Section};
 
-const SECTIONS: [&str; 9] =
-    ["project", "source", "target", "blob", "retention", "thresholds", "alert", "table", "manifest"];
+const SECTIONS: [&str; 10] =
+    ["project", "source", "target", "blob", "retention", "thresholds", "alert", "models", "table", "manifest"];
 const TIMEOUT: Micros = Micros::seconds(30);
 
 /// The JSON Schema of the file, with a description of every key; editors complete and check the file with it.
@@ -102,19 +102,19 @@ fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
         reader.problems.add(reader.problems.line(key.span().start), key.get_ref(), &format!("unknown key{near}"));
     }
     let (mut sources, globs) = sources::sources(document, reader);
-    let target = target(&single(document, reader, "target"));
+    let base = path.parent().unwrap_or(Path::new(""));
+    let target = target(&single(document, reader, "target"), base);
     let alerts = alert::alerts(&alert_sections(document, reader));
     let project = project(&single(document, reader, "project"), document.contains_key("alert"));
     let (thresholds, disk_used) = thresholds::general(document, reader, project.cadence);
     let sections = table_sections(document, reader);
     let each = thresholds::of_tables(document, reader, &thresholds);
     let columns = files::columns_of_tables(document, reader);
-    let base = path.parent().unwrap_or(Path::new(""));
     let own: Vec<_> = each.into_iter().zip(columns).collect();
-    let around = table::Around { bronze: &target.bronze_schema, base };
+    let task_instance = reader.environment.get("DWH_TASK_INSTANCE").unwrap_or_default().to_owned();
+    let around = table::Around { bronze: &target.bronze_schema, base, task_instance: &task_instance };
     let mut tables = table::tables(&sections, &own, &sources, &around);
     sources::patterns(document, reader, globs, &mut sources, &around, &thresholds);
-    let task_instance = reader.environment.get("DWH_TASK_INSTANCE").unwrap_or_default().to_owned();
     let shared = Shared { sources: &sources, thresholds: &thresholds, task_instance };
     for section in manifest_sections(document, reader) {
         if let Some(settings) = manifest::settings(&section, &sources) {
@@ -128,6 +128,7 @@ fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
         target,
         blob: blob(&single(document, reader, "blob")),
         retention: document.contains_key("retention").then(|| retention(&single(document, reader, "retention"))),
+        models: document.contains_key("models").then(|| models(&single(document, reader, "models"), base)),
         disk_used,
         alerts,
         tables,
@@ -215,7 +216,7 @@ fn idle_timeout<T>(section: &Section<'_, T>, text: Option<&str>) -> Micros {
     section.checked("idle_timeout", text, value::patience).unwrap_or(IDLE_TIMEOUT)
 }
 
-fn target(section: &Section<'_, RawTarget>) -> TargetConfig {
+fn target(section: &Section<'_, RawTarget>, base: &Path) -> TargetConfig {
     let raw = &section.raw;
     let name = |key, text: &Option<String>, default: &str| {
         section.checked(key, text.as_deref(), value::identifier).unwrap_or_else(|| default.to_owned())
@@ -226,6 +227,9 @@ fn target(section: &Section<'_, RawTarget>) -> TargetConfig {
     }
     TargetConfig {
         url: Secret::new(section.checked("url", raw.url.as_deref(), value::filled).unwrap_or_default()),
+        // Empty where its variable is not set: few commands need it.
+        admin_url: raw.admin_url.as_deref().filter(|url| !url.trim().is_empty()).map(Secret::new),
+        designs: base.join(raw.designs.as_deref().unwrap_or("designs")),
         bronze_schema: name("bronze_schema", &raw.bronze_schema, "bronze"),
         control_schema: name("control_schema", &raw.control_schema, "dwh_control"),
         owner_role: name("owner_role", &raw.owner_role, "dwh_owner"),
@@ -249,6 +253,11 @@ fn retention(section: &Section<'_, RawRetention>) -> Retention {
         section.problem("processed", "must be at least as long as `exports`");
     }
     kept
+}
+
+fn models(section: &Section<'_, RawModels>, base: &Path) -> ModelsConfig {
+    let dir = section.checked("dir", section.raw.dir.as_deref(), value::filled);
+    ModelsConfig { dir: base.join(dir.unwrap_or_default()) }
 }
 
 fn blob(section: &Section<'_, RawBlob>) -> BlobConfig {

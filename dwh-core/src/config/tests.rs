@@ -73,6 +73,7 @@ fn defaults_are_those_of_the_reference() {
     let names = [&target.bronze_schema, &target.control_schema, &target.owner_role, &target.reader_role];
     assert_eq!(names, ["bronze", "dwh_control", "dwh_owner", "grafana_ro"]);
     assert_eq!((target.connections, target.lock_timeout), (4, Micros::seconds(30)));
+    assert_eq!((&target.admin_url, target.designs.to_str()), (&None, Some("designs")));
     assert_eq!([source.idle_timeout, target.idle_timeout, config.blob.idle_timeout], [Micros::seconds(60); 3]);
     assert_eq!((config.blob.url.as_str(), config.blob.path_style), ("file:///var/lib/dwh", false));
     let table = &config.tables[0];
@@ -356,7 +357,7 @@ fn the_schema_describes_every_key() {
         assert!(keys.values().all(|key| key["description"].is_string()), "no description: {section}");
         keys.len()
     });
-    assert_eq!(counts, [4, 13, 8, 7, 38, 6, 9]);
+    assert_eq!(counts, [4, 13, 10, 7, 39, 6, 9]);
 }
 
 proptest! {

@@ -2,6 +2,7 @@
 
 use tokio_postgres::{Client, Transaction};
 
+use super::design::design_of;
 use super::tables::{is_there, lacks_mark, note};
 use super::{
     MigrateReport, audit_keys, audit_roles, is_applied, loads, look_at, not_applied, owner, pinned, refused, render,
@@ -92,6 +93,15 @@ async fn table(
     if !prepared.causes.is_empty() {
         prepared.causes.into_iter().for_each(|cause| report.refuse(&load.table, cause));
         return Ok(None);
+    }
+    if !present {
+        match design_of(&target.designs, &load.target) {
+            Ok(design) => report.designs.extend(design.map(|design| design.file)),
+            Err(error) => {
+                report.refuse_for(&load.table, &error);
+                return Ok(None);
+            }
+        }
     }
     note(report, load, &prepared, present);
     if present {

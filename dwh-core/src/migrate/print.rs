@@ -2,28 +2,32 @@
 
 use std::collections::BTreeSet;
 
+use super::design::design_of;
 use super::tables::{schema_unless_there, schemas_of, seeds, table_schema};
 use super::{audits, loads, lock, record, render};
 use crate::config::{Config, Discovered, TargetConfig};
 use crate::control::Control;
-use crate::plan::{LoadPlan, Plan, bronze_ddl, type_ddl, unresolved};
+use crate::error::Result;
+use crate::plan::{Design, LoadPlan, Plan, bronze_ddl, type_ddl, unresolved};
 use crate::schema::{TypeDef, TypeKind, definition, quote_ident, quote_literal};
 
 /// Everything that [`migrate`](super::migrate()) would run, for a DBA: one transaction, for psql or any other client.
-#[must_use]
-pub fn print_sql(target: &TargetConfig, plans: &[Plan]) -> String {
+///
+/// # Errors
+/// `Config` for a design that cannot be used.
+pub fn print_sql(target: &TargetConfig, plans: &[Plan]) -> Result<String> {
     let tables = loads(plans);
     let mut sql = format!("begin;\n{};\n", lock(target));
     for migration in render(target) {
         sql.push_str(&format!("\n-- {}\n{}{}\n", migration.name, migration.sql, record(target, &migration)));
     }
-    sql.push_str(&bronze(target, &tables));
+    sql.push_str(&bronze(target, &tables)?);
     sql.push_str(&format!(
         "reset role;\nset local search_path = '';\n\n-- Watermark rows\n{}\n",
         seeds(target, &tables)
     ));
     sql.push_str(&format!("-- Both raise with a list when something is missing\n{}commit;\n", audits(target)));
-    sql
+    Ok(sql)
 }
 
 /// What keeps relations that patterns have found, for a DBA as well.
@@ -39,7 +43,7 @@ pub(crate) fn remember_sql(config: &Config, found: &[Discovered]) -> String {
     )
 }
 
-fn bronze(target: &TargetConfig, tables: &[LoadPlan]) -> String {
+fn bronze(target: &TargetConfig, tables: &[LoadPlan]) -> Result<String> {
     let owner = quote_ident(&target.owner_role);
     let mut sql = "\n-- Bronze tables\n".to_owned();
     schemas_of(target, tables).into_iter().for_each(|name| sql.push_str(&table_schema(target, name)));
@@ -62,10 +66,11 @@ fn bronze(target: &TargetConfig, tables: &[LoadPlan]) -> String {
         sql.push_str(&type_ddl(def).unwrap_or_else(missing));
     }
     for load in &resolved {
-        sql.push_str(&bronze_ddl(load));
+        let design = design_of(&target.designs, &load.target)?;
+        sql.push_str(&design.as_ref().map_or_else(|| bronze_ddl(load), Design::sql));
         sql.push('\n');
     }
-    sql
+    Ok(sql)
 }
 
 /// Types of extensions are looked up where those lie; a type of which only the name is known, also in bronze, in `public`

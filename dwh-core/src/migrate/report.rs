@@ -27,6 +27,9 @@ pub struct MigrateReport {
     pub labels_added: Vec<AddedLabel>,
     /// Bronze tables created now, or to be created.
     pub tables_created: Vec<String>,
+    /// Files of designs by which tables were created now, or will be.
+    #[serde(default)]
+    pub designs: Vec<String>,
     /// Bronze tables that were there already; they are left as they are.
     pub tables_present: Vec<String>,
     /// Tables that came out of `include` of their source now, or would; bronze tables of theirs are among those created.

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Transaction};
 
+use super::design::{design_of, fits};
 use super::types::{self, Prepared};
 use super::{AddedLabel, MigrateReport, begin, refused};
 use crate::config::{DELETED_AT, Mode, TargetConfig};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{LoadPlan, anonymous, bronze_ddl};
+use crate::plan::{Design, LoadPlan, anonymous, bronze_ddl};
 use crate::schema::{TableRef, quote_ident, quote_literal};
 
 /// Tables that are made in one transaction: each one holds some locks until its end, and a server as it is shipped has
@@ -62,16 +63,30 @@ async fn make_table(
         prepared.causes.into_iter().for_each(|cause| report.refuse(&load.table, cause));
         return Ok(false);
     };
+    let design = match design_of(&target.designs, &load.target) {
+        Ok(design) => design.filter(|_| !present),
+        // What is there needs none.
+        Err(_) if present => None,
+        Err(error) => {
+            report.refuse_for(&load.table, &error);
+            return Ok(false);
+        }
+    };
     let mut sql = types_sql(target, &prepared);
     let mark = if present { lacks_mark(&*transaction, load).await? } else { None };
     if present {
         sql.extend(mark.clone());
     } else {
-        sql.push_str(&bronze_ddl(resolved));
+        sql.push_str(&design.as_ref().map_or_else(|| bronze_ddl(resolved), Design::sql));
     }
     sql.push_str("\nreset role;\n");
     let savepoint = transaction.savepoint("dwh_table").await.map_err(sort)?;
-    match savepoint.batch_execute(&sql).await.map_err(refused) {
+    let made = match (savepoint.batch_execute(&sql).await.map_err(refused), &design) {
+        (Ok(()), Some(design)) => fits(&savepoint, resolved, design).await,
+        (Err(error), Some(design)) => Err(design.explain(&error)),
+        (made, None) => made,
+    };
+    match made {
         Ok(()) => savepoint.commit().await.map_err(sort)?,
         Err(error) if is_of_the_table(&error) => {
             savepoint.rollback().await.map_err(sort)?;
@@ -81,6 +96,7 @@ async fn make_table(
         Err(error) => return Err(error.context(format!("table `{}`", load.table))),
     }
     note(report, load, &prepared, present);
+    report.designs.extend(design.map(|design| design.file));
     report.note_mark(load, mark);
     Ok(true)
 }
@@ -133,7 +149,7 @@ pub(super) fn schemas_of<'a>(target: &TargetConfig, tables: &'a [LoadPlan]) -> B
 }
 
 /// Makes a schema for bronze tables.
-pub(super) fn table_schema(target: &TargetConfig, name: &str) -> String {
+pub(crate) fn table_schema(target: &TargetConfig, name: &str) -> String {
     let (schema, owner, reader) =
         (quote_ident(name), quote_ident(&target.owner_role), quote_ident(&target.reader_role));
     schema_unless_there(target, name)

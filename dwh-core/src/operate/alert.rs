@@ -145,7 +145,9 @@ fn look(alert: &AlertConfig, status: &StatusReport, found: &[&Breach], dry_run: 
         subject,
         message,
     };
-    let subjects = status.tables.iter().map(|table| subject(Some(&table.table))).chain([subject(None)]);
+    let models = status.models.iter().map(|model| model.model.as_str());
+    let subjects = status.tables.iter().map(|table| table.table.as_str()).chain(models);
+    let subjects = subjects.map(|table| subject(Some(table))).chain([subject(None)]);
     AlertLook {
         alert: alert.name.clone(),
         project: status.project.clone(),

@@ -3,6 +3,7 @@
 
 mod about;
 mod bronze;
+mod design;
 mod files;
 mod gate;
 mod lease;
@@ -61,6 +62,12 @@ impl Pipeline {
             && error.kind() == ErrorKind::Config
         {
             about.error(Word::Patterns, error);
+        }
+        if this.config.models.is_some() {
+            match this.config.read_models() {
+                Ok(models) => about.ok(Word::Models, format!("{} models in an order without a circle", models.0.len())),
+                Err(error) => about.error(Word::Models, &error),
+            }
         }
         let target = target::check(&this.config, &mut About::new("target", &mut report)).await;
         let with_patterns = this.config.pattern_sources(tables);

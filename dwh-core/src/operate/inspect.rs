@@ -254,7 +254,7 @@ impl Pipeline {
         }
         let drift = if request.apply_drift { self.drift_sql(&plans).await? } else { String::new() };
         let remember = migrate::remember_sql(&self.config, &found);
-        Ok(migrate::print_sql(&self.config.target, &plans) + &remember + &drift)
+        Ok(migrate::print_sql(&self.config.target, &plans)? + &remember + &drift)
     }
 
     /// The plans of the tables that match as the sources have them, whatever bronze has. What keeps a table from being

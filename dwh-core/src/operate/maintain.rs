@@ -107,7 +107,7 @@ impl Pipeline {
     }
 
     /// What `work` gives, in a transaction that waits for locks as a load does.
-    async fn within<T>(&self, client: &Client, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn within<T>(&self, client: &Client, work: impl Future<Output = Result<T>>) -> Result<T> {
         client.batch_execute(&opening(Isolation::Write, self.config.target.lock_timeout)).await.map_err(sort)?;
         let done = work.await;
         let end = if done.is_ok() { "commit" } else { "rollback" };

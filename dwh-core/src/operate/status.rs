@@ -2,6 +2,7 @@
 
 mod breach;
 mod judge;
+mod models;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,8 @@ use crate::watermark::Timestamp;
 use judge::{Facts, WEEK, table_status};
 
 pub use report::{
-    Breach, BreachCheck, DiskStatus, DiskUse, RunningRun, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
+    Breach, BreachCheck, DiskStatus, DiskUse, ModelStatus, RunningRun, StatusReport, StoreStatus, TableStatus,
+    WaitingCsvs,
 };
 
 /// How many runs of a table `status` looks back at most; more than a run a minute for a day.
@@ -39,6 +41,7 @@ impl Pipeline {
     /// # Errors
     /// `Config` if no table matches; `Contract` if the control schema is missing; `Unreachable`, `Auth`.
     pub async fn status(&self, tables: &[String]) -> Result<StatusReport> {
+        let all = tables.is_empty();
         let chosen = self.tables(tables).await?;
         let chosen: Vec<&TableConfig> = chosen.iter().collect();
         let (known, listed, disks) = tokio::join!(
@@ -75,6 +78,8 @@ impl Pipeline {
             breaches.extend(breach::of_table(&status, &table.thresholds));
             tables.push(status);
         }
+        let (models, of_models) = if all { self.judge_models(overview.now).await? } else { Default::default() };
+        breaches.extend(of_models);
         breaches.extend(breach::of_project(&disks, same, &store, self.config.disk_used));
         Ok(StatusReport {
             project: self.config.project.name.clone(),
@@ -82,6 +87,7 @@ impl Pipeline {
             cadence_seconds: self.config.project.cadence.as_seconds(),
             healthy: breaches.is_empty(),
             tables,
+            models,
             disks,
             store,
             breaches,

@@ -129,7 +129,25 @@ impl Pipeline {
             }
             report.tables.push(told);
         }
+        if let Some(keep) = retention.runs.filter(|_| request.tables.is_empty() && self.config.models.is_some()) {
+            report.tables.push(self.prune_models(now.minus(keep), request.dry_run).await?);
+        }
         Ok(report)
+    }
+
+    /// Runs of models that began before this, but of each the newest one of them that built it: it tells what is there.
+    async fn prune_models(&self, before: Timestamp, dry_run: bool) -> Result<PrunedTable> {
+        let old = RunFilter { kind: Some(RunKind::Model), until: Some(before), ..RunFilter::default() };
+        let mut built = BTreeSet::new();
+        let mut doomed = Vec::new();
+        // The newest first.
+        for run in self.sink.runs(&old).await?.iter().filter(|run| run.status.is_final()) {
+            if run.status == RunState::Failed || !built.insert(run.table_name.clone()) {
+                doomed.push(run.run_id);
+            }
+        }
+        let runs = if dry_run { doomed.len() as u64 } else { self.sink.forget(&doomed).await? };
+        Ok(PrunedTable { table: "[models]".to_owned(), runs, ..PrunedTable::default() })
     }
 
     async fn prune_table(

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Mode;
 use crate::error::Error;
+use crate::pipeline::ModelRun;
 use crate::run::{Route, RunId, RunKind, RunState};
 use crate::watermark::Timestamp;
 
@@ -203,17 +204,21 @@ pub struct RunReport {
     pub preview: bool,
     /// One entry a run: a first load has many for one table.
     pub runs: Vec<TableRun>,
+    /// The models that were built afterwards, if that was asked for.
+    #[serde(default)]
+    pub models: Vec<ModelRun>,
 }
 
 impl RunReport {
     /// 0 if every run went well; the one code of all that failed; 1 if they failed for different reasons.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        one_code(self.runs.iter().filter_map(|run| run.error.as_ref()).map(|error| error.exit_code))
+        let errors = self.runs.iter().map(|run| &run.error).chain(self.models.iter().map(|model| &model.error));
+        one_code(errors.flatten().map(|error| error.exit_code))
     }
 }
 
-/// What `load` takes, and exactly what `extract` prints: the manual's own JSON.
+/// What `load` takes, and exactly what `extract` prints: the manual's own JSON, and whether there is more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(feature = "testing"), non_exhaustive)]
@@ -228,12 +233,16 @@ pub struct LoadParams {
     /// When that run began: it must be the run that the log has under this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_started_at: Option<Timestamp>,
+    /// Whether there is more to extract once this is loaded: a further window, or a further file. `load` does not ask. Only
+    /// where it is so is it in the JSON.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 impl LoadParams {
     /// The CSV at `csv_path`, into the table of this name in the configuration.
     #[must_use]
     pub fn new(table: impl Into<String>, csv_path: impl Into<String>) -> Self {
-        Self { table: table.into(), csv_path: csv_path.into(), run_id: None, run_started_at: None }
+        Self { table: table.into(), csv_path: csv_path.into(), run_id: None, run_started_at: None, more: false }
     }
 }

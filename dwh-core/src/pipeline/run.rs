@@ -435,13 +435,17 @@ impl Pipeline {
             let slice = self.slice(&plan, lease.state(), Call::Only, &mut run, cancel).await?;
             let extracted = self.transfer(&slice, Goal::Blob, &mut run, cancel).await?;
             self.record_upload(&extracted.manifest, extracted.stored, &mut run).await?;
-            Ok((slice.record, extracted))
+            let more = match &slice.file {
+                Some(file) => self.pending_files(table, lease.state()).await?.iter().any(|one| one.path != file.path),
+                None => self.goes_on(&slice),
+            };
+            Ok((slice.record, extracted, more))
         };
         match extracted.await {
-            Ok((record, extracted)) => {
+            Ok((record, extracted, more)) => {
                 (self.observer)(&Event::RunFinished(Box::new(run)));
                 lease.release().await?;
-                Ok(self.load_params(&record, &extracted))
+                Ok(LoadParams { more, ..self.load_params(&record, &extracted) })
             }
             Err(error) => {
                 let error = named(error, &table.name);
@@ -457,6 +461,7 @@ impl Pipeline {
             csv_path: self.address(&extracted.manifest.csv),
             run_id: Some(record.run_id),
             run_started_at: Some(record.run_started_at),
+            more: false,
         }
     }
 }

@@ -80,9 +80,14 @@ impl Pipeline {
     }
 
     /// Whether no further window follows in this call.
-    pub(super) fn is_last(&self, window: Window, bound: &SafeBound) -> bool {
+    fn is_last(&self, window: Window, bound: &SafeBound) -> bool {
         let ends = window.high.zip(self.until).is_some_and(|(high, until)| high >= until);
         window.is_last(bound.watermark) || (ends && window.watermark >= bound.watermark)
+    }
+
+    /// Whether a further window follows this one at once.
+    pub(super) fn goes_on(&self, slice: &Slice) -> bool {
+        slice.window.zip(slice.bound.as_ref()).is_some_and(|(window, bound)| !self.is_last(window, bound))
     }
 
     fn tell_bound(&self, plan: &Plan, state: &TableState, ahead: &Ahead, call: Call, run: &mut TableRun) {

@@ -141,10 +141,7 @@ impl Pipeline {
         stop: &CancellationToken,
     ) -> Result<(Reading, Next)> {
         let slice = self.slice(plan, state, call, run, stop).await?;
-        let more = match (slice.window, &slice.bound) {
-            (Some(window), Some(bound)) => !self.is_last(window, bound),
-            _ => false,
-        };
+        let more = self.goes_on(&slice);
         let extract = self.open(&slice, run, stop).await?.holding(job);
         let next = match more.then(|| self.foreseen(&slice, &extract)) {
             Some(Some(leaves)) => Next::Begins(Box::new(leaves)),

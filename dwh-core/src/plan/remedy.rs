@@ -142,6 +142,11 @@ impl LoadPlan {
         if self.mode != Mode::Incremental {
             return cure;
         }
+        if self.added.contains(&column.name) {
+            cure.then =
+                Some(format!("`{}` is a column that dwh adds: rows that are there have NULL in it", column.name));
+            return cure;
+        }
         match OldRows::of(column) {
             OldRows::Value(value) => {
                 cure.statements = self.add_column(&bronze.table, column, Some(value));

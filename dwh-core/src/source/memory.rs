@@ -239,10 +239,7 @@ impl Source for MemorySource {
         let members: Vec<Member> = table.parts.iter().map(|part| part.member.clone()).collect();
         let new = request.known.map(|known| appeared(known, &members)).unwrap_or_default();
         snapshot.relations = Some(members);
-        let high = request.window.map(|window| {
-            let now = snapshot.taken_at.min(request.run_started_at).max(window.watermark);
-            window.high.unwrap_or(now)
-        });
+        let high = request.upper(snapshot.taken_at);
         let low = request.window.map_or(Timestamp::NEG_INFINITY, |window| window.low);
         let is_late = |part: &Member, row: &Row| {
             low.is_finite() && row.stamp <= low && (new.contains(part) || swept(row, request.sweep))

@@ -2,6 +2,7 @@
 //! themselves no more than a bounded count and the ends of one column.
 
 mod facts;
+mod remarks;
 mod sql;
 
 use std::collections::HashMap;

@@ -131,6 +131,7 @@ pub async fn request(world: &World, verb: Verb) -> Option<Request> {
                 csv_path: manifest.csv.to_string(),
                 run_id: Some(manifest.run_id),
                 run_started_at: Some(manifest.run_started_at),
+                more: false,
             })
         }
         Verb::Backfill(table, from, to) => Request::Backfill(table, ago(from), Some(ago(to))),

@@ -50,8 +50,10 @@ fn the_drivers_stay_in_their_rooms() {
         "control",
         "catalog",
         "migrate",
+        "operate/access",
         "operate/check",
         "operate/maintain",
+        "operate/models",
         "operate/verify",
         "testing",
     ];

@@ -16,6 +16,8 @@ use dwh_core::{Error, ErrorKind, Plan, Secret};
 pub fn target(url: &str) -> TargetConfig {
     TargetConfig {
         url: Secret::new(url),
+        admin_url: None,
+        designs: "designs".into(),
         bronze_schema: "bronze".into(),
         control_schema: "dwh_control".into(),
         owner_role: "dwh_owner".into(),
@@ -119,10 +121,10 @@ async fn a_member_of_the_owner_role_migrates_and_migrates_again() {
     ];
     let url = db.target_url_as("dwh_loader");
     let first = run(&url, &plans).await.expect("first");
-    assert_eq!((first.applied.len(), first.present.len()), (13, 0));
+    assert_eq!((first.applied.len(), first.present.len()), (14, 0));
     assert_eq!(first.tables_created, ["bronze.trips", "bronze.devices"]);
     let second = run(&url, &plans).await.expect("second");
-    assert_eq!((second.applied.len(), second.present.len()), (0, 13));
+    assert_eq!((second.applied.len(), second.present.len()), (0, 14));
     assert_eq!(second.tables_present, ["bronze.trips", "bronze.devices"]);
     let types = told(
         &db,
@@ -243,12 +245,12 @@ async fn what_psql_applies_is_what_migrate_applies() {
     let db = TestDb::new("migrate_psql").await;
     let plans = [plan("trips", Mode::Incremental, &[column("at", "public.geometry(Point,4326)", false)])];
     let server = &Clusters::shared().target;
-    server.psql(db.name(), &print_sql(&target("x"), &plans));
+    server.psql(db.name(), &print_sql(&target("x"), &plans).expect("SQL"));
     let report = run(&db.target_url_as("dwh_loader"), &plans).await.expect("nothing left to do");
-    assert_eq!((report.present.len(), report.applied.len()), (13, 0));
+    assert_eq!((report.present.len(), report.applied.len()), (14, 0));
     assert_eq!(report.tables_present, ["bronze.trips"]);
     // The whole may be applied once more.
-    server.psql(db.name(), &print_sql(&target("x"), &plans));
+    server.psql(db.name(), &print_sql(&target("x"), &plans).expect("SQL"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,7 +263,7 @@ async fn the_files_can_be_applied_by_hand_one_by_one() {
         }
     }
     let report = run(&db.target_url_as("dwh_loader"), &[]).await.expect("over what is there");
-    assert_eq!(report.applied.len(), 13);
+    assert_eq!(report.applied.len(), 14);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -421,12 +423,12 @@ async fn roles_are_made_or_asked_for() {
     }
 
     let report = run(&server.url("maker", "d"), &plans).await.expect("may create roles");
-    assert_eq!((report.applied.len(), report.tables_created.len()), (13, 1));
+    assert_eq!((report.applied.len(), report.tables_created.len()), (14, 1));
 
     // What the hint says is all that a plain role needs, in a database where nothing is yet.
     server.psql("postgres", "create database e");
     let error = run(&server.url("plain", "e"), &plans).await.expect_err("may do nothing there either");
     server.psql("e", &error.hint().lines().skip(1).collect::<Vec<_>>().join("\n"));
     let report = run(&server.url("plain", "e"), &plans).await.expect("after the hint was followed");
-    assert_eq!((report.applied.len(), report.tables_created.len()), (13, 1));
+    assert_eq!((report.applied.len(), report.tables_created.len()), (14, 1));
 }

@@ -1,24 +1,28 @@
 """How asyncio waits for a call of the engine."""
 
 import asyncio
+from typing import Any, Optional
 
 
-async def drive(call):
+async def drive(call: Any) -> Any:
     """Begins the call and waits for its end.
 
     Cancelling the task asks the engine to stop, and waits until it has; cancelling it once more drops the work, which
     the next run puts in order as after a crash.
     """
     loop = asyncio.get_running_loop()
-    ended = loop.create_future()
+    ended: asyncio.Future[Any] = loop.create_future()
 
-    def settle(report, exception):
+    def settle(report: Any, exception: Optional[BaseException]) -> None:
         if exception is None:
             ended.set_result(report)
         else:
             ended.set_exception(exception)
 
-    call.begin(lambda report, exception: loop.call_soon_threadsafe(settle, report, exception))
+    def tell(report: Any, exception: Optional[BaseException]) -> None:
+        loop.call_soon_threadsafe(settle, report, exception)
+
+    call.begin(tell)
     try:
         try:
             await asyncio.wait((ended,))

@@ -6,18 +6,22 @@ command only.
 A call raises exactly where the command would end with another code than 0, after all other tables were done. What was
 done or found is `report` on the exception.
 
+Tables are a name or pattern, or a list of them: `None` is all tables, `[]` is none.
+
 Moments are aware datetimes, or text with a zone such as `2026-10-01T00:00:00Z`. `from_` is the command's `--from`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
 from typing import Any, Literal, Optional, Union, final, overload
 
+from typing_extensions import Self
+
 __version__: str
 
 _Moment = Union[datetime, str]
-_Kind = Literal["run", "backfill", "reseed", "repair", "replay", "file", "resync", "chunk", "keys"]
+_Kind = Literal["run", "backfill", "reseed", "repair", "replay", "file", "resync", "chunk", "keys", "model"]
 _State = Literal["extracting", "uploaded", "loading", "loaded", "failed"]
 _Gate = Literal["deploy", "first-run", "steady"]
 _Mode = Literal["incremental", "snapshot", "scd", "files"]
@@ -25,6 +29,7 @@ _LoadType = Literal["incremental", "scd", "backfill", "deletes", "test", "valida
 _Route = Literal["fresh", "direct", "replace", "staged"]
 _Window = dict[str, Optional[str]]
 _Error = dict[str, str]
+_Progress = Callable[[dict[str, Any]], object]
 
 class DwhError(Exception):
     """What went wrong; the base of all others."""
@@ -35,6 +40,8 @@ class DwhError(Exception):
     """What went wrong, with the causes."""
     hint: str
     """What to do about it."""
+    retryable: bool
+    """Whether the same call may go through later without anybody changing anything."""
     report: Any
     """What the call would have returned, if it came that far; otherwise None."""
 
@@ -54,7 +61,7 @@ class RunInterruptedError(DwhError): ...
 class InternalError(DwhError): ...
 
 class _Report:
-    def __init__(self, json: str) -> None:
+    def __new__(cls, json: str) -> Self:
         """From the JSON that the command prints. Reports can be pickled and compared."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,6 +95,7 @@ class LoadParams(_Report):
     csv_path: str
     run_id: int
     run_started_at: str
+    more: bool  # there only where it is true
 
 @final
 class LoadPlanReport(_Report):
@@ -119,6 +127,7 @@ class MigrateReport(_Report):
     types_created: list[str]
     labels_added: list[dict[str, str]]
     tables_created: list[str]
+    designs: list[str]
     tables_present: list[str]
     tables_found: list[str]
     notes: list[str]
@@ -126,6 +135,15 @@ class MigrateReport(_Report):
     conflicts: list[dict[str, str]]
     drift_applied: list[dict[str, str]]
     drift_left: list[dict[str, str]]
+
+@final
+class ModelList(_Report):
+    models: list[dict[str, Any]]
+
+@final
+class ModelsReport(_Report):
+    dry_run: bool
+    models: list[dict[str, Any]]
 
 @final
 class PlanReport(_Report):
@@ -146,6 +164,13 @@ class PlanReport(_Report):
 class DeletesReport(_Report):
     dry_run: bool
     tables: list[dict[str, Any]]
+
+@final
+class DesignReport(_Report):
+    dry_run: bool
+    folder: str
+    tables: list[dict[str, Any]]
+    notes: list[str]
 
 @final
 class ExportReport(_Report):
@@ -266,6 +291,7 @@ class RunRecord(_Report):
 class RunReport(_Report):
     preview: bool
     runs: list[dict[str, Any]]
+    models: list[dict[str, Any]]
 
 @final
 class StatusReport(_Report):
@@ -274,6 +300,7 @@ class StatusReport(_Report):
     cadence_seconds: float
     healthy: bool
     tables: list[dict[str, Any]]
+    models: list[dict[str, Any]]
     disks: list[dict[str, Any]]
     store: dict[str, Any]
     breaches: list[dict[str, Any]]
@@ -325,8 +352,30 @@ class VerifyReport(_Report):
 class Pipeline:
     """Calls block without the GIL; Ctrl-C stops them; each process has connections of its own."""
 
-    def __init__(self, path: Union[str, PathLike[str]] = "dwh.toml") -> None:
-        """The engine of a configuration; connects to nothing yet. Raises `ConfigError` with all problems at once."""
+    def __new__(
+        cls,
+        config: Union[str, PathLike[str], Mapping[str, Any], None] = None,
+        *,
+        environment: Optional[Mapping[str, str]] = None,
+        progress: Optional[_Progress] = None,
+        **sections: Any,
+    ) -> Pipeline:
+        """The engine of a configuration; connects to nothing yet. Raises `ConfigError` with all problems at once.
+
+        `config` is the path of a `dwh.toml`, or a dict with its sections; these may be keywords, too. Without either it is
+        the file that `DWH_CONFIG` names, or `dwh.toml`. `environment` has variables that are not those of the process, and
+        win. `progress` is called with what happens, from the thread that waits for the call.
+
+        A pipeline can be pickled: paths, sections and `environment` go into the pickle, variables of the process do not.
+        """
+
+    def __getnewargs_ex__(self) -> tuple[tuple[Any], dict[str, Any]]: ...
+    @property
+    def project(self) -> str:
+        """The project's name."""
+
+    def tables(self, tables: Optional[Sequence[str]] = None) -> list[str]:
+        """The names of the tables that match, those that patterns have found among them."""
 
     def alert(
         self, tables: Optional[Sequence[str]] = None, *, test: bool = False, dry_run: bool = False
@@ -446,6 +495,21 @@ class Pipeline:
     ) -> FilesReport:
         """Read files to their ends and say which are valid; raises if one is not."""
 
+    def diff_designs(
+        self, tables: Optional[Sequence[str]] = None, *, folder: Union[str, PathLike[str], None] = None
+    ) -> DesignReport:
+        """Compare the designs of the tables that match with the tables that are there; raises if one is different."""
+
+    def pull_designs(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        folder: Union[str, PathLike[str], None] = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> DesignReport:
+        """Write the SQL that makes each table that matches, a file each; files that are there stay, unless `force`."""
+
     def maintain(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> MaintainReport:
         """Vacuum what was loaded, refresh materialized views, apply retention; raises if a step fails."""
 
@@ -543,12 +607,35 @@ class Pipeline:
         allow_empty: bool = False,
         accept_source: bool = False,
         preview: bool = False,
+        models: bool = False,
     ) -> RunReport:
         """Extract, load and archive the tables that match; all of them if none is named.
 
         One that fails stops no other. With `preview`, what that would do is counted, and nothing is kept.
         `jobs` tables are worked on at a time; while none waits, so many windows of a table are read side by side.
+        With `models`, the models that read these tables are built afterwards, of a whole run all of them.
         """
+
+    def run_models(
+        self,
+        models: Optional[Sequence[str]] = None,
+        *,
+        upstream: bool = False,
+        downstream: bool = False,
+        prefix: Optional[str] = None,
+        replace: bool = False,
+        dry_run: bool = False,
+    ) -> ModelsReport:
+        """Build the models that match, each behind those that it reads; raises if one fails.
+
+        Those that read one that failed are skipped, all others are built. With `prefix`, into `<prefix>_<schema>`.
+        """
+
+    def list_models(self, models: Optional[Sequence[str]] = None) -> ModelList:
+        """The models that match, in the order in which they are built, each with its newest run."""
+
+    def dbt_sources(self, tables: Optional[Sequence[str]] = None) -> str:
+        """The bronze tables that match as the `sources.yml` of a dbt project."""
 
     def run_details(self, run_id: int) -> RunDetails:
         """Everything that is known of one run: the command's `runs show`."""
@@ -599,7 +686,7 @@ class Pipeline:
         tables: Optional[Sequence[str]] = None,
         *,
         since: Optional[_Moment] = None,
-        sample_percent: int = 100,
+        sample: int = 100,
         limit: int = 20,
         blobs: bool = False,
         repair: bool = False,
@@ -618,7 +705,18 @@ class Pipeline:
 class AsyncPipeline:
     """The verbs of `Pipeline` for asyncio. A cancelled task asks the engine to stop, and waits until it has."""
 
-    def __init__(self, path: Union[str, PathLike[str]] = "dwh.toml") -> None: ...
+    def __new__(
+        cls,
+        config: Union[str, PathLike[str], Mapping[str, Any], None] = None,
+        *,
+        environment: Optional[Mapping[str, str]] = None,
+        progress: Optional[_Progress] = None,
+        **sections: Any,
+    ) -> AsyncPipeline: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[Any], dict[str, Any]]: ...
+    @property
+    def project(self) -> str: ...
+    async def tables(self, tables: Optional[Sequence[str]] = None) -> list[str]: ...
     async def alert(
         self, tables: Optional[Sequence[str]] = None, *, test: bool = False, dry_run: bool = False
     ) -> AlertReport: ...
@@ -696,6 +794,17 @@ class AsyncPipeline:
     async def validate_files(
         self, paths: Optional[Sequence[str]] = None, *, tables: Optional[Sequence[str]] = None
     ) -> FilesReport: ...
+    async def diff_designs(
+        self, tables: Optional[Sequence[str]] = None, *, folder: Union[str, PathLike[str], None] = None
+    ) -> DesignReport: ...
+    async def pull_designs(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        folder: Union[str, PathLike[str], None] = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> DesignReport: ...
     async def maintain(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> MaintainReport: ...
     async def export(
         self,
@@ -763,7 +872,20 @@ class AsyncPipeline:
         allow_empty: bool = False,
         accept_source: bool = False,
         preview: bool = False,
+        models: bool = False,
     ) -> RunReport: ...
+    async def run_models(
+        self,
+        models: Optional[Sequence[str]] = None,
+        *,
+        upstream: bool = False,
+        downstream: bool = False,
+        prefix: Optional[str] = None,
+        replace: bool = False,
+        dry_run: bool = False,
+    ) -> ModelsReport: ...
+    async def list_models(self, models: Optional[Sequence[str]] = None) -> ModelList: ...
+    async def dbt_sources(self, tables: Optional[Sequence[str]] = None) -> str: ...
     async def run_details(self, run_id: int) -> RunDetails: ...
     async def runs(
         self,
@@ -796,7 +918,7 @@ class AsyncPipeline:
         tables: Optional[Sequence[str]] = None,
         *,
         since: Optional[_Moment] = None,
-        sample_percent: int = 100,
+        sample: int = 100,
         limit: int = 20,
         blobs: bool = False,
         repair: bool = False,

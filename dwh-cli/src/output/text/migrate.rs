@@ -33,6 +33,8 @@ impl Show for MigrateReport {
         for conflict in &self.conflicts {
             text.push_str(&format!("\nATTENTION  {}\n  {}\n", conflict.message, conflict.hint.replace('\n', "\n  ")));
         }
+        let by = if self.dry_run { "would be made" } else { "made" };
+        self.designs.iter().for_each(|file| text.push_str(&format!("\nNOTE  {by} by its design: {file}\n")));
         self.notes.iter().for_each(|note| text.push_str(&format!("\nNOTE  {note}\n")));
         let changed = if self.dry_run { "would change" } else { "changed" };
         for (word, drifts) in [(changed, &self.drift_applied), ("LEFT", &self.drift_left)] {

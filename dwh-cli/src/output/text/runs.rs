@@ -149,6 +149,9 @@ fn counts(run: &RunRecord) -> String {
         rows => format!("; {} of bronze {word}", number(rows)),
     };
     let removed: String = of_bronze.into_iter().map(told).collect();
+    if run.kind == RunKind::Model {
+        return format!("{} built", number(run.rows_loaded));
+    }
     if run.kind == RunKind::Keys {
         let nothing = if removed.is_empty() { "; none of bronze is gone" } else { "" };
         return format!("{} keys read{removed}{nothing}", number(run.rows_extracted));

@@ -30,4 +30,5 @@ async fn a_file_made_by_hand() {
 async fn migrate_and_schedules() {
     follow("migrate", include_str!("../../../../docs/migrate.md")).await.finish();
     follow("schedules", include_str!("../../../../docs/schedules.md")).await.finish();
+    follow("scale out", include_str!("../../../../docs/scale-out.md")).await.finish();
 }

@@ -102,6 +102,7 @@ impl Manifest {
             ("key", keys.len() == self.key.len(), "a column is there twice"),
             ("key", keyed && keys.iter().all(|name| named(name)), "it is not over columns of the CSV"),
             ("kind", self.kind != RunKind::Keys || compared, "keys alone are compared with rows up to a bound"),
+            ("kind", self.kind != RunKind::Model, "a model has no CSV"),
             ("kind", !alone || cut, "a repair needs a window of rows that bear their stamps"),
             ("part", self.is_part(), "it does not fit `kind` or `key`"),
             ("spares", self.kind.replaces() || self.spares.is_empty(), "only a repair spares rows"),

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 use super::variables::{has_window, pieces};
 use crate::schema::TableRef;
+pub(in crate::config) use columns::folded;
 use columns::{Output, outputs};
 
 type Checked<T> = Result<T, String>;

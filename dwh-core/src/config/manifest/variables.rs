@@ -76,7 +76,7 @@ fn without_comments(text: &str) -> String {
 ///
 /// # Errors
 /// What keeps it from being SQL.
-pub(super) fn pieces(text: &str) -> Result<Vec<(Token, &str)>, String> {
+pub(crate) fn pieces(text: &str) -> Result<Vec<(Token, &str)>, String> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location();
     let tokens = tokens.map_err(|error| error.to_string())?;
     let lines: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();

@@ -28,7 +28,8 @@ const OF_FILES: [&str; 10] = [
     "fail_on_warning",
 ];
 /// Keys of a table that files do not have.
-const OF_DATABASES: [&str; 15] = [
+const OF_DATABASES: [&str; 16] = [
+    "metadata",
     "relation",
     "query",
     "watermark",

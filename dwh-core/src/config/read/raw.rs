@@ -39,6 +39,8 @@ pub(super) struct RawConfig {
     pub thresholds: Option<RawThresholds>,
     /// Who is told when something is wrong, each under an `[[alert]]` of its own.
     pub alert: Option<Vec<RawAlert>>,
+    /// SELECTs in files that become tables and views of the warehouse.
+    pub models: Option<RawModels>,
     /// The tables, each under a `[[table]]` of its own.
     pub table: Option<Vec<RawTable>>,
     /// Manifests of postgres_pipeline, whose tables are tables like those of `[[table]]`.
@@ -112,6 +114,12 @@ pub(super) struct RawTarget {
     /// `postgresql://…` or `key=value`, as a rule `${DWH_TARGET_URL}`.
     #[schemars(required)]
     pub url: Option<String>,
+    /// The same as an administrator, for `dwh setup` and `dwh user` alone; as a rule `${DWH_ADMIN_URL:-}`, so that no other
+    /// command needs the variable.
+    pub admin_url: Option<String>,
+    /// Folder of the table designs, one SQL file a table: `<schema>/<table>.sql`; relative to this file.
+    #[schemars(extend("default" = "designs"))]
+    pub designs: Option<String>,
     /// Schema of the copied tables.
     #[schemars(extend("default" = "bronze"))]
     pub bronze_schema: Option<String>,
@@ -229,6 +237,25 @@ pub(super) struct RawAlert {
     pub timeout: Option<String>,
 }
 
+/// SELECTs in files that `dwh models run` makes tables and views of.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Models")]
+pub(super) struct RawModels {
+    /// Their folder, from the folder of `dwh.toml`; a model is a file `<schema>/<name>.sql` in it.
+    #[schemars(required)]
+    pub dir: Option<String>,
+}
+
+/// A column that dwh adds.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(super) enum Metadata {
+    #[serde(rename = "_uploaded_at")]
+    UploadedAt,
+    #[serde(rename = "_task_instance")]
+    TaskInstance,
+}
+
 /// A table.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -301,6 +328,9 @@ pub(super) struct RawTable {
     /// How many of the rows in question may go at once; more are refused without `--force`.
     #[schemars(extend("default" = "10%"))]
     pub deletes_max: Option<String>,
+    /// Columns that dwh adds. `_uploaded_at`: when the run began that read the row. `_task_instance`: what the orchestrator
+    /// calls that run (`DWH_TASK_INSTANCE`).
+    pub metadata: Option<Vec<Metadata>>,
     /// Bronze column = expression over the source row, which is `t`: `distance_km = "t.distance_km * 1000"`.
     pub select: Option<BTreeMap<String, String>>,
     /// Files: globs over the paths below the source; `*` stays within a folder, `**` does not.
@@ -362,8 +392,8 @@ impl RawDefaults {
         "fail_on_warning",
     ];
     /// Keys that mean the same in every mode.
-    pub(super) const OF_ANY_MODE: [&str; 5] =
-        ["exclude", "geometry", "on_new_column", "on_schema_change", "chunk_rows"];
+    pub(super) const OF_ANY_MODE: [&str; 6] =
+        ["exclude", "geometry", "metadata", "on_new_column", "on_schema_change", "chunk_rows"];
 }
 
 impl JsonSchema for RawDefaults {

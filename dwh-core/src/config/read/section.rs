@@ -182,40 +182,11 @@ fn fill(value: &mut DeValue<'_>, environment: &Environment) -> Result<bool, Stri
     let each = |any: bool, item: &mut Spanned<DeValue<'_>>| Ok(fill(item.get_mut(), environment)? || any);
     match value {
         DeValue::String(text) if text.contains("${") => {
-            *text = substitute(text, environment)?.into();
+            *text = environment.fill(text)?.into();
             Ok(true)
         }
         DeValue::Array(items) => items.iter_mut().try_fold(false, each),
         DeValue::Table(table) => table.iter_mut().try_fold(false, |any, (_, item)| each(any, item)),
         _ => Ok(false),
     }
-}
-
-/// The text with `${NAME}` and `${NAME:-default}` replaced, and `$${` as `${`; the error never holds a value.
-fn substitute(text: &str, environment: &Environment) -> Result<String, String> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("${") {
-        let (before, after) = (&rest[..at], &rest[at + 2..]);
-        if let Some(before) = before.strip_suffix('$') {
-            out.push_str(before);
-            out.push_str("${");
-            rest = after;
-            continue;
-        }
-        out.push_str(before);
-        let (inner, after) =
-            after.split_once('}').ok_or("`${` has no `}`; write `$${` for the characters themselves")?;
-        let (name, default) = inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return Err("`${…}` holds no name of a variable; write `$${` for the characters themselves".to_owned());
-        }
-        let value = environment.get(name).or(default);
-        out.push_str(value.ok_or_else(|| {
-            format!("variable `{name}` is not set; set it in the environment or in `.env` beside the file")
-        })?);
-        rest = after;
-    }
-    out.push_str(rest);
-    Ok(out)
 }

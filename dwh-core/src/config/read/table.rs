@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::raw::RawTable;
+use super::raw::{Metadata, RawTable};
 use super::section::Section;
 use super::{files, value};
 use crate::config::problems::did_you_mean;
@@ -26,6 +26,8 @@ pub(super) struct Around<'a> {
     pub bronze: &'a str,
     /// Folder of the configuration.
     pub base: &'a Path,
+    /// The orchestrator's name of this run; empty if it has none.
+    pub task_instance: &'a str,
 }
 
 /// The tables, and what is wrong between them: no two of a name, no two into the same bronze table.
@@ -95,6 +97,7 @@ fn common(
     let source = source(section, sources);
     let schema = sources.get(&source).and_then(|source| source.schema.as_deref()).unwrap_or(around.bronze);
     let length = |key, text: &Option<String>| section.checked(key, text.as_deref(), value::duration);
+    let added = |column| raw.metadata.iter().flatten().any(|named| *named == column);
     TableConfig {
         target: TableRef::new(schema, ""),
         source,
@@ -125,8 +128,8 @@ fn common(
         select: select(section),
         columns: None,
         filter: None,
-        uploaded_at: false,
-        task_instance: None,
+        uploaded_at: added(Metadata::UploadedAt),
+        task_instance: added(Metadata::TaskInstance).then(|| around.task_instance.to_owned()),
         manifest: None,
         thresholds: thresholds.clone(),
     }

@@ -5,7 +5,7 @@ use super::server::Server;
 use super::space::Size;
 use super::together::Together;
 use super::words::Word;
-use super::{bronze, lease, rehearsal, watermark};
+use super::{bronze, design, lease, rehearsal, watermark};
 use crate::config::{Mode, TableConfig};
 use crate::connect::look;
 use crate::error::{Error, ErrorKind, Result};
@@ -90,6 +90,7 @@ async fn at_target(
             looked => looked?,
         }
     }
+    design::check(plan, config, bronze.is_some(), target, about).await?;
     bronze::check(plan, state, bronze, config, target, about).await?;
     lease::tell(together.leases.as_ref(), config, table, about);
     Ok(())

@@ -76,6 +76,7 @@ pub(super) fn advice(run: &RunRecord, csv: &CsvReport, later: bool, overview: &O
         RunState::Failed if later => Some("nothing: a later run was loaded".to_owned()),
         RunState::Failed => Some(match run.kind {
             RunKind::Run => "when the cause is mended, the next `dwh run` reads its rows again".to_owned(),
+            RunKind::Model => format!("when the cause is mended, `dwh models run {table}` makes it"),
             RunKind::Keys => "when the cause is mended, `dwh deletes` reads the keys again".to_owned(),
             kind => format!("when the cause is mended, make the same `dwh {kind}` again"),
         }),

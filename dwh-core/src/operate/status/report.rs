@@ -193,12 +193,22 @@ impl BreachCheck {
 pub struct Breach {
     /// Stable word.
     pub check: BreachCheck,
-    /// The table; `null` for what concerns the whole project.
+    /// The table, or the model; `null` for what concerns the whole project.
     pub table: Option<String>,
     /// What is wrong, one line.
     pub message: String,
     /// The command to type next, or what else to do.
     pub remedy: String,
+}
+
+/// A model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
+pub struct ModelStatus {
+    /// Schema and name.
+    pub model: String,
+    /// Its newest run that has ended.
+    pub last_run: RunRecord,
 }
 
 /// What `status` says.
@@ -215,6 +225,9 @@ pub struct StatusReport {
     pub healthy: bool,
     /// One entry a configured table.
     pub tables: Vec<TableStatus>,
+    /// The models that were run in the last 7 days; none if only some tables were asked for.
+    #[serde(default)]
+    pub models: Vec<ModelStatus>,
     /// The disks of this machine that a run needs.
     pub disks: Vec<DiskStatus>,
     /// The blob store.

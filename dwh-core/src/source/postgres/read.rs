@@ -47,7 +47,7 @@ async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading>
     refuse_drift(plan, &seen)?;
     let mut snapshot = snapshot(plan, &first.snapshot, first.answered.identity())?;
     let low = request.window.map_or(Timestamp::NEG_INFINITY, |window| window.low);
-    let high = upper(request, &snapshot);
+    let high = request.upper(snapshot.taken_at);
     let sweep = comparable(&client, plan, request.sweep, first.sees_xmin, &snapshot).await?;
     let (sweep, whole) = below(&client, request, low, sweep, first.members, &mut snapshot).await?;
     let ancient = low.is_finite() && is_ancient(&client, plan, sweep).await?;
@@ -261,13 +261,6 @@ async fn is_compressed(client: &Client, plan: &Plan) -> Result<bool> {
     let row =
         client.query_typed_one(sql, &[(&table.schema, Type::TEXT), (&table.name, Type::TEXT)]).await.map_err(sort)?;
     Ok(row.get(0))
-}
-
-/// U. Never below the watermark that the run will leave, whatever the clocks say.
-fn upper(request: &ReadRequest<'_>, snapshot: &Snapshot) -> Option<Timestamp> {
-    let window = request.window?;
-    let now = snapshot.taken_at.min(request.run_started_at).max(window.watermark);
-    Some(window.high.unwrap_or(now))
 }
 
 struct PgReading {

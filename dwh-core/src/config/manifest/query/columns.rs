@@ -42,7 +42,7 @@ pub(super) enum Output {
 }
 
 /// The name as the catalog has it: without quotes, letters are small ones.
-pub(super) fn folded(ident: &Ident) -> String {
+pub(in crate::config) fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 

@@ -1,0 +1,64 @@
+//! Models, and what became of them.
+
+use dwh_core::operate::{ModelList, ModelsReport};
+use dwh_core::pipeline::{ModelRun, ModelState, ModelStep};
+
+use super::{logged, plain};
+use crate::output::table::{Table, Tone};
+use crate::output::{Paint, Show, human};
+
+impl Show for ModelsReport {
+    fn text(&self, paint: Paint) -> String {
+        models_table(&self.models, paint)
+    }
+}
+
+/// A line a model.
+pub(super) fn models_table(models: &[ModelRun], paint: Paint) -> String {
+    if models.is_empty() {
+        return "no models\n".to_owned();
+    }
+    let mut table = Table::new(&["model", "kind", ">run", "step", ">rows", ">time", "status", "why"], paint);
+    for model in models {
+        let tone = match model.status {
+            ModelState::Built => Tone::Good,
+            ModelState::Skipped => Tone::Warn,
+            ModelState::Failed => Tone::Bad,
+            _ => Tone::Plain,
+        };
+        let status = if tone == Tone::Bad { "FAILED" } else { model.status.as_str() };
+        table.row([
+            plain(&model.model),
+            plain(model.kind.as_str()),
+            plain(model.run_id.map_or_else(|| "-".to_owned(), |id| id.to_string())),
+            plain(model.step.map_or("-", ModelStep::as_str)),
+            plain(model.rows.map_or_else(|| "-".to_owned(), human::count)),
+            plain(human::seconds(model.seconds)),
+            (status.to_owned(), tone),
+            plain(model.because.as_deref().unwrap_or_default()),
+        ]);
+    }
+    table.text()
+}
+
+impl Show for ModelList {
+    fn text(&self, paint: Paint) -> String {
+        if self.models.is_empty() {
+            return "no models\n".to_owned();
+        }
+        let mut table = Table::new(&["model", "kind", "last run", "status", ">rows", "reads"], paint);
+        for model in &self.models {
+            let run = model.last_run.as_ref();
+            let rows = run.and_then(|run| run.rows_loaded).and_then(|rows| u64::try_from(rows).ok());
+            table.row([
+                plain(&model.model),
+                plain(model.kind.as_str()),
+                plain(human::moment(run.map(|run| run.run_started_at))),
+                run.map_or_else(|| plain("never built"), logged),
+                plain(rows.map_or_else(|| "-".to_owned(), human::count)),
+                plain(model.reads.join(", ")),
+            ]);
+        }
+        table.text()
+    }
+}

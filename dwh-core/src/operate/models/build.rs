@@ -1,0 +1,349 @@
+//! One model, built in one transaction: the relation, its key, its indexes, and its row in the run log.
+
+use futures_util::try_join;
+use sha2::{Digest, Sha256};
+use std::time::Instant;
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+use tokio_util::sync::CancellationToken;
+
+use super::ModelsRequest;
+use super::there::{There, look_at};
+use crate::catalog::{self, LockWanted, held_by, holders, is_lock_timeout};
+use crate::config::ModelKind;
+use crate::connect::{Connector, look, sort};
+use crate::control::Control;
+use crate::dialect::hex;
+use crate::error::{Error, ErrorKind, Result};
+use crate::identity::BronzeId;
+use crate::migrate::table_schema;
+use crate::pipeline::failure::interrupted;
+use crate::pipeline::{ModelRun, ModelState, ModelStep, Pipeline};
+use crate::plan::{Isolation, ModelPlan, opening};
+use crate::run::RunId;
+use crate::schema::{TableRef, TableSchema, ViewDef, quote_ident};
+
+/// Before a view is replaced that may have other columns.
+const SAVEPOINT: &str = "savepoint dwh_view";
+const BACK: &str = "rollback to savepoint dwh_view";
+
+/// Builds models one after the other.
+pub(super) struct Builder<'a> {
+    pipeline: &'a Pipeline,
+    request: &'a ModelsRequest,
+    control: Control,
+    connector: Connector,
+    /// Where they are built.
+    work: Client,
+    /// Where the run log is told, whatever becomes of the transaction.
+    log: Client,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) async fn connect(pipeline: &'a Pipeline, request: &'a ModelsRequest) -> Result<Self> {
+        let target = &pipeline.config.target;
+        let connector = Connector::to_target(target, &pipeline.config.environment)?;
+        let (work, log) = try_join!(connector.connect(), connector.connect())?;
+        Ok(Self { pipeline, request, control: Control::new(&target.control_schema), connector, work, log })
+    }
+
+    /// Builds one, or tells how it would be built.
+    pub(super) async fn run(&self, plan: &ModelPlan<'_>, mut run: ModelRun, cancel: &CancellationToken) -> ModelRun {
+        let began = Instant::now();
+        let done = tokio::select! {
+            done = self.build(plan, &mut run) => done,
+            () = cancel.cancelled() => Err(interrupted()),
+        };
+        let run = match done {
+            Ok(()) => run,
+            Err(error) => {
+                let error = self.undo(plan, error.context(format!("model `{}`", plan.name)), &run).await;
+                run.failed(&error)
+            }
+        };
+        ModelRun { seconds: began.elapsed().as_secs_f64(), ..run }
+    }
+
+    async fn build(&self, plan: &ModelPlan<'_>, run: &mut ModelRun) -> Result<()> {
+        let sha256 = hex(&Sha256::digest(plan.portrait().as_bytes()));
+        if self.request.dry_run {
+            let (_, step) = look(&self.work, self.decide(plan, &sha256)).await?;
+            run.step = Some(step);
+            return Ok(());
+        }
+        self.begin(plan).await?;
+        let run_id = self.begin_run(plan).await?;
+        run.run_id = Some(run_id);
+        let (there, step) = self.decide(plan, &sha256).await?;
+        run.step = Some(step);
+        self.become_owner(&plan.name.schema).await?;
+        let rows = self.make(plan, there.as_ref(), step, run).await?;
+        self.command("reset role").await?;
+        let relation = self.control.bronze_id(&self.work, &plan.name).await?;
+        self.control.model_loaded(&self.work, run_id, rows, &sha256, relation.as_ref()).await?;
+        self.command("commit").await?;
+        run.status = ModelState::Built;
+        run.rows = (plan.kind != ModelKind::View).then_some(rows);
+        Ok(())
+    }
+
+    /// Opens the transaction, which holds the model until its end: nobody else builds it.
+    async fn begin(&self, plan: &ModelPlan<'_>) -> Result<()> {
+        let target = &self.pipeline.config.target;
+        let opening = opening(Isolation::Write, target.lock_timeout);
+        self.command(&format!("{opening}; {}", ModelPlan::settings(&target.bronze_schema))).await?;
+        let name = self.control.lease_name(&format!("model {}", plan.name));
+        let lock = "select pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
+        let held = self.work.query_typed_one(lock, &[(&name, Type::TEXT)]).await.map_err(sort)?;
+        if held.get(0) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Locked, "another command builds it")
+            .with_hint("wait until that has ended: `dwh runs --kind model` shows it; then run it again"))
+    }
+
+    async fn begin_run(&self, plan: &ModelPlan<'_>) -> Result<RunId> {
+        let (name, task) = (plan.name.to_string(), self.pipeline.config.environment.get("DWH_TASK_INSTANCE"));
+        self.pipeline.within(&self.log, self.control.begin_model(&self.log, &name, task)).await
+    }
+
+    /// What is there, and how the model takes its place.
+    async fn decide(&self, plan: &ModelPlan<'_>, sha256: &str) -> Result<(Option<There>, ModelStep)> {
+        let Some(there) = look_at(&self.work, &plan.name).await? else { return Ok((None, ModelStep::Create)) };
+        let made = self.control.model_made(&self.work, &plan.name.to_string()).await?;
+        let now = self.control.bronze_id(&self.work, &plan.name).await?;
+        let relation = made.as_ref().and_then(|made| made.relation.as_ref());
+        let ours = relation.zip(now.as_ref()).is_some_and(|(made, now)| is_same(there.kind, made, now));
+        if !ours && !self.request.replace {
+            return Err(of_others(plan, there.kind));
+        }
+        let unchanged = ours && made.and_then(|made| made.sha256).as_deref() == Some(sha256);
+        let step = match (plan.kind, there.kind) {
+            (ModelKind::View, ModelKind::View) => ModelStep::Replace,
+            (ModelKind::MaterializedView, ModelKind::MaterializedView) if unchanged && there.populated => {
+                ModelStep::Refresh
+            }
+            _ => ModelStep::Swap,
+        };
+        Ok((Some(there), step))
+    }
+
+    /// Makes the schema if it is not there, and becomes the role that owns what is built.
+    async fn become_owner(&self, schema: &str) -> Result<()> {
+        let target = &self.pipeline.config.target;
+        let there = "select exists (select from pg_catalog.pg_namespace where nspname = $1)";
+        let there = self.work.query_typed_one(there, &[(&schema, Type::TEXT)]).await.map_err(sort)?;
+        if !there.get::<_, bool>(0) {
+            self.command(&table_schema(target, schema)).await?;
+        }
+        self.command(&format!("set local role {}", quote_ident(&target.owner_role))).await
+    }
+
+    /// Builds it, and tells its rows.
+    async fn make(
+        &self,
+        plan: &ModelPlan<'_>,
+        there: Option<&There>,
+        step: ModelStep,
+        run: &mut ModelRun,
+    ) -> Result<u64> {
+        let Some(there) = there else {
+            let rows = self.fill(plan, &plan.name).await?;
+            self.execute(&plan.readable(&self.pipeline.config.target.reader_role)).await?;
+            return Ok(rows);
+        };
+        match step {
+            ModelStep::Refresh => {
+                self.execute(&plan.refresh(there.concurrently)).await?;
+                let row = self.work.query_typed_one(&plan.count(), &[]).await.map_err(sort)?;
+                Ok(row.get::<_, i64>(0).cast_unsigned())
+            }
+            ModelStep::Replace => {
+                self.command(SAVEPOINT).await?;
+                match self.work.execute_typed(&plan.replace_view(), &[]).await {
+                    Ok(_) => Ok(0),
+                    // It has other columns than before.
+                    Err(error) if code(&error) == Some("42P16") => {
+                        self.command(BACK).await?;
+                        run.step = Some(ModelStep::Swap);
+                        self.swap(plan, there, run).await
+                    }
+                    Err(error) => Err(sort(error)),
+                }
+            }
+            _ => self.swap(plan, there, run).await,
+        }
+    }
+
+    /// Makes the relation under a name, with its key and its indexes, and tells its rows.
+    async fn fill(&self, plan: &ModelPlan<'_>, relation: &TableRef) -> Result<u64> {
+        let rows = self.execute(&plan.create(relation)).await?;
+        if let Some(sql) = plan.key(relation) {
+            self.work.execute_typed(&sql, &[]).await.map_err(|error| not_a_key(plan, error))?;
+        }
+        for sql in plan.indexes(relation).iter().chain(&plan.analyze(relation)) {
+            self.execute(sql).await?;
+        }
+        Ok(rows)
+    }
+
+    /// Builds it beside what is there, and puts it in its place, with grants, comments and the views over it.
+    async fn swap(&self, plan: &ModelPlan<'_>, there: &There, run: &mut ModelRun) -> Result<u64> {
+        let rows = self.fill(plan, &plan.beside()).await?;
+        let views = catalog::views(&self.work, &plan.name).await?;
+        let stuck = views.iter().filter_map(|view| view.stuck.clone());
+        let held: Vec<String> = stuck.chain(there.held.iter().cloned()).collect();
+        if !held.is_empty() {
+            return self.refill(plan, there, rows, &held.join(", "), run).await;
+        }
+        self.execute(&plan.carry_over()).await?;
+        for view in views.iter().rev() {
+            self.execute(&view.drop_sql()).await?;
+        }
+        self.execute(&plan.drop_old(there.kind)).await?;
+        for sql in plan.rename() {
+            self.execute(&sql).await?;
+        }
+        for view in &views {
+            self.make_again(view).await?;
+        }
+        Ok(rows)
+    }
+
+    async fn make_again(&self, view: &ViewDef) -> Result<()> {
+        for sql in view.make_sql() {
+            self.work.execute_typed(&sql, &[]).await.map_err(|error| {
+                let name = &view.view;
+                let told = format!("view `{name}` reads it, and does not go with what it is now");
+                let hint = format!(
+                    "nothing was changed; in the target: drop view {}; then run it again, and make the view again",
+                    name.sql()
+                );
+                match sort(error) {
+                    lost if lost.kind() == ErrorKind::Unreachable => lost,
+                    cause => Error::new(ErrorKind::Contract, told).with_hint(hint).with_source(cause),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Puts the rows into the table that is there, which stays with all that holds on to it.
+    async fn refill(
+        &self,
+        plan: &ModelPlan<'_>,
+        there: &There,
+        rows: u64,
+        held: &str,
+        run: &mut ModelRun,
+    ) -> Result<u64> {
+        let columns = |schema: Option<TableSchema>| {
+            let columns = schema.map(|schema| schema.columns).unwrap_or_default();
+            columns.into_iter().map(|column| (column.name, column.type_name)).collect::<Vec<_>>()
+        };
+        let tables = plan.kind == ModelKind::Table && there.kind == ModelKind::Table;
+        let (old, new) = (plan.name.clone(), plan.beside());
+        let same = tables
+            && columns(catalog::describe(&self.work, &old).await?)
+                == columns(catalog::describe(&self.work, &new).await?);
+        if !same {
+            return Err(Error::new(
+                ErrorKind::Contract,
+                format!("its columns or its kind change, and {held} holds on to it"),
+            )
+            .with_hint("nothing was changed; drop that in the target, run it again, and make it again"));
+        }
+        let [empty, fill, remove] = plan.refill();
+        self.execute(&empty).await?;
+        let filled = self.execute(&fill).await?;
+        if filled != rows {
+            let text = format!("{rows} rows were built, and {} took {filled}", plan.name);
+            return Err(Error::new(ErrorKind::Data, text).with_hint(format!(
+                "nothing was changed; look for a trigger or a rule on {} that drops rows",
+                plan.name
+            )));
+        }
+        self.execute(&remove).await?;
+        if let Some(sql) = plan.analyze(&plan.name) {
+            self.execute(&sql).await?;
+        }
+        run.step = Some(ModelStep::Refill);
+        run.because = Some(format!("{held} holds on to it"));
+        Ok(rows)
+    }
+
+    /// Ends the transaction, and tells the run log; the error comes back with who holds a lock that was not granted.
+    async fn undo(&self, plan: &ModelPlan<'_>, error: Error, run: &ModelRun) -> Error {
+        let rolled_back = self.roll_back(&error).await;
+        let (error, looked) = match is_lock_timeout(&error) {
+            true => match look(&self.work, holders(&self.work, Some(&[plan.name.sql()]), LockWanted::Alone)).await {
+                Ok(found) => (held_by(error, &found, "in the target"), Ok(())),
+                Err(second) => (error, Err(second)),
+            },
+            false => (error, Ok(())),
+        };
+        let told = match run.run_id {
+            Some(run_id) => {
+                let why = error.chain();
+                let failed = self.control.failed(&self.log, run_id, &why, Some(error.kind()));
+                self.pipeline.within(&self.log, failed).await.map(drop)
+            }
+            None => Ok(()),
+        };
+        for second in [rolled_back, looked, told].into_iter().filter_map(Result::err) {
+            self.pipeline.warn(&run.model, &format!("after it failed, the target did not answer: {second}"));
+        }
+        error
+    }
+
+    async fn roll_back(&self, error: &Error) -> Result<()> {
+        if error.kind() == ErrorKind::Interrupted {
+            self.connector.cancel(&self.work.cancel_token()).await?;
+        }
+        self.command("rollback").await
+    }
+
+    /// One statement, and how many rows it brought.
+    async fn execute(&self, sql: &str) -> Result<u64> {
+        self.work.execute_typed(sql, &[]).await.map_err(sort)
+    }
+
+    /// Statements of ours.
+    async fn command(&self, sql: &str) -> Result<()> {
+        self.work.batch_execute(sql).await.map_err(sort)
+    }
+}
+
+fn code(error: &tokio_postgres::Error) -> Option<&str> {
+    error.code().map(tokio_postgres::error::SqlState::code)
+}
+
+/// Whether what is there is what a run made. A view is made again whenever a table below it is, and keeps no more than its
+/// name and that it has no rows of its own.
+fn is_same(kind: ModelKind, made: &BronzeId, now: &BronzeId) -> bool {
+    let own = match kind {
+        ModelKind::View => made.file == now.file,
+        ModelKind::Table | ModelKind::MaterializedView => made.oid == now.oid,
+    };
+    own && (made.control, &made.warehouse) == (now.control, &now.warehouse)
+}
+
+/// What is there was not made by a run of this model.
+fn of_others(plan: &ModelPlan<'_>, kind: ModelKind) -> Error {
+    let (name, kind) = (&plan.name, kind.as_str());
+    Error::new(ErrorKind::Contract, format!("there is a {kind} {name} that no run of it made")).with_hint(format!(
+        "nothing was changed; rename what is there, or let the model take its place: `dwh models run {name} --replace`"
+    ))
+}
+
+/// Rows that have the same key, or none.
+fn not_a_key(plan: &ModelPlan<'_>, error: tokio_postgres::Error) -> Error {
+    let what = match code(&error) {
+        Some("23505") => "is not unique",
+        Some("23502") => "is null in some rows",
+        _ => return sort(error),
+    };
+    let key = plan.key.join("`, `");
+    Error::new(ErrorKind::Data, format!("its key `{key}` {what}"))
+        .with_hint("nothing was changed; correct the SELECT, or its line `-- key:`")
+}

@@ -1,0 +1,55 @@
+"""dbt on bronze: the example, with the sources that dwh writes. Skipped where dbt is not installed."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import dwh
+import pytest
+from conftest import Project
+
+EXAMPLE = Path(__file__).parents[2] / "examples/dbt"
+
+pytest.importorskip("dbt.cli.main", reason="dbt is not installed: pip install 'dbt-core==1.10.*' dbt-postgres")
+
+
+def dbt(project: Project, folder: Path, *words: str) -> dict:
+    """What dbt says of each node, as its own artifact has it."""
+    variables = {
+        "DBT_HOST": "127.0.0.1",
+        "DBT_PORT": str(project.target_server.port),
+        "DBT_USER": "dbt",
+        "DBT_PASSWORD": "secret",
+        "DBT_DATABASE": project.name,
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    }
+    command = [sys.executable, "-m", "dbt.cli.main", *words, "--project-dir", str(folder), "--profiles-dir", str(folder)]
+    done = subprocess.run(command, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    artifact = folder / "target" / ("sources.json" if words[0] == "source" else "run_results.json")
+    assert artifact.exists(), done.stdout
+    results = json.loads(artifact.read_text())["results"]
+    return {result["unique_id"]: result["status"] for result in results}
+
+
+def test_the_example_builds_on_what_was_loaded(project: Project, tmp_path: Path) -> None:
+    pipeline = dwh.Pipeline(project.config)
+    pipeline.migrate()
+    pipeline.run(["events"])
+    project.target(
+        "do $$ begin if not exists (select from pg_roles where rolname = 'dbt') then "
+        f"create role dbt login password 'secret' in role grafana_ro; end if; end $$; grant create on database {project.name} to dbt"
+    )
+    folder = tmp_path / "dbt"
+    shutil.copytree(EXAMPLE, folder)
+    (folder / "models/sources.yml").write_text(pipeline.dbt_sources(["events"]))
+    assert set(dbt(project, folder, "source", "freshness").values()) == {"pass"}
+    built = dbt(project, folder, "build")
+    assert set(built.values()) <= {"success", "pass"} and len(built) == 3, built
+    assert project.target("select sum(events) from marts.events_by_day") == "50"
+    # A table that is not fresh is told by dbt as well.
+    project.target("update dwh_control.extract_runs set run_started_at = run_started_at - interval '2 days', "
+        "run_finished_at = run_finished_at - interval '2 days'")
+    assert set(dbt(project, folder, "source", "freshness").values()) == {"error"}

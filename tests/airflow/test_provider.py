@@ -1,0 +1,56 @@
+"""What Airflow finds of the package, and how connections become the configuration."""
+
+import json
+
+from conftest import Airflow, Project
+
+
+def test_airflow_finds_the_provider(airflow: Airflow) -> None:
+    [provider] = [row for row in json.loads(tail(airflow.run("providers", "list", "-o", "json"))) if row["package_name"] == "dwh"]
+    assert provider["version"] == airflow.python("import dwh; print(dwh.__version__)").strip()
+    hooks = json.loads(tail(airflow.run("providers", "hooks", "-o", "json")))
+    assert [hook["hook_name"] for hook in hooks if hook["connection_type"] == "dwh"] == ["dwh"]
+
+
+def test_connections_become_the_configuration(airflow: Airflow, project: Project) -> None:
+    # The address of the source stands in a connection of Airflow's own, as `airflow connections add` makes it.
+    user = project.source_url.split("//")[1].split("@")[0].split(":")
+    source = {"conn_type": "postgres", "login": user[0], "password": user[1], "host": "127.0.0.1",
+              "port": project.source_server.port, "schema": project.name, "extra": {"sslmode": "disable"}}  # fmt: skip
+    text = project.config.read_text().replace(f":-{project.source_url}", "")
+    project.config.write_text(text)
+    fleet = {"conn_type": "dwh", "extra": {"config": str(project.config), "connections": {"SOURCE_URL": "fleet_db"}}}
+    connections = {"AIRFLOW_CONN_FLEET_DB": json.dumps(source), "AIRFLOW_CONN_FLEET": json.dumps(fleet)}
+    done = airflow.python(
+        """
+        from dwh.airflow.hook import DwhHook
+        hook = DwhHook("fleet")
+        print(hook.test_connection())
+        print(hook.get_conn().run("devices").runs[0]["rows_loaded"])
+        """,
+        DWH_CONFIG="/nowhere.toml",
+        **connections,
+    )
+    lines = done.splitlines()
+    assert "(True, 'a run of every table would find what it needs')" in lines and lines[-1] == "2", done
+
+
+def test_a_connection_may_be_the_whole_configuration(airflow: Airflow) -> None:
+    extra = {
+        "project": {"name": "fleet"},
+        "source": {"app": {"url": "postgresql://r@127.0.0.1:1/x"}},
+        "target": {"url": "postgresql://w@127.0.0.1:1/x"},
+        "blob": {"url": "file:///tmp/none"},
+        "table": [{"name": "trips", "relation": "app.trips", "mode": "snapshot"}],
+        "environment": {"AWS_REGION": "eu-west-1"},
+    }
+    done = airflow.python(
+        "from dwh.airflow.hook import DwhHook; print(DwhHook('fleet').get_conn().tables())",
+        AIRFLOW_CONN_FLEET=json.dumps({"conn_type": "dwh", "extra": extra}),
+    )
+    assert done.splitlines()[-1] == "['trips']"
+
+
+def tail(output: str) -> str:
+    """JSON that stands behind warnings."""
+    return output[output.index("[") :]
