@@ -250,7 +250,9 @@ fn sorted(mut rows: Vec<Vec<Option<String>>>) -> Vec<Vec<Option<String>>> {
 async fn versions(way: &str, deletes: &str) {
     let more = format!(
         "watermark = \"at\"\nkey = [\"id\"]\nlate_window = \"3650d\"\non_conflict = \"{way}\"\ndeletes = \"{deletes}\"\n\
-         deletes_every = \"0\"\ndeletes_max = \"100%\"\n"
+         deletes_every = \"0\"\ndeletes_max = \"100%\"\n{}",
+        // Rows that are read again keep the time at which they were read first.
+        if way == "update" { "metadata = [\"_uploaded_at\"]\n" } else { "" }
     );
     let (db, project) = items(&format!("export_{way}_{deletes}"), "incremental", &more).await;
     for change in CHANGES {
@@ -260,14 +262,16 @@ async fn versions(way: &str, deletes: &str) {
     }
     if way != "append" {
         // A repair: rows of a window that bronze has otherwise, and one that it has alone.
-        db.tgt("update bronze.items set note = 'wrong' where id = 40").await;
+        if way == "nothing" {
+            db.tgt("update bronze.items set note = 'wrong' where id = 40").await;
+        }
         if deletes == "remove" {
             db.tgt("insert into bronze.items values (500, 'alone', '2026-01-01 00:00:40Z')").await;
         }
         project.ok(&["reseed", "items", "--replace"]);
     }
     let micros = |name: &str| format!(", (extract(epoch from {name}) * 1000000)::bigint::text");
-    let dated = if way == "append" { micros("_uploaded_at") } else { String::new() };
+    let dated = if way != "nothing" { micros("_uploaded_at") } else { String::new() };
     let marked = if deletes == "mark" { micros("_deleted_at") } else { String::new() };
     let sql = format!("select id::text, note{}{dated}{marked} from bronze.items", micros("at"));
     let report = project.json(&["export", "items", "--to", "lake"]);

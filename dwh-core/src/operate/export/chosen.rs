@@ -156,6 +156,9 @@ impl Meeting {
     pub(super) fn of(table: &TableConfig, csvs: &[(BlobKey, Manifest)]) -> Result<Self> {
         let key = sameness(table, csvs)?;
         let (mut rules, mut judges, mut marks, mut keyed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        // A row that was read again keeps in bronze when it was read first.
+        let dated = csvs.iter().any(|(_, manifest)| manifest.columns.iter().any(|column| is_added(&column.name)));
+        let last = if dated { Rule::Changed } else { Rule::Last };
         for (at, (_, manifest)) in csvs.iter().enumerate() {
             let csv = u32::try_from(at).unwrap_or(u32::MAX);
             if let Some(judge) = judge(table, manifest, csv, &key) {
@@ -165,12 +168,14 @@ impl Meeting {
             rules.push(match manifest.kind {
                 RunKind::Keys => Rule::Keys,
                 _ if table.is_appended() => Rule::Version,
-                RunKind::Repair | RunKind::Chunk => Rule::Last,
-                _ if table.on_conflict == OnConflict::Update => Rule::Last,
+                RunKind::Chunk => Rule::Last,
+                RunKind::Repair => last,
+                _ if table.on_conflict == OnConflict::Update => last,
                 _ => Rule::First,
             });
         }
-        let told = if table.is_appended() { told_apart_by(table, csvs)? } else { Vec::new() };
+        let compared = rules.iter().any(|rule| matches!(rule, Rule::Version | Rule::Changed));
+        let told = if compared { told_apart_by(table, csvs)? } else { Vec::new() };
         for (csv, manifest) in csvs {
             let needed = !judges.is_empty() && manifest.kind != RunKind::Keys && manifest.rows > 0;
             let stamp = if needed { Some(stamp_of(table, csv, manifest)?) } else { None };
@@ -185,6 +190,11 @@ impl Meeting {
     }
 }
 
+/// Whether the column says when or by what a row was read: rows that differ in nothing else are the same.
+fn is_added(name: &str) -> bool {
+    [UPLOADED_AT, TASK_INSTANCE].contains(&name)
+}
+
 /// A moment as an extract has it.
 fn printed(at: Timestamp) -> String {
     at.to_string().replace('T', " ").replace('Z', "+00")
@@ -193,8 +203,7 @@ fn printed(at: Timestamp) -> String {
 /// The columns, with their types, by which the server tells versions of a row apart: their texts are compared.
 fn told_apart_by<'a>(table: &TableConfig, csvs: &'a [(BlobKey, Manifest)]) -> Result<Vec<(&'a str, &'a str)>> {
     let of = |manifest: &'a Manifest| {
-        let own =
-            manifest.columns.iter().filter(|column| ![UPLOADED_AT, TASK_INSTANCE].contains(&column.name.as_str()));
+        let own = manifest.columns.iter().filter(|column| !is_added(&column.name));
         let mut columns: Vec<(&str, &str)> = own.map(|column| (column.name.as_str(), column.bare_type())).collect();
         columns.sort_unstable();
         columns

@@ -26,6 +26,8 @@ pub(super) enum Rule {
     First,
     /// A row that is there is replaced.
     Last,
+    /// A row that is there is replaced by one that differs from it.
+    Changed,
     /// Each stays that differs from the one before it.
     Version,
     /// They are the keys that the source has: no row comes of them.
@@ -224,6 +226,7 @@ fn survivors_of<'a>(versions: &'a [Row], rules: &[Rule], judges: &[Judge]) -> Ve
             Rule::First => (false, last.is_none()),
             // Of two rows with one key in one CSV the server would have refused the second.
             Rule::Last => (true, last.is_none_or(|last| last.csv != row.csv)),
+            Rule::Changed => (true, last.is_none_or(|last| last.csv != row.csv && last.content != row.content)),
             Rule::Version => (false, last.is_none_or(|last| last.content != row.content)),
             Rule::Keys => (false, false),
         };
@@ -302,6 +305,9 @@ mod tests {
         // The second is the first again, the fourth goes back to it.
         let rows = [version(0, 0, 1), version(1, 0, 1), version(2, 0, 2), version(3, 0, 1)];
         assert_eq!(left(&rows, &[Rule::Version; 4], &[]), [vec![0], vec![], vec![0], vec![0]]);
+        // The third has replaced the first, and the fourth the third.
+        assert_eq!(left(&rows[..2], &[Rule::Changed; 2], &[]), [vec![0], vec![]]);
+        assert_eq!(left(&rows, &[Rule::Changed; 4], &[]), [vec![], vec![], vec![], vec![0]]);
     }
 
     #[test]

@@ -165,8 +165,8 @@ fn leaf(name: &str, scalar: Scalar) -> Written<Type> {
         Scalar::Decimal(digits) => {
             let (precision, scale) = (i32::from(digits.precision), i32::from(digits.scale));
             let physical = match precision {
-                ..=9 => Physical::INT32,
-                ..=18 => Physical::INT64,
+                1..=9 => Physical::INT32,
+                10..=18 => Physical::INT64,
                 _ => Physical::FIXED_LEN_BYTE_ARRAY,
             };
             let builder = Type::primitive_type_builder(name, physical)
