@@ -1,6 +1,6 @@
 # Every target installs what it needs first. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-package test-python test-airflow test-versions test-n8n test-readers wheel check fmt bench docs
+.PHONY: help setup demo test test-rust test-package test-python test-airflow test-versions test-n8n test-readers test-dbt wheel check fmt bench docs
 SHELL := /bin/bash
 
 # tests, demo and benchmarks find the S3 server here
@@ -80,6 +80,11 @@ test-n8n: setup ## the workflows of examples/n8n in real n8n: imported, executed
 	@scripts/setup.sh n8n
 	cargo build -q -p dwh-cli
 	$(PYTHON) -m pytest -q tests/n8n
+
+test-dbt: setup ## examples/dbt in real dbt: freshness, keys and a model over what dwh loaded
+	@scripts/setup.sh dbt
+	cargo build -q -p dwh-cli
+	$(PYTHON) -m pytest -q tests/dbt
 
 fmt: ## format the Rust code
 	cargo fmt --all

@@ -2,7 +2,7 @@
 # Installs what is missing on this machine, and nothing that is there: PostgreSQL with PostGIS, Python with venv, a C
 # compiler (by apt-get, as root or with sudo), and the Python tools of scripts/requirements.txt in .venv.
 # `setup.sh tests` also installs what only the tests need, `setup.sh peers` the tools that benchmarks set beside dwh, and
-# `setup.sh airflow`, `n8n`, `readers` and `types` what the make targets of these names run.
+# `setup.sh airflow`, `dbt`, `n8n`, `readers` and `types` what the make targets of these names run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -128,6 +128,7 @@ if [ "${1:-}" = airflow ]; then
   environment airflow3 tests/airflow/airflow3.txt
   environment airflow2 tests/airflow/airflow2.txt
 fi
+if [ "${1:-}" = dbt ]; then environment dbt tests/dbt/requirements.txt; fi
 if [ "${1:-}" = types ]; then environment types dwh-py/tests/typed.txt; fi
 if [ "${1:-}" = peers ]; then peers; fi
 if [ "${1:-}" = tests ]; then tests; fi

@@ -1,4 +1,4 @@
-"""dbt on bronze: the example, with the sources that dwh writes. Skipped where dbt is not installed."""
+"""examples/dbt in real dbt, over what dwh loaded and the sources that it writes. `make test-dbt` runs it."""
 
 import json
 import os
@@ -7,13 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import dwh
-import pytest
-from conftest import Project
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "dwh-py" / "tests"))
+from conftest import Project, project, servers  # noqa: E402, F401
 
-EXAMPLE = Path(__file__).parents[2] / "examples/dbt"
+DWH = Path(os.environ.get("DWH", ROOT / "target" / "debug" / "dwh")).resolve()
+DBT = ROOT / ".venv" / "dbt" / "bin" / "dbt"
+EXAMPLE = ROOT / "examples" / "dbt"
 
-pytest.importorskip("dbt.cli.main", reason="dbt is not installed: pip install 'dbt-core==1.10.*' dbt-postgres")
+
+def dwh(project: Project, *words: str) -> None:
+    subprocess.run([DWH, "--config", project.config, *words], check=True)
 
 
 def dbt(project: Project, folder: Path, *words: str) -> dict:
@@ -26,7 +30,7 @@ def dbt(project: Project, folder: Path, *words: str) -> dict:
         "DBT_DATABASE": project.name,
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     }
-    command = [sys.executable, "-m", "dbt.cli.main", *words, "--project-dir", str(folder), "--profiles-dir", str(folder)]
+    command = [DBT, *words, "--project-dir", folder, "--profiles-dir", folder]
     done = subprocess.run(command, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     artifact = folder / "target" / ("sources.json" if words[0] == "source" else "run_results.json")
     assert artifact.exists(), done.stdout
@@ -35,21 +39,23 @@ def dbt(project: Project, folder: Path, *words: str) -> dict:
 
 
 def test_the_example_builds_on_what_was_loaded(project: Project, tmp_path: Path) -> None:
-    pipeline = dwh.Pipeline(project.config)
-    pipeline.migrate()
-    pipeline.run(["events"])
+    dwh(project, "migrate")
+    dwh(project, "run", "events")
     project.target(
         "do $$ begin if not exists (select from pg_roles where rolname = 'dbt') then "
-        f"create role dbt login password 'secret' in role grafana_ro; end if; end $$; grant create on database {project.name} to dbt"
+        "create role dbt login password 'secret' in role grafana_ro; end if; end $$; "
+        f"grant create on database {project.name} to dbt"
     )
     folder = tmp_path / "dbt"
     shutil.copytree(EXAMPLE, folder)
-    (folder / "models/sources.yml").write_text(pipeline.dbt_sources(["events"]))
+    dwh(project, "models", "dbt-sources", "events", "-o", str(folder / "models/sources.yml"))
     assert set(dbt(project, folder, "source", "freshness").values()) == {"pass"}
     built = dbt(project, folder, "build")
     assert set(built.values()) <= {"success", "pass"} and len(built) == 3, built
     assert project.target("select sum(events) from marts.events_by_day") == "50"
     # A table that is not fresh is told by dbt as well.
-    project.target("update dwh_control.extract_runs set run_started_at = run_started_at - interval '2 days', "
-        "run_finished_at = run_finished_at - interval '2 days'")
+    project.target(
+        "update dwh_control.extract_runs set run_started_at = run_started_at - interval '2 days', "
+        "run_finished_at = run_finished_at - interval '2 days'"
+    )
     assert set(dbt(project, folder, "source", "freshness").values()) == {"error"}
