@@ -20,7 +20,7 @@ pub use files::*;
 pub use models::*;
 pub use options::*;
 pub use tap::TapArgs;
-pub use upkeep::{AlertArgs, MaintainArgs};
+pub use upkeep::{AlertArgs, ExportArgs, ExportFormat, MaintainArgs};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -360,6 +360,17 @@ Examples:
   dwh maintain
   dwh maintain 'position_*'     the tables that match, and the views that read them")]
     Maintain(MaintainArgs),
+    /// Write the CSV files of a table in processed/ as Parquet, with the rows that bronze has
+    ///
+    /// One file each, and `_export.json` with counts and hashes. Every value is exact: a column that Parquet cannot hold
+    /// is refused with its name, unless `--as-text` says to write it as text. Needs no source, and holds no table.
+    #[command(after_help = "\
+Examples:
+  dwh export trips --to /srv/lake
+  dwh export trips --to /srv/lake --dry-run     the files, and the types of the columns
+  dwh export trips --to s3://lake/bronze --from 2026-09-01T00:00:00Z
+  dwh export trips --to /srv/lake --as-text fare")]
+    Export(ExportArgs),
     /// Look at raw files, read them again, archive them, and put old versions back
     ///
     /// For tables with `mode = "files"`. `dwh run` loads what is new; these are for all else.

@@ -11,6 +11,7 @@ mod completions;
 mod config;
 mod deletes;
 mod design;
+mod export;
 mod extract;
 mod files;
 mod init;
@@ -96,6 +97,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Rebuild(args) => rebuild::rebuild(args, context).await,
         Command::Maintain(args) => maintain::maintain(args, context).await,
         Command::Prune(args) => prune::prune(args, context).await,
+        Command::Export(args) => export::export(args, context).await,
         Command::Files(command) => files::files(command, context).await,
         Command::Models(command) => models::models(command, context).await,
         Command::Schedule(args) => schedule::schedule(&args, context),

@@ -5,6 +5,8 @@
 
 mod diagnose;
 mod header;
+#[cfg(feature = "export")]
+pub(crate) mod records;
 mod without;
 
 use memchr::{memchr, memchr2};

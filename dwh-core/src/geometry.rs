@@ -2,7 +2,8 @@
 //!
 //! For Rust callers who look into rows; the pipeline itself passes geometry through as text. [`Ewkt::parse`] takes every
 //! geometry of PostGIS whose numbers are finite. [`Ewkt::to_geometry`] refuses what `geo_types` would lose: Z and M,
-//! curves and surfaces, empty points, rings that are not closed.
+//! curves and surfaces, empty points, rings that are not closed. [`Wkb::parse`] gives the bytes of the standard, of EWKT and of
+//! hex EWKB.
 //!
 //! ```
 //! use dwh_core::geometry::{Ewkt, to_ewkt};
@@ -12,13 +13,18 @@
 //! # Ok::<(), dwh_core::Error>(())
 //! ```
 
+mod ewkb;
 mod scan;
+mod wkb;
+mod writer;
 
 use geo_types::Geometry;
 use std::fmt;
 use wkt::{ToWkt, TryFromWkt};
 
 use crate::error::{Error, ErrorKind, Result};
+
+pub use wkb::Wkb;
 
 /// The largest SRID that PostGIS keeps.
 const MAX_SRID: u32 = 999_999;
@@ -99,6 +105,13 @@ impl GeometryType {
         }
     }
 
+    /// Its number in WKB, without dimensions.
+    const fn code(self) -> u32 {
+        let place = self as u32;
+        // 13 and 14 are the abstract curve and surface.
+        if place < T::PolyhedralSurface as u32 { place + 1 } else { place + 3 }
+    }
+
     const fn fits_geo_types(self) -> bool {
         (self as usize) <= T::GeometryCollection as usize
     }
@@ -115,6 +128,15 @@ pub enum Dimensions {
 }
 
 impl Dimensions {
+    const fn of(z: bool, m: bool) -> Self {
+        match (z, m) {
+            (false, false) => Self::Xy,
+            (true, false) => Self::Xyz,
+            (false, true) => Self::Xym,
+            (true, true) => Self::Xyzm,
+        }
+    }
+
     const fn count(self) -> usize {
         match self {
             Self::Xy => 2,

@@ -8,6 +8,8 @@ mod adapt;
 mod alert;
 mod check;
 mod design;
+#[cfg(feature = "export")]
+mod export;
 mod files;
 mod init;
 mod inspect;
@@ -29,6 +31,8 @@ pub use access::{
 pub use alert::{AlertReport, AlertRequest, SentAlert, ToldThing};
 pub use check::{CheckReport, Finding, Gate, Severity};
 pub use design::{DesignReport, DesignRequest, DesignState, TableDesign};
+#[cfg(feature = "export")]
+pub use export::{ExportReport, ExportRequest, ExportedColumn, ExportedFile};
 pub use files::{FileReport, FileState, FilesReport, FilesRequest};
 pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
 pub use inspect::{

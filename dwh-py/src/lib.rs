@@ -13,6 +13,7 @@ mod designs;
 mod engine;
 mod error;
 mod exit;
+mod export;
 mod extract;
 mod files;
 mod given;

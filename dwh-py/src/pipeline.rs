@@ -1,8 +1,8 @@
 //! The two faces `Pipeline` and `AsyncPipeline`: the same verbs by the same names, with the same arguments.
 
 use dwh_core::operate::{
-    AlertRequest, DesignRequest, FilesRequest, Gate, MaintainRequest, MigrateRequest, ModelsRequest, RepairRequest,
-    TapRequest, VerifyRequest,
+    AlertRequest, DesignRequest, ExportRequest, FilesRequest, Gate, MaintainRequest, MigrateRequest, ModelsRequest,
+    RepairRequest, TapRequest, VerifyRequest,
 };
 use dwh_core::pipeline::{
     BackfillRequest, DeletesRequest, PruneRequest, RebuildRequest, RecoverRequest, ReplayRequest, ReseedRequest,
@@ -25,8 +25,8 @@ use crate::runtime::block_on;
 use crate::set_aside::Aside;
 use crate::tables::{Names, chosen, or_nothing};
 use crate::{
-    alert, backfill, check, deletes, designs, error, extract, files, load, maintain, migrate, models, plan, prune,
-    rebuild, recover, replay, reseed, resync, run, run_details, runs, set_aside, status, tables, tap, verify,
+    alert, backfill, check, deletes, designs, error, export, extract, files, load, maintain, migrate, models, plan,
+    prune, rebuild, recover, replay, reseed, resync, run, run_details, runs, set_aside, status, tables, tap, verify,
 };
 
 /// The engine of a configuration; calls block.
@@ -277,6 +277,27 @@ impl $face {
         let mut request = MaintainRequest::new(tables);
         request.dry_run = dry_run;
         $make(py, maintain::maintain(self.0.get(py)?, request))
+    }
+
+    /// Write the CSV files of a table in `processed/` as Parquet, with the rows that bronze has.
+    #[pyo3(signature = (table, to, *, from_ = None, to_time = None, as_text = None, accept_gaps = false, dry_run = false))]
+    #[allow(clippy::too_many_arguments)] // Python's keyword arguments
+    fn export(
+        &self,
+        py: Python<'_>,
+        table: String,
+        to: PathBuf,
+        from_: Option<Moment>,
+        to_time: Option<Moment>,
+        as_text: Option<Vec<String>>,
+        accept_gaps: bool,
+        dry_run: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let mut request = ExportRequest::new(table, to.to_string_lossy());
+        (request.from, request.to_time) = (from_.map(|from| from.0), to_time.map(|to| to.0));
+        request.as_text = as_text.unwrap_or_default();
+        (request.accept_gaps, request.dry_run) = (accept_gaps, dry_run);
+        $make(py, export::export(self.0.get(py)?, request))
     }
 
     /// Remove loaded CSV files and rows of the run log that are older than `[retention]` says.

@@ -54,6 +54,7 @@ reports! {
     CheckReport of dwh_core::operate::CheckReport, "What `check` found.";
     DeletesReport of dwh_core::pipeline::DeletesReport, "What `deletes` found, and did.";
     DesignReport of dwh_core::operate::DesignReport, "Table designs, and how they stand.";
+    ExportReport of dwh_core::operate::ExportReport, "What `export` wrote, or would write.";
     FilesReport of dwh_core::operate::FilesReport, "Raw files, and where they stand.";
     LoadParams of dwh_core::LoadParams, "What `load` takes, and `extract` returns.";
     LoadPlanReport of dwh_core::pipeline::LoadPlanReport, "What `load` would do with a CSV.";

@@ -426,6 +426,20 @@ def test_maintain(project: Project, loaded: dwh.Pipeline) -> None:
     assert {step["action"] for step in done} >= {"vacuum", "refresh", "alerts"}
 
 
+def test_export(project: Project, loaded: dwh.Pipeline, tmp_path: Path) -> None:
+    planned = whole(loaded.export("events", tmp_path, dry_run=True))
+    assert planned.dry_run and planned.files[0]["rows"] is None and not list(tmp_path.iterdir())
+    assert [column["parquet"] for column in planned.columns] == ["int64", "string", "timestamp in UTC"]
+    report = whole(loaded.export("events", tmp_path))
+    (file,) = report.files
+    written = (tmp_path / "events" / file["file"]).read_bytes()
+    assert written[:4] == written[-4:] == b"PAR1" and len(written) == file["bytes"]
+    assert report.rows == file["rows"] == 50
+    assert loaded.export("events", str(tmp_path), as_text=[]).to_dict() == report.to_dict(), "it may be repeated"
+    with pytest.raises(dwh.ConfigError):
+        loaded.export("events", tmp_path, as_text=["nothing"])
+
+
 def test_pull_designs_and_diff_designs(project: Project) -> None:
     pipeline = dwh.Pipeline(project.config)
     file = project.config.with_name("designs") / "bronze" / "events.sql"

@@ -6,6 +6,7 @@ mod backfill;
 mod check;
 mod deletes;
 mod design;
+mod export;
 mod files;
 mod init;
 mod load;

@@ -3,7 +3,7 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 39] = [
+const COMMANDS: [&str; 40] = [
     "init",
     "setup",
     "user add",
@@ -31,6 +31,7 @@ const COMMANDS: [&str; 39] = [
     "rebuild",
     "prune",
     "maintain",
+    "export",
     "files list",
     "files validate",
     "files reprocess",

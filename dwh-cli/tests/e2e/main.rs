@@ -15,6 +15,7 @@ mod design;
 mod drift;
 mod dry_run;
 mod errors;
+mod export;
 mod files;
 mod first_minutes;
 mod foreign;

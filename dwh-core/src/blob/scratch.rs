@@ -29,6 +29,12 @@ impl Scratch {
         Ok(Self(Arc::new(Inner { folder: folder.to_owned(), file })))
     }
 
+    /// The file, for a thread that writes it from its beginning on.
+    #[cfg(feature = "export")]
+    pub(crate) fn file(&self) -> &File {
+        &self.0.file
+    }
+
     /// Puts all of `chunk` at this place.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
-//! The check of a geometry in text.
+//! The check of a geometry in text, and the same geometry as WKB.
 
+use super::writer::Writer;
 use super::{Content, Dimensions, GeometryType, MAX_DEPTH, wrong};
 use crate::error::Result;
 
@@ -11,12 +12,21 @@ pub(super) struct Found {
 }
 
 pub(super) fn scan(text: &str) -> Result<Found> {
-    let mut scanner = Scanner { text, at: 0, dimensions: None, loses: None };
+    let mut scanner = Scanner { text, at: 0, dimensions: None, loses: None, out: None };
     let geometry_type = scanner.geometry(0)?;
     if scanner.peek().is_some() {
         return scanner.fail("the end");
     }
     Ok(Found { geometry_type, dimensions: scanner.dimensions.unwrap_or(Dimensions::Xy), loses: scanner.loses })
+}
+
+/// The bytes of a geometry that was checked; `dimensions` are those that the check found, which may stand behind the first
+/// empty part.
+pub(super) fn bytes(text: &str, dimensions: Dimensions) -> Result<Vec<u8>> {
+    let mut scanner =
+        Scanner { text, at: 0, dimensions: Some(dimensions), loses: None, out: Some(Writer::new(dimensions)) };
+    scanner.geometry(0)?;
+    Ok(scanner.out.map(Writer::finish).unwrap_or_default())
 }
 
 struct Scanner<'a> {
@@ -25,9 +35,25 @@ struct Scanner<'a> {
     /// Set by the first tag or coordinate; all later ones must agree.
     dimensions: Option<Dimensions>,
     loses: Option<&'static str>,
+    /// Where the bytes go, if they are asked for.
+    out: Option<Writer>,
 }
 
 impl<'a> Scanner<'a> {
+    /// The beginning of a geometry.
+    fn begin(&mut self, kind: GeometryType) {
+        if let Some(out) = &mut self.out {
+            out.begin(kind);
+        }
+    }
+
+    /// The content of an empty one.
+    fn nothing(&mut self, content: &Content) {
+        if let Some(out) = &mut self.out {
+            out.nothing(content);
+        }
+    }
+
     fn fail<V>(&self, expected: &str) -> Result<V> {
         Err(wrong(format!("EWKT, byte {}: expected {expected}", self.at + 1)))
     }
@@ -85,6 +111,7 @@ impl<'a> Scanner<'a> {
         if !kind.fits_geo_types() {
             self.loses = Some("a curve or surface");
         }
+        self.begin(kind);
         self.body(kind, depth)?;
         Ok(kind)
     }
@@ -110,6 +137,7 @@ impl<'a> Scanner<'a> {
             if kind == GeometryType::Point {
                 self.loses = Some("an empty point");
             }
+            self.nothing(&kind.content());
             return Ok(());
         }
         match kind.content() {
@@ -122,6 +150,7 @@ impl<'a> Scanner<'a> {
             Content::Rings => self.list(|scanner| {
                 if scanner.is_empty()? {
                     scanner.loses = Some("an empty ring");
+                    scanner.nothing(&Content::Coordinates);
                 } else if !scanner.coordinates()? {
                     scanner.loses = Some("a ring that is not closed");
                 }
@@ -135,25 +164,40 @@ impl<'a> Scanner<'a> {
         let start = self.peek();
         if !parts.is_empty() && matches!(start, Some(b'E' | b'e')) {
             self.loses = Some("an empty part");
-            return self.is_empty().map(drop);
+            self.is_empty()?;
+            self.begin(parts[0]);
+            self.nothing(&parts[0].content());
+            return Ok(());
         }
         match parts {
             [] => self.geometry(depth + 1).map(drop),
             // `MULTIPOINT(1 2,3 4)`
-            [GeometryType::Point] if start != Some(b'(') => self.coordinate().map(drop),
+            [GeometryType::Point] if start != Some(b'(') => {
+                self.begin(GeometryType::Point);
+                self.coordinate().map(drop)
+            }
             [_, _, ..] if start.is_some_and(|byte| byte.is_ascii_alphabetic()) => {
                 let found = self.geometry(depth + 1)?;
                 if parts.contains(&found) { Ok(()) } else { self.fail(&format!("another type in {}", kind.name())) }
             }
-            [first, ..] => self.body(*first, depth + 1),
+            [first, ..] => {
+                self.begin(*first);
+                self.body(*first, depth + 1)
+            }
         }
     }
 
     fn list(&mut self, mut item: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         self.expect(b'(')?;
+        let counter = self.out.as_mut().map(Writer::count_here);
+        let mut count = 0;
         loop {
             item(self)?;
+            count += 1;
             if !self.eat(b',') {
+                if let (Some(out), Some(at)) = (&mut self.out, counter) {
+                    out.counted(at, count);
+                }
                 return self.expect(b')');
             }
         }
@@ -188,6 +232,9 @@ impl<'a> Scanner<'a> {
             (4, None) => self.dimensions = Some(Dimensions::Xyzm),
             (_, None) => return self.fail("2 to 4 finite numbers"),
             (_, Some(known)) => return self.fail(&format!("{} numbers, as before", known.count())),
+        }
+        if let Some(out) = &mut self.out {
+            out.numbers(&numbers[..count]);
         }
         Ok(numbers)
     }

@@ -18,11 +18,11 @@ use crate::sink::{RunFilter, RunRecord};
 use crate::watermark::{Micros, Timestamp};
 
 /// Complete CSV files, by run.
-pub(super) type Archived = BTreeMap<RunId, (BlobKey, Manifest)>;
+pub(crate) type Archived = BTreeMap<RunId, (BlobKey, Manifest)>;
 
 /// What a folder holds of a table.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub(crate) struct Files {
     /// The complete CSV files.
     pub complete: Archived,
     /// CSV files that are left out because a later one bears the same number, which happens when a run log begins anew
@@ -120,17 +120,30 @@ pub(super) struct Holes {
     pub doubtful: Vec<Gap>,
 }
 
+/// What the archive of a table lacks.
+#[derive(Debug)]
+pub(crate) struct Lacks {
+    /// What was loaded once and is gone.
+    pub gaps: Vec<GapReport>,
+    /// Whether retention took the lower end.
+    pub pruned: bool,
+    /// Whether CSV files are gone whose windows newer ones read again.
+    pub read_again: bool,
+    /// Whether it is proven that nothing is missing at all.
+    pub complete: bool,
+}
+
 /// What is said where retention took the oldest CSV files.
-pub(super) const PRUNED: &str =
+pub(crate) const PRUNED: &str =
     "older CSV files are not there (pruned, or taken away): what they held is not brought back";
 
 /// What is said where CSV files are gone that newer ones stand for.
-pub(super) const READ_AGAIN: &str = "CSV files are gone whose windows newer ones read again: rows that were deleted at the \
+pub(crate) const READ_AGAIN: &str = "CSV files are gone whose windows newer ones read again: rows that were deleted at the \
                                      source in between are not brought back";
 
 impl Pipeline {
     /// What `processed/` holds of a table.
-    pub(super) async fn archived(&self, table: &TableConfig) -> Result<Files> {
+    pub(crate) async fn archived(&self, table: &TableConfig) -> Result<Files> {
         self.held(table, Folder::Processed, None).await
     }
 
@@ -229,6 +242,25 @@ impl Pipeline {
         }
     }
 
+    /// What is missing among the CSV files that serve a table, by the run log and by their own manifests; `bereft` are
+    /// manifests whose CSV is gone, `torn` missing chunks.
+    pub(crate) async fn lacks(
+        &self,
+        table: &TableConfig,
+        serving: &Archived,
+        (bereft, torn): (&[Manifest], Vec<GapReport>),
+    ) -> Result<Lacks> {
+        let links: Vec<Link> = serving.values().map(|(_, manifest)| Link::from(manifest)).collect();
+        let mut once = self.logged(table).await?;
+        once.extend(loaded_once(table, bereft));
+        let mut holes = self.holes(&links, &once).await;
+        holes.gaps.extend(torn);
+        let from_the_first =
+            table.mode != Mode::Incremental || links.iter().filter_map(Link::span).any(|span| !span.low.is_finite());
+        let complete = holes.gaps.is_empty() && holes.doubtful.is_empty() && !holes.pruned && from_the_first;
+        Ok(Lacks { gaps: holes.gaps, pruned: holes.pruned, read_again: holes.read_again, complete })
+    }
+
     /// How a CSV of any age is loaded into bronze as it is now, and the table as it is configured now.
     ///
     /// An older CSV of an incremental table lacks columns that came later, and that takes nothing from bronze; a snapshot
@@ -264,7 +296,7 @@ impl Pipeline {
 }
 
 /// The newest resync: it stands for all that was read before it, unless each version of a row stays.
-pub(super) fn whole_from(table: &TableConfig, archived: &Archived) -> Option<RunId> {
+pub(crate) fn whole_from(table: &TableConfig, archived: &Archived) -> Option<RunId> {
     let resyncs = archived.values().filter(|(_, manifest)| manifest.kind == RunKind::Resync);
     resyncs.map(|(_, manifest)| manifest.run_id).max().filter(|_| !table.is_appended())
 }
@@ -286,7 +318,7 @@ pub(super) fn loaded_once(table: &TableConfig, bereft: &[Manifest]) -> impl Iter
 }
 
 /// The error of a table whose archive lacks something; `go_on` is the call that takes what there is.
-pub(super) fn lacking(table: &str, gaps: &[GapReport], go_on: &str) -> Error {
+pub(crate) fn lacking(table: &str, gaps: &[GapReport], go_on: &str) -> Error {
     let list: Vec<&str> = gaps.iter().take(5).map(|gap| gap.message.as_str()).collect();
     let more = if gaps.len() > list.len() { format!("; and {} more", gaps.len() - list.len()) } else { String::new() };
     Error::new(ErrorKind::Data, format!("table `{table}`: {}{more}", list.join("; "))).with_hint(format!(

@@ -10,7 +10,7 @@ pub(crate) fn finite(at: Timestamp) -> Option<Timestamp> {
     at.is_finite().then_some(at)
 }
 
-pub(super) fn window_report(window: Window) -> WindowReport {
+pub(crate) fn window_report(window: Window) -> WindowReport {
     WindowReport { from: finite(window.low), to: window.high }
 }
 

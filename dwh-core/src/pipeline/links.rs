@@ -87,7 +87,7 @@ fn reads(kind: RunKind, mode: Option<Mode>, window: Option<Window>) -> Reads {
 }
 
 /// How the table is read today; the window means nothing.
-pub(super) fn reads_today(table: &TableConfig) -> Reads {
+pub(crate) fn reads_today(table: &TableConfig) -> Reads {
     let low = Timestamp::NEG_INFINITY;
     reads(RunKind::Run, Some(table.mode), Some(Window { low, high: None, watermark: low }))
 }

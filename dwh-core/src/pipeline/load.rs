@@ -281,7 +281,7 @@ impl Pipeline {
     /// it from the store anew.
     ///
     /// `csv` says in which folder it is: a manifest keeps the name that the CSV had in `exports/`.
-    pub(super) fn stored_csv(&self, csv: &BlobKey, manifest: &Manifest) -> Arc<dyn Body> {
+    pub(crate) fn stored_csv(&self, csv: &BlobKey, manifest: &Manifest) -> Arc<dyn Body> {
         self.stored(csv, (manifest.bytes, manifest.sha256.clone()), manifest.stored.clone())
     }
 

@@ -11,7 +11,7 @@ use crate::chain::{Link, Standing, replay_order, serves};
 use crate::config::{Mode, OnConflict, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::archived::{
-    Archived, FirstCsvs, GapReport, PRUNED, READ_AGAIN, former_keys_of, lacking, loaded_once, whole_from,
+    Archived, FirstCsvs, GapReport, Lacks, PRUNED, READ_AGAIN, former_keys_of, lacking, whole_from,
 };
 use crate::pipeline::describe::{describe_manifest, window_report};
 use crate::pipeline::failure::{failed, interrupted, named, repeated};
@@ -205,15 +205,8 @@ impl Pipeline {
         serving: &Archived,
         (bereft, torn): (&[Manifest], Vec<GapReport>),
     ) -> Result<(Vec<GapReport>, bool)> {
-        let links: Vec<Link> = serving.values().map(|(_, manifest)| Link::from(manifest)).collect();
-        let mut once = self.logged(table).await?;
-        once.extend(loaded_once(table, bereft));
-        let mut holes = self.holes(&links, &once).await;
-        holes.gaps.extend(torn);
-        let from_the_first =
-            table.mode != Mode::Incremental || links.iter().filter_map(Link::span).any(|span| !span.low.is_finite());
-        let complete = holes.gaps.is_empty() && holes.doubtful.is_empty() && !holes.pruned && from_the_first;
-        for (_, words) in [(holes.pruned, PRUNED), (holes.read_again, READ_AGAIN)].iter().filter(|(holds, _)| *holds) {
+        let Lacks { gaps, pruned, read_again, complete } = self.lacks(table, serving, (bereft, torn)).await?;
+        for (_, words) in [(pruned, PRUNED), (read_again, READ_AGAIN)].iter().filter(|(holds, _)| *holds) {
             self.warn(&table.name, words);
         }
         let in_range = |gap: &GapReport| {
@@ -221,7 +214,7 @@ impl Pipeline {
             let to = gap.window.and_then(|window| window.to).unwrap_or(Timestamp::INFINITY);
             request.from.is_none_or(|wanted| to >= wanted) && request.to.is_none_or(|wanted| from < wanted)
         };
-        let gaps: Vec<GapReport> = holes.gaps.into_iter().filter(in_range).collect();
+        let gaps: Vec<GapReport> = gaps.into_iter().filter(in_range).collect();
         if gaps.is_empty() || request.accept_gaps {
             return Ok((gaps, complete));
         }

@@ -173,6 +173,18 @@ class DesignReport(_Report):
     notes: list[str]
 
 @final
+class ExportReport(_Report):
+    project: str
+    table: str
+    target: str
+    to: str
+    dry_run: bool
+    columns: list[dict[str, str]]
+    files: list[dict[str, Any]]
+    rows: int
+    gaps: list[dict[str, Any]]
+
+@final
 class FilesReport(_Report):
     dry_run: bool
     files: list[dict[str, Any]]
@@ -501,6 +513,22 @@ class Pipeline:
     def maintain(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> MaintainReport:
         """Vacuum what was loaded, refresh materialized views, apply retention; raises if a step fails."""
 
+    def export(
+        self,
+        table: str,
+        to: Union[str, PathLike[str]],
+        *,
+        from_: Optional[_Moment] = None,
+        to_time: Optional[_Moment] = None,
+        as_text: Optional[Sequence[str]] = None,
+        accept_gaps: bool = False,
+        dry_run: bool = False,
+    ) -> ExportReport:
+        """Write the CSV files of a table in `processed/` as Parquet, with the rows that bronze has.
+
+        `to` is a folder, or `s3://bucket/prefix`. A column that Parquet cannot hold exactly is refused, unless it is one of `as_text`.
+        """
+
     def prune(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> PruneReport:
         """Remove loaded CSV files and rows of the run log that are older than `[retention]` says."""
 
@@ -778,6 +806,17 @@ class AsyncPipeline:
         dry_run: bool = False,
     ) -> DesignReport: ...
     async def maintain(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> MaintainReport: ...
+    async def export(
+        self,
+        table: str,
+        to: Union[str, PathLike[str]],
+        *,
+        from_: Optional[_Moment] = None,
+        to_time: Optional[_Moment] = None,
+        as_text: Optional[Sequence[str]] = None,
+        accept_gaps: bool = False,
+        dry_run: bool = False,
+    ) -> ExportReport: ...
     async def prune(self, tables: Optional[Sequence[str]] = None, *, dry_run: bool = False) -> PruneReport: ...
     async def rebuild(
         self,
