@@ -360,9 +360,9 @@ Examples:
   dwh maintain
   dwh maintain 'position_*'     the tables that match, and the views that read them")]
     Maintain(MaintainArgs),
-    /// Write the CSV files of a table in processed/ as Parquet, with the rows that bronze has
+    /// Write the archived CSV files of a table as Parquet
     ///
-    /// One file each, and `_export.json` with counts and hashes. Every value is exact: a column that Parquet cannot hold
+    /// Together they have the rows that bronze has. One file each, and `_export.json` with counts and hashes. Every value is exact: a column that Parquet cannot hold
     /// is refused with its name, unless `--as-text` says to write it as text. Needs no source, and holds no table.
     #[command(after_help = "\
 Examples:

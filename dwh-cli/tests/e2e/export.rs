@@ -266,7 +266,9 @@ async fn versions(way: &str, deletes: &str) {
             db.tgt("update bronze.items set note = 'wrong' where id = 40").await;
         }
         if deletes == "remove" {
-            db.tgt("insert into bronze.items values (500, 'alone', '2026-01-01 00:00:40Z')").await;
+            let uploaded = if way == "update" { ", now()" } else { "" };
+            let alone = format!("insert into bronze.items values (500, 'alone', '2026-01-01 00:00:40Z'{uploaded})");
+            db.tgt(&alone).await;
         }
         project.ok(&["reseed", "items", "--replace"]);
     }

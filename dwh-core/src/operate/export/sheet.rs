@@ -43,7 +43,7 @@ impl<W: Write + Send> Sheet<W> {
         let level = ZstdLevel::try_new(LEVEL).map_err(failed)?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
-            .set_created_by(concat!("dwh version ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_created_by(concat!("dwh-core version ", env!("CARGO_PKG_VERSION")).to_owned())
             .build();
         let writer = SerializedFileWriter::new(out, schema, Arc::new(properties)).map_err(failed)?;
         let names = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
