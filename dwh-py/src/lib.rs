@@ -17,6 +17,7 @@ mod extract;
 mod files;
 mod given;
 mod load;
+mod looks;
 mod maintain;
 mod migrate;
 mod models;
@@ -63,6 +64,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::ModelList>()?;
     module.add_class::<report::ModelsReport>()?;
     module.add_class::<report::PlanReport>()?;
+    module.add_class::<report::PlansReport>()?;
     module.add_class::<report::PruneReport>()?;
     module.add_class::<report::RebuildReport>()?;
     module.add_class::<report::RecoverReport>()?;
@@ -73,6 +75,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::ReseedReport>()?;
     module.add_class::<report::ResyncReport>()?;
     module.add_class::<report::RunReport>()?;
+    module.add_class::<report::RunsReport>()?;
     module.add_class::<report::StatusReport>()?;
     module.add_class::<report::TableRun>()?;
     module.add_class::<report::TapReport>()?;
