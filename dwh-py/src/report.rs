@@ -81,6 +81,15 @@ reports! {
     VerifyReport of dwh_core::operate::VerifyReport, "What `verify` found.";
 }
 
+#[pymethods]
+impl LoadParams {
+    /// Whether there is more to extract once this is loaded; in the JSON it stands only where it is so.
+    #[getter]
+    fn more(&self) -> bool {
+        self.0.more
+    }
+}
+
 /// What `runs` returns, as the command prints it.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Runs {

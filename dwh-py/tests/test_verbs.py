@@ -71,6 +71,7 @@ def test_run(project: Project, pipeline: dwh.Pipeline) -> None:
 
 def test_extract_and_load(project: Project, pipeline: dwh.Pipeline) -> None:
     params = whole(pipeline.extract("events"))
+    assert params.more is False
     run = whole(pipeline.load(params))
     assert (run.run_id, run.status, run.rows_loaded) == (params.run_id, "loaded", 50)
     again = pipeline.load(params.to_dict(), wait=True)

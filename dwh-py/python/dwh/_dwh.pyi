@@ -95,7 +95,10 @@ class LoadParams(_Report):
     csv_path: str
     run_id: int
     run_started_at: str
-    more: bool  # there only where it is true
+
+    @property
+    def more(self) -> bool:
+        """Whether there is more to extract once this is loaded; in `to_dict()` only where it is so."""
 
 @final
 class LoadPlanReport(_Report):
