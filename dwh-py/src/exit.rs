@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::runtime::PerProcess;
 
-/// Inside, a thread wraps up a report: it is out long before.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Inside, a thread wraps up a report or calls a progress function: it is out long before, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct State {

@@ -18,6 +18,7 @@ mod extract;
 mod files;
 mod given;
 mod load;
+mod looks;
 mod maintain;
 mod migrate;
 mod models;
@@ -64,6 +65,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::ModelList>()?;
     module.add_class::<report::ModelsReport>()?;
     module.add_class::<report::PlanReport>()?;
+    module.add_class::<report::PlansReport>()?;
     module.add_class::<report::PruneReport>()?;
     module.add_class::<report::RebuildReport>()?;
     module.add_class::<report::RecoverReport>()?;
@@ -74,6 +76,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::ReseedReport>()?;
     module.add_class::<report::ResyncReport>()?;
     module.add_class::<report::RunReport>()?;
+    module.add_class::<report::RunsReport>()?;
     module.add_class::<report::StatusReport>()?;
     module.add_class::<report::TableRun>()?;
     module.add_class::<report::TapReport>()?;

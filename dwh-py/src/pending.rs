@@ -47,7 +47,7 @@ impl Pending {
             }
             // When the interpreter ends nobody waits any more.
             let Some(_inside) = door.enter() else { return };
-            Python::attach(|py| {
+            Python::try_attach(|py| {
                 let answer = told::deliver(py).and_then(|()| match ended {
                     Ok(ended) => ended(py),
                     Err(panic) => Err(error::internal(&panic)),
@@ -83,7 +83,7 @@ impl Pending {
 /// Hands on what the engine told meanwhile.
 fn tell(door: &Arc<Door>) {
     if let Some(_inside) = door.enter() {
-        Python::attach(|py| {
+        Python::try_attach(|py| {
             if let Err(failed) = told::deliver(py) {
                 failed.write_unraisable(py, None);
             }

@@ -4,7 +4,7 @@ use dwh_core::{Pipeline, operate};
 use pyo3::prelude::*;
 
 use crate::call::{Call, conclude};
-use crate::report::PlanReport;
+use crate::report::{Plans, PlansReport};
 
 /// What the next run of each matching table would do; nothing is moved or written.
 pub fn plan(engine: Pipeline, tables: Vec<String>) -> Call {
@@ -13,5 +13,5 @@ pub fn plan(engine: Pipeline, tables: Vec<String>) -> Call {
 
 fn answer(py: Python<'_>, plans: Vec<operate::PlanReport>) -> PyResult<Py<PyAny>> {
     let failures = plans.iter().filter_map(|plan| plan.error.clone()).collect();
-    conclude(py, plans.into_iter().map(PlanReport).collect::<Vec<_>>(), failures)
+    conclude(py, PlansReport(Plans { plans }), failures)
 }

@@ -1,8 +1,9 @@
 //! What the verbs return: objects whose attributes are the keys of the JSON that the command prints.
 
-use pyo3::exceptions::{PyAttributeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyIndexError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyDict, PyIterator, PyList, PyType};
+use serde::{Deserialize, Serialize};
 
 use crate::convert::{to_json, to_python};
 
@@ -63,6 +64,7 @@ reports! {
     ModelList of dwh_core::operate::ModelList, "The models, in the order in which they are built.";
     ModelsReport of dwh_core::operate::ModelsReport, "What `run_models` did, or would do.";
     PlanReport of dwh_core::operate::PlanReport, "What the next run or extract of a table would do.";
+    PlansReport of Plans, "What the next runs or extracts would do, a plan a table.";
     PruneReport of dwh_core::pipeline::PruneReport, "What `prune` removed, or would remove.";
     RebuildReport of dwh_core::pipeline::RebuildReport, "What `rebuild` did, or would do.";
     RecoverReport of dwh_core::pipeline::RecoverReport, "What `recover` found and did.";
@@ -73,8 +75,60 @@ reports! {
     RunDetails of dwh_core::operate::RunDetails, "All that is known of one run.";
     RunRecord of dwh_core::sink::RunRecord, "A row of the run log.";
     RunReport of dwh_core::RunReport, "What `run` did.";
+    RunsReport of Runs, "Rows of the run log, the newest first.";
     StatusReport of dwh_core::operate::StatusReport, "Whether all is well, and what needs attention.";
     TableRun of dwh_core::pipeline::TableRun, "One run of one table.";
     TapReport of dwh_core::operate::TapReport, "What `tap` did with the tables of a manifest.";
     VerifyReport of dwh_core::operate::VerifyReport, "What `verify` found.";
+}
+
+#[pymethods]
+impl LoadParams {
+    /// Whether there is more to extract once this is loaded; in the JSON it stands only where it is so.
+    #[getter]
+    fn more(&self) -> bool {
+        self.0.more
+    }
+}
+
+/// What `runs` returns, as the command prints it.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Runs {
+    /// The newest first.
+    pub runs: Vec<dwh_core::sink::RunRecord>,
+}
+
+/// What `plan` returns, as the command prints it.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Plans {
+    /// One a table.
+    pub plans: Vec<dwh_core::operate::PlanReport>,
+}
+
+/// Goes through the rows of a report as through a list.
+macro_rules! rows {
+    ($($name:ident.$rows:ident: $row:ident;)*) => {$(
+        #[pymethods]
+        impl $name {
+            fn __len__(&self) -> usize {
+                self.0.$rows.len()
+            }
+
+            fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+                PyList::new(py, self.0.$rows.iter().cloned().map($row))?.try_iter()
+            }
+
+            fn __getitem__(&self, place: isize) -> PyResult<$row> {
+                let from_the_end = if place < 0 { self.0.$rows.len() } else { 0 };
+                let at = from_the_end.checked_add_signed(place);
+                let row = at.and_then(|at| self.0.$rows.get(at)).cloned();
+                row.map($row).ok_or_else(|| PyIndexError::new_err(format!("there is no row {place}")))
+            }
+        }
+    )*};
+}
+
+rows! {
+    PlansReport.plans: PlanReport;
+    RunsReport.runs: RunRecord;
 }

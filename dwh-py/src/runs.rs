@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use crate::call::{Call, conclude};
 use crate::error;
-use crate::report::RunRecord;
+use crate::report::{Runs, RunsReport};
 
 /// Rows of the run log of the tables that match, newest first.
 pub fn runs(engine: Pipeline, tables: Vec<String>, mut filter: RunFilter) -> Call {
@@ -39,5 +39,5 @@ pub fn filter(py: Python<'_>, run_id: Option<i64>, kind: Option<&str>, states: &
 }
 
 fn answer(py: Python<'_>, runs: Vec<sink::RunRecord>) -> PyResult<Py<PyAny>> {
-    conclude(py, runs.into_iter().map(RunRecord).collect::<Vec<_>>(), Vec::new())
+    conclude(py, RunsReport(Runs { runs }), Vec::new())
 }

@@ -79,7 +79,9 @@ async fn watched(call: Call, door: &Arc<Door>) -> PyResult<(Ended, Option<PyErr>
             () = told::news() => {}
         }
         let Some(_inside) = door.enter() else { continue };
-        if let Err(signal) = Python::attach(|py| told::deliver(py).and_then(|()| py.check_signals())) {
+        // Without an interpreter there are no signals any more.
+        let looked = Python::try_attach(|py| told::deliver(py).and_then(|()| py.check_signals()));
+        if let Some(Err(signal)) = looked {
             if interrupted.is_some() {
                 return Err(signal);
             }

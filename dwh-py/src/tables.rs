@@ -64,7 +64,7 @@ macro_rules! or_nothing {
 pub(crate) use or_nothing;
 
 /// Lists that reports have; each takes its own.
-const LISTS: [&str; 20] = [
+const LISTS: &[&str] = &[
     "alerts",
     "applied",
     "backup_tables",
@@ -76,6 +76,7 @@ const LISTS: [&str; 20] = [
     "in_the_way",
     "models",
     "notes",
+    "plans",
     "present",
     "runs",
     "skipped",

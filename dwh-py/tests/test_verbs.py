@@ -60,7 +60,7 @@ def test_check(pipeline: dwh.Pipeline) -> None:
 
 
 def test_plan(pipeline: dwh.Pipeline) -> None:
-    [plan] = pipeline.plan(["events"])
+    [plan] = whole(pipeline.plan(["events"]))
     assert whole(plan).mode == "incremental"
     assert [plan.table for plan in pipeline.plan(["*e*"])] == ["events", "devices"]
 
@@ -73,6 +73,7 @@ def test_run(project: Project, pipeline: dwh.Pipeline) -> None:
 
 def test_extract_and_load(project: Project, pipeline: dwh.Pipeline) -> None:
     params = whole(pipeline.extract("events"))
+    assert params.more is False
     run = whole(pipeline.load(params))
     assert (run.run_id, run.status, run.rows_loaded) == (params.run_id, "loaded", 50)
     again = pipeline.load(params.to_dict(), wait=True)
@@ -109,8 +110,12 @@ def test_runs_and_their_filters(loaded: dwh.Pipeline) -> None:
     assert [run.run_id for run in loaded.runs(run_id=newest.run_id)] == [newest.run_id]
     assert [run.run_id for run in loaded.runs(["devices"], limit=1)] == [newest.run_id]
     assert len(loaded.runs(limit=None, states=["loaded", "failed"])) == 3
-    assert loaded.runs(states=["failed"]) == loaded.runs(kind="reseed") == []
-    assert loaded.runs(until="2020-01-01T00:00:00Z") == []
+    assert loaded.runs(states=["failed"]).runs == loaded.runs(kind="reseed").runs == []
+    assert len(loaded.runs(until="2020-01-01T00:00:00Z")) == 0
+    listed = whole(loaded.runs())
+    assert [run.to_dict() for run in listed] == listed.runs and listed[-1].run_id == listed.runs[-1]["run_id"]
+    with pytest.raises(IndexError):
+        listed[99]
     assert len(loaded.runs(since=newest.run_started_at)) == 1
 
 

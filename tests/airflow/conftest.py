@@ -181,6 +181,10 @@ class Airflow:
         """A program that goes on."""
         return self._start([self.bin / "python", "-c", text], variables)
 
+    def said(self) -> str:
+        """What those that go on have printed."""
+        return (self.home / "started.log").read_text()
+
     def _start(self, command: list[object], variables: dict[str, str]) -> subprocess.Popen[str]:
         environment = self._variables(variables)
         with (self.home / "started.log").open("a") as log:

@@ -11,7 +11,7 @@ Tables are a name or pattern, or a list of them: `None` is all tables, `[]` is n
 Moments are aware datetimes, or text with a zone such as `2026-10-01T00:00:00Z`. `from_` is the command's `--from`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
 from typing import Any, Literal, Optional, Union, final, overload
@@ -95,7 +95,10 @@ class LoadParams(_Report):
     csv_path: str
     run_id: int
     run_started_at: str
-    more: bool  # there only where it is true
+
+    @property
+    def more(self) -> bool:
+        """Whether there is more to extract once this is loaded; in `to_dict()` only where it is so."""
 
 @final
 class LoadPlanReport(_Report):
@@ -201,6 +204,14 @@ class RestoreReport(_Report):
     note: str
 
 @final
+class PlansReport(_Report):
+    plans: list[dict[str, Any]]
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: int, /) -> PlanReport: ...
+    def __iter__(self) -> Iterator[PlanReport]: ...
+
+@final
 class PruneReport(_Report):
     dry_run: bool
     tables: list[dict[str, Any]]
@@ -286,6 +297,14 @@ class RunRecord(_Report):
     engine_version: Optional[str]
     task_instance: Optional[str]
     file: Optional[dict[str, Any]]
+
+@final
+class RunsReport(_Report):
+    runs: list[dict[str, Any]]
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: int, /) -> RunRecord: ...
+    def __iter__(self) -> Iterator[RunRecord]: ...
 
 @final
 class RunReport(_Report):
@@ -443,7 +462,7 @@ class Pipeline:
         `apply_drift` changes bronze tables, too, whose sources changed, as far as that loses nothing.
         """
 
-    def plan(self, tables: Optional[Sequence[str]] = None) -> list[PlanReport]:
+    def plan(self, tables: Optional[Sequence[str]] = None) -> PlansReport:
         """What the next run or extract of each matching table would do; nothing is moved or written."""
 
     def plan_load(
@@ -650,7 +669,7 @@ class Pipeline:
         since: Optional[_Moment] = None,
         until: Optional[_Moment] = None,
         limit: Optional[int] = 20,
-    ) -> list[RunRecord]:
+    ) -> RunsReport:
         """Rows of the run log of the tables that match, newest first; `limit=None` for all."""
 
     def set_aside(self, what: Union[int, str], *, dry_run: bool = False) -> RecoverReport:
@@ -759,7 +778,7 @@ class AsyncPipeline:
         dry_run: bool = False,
         apply_drift: bool = False,
     ) -> MigrateReport: ...
-    async def plan(self, tables: Optional[Sequence[str]] = None) -> list[PlanReport]: ...
+    async def plan(self, tables: Optional[Sequence[str]] = None) -> PlansReport: ...
     async def plan_load(
         self,
         params: Union[LoadParams, Mapping[str, Any]],
@@ -897,7 +916,7 @@ class AsyncPipeline:
         since: Optional[_Moment] = None,
         until: Optional[_Moment] = None,
         limit: Optional[int] = 20,
-    ) -> list[RunRecord]: ...
+    ) -> RunsReport: ...
     async def set_aside(self, what: Union[int, str], *, dry_run: bool = False) -> RecoverReport: ...
     async def status(self, tables: Optional[Sequence[str]] = None, *, check: bool = False) -> StatusReport: ...
     async def tap(

@@ -95,7 +95,7 @@ async fn workflows_of_n8n() {
     night.until(&reader, "select from pg_locks where not granted and relation = 'bronze.trips'::regclass").await;
     assert!(night.shell(&command(&extracts, "Extract", &table)).starts_with("dwh: table `trips`"));
     let held: Value =
-        serde_json::from_str(&night.shell(&command(&loads, "Load", &params)).lines().next().expect("JSON"))
+        serde_json::from_str(night.shell(&command(&loads, "Load", &params)).lines().next().expect("JSON"))
             .expect("one document");
     assert_eq!(held["error"]["code"], "locked", "{held:#}");
     night.shell(&command(&extracts, "Run", &table));
