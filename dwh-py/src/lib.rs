@@ -57,6 +57,7 @@ fn _dwh(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::CheckReport>()?;
     module.add_class::<report::DeletesReport>()?;
     module.add_class::<report::DesignReport>()?;
+    module.add_class::<report::ExportReport>()?;
     module.add_class::<report::FilesReport>()?;
     module.add_class::<report::LoadParams>()?;
     module.add_class::<report::LoadPlanReport>()?;
