@@ -2,17 +2,30 @@
 
 use dwh_core::Pipeline;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 use serde_json::{Value, json};
 
 use crate::call::{Call, conclude};
 
 /// Names or patterns, as Python gives them.
-#[derive(FromPyObject)]
 pub enum Names {
     /// One of them.
     One(String),
     /// Any number.
     Many(Vec<String>),
+}
+
+// Not derived: that tries one after the other, and an error of the first makes the thread ask for the GIL anew.
+impl<'py> FromPyObject<'_, 'py> for Names {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if value.is_instance_of::<PyString>() {
+            value.extract().map(Self::One)
+        } else {
+            value.extract().map(Self::Many)
+        }
+    }
 }
 
 impl Names {
