@@ -6,7 +6,7 @@ use pyo3::types::{PyDict, PyTuple};
 use std::sync::Arc;
 
 use crate::given::Given;
-use crate::runtime::PerProcess;
+use crate::per_process::PerProcess;
 use crate::{error, told};
 
 /// Arguments and keywords that make the same pipeline again.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use crate::runtime::PerProcess;
+use crate::per_process::PerProcess;
 
 /// Inside, a thread wraps up a report or calls a progress function: it is out long before, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(60);

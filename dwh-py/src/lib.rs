@@ -24,6 +24,7 @@ mod migrate;
 mod models;
 mod moment;
 mod pending;
+mod per_process;
 mod pipeline;
 mod plan;
 mod prune;
