@@ -20,6 +20,7 @@ use crate::run::RunId;
 use crate::schema::{TableRef, TableSchema};
 use crate::sink::RunRecord;
 use crate::source::SourceIdentity;
+use crate::watermark::BoundMode;
 
 /// How long a catalog is believed.
 const BELIEVED: Duration = Duration::from_secs(5);
@@ -105,9 +106,9 @@ impl Ahead {
     }
 }
 
-/// Whether it matters to a table who is writing while it is read.
-fn is_bounded(table: &TableConfig) -> bool {
-    table.mode == Mode::Incremental && table.fixed_lag.is_none()
+/// Whether a run asks for the bound of this table as it was a moment ago.
+fn takes_earlier_bound(table: &TableConfig) -> bool {
+    table.mode == Mode::Incremental && table.fixed_lag.is_none() && table.bound == BoundMode::Overlap
 }
 
 impl Pipeline {
@@ -125,7 +126,7 @@ impl Pipeline {
             Ok(known) => return Ok(known),
             Err(together) => together,
         };
-        self.read_into(&mut ahead, &together).await?;
+        self.read_into(&mut ahead, &together, &[]).await?;
         ahead.begun = 1;
         Ok(ahead.known.remove(&table.name).flatten())
     }
@@ -141,19 +142,21 @@ impl Pipeline {
                 return;
             }
             let waiting = ahead.waiting.clone();
-            if let Err(error) = self.read_into(&mut ahead, &waiting).await {
+            let bounded: Vec<&TableConfig> = waiting.iter().filter(|table| takes_earlier_bound(table)).collect();
+            if let Err(error) = self.read_into(&mut ahead, &waiting, &bounded).await {
                 tracing::debug!(error = %error.chain(), "each table is told that its source does not answer");
             }
         };
         join_all(round.catalogs.values().map(of_source)).await;
     }
 
-    /// Fills in what is known of these tables, which are all of one source.
-    async fn read_into(&self, ahead: &mut Ahead, tables: &[TableConfig]) -> Result<()> {
+    /// Fills in what is known of these tables, which are all of one source; meanwhile it is looked at who may write to the
+    /// `bounded` ones.
+    async fn read_into(&self, ahead: &mut Ahead, tables: &[TableConfig], bounded: &[&TableConfig]) -> Result<()> {
         let Some(first) = tables.first() else { return Ok(()) };
         (ahead.read_at, ahead.begun) = (Some(Instant::now()), 0);
         // What keeps them from being read together is told by the table that it belongs to, asked for by itself.
-        ahead.known = match self.read_together(first, tables).await {
+        ahead.known = match self.read_together(first, tables, bounded).await {
             Ok(known) => known,
             Err(error) => {
                 if error.kind() == ErrorKind::Unreachable {
@@ -174,14 +177,14 @@ impl Pipeline {
         &self,
         first: &TableConfig,
         tables: &[TableConfig],
+        bounded: &[&TableConfig],
     ) -> Result<BTreeMap<String, Option<Known>>> {
         let (source, all): (_, Vec<&TableConfig>) = (self.source(first)?, tables.iter().collect());
         let targets: Vec<&TableRef> = tables.iter().map(|table| &table.target).collect();
-        let bounded: Vec<&TableConfig> = all.iter().copied().filter(|table| is_bounded(table)).collect();
         let identity = async {
             let identity = source.identity().await?;
             if !bounded.is_empty()
-                && let Err(error) = source.look_ahead(&bounded).await
+                && let Err(error) = source.look_ahead(bounded).await
             {
                 tracing::debug!(error = %error.chain(), "who writes is looked at table by table");
             }
