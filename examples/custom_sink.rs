@@ -19,7 +19,8 @@ use dwh_core::sink::{
     Rehearsal, RunFilter, RunRecord, StageRequest, Staged, TableState, Upload,
 };
 use dwh_core::{
-    Config, LoadPlan, MemoryBlobs, MemorySink, MemorySource, Pipeline, Result, RunId, RunRequest, Sink, Source, Timestamp,
+    Config, LoadPlan, MemoryBlobs, MemorySink, MemorySource, Pipeline, Result, RunId, RunRequest, Sink, Source,
+    Timestamp,
 };
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio_util::sync::CancellationToken;

@@ -233,7 +233,8 @@ pub async fn main() -> Result<()> {
     let journal = Journal::new("2026-10-01T12:00:00Z".parse()?);
     let sink = MemorySink::new();
     let table = config.table("events")?.clone();
-    let keys = vec![UniqueKey { name: "events_pkey".to_owned(), columns: table.key.clone(), primary: true, unusable: None }];
+    let keys =
+        vec![UniqueKey { name: "events_pkey".to_owned(), columns: table.key.clone(), primary: true, unusable: None }];
     let bronze = TableSchema { table: table.target.clone(), keys, ..journal.describe(&table).await? };
     sink.add_table(&table.name, bronze);
 

@@ -10,6 +10,8 @@ mod links;
 mod mistakes;
 /// What crates.io would get.
 mod packages;
+/// What a release refuses.
+mod release;
 /// The page for users of Rust.
 mod rust_page;
 /// What a scheduler is told.
