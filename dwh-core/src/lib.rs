@@ -169,3 +169,8 @@ pub use run::{RunId, RunKind, RunState};
 pub use sink::{MemorySink, PgSink, Sink};
 pub use source::{MemorySource, PgSource, Source};
 pub use watermark::{SafeBound, Timestamp, Window};
+
+/// The blocks of the crate's README are compiled as its documentation is.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
