@@ -45,6 +45,12 @@ pub const UPLOADED_AT: &str = "_uploaded_at";
 /// The column that says which run of an orchestrator read a row.
 pub const TASK_INSTANCE: &str = "_task_instance";
 
+/// The column that says which run read a row.
+pub const RUN_ID: &str = "_run_id";
+
+/// The column of bronze that says when a row was written into it.
+pub const LOADED_AT: &str = "_loaded_at";
+
 /// The column that says when a row was found to be gone at the source.
 pub const DELETED_AT: &str = "_deleted_at";
 
@@ -399,6 +405,10 @@ pub struct TableConfig {
     pub columns: Option<Vec<String>>,
     /// A condition over the source row that every row meets.
     pub filter: Option<String>,
+    /// Whether each row says in `_loaded_at` when it was written into bronze.
+    pub loaded_at: bool,
+    /// Whether each row says in `_run_id` which run read it.
+    pub run_id: bool,
     /// Whether each row says in `_uploaded_at` when its run began, though mode and `on_conflict` do not ask for it.
     pub uploaded_at: bool,
     /// The orchestrator's name of this run, for the column `_task_instance`; empty: it is NULL. `None`: there is no such
@@ -426,12 +436,19 @@ impl TableConfig {
         self.deletes == Deletes::Mark
     }
 
+    /// The columns that bronze alone has: no CSV brings them.
+    #[must_use]
+    pub fn of_bronze(&self) -> Vec<&'static str> {
+        let both = [(self.marks_deleted(), DELETED_AT), (self.loaded_at, LOADED_AT)];
+        both.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
+    }
+
     /// The columns that are added to those of the source, in their order.
     #[must_use]
     pub fn added(&self) -> Vec<&'static str> {
         let dated = self.uploaded_at || self.mode == Mode::Scd || self.is_appended();
-        let both = [(dated, UPLOADED_AT), (self.task_instance.is_some(), TASK_INSTANCE)];
-        both.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
+        let all = [(dated, UPLOADED_AT), (self.task_instance.is_some(), TASK_INSTANCE), (self.run_id, RUN_ID)];
+        all.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
     }
 }
 

@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
 use crate::plan::Plan;
 use crate::raw_file::RawFile;
+use crate::run::RunId;
 use crate::schema::{RowKey, TableSchema};
 use crate::watermark::{SafeBound, Timestamp, Undrained, Window};
 
@@ -103,6 +104,8 @@ pub struct ReadRequest<'a> {
     pub bound: Option<&'a SafeBound>,
     /// `now()` of the target when the run began; U is at most this, and `_uploaded_at` of scd tables is this.
     pub run_started_at: Timestamp,
+    /// Which run reads, for `_run_id`; `None`: no run of the log.
+    pub run_id: Option<RunId>,
     /// The file, of a source of files.
     pub file: Option<&'a RawFile>,
     /// The part of the window that a run of a resync reads; `None`: all of it.
@@ -113,7 +116,8 @@ impl<'a> ReadRequest<'a> {
     /// All of a table, for a run that began at this moment.
     #[must_use]
     pub const fn whole(plan: &'a Plan, run_started_at: Timestamp) -> Self {
-        Self { plan, window: None, sweep: Sweep::Off, known: None, bound: None, run_started_at, file: None, part: None }
+        let (window, known, bound, file, part) = (None, None, None, None, None);
+        Self { plan, window, sweep: Sweep::Off, known, bound, run_started_at, run_id: None, file, part }
     }
 
     /// U for a snapshot of this moment; `None` if there is no window. Where the window leaves it open: the source's clock when
