@@ -1,5 +1,6 @@
 //! What the user wrote in `dwh.toml`, checked; all problems at once. No network.
 
+mod added;
 mod alert;
 mod environment;
 mod files;
@@ -22,6 +23,7 @@ use crate::schema::TableRef;
 use crate::watermark::{BoundMode, Micros};
 
 pub use crate::chain::Compression;
+pub use added::{DELETED_AT, LOADED_AT, RUN_ID, TASK_INSTANCE, UPLOADED_AT};
 pub use alert::{AlertChannel, AlertConfig, AlertOn};
 pub use environment::Environment;
 pub use files::{
@@ -38,21 +40,6 @@ pub use secret::Secret;
 
 /// How long a server may be silent, if not said: with everything that is tried afterwards, a run ends within two minutes.
 pub const IDLE_TIMEOUT: Micros = Micros::seconds(60);
-
-/// The column that says when the run began that read a row.
-pub const UPLOADED_AT: &str = "_uploaded_at";
-
-/// The column that says which run of an orchestrator read a row.
-pub const TASK_INSTANCE: &str = "_task_instance";
-
-/// The column that says which run read a row.
-pub const RUN_ID: &str = "_run_id";
-
-/// The column of bronze that says when a row was written into it.
-pub const LOADED_AT: &str = "_loaded_at";
-
-/// The column that says when a row was found to be gone at the source.
-pub const DELETED_AT: &str = "_deleted_at";
 
 /// How a table is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -434,21 +421,6 @@ impl TableConfig {
     #[must_use]
     pub fn marks_deleted(&self) -> bool {
         self.deletes == Deletes::Mark
-    }
-
-    /// The columns that bronze alone has: no CSV brings them.
-    #[must_use]
-    pub fn of_bronze(&self) -> Vec<&'static str> {
-        let both = [(self.marks_deleted(), DELETED_AT), (self.loaded_at, LOADED_AT)];
-        both.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
-    }
-
-    /// The columns that are added to those of the source, in their order.
-    #[must_use]
-    pub fn added(&self) -> Vec<&'static str> {
-        let dated = self.uploaded_at || self.mode == Mode::Scd || self.is_appended();
-        let all = [(dated, UPLOADED_AT), (self.task_instance.is_some(), TASK_INSTANCE), (self.run_id, RUN_ID)];
-        all.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
     }
 }
 
