@@ -50,6 +50,15 @@ impl SourceIdentity {
     }
 }
 
+/// How much there is to read, as far as it can be told without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes that they have in the source.
+    pub bytes: u64,
+}
+
 /// The snapshot in which rows were read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -207,6 +216,15 @@ pub trait Source: fmt::Debug + Send + Sync {
         let table = &plan.table.name;
         Err(Error::new(ErrorKind::Contract, format!("table `{table}`: this source cannot tell which keys it has"))
             .with_hint("implement `has_keys` of `Source`; without it, no row can be removed from bronze"))
+    }
+
+    /// About how much lies above `low` and up to `high`, by what the source knows without a look at its rows; `None` if that
+    /// is nothing. For people, and for whoever hands out work: nothing depends on it.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    async fn estimate(&self, _plan: &Plan, _low: Timestamp, _high: Timestamp) -> Result<Option<Estimate>> {
+        Ok(None)
     }
 
     /// The keys at which a table is cut into chunks of so many rows, in their order: the last key of each chunk but the last
