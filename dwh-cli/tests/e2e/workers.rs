@@ -150,14 +150,20 @@ async fn four_workers_drain_a_back_fill_though_one_is_killed() {
 async fn processes_share_the_windows_of_one_table() {
     let (db, project) = march("workers_share", &["a"], "0.02").await;
     let call = ["backfill", "a", "--from", FROM, "--to", TO, "--wait"];
-    let mut children: Vec<Child> = (0..3).map(|_| project.spawn(&call)).collect();
-    let shared =
-        "select count(*) from (select from dwh_control.extract_runs where kind = 'backfill' and status = 'loaded'
-        having count(distinct host) >= 2 and count(*) >= 3) x";
-    until(&db, shared).await;
-    let mut killed = children.swap_remove(0);
-    killed.kill().expect("kill");
-    killed.wait().expect("dead");
+    let mut children: Vec<Child> = (0..4).map(|_| project.spawn(&call)).collect();
+    // Who is at work is killed, twice: each time another one goes on. Of the two that are left one comes to the end, and the
+    // other one finds nothing left.
+    for windows in [2, 5] {
+        let loaded = "select count(*) from dwh_control.extract_runs where kind = 'backfill' and status = 'loaded'";
+        until(&db, &format!("select count(*) from ({loaded} having count(*) >= {windows}) x")).await;
+        let newest =
+            "select split_part(host, ' pid ', 2)::bigint from dwh_control.extract_runs order by run_id desc limit 1";
+        let at_work = number(&db, newest).await;
+        let place = children.iter().position(|child| i64::from(child.id()) == at_work).expect("one of them");
+        let mut killed = children.swap_remove(place);
+        killed.kill().expect("kill");
+        assert!(!killed.wait().expect("dead").success(), "it was at work");
+    }
     for mut child in children {
         assert!(child.wait().expect("it ends").success());
     }
