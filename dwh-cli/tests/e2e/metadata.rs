@@ -1,5 +1,6 @@
 //! Columns that dwh adds, and who asks for what came since: he gets every row, however late.
 
+use crate::files::Raw;
 use crate::support::{Project, READABLE, number, table};
 use dwh_core::testing::{TestDb, assert_equal_tables};
 
@@ -252,4 +253,28 @@ async fn a_table_that_is_there_gets_the_column_that_bronze_fills() {
     let said = with.fails(4, &["run", "s"]).all();
     assert!(said.contains("app.s has a column `_loaded_at`") && said.contains("`exclude`"), "{said}");
     with.config_with("name = \"s\"\n", "name = \"s\"\nexclude = [\"_loaded_at\"]\n").ok(&["run", "s"]);
+}
+
+#[tokio::test]
+async fn rows_of_files_say_when_they_came_and_have_no_run_in_their_csv() {
+    let tables = "[[table]]\nname = \"f\"\nsource = \"raw\"\nfiles = \"*.json\"\nmode = \"files\"\nkey = [\"id\"]\n\
+        metadata = [\"_loaded_at\"]\n[table.columns]\nid = { type = \"text\" }\nv = { type = \"text\" }\n";
+    let raw = Raw::new("loaded_at_files", tables).await;
+    let rows = |two: &str| format!("[{{\"id\":\"1\",\"v\":\"a\"}},{{\"id\":\"2\",\"v\":\"{two}\"}}]");
+    for two in ["b", "changed"] {
+        std::fs::write(raw.folder.join("one.json"), rows(two)).expect("a file");
+        raw.project.ok(&["run"]);
+    }
+    let newer =
+        "select count(*) from bronze.f a, bronze.f b where a.id = '1' and b.id = '2' and b._loaded_at > a._loaded_at";
+    assert_eq!(number(&raw.db, newer).await, 1, "the row that was updated");
+    let said = raw.project.config_with("[\"_loaded_at\"]", "[\"_run_id\"]").fails(2, &["status"]).all();
+    assert!(said.contains("metadata") && said.contains("of files can be `_loaded_at` alone"), "{said}");
+    // What all tables have, files have as far as they can.
+    let all = "[project]\nmetadata = [\"_loaded_at\", \"_run_id\", \"_uploaded_at\"]\n";
+    let project =
+        raw.project.config_with("[project]\n", all).config_with("metadata = [\"_loaded_at\"]\n[table", "[table");
+    std::fs::write(raw.folder.join("one.json"), rows("again")).expect("a file");
+    project.ok(&["run"]);
+    assert_eq!(number(&raw.db, newer).await, 1);
 }

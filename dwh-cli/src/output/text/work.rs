@@ -66,7 +66,7 @@ fn left(plan: &PlanReport, unit: &WorkUnit) -> String {
         (_, Some(files), _) => of(files as usize, "file"),
         (_, _, Some(_)) => "as the source changed".to_owned(),
         _ if plan.mode != Mode::Incremental => "the whole table".to_owned(),
-        _ if unit.more_windows => format!("{} windows and more", unit.windows.len()),
+        _ if unit.more_windows => format!("{} windows or more", human::count(unit.windows.len() as u64)),
         _ => of(unit.windows.len(), "window"),
     }
 }
