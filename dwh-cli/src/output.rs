@@ -25,7 +25,7 @@ use crate::args::Format;
 use crate::settings::Settings;
 use progress::Progress;
 
-pub use text::{Plans, Runs, freed};
+pub use text::{Plans, Runs, Work, freed};
 
 /// A report that can be shown to people as well as to programs (its JSON).
 pub trait Show: Serialize {

@@ -1,6 +1,6 @@
 //! `dwh run`.
 
-use dwh_core::operate::PlanReport;
+use dwh_core::operate::{PlanReport, PlanRequest};
 use dwh_core::{Result, RunRequest};
 
 use super::Context;
@@ -12,7 +12,7 @@ use crate::output::Plans;
 pub async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
     let pipeline = context.pipeline()?;
     if args.dry_run {
-        return show_plans(context.unless_cancelled(pipeline.plan(&args.tables)).await?, context);
+        return show_plans(context.unless_cancelled(pipeline.plan(&PlanRequest::new(args.tables))).await?, context);
     }
     let mut request = RunRequest::new(args.tables);
     request.jobs = args.jobs.map(usize::from);

@@ -24,6 +24,7 @@ mod schedule;
 mod status;
 mod tap;
 mod verify;
+mod work;
 
 use dwh_core::pipeline::{RunReport, TableRun};
 use dwh_core::sink::RunRecord;
@@ -35,6 +36,7 @@ use super::{Paint, Show, human, printable};
 pub use plan::Plans;
 pub use prune::freed;
 pub use runs::Runs;
+pub use work::Work;
 
 impl Show for RunReport {
     fn text(&self, paint: Paint) -> String {

@@ -3,7 +3,7 @@ use crate::snapshot::assert_snapshot;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 40] = [
+const COMMANDS: [&str; 41] = [
     "init",
     "setup",
     "user add",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 40] = [
     "design pull",
     "design diff",
     "run",
+    "plan",
     "extract",
     "load",
     "status",

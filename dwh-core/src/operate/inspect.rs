@@ -1,20 +1,15 @@
-//! `plan` (the dry run of `run` and `extract`), and `migrate` with its SQL.
+//! `migrate` with its SQL.
 
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::config::{Mode, TableConfig};
 use crate::error::{ErrorKind, Result};
 use crate::identity::Fate;
 use crate::migrate;
+use crate::pipeline::Pipeline;
 use crate::pipeline::belongs::Conflict;
-use crate::pipeline::describe::finite;
-use crate::pipeline::window::Ahead;
-use crate::pipeline::{ErrorReport, Pipeline, WindowReport};
 use crate::plan::Plan;
 use crate::sink::TableState;
-use crate::source::Sweep;
-use crate::watermark::{Call, Timestamp};
 
 pub use crate::migrate::{AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport};
 
@@ -39,140 +34,7 @@ impl MigrateRequest {
     }
 }
 
-/// What one table's run would do: printed by `--dry-run`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(not(feature = "testing"), non_exhaustive)]
-pub struct PlanReport {
-    /// The table's name in the configuration.
-    pub table: String,
-    /// How it is moved.
-    pub mode: Mode,
-    /// Where it is read.
-    pub source: String,
-    /// Where it goes.
-    pub target: String,
-    /// The next window.
-    pub window: Option<WindowReport>,
-    /// Where the watermark would move.
-    pub watermark: Option<Timestamp>,
-    /// What holds it.
-    pub bound: Option<String>,
-    /// What it does first because the columns of the source changed: then what follows is not known yet, and left out.
-    pub first: Option<String>,
-    /// The statement that would be copied out.
-    pub extract_sql: String,
-    /// The statements of the load transaction, in order.
-    pub load_sql: Vec<String>,
-    /// The folder of the CSV.
-    pub blob_prefix: String,
-    /// What would keep it from running.
-    pub error: Option<ErrorReport>,
-}
-
 impl Pipeline {
-    /// What the next run of each matching table would do; nothing is moved or written.
-    ///
-    /// # Errors
-    /// `Config` if no table matches. What keeps a single table from running stands in its report.
-    pub async fn plan(&self, tables: &[String]) -> Result<Vec<PlanReport>> {
-        let mut reports = Vec::new();
-        for table in &self.tables(tables).await? {
-            reports.push(self.plan_one(table).await);
-        }
-        Ok(reports)
-    }
-
-    /// What the next extract of a table would do; nothing is moved or written.
-    ///
-    /// # Errors
-    /// `Config` if there is no table of exactly that name. What keeps it from being read stands in the report.
-    pub async fn plan_extract(&self, table: &str) -> Result<PlanReport> {
-        Ok(self.plan_one(&self.table(table).await?).await)
-    }
-
-    async fn plan_one(&self, table: &TableConfig) -> PlanReport {
-        let mut report = self.empty_plan(table);
-        if let Err(error) = self.fill_plan(table, &mut report).await {
-            report.error = Some((&crate::pipeline::failure::named(error, &table.name)).into());
-        }
-        report
-    }
-
-    fn empty_plan(&self, table: &TableConfig) -> PlanReport {
-        let relation = match (&table.relation, &table.files) {
-            (Some(relation), _) => relation.to_string(),
-            (None, Some(files)) => files.patterns.join(", "),
-            (None, None) => "query".to_owned(),
-        };
-        PlanReport {
-            table: table.name.clone(),
-            mode: table.mode,
-            source: format!("{}: {relation}", table.source),
-            target: table.target.to_string(),
-            window: None,
-            watermark: None,
-            bound: None,
-            first: None,
-            extract_sql: String::new(),
-            load_sql: Vec::new(),
-            blob_prefix: format!(
-                "{}/{}",
-                self.blobs.url(),
-                self.layout.prefix(crate::blob::Folder::Exports, &table.name)
-            ),
-            error: None,
-        }
-    }
-
-    async fn fill_plan(&self, table: &TableConfig, report: &mut PlanReport) -> Result<()> {
-        let lease = self.sink.lease(&table.name, false).await?;
-        let state = lease.state().clone();
-        lease.release().await?;
-        self.judge(table, &state).await?;
-        let fitted = self.fit(table, &state).await?;
-        report.first = self.would_follow(&fitted).await?;
-        if report.first.is_some() {
-            return Ok(());
-        }
-        let (plan, bronze) = fitted;
-        plan.check_bronze(bronze.as_ref())?;
-        let mut load = plan.load(false);
-        report.load_sql = bronze.map(|there| load.added_sql(&there)).unwrap_or_default();
-        load.waiting.clear();
-        report.load_sql.extend(load.statements());
-        self.is_first(table, &state).await?;
-        if table.mode == Mode::Files {
-            let pending = self.pending_files(table, &state).await?;
-            report.extract_sql =
-                pending.iter().map(|file| format!("file {}", file.path)).collect::<Vec<_>>().join("\n");
-            return Ok(());
-        }
-        let now = Timestamp::now();
-        let whole = (Timestamp::NEG_INFINITY, Timestamp::INFINITY, Sweep::Off);
-        let (low, high, sweep) = match table.mode {
-            Mode::Incremental => self.fill_window(&plan, &state, now, report).await?,
-            Mode::Snapshot | Mode::Scd | Mode::Files => whole,
-        };
-        report.extract_sql = plan.copy_out(low, high, sweep, now);
-        Ok(())
-    }
-
-    async fn fill_window(
-        &self,
-        plan: &Plan,
-        state: &TableState,
-        now: Timestamp,
-        report: &mut PlanReport,
-    ) -> Result<(Timestamp, Timestamp, Sweep)> {
-        let Ahead { bound, window, sweep } = self.ahead(plan, state, now, Call::First).await?;
-        let low = window.low;
-        let high = window.high.unwrap_or(now);
-        report.window = Some(WindowReport { from: finite(low), to: Some(high) });
-        report.watermark = finite(window.watermark);
-        report.bound = Some(bound.rule.to_string());
-        Ok((low, high, sweep))
-    }
-
     /// Creates control schema, roles, views, the bronze tables that match and the types that they need, or asserts them;
     /// with `dry_run` only looks. What keeps a table from being made stands in the report, and the others are made.
     ///

@@ -5,7 +5,8 @@ use sha2::{Digest, Sha256};
 use crate::chain::Part;
 use crate::config::{GeometryForm, TableConfig};
 use crate::dialect::hex;
-use crate::plan::{Plan, PlanColumn, TASK_INSTANCE, UPLOADED_AT};
+use crate::plan::{Plan, PlanColumn, RUN_ID, TASK_INSTANCE, UPLOADED_AT};
+use crate::run::RunId;
 use crate::schema::{Column, TableRef, TableSchema, TypeName, quote_ident, quote_literal};
 use crate::watermark::{Sweep, Timestamp, WatermarkKind};
 
@@ -35,8 +36,11 @@ pub(super) fn columns(table: &TableConfig, source: &TableSchema) -> Vec<PlanColu
         })
         .collect();
     columns.extend(table.added().into_iter().map(|name| {
-        let (type_name, not_null) =
-            if name == UPLOADED_AT { (TypeName::timestamptz(), true) } else { (TypeName::text(), false) };
+        let (type_name, not_null) = match name {
+            UPLOADED_AT => (TypeName::timestamptz(), true),
+            RUN_ID => (TypeName::bigint(), false),
+            _ => (TypeName::text(), false),
+        };
         let column = Column { not_null, ..Column::new(name, type_name) };
         PlanColumn { column, expression: name.to_owned() }
     }));
@@ -78,6 +82,15 @@ fn unfiltered(table: &TableConfig) -> String {
     }
 }
 
+/// Which run reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadBy {
+    /// When it began.
+    pub(crate) run_started_at: Timestamp,
+    /// Its number; `None`: no run of the log.
+    pub(crate) run_id: Option<RunId>,
+}
+
 /// What one read covers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extent<'a> {
@@ -117,10 +130,14 @@ impl Plan {
         list.join(", ")
     }
 
-    /// The value of a column that is added, in a run that began at this moment.
-    fn added_value(&self, expression: &str, run_started_at: Timestamp) -> Option<String> {
+    /// The value of a column that is added.
+    fn added_value(&self, expression: &str, by: ReadBy) -> Option<String> {
         match expression {
-            UPLOADED_AT => Some(instant(run_started_at)),
+            UPLOADED_AT => Some(instant(by.run_started_at)),
+            RUN_ID => {
+                let id = by.run_id.map_or_else(|| "null".to_owned(), |RunId(id)| id.to_string());
+                Some(format!("{id}::pg_catalog.int8"))
+            }
             TASK_INSTANCE => {
                 let name = self.table.task_instance.as_deref().filter(|name| !name.is_empty());
                 Some(name.map_or_else(|| "null::text".to_owned(), |name| format!("{}::text", quote_literal(name))))
@@ -139,12 +156,13 @@ impl Plan {
     /// The `SELECT` inside [`Plan::copy_out`].
     #[must_use]
     pub fn select(&self, low: Timestamp, high: Timestamp, sweep: Sweep, run_started_at: Timestamp) -> String {
-        self.select_extent(&Extent { low, high, sweep, ancient: false, whole: &[], part: None }, run_started_at)
+        let extent = Extent { low, high, sweep, ancient: false, whole: &[], part: None };
+        self.select_extent(&extent, ReadBy { run_started_at, run_id: None })
     }
 
     /// The same with partitions and children that are read from their beginning.
-    pub(crate) fn select_extent(&self, extent: &Extent<'_>, run_started_at: Timestamp) -> String {
-        let list = self.select_list(|expression| self.added_value(expression, run_started_at));
+    pub(crate) fn select_extent(&self, extent: &Extent<'_>, by: ReadBy) -> String {
+        let list = self.select_list(|expression| self.added_value(expression, by));
         let mut sql = format!("select {list} from {}", from_sql(&self.table));
         if let Some((column, kind)) = self.watermark_sql() {
             let mut conditions = vec![range(&column, kind, extent)];
@@ -198,14 +216,19 @@ impl Plan {
     pub fn earliest(&self, low: Timestamp) -> Option<String> {
         let (column, kind) = self.watermark_sql()?;
         let value = moment(&format!("min({column})"), kind);
-        let above = if low.is_finite() {
-            format!("{column} > {}", bound(kind, low))
-        } else if *kind == WatermarkKind::Number {
-            format!("{column} is not null")
-        } else {
-            format!("{column} > '-infinity'")
-        };
-        Some(format!("select {value} from {} where {above}", from_sql(&self.table)))
+        Some(format!("select {value} from {} where {}", from_sql(&self.table), above(&column, kind, low)))
+    }
+
+    /// The numbers of [`Self::count_unreachable`] and the value of [`Self::earliest`] in one row: a table without an index on
+    /// the column is read once for them, not twice.
+    pub(crate) fn unreachable_and_earliest(&self, low: Timestamp) -> Option<String> {
+        let (column, kind) = self.watermark_sql()?;
+        let value = moment(&format!("min({column}) filter (where {})", above(&column, kind, low)), kind);
+        Some(format!(
+            "select count(*) filter (where {column} is null), count(*) filter (where {}), {value} from {}",
+            endless(&column, kind),
+            from_sql(&self.table)
+        ))
     }
 
     /// The largest finite watermark value, as `timestamptz`.
@@ -230,8 +253,7 @@ impl Plan {
     #[must_use]
     pub fn count_unreachable(&self) -> Option<String> {
         let (column, kind) = self.watermark_sql()?;
-        let endless =
-            if *kind == WatermarkKind::Number { "false".to_owned() } else { format!("{column} = 'infinity'") };
+        let endless = endless(&column, kind);
         Some(format!(
             "select count(*) filter (where {column} is null), count(*) filter (where {endless}) \
              from {} where {column} is null or {endless}",
@@ -243,6 +265,22 @@ impl Plan {
         let column = self.table.watermark.as_ref()?;
         Some((format!("t.{}", quote_ident(column)), self.watermark.as_ref()?))
     }
+}
+
+/// The condition of rows above `low`; none of a watermark that no window reaches.
+fn above(column: &str, kind: &WatermarkKind, low: Timestamp) -> String {
+    if low.is_finite() {
+        format!("{column} > {}", bound(kind, low))
+    } else if *kind == WatermarkKind::Number {
+        format!("{column} is not null")
+    } else {
+        format!("{column} > '-infinity'")
+    }
+}
+
+/// The condition of rows whose watermark is plus infinity; no number is.
+fn endless(column: &str, kind: &WatermarkKind) -> String {
+    if *kind == WatermarkKind::Number { "false".to_owned() } else { format!("{column} = 'infinity'") }
 }
 
 /// The condition of one window and what is read below it; empty when nothing bounds it.
