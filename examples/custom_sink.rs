@@ -28,8 +28,11 @@ use tokio_util::sync::CancellationToken;
 /// What is told: these rows are in bronze.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
+    /// The table.
     pub table: String,
+    /// The run that brought them.
     pub run_id: RunId,
+    /// How many are new or changed.
     pub rows: u64,
 }
 
@@ -42,6 +45,7 @@ pub struct Announced<S> {
 }
 
 impl<S> Announced<S> {
+    /// The same sink, telling whoever has the other end of the channel.
     pub fn new(inner: S, told: UnboundedSender<Loaded>) -> Self {
         Self { inner, told }
     }
@@ -235,6 +239,7 @@ const CONFIG: &str = r#"
     mode = "snapshot"
 "#;
 
+/// One run, and what is heard of it.
 #[tokio::main]
 pub async fn main() -> Result<()> {
     let config = Config::parse(CONFIG, "dwh.toml".as_ref(), Environment::default())?;

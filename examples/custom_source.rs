@@ -40,6 +40,7 @@ struct Entry {
 }
 
 impl Journal {
+    /// An empty journal, and what time it is.
     pub fn new(clock: Timestamp) -> Self {
         Self(Arc::new(Mutex::new(Book { clock, entries: Vec::new() })))
     }
@@ -50,6 +51,7 @@ impl Journal {
         self.book().entries.push(Entry { id, note: note.map(str::to_owned), recorded_at, done: false });
     }
 
+    /// Lets an entry be seen.
     pub fn finish(&self, id: i64) {
         self.book().entries.iter_mut().filter(|entry| entry.id == id).for_each(|entry| entry.done = true);
     }
@@ -227,6 +229,7 @@ const CONFIG: &str = r#"
     key = ["id"]
 "#;
 
+/// Two runs: while the first entry is open, and once it is done.
 #[tokio::main]
 pub async fn main() -> Result<()> {
     let config = Config::parse(CONFIG, "dwh.toml".as_ref(), Environment::default())?;

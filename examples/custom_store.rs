@@ -131,6 +131,7 @@ const CONFIG: &str = r#"
     mode = "snapshot"
 "#;
 
+/// The same table twice, which has not changed in between.
 #[tokio::main]
 pub async fn main() -> Result<()> {
     let config = Config::parse(CONFIG, "dwh.toml".as_ref(), Environment::default())?;

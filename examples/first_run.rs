@@ -7,6 +7,7 @@ use dwh_core::config::Environment;
 use dwh_core::{Config, Pipeline, Result, RunReport, RunRequest};
 use tokio_util::sync::CancellationToken;
 
+/// One run of all tables.
 pub async fn run(path: &Path) -> Result<RunReport> {
     let config = Config::load(path, Environment::of_process())?;
     let pipeline = Pipeline::from_config(config)?;

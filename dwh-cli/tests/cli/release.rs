@@ -22,7 +22,8 @@ fn repository(version: &str) -> tempfile::TempDir {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     fs::create_dir(folder.path().join("scripts")).expect("folder");
     fs::copy(root.join("scripts/release.sh"), folder.path().join("scripts/release.sh")).expect("script");
-    fs::write(folder.path().join("Cargo.toml"), format!("[workspace.package]\nversion = \"{version}\"\n")).expect("file");
+    fs::write(folder.path().join("Cargo.toml"), format!("[workspace.package]\nversion = \"{version}\"\n"))
+        .expect("file");
     fs::write(folder.path().join("CHANGELOG.md"), CHANGES).expect("file");
     git(folder.path(), &["init", "-q"]);
     git(folder.path(), &["add", "-A"]);
