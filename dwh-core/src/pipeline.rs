@@ -73,6 +73,11 @@ pub use trial::TableTrial;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
+    /// So many tables are worked on; told before the first.
+    TablesChosen {
+        /// Their number.
+        tables: usize,
+    },
     /// A table is worked on.
     TableStarted {
         /// Its name.

@@ -25,19 +25,22 @@ mod status;
 mod tap;
 mod verify;
 
+use dwh_core::config::Mode;
 use dwh_core::pipeline::{RunReport, TableRun};
 use dwh_core::sink::RunRecord;
 use dwh_core::{ErrorKind, RunKind, RunState};
+use std::collections::BTreeSet;
 
 use super::table::{Table, Tone, plain};
 use super::{Paint, Show, human, printable};
 
-pub use plan::Plans;
+pub use check::Checked;
+pub use plan::{Plans, window_text};
 pub use prune::freed;
 pub use runs::Runs;
 
 impl Show for RunReport {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         if self.runs.is_empty() && self.models.is_empty() {
             return "nothing to do\n".to_owned();
         }
@@ -48,7 +51,7 @@ impl Show for RunReport {
         if self.preview {
             text.push_str("\npreview: counted in the target and rolled back, nothing is kept\n");
             for run in &self.runs {
-                let window = run.window.as_ref().map(plan::window_text);
+                let window = run.window.as_ref().map(|window| plan::window_text(window, paint));
                 let read = window.unwrap_or_else(|| "the whole table".to_owned());
                 text.push_str(&format!("  {}: {read}\n", printable(&run.table)));
             }
@@ -58,16 +61,31 @@ impl Show for RunReport {
 }
 
 impl Show for TableRun {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         runs_table(std::slice::from_ref(self), false, paint)
     }
 }
 
-fn runs_table(runs: &[TableRun], preview: bool, paint: Paint) -> String {
+/// The last line of a run: what went through in all, and how many tables failed.
+pub fn ended(report: &RunReport, seconds: f64) -> String {
+    let tables: BTreeSet<&str> = report.runs.iter().map(|run| run.table.as_str()).collect();
+    let errors = || report.runs.iter().filter_map(|run| Some((run.table.as_str(), run.error.as_ref()?)));
+    let failed: BTreeSet<&str> = errors().map(|(table, _)| table).collect();
+    let (rows, bytes) = report.runs.iter().fold((0, 0), |sum, run| (sum.0 + run.rows_extracted, sum.1 + run.bytes));
+    let all = human::many(tables.len(), "table");
+    let of = match failed.len() {
+        0 if report.preview => format!("{all} looked at"),
+        0 => all,
+        failed => format!("{failed} of {all} FAILED"),
+    };
+    format!("{of}, {}, {}, {}", human::rows(rows), human::bytes(bytes), human::seconds(seconds))
+}
+
+fn runs_table(runs: &[TableRun], preview: bool, paint: Paint<'_>) -> String {
     let stayed = Stayed::of(runs.iter().map(rare));
-    let mut columns = vec!["table", ">run", "mode", ">extracted", ">inserted", ">updated", ">identical"];
+    let mut columns = vec!["~table", ">run/6", "mode/8", ">extracted", ">inserted/2", ">updated/3", ">identical/4"];
     columns.extend(stayed.columns());
-    columns.extend([">size", ">time", "watermark", "status"]);
+    columns.extend([">size/7", ">time/3", "watermark/5", "status"]);
     let mut table = Table::new(&columns, paint);
     for run in runs {
         let mut row = vec![
@@ -84,7 +102,8 @@ fn runs_table(runs: &[TableRun], preview: bool, paint: Paint) -> String {
         row.extend([
             plain(human::bytes(run.bytes)),
             plain(human::seconds(run.seconds.total)),
-            plain(human::moment(run.watermark)),
+            // What a table was read whole for says nothing of its rows.
+            plain(paint.ago(run.watermark.filter(|_| run.mode == Mode::Incremental))),
             if preview && run.error.is_none() {
                 plain("preview")
             } else {
@@ -107,11 +126,11 @@ struct Stayed([bool; 5]);
 
 impl Stayed {
     const NAMES: [(&'static str, Tone); 5] = [
-        (">different", Tone::Warn),
-        (">kept newer", Tone::Plain),
-        (">removed", Tone::Plain),
-        (">marked", Tone::Plain),
-        (">unmarked", Tone::Plain),
+        (">different/1", Tone::Warn),
+        (">kept newer/1", Tone::Plain),
+        (">removed/1", Tone::Plain),
+        (">marked/1", Tone::Plain),
+        (">unmarked/1", Tone::Plain),
     ];
 
     /// For runs with these counts, in the order of the names.

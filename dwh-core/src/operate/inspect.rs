@@ -1,5 +1,6 @@
 //! `plan` (the dry run of `run` and `extract`), and `migrate` with its SQL.
 
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use crate::migrate;
 use crate::pipeline::belongs::Conflict;
 use crate::pipeline::describe::finite;
 use crate::pipeline::window::Ahead;
-use crate::pipeline::{ErrorReport, Pipeline, WindowReport};
+use crate::pipeline::{ErrorReport, Event, Pipeline, WindowReport};
 use crate::plan::Plan;
 use crate::sink::TableState;
 use crate::source::Sweep;
@@ -57,6 +58,12 @@ pub struct PlanReport {
     pub watermark: Option<Timestamp>,
     /// What holds it.
     pub bound: Option<String>,
+    /// In how many windows, each a run of its own, it comes to the end; `null` for tables that are read whole.
+    pub windows: Option<u64>,
+    /// About how many rows that are, by the statistics of the source; `null` where it does not say.
+    pub rows: Option<u64>,
+    /// About how many bytes.
+    pub bytes: Option<u64>,
     /// What it does first because the columns of the source changed: then what follows is not known yet, and left out.
     pub first: Option<String>,
     /// The statement that would be copied out.
@@ -75,11 +82,10 @@ impl Pipeline {
     /// # Errors
     /// `Config` if no table matches. What keeps a single table from running stands in its report.
     pub async fn plan(&self, tables: &[String]) -> Result<Vec<PlanReport>> {
-        let mut reports = Vec::new();
-        for table in &self.tables(tables).await? {
-            reports.push(self.plan_one(table).await);
-        }
-        Ok(reports)
+        let tables = self.tables(tables).await?;
+        (self.observer)(&Event::TablesChosen { tables: tables.len() });
+        let looks: Vec<_> = tables.iter().map(|table| self.plan_one(table)).collect();
+        Ok(stream::iter(looks).buffered(self.config.target.connections.max(1)).collect().await)
     }
 
     /// What the next extract of a table would do; nothing is moved or written.
@@ -91,10 +97,12 @@ impl Pipeline {
     }
 
     async fn plan_one(&self, table: &TableConfig) -> PlanReport {
+        (self.observer)(&Event::TableStarted { table: table.name.clone() });
         let mut report = self.empty_plan(table);
         if let Err(error) = self.fill_plan(table, &mut report).await {
             report.error = Some((&crate::pipeline::failure::named(error, &table.name)).into());
         }
+        (self.observer)(&Event::TableFinished { table: table.name.clone() });
         report
     }
 
@@ -112,6 +120,9 @@ impl Pipeline {
             window: None,
             watermark: None,
             bound: None,
+            windows: None,
+            rows: None,
+            bytes: None,
             first: None,
             extract_sql: String::new(),
             load_sql: Vec::new(),
@@ -148,12 +159,16 @@ impl Pipeline {
             return Ok(());
         }
         let now = Timestamp::now();
-        let whole = (Timestamp::NEG_INFINITY, Timestamp::INFINITY, Sweep::Off);
-        let (low, high, sweep) = match table.mode {
+        let whole = (Timestamp::NEG_INFINITY, Timestamp::INFINITY, Sweep::Off, Timestamp::INFINITY);
+        let (low, high, sweep, end) = match table.mode {
             Mode::Incremental => self.fill_window(&plan, &state, now, report).await?,
             Mode::Snapshot | Mode::Scd | Mode::Files => whole,
         };
         report.extract_sql = plan.copy_out(low, high, sweep, now);
+        // Not only of the next window: of all that the run would read.
+        if let Some(expected) = self.expected(table, &plan.select(low, end, sweep, now)).await {
+            (report.rows, report.bytes) = (Some(expected.rows), Some(expected.bytes));
+        }
         Ok(())
     }
 
@@ -163,14 +178,18 @@ impl Pipeline {
         state: &TableState,
         now: Timestamp,
         report: &mut PlanReport,
-    ) -> Result<(Timestamp, Timestamp, Sweep)> {
+    ) -> Result<(Timestamp, Timestamp, Sweep, Timestamp)> {
         let Ahead { bound, window, sweep } = self.ahead(plan, state, now, Call::First).await?;
         let low = window.low;
         let high = window.high.unwrap_or(now);
         report.window = Some(WindowReport { from: finite(low), to: Some(high) });
         report.watermark = finite(window.watermark);
         report.bound = Some(bound.rule.to_string());
-        Ok((low, high, sweep))
+        let end = finite(bound.watermark).map_or(high, |bound| bound.max(high));
+        let more = end.since(high).0.max(0);
+        let window = plan.table.window.0.max(1);
+        report.windows = u64::try_from(1 + more / window + i64::from(more % window > 0)).ok();
+        Ok((low, high, sweep, end))
     }
 
     /// Creates control schema, roles, views, the bronze tables that match and the types that they need, or asserts them;

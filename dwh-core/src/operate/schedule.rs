@@ -104,7 +104,7 @@ pub fn schedule(config: &Config, request: &ScheduleRequest) -> Result<ScheduleRe
     let (times, exact) = times(config.project.cadence, (i64::from(from), i64::from(to)));
     let mut notes = Vec::new();
     if !exact {
-        notes.push("no scheduler can say the cadence exactly: the next shorter one was taken".to_owned());
+        notes.push("cron and systemd have no word for this cadence: the next shorter one was taken".to_owned());
     }
     let zone = config.project.zone.iana_name().unwrap_or("UTC");
     let files = match request.scheduler {

@@ -157,6 +157,9 @@ class PlanReport(_Report):
     window: Optional[_Window]
     watermark: Optional[str]
     bound: Optional[str]
+    windows: Optional[int]
+    rows: Optional[int]
+    bytes: Optional[int]
     first: Optional[str]
     extract_sql: str
     load_sql: list[str]

@@ -5,7 +5,7 @@ use dwh_core::pipeline::{Outcome, RecoverFinding, RecoverReport, Remedy};
 use crate::output::{Paint, Show, human, printable};
 
 impl Show for RecoverReport {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         if self.found.is_empty() {
             return "nothing to recover\n".to_owned();
         }
@@ -23,7 +23,7 @@ impl Show for RecoverReport {
     }
 }
 
-fn line(text: &mut String, found: &RecoverFinding, paint: Paint) {
+fn line(text: &mut String, found: &RecoverFinding, paint: Paint<'_>) {
     // Padded before it is painted: colours have no width.
     let word = match found.outcome {
         Outcome::Mended => paint.good("mended "),
