@@ -10,15 +10,16 @@ mod table;
 mod tests;
 mod text;
 
-use dwh_core::pipeline::{ErrorReport, Event, Observer};
+use dwh_core::pipeline::{CauseReport, ErrorReport, Event, Observer};
 use dwh_core::{Error, ErrorKind, Timestamp};
-use indicatif::MultiProgress;
+use indicatif::{MultiProgress, ProgressBar};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::json;
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
@@ -173,23 +174,14 @@ impl Printer {
 
     /// The errors of tables, each named, with a blank line between them. A cause that several share is told once.
     pub fn table_errors<'a>(&self, tables: impl IntoIterator<Item = (&'a String, &'a Option<ErrorReport>)>) {
-        let failed = tables.into_iter().filter_map(|(table, error)| Some((table, error.as_ref()?)));
-        let mut causes: Vec<(&str, &ErrorReport, Vec<&str>)> = Vec::new();
-        for (table, error) in failed {
-            let cause = error.message.strip_prefix(&format!("table `{table}`: ")).unwrap_or(&error.message);
-            match causes.iter_mut().find(|(known, first, _)| *known == cause && first.hint == error.hint) {
-                Some((_, _, tables)) if tables.contains(&table.as_str()) => {}
-                Some((_, _, tables)) => tables.push(table),
-                None => causes.push((cause, error, vec![table])),
-            }
-        }
-        let named = causes.into_iter().map(|(cause, error, tables)| {
-            let mut told = error.clone();
-            told.message = match tables[..] {
-                [table] => progress::about(table, &error.message),
-                _ => format!("{}: {cause}", human::tables(&tables)),
+        let failed = tables.into_iter().filter_map(|(table, error)| Some((table.as_str(), error.as_ref()?)));
+        let named = CauseReport::of(failed).into_iter().map(|CauseReport { mut cause, tables, .. }| {
+            let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+            cause.message = match tables[..] {
+                [table] => progress::about(table, &cause.message),
+                _ => format!("{}: {}", human::tables(&tables), cause.message),
             };
-            told
+            cause
         });
         self.errors(&named.collect::<Vec<_>>());
     }
@@ -209,6 +201,16 @@ impl Printer {
         if !self.quiet {
             self.told(&format!("{}\n", fold(&printable(line), self.stderr.width(), 2)));
         }
+    }
+
+    /// Shows on a terminal that something is worked on, as long as what comes back is kept.
+    pub fn busy(&self, doing: &'static str) -> Busy {
+        let line = self.bars.as_ref().map(|bars| {
+            let line = bars.add(ProgressBar::new_spinner().with_message(doing));
+            line.enable_steady_tick(Duration::from_millis(120));
+            line
+        });
+        Busy(line)
     }
 
     /// A question, on stderr; what is typed stands behind it.
@@ -250,7 +252,12 @@ fn json_line(value: &impl Serialize) -> Result<String, Error> {
 /// Message, blank line, hint.
 fn error_text(error: &ErrorReport, paint: Paint<'_>) -> String {
     let folded = |word: &str, text: &str| {
-        let told = fold(&format!("{word} {}", printable(text)), paint.width(), word.len() + 1);
+        let indent = word.len() + 1;
+        let mut text = printable(text).into_owned();
+        if paint.width().is_some() {
+            text = text.replace('\n', &format!("\n{:indent$}", ""));
+        }
+        let told = fold(&format!("{word} {text}"), paint.width(), indent);
         told[word.len()..].to_owned()
     };
     let mut text = format!("{}{}\n", paint.bad("dwh:"), folded("dwh:", &error.message));
@@ -277,6 +284,17 @@ pub fn usage_json(error: &Error) {
 pub fn printable(text: &str) -> Cow<'_, str> {
     let bad = |c: char| c.is_control() && c != '\n' && c != '\t';
     if text.contains(bad) { text.replace(bad, "\u{fffd}").into() } else { text.into() }
+}
+
+/// A line that is gone when this is dropped.
+pub struct Busy(Option<ProgressBar>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(line) = &self.0 {
+            line.finish_and_clear();
+        }
+    }
 }
 
 /// Where log lines go: between the bars.

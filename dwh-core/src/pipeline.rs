@@ -6,6 +6,7 @@ pub(crate) mod archived;
 mod backfill;
 pub(crate) mod belongs;
 mod by_hand;
+mod cause;
 mod clock;
 mod columns;
 pub(crate) mod deletes;
@@ -56,6 +57,7 @@ use crate::watermark::Timestamp;
 
 pub use archived::GapReport;
 pub use backfill::{BackfillReport, BackfillRequest};
+pub use cause::CauseReport;
 pub use deletes::{DeletesReport, DeletesRequest, TableDeletes};
 pub use load::{LoadPlanReport, LoadStep};
 pub use model_run::{ModelRun, ModelState, ModelStep};

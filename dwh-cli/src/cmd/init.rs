@@ -16,10 +16,14 @@ pub async fn init(args: InitArgs, context: &Context) -> Result<Exit> {
     let environment = Environment::of_process();
     if asks {
         let look = InitRequest { dry_run: true, ..request.clone() };
+        let busy = context.printer.busy("looking at the source");
         let looked = context.unless_cancelled(operate::init(&look, &environment)).await?;
+        drop(busy);
         decide(&looked, &mut request, context).await?;
     }
+    let busy = context.printer.busy("looking at the source");
     let report = context.unless_cancelled(operate::init(&request, &environment)).await?;
+    drop(busy);
     report.warnings.iter().for_each(|warning| context.printer.warning(warning));
     match &report.config {
         // The bare file, so that it can be redirected.

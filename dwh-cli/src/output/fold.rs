@@ -2,11 +2,23 @@
 
 use unicode_width::UnicodeWidthStr;
 
+use super::Paint;
+
 /// Folds each line of a text at spaces, and indents what follows. What stands in backticks stays whole: it is pasted.
 pub fn fold(text: &str, width: Option<usize>, indent: usize) -> String {
     let Some(width) = width else { return text.to_owned() };
     let lines: Vec<String> = text.split('\n').map(|line| fold_line(line, width, indent)).collect();
     lines.join("\n")
+}
+
+/// The lines of a remedy, indented. Sentences and SQL are folded; a command for a shell stays on its line, for it is pasted.
+pub fn remedy(text: &str, paint: Paint<'_>, indent: usize) -> String {
+    let line = |line: &str| {
+        let line = format!("{:indent$}{line}", "");
+        let told = if line.trim_start().starts_with("dwh ") { line } else { fold(&line, paint.width(), indent) };
+        told.trim_end().to_owned() + "\n"
+    };
+    text.lines().map(line).collect()
 }
 
 fn fold_line(line: &str, width: usize, indent: usize) -> String {
@@ -48,7 +60,8 @@ fn words(line: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::fold;
+    use super::{fold, remedy};
+    use crate::output::Paint;
 
     #[test]
     fn lines_end_between_words_and_what_is_pasted_stays_whole() {
@@ -61,5 +74,11 @@ mod tests {
         // nothing can be done for a word that is too long, and an odd backtick ends with its line
         assert_eq!(fold("an `odd one", Some(4), 0), "an\n`odd one");
         assert_eq!(fold("", Some(4), 0), "");
+        let command = "dwh runs --table customers --failed";
+        assert_eq!(remedy(command, Paint::new(false).within(Some(20)), 2), format!("  {command}\n"));
+        assert_eq!(
+            remedy("in the source: grant a;", Paint::new(false).within(Some(20)), 2),
+            "  in the source:\n  grant a;\n"
+        );
     }
 }

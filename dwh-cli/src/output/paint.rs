@@ -97,7 +97,7 @@ impl<'a> Paint<'a> {
 }
 
 /// `5 s`, `3 min`, `2 h 5 min`.
-fn coarse(seconds: f64) -> String {
+pub fn coarse(seconds: f64) -> String {
     let whole = seconds as u64;
     match whole {
         0..60 => format!("{whole} s"),

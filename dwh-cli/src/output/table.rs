@@ -64,6 +64,10 @@ impl<'a> Table<'a> {
 
     /// The lines, and which columns have no room.
     pub fn text(&self) -> String {
+        // Without a row the names of columns say nothing to somebody at a screen.
+        if self.rows.is_empty() && self.paint.width().is_some() {
+            return String::new();
+        }
         let (shown, left_out) = self.fit();
         let head = self.columns.iter().map(|column| (column.name.clone(), Tone::Plain)).collect();
         let mut text: String = std::iter::once(&head).chain(&self.rows).map(|row| self.line(row, &shown)).collect();
@@ -218,9 +222,9 @@ mod tests {
         );
         assert_eq!(
             table(Some(50)),
-            "table                            run   rows  state\n\
-             employee_absenc…als_history_102    7  1,234  loaded\n\
-             位置履歴                          12      5  FAILED\n\
+            "table                           run   rows  state\n\
+             employee_absenc…ls_history_102    7  1,234  loaded\n\
+             位置履歴                         12      5  FAILED\n\
              no room for: mode; `--output json` has all\n"
         );
     }

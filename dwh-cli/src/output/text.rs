@@ -26,11 +26,12 @@ mod tap;
 mod verify;
 
 use dwh_core::config::Mode;
-use dwh_core::pipeline::{RunReport, TableRun};
+use dwh_core::pipeline::{CauseReport, ErrorReport, RunReport, TableRun};
 use dwh_core::sink::RunRecord;
 use dwh_core::{ErrorKind, RunKind, RunState};
 use std::collections::BTreeSet;
 
+use super::fold::fold;
 use super::table::{Table, Tone, plain};
 use super::{Paint, Show, human, printable};
 
@@ -53,7 +54,8 @@ impl Show for RunReport {
             for run in &self.runs {
                 let window = run.window.as_ref().map(|window| plan::window_text(window, paint));
                 let read = window.unwrap_or_else(|| "the whole table".to_owned());
-                text.push_str(&format!("  {}: {read}\n", printable(&run.table)));
+                let line = format!("  {}: {read}", printable(&run.table));
+                text.push_str(&format!("{}\n", fold(&line, paint.width(), 4)));
             }
         }
         text
@@ -87,7 +89,16 @@ fn runs_table(runs: &[TableRun], preview: bool, paint: Paint<'_>) -> String {
     columns.extend(stayed.columns());
     columns.extend([">size/7", ">time/3", "watermark/5", "status"]);
     let mut table = Table::new(&columns, paint);
-    for run in runs {
+    let shared = sharing(runs.iter().filter_map(|run| Some((run.table.as_str(), run.error.as_ref()?))));
+    let alike = |run: &TableRun| match run.error {
+        Some(_) => shared.contains(&run.table).then_some(SHARED),
+        None => {
+            let nothing = run.rows_extracted == 0 && rare(run).iter().all(|rows| *rows == 0);
+            nothing.then_some("without a row")
+        }
+    };
+    let told = Told::of(runs, alike, paint);
+    for run in &told.shown {
         let mut row = vec![
             plain(&run.table),
             plain(run.run_id.map_or_else(|| "-".to_owned(), |id| id.to_string())),
@@ -112,7 +123,55 @@ fn runs_table(runs: &[TableRun], preview: bool, paint: Paint<'_>) -> String {
         ]);
         table.row(row);
     }
-    table.text()
+    table.text() + &told.rest()
+}
+
+/// What a screen shows of many: all of a few, else those that have something to say of their own.
+struct Told<'a, T> {
+    shown: Vec<&'a T>,
+    rest: Vec<(&'static str, usize)>,
+}
+
+/// Of those that a cause below is about, as it is about many.
+const SHARED: &str = "FAILED for a reason that many share";
+
+/// Fewer tables of one cause each have a line.
+const FEW: usize = 5;
+
+impl<'a, T> Told<'a, T> {
+    /// More lines than this nobody reads.
+    const MANY: usize = 40;
+
+    /// `alike` says in a word what there is to say of one, if it is no more than that.
+    fn of(all: &'a [T], alike: impl Fn(&T) -> Option<&'static str>, paint: Paint<'_>) -> Self {
+        let whole = paint.width().is_none() || all.len() <= Self::MANY;
+        let mut told = Self { shown: Vec::new(), rest: Vec::new() };
+        for one in all {
+            match alike(one).filter(|_| !whole) {
+                None => told.shown.push(one),
+                Some(word) => match told.rest.iter_mut().find(|(known, _)| *known == word) {
+                    Some((_, count)) => *count += 1,
+                    None => told.rest.push((word, 1)),
+                },
+            }
+        }
+        told
+    }
+
+    /// `and 488 more equal`, or nothing.
+    fn rest(&self) -> String {
+        let line = |(word, count): &(&str, usize)| {
+            let count = human::count(*count as u64);
+            if self.shown.is_empty() { format!("{count} {word}\n") } else { format!("and {count} more {word}\n") }
+        };
+        self.rest.iter().map(line).collect()
+    }
+}
+
+/// The tables that failed for a reason that more than a few share.
+fn sharing<'a>(errors: impl IntoIterator<Item = (&'a str, &'a ErrorReport)>) -> BTreeSet<String> {
+    let many = CauseReport::of(errors).into_iter().filter(|one| one.tables.len() > FEW);
+    many.flat_map(|one| one.tables).collect()
 }
 
 /// Counts that most runs do not have.

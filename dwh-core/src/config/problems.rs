@@ -81,13 +81,14 @@ const NAMED: usize = 10;
 
 /// What tables there are, for one who named none of them: the nearest, or those that contain the word, or the first ones.
 pub(super) fn these(word: &str, names: &[&str]) -> String {
-    let near = did_you_mean(word, names.iter().copied());
-    if let Some(near) = near.strip_prefix("; ") {
-        return near.to_owned();
-    }
     let bare = word.trim_matches('*');
     // A relation is `schema.table`; a table has its name from the last part.
     let last = bare.rsplit('.').next().unwrap_or(bare);
+    for word in [word, last] {
+        if let Some(near) = did_you_mean(word, names.iter().copied()).strip_prefix("; ") {
+            return near.to_owned();
+        }
+    }
     let alike: Vec<&str> = names.iter().copied().filter(|name| !last.is_empty() && name.contains(last)).collect();
     let (told, listed) =
         if alike.is_empty() { ("the tables there are", names) } else { ("did you mean one of these", &alike[..]) };
@@ -95,7 +96,7 @@ pub(super) fn these(word: &str, names: &[&str]) -> String {
     let first = listed.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
     format!(
         "{told}: {first}{}",
-        if more > 0 { format!(" and {more} more; `dwh status` names all") } else { String::new() }
+        if more > 0 { format!(" and {more} more; `dwh status | less` shows all") } else { String::new() }
     )
 }
 

@@ -203,7 +203,7 @@ impl Times {
 
 fn crontab(config: &Config, request: &ScheduleRequest, times: &Times, zone: &str) -> Result<ScheduleFile> {
     let text = format!(
-        "# dwh, project {}. Errors go to whom cron mails them; `dwh runs --failed` has them all.\n\
+        "# dwh, project {}. Errors are mailed by cron; `dwh runs --failed` lists them.\n\
          CRON_TZ={zone}\n{} {} --config {} --quiet run >/dev/null\n",
         quote::comment(&config.project.name),
         times.cron(),

@@ -14,7 +14,7 @@ use crate::pipeline::failure::{failed, interrupted, named, repeated, told, with_
 use crate::pipeline::jobs::Jobs;
 use crate::pipeline::links::still_known;
 use crate::pipeline::transfer::{Extracted, Goal, Slice};
-use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun};
+use crate::pipeline::{CauseReport, Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun};
 use crate::plan::{LoadPlan, Plan};
 use crate::run::{RunKind, RunState};
 use crate::sink::{Accounting, Commit, Committed, LogEntry, RunRecord, Staged, TableState, Upload};
@@ -78,8 +78,10 @@ impl Pipeline {
         let mut ended: Vec<(usize, Vec<TableRun>)> = work.collect().await;
         // In the order of the configuration, whichever was ready first.
         ended.sort_by_key(|(place, _)| *place);
-        let runs = ended.into_iter().flat_map(|(_, runs)| runs).collect();
-        Ok(RunReport { preview, runs, ..RunReport::default() })
+        let runs: Vec<TableRun> = ended.into_iter().flat_map(|(_, runs)| runs).collect();
+        let errors = runs.iter().filter_map(|run| Some((run.table.as_str(), run.error.as_ref()?)));
+        let causes = CauseReport::of(errors);
+        Ok(RunReport { preview, runs, causes, ..RunReport::default() })
     }
 
     /// All runs of one table until it is up to date; the last one failed if anything did. None begins while it is not

@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::super::paint::coarse;
 use super::super::{human, table};
 
 const TEMPLATE: &str = "{spinner} {whole}";
@@ -117,7 +118,7 @@ impl Known {
         line.push_str(&format!("{} s", took.as_secs()));
         if self.done >= ENOUGH.0 && took >= ENOUGH.1 && self.done < self.total {
             let left = took.as_secs_f64() / self.done as f64 * (self.total - self.done) as f64;
-            line.push_str(&format!(", about {} left", human::seconds(left.round())));
+            line.push_str(&format!(", about {} left", coarse(left)));
         }
         if !self.open.is_empty() {
             let names: Vec<_> = self.open.iter().map(|name| super::super::printable(name)).collect();
@@ -158,7 +159,7 @@ mod tests {
             assert!(!known.tell(&finished(table)));
         }
         let late = known.told(Duration::from_secs(60));
-        assert_eq!(late, "3/5 tables, 1,200 rows, 12.00 kB, 20 rows/s, 60 s, about 40.0 s left: a");
+        assert_eq!(late, "3/5 tables, 1,200 rows, 12.00 kB, 20 rows/s, 60 s, about 40 s left: a");
         assert!(!known.tell(&finished("a")));
         assert!(known.tell(&finished("e")), "the last one ends it");
     }

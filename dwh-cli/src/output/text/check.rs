@@ -3,7 +3,7 @@
 use dwh_core::operate::{CheckReport, Finding, Severity};
 use serde::Serialize;
 
-use crate::output::fold::fold;
+use crate::output::fold::{fold, remedy};
 use crate::output::{Paint, Show, human, printable};
 
 /// Remedies of one cause that are shown.
@@ -88,20 +88,17 @@ fn told(cause: &Cause<'_>, severity: Severity, paint: Paint<'_>) -> String {
     let example = if tables.len() > 1 && cause.kind.contains('\0') { "for example: " } else { "" };
     // Padded before it is painted: colours have no width.
     let word = if severity == Severity::Failure { paint.bad("FAILURE") } else { paint.warn("warning") };
-    let mut text = format!("{word}  {}, {}\n", printable(&subject), printable(&first.check));
+    let head = fold(&format!("FAILURE  {}, {}", printable(&subject), printable(&first.check)), paint.width(), INDENT);
+    let mut text = format!("{word}{}\n", &head["FAILURE".len()..]);
     let message = format!("{:INDENT$}{example}{}", "", printable(&first.message));
     text.push_str(&format!("{}\n", fold(&message, paint.width(), INDENT)));
     let mut remedies: Vec<&str> = Vec::new();
-    for remedy in cause.findings.iter().filter_map(|finding| finding.remedy.as_deref()) {
-        if !remedies.contains(&remedy) {
-            remedies.push(remedy);
+    for told in cause.findings.iter().filter_map(|finding| finding.remedy.as_deref()) {
+        if !remedies.contains(&told) {
+            remedies.push(told);
         }
     }
-    for remedy in remedies.iter().take(REMEDIES).flat_map(|remedy| remedy.lines()) {
-        // Never folded: it is pasted.
-        text.push_str(format!("{:INDENT$}{}", "", printable(remedy)).trim_end());
-        text.push('\n');
-    }
+    remedies.iter().take(REMEDIES).for_each(|told| text.push_str(&remedy(&printable(told), paint, INDENT)));
     if remedies.len() > REMEDIES {
         let more = remedies.len() - REMEDIES;
         text.push_str(&format!("{:INDENT$}and the same for {more} more: `dwh check --all`\n", ""));

@@ -2,39 +2,34 @@
 
 use dwh_core::operate::{InitChange, InitReport, InitTable};
 
+use super::Told;
 use crate::output::fold::fold;
 use crate::output::table::{Table, Tone, plain};
 use crate::output::{Paint, Show, human, printable};
-
-/// More tables than this are not all shown on a screen.
-const MANY: usize = 40;
 
 impl Show for InitReport {
     fn text(&self, paint: Paint<'_>) -> String {
         if self.updated {
             return update(self, paint);
         }
-        let columns = ["~table", "~relation/3", "mode", "~watermark/1", "~key/2", ">doubts"];
+        // Where there is little room, the name says the most of the relation, too.
+        let relation = if paint.width().is_some_and(|width| width < 120) { &[][..] } else { &["~relation/3"][..] };
+        let columns = [&["~table"], relation, &["mode", "~watermark/1", "~key/2", ">doubts"]].concat();
         let mut table = Table::new(&columns, paint);
-        // A screen has no room for hundreds of tables that nobody doubts.
-        let all = paint.width().is_none() || self.tables.len() <= MANY;
-        let shown = |choice: &&InitTable| all || !choice.doubts.is_empty();
-        for choice in self.tables.iter().filter(shown) {
+        let told =
+            Told::of(&self.tables, |choice: &InitTable| choice.doubts.is_empty().then_some("without a doubt"), paint);
+        for choice in &told.shown {
             let tone = if choice.doubts.is_empty() { Tone::Plain } else { Tone::Warn };
-            table.row([
-                plain(&choice.name),
-                plain(&choice.relation),
+            let relation = (!relation.is_empty()).then(|| plain(&choice.relation));
+            let rest = [
                 plain(choice.mode.as_str()),
                 plain(choice.watermark.as_deref().unwrap_or("-")),
                 plain(if choice.key.is_empty() { "-".to_owned() } else { choice.key.join(", ") }),
                 (choice.doubts.len().to_string(), tone),
-            ]);
+            ];
+            table.row([plain(&choice.name)].into_iter().chain(relation).chain(rest));
         }
-        let mut text = table.text();
-        let rest = self.tables.iter().filter(|choice| !shown(choice)).count();
-        if rest > 0 {
-            text.push_str(&format!("and {} without a doubt\n", human::many(rest, "more table")));
-        }
+        let mut text = table.text() + &told.rest();
         if !self.left_out.is_empty() {
             text.push_str("\nleft out:\n");
         }

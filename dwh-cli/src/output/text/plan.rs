@@ -5,7 +5,7 @@ use dwh_core::operate::PlanReport;
 use dwh_core::pipeline::WindowReport;
 use serde::Serialize;
 
-use super::{Table, Tone, plain};
+use super::{Table, Told, Tone, plain, sharing};
 use crate::output::fold::fold;
 use crate::output::{Paint, Show, human, printable};
 
@@ -26,7 +26,17 @@ impl Show for Plans {
         }
         let columns = ["~table", "mode/3", ">about rows", ">bytes/2", ">windows", "reads/1", "status"];
         let mut table = Table::new(&columns, paint);
-        for plan in &self.plans {
+        let errors = self.plans.iter().filter_map(|plan| Some((plan.table.as_str(), plan.error.as_ref()?)));
+        let shared = sharing(errors);
+        let alike = |plan: &PlanReport| {
+            let whole = plan.window.is_none() && plan.mode != Mode::Incremental && plan.first.is_none();
+            match plan.error {
+                Some(_) => shared.contains(&plan.table).then_some("would fail for a reason that many share"),
+                None => whole.then_some("would be read whole"),
+            }
+        };
+        let told = Told::of(&self.plans, alike, paint);
+        for plan in &told.shown {
             table.row([
                 plain(&plan.table),
                 plain(plan.mode.as_str()),
@@ -41,11 +51,11 @@ impl Show for Plans {
                 },
             ]);
         }
-        let mut text = table.text();
+        let mut text = table.text() + &told.rest();
         for (plan, first) in self.plans.iter().filter_map(|plan| Some((plan, plan.first.as_ref()?))) {
             text.push_str(&fold(&format!("{}: {}\n", printable(&plan.table), printable(first)), paint.width(), 2));
         }
-        text + &sums(&self.plans)
+        text + &sums(&self.plans, paint)
     }
 }
 
@@ -63,7 +73,7 @@ fn reads(plan: &PlanReport, paint: Paint<'_>) -> String {
 }
 
 /// The last line: what all of it comes to, as far as it is known.
-fn sums(plans: &[PlanReport]) -> String {
+fn sums(plans: &[PlanReport], paint: Paint<'_>) -> String {
     let failed = plans.iter().filter(|plan| plan.error.is_some()).count();
     let unknown = plans.iter().filter(|plan| plan.rows.is_none() && plan.error.is_none()).count();
     let sum = |number: fn(&PlanReport) -> Option<u64>| plans.iter().filter_map(number).sum::<u64>();
@@ -79,7 +89,8 @@ fn sums(plans: &[PlanReport]) -> String {
     if failed > 0 {
         line.push_str(&format!(", {} would fail", human::many(failed, "table")));
     }
-    line + "; nothing was done (`--sql` shows each statement)\n"
+    line.push_str("; nothing was done (`--sql` shows each statement)\n");
+    fold(&line, paint.width(), 2)
 }
 
 fn one(plan: &PlanReport, paint: Paint<'_>) -> String {

@@ -7,6 +7,7 @@ use dwh_core::{RunKind, Timestamp};
 use serde::Serialize;
 
 use super::{Stayed, logged};
+use crate::output::fold::fold;
 use crate::output::table::{Table, Tone, plain};
 use crate::output::{Paint, Show, human, printable};
 
@@ -86,7 +87,7 @@ impl Show for RunDetails {
         let mut text = format!("run {} of table `{}`: {word}\n\n", run.run_id, printable(&run.table_name));
         let mut line = |name: &str, value: &str| {
             let value = printable(value).replace(['\n', '\t'], " ");
-            text.push_str(&format!("{name:<10} {value}\n"));
+            text.push_str(&format!("{}\n", fold(&format!("{name:<10} {value}"), paint.width(), 11)));
         };
         line("kind", &kind(run));
         line("began", &paint.moment(Some(run.run_started_at)));

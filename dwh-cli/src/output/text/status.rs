@@ -2,13 +2,10 @@
 
 use dwh_core::operate::{Breach, BreachCheck, DiskStatus, StatusReport, TableStatus};
 
-use super::logged;
-use crate::output::fold::fold;
+use super::{FEW, Told, logged};
+use crate::output::fold::{fold, remedy};
 use crate::output::table::{Table, Tone, plain};
 use crate::output::{Paint, Show, human, printable};
-
-/// More tables than this are not all shown on a screen.
-const MANY: usize = 40;
 
 impl Show for StatusReport {
     fn text(&self, paint: Paint<'_>) -> String {
@@ -53,13 +50,23 @@ fn tables(report: &StatusReport, paint: Paint<'_>) -> String {
         ">waiting/7",
     ];
     let mut table = Table::new(&columns, paint);
-    // A screen has no room for hundreds of tables that are well.
-    let all = paint.width().is_none() || report.tables.len() <= MANY;
-    let is_well = |status: &TableStatus| {
+    let shared: Vec<&str> = causes(&report.breaches)
+        .into_iter()
+        .filter(|cause| cause.len() > FEW)
+        .flat_map(|cause| cause.into_iter().filter_map(|breach| breach.table.as_deref()))
+        .collect();
+    let alike = |status: &TableStatus| {
         let told = report.breaches.iter().any(|breach| breach.table.as_ref() == Some(&status.table));
-        status.fresh && status.running.is_none() && !told
+        match told {
+            true => shared.contains(&status.table.as_str()).then_some("with a cause that many share, told below"),
+            false => {
+                let is_well = status.fresh && status.running.is_none();
+                is_well.then_some("well: `dwh status | less` shows them")
+            }
+        }
     };
-    for status in report.tables.iter().filter(|status| all || !is_well(status)) {
+    let told = Told::of(&report.tables, alike, paint);
+    for status in &told.shown {
         // A cell is as bad as the threshold that it breaks.
         let tone = |checks: &[BreachCheck]| {
             let broken =
@@ -82,16 +89,7 @@ fn tables(report: &StatusReport, paint: Paint<'_>) -> String {
             (waiting, tone(&[BreachCheck::Waiting])),
         ]);
     }
-    let well = report.tables.iter().filter(|status| !all && is_well(status)).count();
-    match well {
-        0 => table.text(),
-        well if well == report.tables.len() => String::new(),
-        well => format!(
-            "{}and {} that are well: `dwh status | less` shows them\n",
-            table.text(),
-            human::many(well, "more table")
-        ),
-    }
+    table.text() + &told.rest()
 }
 
 fn freshness(status: &TableStatus) -> (String, Tone) {
@@ -158,5 +156,5 @@ fn cause_lines(text: &mut String, cause: &[&Breach], paint: Paint<'_>) {
     };
     let told = fold(&format!("ATTENTION  {}{}", printable(&subject), printable(&first.message)), paint.width(), 11);
     text.push_str(&format!("{}{}\n", paint.bad("ATTENTION"), &told["ATTENTION".len()..]));
-    printable(&first.remedy).lines().for_each(|line| text.push_str(&format!("           {line}\n")));
+    text.push_str(&remedy(&printable(&first.remedy), paint, 11));
 }

@@ -2,7 +2,7 @@
 
 use dwh_core::operate::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport};
 
-use super::{Tone, plain, runs_table};
+use super::{SHARED, Told, Tone, plain, runs_table, sharing};
 use crate::output::table::Table;
 use crate::output::{Paint, Show, human, printable};
 
@@ -23,7 +23,17 @@ impl Show for VerifyReport {
             "result",
         ];
         let mut table = Table::new(&columns, paint);
-        for found in &self.tables {
+        let errors = self.tables.iter().filter_map(|found| Some((found.table.as_str(), found.error.as_ref()?)));
+        let shared = sharing(errors);
+        let alike = |found: &TableVerify| {
+            let more = found.blobs.is_some() || found.repair.is_some();
+            match found.error {
+                Some(_) => shared.contains(&found.table).then_some(SHARED),
+                None => (found.differences() == 0 && found.compared && !more).then_some("equal"),
+            }
+        };
+        let told = Told::of(&self.tables, alike, paint);
+        for found in &told.shown {
             table.row([
                 plain(&found.table),
                 plain(found.mode.as_str()),
@@ -39,7 +49,7 @@ impl Show for VerifyReport {
                 result(found),
             ]);
         }
-        let mut text = table.text();
+        let mut text = table.text() + &told.rest();
         self.tables.iter().for_each(|found| details(&mut text, found, paint));
         text
     }
