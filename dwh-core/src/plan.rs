@@ -29,7 +29,7 @@ use crate::schema::{Column, RelationKind, TableSchema, TypeDef, needed};
 use crate::watermark::WatermarkKind;
 
 pub(crate) use carried::why_uncarried;
-pub(crate) use compare::{Compared, Cut, End, NO_BUCKET, bucket_span};
+pub(crate) use compare::{Compared, Cut, End, Hash, NO_BUCKET, bucket_span};
 pub(crate) use ddl::{anonymous, plain_ddl, renamed, type_ddl, unresolved};
 pub use ddl::{bronze_ddl, missing_extension_hint};
 pub use deletes::KeysOf;

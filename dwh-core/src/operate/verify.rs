@@ -23,7 +23,7 @@ use crate::pipeline::describe::finite;
 use crate::pipeline::failure::named;
 use crate::pipeline::report::one_code;
 use crate::pipeline::{ErrorReport, Event, Pipeline, WindowReport};
-use crate::plan::{Compared, Cut, End, Plan};
+use crate::plan::{Compared, Cut, End, Hash, Plan};
 use crate::schema::TableSchema;
 use crate::sink::TableState;
 use crate::watermark::{Timestamp, Window};
@@ -382,12 +382,14 @@ impl Pair<'_> {
         self.source.begin(lock_of(End::Source)?, patience).await?;
         // A table that lost its rows is not loaded by the next run, so that none of them is on its way.
         let since = if self.lost { None } else { self.source.comparable_since(plan, state).await? };
+        let (ours, theirs) = futures_util::try_join!(self.source.probe(), self.target.probe())?;
+        let hash = Hash::of_both(ours, theirs);
         let mut cut = self.cut;
         let (at_source, in_bronze, ours, theirs) = loop {
             let at_source = Compared::new(End::Source, plan, self.bronze, self.key, cut, since)?;
             let in_bronze = Compared::new(End::Bronze, plan, self.bronze, self.key, cut, None)?;
             let (ours, theirs) =
-                futures_util::try_join!(self.source.buckets(&at_source), self.target.buckets(&in_bronze))?;
+                futures_util::try_join!(self.source.buckets(&at_source, hash), self.target.buckets(&in_bronze, hash))?;
             match &mut cut {
                 // A table of few windows, none of which is in the sample: an equal of nothing would be no answer.
                 Some(cut) if cut.sample_percent < 100 && ours.is_empty() && theirs.is_empty() => {

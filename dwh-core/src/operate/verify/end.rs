@@ -8,7 +8,7 @@ use crate::catalog::equality;
 use crate::connect::{Connector, sort};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Compared, Isolation, NO_TIME_LIMIT, Plan, opening};
+use crate::plan::{Compared, Hash, Isolation, NO_TIME_LIMIT, Plan, opening};
 use crate::schema::TableRef;
 use crate::sink::TableState;
 use crate::watermark::Micros;
@@ -30,7 +30,7 @@ const COMPARABLE: &str = "select (select system_identifier::text from pg_catalog
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Sum {
     pub(super) rows: u64,
-    halves: (String, String),
+    hashes: String,
 }
 
 /// A row as far as it is compared.
@@ -124,10 +124,15 @@ impl Session {
         Ok(rows.first().and_then(|row| row.get::<_, Option<bool>>(0)).filter(|same| *same).map(|_| since))
     }
 
-    /// Every bucket with its count and hash.
-    pub(super) async fn buckets(&self, table: &Compared<'_>) -> Result<BTreeMap<i64, Sum>> {
-        let rows = self.query(&table.buckets(), &[]).await?;
-        let sum = |row: &Row| Sum { rows: row.get::<_, i64>(1).cast_unsigned(), halves: (row.get(2), row.get(3)) };
+    /// What this server's own hash makes of some texts.
+    pub(super) async fn probe(&self) -> Result<Option<i64>> {
+        Ok(self.query(Hash::PROBE, &[]).await?.first().and_then(|row| row.get(0)))
+    }
+
+    /// Every bucket with its count and the sum of its hashes.
+    pub(super) async fn buckets(&self, table: &Compared<'_>, hash: Hash) -> Result<BTreeMap<i64, Sum>> {
+        let rows = self.query(&table.buckets(hash), &[]).await?;
+        let sum = |row: &Row| Sum { rows: row.get::<_, i64>(1).cast_unsigned(), hashes: row.get(2) };
         Ok(rows.iter().map(|row| (row.get(0), sum(row))).collect())
     }
 

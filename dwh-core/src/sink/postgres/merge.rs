@@ -195,15 +195,26 @@ impl Merge<'_> {
         Ok(row.get(0))
     }
 
-    /// New rows are inserted; only if some were not new is it worth a look at what the others are.
+    /// New rows are inserted; only if some were not new is it worth a look at what the others are. A replay looks first: of a
+    /// file that is in bronze already it has no row to insert, and need not try each of them.
     async fn append(&self) -> Result<Accounting> {
-        let inserted = self.execute(&self.load.merge()).await?;
+        let before = if self.kind == RunKind::Replay { Some(self.classify().await?) } else { None };
+        let inserted = match &before {
+            Some(known) if known.same + known.differ == self.staged => 0,
+            _ => self.execute(&self.load.merge()).await?,
+        };
         let mut counts = self.account(inserted);
         if inserted < self.staged {
-            let known = self.classify().await?;
+            let known = match before {
+                Some(known) => known,
+                None => {
+                    let Known { same, differ } = self.classify().await?;
+                    // The join finds the rows that were just inserted as well.
+                    Known { same: same.checked_sub(inserted).ok_or_else(|| self.unbalanced(&counts))?, differ }
+                }
+            };
             counts.unmarked = self.unmark().await?;
-            // The join finds the rows that were just inserted as well.
-            counts.identical = known.same.checked_sub(inserted).ok_or_else(|| self.unbalanced(&counts))?;
+            counts.identical = known.same;
             match self.load.on_conflict {
                 OnConflict::Update => counts.kept_newer = known.differ,
                 OnConflict::Nothing | OnConflict::Append => counts.different = known.differ,
@@ -237,7 +248,7 @@ impl Merge<'_> {
         let new = self.staged.checked_sub(known.same + known.differ);
         let new = new.ok_or_else(|| self.unbalanced(&self.account(0)))?;
         let unmarked = self.unmark().await?;
-        let touched = self.execute(&self.load.merge()).await?;
+        let touched = if new + known.differ == 0 { 0 } else { self.execute(&self.load.merge()).await? };
         let counts = Accounting {
             unmarked,
             inserted: touched.saturating_sub(known.differ),
