@@ -424,11 +424,11 @@ Examples:
     Config(ConfigCommand),
     /// Print the completions of a shell
     ///
-    /// Needs no configuration file and no network.
+    /// At each TAB the shell asks `dwh`, which knows verbs, options, and the names of tables by the configuration alone: no server is asked.
     #[command(after_help = "\
 Examples:
   dwh completions bash > /etc/bash_completion.d/dwh
-  dwh completions zsh > ~/.zfunc/_dwh
+  dwh completions zsh > ~/.dwh-completions.zsh     and `source` it in ~/.zshrc, behind `compinit`
   dwh completions fish > ~/.config/fish/completions/dwh.fish")]
     Completions(CompletionsArgs),
     /// Print the man page
