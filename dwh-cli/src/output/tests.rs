@@ -357,11 +357,28 @@ fn a_narrow_screen_shows_the_run_in_its_width_and_how_long_ago() {
 }
 
 #[test]
+fn a_cause_of_many_tables_is_one_thing_to_attend_to() {
+    let failed = |at: u64| Breach {
+        check: BreachCheck::Failure,
+        table: Some(format!("t{at}")),
+        message: format!("run {} failed: table `t{at}`: nothing answers at 127.0.0.1:1", 990 + at),
+        remedy: "dwh runs --failed".into(),
+    };
+    let text = status_report(Vec::new(), (1..20).map(failed).collect()).text(Paint::new(false));
+    assert_eq!(text.matches("ATTENTION").count(), 1, "{text}");
+    assert!(text.contains("ATTENTION  19 tables (`t1`, `t2`, `t3`, `t4`, `t5` and 14 more): run 991 failed"), "{text}");
+}
+
+#[test]
 fn the_last_line_of_a_run_has_the_sums() {
     assert_eq!(ended(&run_report(), 75.4), "1 of 4 tables FAILED, 3,703,701 rows, 296.30 MB, 1 min 15 s");
     let one = TableRun { rows_extracted: 1, ..TableRun::new("a", Mode::Snapshot) };
     let report = RunReport { runs: vec![one], ..RunReport::default() };
     assert_eq!(ended(&report, 0.2), "1 table, 1 row, 0 B, 0.2 s");
+    let stopped = ErrorReport::from(&Error::new(ErrorKind::Interrupted, "stopped on request"));
+    let one = TableRun { error: Some(stopped), ..TableRun::new("a", Mode::Snapshot) };
+    let report = RunReport { runs: vec![one], ..RunReport::default() };
+    assert_eq!(ended(&report, 0.2), "1 of 1 table interrupted, 0 rows, 0 B, 0.2 s");
 }
 
 #[test]

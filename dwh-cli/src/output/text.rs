@@ -71,16 +71,24 @@ impl Show for TableRun {
 /// The last line of a run: what went through in all, and how many tables failed.
 pub fn ended(report: &RunReport, seconds: f64) -> String {
     let tables: BTreeSet<&str> = report.runs.iter().map(|run| run.table.as_str()).collect();
-    let errors = || report.runs.iter().filter_map(|run| Some((run.table.as_str(), run.error.as_ref()?)));
-    let failed: BTreeSet<&str> = errors().map(|(table, _)| table).collect();
+    let failed = |stopped: bool| {
+        let told = |run: &&TableRun| run.error.as_ref().is_some_and(|error| is_stopped(error) == stopped);
+        report.runs.iter().filter(told).map(|run| run.table.as_str()).collect::<BTreeSet<_>>().len()
+    };
     let (rows, bytes) = report.runs.iter().fold((0, 0), |sum, run| (sum.0 + run.rows_extracted, sum.1 + run.bytes));
     let all = human::many(tables.len(), "table");
-    let of = match failed.len() {
-        0 if report.preview => format!("{all} looked at"),
-        0 => all,
-        failed => format!("{failed} of {all} FAILED"),
+    let of = match (failed(false), failed(true)) {
+        (0, 0) if report.preview => format!("{all} looked at"),
+        (0, 0) => all,
+        (0, stopped) => format!("{stopped} of {all} interrupted"),
+        (failed, _) => format!("{failed} of {all} FAILED"),
     };
     format!("{of}, {}, {}, {}", human::rows(rows), human::bytes(bytes), human::seconds(seconds))
+}
+
+/// Whether somebody stopped it: then it is no failure.
+fn is_stopped(error: &ErrorReport) -> bool {
+    error.code == ErrorKind::Interrupted.row().code
 }
 
 fn runs_table(runs: &[TableRun], preview: bool, paint: Paint<'_>) -> String {
@@ -91,6 +99,7 @@ fn runs_table(runs: &[TableRun], preview: bool, paint: Paint<'_>) -> String {
     let mut table = Table::new(&columns, paint);
     let shared = sharing(runs.iter().filter_map(|run| Some((run.table.as_str(), run.error.as_ref()?))));
     let alike = |run: &TableRun| match run.error {
+        Some(ref error) if is_stopped(error) => Some("interrupted"),
         Some(_) => shared.contains(&run.table).then_some(SHARED),
         None => {
             let nothing = run.rows_extracted == 0 && rare(run).iter().all(|rows| *rows == 0);

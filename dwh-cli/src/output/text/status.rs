@@ -140,10 +140,18 @@ fn causes(breaches: &[Breach]) -> Vec<Vec<&Breach>> {
     causes
 }
 
-/// The message without the number of the run and the table's name, which differ where the cause is one.
+/// The message without the table's name and with each number as 0: they differ where the cause is one.
 fn message(breach: &Breach) -> String {
-    let bare = breach.message.replace(char::is_numeric, "0");
-    breach.table.as_ref().map_or_else(|| bare.clone(), |table| bare.replace(table.as_str(), ""))
+    let named = breach.table.as_ref().map_or_else(|| breach.message.clone(), |table| breach.message.replace(table, ""));
+    let mut bare = String::new();
+    for letter in named.chars() {
+        match letter.is_numeric() {
+            true if bare.ends_with('0') => {}
+            true => bare.push('0'),
+            false => bare.push(letter),
+        }
+    }
+    bare
 }
 
 fn cause_lines(text: &mut String, cause: &[&Breach], paint: Paint<'_>) {
