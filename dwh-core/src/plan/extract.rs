@@ -198,14 +198,19 @@ impl Plan {
     pub fn earliest(&self, low: Timestamp) -> Option<String> {
         let (column, kind) = self.watermark_sql()?;
         let value = moment(&format!("min({column})"), kind);
-        let above = if low.is_finite() {
-            format!("{column} > {}", bound(kind, low))
-        } else if *kind == WatermarkKind::Number {
-            format!("{column} is not null")
-        } else {
-            format!("{column} > '-infinity'")
-        };
-        Some(format!("select {value} from {} where {above}", from_sql(&self.table)))
+        Some(format!("select {value} from {} where {}", from_sql(&self.table), above(&column, kind, low)))
+    }
+
+    /// The numbers of [`Self::count_unreachable`] and the value of [`Self::earliest`] in one row: a table without an index on
+    /// the column is read once for them, not twice.
+    pub(crate) fn unreachable_and_earliest(&self, low: Timestamp) -> Option<String> {
+        let (column, kind) = self.watermark_sql()?;
+        let value = moment(&format!("min({column}) filter (where {})", above(&column, kind, low)), kind);
+        Some(format!(
+            "select count(*) filter (where {column} is null), count(*) filter (where {}), {value} from {}",
+            endless(&column, kind),
+            from_sql(&self.table)
+        ))
     }
 
     /// The largest finite watermark value, as `timestamptz`.
@@ -230,8 +235,7 @@ impl Plan {
     #[must_use]
     pub fn count_unreachable(&self) -> Option<String> {
         let (column, kind) = self.watermark_sql()?;
-        let endless =
-            if *kind == WatermarkKind::Number { "false".to_owned() } else { format!("{column} = 'infinity'") };
+        let endless = endless(&column, kind);
         Some(format!(
             "select count(*) filter (where {column} is null), count(*) filter (where {endless}) \
              from {} where {column} is null or {endless}",
@@ -243,6 +247,22 @@ impl Plan {
         let column = self.table.watermark.as_ref()?;
         Some((format!("t.{}", quote_ident(column)), self.watermark.as_ref()?))
     }
+}
+
+/// The condition of rows above `low`; none of a watermark that no window reaches.
+fn above(column: &str, kind: &WatermarkKind, low: Timestamp) -> String {
+    if low.is_finite() {
+        format!("{column} > {}", bound(kind, low))
+    } else if *kind == WatermarkKind::Number {
+        format!("{column} is not null")
+    } else {
+        format!("{column} > '-infinity'")
+    }
+}
+
+/// The condition of rows whose watermark is plus infinity; no number is.
+fn endless(column: &str, kind: &WatermarkKind) -> String {
+    if *kind == WatermarkKind::Number { "false".to_owned() } else { format!("{column} = 'infinity'") }
 }
 
 /// The condition of one window and what is read below it; empty when nothing bounds it.

@@ -127,21 +127,29 @@ impl PgSource {
     }
 
     async fn first_row(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
-        let (Some(count), Some(earliest)) = (plan.count_unreachable(), plan.earliest(low)) else { return Ok(None) };
+        let (Some(count), Some(earliest), Some(both)) =
+            (plan.count_unreachable(), plan.earliest(low), plan.unreachable_and_earliest(low))
+        else {
+            return Ok(None);
+        };
         let client = self.pool.take().await?;
-        let about = |error| lock::not_locked(&plan.table, error);
         let begin = self.begin();
+        let asked = async {
+            if plan.watermark_indexed {
+                let (count, first) =
+                    try_join!(client.query_typed_one(&count, &[]), client.query_typed_one(&earliest, &[]))?;
+                return Ok((count.get(0), count.get(1), first.get::<_, Option<Instant>>(0)));
+            }
+            let both = client.query_typed_one(&both, &[]).await?;
+            Ok((both.get(0), both.get(1), both.get(2)))
+        };
         // Polled in this order, so the statements are sent in this order, and one answer is waited for.
-        let ((), unreachable, first, ()) = try_join!(
-            client.batch_execute(&begin),
-            client.query_typed_one(&count, &[]),
-            client.query_typed_one(&earliest, &[]),
-            client.batch_execute("commit")
-        )
-        .map_err(about)?;
+        let ((), (nulls, infinities, first), ()) =
+            try_join!(client.batch_execute(&begin), asked, client.batch_execute("commit"))
+                .map_err(|error| lock::not_locked(&plan.table, error))?;
         client.give_back();
-        refuse_unreachable(plan, unreachable.get(0), unreachable.get(1))?;
-        Ok(first.get::<_, Option<Instant>>(0).map(|instant| instant.0))
+        refuse_unreachable(plan, nulls, infinities)?;
+        Ok(first.map(|instant| instant.0))
     }
 }
 

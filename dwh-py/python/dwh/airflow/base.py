@@ -111,6 +111,13 @@ class MovingOperator(DwhOperator):
         self.when_locked = when_locked
         self.poll_interval = poll_interval
 
+    def execute(self, context: Any) -> Any:
+        return self.work(context)
+
+    def work(self, context: Any) -> Any:
+        """What the operator does, each time that it is its turn. Not in `execute`, which Airflow wants to call itself."""
+        raise NotImplementedError
+
     def move(self, verb: Callable[..., Report], *args: Any, **options: Any) -> Report:
         """Calls the verb; where another run holds a table and other tables were moved, their report comes back."""
         try:
@@ -134,7 +141,7 @@ class MovingOperator(DwhOperator):
 
     def again(self, context: Any, event: Any = None) -> Any:
         """Called when the time of a deferred task has come."""
-        return self.execute(context)
+        return self.work(context)
 
 
 def task_name(context: Mapping[str, Any]) -> str:

@@ -52,7 +52,7 @@ class DwhRunOperator(MovingOperator):
         self.allow_empty = allow_empty
         self.accept_source = accept_source
 
-    def execute(self, context: Any) -> dict[str, dict[str, Any]]:
+    def work(self, context: Any) -> dict[str, dict[str, Any]]:
         pipeline = self.pipeline(context)
         options = {"jobs": self.jobs, "allow_empty": self.allow_empty, "accept_source": self.accept_source}
         report = self.move(pipeline.run, self.tables, **options)
@@ -71,7 +71,7 @@ class DwhExtractOperator(MovingOperator):
         super().__init__(**kwargs)
         self.table = table
 
-    def execute(self, context: Any) -> dict[str, Any]:
+    def work(self, context: Any) -> dict[str, Any]:
         return self.move(self.pipeline(context).extract, self.table).to_dict()
 
 
@@ -89,7 +89,7 @@ class DwhLoadOperator(MovingOperator):
         self.extracted = extracted
         self.catch_up = catch_up
 
-    def execute(self, context: Any) -> dict[str, dict[str, Any]]:
+    def work(self, context: Any) -> dict[str, dict[str, Any]]:
         pipeline = self.pipeline(context)
         params = json.loads(self.extracted) if isinstance(self.extracted, str) else self.extracted
         runs = [self.move(pipeline.load, params).to_dict()]
@@ -117,7 +117,7 @@ class DwhBackfillOperator(MovingOperator):
         self.from_ = from_
         self.to = to
 
-    def execute(self, context: Any) -> dict[str, dict[str, Any]]:
+    def work(self, context: Any) -> dict[str, dict[str, Any]]:
         from_, to = self.from_, self.to
         if from_ is None:
             from_, to = interval(context)
