@@ -177,6 +177,18 @@ Examples:
   dwh run --jobs 4 trips        a large first load: four windows are read at a time
   dwh run --models              every table, and then the models")]
     Run(RunArgs),
+    /// Say what work there is for each table, and the command that does it
+    ///
+    /// The windows of the next run, the windows and chunks that a call which was cut off left, about how many rows they have,
+    /// and who holds the table now. Nothing is moved, written or held. For those who hand out work to several processes or
+    /// machines.
+    #[command(after_help = "\
+Examples:
+  dwh plan
+  dwh plan 'position_*'         the tables that match
+  dwh plan trips --from 2026-03-01T00:00:00Z    and a range of history that `backfill` would read
+  dwh plan --output json | jq -r '.plans[].units[].command'")]
+    Plan(PlanArgs),
     /// Extract the next window of one table, and print what `load` takes
     ///
     /// Stops once the CSV and its manifest are in the blob store. Prints one line of JSON, in either output format.

@@ -22,6 +22,7 @@ mod man;
 mod migrate;
 mod models;
 mod password;
+mod plan;
 mod prune;
 mod rebuild;
 mod recover;
@@ -86,6 +87,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Exit> {
         Command::Migrate(args) => migrate::migrate(args, context).await,
         Command::Design(command) => design::design(command, context).await,
         Command::Run(args) => run::run(args, context).await,
+        Command::Plan(args) => plan::plan(args, context).await,
         Command::Extract(args) => extract::extract(&args, context).await,
         Command::Load(args) => load::load(args, context).await,
         Command::Status(args) => status::status(&args, context).await,

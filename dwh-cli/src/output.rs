@@ -33,7 +33,7 @@ use paint::Clock;
 use progress::Progress;
 
 pub use paint::Paint;
-pub use text::{Checked, Plans, Runs, ended, freed};
+pub use text::{Checked, Plans, Runs, Work, ended, freed};
 
 /// A report that can be shown to people as well as to programs (its JSON).
 pub trait Show: Serialize {

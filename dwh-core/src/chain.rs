@@ -26,7 +26,7 @@ pub use keys::former_keys;
 pub use name::{Compression, CsvName};
 pub use part::{Chunk, KeyRange, Part};
 pub use place::{Place, Standing};
-pub use range::{Piece, Range, unfinished_end};
+pub use range::{Piece, Range, unfinished, unfinished_end};
 pub use replaced::{Replaced, overruling, replay_order};
 
 pub use archive::{is_replaced, lost};

@@ -1,5 +1,6 @@
 //! What the user wrote in `dwh.toml`, checked; all problems at once. No network.
 
+mod added;
 mod alert;
 mod environment;
 mod files;
@@ -22,6 +23,7 @@ use crate::schema::TableRef;
 use crate::watermark::{BoundMode, Micros};
 
 pub use crate::chain::Compression;
+pub use added::{DELETED_AT, LOADED_AT, RUN_ID, TASK_INSTANCE, UPLOADED_AT};
 pub use alert::{AlertChannel, AlertConfig, AlertOn};
 pub use environment::Environment;
 pub use files::{
@@ -38,15 +40,6 @@ pub use secret::Secret;
 
 /// How long a server may be silent, if not said: with everything that is tried afterwards, a run ends within two minutes.
 pub const IDLE_TIMEOUT: Micros = Micros::seconds(60);
-
-/// The column that says when the run began that read a row.
-pub const UPLOADED_AT: &str = "_uploaded_at";
-
-/// The column that says which run of an orchestrator read a row.
-pub const TASK_INSTANCE: &str = "_task_instance";
-
-/// The column that says when a row was found to be gone at the source.
-pub const DELETED_AT: &str = "_deleted_at";
 
 /// How a table is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -399,6 +392,10 @@ pub struct TableConfig {
     pub columns: Option<Vec<String>>,
     /// A condition over the source row that every row meets.
     pub filter: Option<String>,
+    /// Whether each row says in `_loaded_at` when it was written into bronze.
+    pub loaded_at: bool,
+    /// Whether each row says in `_run_id` which run read it.
+    pub run_id: bool,
     /// Whether each row says in `_uploaded_at` when its run began, though mode and `on_conflict` do not ask for it.
     pub uploaded_at: bool,
     /// The orchestrator's name of this run, for the column `_task_instance`; empty: it is NULL. `None`: there is no such
@@ -424,14 +421,6 @@ impl TableConfig {
     #[must_use]
     pub fn marks_deleted(&self) -> bool {
         self.deletes == Deletes::Mark
-    }
-
-    /// The columns that are added to those of the source, in their order.
-    #[must_use]
-    pub fn added(&self) -> Vec<&'static str> {
-        let dated = self.uploaded_at || self.mode == Mode::Scd || self.is_appended();
-        let both = [(dated, UPLOADED_AT), (self.task_instance.is_some(), TASK_INSTANCE)];
-        both.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
     }
 }
 

@@ -8,7 +8,6 @@ mod adapt;
 mod alert;
 mod check;
 mod design;
-mod estimate;
 #[cfg(feature = "export")]
 mod export;
 mod files;
@@ -17,6 +16,7 @@ mod inspect;
 mod maintain;
 mod models;
 mod patterns;
+mod plan;
 #[cfg(feature = "report")]
 mod report;
 mod runs;
@@ -36,11 +36,10 @@ pub use design::{DesignReport, DesignRequest, DesignState, TableDesign};
 pub use export::{ExportReport, ExportRequest, ExportedColumn, ExportedFile};
 pub use files::{FileReport, FileState, FilesReport, FilesRequest};
 pub use init::{InitChange, InitReport, InitRequest, InitTable, LeftOut, init};
-pub use inspect::{
-    AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport, MigrateRequest, PlanReport,
-};
+pub use inspect::{AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport, MigrateRequest};
 pub use maintain::{MaintainAction, MaintainReport, MaintainRequest, MaintainStep};
 pub use models::{ListedModel, ModelList, ModelsReport, ModelsRequest};
+pub use plan::{PlanReport, PlanRequest, WorkUnit};
 #[cfg(feature = "report")]
 pub use report::{REPORT_DAYS, WarehouseReport};
 pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};

@@ -3,7 +3,7 @@
 mod ahead;
 mod anew;
 pub(crate) mod archived;
-mod backfill;
+pub(crate) mod backfill;
 pub(crate) mod belongs;
 mod by_hand;
 mod cause;

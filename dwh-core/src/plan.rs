@@ -12,6 +12,7 @@ mod equality;
 mod extract;
 mod former_key;
 mod load;
+mod loaded_at;
 mod missing;
 mod model;
 mod remedy;
@@ -35,7 +36,7 @@ pub use ddl::{bronze_ddl, missing_extension_hint};
 pub use deletes::KeysOf;
 pub(crate) use design::{Design, Remarks, design_file, design_text};
 pub(crate) use equality::Equality;
-pub(crate) use extract::{Extent, first_number, from_sql};
+pub(crate) use extract::{Extent, ReadBy, first_number, from_sql};
 pub use load::LoadPlan;
 pub use missing::Missing;
 pub(crate) use model::ModelPlan;
@@ -47,7 +48,7 @@ pub(crate) use session::{not_in_force, patience};
 pub(crate) use straight::{BACK, SAVEPOINT};
 pub(crate) use swap::Swap;
 
-pub use crate::config::{DELETED_AT, TASK_INSTANCE, UPLOADED_AT};
+pub use crate::config::{DELETED_AT, LOADED_AT, RUN_ID, TASK_INSTANCE, UPLOADED_AT};
 
 /// One column of the CSV: what it is called in bronze, and the expression that delivers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -100,11 +101,16 @@ impl Plan {
                 ));
             }
         }
-        if let Some(name) = table.added().into_iter().find(|name| is_copied(table, &source, name)) {
+        let of_metadata = table.added().into_iter().chain(table.loaded_at.then_some(LOADED_AT));
+        if let Some(name) = of_metadata.into_iter().find(|name| is_copied(table, &source, name)) {
+            let hint = match table.mode {
+                Mode::Files => "take it out of `metadata`, or give the column another name in `[table.columns]`",
+                _ => "leave it out with `exclude`, or give it another name in `select`",
+            };
             return Err(fail(
                 ErrorKind::Contract,
                 format!("{} has a column `{name}`, which is the name of one that dwh adds", source.table),
-                "leave it out with `exclude`, or give it another name in `select`".into(),
+                hint.into(),
             ));
         }
         if table.marks_deleted() && is_copied(table, &source, DELETED_AT) {
@@ -276,6 +282,7 @@ impl Plan {
             former_keys: Vec::new(),
             stamp: Stamp::of(&self.table),
             added: self.table.added().into_iter().map(str::to_owned).collect(),
+            stamped: self.table.loaded_at,
             apart: false,
         }
     }

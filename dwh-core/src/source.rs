@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
 use crate::plan::Plan;
 use crate::raw_file::RawFile;
+use crate::run::RunId;
 use crate::schema::{RowKey, TableSchema};
 use crate::watermark::{SafeBound, Timestamp, Undrained, Window};
 
@@ -47,6 +48,15 @@ impl SourceIdentity {
     pub(crate) fn history(&self) -> (&str, i64) {
         (&self.system_identifier, self.timeline)
     }
+}
+
+/// How much there is to read, as far as it can be told without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes that they have in the source.
+    pub bytes: u64,
 }
 
 /// The snapshot in which rows were read.
@@ -103,6 +113,8 @@ pub struct ReadRequest<'a> {
     pub bound: Option<&'a SafeBound>,
     /// `now()` of the target when the run began; U is at most this, and `_uploaded_at` of scd tables is this.
     pub run_started_at: Timestamp,
+    /// Which run reads, for `_run_id`; `None`: no run of the log.
+    pub run_id: Option<RunId>,
     /// The file, of a source of files.
     pub file: Option<&'a RawFile>,
     /// The part of the window that a run of a resync reads; `None`: all of it.
@@ -113,7 +125,8 @@ impl<'a> ReadRequest<'a> {
     /// All of a table, for a run that began at this moment.
     #[must_use]
     pub const fn whole(plan: &'a Plan, run_started_at: Timestamp) -> Self {
-        Self { plan, window: None, sweep: Sweep::Off, known: None, bound: None, run_started_at, file: None, part: None }
+        let (window, known, bound, file, part) = (None, None, None, None, None);
+        Self { plan, window, sweep: Sweep::Off, known, bound, run_started_at, run_id: None, file, part }
     }
 
     /// U for a snapshot of this moment; `None` if there is no window. Where the window leaves it open: the source's clock when
@@ -203,6 +216,15 @@ pub trait Source: fmt::Debug + Send + Sync {
         let table = &plan.table.name;
         Err(Error::new(ErrorKind::Contract, format!("table `{table}`: this source cannot tell which keys it has"))
             .with_hint("implement `has_keys` of `Source`; without it, no row can be removed from bronze"))
+    }
+
+    /// About how much lies above `low` and up to `high`, by what the source knows without a look at its rows; `None` if that
+    /// is nothing. For people, and for whoever hands out work: nothing depends on it.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    async fn estimate(&self, _plan: &Plan, _low: Timestamp, _high: Timestamp) -> Result<Option<Estimate>> {
+        Ok(None)
     }
 
     /// The keys at which a table is cut into chunks of so many rows, in their order: the last key of each chunk but the last

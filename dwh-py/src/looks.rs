@@ -1,6 +1,6 @@
 //! The verbs that look and tell, on both faces: they move no row.
 
-use dwh_core::operate::{AlertRequest, DesignRequest, Gate, RepairRequest, VerifyRequest};
+use dwh_core::operate::{AlertRequest, DesignRequest, Gate, PlanRequest, RepairRequest, VerifyRequest};
 use dwh_core::sink::RunFilter;
 use pyo3::prelude::*;
 use std::path::PathBuf;
@@ -65,11 +65,20 @@ impl $face {
         $make(py, files::validate_files(self.0.get(py)?, of_files(paths, tables)))
     }
 
-    /// What the next run or extract of each matching table would do; nothing is moved or written.
-    #[pyo3(signature = (tables = None))]
-    fn plan(&self, py: Python<'_>, tables: Option<Names>) -> PyResult<Py<PyAny>> {
+    /// What the next run or extract of each matching table would do, and the work that there is, in units; nothing is moved or
+    /// written.
+    #[pyo3(signature = (tables = None, *, from_ = None, to = None))]
+    fn plan(
+        &self,
+        py: Python<'_>,
+        tables: Option<Names>,
+        from_: Option<Moment>,
+        to: Option<Moment>,
+    ) -> PyResult<Py<PyAny>> {
         or_nothing!($make, py, tables, PlansReport);
-        $make(py, plan::plan(self.0.get(py)?, tables))
+        let mut request = PlanRequest::new(tables);
+        (request.from, request.to) = (from_.map(|from| from.0), to.map(|to| to.0));
+        $make(py, plan::plan(self.0.get(py)?, request))
     }
 
     /// What `load` would do with a CSV, which is read to its end for it; nothing is written.

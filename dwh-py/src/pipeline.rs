@@ -72,7 +72,7 @@ impl $face {
     }
 
     /// Read a range of history again; the watermark stays where it is.
-    #[pyo3(signature = (table, *, from_, to = None, wait = false, restart = false, dry_run = false))]
+    #[pyo3(signature = (table, *, from_, to = None, wait = false, restart = false, since_run = None, dry_run = false))]
     fn backfill(
         &self,
         py: Python<'_>,
@@ -81,9 +81,11 @@ impl $face {
         to: Option<Moment>,
         wait: bool,
         restart: bool,
+        since_run: Option<i64>,
         dry_run: bool,
     ) -> PyResult<Py<PyAny>> {
         let mut request = BackfillRequest::new(table, from_.0);
+        request.since_run = since_run.map(RunId);
         request.to = to.map(|to| to.0);
         (request.wait, request.restart, request.dry_run) = (wait, restart, dry_run);
         $make(py, backfill::backfill(self.0.get(py)?, request))

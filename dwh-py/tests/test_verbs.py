@@ -63,6 +63,10 @@ def test_plan(pipeline: dwh.Pipeline) -> None:
     [plan] = whole(pipeline.plan(["events"]))
     assert whole(plan).mode == "incremental"
     assert [plan.table for plan in pipeline.plan(["*e*"])] == ["events", "devices"]
+    assert [unit["command"] for unit in plan.units] == ["dwh run events"]
+    pipeline.run(["events"])
+    [again] = pipeline.plan(["events"], from_="2020-01-01T00:00:00Z", to="2030-01-01T00:00:00Z")
+    assert [unit["kind"] for unit in again.units] == ["run", "backfill"]
 
 
 def test_run(project: Project, pipeline: dwh.Pipeline) -> None:

@@ -39,6 +39,8 @@ def dbt(project: Project, folder: Path, *words: str) -> dict:
 
 
 def test_the_example_builds_on_what_was_loaded(project: Project, tmp_path: Path) -> None:
+    text = project.config.read_text()
+    project.config.write_text(text.replace("[project]\n", '[project]\nmetadata = ["_loaded_at"]\n', 1))
     dwh(project, "migrate")
     dwh(project, "run", "events")
     project.target(
@@ -51,8 +53,13 @@ def test_the_example_builds_on_what_was_loaded(project: Project, tmp_path: Path)
     dwh(project, "models", "dbt-sources", "events", "-o", str(folder / "models/sources.yml"))
     assert set(dbt(project, folder, "source", "freshness").values()) == {"pass"}
     built = dbt(project, folder, "build")
-    assert set(built.values()) <= {"success", "pass"} and len(built) == 3, built
+    assert set(built.values()) <= {"success", "pass"} and len(built) == 4, built
     assert project.target("select sum(events) from marts.events_by_day") == "50"
+    # A row that is older than all others, and came later.
+    project.source("insert into app.events select 1000, note, recorded_at - interval '1 hour' from app.events where id = 1")
+    dwh(project, "run", "events")
+    assert set(dbt(project, folder, "build").values()) <= {"success", "pass"}
+    assert project.target("select count(*) from marts.events_newest") == "51"
     # A table that is not fresh is told by dbt as well.
     project.target(
         "update dwh_control.extract_runs set run_started_at = run_started_at - interval '2 days', "

@@ -112,6 +112,20 @@ pub struct RunArgs {
     pub accept_source: bool,
 }
 
+/// `dwh plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Names of tables, or patterns such as 'trip*'; none: all tables
+    #[arg(value_name = "TABLE")]
+    pub tables: Vec<String>,
+    /// The first moment of a range that would be read again, of tables with windows
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<Timestamp>,
+    /// The first moment that would not be read again any more [default: up to the watermark]
+    #[arg(long, value_name = "TIME", value_parser = moment, requires = "from")]
+    pub to: Option<Timestamp>,
+}
+
 /// `dwh extract`.
 #[derive(Debug, Args)]
 pub struct ExtractArgs {
@@ -282,6 +296,9 @@ pub struct BackfillArgs {
     /// The first moment not to read again any more [default: up to the watermark]
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub to: Option<Timestamp>,
+    /// Windows of this range by runs above this one are done, so that the call may be made any number of times
+    #[arg(long, value_name = "RUN", conflicts_with = "restart")]
+    pub since_run: Option<i64>,
     /// Options shared with `reseed`.
     #[command(flatten)]
     pub again: AgainArgs,

@@ -4,7 +4,8 @@ use super::Cli;
 use clap::CommandFactory;
 
 /// Verbs that change nothing. Every other one acts, and says beforehand what it would do.
-const LOOK_ONLY: [&str; 9] = ["check", "status", "report", "runs", "schedule", "config", "completions", "man", "help"];
+const LOOK_ONLY: [&str; 10] =
+    ["check", "plan", "status", "report", "runs", "schedule", "config", "completions", "man", "help"];
 /// The same among verbs that have verbs of their own.
 const GROUPS: [(&str, &[&str]); 4] = [
     ("files", &["list", "validate", "help"]),

@@ -1,7 +1,7 @@
 //! `dwh backfill`.
 
-use dwh_core::Result;
 use dwh_core::pipeline::BackfillRequest;
+use dwh_core::{Result, RunId};
 
 use super::Context;
 use crate::args::BackfillArgs;
@@ -11,6 +11,7 @@ use crate::exit::Exit;
 pub async fn backfill(args: BackfillArgs, context: &Context) -> Result<Exit> {
     let mut request = BackfillRequest::new(args.table, args.from);
     request.to = args.to;
+    request.since_run = args.since_run.map(RunId);
     request.wait = args.again.wait;
     request.restart = args.again.restart;
     request.dry_run = args.again.dry_run;

@@ -1,6 +1,6 @@
 //! `dwh run`.
 
-use dwh_core::operate::PlanReport;
+use dwh_core::operate::{PlanReport, PlanRequest};
 use dwh_core::{Result, RunRequest};
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::output::{Plans, ended};
 pub async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
     let pipeline = context.pipeline()?;
     if args.dry_run {
-        let plans = context.unless_cancelled(pipeline.plan(&args.tables)).await?;
+        let plans = context.unless_cancelled(pipeline.plan(&PlanRequest::new(args.tables))).await?;
         return show_plans(plans, args.sql, context);
     }
     let mut request = RunRequest::new(args.tables);

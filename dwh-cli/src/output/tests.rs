@@ -2,15 +2,15 @@ use dwh_core::config::{Compression, Mode};
 use dwh_core::operate::{
     AddedLabel, Breach, BreachCheck, CheckReport, CsvPlace, CsvReport, DiskStatus, DiskUse, Finding, ManifestReport,
     MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport, NeighbourReport, PlanReport, RunDetails, RunningRun,
-    Severity, StatusReport, StoreStatus, TableStatus, WaitingCsvs,
+    Severity, StatusReport, StoreStatus, TableStatus, WaitingCsvs, WorkUnit,
 };
 use dwh_core::pipeline::{ErrorReport, LoadPlanReport, LoadStep, RunReport, Seconds, TableRun, WindowReport};
-use dwh_core::sink::{Route, RunRecord};
+use dwh_core::sink::{LeaseHolder, Route, RunRecord};
 use dwh_core::source::{Snapshot, SourceIdentity};
 use dwh_core::{Error, ErrorKind, RunId, RunKind, RunState, Timestamp};
 
 use super::paint::Clock;
-use super::{Checked, Paint, Plans, Runs, Show, ended};
+use super::{Checked, Paint, Plans, Runs, Show, Work, ended};
 use snapshot::assert_snapshot;
 
 #[path = "../../tests/cli/snapshot.rs"]
@@ -388,16 +388,15 @@ fn plan_text() {
         mode: Mode::Incremental,
         source: "main: public.trips".into(),
         target: "bronze.trips".into(),
+        holder: None,
         window: Some(WindowReport { from: Some(at("2026-10-01T00:00:00Z")), to: None }),
         watermark: Some(at("2026-10-01T03:00:00Z")),
         bound: Some("quiet".into()),
-        windows: Some(3),
-        rows: Some(1_234_567),
-        bytes: Some(98_765_432),
         first: None,
         extract_sql: "select id,\n  at\nfrom public.trips".into(),
         load_sql: vec!["insert into bronze.trips select 1;".into(), "commit".into()],
         blob_prefix: "fleet/exports/trips/".into(),
+        units: Vec::new(),
         error: None,
     };
     let error = Error::new(ErrorKind::Drift, "table `orders`: column `note` is gone");
@@ -412,7 +411,48 @@ fn plan_text() {
         error: Some(ErrorReport::from(&error)),
         ..plan.clone()
     };
-    assert_snapshot("text_plan", &Plans { plans: vec![plan, broken], sql: true }.text(Paint::new(false)));
+    assert_snapshot(
+        "text_plan",
+        &Plans { plans: vec![plan.clone(), broken.clone()], sql: true }.text(Paint::new(false)),
+    );
+
+    let windows = |number| vec![WindowReport { from: None, to: None }; number];
+    let run = WorkUnit {
+        kind: RunKind::Run,
+        command: "dwh run trips".into(),
+        windows: windows(3),
+        more_windows: false,
+        done: 0,
+        chunks: None,
+        files: None,
+        estimated_rows: Some(270_123),
+        estimated_bytes: Some(24_300_000),
+    };
+    let left = WorkUnit {
+        kind: RunKind::Backfill,
+        command: "dwh backfill trips --from 2026-03-01T00:00:00Z --to 2026-04-01T00:00:00Z --since-run 4711".into(),
+        windows: windows(12),
+        done: 18,
+        ..run.clone()
+    };
+    let chunks =
+        WorkUnit { kind: RunKind::Resync, command: "dwh resync trips".into(), chunks: Some(7), done: 5, ..run.clone() };
+    let chunks = WorkUnit { windows: Vec::new(), estimated_rows: None, estimated_bytes: None, ..chunks };
+    let many = WorkUnit {
+        command: "dwh run position_history".into(),
+        windows: windows(1000),
+        more_windows: true,
+        ..run.clone()
+    };
+    let whole = WorkUnit { command: "dwh run devices".into(), ..run.clone() };
+    let plan = PlanReport { units: vec![run, chunks, left], ..plan };
+    let other = PlanReport { table: "position_history".into(), units: vec![many], ..plan.clone() };
+    let devices = PlanReport { table: "devices".into(), mode: Mode::Snapshot, units: vec![whole], ..plan.clone() };
+    let free = Work { plans: vec![plan.clone(), other, devices, broken] }.text(Paint::new(false));
+    assert!(free.lines().take_while(|line| !line.is_empty()).all(|line| line.chars().count() <= 80), "{free}");
+    let holder = LeaseHolder { host: "etl1:4711".into(), since: at("2026-10-01T00:00:00Z") };
+    let held = Work { plans: vec![PlanReport { holder: Some(holder), ..plan }] }.text(Paint::new(false));
+    assert_snapshot("text_work", &(free + &held));
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod schedule;
 mod status;
 mod tap;
 mod verify;
+mod work;
 
 use dwh_core::config::Mode;
 use dwh_core::pipeline::{CauseReport, ErrorReport, RunReport, TableRun};
@@ -39,6 +40,7 @@ pub use check::Checked;
 pub use plan::{Plans, window_text};
 pub use prune::freed;
 pub use runs::Runs;
+pub use work::Work;
 
 impl Show for RunReport {
     fn text(&self, paint: Paint<'_>) -> String {

@@ -4,7 +4,7 @@ use std::process::Command;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
-const COMMANDS: [&str; 40] = [
+const COMMANDS: [&str; 41] = [
     "init",
     "setup",
     "user add",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 40] = [
     "design pull",
     "design diff",
     "run",
+    "plan",
     "extract",
     "load",
     "status",

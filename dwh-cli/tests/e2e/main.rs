@@ -40,6 +40,7 @@ mod operations;
 mod own_types;
 mod owners;
 mod pgbouncer;
+mod plan;
 mod preview;
 mod prune;
 mod real_schemas;

@@ -12,11 +12,12 @@ use dwh_core::testing::{TestDb, assert_equal_tables};
 const TABLES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
 /// Runs as one of several workers, in a process group of its own.
-fn worker(project: &Project) -> Child {
+fn worker(project: &Project, script: &str, args: &[&str]) -> Child {
     let dwh = Path::new(env!("CARGO_BIN_EXE_dwh")).parent().expect("folder");
     let path = format!("{}:{}", dwh.display(), env::var("PATH").unwrap_or_default());
     Command::new("sh")
-        .arg(format!("{}/../examples/workers/worker.sh", env!("CARGO_MANIFEST_DIR")))
+        .arg(format!("{}/../examples/workers/{script}", env!("CARGO_MANIFEST_DIR")))
+        .args(args)
         .current_dir(project.folder())
         .env("PATH", path)
         .env("DWH_WORKER_PAUSE", "0.2")
@@ -34,6 +35,12 @@ async fn until(db: &TestDb, sql: &str) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("it never came true: {sql}");
+}
+
+fn kill(mut worker: Child) {
+    let group = format!("-{}", worker.id());
+    assert!(Command::new("kill").args(["-9", "--", &group]).status().expect("kill").success());
+    worker.wait().expect("dead");
 }
 
 #[tokio::test]
@@ -54,14 +61,11 @@ async fn four_workers_drain_all_history_though_one_is_killed() {
     let project = Project::new(&db, &tables);
     project.ok(&["migrate"]);
 
-    let mut workers: Vec<Child> = (0..4).map(|_| worker(&project)).collect();
+    let mut workers: Vec<Child> = (0..4).map(|_| worker(&project, "worker.sh", &[])).collect();
     let shared = "select count(*) from (select from dwh_control.extract_runs having count(distinct host) filter
         (where status = 'loaded') = 4 and count(*) filter (where status <> 'loaded') > 0) x";
     until(&db, shared).await;
-    let mut killed = workers.swap_remove(0);
-    let group = format!("-{}", killed.id());
-    assert!(Command::new("kill").args(["-9", "--", &group]).status().expect("kill").success());
-    killed.wait().expect("dead");
+    kill(workers.swap_remove(0));
     let left = number(
         &db,
         "select count(*) from dwh_control.extract_watermarks where last_extracted_at < now() - interval '1 day'",
@@ -82,4 +86,86 @@ async fn four_workers_drain_all_history_though_one_is_killed() {
     }
     let loaded = "select sum(rows_inserted)::bigint from dwh_control.extract_runs where status = 'loaded'";
     assert_eq!(number(&db, loaded).await, 240, "each row once");
+}
+
+const FROM: &str = "2026-03-01T00:00:00Z";
+const TO: &str = "2026-03-13T00:00:00Z";
+
+/// A row every six hours from the first of March on; a row takes `pause` seconds to be read.
+async fn march(test: &str, names: &[&str], pause: &str) -> (TestDb, Project) {
+    let db = TestDb::new(test).await;
+    db.src(&format!("create schema app; {READABLE}")).await;
+    let mut tables = String::new();
+    for name in names {
+        db.src(&format!(
+            "create table app.{name} (id int primary key, v text, at timestamptz not null default now());
+             create index on app.{name} (at);
+             insert into app.{name} select i, 'x', '2026-03-01Z'::timestamptz + i * interval '6 hours' from generate_series(1, 60) i"
+        ))
+        .await;
+        let slowly = format!(
+            "watermark = \"at\"\nkey = [\"id\"]\nwindow = \"1d\"\n[table.select]\n\
+            v = \"case when pg_sleep({pause}) is null then t.v else t.v end\"\n"
+        );
+        tables += &table(name, &format!("app.{name}"), "incremental", &slowly);
+    }
+    let project = Project::new(&db, &tables);
+    project.ok(&["migrate"]);
+    project.config_with("window = \"1d\"", "window = \"0\"").ok(&["run"]);
+    (db, project)
+}
+
+/// Each window of the range was loaded, and none twice.
+async fn assert_once(db: &TestDb, names: &[&str]) {
+    for name in names {
+        let runs = |what: &str| {
+            format!(
+                "select {what}::bigint from dwh_control.extract_runs where table_name = '{name}' and kind = 'backfill' \
+                 and status = 'loaded'"
+            )
+        };
+        assert_eq!(number(db, &runs("sum(rows_extracted)")).await, 47, "{name}: rows of the range");
+        assert_eq!(number(db, &runs("count(*) - count(distinct window_low)")).await, 0, "{name}: no window twice");
+    }
+}
+
+#[tokio::test]
+async fn four_workers_drain_a_back_fill_though_one_is_killed() {
+    let names = ["a", "b", "c"];
+    let (db, project) = march("workers_backfill", &names, "0.02").await;
+    let args = ["--from", FROM, "--to", TO];
+    let mut workers: Vec<Child> = (0..4).map(|_| worker(&project, "drain.sh", &args)).collect();
+    let begun =
+        "select count(*) from (select from dwh_control.extract_runs where kind = 'backfill' and status = 'loaded'
+        having count(distinct table_name) = 3 and count(*) >= 4) x";
+    until(&db, begun).await;
+    kill(workers.swap_remove(0));
+    for mut worker in workers {
+        assert!(worker.wait().expect("a worker ends").success());
+    }
+    assert_once(&db, &names).await;
+}
+
+#[tokio::test]
+async fn processes_share_the_windows_of_one_table() {
+    let (db, project) = march("workers_share", &["a"], "0.02").await;
+    let call = ["backfill", "a", "--from", FROM, "--to", TO, "--wait"];
+    let mut children: Vec<Child> = (0..4).map(|_| project.spawn(&call)).collect();
+    // Who is at work is killed, twice: each time another one goes on. Of the two that are left one comes to the end, and the
+    // other one finds nothing left.
+    for windows in [2, 5] {
+        let loaded = "select count(*) from dwh_control.extract_runs where kind = 'backfill' and status = 'loaded'";
+        until(&db, &format!("select count(*) from ({loaded} having count(*) >= {windows}) x")).await;
+        let newest =
+            "select split_part(host, ' pid ', 2)::bigint from dwh_control.extract_runs order by run_id desc limit 1";
+        let at_work = number(&db, newest).await;
+        let place = children.iter().position(|child| i64::from(child.id()) == at_work).expect("one of them");
+        let mut killed = children.swap_remove(place);
+        killed.kill().expect("kill");
+        assert!(!killed.wait().expect("dead").success(), "it was at work");
+    }
+    for mut child in children {
+        assert!(child.wait().expect("it ends").success());
+    }
+    assert_once(&db, &["a"]).await;
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobKey;
 use crate::chain::{Before, Part, Replaced};
-use crate::config::{Compression, Deletes, Mode, OnConflict, Replace, TASK_INSTANCE, UPLOADED_AT};
+use crate::config::{Compression, Deletes, Mode, OnConflict, RUN_ID, Replace, TASK_INSTANCE, UPLOADED_AT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Missing};
 use crate::raw_file::RawFile;
@@ -188,6 +188,7 @@ impl Manifest {
             // A column without a zone is read in that of the configuration.
             stamp: None,
             added: self.added(),
+            stamped: false,
             apart: false,
         }
     }
@@ -207,7 +208,7 @@ impl Manifest {
     fn added(&self) -> Vec<String> {
         let dated = self.mode == Mode::Scd || self.on_conflict == OnConflict::Append;
         let of_ours = |name: &&str| dated && self.columns.iter().any(|column| column.name == *name);
-        [UPLOADED_AT, TASK_INSTANCE].into_iter().filter(of_ours).map(str::to_owned).collect()
+        [UPLOADED_AT, TASK_INSTANCE, RUN_ID].into_iter().filter(of_ours).map(str::to_owned).collect()
     }
 
     /// The window that its CSV stands for alone; `None` for one that only adds rows.

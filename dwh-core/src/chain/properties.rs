@@ -146,7 +146,7 @@ proptest! {
                 let above: Vec<i64> = rows.iter().copied().filter(|row| at(*row) > low).collect();
                 let high = range.next(above.first().copied().map(at));
                 bronze.extend(above.into_iter().filter(|row| at(*row) <= high));
-                pieces.insert(0, Piece { kind: range.kind, low, high, end: range.end, stands: true });
+                pieces.insert(0, Piece { run_id: RunId(1), kind: range.kind, low, high, end: range.end, stands: true });
                 (low, done) = (high, done + 1);
             }
             if low >= range.end {

@@ -1,6 +1,6 @@
 //! A range of history that is read again in windows: where they end, and where a call that was cut off goes on.
 
-use crate::run::RunKind;
+use crate::run::{RunId, RunKind};
 use crate::watermark::{Micros, Timestamp};
 
 /// A range on its way through its windows.
@@ -19,6 +19,8 @@ pub struct Range {
 /// A window of such a range that was loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
+    /// The run that read it.
+    pub run_id: RunId,
     /// What it was read for.
     pub kind: RunKind,
     /// Exclusive.
@@ -56,6 +58,30 @@ impl Range {
         first.map(|first| self.cell(first).0).filter(|begins| *begins > at).unwrap_or_else(|| self.next(earliest))
     }
 
+    /// Where a call goes on that came to `at` itself, and how many windows others have loaded for it meanwhile: those of the
+    /// same range by runs above `since`, the newest one before the call; `pieces` newest first.
+    #[must_use]
+    pub fn shared(&self, mut at: Timestamp, pieces: &[Piece], since: Option<RunId>) -> (Timestamp, u64) {
+        let new = pieces.iter().take_while(|piece| piece.stands && Some(piece.run_id) > since);
+        let of_range: Vec<&Piece> = new.filter(|piece| piece.kind == self.kind && piece.end == self.end).collect();
+        let mut windows = 0;
+        while let Some(piece) = of_range.iter().find(|piece| piece.low == at && piece.high > at) {
+            (at, windows) = (piece.high, windows + 1);
+        }
+        (at, windows)
+    }
+
+    /// Where a call goes on, and how many windows others have loaded: one that was cut off before it, as [`Range::resume`]
+    /// says, and those that share the range with it. `since` is the newest run before the call, `pieces` newest first.
+    #[must_use]
+    pub fn goes_on(&self, pieces: &[Piece], since: Option<RunId>) -> (Timestamp, u64) {
+        let standing = pieces.iter().take_while(|piece| piece.stands);
+        let before: Vec<Piece> = standing.filter(|piece| Some(piece.run_id) <= since).copied().collect();
+        let (at, windows) = self.resume(&before);
+        let (at, more) = self.shared(at, pieces, since);
+        (at, windows + more)
+    }
+
     /// How far an earlier call of this range came, and in how many windows; `pieces` newest first, those of other ranges
     /// among them. A call that came to the end is over; what came before it belongs to others. So does everything
     /// before a window that went into another table or was read by another plan: it may have replaced those rows.
@@ -70,6 +96,15 @@ impl Range {
         }
         (at, windows)
     }
+}
+
+/// Where the range of this kind begins and ends whose newest call did not come to its end; `pieces` newest first.
+#[must_use]
+pub fn unfinished(kind: RunKind, pieces: &[Piece]) -> Option<(Timestamp, Timestamp)> {
+    let standing = || pieces.iter().take_while(|piece| piece.stands).filter(|piece| piece.kind == kind);
+    let end = standing().next()?.end;
+    let left: Vec<&Piece> = standing().filter(|piece| piece.end == end).take_while(|piece| piece.high != end).collect();
+    left.iter().map(|piece| piece.low).min().map(|low| (low, end))
 }
 
 /// The end of the range with the same beginning that an earlier call did not finish. The watermark has moved since, but

@@ -313,7 +313,7 @@ fn range(low: Timestamp) -> Range {
 }
 
 fn piece(low: Timestamp, high: Timestamp, end: Timestamp) -> Piece {
-    Piece { kind: RunKind::Backfill, low, high, end, stands: true }
+    Piece { run_id: RunId(1), kind: RunKind::Backfill, low, high, end, stands: true }
 }
 
 #[test]
@@ -347,6 +347,27 @@ fn an_interrupted_range_goes_on_and_a_finished_one_begins_anew() {
     assert_eq!(range.resume(&again), (day("02T00"), 1), "only the newest call counts");
     assert_eq!(range.resume(&[piece(low, day("02T00"), day("20T00"))]), (low, 0), "another range");
     assert_eq!(range.resume(&[Piece { kind: RunKind::Reseed, ..two[1] }]), (low, 0), "another verb");
+}
+
+#[test]
+fn windows_that_others_load_meanwhile_are_not_read_again() {
+    let (low, end) = (day("01T00"), day("30T00"));
+    let range = range(low);
+    let by = |run, piece| Piece { run_id: RunId(run), ..piece };
+    let first = by(5, piece(low, day("02T00"), end));
+    let rest = [by(7, piece(day("02T00"), end, end)), first];
+    let goes_on = |since| range.goes_on(&rest, Some(RunId(since)));
+    assert_eq!(goes_on(9), (low, 0), "it came to its end before the call");
+    assert_eq!(goes_on(4), (end, 2), "others came to its end while the call waited");
+    assert_eq!(goes_on(6), (end, 2), "it was cut off before the call, and others went on");
+    assert_eq!(range.goes_on(&[first], Some(RunId(9))), (day("02T00"), 1), "it was cut off before the call");
+    assert_eq!(range.shared(low, &rest, Some(RunId(6))), (low, 0), "nobody has read the first window since");
+    assert_eq!(range.shared(day("02T00"), &rest, Some(RunId(6))), (end, 1));
+    let gone = rest.map(|piece| Piece { stands: false, ..piece });
+    assert_eq!(range.goes_on(&gone, Some(RunId(4))), (low, 0), "into another table");
+    assert_eq!(unfinished(RunKind::Backfill, &rest), None);
+    assert_eq!(unfinished(RunKind::Backfill, &[first]), Some((low, end)));
+    assert_eq!(unfinished(RunKind::Reseed, &[first]), None);
 }
 
 #[test]

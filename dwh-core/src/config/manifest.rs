@@ -146,6 +146,8 @@ fn table(entry: &Entry<'_>, path: &Path, settings: &Settings, shared: &Shared<'_
         columns: taken.columns,
         select: taken.select,
         filter: taken.filter,
+        loaded_at: false,
+        run_id: false,
         uploaded_at: true,
         task_instance: advanced.then(|| shared.task_instance.clone()),
         // A change of the source is followed as far as it needs no new table.

@@ -105,22 +105,27 @@ fn build(document: &DeTable<'_>, reader: Reader<'_>, path: &Path) -> Config {
     let base = path.parent().unwrap_or(Path::new(""));
     let target = target(&single(document, reader, "target"), base);
     let alerts = alert::alerts(&alert_sections(document, reader));
-    let project = project(&single(document, reader, "project"), document.contains_key("alert"));
+    let section = single(document, reader, "project");
+    let project = project(&section, document.contains_key("alert"));
+    let metadata = section.raw.metadata.unwrap_or_default();
     let (thresholds, disk_used) = thresholds::general(document, reader, project.cadence);
     let sections = table_sections(document, reader);
     let each = thresholds::of_tables(document, reader, &thresholds);
     let columns = files::columns_of_tables(document, reader);
     let own: Vec<_> = each.into_iter().zip(columns).collect();
     let task_instance = reader.environment.get("DWH_TASK_INSTANCE").unwrap_or_default().to_owned();
-    let around = table::Around { bronze: &target.bronze_schema, base, task_instance: &task_instance };
+    let around =
+        table::Around { bronze: &target.bronze_schema, base, task_instance: &task_instance, metadata: &metadata };
     let mut tables = table::tables(&sections, &own, &sources, &around);
     sources::patterns(document, reader, globs, &mut sources, &around, &thresholds);
+    let written = tables.len();
     let shared = Shared { sources: &sources, thresholds: &thresholds, task_instance };
     for section in manifest_sections(document, reader) {
         if let Some(settings) = manifest::settings(&section, &sources) {
             manifest_tables(&settings, &shared, reader.problems, &mut tables);
         }
     }
+    tables[written..].iter_mut().for_each(|table| table::add(table, &metadata, &shared.task_instance));
     Config {
         path: path.to_owned(),
         project,

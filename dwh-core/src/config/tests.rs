@@ -357,7 +357,7 @@ fn the_schema_describes_every_key() {
         assert!(keys.values().all(|key| key["description"].is_string()), "no description: {section}");
         keys.len()
     });
-    assert_eq!(counts, [4, 13, 10, 7, 39, 6, 9]);
+    assert_eq!(counts, [5, 13, 10, 7, 39, 6, 9]);
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 use tokio_postgres::{Client, Transaction};
 
 use super::design::design_of;
-use super::tables::{is_there, lacks_mark, note};
+use super::tables::{is_there, lacks_of_bronze, note};
 use super::{
     MigrateReport, audit_keys, audit_roles, is_applied, loads, look_at, not_applied, owner, pinned, refused, render,
 };
@@ -105,7 +105,7 @@ async fn table(
     }
     note(report, load, &prepared, present);
     if present {
-        report.note_mark(load, lacks_mark(tx, load).await?);
+        report.note_of_bronze(load, lacks_of_bronze(tx, load).await?);
     }
     if !present {
         return Ok(None);

@@ -160,12 +160,12 @@ impl MigrateReport {
         }
     }
 
-    /// Notes the statement that gave, or gives, bronze the mark of deleted rows.
-    pub(super) fn note_mark(&mut self, load: &LoadPlan, added: Option<String>) {
-        self.drift_applied.extend(added.map(|remedy| MigrateDrift {
-            table: load.table.clone(),
-            message: format!("column `{DELETED_AT}` is not in bronze, and `deletes = \"mark\"` needs it"),
-            remedy,
+    /// Notes the statements that gave, or give, bronze the columns that no CSV brings.
+    pub(super) fn note_of_bronze(&mut self, load: &LoadPlan, added: Vec<(&'static str, String)>) {
+        self.drift_applied.extend(added.into_iter().map(|(name, remedy)| {
+            let by = if name == DELETED_AT { "`deletes = \"mark\"`" } else { "`metadata`" };
+            let message = format!("column `{name}` is not in bronze, and {by} needs it");
+            MigrateDrift { table: load.table.clone(), message, remedy }
         }));
     }
 

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Transaction};
 use super::design::{design_of, fits};
 use super::types::{self, Prepared};
 use super::{AddedLabel, MigrateReport, begin, refused};
-use crate::config::{DELETED_AT, Mode, TargetConfig};
+use crate::config::{Mode, TargetConfig};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Design, LoadPlan, anonymous, bronze_ddl};
@@ -73,9 +73,9 @@ async fn make_table(
         }
     };
     let mut sql = types_sql(target, &prepared);
-    let mark = if present { lacks_mark(&*transaction, load).await? } else { None };
+    let added = if present { lacks_of_bronze(&*transaction, load).await? } else { Vec::new() };
     if present {
-        sql.extend(mark.clone());
+        sql.extend(added.iter().map(|(_, sql)| sql.as_str()));
     } else {
         sql.push_str(&design.as_ref().map_or_else(|| bronze_ddl(resolved), Design::sql));
     }
@@ -97,7 +97,7 @@ async fn make_table(
     }
     note(report, load, &prepared, present);
     report.designs.extend(design.map(|design| design.file));
-    report.note_mark(load, mark);
+    report.note_of_bronze(load, added);
     Ok(true)
 }
 
@@ -126,14 +126,17 @@ pub(super) fn note(report: &mut MigrateReport, load: &LoadPlan, prepared: &Prepa
     tables.push(load.target.to_string());
 }
 
-/// The statement that adds the mark of deleted rows to a table that lacks it.
-pub(super) async fn lacks_mark(tx: &Transaction<'_>, load: &LoadPlan) -> Result<Option<String>> {
-    let Some(add) = load.add_mark() else { return Ok(None) };
+/// The columns that bronze alone has and that a table lacks, each with what adds it.
+pub(super) async fn lacks_of_bronze(tx: &Transaction<'_>, load: &LoadPlan) -> Result<Vec<(&'static str, String)>> {
     let there = "select exists (select from pg_catalog.pg_attribute where attrelid = pg_catalog.to_regclass($1) \
                  and attname = $2 and not attisdropped)";
-    let names: [(&(dyn ToSql + Sync), Type); 2] = [(&load.target.sql(), Type::TEXT), (&DELETED_AT, Type::TEXT)];
-    let there: bool = tx.query_typed_one(there, &names).await.map_err(sort)?.get(0);
-    Ok((!there).then_some(add))
+    let mut lacking = Vec::new();
+    for (name, add) in load.add_of_bronze() {
+        let names: [(&(dyn ToSql + Sync), Type); 2] = [(&load.target.sql(), Type::TEXT), (&name, Type::TEXT)];
+        let is_there: bool = tx.query_typed_one(there, &names).await.map_err(sort)?.get(0);
+        lacking.extend((!is_there).then_some((name, add)));
+    }
+    Ok(lacking)
 }
 
 pub(super) async fn is_there(tx: &Transaction<'_>, table: &TableRef) -> Result<bool> {

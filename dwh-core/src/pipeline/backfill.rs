@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::{Piece, Range, unfinished_end};
+use crate::chain::{Piece, Range, unfinished, unfinished_end};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{finite, window_report};
 use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
 use crate::pipeline::{Event, Pipeline, RunReport, TableRun, WindowReport};
 use crate::plan::Plan;
-use crate::run::{RunKind, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{RunFilter, RunRecord, TableState};
 use crate::watermark::{Micros, Timestamp, Window};
 
@@ -31,6 +31,9 @@ pub struct BackfillRequest {
     pub wait: bool,
     /// Read everything, though an earlier call that was cut off got part of the way.
     pub restart: bool,
+    /// Windows that runs above this one loaded for the same range are not read again, also where it came to its end: so a
+    /// call may be made any number of times. `None`: a range that came to its end begins anew.
+    pub since_run: Option<RunId>,
     /// Only tell what would be read.
     pub dry_run: bool,
 }
@@ -39,7 +42,7 @@ impl BackfillRequest {
     /// All history of a table from this moment on, read again.
     #[must_use]
     pub fn new(table: impl Into<String>, from: Timestamp) -> Self {
-        Self { table: table.into(), from, to: None, wait: false, restart: false, dry_run: false }
+        Self { table: table.into(), from, to: None, wait: false, restart: false, since_run: None, dry_run: false }
     }
 }
 
@@ -56,7 +59,7 @@ pub struct BackfillReport {
     /// The range; `from` is exclusive and `null` for "from the first row on", `to` is inclusive. `null` for a table that
     /// is read whole.
     pub range: Option<WindowReport>,
-    /// Windows that an earlier call of the same range had loaded before it was cut off.
+    /// Windows that others have loaded: an earlier call of the same range that was cut off, or one that shares it.
     pub windows_skipped: u64,
     /// The windows that are left, for a dry run; otherwise empty.
     pub windows: Vec<WindowReport>,
@@ -75,6 +78,13 @@ impl BackfillReport {
             windows: Vec::new(),
             runs: Vec::new(),
         }
+    }
+
+    /// Notes the range, and what earlier calls did of it; says from where on it is left.
+    fn begins(&mut self, range: &Range, (at, windows): (Timestamp, u64)) -> Timestamp {
+        self.range = Some(WindowReport { from: finite(range.low), to: Some(range.end) });
+        self.windows_skipped = windows;
+        at
     }
 
     /// 0 if every run went well; otherwise the code of the one that did not.
@@ -98,10 +108,8 @@ impl Pipeline {
         if table.mode != Mode::Incremental {
             return Err(whole(table));
         }
-        // Windows of runs are exclusive below and inclusive above; people mean it the other way round.
-        let low = request.from.minus(Micros(1));
-        let to = request.to.map(|to| to.minus(Micros(1)));
-        let work = Work { table, kind: RunKind::Backfill, low, to, wait: request.wait };
+        let work = Work::of_backfill(table, request.from, request.to, request.wait);
+        let work = Work { since_run: request.since_run, ..work };
         self.read_again(work, request.restart, request.dry_run, cancel).await
     }
 
@@ -115,16 +123,23 @@ impl Pipeline {
         let table = work.table;
         let mut report = BackfillReport::empty(table, work.kind, dry_run);
         (self.observer)(&Event::TableStarted { table: table.name.clone() });
+        // Before it waits for others, who may share the range.
+        let since = match work.since_run {
+            Some(run) => Some(run),
+            None => self.last_number(table).await.map_err(|error| named(error, &table.name))?,
+        };
         let state = self.settle_table(&work, &mut report, cancel).await.map_err(|error| named(error, &table.name))?;
         if report.runs.iter().all(|run| run.error.is_none()) {
             let pieces = if restart { Vec::new() } else { self.pieces(table, &state).await? };
             let range = work.range(state.low(), &pieces)?;
-            let (at, windows) = range.resume(&pieces);
-            report.range = Some(WindowReport { from: finite(range.low), to: Some(range.end) });
-            report.windows_skipped = windows;
+            let begins = match work.since_run {
+                Some(_) => range.shared(range.low, &pieces, since),
+                None => range.goes_on(&pieces, since),
+            };
+            let at = report.begins(&range, begins);
             let done = match dry_run {
                 true => self.list_windows(table, &state, &range, at, &mut report).await,
-                false => self.load_windows(&work, &range, at, &mut report, cancel).await,
+                false => self.load_windows(&work, &range, (at, since), &mut report, cancel).await,
             };
             if let Err(error) = done {
                 // An error that belongs to a run is in its report already.
@@ -136,6 +151,12 @@ impl Pipeline {
         }
         (self.observer)(&Event::TableFinished { table: table.name.clone() });
         Ok(report)
+    }
+
+    /// The number of the newest run of a table, whatever became of it.
+    async fn last_number(&self, table: &TableConfig) -> Result<Option<RunId>> {
+        let filter = RunFilter { table: Some(table.name.clone()), limit: Some(1), ..RunFilter::default() };
+        Ok(self.sink.runs(&filter).await?.first().map(|run| run.run_id))
     }
 
     /// The windows that earlier calls loaded, newest first, and which of them are worth something today: those that went
@@ -160,6 +181,7 @@ impl Pipeline {
         let stands = |record: &RunRecord| bronze.is_some() && record.bronze == bronze && record.plan_sha256 == plan;
         let piece = |record: &RunRecord| {
             Some(Piece {
+                run_id: record.run_id,
                 kind: record.kind,
                 low: record.window_low.unwrap_or(Timestamp::NEG_INFINITY),
                 high: record.window_high?,
@@ -216,15 +238,66 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Window by window, up to the first one that fails. An error that belongs to a window is in its report.
+    /// The windows that a back-fill of this range would read.
+    pub(crate) async fn range_ahead(
+        &self,
+        table: &TableConfig,
+        state: &TableState,
+        from: Timestamp,
+        to: Option<Timestamp>,
+    ) -> Result<RangeLeft> {
+        let work = Work::of_backfill(table, from, to, false);
+        let pieces = self.pieces(table, state).await?;
+        let range = work.range(state.low(), &pieces)?;
+        self.windows_left(table, state, &range, &pieces).await
+    }
+
+    /// What calls that were cut off left to be read, with the windows that are left: of each verb the newest.
+    pub(crate) async fn ranges_left(&self, table: &TableConfig, state: &TableState) -> Result<Vec<RangeLeft>> {
+        let pieces = self.pieces(table, state).await?;
+        let mut left = Vec::new();
+        for kind in [RunKind::Backfill, RunKind::Reseed, RunKind::Repair] {
+            let Some((low, end)) = unfinished(kind, &pieces) else { continue };
+            // The others begin with the first row; repairs of single windows are no range.
+            if end <= state.low() && (kind == RunKind::Backfill || !low.is_finite()) {
+                let range = Range { kind, low, end, window: table.window };
+                left.push(self.windows_left(table, state, &range, &pieces).await?);
+            }
+        }
+        Ok(left)
+    }
+
+    async fn windows_left(
+        &self,
+        table: &TableConfig,
+        state: &TableState,
+        range: &Range,
+        pieces: &[Piece],
+    ) -> Result<RangeLeft> {
+        let mut report = BackfillReport::empty(table, range.kind, true);
+        let at = report.begins(range, range.resume(pieces));
+        self.list_windows(table, state, range, at, &mut report).await?;
+        let first =
+            pieces.iter().filter(|piece| piece.high <= at && piece.end == range.end && piece.kind == range.kind);
+        let first = first.take(report.windows_skipped as usize).map(|piece| RunId(piece.run_id.0 - 1)).min();
+        let since = match first {
+            Some(run) => Some(run),
+            None => self.last_number(table).await?,
+        };
+        Ok(RangeLeft { report, since })
+    }
+
+    /// Window by window, up to the first one that fails. An error that belongs to a window is in its report. `since` is the
+    /// newest run before the call: windows that others load for the same range meanwhile are not read once more.
     async fn load_windows(
         &self,
         work: &Work<'_>,
         range: &Range,
-        mut at: Timestamp,
+        (mut at, since): (Timestamp, Option<RunId>),
         report: &mut BackfillReport,
         cancel: &CancellationToken,
     ) -> Result<()> {
+        let mut newest = None;
         while at < range.end {
             if cancel.is_cancelled() {
                 return Err(interrupted());
@@ -233,6 +306,15 @@ impl Pipeline {
             let mut state = lease.state().clone();
             // What was extracted since the last window is loaded before this one: it is older than what this one reads.
             self.recover_table(work.table, &mut state, &mut report.runs, cancel).await?;
+            if state.newest_run_id != newest {
+                let (then, windows) = range.shared(at, &self.pieces(work.table, &state).await?, since);
+                (at, newest) = (then, state.newest_run_id);
+                report.windows_skipped += windows;
+                if windows > 0 {
+                    lease.release().await?;
+                    continue;
+                }
+            }
             let mut added = Vec::new();
             let plan = self.plan_to_load(work.table, &state, &mut added).await?;
             may_replace(range.kind, &plan)?;
@@ -241,6 +323,7 @@ impl Pipeline {
             let run = self.load_window(&plan, range.kind, window, &state, cancel).await;
             let run = TableRun { columns_added: added, ..run };
             let ok = run.error.is_none();
+            newest = newest.max(run.run_id);
             report.runs.push(self.ended(run));
             if !ok {
                 return Ok(());
@@ -281,6 +364,14 @@ impl Pipeline {
     }
 }
 
+/// A range of which windows are left.
+pub(crate) struct RangeLeft {
+    /// What a dry run says of it.
+    pub report: BackfillReport,
+    /// Windows by runs above this one are done.
+    pub since: Option<RunId>,
+}
+
 /// What is read again.
 pub(super) struct Work<'a> {
     pub table: &'a TableConfig,
@@ -290,9 +381,17 @@ pub(super) struct Work<'a> {
     /// Inclusive.
     pub to: Option<Timestamp>,
     pub wait: bool,
+    /// As in the request.
+    pub since_run: Option<RunId>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn of_backfill(table: &'a TableConfig, from: Timestamp, to: Option<Timestamp>, wait: bool) -> Self {
+        // Windows of runs are exclusive below and inclusive above; people mean it the other way round.
+        let (low, to) = (from.minus(Micros(1)), to.map(|to| to.minus(Micros(1))));
+        Self { table, kind: RunKind::Backfill, low, to, wait, since_run: None }
+    }
+
     /// The range below the watermark `limit`; one that an earlier call did not finish keeps its end.
     fn range(&self, limit: Timestamp, pieces: &[Piece]) -> Result<Range> {
         let fail = |text: String, hint: &str| {

@@ -145,7 +145,7 @@ impl Pipeline {
             Mode::Incremental => {
                 let low = Timestamp::NEG_INFINITY;
                 let kind = if request.replace { RunKind::Repair } else { RunKind::Reseed };
-                let work = Work { table, kind, low, to: None, wait: request.wait };
+                let work = Work { table, kind, low, to: None, wait: request.wait, since_run: None };
                 let report = this.read_again(work, request.restart, request.dry_run, cancel).await?;
                 Ok(BackfillReport { runs: [begun, report.runs].concat(), ..report })
             }

@@ -367,6 +367,14 @@ impl Pipeline {
             .with_hint(format!("`dwh resync {name}` goes on with it, and so does `dwh run {name}`")))
     }
 
+    /// How many chunks of a resync that was cut off are left, and how many are loaded; `None` if none waits.
+    pub(crate) async fn chunks_left(&self, table: &TableConfig) -> Result<Option<(u64, u64)>> {
+        let Some((manifest, _)) = self.waiting_resyncs(table).await?.pop() else { return Ok(None) };
+        let Some(Part::Cuts(cuts)) = &manifest.part else { return Ok(None) };
+        let loaded = self.loaded_chunks(table, &manifest).await?.len() as u64;
+        Ok(Some(((cuts.len() as u64 + 1).saturating_sub(loaded), loaded)))
+    }
+
     async fn waiting_resyncs(&self, table: &TableConfig) -> Result<Vec<(Manifest, RunRecord)>> {
         let mut found = Vec::new();
         for (_, manifest) in self.held(table, Folder::Exports, None).await?.complete.into_values() {

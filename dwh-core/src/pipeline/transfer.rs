@@ -177,6 +177,7 @@ impl Pipeline {
             known: slice.state.relations.as_deref().filter(|_| slice.kind.moves_watermark()),
             bound: slice.bound.as_ref(),
             run_started_at: slice.record.run_started_at,
+            run_id: Some(slice.record.run_id),
             file: slice.file.as_ref(),
             part: slice.part.as_ref(),
         };

@@ -114,6 +114,8 @@ fn as_query(table: &TableConfig) -> TableConfig {
         select: std::collections::BTreeMap::new(),
         filter: None,
         uploaded_at: false,
+        loaded_at: false,
+        run_id: false,
         task_instance: None,
         ..table.clone()
     }

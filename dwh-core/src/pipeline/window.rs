@@ -11,6 +11,9 @@ use crate::sink::TableState;
 use crate::source::BoundRequest;
 use crate::watermark::{BoundMode, BoundRule, Call, Progress, SafeBound, Sweep, Timestamp, Window};
 
+/// Windows that are told ahead at most.
+const LISTED: usize = 1_000;
+
 /// What is read: decided before anything is.
 pub(crate) struct Ahead {
     pub(crate) bound: SafeBound,
@@ -55,6 +58,31 @@ impl Pipeline {
         let window = self.ending(progress.next_window(earliest), &bound);
         let sweep = progress.sweep(window.low, clock_went_back(state, &bound));
         Ok(Ahead { bound, window, sweep })
+    }
+
+    /// The windows of one call, from this one on, and whether there are more of them than are told. Where no index finds the
+    /// first row of a window, only this one is.
+    pub(crate) async fn windows_ahead(
+        &self,
+        plan: &Plan,
+        state: &TableState,
+        ahead: &Ahead,
+    ) -> Result<(Vec<Window>, bool)> {
+        let (source, bound) = (self.source(&plan.table)?, &ahead.bound);
+        let mut windows = vec![ahead.window];
+        let mut window = ahead.window;
+        while !self.is_last(window, bound) {
+            if windows.len() == LISTED || !plan.watermark_indexed {
+                return Ok((windows, true));
+            }
+            let (last_extracted_at, read_high) = (Some(window.watermark), window.high);
+            let then = TableState { last_extracted_at, read_high, ..state.clone() };
+            let progress = progress(plan, &then, bound, Call::Next, self.until);
+            let earliest = source.earliest(plan, progress.begin()).await?;
+            window = self.ending(progress.next_window(earliest), bound);
+            windows.push(window);
+        }
+        Ok((windows, false))
     }
 
     /// Whether the run before was a resync: a row that got another key between two of its chunks, under the stamp that it

@@ -98,6 +98,7 @@ impl LoadPlan {
             overruled: Vec::new(),
             former_keys: Vec::new(),
             older: false,
+            stamped: false,
             apart: true,
             ..self
         }

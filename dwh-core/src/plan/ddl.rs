@@ -1,6 +1,6 @@
 //! The DDL of a bronze table and of the types that its columns need, from what a source's catalog or a manifest names.
 
-use crate::plan::{DELETED_AT, LoadPlan};
+use crate::plan::LoadPlan;
 use crate::schema::{TypeDef, TypeKind, TypeName, definition, quote_ident, quote_literal};
 
 /// `create table if not exists` of a bronze table: exact types, not-null, the key.
@@ -9,23 +9,27 @@ use crate::schema::{TypeDef, TypeKind, TypeName, definition, quote_ident, quote_
 /// row gets an index that finds them.
 #[must_use]
 pub fn bronze_ddl(load: &LoadPlan) -> String {
-    let table = create_table(load, None);
+    let table = create_table(load, Vec::new());
     let versions = load.is_appended().then(|| anonymous(&load.version_index()));
-    [versions, load.add_mark()].into_iter().flatten().fold(table, |sql, more| format!("{sql}\n{more}"))
+    let more = load.add_of_bronze().into_iter().map(|(_, sql)| sql);
+    versions.into_iter().chain(more).fold(table, |sql, more| format!("{sql}\n{more}"))
 }
 
 /// The same for a table that is not there yet, in plain statements, for people who change them.
 #[must_use]
 pub(crate) fn plain_ddl(load: &LoadPlan) -> String {
-    let mark = load.marks().then(|| format!("    {} timestamp with time zone", quote_ident(DELETED_AT)));
-    let table = create_table(load, mark);
+    let line = |(name, default): (&str, &str)| {
+        let default = if default.is_empty() { String::new() } else { format!(" default {default}") };
+        format!("    {} timestamp with time zone{default}", quote_ident(name))
+    };
+    let table = create_table(load, load.of_bronze().into_iter().map(line).collect());
     match load.is_appended() {
         true => format!("{table}\ncreate index on {} ({});", load.target.sql(), load.version_columns()),
         false => table,
     }
 }
 
-fn create_table(load: &LoadPlan, mark: Option<String>) -> String {
+fn create_table(load: &LoadPlan, more: Vec<String>) -> String {
     let mut lines: Vec<String> = load
         .columns
         .iter()
@@ -33,7 +37,7 @@ fn create_table(load: &LoadPlan, mark: Option<String>) -> String {
             let null = if column.not_null { " not null" } else { "" };
             format!("    {} {}{null}", quote_ident(&column.name), column.type_name)
         })
-        .chain(mark)
+        .chain(more)
         .collect();
     if load.mode.is_keyed() && !load.is_appended() && !load.apart {
         let key: Vec<String> = load.key.iter().map(|name| quote_ident(name)).collect();

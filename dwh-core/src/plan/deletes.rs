@@ -10,8 +10,8 @@ use super::load::STAGE;
 use super::replace::{Stamp, span};
 use crate::config::{DELETED_AT, Deletes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Equality, LoadPlan, Plan, anonymous};
-use crate::schema::{TableSchema, TypeName, quote_ident, quote_literal};
+use crate::plan::{Equality, LoadPlan, Plan};
+use crate::schema::{TableSchema, TypeName, quote_ident};
 use crate::watermark::Timestamp;
 
 /// The keys of a newer snapshot, beside the staged rows of an older one.
@@ -90,21 +90,6 @@ impl LoadPlan {
         Err(Error::new(ErrorKind::Contract, format!("table `{}`: {} {what}", self.table, self.target)).with_hint(hint))
     }
 
-    /// Adds the column of the mark where it is not there.
-    #[must_use]
-    pub(crate) fn add_mark(&self) -> Option<String> {
-        let (table, name) = (self.target.sql(), quote_ident(DELETED_AT));
-        self.marks().then(|| {
-            anonymous(&format!(
-                "begin\n    if not exists (select from pg_catalog.pg_attribute where attrelid = {}::pg_catalog.regclass \
-                 and attname = {} and not attisdropped) then\n        alter table {table} add column {name} \
-                 timestamp with time zone;\n    end if;\nend",
-                quote_literal(&table),
-                quote_literal(DELETED_AT)
-            ))
-        })
-    }
-
     fn is_marked(alias: &str) -> String {
         format!("{alias}.{} is not null", quote_ident(DELETED_AT))
     }
@@ -155,13 +140,13 @@ impl LoadPlan {
     pub(super) fn take(&self, at: Timestamp, gone: &str) -> String {
         let table = self.target.sql();
         if self.marks() {
-            return format!("update {table} as b set {} where {gone}", Self::mark(at));
+            return format!("update {table} as b set {} where {gone}", self.mark(at));
         }
         format!("delete from {table} as b where {gone}")
     }
 
-    fn mark(at: Timestamp) -> String {
-        format!("{} = {}", quote_ident(DELETED_AT), instant(at))
+    fn mark(&self, at: Timestamp) -> String {
+        format!("{} = {}{}", quote_ident(DELETED_AT), instant(at), self.and_loaded_at())
     }
 
     fn came_back(&self, key: &[Equality]) -> String {
@@ -176,7 +161,8 @@ impl LoadPlan {
     /// Takes their marks.
     pub(crate) fn unmark(&self, key: &[Equality]) -> String {
         let name = quote_ident(DELETED_AT);
-        format!("update {} as b set {name} = null where {}", self.target.sql(), self.came_back(key))
+        let (table, more) = (self.target.sql(), self.and_loaded_at());
+        format!("update {table} as b set {name} = null{more} where {}", self.came_back(key))
     }
 
     /// Whether a staged row is proof that its key is at the source: it was read in the newest snapshot.
@@ -238,7 +224,7 @@ impl LoadPlan {
         format!(
             "update {} as b set {} where exists (select from {GONE} s where {}){}",
             self.target.sql(),
-            Self::mark(at),
+            self.mark(at),
             self.same_key(key),
             self.and_unmarked("b")
         )

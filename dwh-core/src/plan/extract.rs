@@ -5,7 +5,8 @@ use sha2::{Digest, Sha256};
 use crate::chain::Part;
 use crate::config::{GeometryForm, TableConfig};
 use crate::dialect::hex;
-use crate::plan::{Plan, PlanColumn, TASK_INSTANCE, UPLOADED_AT};
+use crate::plan::{Plan, PlanColumn, RUN_ID, TASK_INSTANCE, UPLOADED_AT};
+use crate::run::RunId;
 use crate::schema::{Column, TableRef, TableSchema, TypeName, quote_ident, quote_literal};
 use crate::watermark::{Sweep, Timestamp, WatermarkKind};
 
@@ -35,8 +36,11 @@ pub(super) fn columns(table: &TableConfig, source: &TableSchema) -> Vec<PlanColu
         })
         .collect();
     columns.extend(table.added().into_iter().map(|name| {
-        let (type_name, not_null) =
-            if name == UPLOADED_AT { (TypeName::timestamptz(), true) } else { (TypeName::text(), false) };
+        let (type_name, not_null) = match name {
+            UPLOADED_AT => (TypeName::timestamptz(), true),
+            RUN_ID => (TypeName::bigint(), false),
+            _ => (TypeName::text(), false),
+        };
         let column = Column { not_null, ..Column::new(name, type_name) };
         PlanColumn { column, expression: name.to_owned() }
     }));
@@ -78,6 +82,15 @@ fn unfiltered(table: &TableConfig) -> String {
     }
 }
 
+/// Which run reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadBy {
+    /// When it began.
+    pub(crate) run_started_at: Timestamp,
+    /// Its number; `None`: no run of the log.
+    pub(crate) run_id: Option<RunId>,
+}
+
 /// What one read covers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extent<'a> {
@@ -117,10 +130,14 @@ impl Plan {
         list.join(", ")
     }
 
-    /// The value of a column that is added, in a run that began at this moment.
-    fn added_value(&self, expression: &str, run_started_at: Timestamp) -> Option<String> {
+    /// The value of a column that is added.
+    fn added_value(&self, expression: &str, by: ReadBy) -> Option<String> {
         match expression {
-            UPLOADED_AT => Some(instant(run_started_at)),
+            UPLOADED_AT => Some(instant(by.run_started_at)),
+            RUN_ID => {
+                let id = by.run_id.map_or_else(|| "null".to_owned(), |RunId(id)| id.to_string());
+                Some(format!("{id}::pg_catalog.int8"))
+            }
             TASK_INSTANCE => {
                 let name = self.table.task_instance.as_deref().filter(|name| !name.is_empty());
                 Some(name.map_or_else(|| "null::text".to_owned(), |name| format!("{}::text", quote_literal(name))))
@@ -139,12 +156,13 @@ impl Plan {
     /// The `SELECT` inside [`Plan::copy_out`].
     #[must_use]
     pub fn select(&self, low: Timestamp, high: Timestamp, sweep: Sweep, run_started_at: Timestamp) -> String {
-        self.select_extent(&Extent { low, high, sweep, ancient: false, whole: &[], part: None }, run_started_at)
+        let extent = Extent { low, high, sweep, ancient: false, whole: &[], part: None };
+        self.select_extent(&extent, ReadBy { run_started_at, run_id: None })
     }
 
     /// The same with partitions and children that are read from their beginning.
-    pub(crate) fn select_extent(&self, extent: &Extent<'_>, run_started_at: Timestamp) -> String {
-        let list = self.select_list(|expression| self.added_value(expression, run_started_at));
+    pub(crate) fn select_extent(&self, extent: &Extent<'_>, by: ReadBy) -> String {
+        let list = self.select_list(|expression| self.added_value(expression, by));
         let mut sql = format!("select {list} from {}", from_sql(&self.table));
         if let Some((column, kind)) = self.watermark_sql() {
             let mut conditions = vec![range(&column, kind, extent)];

@@ -70,6 +70,9 @@ pub struct LoadPlan {
     /// Columns that are added to those of the source: they say when and by what a row was read, and rows that differ in
     /// nothing else are the same.
     pub added: Vec<String>,
+    /// Whether bronze says in `_loaded_at` when each row was written into it.
+    #[serde(skip)]
+    pub stamped: bool,
     /// Whether the rows go into a table beside bronze, from which a resync takes them: it has no key, others fill it at the
     /// same time, and the watermark row stays as it is.
     #[serde(skip)]
@@ -101,6 +104,7 @@ impl LoadPlan {
         self.replace = table.replace;
         self.deletes = table.deletes;
         self.added = table.added().into_iter().map(str::to_owned).collect();
+        self.stamped = table.loaded_at;
         self
     }
 
@@ -161,6 +165,7 @@ impl LoadPlan {
             return Err(fail(ErrorKind::Drift, list.join("; ")).with_hint(self.remedies(&found, bronze)));
         }
         self.check_mark(bronze)?;
+        self.check_loaded_at(bronze)?;
         // Keys of another day are compared as they are.
         if self.keys.is_some() { Ok(()) } else { self.check_key(bronze) }
     }
@@ -233,9 +238,11 @@ impl LoadPlan {
             former_keys: Vec::new(),
             stamp: None,
             added: table.added().into_iter().map(str::to_owned).collect(),
+            stamped: table.loaded_at,
             apart: false,
         };
         load.check_mark(bronze)?;
+        load.check_loaded_at(bronze)?;
         load.check_key(bronze).map(|()| load)
     }
 
@@ -369,7 +376,7 @@ impl LoadPlan {
             return "do nothing".to_owned();
         }
         let (new, old) = (self.row("excluded."), self.row("b."));
-        format!("do update set {} where not {}", set.join(", "), identical(&new, &old))
+        format!("do update set {}{} where not {}", set.join(", "), self.and_loaded_at(), identical(&new, &old))
     }
 
     /// All columns of the source as one value.

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::config::{DELETED_AT, Mode, OnMissingColumn, TableConfig};
+use crate::config::{Mode, OnMissingColumn, TableConfig};
 use crate::plan::{LoadPlan, Plan};
 use crate::schema::{Column, Delivered, Drift, TableSchema, drift, lost, quote_ident};
 
@@ -26,8 +26,8 @@ impl Missing {
     pub(crate) fn of(table: &TableConfig, delivered: &[Column], bronze: &TableSchema, before: Delivered<'_>) -> Self {
         let mut found = Self::default();
         for column in lost(delivered, &bronze.columns, before) {
-            // The mark is ours, and was never the source's.
-            if table.marks_deleted() && column.name == DELETED_AT {
+            // What bronze alone has was never the source's.
+            if table.of_bronze().contains(&column.name.as_str()) {
                 continue;
             }
             // Left out on request. A snapshot replaces all rows, and their old values go with them.

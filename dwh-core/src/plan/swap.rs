@@ -1,7 +1,8 @@
 //! The SQL that puts the rows of a table beside bronze in the place of those of bronze.
 
 use crate::plan::extract::instant;
-use crate::plan::{DELETED_AT, LoadPlan, anonymous};
+use crate::plan::loaded_at::NOW;
+use crate::plan::{DELETED_AT, LOADED_AT, LoadPlan, anonymous};
 use crate::schema::{Column, Drift, TableSchema, ViewDef, drift, quote_ident, quote_literal};
 
 /// The table that holds what bronze has in columns that the rows do not bring.
@@ -74,10 +75,10 @@ impl LoadPlan {
     /// NULL from now on.
     fn kept_beside<'a>(&self, bronze: &'a TableSchema, apart: &TableSchema) -> Vec<&'a Column> {
         let emptied = |column: &Column| self.missing.emptied.iter().any(|other| other.name == column.name);
-        // What is at the source has no mark.
-        let is_mark = |column: &Column| self.marks() && column.name == DELETED_AT;
+        // What is at the source has no mark, and is written now.
+        let is_ours = |column: &Column| self.of_bronze().iter().any(|(name, _)| *name == column.name);
         let stays = |column: &&Column| {
-            !is_mark(column) && !column.generated && apart.column(&column.name).is_none() && !emptied(column)
+            !is_ours(column) && !column.generated && apart.column(&column.name).is_none() && !emptied(column)
         };
         let keyed = self.key.iter().all(|name| bronze.column(name).is_some());
         bronze.columns.iter().filter(stays).filter(|_| keyed).collect()
@@ -104,8 +105,12 @@ impl LoadPlan {
         }
         let names = bronze.columns.iter().filter(|column| !column.generated).map(|column| quote_ident(&column.name));
         let (names, mark): (Vec<String>, String) = (names.collect(), quote_ident(DELETED_AT));
-        let values =
-            names.iter().map(|name| if *name == mark { format!("coalesce({mark}, {at})") } else { name.clone() });
+        let loaded = quote_ident(LOADED_AT);
+        let values = names.iter().map(|name| match name {
+            name if *name == mark => format!("coalesce({mark}, {at})"),
+            name if self.stamped && *name == loaded => format!("case when {mark} is null then {NOW} else {name} end"),
+            name => name.clone(),
+        });
         let (names, values) = (names.join(", "), values.collect::<Vec<_>>().join(", "));
         let (into, from) = (self.target.sql(), apart.table.sql());
         let key = self.key_from_now_on(bronze, apart).join(", ");

@@ -43,6 +43,8 @@ pub(super) fn table() -> TableConfig {
         columns: None,
         filter: None,
         uploaded_at: false,
+        loaded_at: false,
+        run_id: false,
         task_instance: None,
         manifest: None,
         thresholds: Thresholds::of_cadence(Micros::seconds(3 * 3600)),
@@ -136,8 +138,10 @@ fn new_partitions_and_ancient_rows_are_read_from_the_beginning() {
     let back_to = time("2025-12-31T00:00:00Z");
     let sql = |sweep, ancient, whole: &[u32]| {
         let extent = Extent { low: time(LOW), high: time(HIGH), sweep, ancient, whole, part: None };
-        let select =
-            plan.select_extent(&extent, Timestamp::SEED).replace("pg_catalog.", "").replace("::timestamptz", "");
+        let select = plan
+            .select_extent(&extent, super::extract::ReadBy { run_started_at: Timestamp::SEED, run_id: None })
+            .replace("pg_catalog.", "")
+            .replace("::timestamptz", "");
         let rows = select.split_once(" where ").expect("a condition").1.replace(" order by t.\"at\"", "");
         let late = plan.count_late(&extent).map(|sql| sql.split_once(" where ").expect("a condition").1.to_owned());
         (rows.split_once(" and ").expect("an end").1.to_owned(), late.unwrap_or_default().replace("pg_catalog.", ""))
@@ -164,7 +168,7 @@ fn new_partitions_and_ancient_rows_are_read_from_the_beginning() {
         whole: &[7],
         part: None,
     };
-    let rows = plan.select_extent(&all, Timestamp::SEED);
+    let rows = plan.select_extent(&all, super::extract::ReadBy { run_started_at: Timestamp::SEED, run_id: None });
     assert!(!rows.contains(" or ") && !rows.contains("infinity"), "everything anyway: {rows}");
     let asked = |sweep| plan.any_ancient(sweep).unwrap_or_default();
     assert!(asked(Sweep::Xmin { since: 9, back_to }).contains("= '-infinity' and pg_catalog.age(t.xmin)"));

@@ -97,6 +97,11 @@ impl TypeName {
         Self { text: "timestamp with time zone".to_owned(), bare_at: 0, name_end: "timestamp".len() }
     }
 
+    /// `bigint`.
+    pub(crate) fn bigint() -> Self {
+        Self { text: "bigint".to_owned(), bare_at: 0, name_end: "bigint".len() }
+    }
+
     /// `text`.
     pub(crate) fn text() -> Self {
         Self { text: "text".to_owned(), bare_at: 0, name_end: "text".len() }

@@ -11,7 +11,7 @@ use crate::chain::Part;
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
-use crate::plan::{Plan, TASK_INSTANCE, UPLOADED_AT};
+use crate::plan::{Plan, RUN_ID, TASK_INSTANCE, UPLOADED_AT};
 use crate::schema::{RowKey, TableRef, TableSchema};
 use crate::source::{BoundRequest, ReadRequest, Reading, Snapshot, Source, SourceIdentity, Sweep, appeared};
 use crate::watermark::{BoundRule, Holder, Micros, SafeBound, Timestamp, hold_repeated_hour, refuse_future, settle};
@@ -251,6 +251,7 @@ impl Source for MemorySource {
         // What says when and by what a row was read is in no source.
         let added = request.plan.columns.iter().filter_map(|column| match column.expression.as_str() {
             UPLOADED_AT => Some(format!(",{}", request.run_started_at)),
+            RUN_ID => Some(format!(",{}", request.run_id.map(|id| id.to_string()).unwrap_or_default())),
             TASK_INSTANCE => Some(format!(",{}", request.plan.table.task_instance.as_deref().unwrap_or_default())),
             _ => None,
         });

@@ -5,6 +5,7 @@ mod ask;
 mod bound;
 mod catalog;
 mod drain;
+mod estimate;
 mod identity;
 mod keys;
 mod lock;
@@ -28,7 +29,7 @@ use crate::connect::{Connector, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Isolation, Plan, opening};
 use crate::schema::{RelationKind, RowKey, TableRef, TableSchema, quote_ident};
-use crate::source::{BoundRequest, ReadRequest, Reading, Source, SourceIdentity};
+use crate::source::{BoundRequest, Estimate, ReadRequest, Reading, Source, SourceIdentity};
 use crate::watermark::{Micros, SafeBound, Timestamp};
 
 use moment::Moment;
@@ -213,6 +214,10 @@ impl Source for PgSource {
 
     async fn cuts(&self, plan: &Plan, rows: u64) -> Result<Vec<RowKey>> {
         lock::naming(&self.pool, &plan.table, keys::cuts(self, plan, rows)).await
+    }
+
+    async fn estimate(&self, plan: &Plan, low: Timestamp, high: Timestamp) -> Result<Option<Estimate>> {
+        lock::naming(&self.pool, &plan.table, estimate::estimate(self, plan, low, high)).await
     }
 
     async fn read(&self, request: ReadRequest<'_>) -> Result<Box<dyn Reading>> {

@@ -60,6 +60,7 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
         overruled: Vec::new(),
         former_keys: Vec::new(),
         stamp: Some(Stamp { column: "recorded_at".to_owned(), zone: None }),
+        stamped: false,
         added: if mode == Mode::Scd { vec![UPLOADED_AT.to_owned()] } else { Vec::new() },
         apart: false,
     }

@@ -73,6 +73,8 @@ pub fn events_table(relation: TableRef) -> TableConfig {
         columns: None,
         filter: None,
         uploaded_at: false,
+        loaded_at: false,
+        run_id: false,
         task_instance: None,
         manifest: None,
         thresholds: Thresholds::of_cadence(Micros::seconds(3 * 3600)),

@@ -222,7 +222,8 @@ async fn call(pipeline: &Pipeline, request: &Request, told: &mut Told) {
         }
         Request::Backfill(table, from, to) => {
             let (from, to, table) = (*from, *to, name(*table));
-            let asked = BackfillRequest { table, from, to, wait: false, restart: false, dry_run: false };
+            let asked =
+                BackfillRequest { table, from, to, wait: false, restart: false, since_run: None, dry_run: false };
             read_again(pipeline.backfill(&asked, &cancel).await, &asked.table, told);
         }
         Request::Reseed(table, restart) => {

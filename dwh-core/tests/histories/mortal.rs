@@ -18,7 +18,7 @@ use dwh_core::sink::{
     AlertClaim, AlertLook, BronzeState, Commit, Committed, History, Lease, LogEntry, Moved, Overview, Rehearsal,
     RunFilter, RunRecord, Sink, StageRequest, Staged, TableState, Upload,
 };
-use dwh_core::source::{BoundRequest, FileTree, ReadRequest, Reading, Source, SourceIdentity};
+use dwh_core::source::{BoundRequest, Estimate, FileTree, ReadRequest, Reading, Source, SourceIdentity};
 use dwh_core::watermark::SafeBound;
 use dwh_core::{LoadPlan, MemoryBlobs, MemorySink, MemorySource, Plan, Result, RunId, Timestamp};
 
@@ -160,6 +160,10 @@ impl Source for Mortal<MemorySource> {
 
     async fn cuts(&self, plan: &Plan, rows: u64) -> Result<Vec<RowKey>> {
         self.life.call(self.inner.cuts(plan, rows)).await
+    }
+
+    async fn estimate(&self, plan: &Plan, low: Timestamp, high: Timestamp) -> Result<Option<Estimate>> {
+        self.life.call(self.inner.estimate(plan, low, high)).await
     }
 
     fn tree(&self) -> Option<&dyn FileTree> {

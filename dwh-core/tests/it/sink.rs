@@ -142,6 +142,23 @@ async fn two_sinks_race_and_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_later_commit_has_a_later_loaded_at_whichever_load_began_first() {
+    let (db, sink) = warehouse("loaded_at").await;
+    db.tgt("alter table bronze.contract_incremental add column _loaded_at timestamptz default statement_timestamp()")
+        .await;
+    let load = LoadPlan { stamped: true, ..contract_load(Mode::Incremental) };
+    let early = csv(&load, &["1,early,2026-03-01T00:00:00Z"]);
+    let early = sink.stage(StageRequest::new(&load, early)).await.expect("staged");
+    load_rows(&sink, &load, &["2,late,2026-03-01T00:00:00Z"]).await.expect("loaded");
+    let lease = sink.lease(&load.table, true).await.expect("lease");
+    let commit = Commit::of(loading(&sink, &load).await, Some(1), lease.state().clone());
+    early.commit(commit).await.expect("loaded");
+    let in_order = "select count(*) from bronze.contract_incremental a, bronze.contract_incremental b
+        where a.id = 2 and b.id = 1 and a._loaded_at < b._loaded_at";
+    assert_eq!(count(&db, in_order).await, 1, "who asks for what came after the first commit misses the second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_watermark_that_was_changed_by_hand_is_seen() {
     let (db, sink) = warehouse("sink_by_hand").await;
     let load = contract_load(Mode::Incremental);

@@ -154,16 +154,15 @@ class PlanReport(_Report):
     mode: _Mode
     source: str
     target: str
+    holder: Optional[dict[str, Any]]
     window: Optional[_Window]
     watermark: Optional[str]
     bound: Optional[str]
-    windows: Optional[int]
-    rows: Optional[int]
-    bytes: Optional[int]
     first: Optional[str]
     extract_sql: str
     load_sql: list[str]
     blob_prefix: str
+    units: list[dict[str, Any]]
     error: Optional[_Error]
 
 @final
@@ -413,9 +412,13 @@ class Pipeline:
         to: Optional[_Moment] = None,
         wait: bool = False,
         restart: bool = False,
+        since_run: Optional[int] = None,
         dry_run: bool = False,
     ) -> BackfillReport:
-        """Read a range of history again, `from_` inclusive, `to` exclusive; the watermark stays where it is."""
+        """Read a range of history again, `from_` inclusive, `to` exclusive; the watermark stays where it is.
+
+        With `since_run`, windows of this range by runs above that one are done, so the call may be made any number of times.
+        """
 
     def check(self, tables: Optional[Sequence[str]] = None, *, gate: Optional[_Gate] = None) -> CheckReport:
         """Look at everything a run depends on, or judge a gate; raises if anything would make a run fail.
@@ -466,8 +469,18 @@ class Pipeline:
         `apply_drift` changes bronze tables, too, whose sources changed, as far as that loses nothing.
         """
 
-    def plan(self, tables: Optional[Sequence[str]] = None) -> PlansReport:
-        """What the next run or extract of each matching table would do; nothing is moved or written."""
+    def plan(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        from_: Optional[_Moment] = None,
+        to: Optional[_Moment] = None,
+    ) -> PlansReport:
+        """What the next run or extract of each matching table would do; nothing is moved or written.
+
+        `units` of a plan is the work that there is, each with the command that does it; with `from_`, a back-fill of that
+        range is one of them.
+        """
 
     def plan_load(
         self,
@@ -751,6 +764,7 @@ class AsyncPipeline:
         to: Optional[_Moment] = None,
         wait: bool = False,
         restart: bool = False,
+        since_run: Optional[int] = None,
         dry_run: bool = False,
     ) -> BackfillReport: ...
     async def check(
@@ -782,7 +796,13 @@ class AsyncPipeline:
         dry_run: bool = False,
         apply_drift: bool = False,
     ) -> MigrateReport: ...
-    async def plan(self, tables: Optional[Sequence[str]] = None) -> PlansReport: ...
+    async def plan(
+        self,
+        tables: Optional[Sequence[str]] = None,
+        *,
+        from_: Optional[_Moment] = None,
+        to: Optional[_Moment] = None,
+    ) -> PlansReport: ...
     async def plan_load(
         self,
         params: Union[LoadParams, Mapping[str, Any]],

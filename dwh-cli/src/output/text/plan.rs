@@ -1,7 +1,8 @@
 //! What `run --dry-run` and `extract --dry-run` say: for each table what would be read, where it would go, and every statement.
 
+use dwh_core::RunKind;
 use dwh_core::config::Mode;
-use dwh_core::operate::PlanReport;
+use dwh_core::operate::{PlanReport, WorkUnit};
 use dwh_core::pipeline::WindowReport;
 use serde::Serialize;
 
@@ -40,9 +41,9 @@ impl Show for Plans {
             table.row([
                 plain(&plan.table),
                 plain(plan.mode.as_str()),
-                plain(plan.rows.map_or_else(|| "?".to_owned(), human::count)),
-                plain(plan.bytes.map_or_else(|| "?".to_owned(), human::bytes)),
-                plain(plan.windows.map_or_else(|| "-".to_owned(), human::count)),
+                plain(run(plan).and_then(|run| run.estimated_rows).map_or_else(|| "?".to_owned(), human::count)),
+                plain(run(plan).and_then(|run| run.estimated_bytes).map_or_else(|| "?".to_owned(), human::bytes)),
+                plain(windows(plan)),
                 plain(reads(plan, paint)),
                 match (&plan.error, &plan.first) {
                     (Some(_), _) => ("WOULD FAIL".to_owned(), Tone::Bad),
@@ -57,6 +58,22 @@ impl Show for Plans {
         }
         text + &sums(&self.plans, paint)
     }
+}
+
+/// What the next run of the table does.
+fn run(plan: &PlanReport) -> Option<&WorkUnit> {
+    plan.units.iter().find(|unit| unit.kind == RunKind::Run)
+}
+
+fn rows(plan: &PlanReport) -> Option<u64> {
+    run(plan)?.estimated_rows
+}
+
+/// In how many windows, each a run of its own.
+fn windows(plan: &PlanReport) -> String {
+    let Some(unit) = run(plan).filter(|unit| !unit.windows.is_empty()) else { return "-".to_owned() };
+    let more = if unit.more_windows { "+" } else { "" };
+    format!("{}{more}", human::count(unit.windows.len() as u64))
 }
 
 /// Whole, or from where to where.
@@ -75,13 +92,13 @@ fn reads(plan: &PlanReport, paint: Paint<'_>) -> String {
 /// The last line: what all of it comes to, as far as it is known.
 fn sums(plans: &[PlanReport], paint: Paint<'_>) -> String {
     let failed = plans.iter().filter(|plan| plan.error.is_some()).count();
-    let unknown = plans.iter().filter(|plan| plan.rows.is_none() && plan.error.is_none()).count();
+    let unknown = plans.iter().filter(|plan| rows(plan).is_none() && plan.error.is_none()).count();
     let sum = |number: fn(&PlanReport) -> Option<u64>| plans.iter().filter_map(number).sum::<u64>();
     let mut line = format!(
         "\n{}, about {}, {}",
         human::many(plans.len(), "table"),
-        human::rows(sum(|plan| plan.rows)),
-        human::bytes(sum(|plan| plan.bytes))
+        human::rows(sum(rows)),
+        human::bytes(sum(|plan| run(plan)?.estimated_bytes))
     );
     if unknown > 0 {
         line.push_str(&format!(", and {} of which nobody knows", human::many(unknown, "table")));

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::globs::Globs;
-use super::raw::{RawColumn, RawSource, RawTable};
+use super::raw::{Metadata, RawColumn, RawSource, RawTable};
 use super::section::{Reader, Section};
 use super::value;
 use crate::config::{
@@ -28,8 +28,7 @@ const OF_FILES: [&str; 10] = [
     "fail_on_warning",
 ];
 /// Keys of a table that files do not have.
-const OF_DATABASES: [&str; 16] = [
-    "metadata",
+const OF_DATABASES: [&str; 15] = [
     "relation",
     "query",
     "watermark",
@@ -265,6 +264,14 @@ pub(super) fn table(
             }
         }
     }
+    let named = raw.metadata.iter().flatten();
+    if named.clone().any(|column| *column != Metadata::LoadedAt) {
+        section.problem(
+            "metadata",
+            "of files can be `_loaded_at` alone: the others stand in the CSV of a database's rows",
+        );
+    }
+    (table.uploaded_at, table.task_instance, table.run_id) = (false, None, false);
     table.mode = Mode::Files;
     table.on_conflict = OnConflict::Update;
     if table.key.is_empty() {

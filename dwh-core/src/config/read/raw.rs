@@ -61,6 +61,9 @@ pub(super) struct RawProject {
     /// How often you run; a table is fresh while its last load is younger than twice this.
     #[schemars(extend("default" = "3h"))]
     pub cadence: Option<String>,
+    /// Columns that dwh adds to every table that does not say it by itself; those of `metadata` of a `[[table]]`.
+    #[schemars(extend("default" = []))]
+    pub metadata: Option<Vec<Metadata>>,
     /// Whether `dwh run` ends as if `dwh alert` came after it, for the tables that it ran. An alert that cannot be sent is
     /// a warning.
     #[schemars(extend("default" = false))]
@@ -254,6 +257,10 @@ pub(super) enum Metadata {
     UploadedAt,
     #[serde(rename = "_task_instance")]
     TaskInstance,
+    #[serde(rename = "_loaded_at")]
+    LoadedAt,
+    #[serde(rename = "_run_id")]
+    RunId,
 }
 
 /// A table.
@@ -329,7 +336,8 @@ pub(super) struct RawTable {
     #[schemars(extend("default" = "10%"))]
     pub deletes_max: Option<String>,
     /// Columns that dwh adds. `_uploaded_at`: when the run began that read the row. `_task_instance`: what the orchestrator
-    /// calls that run (`DWH_TASK_INSTANCE`).
+    /// calls that run (`DWH_TASK_INSTANCE`). `_run_id`: its number. `_loaded_at`: when the row was written into bronze; a
+    /// table of files can have this one alone. `[]`: none. As `[project]` says, if left out.
     pub metadata: Option<Vec<Metadata>>,
     /// Bronze column = expression over the source row, which is `t`: `distance_km = "t.distance_km * 1000"`.
     pub select: Option<BTreeMap<String, String>>,

@@ -28,6 +28,8 @@ pub(super) struct Around<'a> {
     pub base: &'a Path,
     /// The orchestrator's name of this run; empty if it has none.
     pub task_instance: &'a str,
+    /// The columns that are added to a table that does not say it by itself.
+    pub metadata: &'a [Metadata],
 }
 
 /// The tables, and what is wrong between them: no two of a name, no two into the same bronze table.
@@ -97,8 +99,7 @@ fn common(
     let source = source(section, sources);
     let schema = sources.get(&source).and_then(|source| source.schema.as_deref()).unwrap_or(around.bronze);
     let length = |key, text: &Option<String>| section.checked(key, text.as_deref(), value::duration);
-    let added = |column| raw.metadata.iter().flatten().any(|named| *named == column);
-    TableConfig {
+    let mut table = TableConfig {
         target: TableRef::new(schema, ""),
         source,
         relation: section.checked("relation", raw.relation.as_deref(), value::relation),
@@ -128,10 +129,26 @@ fn common(
         select: select(section),
         columns: None,
         filter: None,
-        uploaded_at: added(Metadata::UploadedAt),
-        task_instance: added(Metadata::TaskInstance).then(|| around.task_instance.to_owned()),
+        loaded_at: false,
+        run_id: false,
+        uploaded_at: false,
+        task_instance: None,
         manifest: None,
         thresholds: thresholds.clone(),
+    };
+    add(&mut table, raw.metadata.as_deref().unwrap_or(around.metadata), around.task_instance);
+    table
+}
+
+/// Gives the table the columns that dwh adds, beside those that it has.
+pub(super) fn add(table: &mut TableConfig, metadata: &[Metadata], task_instance: &str) {
+    for column in metadata {
+        match column {
+            Metadata::UploadedAt => table.uploaded_at = true,
+            Metadata::TaskInstance => table.task_instance = Some(task_instance.to_owned()),
+            Metadata::LoadedAt => table.loaded_at = true,
+            Metadata::RunId => table.run_id = true,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::history::{Judge, Rule, hash};
 use super::key::{Keyed, Sameness, family};
 use crate::blob::{BlobKey, Manifest};
 use crate::chain::{Link, Replaced, serves};
-use crate::config::{Deletes, Mode, OnConflict, TASK_INSTANCE, TableConfig, UPLOADED_AT};
+use crate::config::{Deletes, Mode, OnConflict, RUN_ID, TASK_INSTANCE, TableConfig, UPLOADED_AT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::pipeline::archived::{Archived, GapReport, Lacks, PRUNED, READ_AGAIN, lacking, whole_from};
@@ -192,7 +192,7 @@ impl Meeting {
 
 /// Whether the column says when or by what a row was read: rows that differ in nothing else are the same.
 fn is_added(name: &str) -> bool {
-    [UPLOADED_AT, TASK_INSTANCE].contains(&name)
+    [UPLOADED_AT, TASK_INSTANCE, RUN_ID].contains(&name)
 }
 
 /// A moment as an extract has it.

@@ -16,7 +16,8 @@ pub(super) fn header(request: &InitRequest, project: &str, environment: &Environ
     );
     text.push_str(&format!("[project]\nname = {}  # first folder of every blob\n", quoted(project)));
     text.push_str(&format!("timezone = {}  # stamps the names of CSV files\n", quoted(&request.timezone)));
-    text.push_str("cadence = \"3h\"  # how often it runs; a table is fresh while it is younger than twice this\n\n");
+    text.push_str("cadence = \"3h\"  # how often it runs; a table is fresh while it is younger than twice this\n");
+    text.push_str("# metadata = [\"_loaded_at\"]  # rows say when they were written into bronze, for whoever asks what is new\n\n");
     text.push_str("# Both addresses stand in `.env` beside this file, or in the environment.\n");
     text.push_str("[source.main]\nurl = \"${DWH_SOURCE_URL}\"\n\n[target]\nurl = \"${DWH_TARGET_URL}\"\n\n");
     text.push_str(&blob(&request.blob));

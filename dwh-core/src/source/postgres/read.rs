@@ -19,7 +19,7 @@ use crate::config::Mode;
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
-use crate::plan::{Extent, Isolation, NO_TIME_LIMIT, Plan, not_in_force};
+use crate::plan::{Extent, Isolation, NO_TIME_LIMIT, Plan, ReadBy, not_in_force};
 use crate::schema::RelationKind;
 use crate::source::{ReadRequest, Reading, Snapshot, SourceIdentity, Sweep, appeared};
 use crate::watermark::Timestamp;
@@ -57,7 +57,8 @@ async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading>
         Some(sql) => client.query_typed_one(&sql, &[]).await.map_err(about(plan))?.get::<_, i64>(0),
         None => 0,
     };
-    let statement = plan.select_extent(&extent, request.run_started_at);
+    let statement =
+        plan.select_extent(&extent, ReadBy { run_started_at: request.run_started_at, run_id: request.run_id });
     let copy = format!("copy ({statement}) to stdout (format csv, header)");
     let stream = Box::pin(client.copy_out(&copy).await.map_err(about(plan))?);
     if let Some(guard) = guard {

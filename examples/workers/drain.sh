@@ -1,0 +1,23 @@
+#!/bin/sh
+# One of several workers that share the work which `dwh plan` lists, on this machine or on others:
+#   drain.sh [GLOB...] [--from TIME --to TIME]
+# Start as many as you like, all with the same arguments. Each takes the units of tables that no other holds; when one dies,
+# another goes on behind its last window. It ends when every back-fill is done: those that were cut off, and
+# with --from those of that range. Runs that are due are left to the schedule.
+work=$(dwh --quiet plan --output json "$@") || exit
+units=$(printf '%s' "$work" | jq -r '.plans[].units[] | select(.kind == "backfill") | .command')
+while [ -n "$units" ]; do
+  left=
+  while IFS= read -r unit; do
+    [ -n "$unit" ] || continue
+    sh -c "$unit --output json" > /dev/null < /dev/null
+    code=$?
+    # 5: another one holds the table; it ends, or dies, and then it is free. What was done meanwhile is not done again
+    if [ "$code" -eq 5 ]; then left="$left$unit
+"; elif [ "$code" -ne 0 ]; then exit "$code"; fi
+  done <<END
+$units
+END
+  units=$left
+  if [ -n "$units" ]; then sleep "${DWH_WORKER_PAUSE:-5}"; fi
+done
