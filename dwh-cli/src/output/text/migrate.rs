@@ -28,7 +28,8 @@ impl Show for MigrateReport {
         text.push_str(&format!("\n{}\n", summary(self)));
         for refusal in &self.refused {
             let (tables, hint) = (refusal.tables_told(), refusal.hint.replace('\n', "\n  "));
-            text.push_str(&format!("\nCANNOT BE MADE  {tables}\n  {}\n  hint: {hint}\n", refusal.cause));
+            let word = if refusal.not_asked().is_some() { "NOT LOOKED AT" } else { "CANNOT BE MADE" };
+            text.push_str(&format!("\n{word}  {tables}\n  {}\n  hint: {hint}\n", refusal.cause));
         }
         for conflict in &self.conflicts {
             text.push_str(&format!("\nATTENTION  {}\n  {}\n", conflict.message, conflict.hint.replace('\n', "\n  ")));
