@@ -1,7 +1,8 @@
 //! What a run tells while it works: a bar for each table on a terminal, else a line for each finished run.
 
-use dwh_core::pipeline::{Event, TableRun};
+use dwh_core::pipeline::{Event, ModelRun, ModelState, TableRun};
 use dwh_core::{ErrorKind, RunId};
+use indicatif::style::TemplateError;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::collections::HashMap;
 use std::fmt;
@@ -13,10 +14,14 @@ use super::{Printer, human};
 /// A line of a table.
 const TEMPLATE: &str = "{spinner} {prefix}  {msg}{quiet}";
 
-/// The bars of the tables that are worked on.
+/// A line of a model.
+const MODEL: &str = "{spinner} {prefix}  {elapsed}";
+
+/// The bars of the tables and models that are worked on.
 pub struct Progress {
     printer: Printer,
     tables: Mutex<HashMap<String, Bar>>,
+    model: Mutex<Option<ProgressBar>>,
 }
 
 /// A wait shorter than this is not worth a word.
@@ -37,7 +42,7 @@ struct Bar {
 impl Progress {
     /// No table yet.
     pub fn new(printer: Printer) -> Self {
-        Self { printer, tables: Mutex::default() }
+        Self { printer, tables: Mutex::default(), model: Mutex::default() }
     }
 
     /// Tells one event.
@@ -45,6 +50,9 @@ impl Progress {
         match event {
             Event::Warning { table, message } => self.printer.warning(&about(table, message)),
             Event::RunFinished(run) if self.printer.bars.is_none() => self.printer.note(&finished(run)),
+            Event::ModelFinished { run, number, of } if self.printer.bars.is_none() => {
+                self.printer.note(&built(run, *number, *of));
+            }
             _ => {}
         }
         if let Some(bars) = &self.printer.bars {
@@ -74,6 +82,16 @@ impl Progress {
                     bars.remove(&bar.bar);
                 }
             }
+            Event::ModelStarted { model, number, of } => {
+                let bar = bars.add(spinner(ProgressStyle::with_template(MODEL), &format!("{number} of {of}  {model}")));
+                *self.model() = Some(bar);
+            }
+            Event::ModelFinished { .. } => {
+                if let Some(bar) = self.model().take() {
+                    bar.finish_and_clear();
+                    bars.remove(&bar);
+                }
+            }
             _ => {}
         }
     }
@@ -82,24 +100,33 @@ impl Progress {
     fn tables(&self) -> MutexGuard<'_, HashMap<String, Bar>> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn model(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A bar that moves by itself. The templates are literals that a test renders; the default is as good.
+fn spinner(style: Result<ProgressStyle, TemplateError>, name: &str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.set_prefix(super::printable(name).into_owned());
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
 }
 
 impl Bar {
     fn new(bars: &MultiProgress, table: &str) -> Self {
-        let bar = bars.add(ProgressBar::new_spinner());
         let moved = Arc::new(Mutex::new(Instant::now()));
         let drawn = Arc::clone(&moved);
-        let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| {
-            // The template is a literal that a test renders; the default is as good.
-            ProgressStyle::default_spinner()
+        let style = ProgressStyle::with_template(TEMPLATE).map(|style| {
+            style.with_key("quiet", move |_: &ProgressState, text: &mut dyn fmt::Write| {
+                let since = drawn.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+                // A line that cannot be drawn is drawn again at once.
+                let _ = text.write_str(&quiet(since));
+            })
         });
-        bar.set_style(style.with_key("quiet", move |_: &ProgressState, text: &mut dyn fmt::Write| {
-            let since = drawn.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
-            // A line that cannot be drawn is drawn again at once.
-            let _ = text.write_str(&quiet(since));
-        }));
-        bar.set_prefix(super::printable(table).into_owned());
-        bar.enable_steady_tick(Duration::from_millis(120));
+        let bar = bars.add(spinner(style, table));
         Self { bar, began: Instant::now(), moved, rows_before: 0, bytes_before: 0, under_way: HashMap::new() }
     }
 
@@ -155,10 +182,23 @@ fn finished(run: &TableRun) -> String {
     )
 }
 
+fn built(run: &ModelRun, number: usize, of: usize) -> String {
+    let status = match run.status {
+        ModelState::Failed => "FAILED",
+        other => other.as_str(),
+    };
+    let rows = run.rows.map(|rows| format!(", {} rows", human::count(rows))).unwrap_or_default();
+    let because = run.because.as_ref().map(|why| format!(", {why}")).unwrap_or_default();
+    let seconds = human::seconds(run.seconds);
+    format!("model `{}` ({number} of {of}): {status}{rows}, {seconds}{because}", run.model)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{ProgressStyle, TEMPLATE, TableRun, about, amounts, finished, quiet};
-    use dwh_core::config::Mode;
+    use super::{
+        MODEL, ModelRun, ModelState, ProgressStyle, TEMPLATE, TableRun, about, amounts, built, finished, quiet,
+    };
+    use dwh_core::config::{Mode, ModelKind};
     use dwh_core::pipeline::ErrorReport;
     use dwh_core::{Error, ErrorKind};
     use std::time::Duration;
@@ -166,7 +206,7 @@ mod tests {
     #[test]
     fn amounts_and_template() {
         assert_eq!(amounts(1200, 3_400_000, Duration::from_secs(2)), "1,200 rows, 3.40 MB, 600 rows/s");
-        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+        assert!([TEMPLATE, MODEL].iter().all(|template| ProgressStyle::with_template(template).is_ok()));
         assert_eq!(quiet(Duration::from_secs(9)), "");
         assert_eq!(quiet(Duration::from_secs(35)), ", nothing new for 35 s");
     }
@@ -176,6 +216,18 @@ mod tests {
         let error = ErrorReport::from(&Error::new(ErrorKind::Drift, "gone"));
         let run = TableRun { error: Some(error), ..TableRun::new("trips", Mode::Snapshot) };
         assert_eq!(finished(&run), "table `trips`: run FAILED, 0 rows extracted, 0 loaded, 0 B, 0.0 s");
+    }
+
+    #[test]
+    fn a_model_has_its_place_its_rows_and_why() {
+        let run = ModelRun::new("gold.daily", ModelKind::Table);
+        let well = ModelRun { status: ModelState::Built, rows: Some(1200), seconds: 0.5, ..run.clone() };
+        assert_eq!(built(&well, 2, 5), "model `gold.daily` (2 of 5): built, 1,200 rows, 0.5 s");
+        let because = Some("model `gold.trips` failed".to_owned());
+        let skipped = ModelRun { status: ModelState::Skipped, because, ..run.clone() };
+        assert_eq!(built(&skipped, 3, 5), "model `gold.daily` (3 of 5): skipped, 0.0 s, model `gold.trips` failed");
+        let failed = ModelRun { status: ModelState::Failed, ..run };
+        assert_eq!(built(&failed, 4, 5), "model `gold.daily` (4 of 5): FAILED, 0.0 s");
     }
 
     #[test]
