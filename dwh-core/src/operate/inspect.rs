@@ -7,8 +7,8 @@ use crate::config::{Mode, TableConfig};
 use crate::error::{ErrorKind, Result};
 use crate::identity::Fate;
 use crate::migrate;
-use crate::pipeline::Pipeline;
 use crate::pipeline::belongs::Conflict;
+use crate::pipeline::{Event, Pipeline};
 use crate::plan::Plan;
 use crate::sink::TableState;
 
@@ -137,22 +137,31 @@ impl Pipeline {
         unasked: &mut Unasked,
     ) -> Result<Vec<Plan>> {
         let mut plans = Vec::new();
-        for table in self.meant(tables, report, unasked)? {
-            if unasked.contains_key(&table.source) {
-                continue;
-            }
-            let planned = match self.source(table)?.describe(table).await {
-                Ok(schema) => Plan::new(table, schema),
-                Err(error) => Err(error),
+        let chosen = self.meant(tables, report, unasked)?;
+        (self.observer)(&Event::TablesChosen { tables: chosen.len() });
+        for table in chosen {
+            (self.observer)(&Event::TableStarted { table: table.name.clone() });
+            let planned = match unasked.contains_key(&table.source) {
+                true => None,
+                false => Some(self.source_plan(table).await),
             };
+            (self.observer)(&Event::TableFinished { table: table.name.clone() });
             match planned {
-                Ok(plan) => plans.push(plan),
-                Err(error) if is_of_the_table(error.kind()) => report.refuse_for(&table.name, &error),
-                Err(error) if error.kind().is_of_the_service() => drop(unasked.insert(table.source.clone(), error)),
-                Err(error) => return Err(crate::pipeline::failure::named(error, &table.name)),
+                // Told with its source.
+                None => {}
+                Some(Ok(plan)) => plans.push(plan),
+                Some(Err(error)) if is_of_the_table(error.kind()) => report.refuse_for(&table.name, &error),
+                Some(Err(error)) if error.kind().is_of_the_service() => {
+                    unasked.insert(table.source.clone(), error);
+                }
+                Some(Err(error)) => return Err(crate::pipeline::failure::named(error, &table.name)),
             }
         }
         Ok(plans)
+    }
+
+    async fn source_plan(&self, table: &TableConfig) -> Result<Plan> {
+        Plan::new(table, self.source(table)?.describe(table).await?)
     }
 
     /// Puts the sources that could not be asked into the report, each with the tables that wait for it. If it is the only
