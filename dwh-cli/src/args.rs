@@ -3,6 +3,7 @@
 mod access;
 mod design;
 mod files;
+mod init;
 mod models;
 mod options;
 mod tap;
@@ -17,6 +18,7 @@ use crate::exit;
 pub use access::{AddUserArgs, RemoveUserArgs, SetupArgs, UserCommand};
 pub use design::DesignCommand;
 pub use files::*;
+pub use init::InitArgs;
 pub use models::*;
 pub use options::*;
 pub use tap::TapArgs;
@@ -59,7 +61,7 @@ pub struct Global {
     /// Say nothing on stderr but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// What stands on stdout: a text for people, or one JSON document
+    /// What is printed on stdout: a text for people, or one JSON document
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     pub output: Format,
     /// Colours; `auto` means on a terminal, unless NO_COLOR is set
@@ -67,7 +69,7 @@ pub struct Global {
     pub color: Color,
 }
 
-/// What stands on stdout.
+/// What is printed on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     Text,
@@ -97,6 +99,7 @@ Examples:
   dwh init 'fleet.*' --exclude 'fleet.tmp_*' --blob s3://bronze/dwh
   dwh init --blob file:///var/lib/dwh --dry-run  look only, and print the file
   dwh init --files file:///srv/data/raw --blob file:///var/lib/dwh
+  dwh init --update             the tables that are new since; what is gone is told
   dwh init --add www            one more source, behind what dwh.toml has; its address in DWH_SOURCE_URL")]
     Init(InitArgs),
     /// Make the roles, rights and schemas that dwh needs in the target, as an administrator
@@ -169,7 +172,7 @@ Examples:
 Examples:
   dwh run                       every table
   dwh run trips 'position_*'    the tables that match
-  dwh run --dry-run             what would be done, with its SQL
+  dwh run --dry-run             what would be read: rows, bytes, windows; with `--sql` each statement
   dwh run --jobs 2 --wait       two tables at a time; wait where another run holds one
   dwh run --jobs 4 trips        a large first load: four windows are read at a time
   dwh run --models              every table, and then the models")]
@@ -192,7 +195,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   dwh extract trips
-  dwh extract trips --dry-run   what would be read, with its SQL
+  dwh extract trips --dry-run   what would be read: rows, bytes, windows
   dwh extract trips | dwh load --params -")]
     Extract(ExtractArgs),
     /// Load one CSV from the blob store, and archive it
@@ -433,11 +436,11 @@ Examples:
     Config(ConfigCommand),
     /// Print the completions of a shell
     ///
-    /// Needs no configuration file and no network.
+    /// At each TAB the shell asks `dwh`, which knows verbs, options, and the names of tables by the configuration alone: no server is asked.
     #[command(after_help = "\
 Examples:
   dwh completions bash > /etc/bash_completion.d/dwh
-  dwh completions zsh > ~/.zfunc/_dwh
+  dwh completions zsh > ~/.dwh-completions.zsh     and `source` it in ~/.zshrc, behind `compinit`
   dwh completions fish > ~/.config/fish/completions/dwh.fish")]
     Completions(CompletionsArgs),
     /// Print the man page

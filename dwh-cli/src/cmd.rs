@@ -5,6 +5,7 @@
 
 mod access;
 mod alert;
+mod ask;
 mod backfill;
 mod check;
 mod completions;
@@ -38,6 +39,7 @@ mod verify;
 
 use dwh_core::{Error, ErrorKind, Pipeline, Result};
 use std::future::Future;
+use std::sync::OnceLock;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Command;
@@ -54,12 +56,16 @@ pub struct Context {
     pub printer: Printer,
     /// Cancelled by the first Ctrl-C.
     pub cancel: CancellationToken,
+    /// What the command ends with once a signal has asked it to stop.
+    pub signal: OnceLock<Exit>,
 }
 
 impl Context {
     /// The engine, telling the printer what happens.
     pub fn pipeline(&self) -> Result<Pipeline> {
-        Ok(self.settings.pipeline()?.with_observer(self.printer.observer()))
+        let config = self.settings.load_config()?;
+        self.printer.tell_times_in(&config.project.zone);
+        Ok(Pipeline::from_config(config)?.with_observer(self.printer.observer()))
     }
 
     /// Gives `work` up at the first Ctrl-C: for what does not listen for it itself, and leaves nothing half done.

@@ -12,7 +12,7 @@ Exit codes:
   3    a service cannot be reached, is overloaded, or refuses the credentials
   4    data or contract are not as promised: drift, keys, rights, checksum, counts
   5    another run holds the table
-  130  interrupted twice
+  130  stopped by Ctrl-C; 143 by SIGTERM
 
 `dwh COMMAND --help` shows the options of a command, with examples.";
 
@@ -25,8 +25,13 @@ impl Exit {
     pub const DONE: Self = Self(0);
     /// The arguments are wrong.
     pub const USAGE: Self = Self(2);
-    /// A second Ctrl-C: 128 + SIGINT, as shells have it.
-    pub const KILLED: Self = Self(130);
+    /// Ctrl-C: 128 + SIGINT, as shells have it.
+    pub const INTERRUPTED: Self = Self::by_signal(2);
+
+    /// 128 and the signal's number.
+    pub const fn by_signal(signal: u8) -> Self {
+        Self(128 + signal)
+    }
 
     /// 0 without errors; the one code of all of them; 1 if they differ.
     pub fn of<'a>(errors: impl IntoIterator<Item = &'a ErrorReport>) -> Self {

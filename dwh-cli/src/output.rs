@@ -1,21 +1,26 @@
 //! The only module that prints: data on stdout, everything else on stderr.
 
+mod fold;
 mod human;
+mod log;
+mod paint;
 mod progress;
 mod table;
 #[cfg(test)]
 mod tests;
 mod text;
 
-use clap::builder::styling::{AnsiColor, Style};
-use dwh_core::pipeline::{ErrorReport, Event, Observer};
-use dwh_core::{Error, ErrorKind};
-use indicatif::MultiProgress;
+use dwh_core::pipeline::{CauseReport, ErrorReport, Event, Observer};
+use dwh_core::{Error, ErrorKind, Timestamp};
+use indicatif::{MultiProgress, ProgressBar};
+use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::json;
 use std::borrow::Cow;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -23,48 +28,29 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::Format;
 use crate::settings::Settings;
+use fold::fold;
+use paint::Clock;
 use progress::Progress;
 
-pub use text::{Plans, Runs, Work, freed};
+pub use paint::Paint;
+pub use text::{Checked, Plans, Runs, Work, ended, freed};
 
 /// A report that can be shown to people as well as to programs (its JSON).
 pub trait Show: Serialize {
     /// The text for people, lines that end with a newline.
-    fn text(&self, paint: Paint) -> String;
-}
-
-/// Colours text, or leaves it as it is. A text never depends on its colour.
-#[derive(Debug, Clone, Copy)]
-pub struct Paint(pub bool);
-
-impl Paint {
-    fn wrap(self, style: Style, text: &str) -> String {
-        if self.0 { format!("{style}{text}{style:#}") } else { text.to_owned() }
-    }
-
-    /// What went wrong.
-    pub fn bad(self, text: &str) -> String {
-        self.wrap(AnsiColor::Red.on_default().bold(), text)
-    }
-
-    /// What may go wrong.
-    pub fn warn(self, text: &str) -> String {
-        self.wrap(AnsiColor::Yellow.on_default(), text)
-    }
-
-    /// What is well.
-    pub fn good(self, text: &str) -> String {
-        self.wrap(AnsiColor::Green.on_default(), text)
-    }
+    fn text(&self, paint: Paint<'_>) -> String;
 }
 
 /// Prints; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Printer {
     format: Format,
-    stdout: Paint,
-    stderr: Paint,
+    color_stdout: bool,
+    stderr: Paint<'static>,
+    width: Option<usize>,
+    zone: Arc<OnceLock<TimeZone>>,
     quiet: bool,
+    verbose: bool,
     bars: Option<MultiProgress>,
     screen: bool,
 }
@@ -74,9 +60,12 @@ impl Printer {
     pub fn new(settings: &Settings) -> Self {
         Self {
             format: settings.format,
-            stdout: Paint(settings.color_stdout),
-            stderr: Paint(settings.color_stderr),
+            color_stdout: settings.color_stdout,
+            stderr: Paint::new(settings.color_stderr).within(settings.width_stderr),
+            width: settings.width_stdout,
+            zone: Arc::default(),
             quiet: settings.is_quiet(),
+            verbose: settings.level >= Level::INFO,
             bars: settings.bars.then(MultiProgress::new),
             screen: settings.screen,
         }
@@ -85,14 +74,29 @@ impl Printer {
     /// Sends the log of this engine, and of nothing below it (drivers log values), to stderr.
     pub fn log(&self, settings: &Settings) {
         let targets = Targets::new().with_target("dwh", settings.level).with_target("dwh_core", settings.level);
-        let lines = tracing_subscriber::fmt::layer().with_ansi(self.stderr.0).with_writer(Stderr(self.clone()));
+        let lines = log::Lines { paint: self.stderr, stamped: self.verbose && self.stderr.width().is_none() };
+        let lines = tracing_subscriber::fmt::layer().event_format(lines).with_writer(Stderr(self.clone()));
         tracing_subscriber::registry().with(targets).with(lines).init();
+    }
+
+    /// From now on moments on a screen are told in this zone.
+    pub fn tell_times_in(&self, zone: &TimeZone) {
+        // The first one stands: a command has one project.
+        let _ = self.zone.set(zone.clone());
+    }
+
+    /// What people read of a report.
+    fn text(&self, report: &impl Show) -> String {
+        let paint = Paint::new(self.color_stdout);
+        let Some(width) = self.width else { return report.text(paint) };
+        let clock = Clock { now: Timestamp::now(), zone: self.zone.get().cloned().unwrap_or(TimeZone::UTC) };
+        report.text(paint.on_screen(width, &clock))
     }
 
     /// Prints a report: its text, or its JSON on one line.
     pub fn show(&self, report: &impl Show) -> Result<(), Error> {
         match self.format {
-            Format::Text => self.raw(report.text(self.stdout).as_bytes()),
+            Format::Text => self.raw(self.text(report).as_bytes()),
             Format::Json => self.json(report),
         }
     }
@@ -120,8 +124,8 @@ impl Printer {
             };
         }
         let text = match report {
-            Ok(report) => report.text(self.stdout),
-            Err(error) if self.screen => error_text(&error.into(), self.stdout),
+            Ok(report) => self.text(report),
+            Err(error) if self.screen => error_text(&error.into(), Paint::new(self.color_stdout).within(self.width)),
             Err(error) => {
                 self.error(&error.into());
                 return Ok(true);
@@ -170,23 +174,14 @@ impl Printer {
 
     /// The errors of tables, each named, with a blank line between them. A cause that several share is told once.
     pub fn table_errors<'a>(&self, tables: impl IntoIterator<Item = (&'a String, &'a Option<ErrorReport>)>) {
-        let failed = tables.into_iter().filter_map(|(table, error)| Some((table, error.as_ref()?)));
-        let mut causes: Vec<(&str, &ErrorReport, Vec<&str>)> = Vec::new();
-        for (table, error) in failed {
-            let cause = error.message.strip_prefix(&format!("table `{table}`: ")).unwrap_or(&error.message);
-            match causes.iter_mut().find(|(known, first, _)| *known == cause && first.hint == error.hint) {
-                Some((_, _, tables)) if tables.contains(&table.as_str()) => {}
-                Some((_, _, tables)) => tables.push(table),
-                None => causes.push((cause, error, vec![table])),
-            }
-        }
-        let named = causes.into_iter().map(|(cause, error, tables)| {
-            let mut told = error.clone();
-            told.message = match tables[..] {
-                [table] => progress::about(table, &error.message),
-                _ => format!("{}: {cause}", human::tables(&tables)),
+        let failed = tables.into_iter().filter_map(|(table, error)| Some((table.as_str(), error.as_ref()?)));
+        let named = CauseReport::of(failed).into_iter().map(|CauseReport { mut cause, tables, .. }| {
+            let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+            cause.message = match tables[..] {
+                [table] => progress::about(table, &cause.message),
+                _ => format!("{}: {}", human::tables(&tables), cause.message),
             };
-            told
+            cause
         });
         self.errors(&named.collect::<Vec<_>>());
     }
@@ -204,14 +199,29 @@ impl Printer {
     /// A remark, on stderr, unless only errors are told.
     pub fn note(&self, line: &str) {
         if !self.quiet {
-            self.told(&format!("{}\n", printable(line)));
+            self.told(&format!("{}\n", fold(&printable(line), self.stderr.width(), 2)));
         }
+    }
+
+    /// Shows on a terminal that something is worked on, as long as what comes back is kept.
+    pub fn busy(&self, doing: &'static str) -> Busy {
+        let line = self.bars.as_ref().map(|bars| {
+            let line = bars.add(ProgressBar::new_spinner().with_message(doing));
+            line.enable_steady_tick(Duration::from_millis(120));
+            line
+        });
+        Busy(line)
+    }
+
+    /// A question, on stderr; what is typed stands behind it.
+    pub fn prompt(&self, text: &str) {
+        self.told(&printable(text));
     }
 
     /// A warning, on stderr, unless only errors are told.
     pub fn warning(&self, line: &str) {
         if !self.quiet {
-            self.told(&format!("{} {}\n", self.stderr.warn("warning:"), printable(line)));
+            self.told(&log::warning(line, self.stderr));
         }
     }
 
@@ -240,10 +250,19 @@ fn json_line(value: &impl Serialize) -> Result<String, Error> {
 }
 
 /// Message, blank line, hint.
-fn error_text(error: &ErrorReport, paint: Paint) -> String {
-    let mut text = format!("{} {}\n", paint.bad("dwh:"), printable(&error.message));
+fn error_text(error: &ErrorReport, paint: Paint<'_>) -> String {
+    let folded = |word: &str, text: &str| {
+        let indent = word.len() + 1;
+        let mut text = printable(text).into_owned();
+        if paint.width().is_some() {
+            text = text.replace('\n', &format!("\n{:indent$}", ""));
+        }
+        let told = fold(&format!("{word} {text}"), paint.width(), indent);
+        told[word.len()..].to_owned()
+    };
+    let mut text = format!("{}{}\n", paint.bad("dwh:"), folded("dwh:", &error.message));
     if !error.hint.is_empty() {
-        text.push_str(&format!("\n{} {}\n", paint.warn("hint:"), printable(&error.hint)));
+        text.push_str(&format!("\n{}{}\n", paint.warn("hint:"), folded("hint:", &error.hint)));
     }
     text
 }
@@ -265,6 +284,17 @@ pub fn usage_json(error: &Error) {
 pub fn printable(text: &str) -> Cow<'_, str> {
     let bad = |c: char| c.is_control() && c != '\n' && c != '\t';
     if text.contains(bad) { text.replace(bad, "\u{fffd}").into() } else { text.into() }
+}
+
+/// A line that is gone when this is dropped.
+pub struct Busy(Option<ProgressBar>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(line) = &self.0 {
+            line.finish_and_clear();
+        }
+    }
 }
 
 /// Where log lines go: between the bars.

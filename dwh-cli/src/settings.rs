@@ -1,7 +1,7 @@
 //! Flags, environment and file, resolved once: the rest of the command asks nobody else.
 
 use dwh_core::config::Environment;
-use dwh_core::{Config, Error, ErrorKind, Pipeline, Result};
+use dwh_core::{Config, Error, ErrorKind, Result};
 use std::env;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -14,12 +14,16 @@ use crate::args::{Color, Format, Global};
 pub struct Settings {
     /// The configuration file.
     pub config: PathBuf,
-    /// What stands on stdout.
+    /// What is printed on stdout.
     pub format: Format,
     /// Whether stdout is coloured.
     pub color_stdout: bool,
     /// Whether stderr is coloured.
     pub color_stderr: bool,
+    /// How many columns stdout has; `None`: it is no screen.
+    pub width_stdout: Option<usize>,
+    /// How many columns stderr has; `None`: it is no screen.
+    pub width_stderr: Option<usize>,
     /// How much is told on stderr.
     pub level: Level,
     /// Whether stderr shows bars.
@@ -38,6 +42,8 @@ impl Settings {
             format: global.output,
             color_stdout: colored(global.color, io::stdout().is_terminal()),
             color_stderr: colored(global.color, io::stderr().is_terminal()),
+            width_stdout: width(io::stdout()),
+            width_stderr: width(io::stderr()),
             level: level(global),
             // With -v the log lines tell the same, and bars would only be in their way.
             bars: terminal && !global.quiet && global.verbose == 0,
@@ -48,11 +54,6 @@ impl Settings {
     /// Whether only errors are told.
     pub fn is_quiet(&self) -> bool {
         self.level == Level::ERROR
-    }
-
-    /// The engine that the configuration describes. Connects to nothing yet.
-    pub fn pipeline(&self) -> Result<Pipeline> {
-        Pipeline::from_config(self.load_config()?)
     }
 
     /// The configuration, checked.
@@ -79,6 +80,22 @@ fn colored(color: Color, terminal: bool) -> bool {
             terminal && !plain && env::var_os("TERM").is_none_or(|term| term != "dumb")
         }
     }
+}
+
+/// The columns of a screen; one that does not know how wide it is has none.
+#[cfg(unix)]
+fn width(stream: impl IsTerminal + std::os::fd::AsFd) -> Option<usize> {
+    if !stream.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
+/// The columns of a screen, which nobody asks for here.
+#[cfg(not(unix))]
+fn width(_: impl IsTerminal) -> Option<usize> {
+    None
 }
 
 fn level(global: &Global) -> Level {

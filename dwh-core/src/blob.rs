@@ -118,6 +118,15 @@ impl fmt::Debug for Blob {
 /// run in parallel. Stores are not trusted: whatever is read back is hashed and compared with the manifest before it
 /// counts, whatever checksums the store offers. Transient failures are retried inside the store, with backoff; an error
 /// that comes out has outlived that.
+///
+/// # The least
+/// `url`, `put`, `get`, `list`, `copy` and `delete`. With `folder`, free space is told; `list_after` and `abilities` save time,
+/// and `sweep_uploads` is for stores that keep parts of uploads. `testing::blob_contract` checks the promises, [`MemoryBlobs`]
+/// keeps them in a hundred lines.
+///
+/// # Wrappers
+/// A method that is not forwarded falls back to what the trait does by itself: put `#[deny(clippy::missing_trait_methods)]` on
+/// the `impl`.
 #[async_trait]
 pub trait BlobStore: fmt::Debug + Send + Sync {
     /// The store's address without a trailing slash, such as `s3://bucket/prefix` or `file:///var/lib/dwh`; no secrets.

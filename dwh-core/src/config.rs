@@ -474,7 +474,7 @@ impl Config {
         let names: Vec<&str> = self.tables.iter().map(|table| table.name.as_str()).collect();
         let more = if self.has_patterns() { "; `dwh migrate` looks for relations that `include` matches" } else { "" };
         Error::new(ErrorKind::Config, format!("no table in `{}` matches `{text}`", self.path.display()))
-            .with_hint(format!("the tables there are: {}{more}", names.join(", ")))
+            .with_hint(format!("{}{more}", problems::these(text, &names)))
     }
 }
 

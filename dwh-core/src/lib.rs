@@ -69,6 +69,55 @@
 //! # }).unwrap();
 //! ```
 //!
+//! With servers, [`Config::load`] and [`Pipeline::from_config`] take the place of all that is made by hand here.
+//!
+//! # The parts
+//! A pipeline has three ends, each behind a trait on which its contract is written. Yours may take the place of any of them,
+//! and a suite of the feature `testing` checks it.
+//!
+//! | trait | what it is | servers | in memory | suite |
+//! |---|---|---|---|---|
+//! | [`Source`] | where rows are read from, and how far that is safe | [`PgSource`], [`FileSource`] | [`MemorySource`] | `testing::source_contract` |
+//! | [`BlobStore`] | where CSV files and their manifests are kept | [`LocalBlobs`], [`S3Blobs`] | [`MemoryBlobs`] | `testing::blob_contract` |
+//! | [`Sink`] | bronze, with watermarks and the run log that commit together with it | [`PgSink`] | [`MemorySink`] | `testing::sink_contract` |
+//!
+//! # The verbs
+//! Each verb of the command is a method of [`Pipeline`] by the same name. It takes a request and returns a report, whose JSON
+//! is that of the command; what fails for one table stands in the report and stops no other.
+//!
+//! | to | call |
+//! |---|---|
+//! | move rows | [`run`](Pipeline::run), or its halves [`extract`](Pipeline::extract) and [`load`](Pipeline::load) |
+//! | read again | [`backfill`](Pipeline::backfill), [`reseed`](Pipeline::reseed), [`resync`](Pipeline::resync), [`deletes`](Pipeline::deletes) |
+//! | load again | [`replay`](Pipeline::replay), [`rebuild`](Pipeline::rebuild), [`recover`](Pipeline::recover), [`prune`](Pipeline::prune) |
+//! | look | [`status`](Pipeline::status), [`runs`](Pipeline::runs), [`check`](Pipeline::check), [`verify`](Pipeline::verify), [`plan`](Pipeline::plan) |
+//! | prepare | [`migrate`](Pipeline::migrate), [`setup`](Pipeline::setup), [`operate::init`] |
+//!
+//! # Errors
+//! There is one, [`Error`]: a message, a hint that is never empty, the causes, and an [`ErrorKind`] that decides exit code and
+//! retry. A run can be repeated whatever the error was: it finishes or undoes what the last one left.
+//!
+//! # Cancellation
+//! A call that moves rows takes a token: once it is cancelled, the call ends between two steps and reports. A future may also be
+//! dropped, which is what a crash is: no row is lost and none is loaded twice, and the next run puts in order what was left.
+//! Nothing here prints, exits, or keeps global state; what happens is told to an [`Observer`](pipeline::Observer) and to
+//! `tracing`.
+//!
+//! # Features
+//! None is on by default.
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `export` | `Pipeline::export`: archived CSV files as Parquet |
+//! | `mail` | alerts by mail |
+//! | `report` | `Pipeline::report`: the state of the warehouse as an HTML page |
+//! | `testing` | the module `testing`: suites, faults, throwaway servers |
+//!
+//! # Why not one stream from server to server?
+//! Because nobody could say afterwards what it did. The CSV file between the halves is evidence: it is hashed, its manifest says
+//! from which snapshot and window it came, and the warehouse can be made again from such files alone. The source waits for no
+//! store and no target, and what failed on the way is sent again without asking the source twice.
+//!
 //! # Layout
 //! Data goes through once, one way; no module knows one further down.
 //!
@@ -79,9 +128,6 @@
 //! - [`pipeline`]: the verbs that move data; the only place that sees all three traits. [`operate`]: the verbs that look,
 //!   tell and prepare.
 //! - `testing` (feature): conformance suites, faults, throwaway servers.
-//!
-//! Nothing here prints, exits, or keeps global state; what happens is told to an
-//! [`Observer`](pipeline::Observer) and to `tracing`. Every future may be dropped.
 
 pub mod blob;
 mod catalog;
@@ -123,3 +169,8 @@ pub use run::{RunId, RunKind, RunState};
 pub use sink::{MemorySink, PgSink, Sink};
 pub use source::{MemorySource, PgSource, Source};
 pub use watermark::{SafeBound, Timestamp, Window};
+
+/// The blocks of the crate's README are compiled as its documentation is.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -35,7 +35,7 @@ pub use design::{DesignReport, DesignRequest, DesignState, TableDesign};
 #[cfg(feature = "export")]
 pub use export::{ExportReport, ExportRequest, ExportedColumn, ExportedFile};
 pub use files::{FileReport, FileState, FilesReport, FilesRequest};
-pub use init::{InitReport, InitRequest, InitTable, LeftOut, init};
+pub use init::{InitChange, InitReport, InitRequest, InitTable, LeftOut, init};
 pub use inspect::{AddedLabel, MigrateConflict, MigrateDrift, MigrateRefusal, MigrateReport, MigrateRequest};
 pub use maintain::{MaintainAction, MaintainReport, MaintainRequest, MaintainStep};
 pub use models::{ListedModel, ModelList, ModelsReport, ModelsRequest};

@@ -6,6 +6,7 @@ pub(crate) mod archived;
 pub(crate) mod backfill;
 pub(crate) mod belongs;
 mod by_hand;
+mod cause;
 mod clock;
 mod columns;
 pub(crate) mod deletes;
@@ -56,6 +57,7 @@ use crate::watermark::Timestamp;
 
 pub use archived::GapReport;
 pub use backfill::{BackfillReport, BackfillRequest};
+pub use cause::CauseReport;
 pub use deletes::{DeletesReport, DeletesRequest, TableDeletes};
 pub use load::{LoadPlanReport, LoadStep};
 pub use model_run::{ModelRun, ModelState, ModelStep};
@@ -73,6 +75,11 @@ pub use trial::TableTrial;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
+    /// So many tables are worked on; told before the first.
+    TablesChosen {
+        /// Their number.
+        tables: usize,
+    },
     /// A table is worked on.
     TableStarted {
         /// Its name.

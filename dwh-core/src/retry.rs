@@ -28,6 +28,6 @@ where
     attempt
         .retry(pauses)
         .when(|error| error.is_retryable() && !was_not_asked(error) && began.elapsed() < BUDGET)
-        .notify(|error: &Error, pause| tracing::warn!(what, %error, pause_ms = pause.as_millis(), "trying again"))
+        .notify(|error: &Error, pause| tracing::warn!("{what}: {error}; trying again in {:.1} s", pause.as_secs_f64()))
         .await
 }

@@ -38,6 +38,15 @@ pub use request::{RefusedRow, Rehearsal, StageRequest};
 /// extract going on behind it, `stage`; `log(Uploaded)` and `log(Loading)` once the manifest is written; then
 /// [`Staged::commit`]. A run that found no row calls `load_nothing` in their place. Different tables call in parallel on one value. A crash between any two calls leaves bronze and
 /// the watermark as they were; the run log tells how far it came.
+///
+/// # The least
+/// `describe`, `lease`, `runs`, `log` and `stage`, with [`Lease`] and [`Staged`], are enough for runs. Every other method says what
+/// a sink without it cannot do, as the error of the verb that needs it. `testing::sink_contract` checks the promises,
+/// [`MemorySink`] keeps them without a server.
+///
+/// # Wrappers
+/// A method that is not forwarded falls back to what the trait does by itself: put `#[deny(clippy::missing_trait_methods)]` on
+/// the `impl`.
 #[async_trait]
 pub trait Sink: fmt::Debug + Send + Sync {
     /// What the catalog says of a bronze table; `None` if there is none.

@@ -152,6 +152,15 @@ impl<'a> ReadRequest<'a> {
 /// The promise that everything stands on: a row that is committed before `read` takes its snapshot is in the snapshot,
 /// and no row at or below the watermark of `bound` can become visible after that snapshot. `bound` must therefore have
 /// finished before `read` begins.
+///
+/// # The least
+/// `describe`, `earliest`, `bound` and `read` are enough for every run. With `has_keys`, rows that bronze alone has may be
+/// removed (`reseed` with `replace`, repairs); with `cuts`, a resync reads in chunks; `describe_all`, `look_ahead` and `bound_since` spare questions where there
+/// are many tables. `testing::source_contract` checks the promises, [`MemorySource`] keeps them without a server.
+///
+/// # Wrappers
+/// A method that is not forwarded falls back to what the trait does by itself: put `#[deny(clippy::missing_trait_methods)]` on
+/// the `impl`.
 #[async_trait]
 pub trait Source: fmt::Debug + Send + Sync {
     /// Which database this is, where it has no snapshot yet; `None` where it cannot be told without one.

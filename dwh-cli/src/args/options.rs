@@ -19,54 +19,13 @@ Examples:
     Schema,
 }
 
-/// `dwh init`.
-#[derive(Debug, Args)]
-pub struct InitArgs {
-    /// Tables as 'schema.table' or 'schema.*'; none: all that the role may read
-    #[arg(value_name = "GLOB", conflicts_with_all = ["files", "manifests"])]
-    pub tables: Vec<String>,
-    /// Tables that are left out; may be given several times
-    #[arg(long, value_name = "GLOB", conflicts_with_all = ["files", "manifests"])]
-    pub exclude: Vec<String>,
-    /// Address of the source; in the environment other people do not see it
-    #[arg(long, value_name = "URL", env = "DWH_SOURCE_URL", hide_env_values = true, required_unless_present_any = ["files", "manifests"])]
-    pub source: Option<String>,
-    /// A folder or bucket of files as the source instead: file:///folder or s3://bucket[/prefix]
-    #[arg(long, value_name = "URL")]
-    pub files: Option<String>,
-    /// A folder of postgres_pipeline manifests, which name databases and tables
-    #[arg(long, value_name = "FOLDER", conflicts_with = "files")]
-    pub manifests: Option<PathBuf>,
-    /// Add the source to the configuration that is there, as [source.NAME], with a bronze schema of that name
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "manifests", "blob", "name", "timezone"])]
-    pub add: Option<String>,
-    /// Address of the target; it need not answer yet
-    #[arg(long, value_name = "URL", env = "DWH_TARGET_URL", hide_env_values = true, required_unless_present = "add")]
-    pub target: Option<String>,
-    /// Where CSV files go: file:///folder or s3://bucket[/prefix]
-    #[arg(long, value_name = "URL", required_unless_present = "add")]
-    pub blob: Option<String>,
-    /// Name of the project, first folder of every file [default: the source's database]
-    #[arg(long, value_name = "PROJECT")]
-    pub name: Option<String>,
-    /// Time zone that stamps the names of files [default: the machine's]
-    #[arg(long, value_name = "TZ")]
-    pub timezone: Option<String>,
-    /// Where the configuration goes; `.env` and `grants.sql` go beside it
-    #[arg(long, value_name = "FILE", default_value = "dwh.toml")]
-    pub output_file: PathBuf,
-    /// Print the configuration and write nothing
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
 /// `dwh schedule`.
 #[derive(Debug, Args)]
 pub struct ScheduleArgs {
     /// Who starts the runs
     #[arg(value_name = "SCHEDULER", value_enum)]
     pub scheduler: SchedulerName,
-    /// First and last hour in which a run starts, such as 5-23: the night is folded
+    /// First and last hour in which a run starts, such as 5-23: none starts at night
     #[arg(long, value_name = "FROM-TO", value_parser = hours)]
     pub hours: Option<(u8, u8)>,
 }
@@ -84,6 +43,9 @@ pub struct CheckArgs {
     /// Names of tables, or patterns such as 'trip*'; none: all tables
     #[arg(value_name = "GLOB")]
     pub tables: Vec<String>,
+    /// Show what is well, too
+    #[arg(long)]
+    pub all: bool,
     /// Judge instead whether this verification gate is passed
     #[arg(long, value_name = "GATE", value_enum)]
     pub gate: Option<GateName>,
@@ -130,9 +92,12 @@ pub struct RunArgs {
     /// Wait for a table that another run holds, instead of failing with code 5
     #[arg(long)]
     pub wait: bool,
-    /// Print what would be done, with its SQL, and do nothing
+    /// Print what would be read, with rows, bytes and windows, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// With `--dry-run`: print every statement, too
+    #[arg(long, requires = "dry_run")]
+    pub sql: bool,
     /// Read, count in the target what would be inserted and changed, and keep nothing
     #[arg(long, conflicts_with = "dry_run")]
     pub preview: bool,
@@ -170,9 +135,12 @@ pub struct ExtractArgs {
     /// Wait if another run holds the table, instead of failing with code 5
     #[arg(long)]
     pub wait: bool,
-    /// Print what would be read, with its SQL, and do nothing
+    /// Print what would be read, with rows, bytes and windows, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// With `--dry-run`: print every statement, too
+    #[arg(long, requires = "dry_run")]
+    pub sql: bool,
 }
 
 /// `dwh load`.

@@ -6,6 +6,7 @@ use dwh_core::operate::Gate;
 use super::Context;
 use crate::args::{CheckArgs, GateName};
 use crate::exit::Exit;
+use crate::output::Checked;
 
 /// Looks at everything a run depends on, or judges a gate.
 pub async fn check(args: &CheckArgs, context: &Context) -> Result<Exit> {
@@ -22,6 +23,8 @@ pub async fn check(args: &CheckArgs, context: &Context) -> Result<Exit> {
         }
     };
     let report = context.unless_cancelled(look).await?;
-    context.printer.show(&report)?;
-    Ok(Exit(report.exit_code()))
+    let code = report.exit_code();
+    // A gate shows what it was passed by.
+    context.printer.show(&Checked { report, all: args.all || gate.is_some() })?;
+    Ok(Exit(code))
 }

@@ -11,7 +11,8 @@ use crate::exit::Exit;
 pub async fn extract(args: &ExtractArgs, context: &Context) -> Result<Exit> {
     let pipeline = context.pipeline()?;
     if args.dry_run {
-        return show_plans(vec![context.unless_cancelled(pipeline.plan_extract(&args.table)).await?], context);
+        let plan = context.unless_cancelled(pipeline.plan_extract(&args.table)).await?;
+        return show_plans(vec![plan], args.sql, context);
     }
     let params = pipeline.extract(&args.table, args.wait, &context.cancel).await?;
     context.printer.json(&params)?;

@@ -54,7 +54,7 @@ pub fn write(path: &Path, page: &str) -> Result<()> {
 }
 
 impl Show for Written {
-    fn text(&self, _paint: Paint) -> String {
+    fn text(&self, _paint: Paint<'_>) -> String {
         format!("wrote {}\n", self.path)
     }
 }

@@ -9,6 +9,11 @@ pub fn count(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
+/// `1 row`, `1,234 rows`.
+pub fn rows(number: u64) -> String {
+    format!("{} row{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// `1 table`, `2 tables`.
 pub fn many(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }

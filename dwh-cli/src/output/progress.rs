@@ -1,6 +1,9 @@
-//! What a run tells while it works: a bar for each table on a terminal, else a line for each finished run.
+//! What a command tells while it works: on a terminal a line for the whole and one for each table that takes long, else a
+//! line for each finished run.
 
-use dwh_core::pipeline::{Event, TableRun};
+mod whole;
+
+use dwh_core::pipeline::{Event, TableRun, WindowReport};
 use dwh_core::{ErrorKind, RunId};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::collections::HashMap;
@@ -8,22 +11,28 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Printer, human};
+use super::{Paint, Printer, human, table, text};
+use whole::Whole;
 
 /// A line of a table.
 const TEMPLATE: &str = "{spinner} {prefix}  {msg}{quiet}";
 
-/// The bars of the tables that are worked on.
-pub struct Progress {
-    printer: Printer,
-    tables: Mutex<HashMap<String, Bar>>,
-}
-
 /// A wait shorter than this is not worth a word.
 const QUIET: Duration = Duration::from_secs(10);
 
+/// A table of many that is ready sooner has no line of its own.
+const LONG: Duration = Duration::from_secs(2);
+
+/// The lines of the tables that are worked on.
+pub struct Progress {
+    printer: Printer,
+    whole: Whole,
+    tables: Mutex<HashMap<String, Bar>>,
+}
+
 struct Bar {
-    bar: ProgressBar,
+    /// Not there as long as the table is one of many and has only begun.
+    bar: Option<ProgressBar>,
     began: Instant,
     /// When something last happened; read by the bar whenever it is drawn.
     moved: Arc<Mutex<Instant>>,
@@ -37,17 +46,24 @@ struct Bar {
 impl Progress {
     /// No table yet.
     pub fn new(printer: Printer) -> Self {
-        Self { printer, tables: Mutex::default() }
+        Self { whole: Whole::new(printer.stderr.width()), printer, tables: Mutex::default() }
     }
 
     /// Tells one event.
     pub fn tell(&self, event: &Event) {
+        let paint = self.printer.stderr;
         match event {
             Event::Warning { table, message } => self.printer.warning(&about(table, message)),
+            Event::RunStarted { table, run_id, bound } if self.printer.verbose => {
+                let bound = bound.as_ref().map_or_else(String::new, |bound| format!(", bound: {bound}"));
+                self.printer.note(&format!("table `{table}`: run {run_id} begins{bound}"));
+            }
+            Event::RunFinished(run) if self.printer.verbose => self.printer.note(&decided(run, paint)),
             Event::RunFinished(run) if self.printer.bars.is_none() => self.printer.note(&finished(run)),
             _ => {}
         }
         if let Some(bars) = &self.printer.bars {
+            self.whole.tell(bars, event);
             self.draw(bars, event);
         }
     }
@@ -55,11 +71,18 @@ impl Progress {
     fn draw(&self, bars: &MultiProgress, event: &Event) {
         match event {
             Event::TableStarted { table } => {
-                self.tables().insert(table.clone(), Bar::new(bars, table));
+                let mut bar = Bar::new();
+                if !self.whole.is_shown() {
+                    bar.show(bars, table, self.printer.stderr);
+                }
+                self.tables().insert(table.clone(), bar);
             }
             Event::Extracted { table, run_id, rows, bytes } => {
                 if let Some(bar) = self.tables().get_mut(table) {
                     bar.under_way.insert(*run_id, (*rows, *bytes));
+                    if bar.began.elapsed() > LONG {
+                        bar.show(bars, table, self.printer.stderr);
+                    }
                     bar.refresh();
                 }
             }
@@ -69,9 +92,9 @@ impl Progress {
                 }
             }
             Event::TableFinished { table } => {
-                if let Some(bar) = self.tables().remove(table) {
-                    bar.bar.finish_and_clear();
-                    bars.remove(&bar.bar);
+                if let Some(bar) = self.tables().remove(table).and_then(|bar| bar.bar) {
+                    bar.finish_and_clear();
+                    bars.remove(&bar);
                 }
             }
             _ => {}
@@ -85,10 +108,18 @@ impl Progress {
 }
 
 impl Bar {
-    fn new(bars: &MultiProgress, table: &str) -> Self {
-        let bar = bars.add(ProgressBar::new_spinner());
+    fn new() -> Self {
         let moved = Arc::new(Mutex::new(Instant::now()));
-        let drawn = Arc::clone(&moved);
+        Self { bar: None, began: Instant::now(), moved, rows_before: 0, bytes_before: 0, under_way: HashMap::new() }
+    }
+
+    /// Puts its line on the screen, once.
+    fn show(&mut self, bars: &MultiProgress, name: &str, paint: Paint<'_>) {
+        if self.bar.is_some() {
+            return;
+        }
+        let bar = bars.add(ProgressBar::new_spinner());
+        let drawn = Arc::clone(&self.moved);
         let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| {
             // The template is a literal that a test renders; the default is as good.
             ProgressStyle::default_spinner()
@@ -98,9 +129,10 @@ impl Bar {
             // A line that cannot be drawn is drawn again at once.
             let _ = text.write_str(&quiet(since));
         }));
-        bar.set_prefix(super::printable(table).into_owned());
+        let room = paint.width().map_or(usize::MAX, |width| (width / 3).max(12));
+        bar.set_prefix(table::shortened(&super::printable(name), room));
         bar.enable_steady_tick(Duration::from_millis(120));
-        Self { bar, began: Instant::now(), moved, rows_before: 0, bytes_before: 0, under_way: HashMap::new() }
+        self.bar = Some(bar);
     }
 
     fn next_run(&mut self, run: &TableRun) {
@@ -118,7 +150,9 @@ impl Bar {
             .under_way
             .values()
             .fold((self.rows_before, self.bytes_before), |sum, run| (sum.0 + run.0, sum.1 + run.1));
-        self.bar.set_message(amounts(rows, bytes, self.began.elapsed()));
+        if let Some(bar) = &self.bar {
+            bar.set_message(amounts(rows, bytes, self.began.elapsed()));
+        }
     }
 }
 
@@ -130,7 +164,7 @@ fn quiet(since: Duration) -> String {
 /// `1,200 rows, 3.4 MB, 600 rows/s`.
 fn amounts(rows: u64, bytes: u64, took: Duration) -> String {
     let per_second = rows as f64 / took.as_secs_f64().max(0.001);
-    format!("{} rows, {}, {} rows/s", human::count(rows), human::bytes(bytes), human::count(per_second as u64))
+    format!("{}, {}, {} rows/s", human::rows(rows), human::bytes(bytes), human::count(per_second as u64))
 }
 
 /// The table's name before a line that does not say it.
@@ -138,28 +172,57 @@ pub fn about(table: &str, message: &str) -> String {
     if message.contains(&format!("`{table}`")) { message.to_owned() } else { format!("table `{table}`: {message}") }
 }
 
-fn finished(run: &TableRun) -> String {
-    let number = run.run_id.map_or_else(String::new, |id| format!(" {id}"));
-    let word = match &run.error {
+fn word(run: &TableRun) -> &str {
+    match &run.error {
         Some(error) if error.code == ErrorKind::Interrupted.row().code => &error.code,
         Some(_) => "FAILED",
         None => run.status.as_str(),
-    };
+    }
+}
+
+fn finished(run: &TableRun) -> String {
+    let number = run.run_id.map_or_else(String::new, |id| format!(" {id}"));
     format!(
-        "table `{}`: run{number} {word}, {} rows extracted, {} loaded, {}, {}",
+        "table `{}`: run{number} {}, {} extracted, {} loaded, {}, {}",
         run.table,
-        human::count(run.rows_extracted),
+        word(run),
+        human::rows(run.rows_extracted),
         human::count(run.rows_loaded),
         human::bytes(run.bytes),
         human::seconds(run.seconds.total)
     )
 }
 
+/// What the run read, how it got into bronze and why, and where the time went.
+fn decided(run: &TableRun, paint: Paint<'_>) -> String {
+    let window = |window: &WindowReport| format!("; window: {}", text::window_text(window, paint));
+    let route = run.route.map_or_else(String::new, |route| {
+        let why = run.route_reason.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        format!("; route: {route}{why}")
+    });
+    let spent = [
+        ("read", run.seconds.extract),
+        ("upload", run.seconds.upload),
+        ("stage", run.seconds.stage),
+        ("commit", run.seconds.commit),
+        ("archive", run.seconds.archive),
+    ];
+    let spent: Vec<String> = spent
+        .into_iter()
+        .filter(|(_, seconds)| *seconds >= 0.05)
+        .map(|(step, seconds)| format!("{step} {}", human::seconds(seconds)))
+        .collect();
+    let spent = if spent.is_empty() { String::new() } else { format!("; time: {}", spent.join(", ")) };
+    format!("{}{}{route}{spent}", finished(run), run.window.as_ref().map_or_else(String::new, window))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{ProgressStyle, TEMPLATE, TableRun, about, amounts, finished, quiet};
+    use super::{ProgressStyle, TEMPLATE, TableRun, about, amounts, decided, finished, quiet};
+    use crate::output::Paint;
     use dwh_core::config::Mode;
-    use dwh_core::pipeline::ErrorReport;
+    use dwh_core::pipeline::{ErrorReport, WindowReport};
+    use dwh_core::sink::Route;
     use dwh_core::{Error, ErrorKind};
     use std::time::Duration;
 
@@ -176,6 +239,23 @@ mod tests {
         let error = ErrorReport::from(&Error::new(ErrorKind::Drift, "gone"));
         let run = TableRun { error: Some(error), ..TableRun::new("trips", Mode::Snapshot) };
         assert_eq!(finished(&run), "table `trips`: run FAILED, 0 rows extracted, 0 loaded, 0 B, 0.0 s");
+    }
+
+    #[test]
+    fn a_verbose_run_tells_what_it_decided() {
+        let mut run = TableRun {
+            rows_extracted: 1,
+            window: Some(WindowReport { from: None, to: Some("2026-10-01T00:00:00Z".parse().expect("a moment")) }),
+            route: Some(Route::Fresh),
+            route_reason: Some("bronze has no row".into()),
+            ..TableRun::new("trips", Mode::Incremental)
+        };
+        run.seconds.extract = 1.25;
+        assert_eq!(
+            decided(&run, Paint::new(false)),
+            "table `trips`: run extracting, 1 row extracted, 0 loaded, 0 B, 0.0 s; window: from the first row up to \
+             2026-10-01T00:00:00Z; route: fresh (bronze has no row); time: read 1.2 s"
+        );
     }
 
     #[test]

@@ -9,7 +9,8 @@ use dwh_core::sink::{LeaseHolder, Route, RunRecord};
 use dwh_core::source::{Snapshot, SourceIdentity};
 use dwh_core::{Error, ErrorKind, RunId, RunKind, RunState, Timestamp};
 
-use super::{Paint, Plans, Runs, Show, Work};
+use super::paint::Clock;
+use super::{Checked, Paint, Plans, Runs, Show, Work, ended};
 use snapshot::assert_snapshot;
 
 #[path = "../../tests/cli/snapshot.rs"]
@@ -133,8 +134,8 @@ fn finding(severity: Severity, subject: &str, message: &str, remedy: Option<&str
 
 #[test]
 fn run_text_lines_up() {
-    assert_snapshot("text_run", &run_report().text(Paint(false)));
-    assert_eq!(RunReport::default().text(Paint(false)), "nothing to do\n");
+    assert_snapshot("text_run", &run_report().text(Paint::new(false)));
+    assert_eq!(RunReport::default().text(Paint::new(false)), "nothing to do\n");
 }
 
 #[test]
@@ -152,11 +153,11 @@ fn colour_adds_nothing_but_colour() {
         // Blanks after a coloured last column are not trimmed.
         (first + &rest).lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>()
     };
-    let colored = run_report().text(Paint(true));
+    let colored = run_report().text(Paint::new(true));
     assert!(colored.contains('\u{1b}'));
-    assert_eq!(bare(colored), run_report().text(Paint(false)));
-    let checked = check_report();
-    assert_eq!(bare(checked.text(Paint(true))), checked.text(Paint(false)));
+    assert_eq!(bare(colored), run_report().text(Paint::new(false)));
+    let checked = Checked { report: check_report(), all: true };
+    assert_eq!(bare(checked.text(Paint::new(true))), checked.text(Paint::new(false)));
 }
 
 fn unwell() -> StatusReport {
@@ -200,8 +201,8 @@ fn unwell() -> StatusReport {
 #[test]
 fn status_text() {
     let well = status_report(vec![table_status("trips", Some(754.0), true)], Vec::new());
-    assert_snapshot("text_status_healthy", &well.text(Paint(false)));
-    let unwell = unwell().text(Paint(false));
+    assert_snapshot("text_status_healthy", &well.text(Paint::new(false)));
+    let unwell = unwell().text(Paint::new(false));
     assert_snapshot("text_status", &unwell);
     let widest = unwell.lines().map(|line| line.chars().count()).max();
     assert!(widest.is_some_and(|widest| widest <= 120), "{widest:?}");
@@ -273,7 +274,7 @@ fn details() -> RunDetails {
 
 #[test]
 fn one_run_in_words() {
-    assert_snapshot("text_runs_show", &details().text(Paint(false)));
+    assert_snapshot("text_runs_show", &details().text(Paint::new(false)));
     let json = serde_json::to_string_pretty(&details()).expect("JSON");
     assert_snapshot("json_runs_show", &(json + "\n"));
     let error = Error::new(ErrorKind::Unreachable, "s3://bronze does not answer");
@@ -293,14 +294,14 @@ fn one_run_in_words() {
         next: None,
         ..details()
     };
-    assert_snapshot("text_runs_show_failed", &bare.text(Paint(false)));
+    assert_snapshot("text_runs_show_failed", &bare.text(Paint::new(false)));
 }
 
 #[test]
 fn runs_text_keeps_one_line_a_run() {
     let runs = vec![record(3, RunState::Extracting), record(2, RunState::Failed), record(1, RunState::Loaded)];
-    assert_snapshot("text_runs", &Runs { runs }.text(Paint(false)));
-    assert_eq!(Runs { runs: Vec::new() }.text(Paint(false)), "no runs\n");
+    assert_snapshot("text_runs", &Runs { runs }.text(Paint::new(false)));
+    assert_eq!(Runs { runs: Vec::new() }.text(Paint::new(false)), "no runs\n");
 }
 
 fn check_report() -> CheckReport {
@@ -321,7 +322,63 @@ fn check_report() -> CheckReport {
 
 #[test]
 fn check_text() {
-    assert_snapshot("text_check", &check_report().text(Paint(false)));
+    let checked = |all| Checked { report: check_report(), all }.text(Paint::new(false));
+    assert_snapshot("text_check", &checked(false));
+    assert_snapshot("text_check_all", &checked(true));
+}
+
+#[test]
+fn one_cause_of_many_tables_is_told_once_and_no_line_is_cut_in_a_word() {
+    let names = ["trips", "devices", "alarms", "drivers", "zones", "stops"];
+    let missing = |name: &str| {
+        let message = format!("bronze.{name} does not exist in the target, where this run would load its rows");
+        finding(Severity::Failure, &format!("table `{name}`"), &message, Some("dwh migrate"))
+    };
+    let report = CheckReport { gate: None, findings: names.map(missing).to_vec() };
+    let text = Checked { report, all: false }.text(Paint::new(false).within(Some(60)));
+    assert_snapshot("text_check_one_cause", &text);
+    assert_eq!(text.matches("dwh migrate").count(), 1);
+}
+
+#[test]
+fn a_narrow_screen_shows_the_run_in_its_width_and_how_long_ago() {
+    let zone = jiff::tz::TimeZone::get("Africa/Nairobi").expect("a zone");
+    let clock = Clock { now: at("2026-10-01T03:00:00Z"), zone };
+    let screen = Paint::new(false).on_screen(80, &clock);
+    let text = run_report().text(screen);
+    assert_snapshot("text_run_80", &text);
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let runs = vec![record(3, RunState::Extracting), record(1, RunState::Loaded)];
+    assert_snapshot("text_runs_80", &Runs { runs }.text(screen));
+    let many = |fresh| (0..60).map(|at| table_status(&format!("t{at}"), Some(60.0), fresh || at != 7)).collect();
+    let text = status_report(many(false), Vec::new()).text(screen);
+    assert_snapshot("text_status_80_of_60", &text);
+    assert_eq!(status_report(many(true), Vec::new()).text(screen).lines().count(), 7);
+}
+
+#[test]
+fn a_cause_of_many_tables_is_one_thing_to_attend_to() {
+    let failed = |at: u64| Breach {
+        check: BreachCheck::Failure,
+        table: Some(format!("t{at}")),
+        message: format!("run {} failed: table `t{at}`: nothing answers at 127.0.0.1:1", 990 + at),
+        remedy: "dwh runs --failed".into(),
+    };
+    let text = status_report(Vec::new(), (1..20).map(failed).collect()).text(Paint::new(false));
+    assert_eq!(text.matches("ATTENTION").count(), 1, "{text}");
+    assert!(text.contains("ATTENTION  19 tables (`t1`, `t2`, `t3`, `t4`, `t5` and 14 more): run 991 failed"), "{text}");
+}
+
+#[test]
+fn the_last_line_of_a_run_has_the_sums() {
+    assert_eq!(ended(&run_report(), 75.4), "1 of 4 tables FAILED, 3,703,701 rows, 296.30 MB, 1 min 15 s");
+    let one = TableRun { rows_extracted: 1, ..TableRun::new("a", Mode::Snapshot) };
+    let report = RunReport { runs: vec![one], ..RunReport::default() };
+    assert_eq!(ended(&report, 0.2), "1 table, 1 row, 0 B, 0.2 s");
+    let stopped = ErrorReport::from(&Error::new(ErrorKind::Interrupted, "stopped on request"));
+    let one = TableRun { error: Some(stopped), ..TableRun::new("a", Mode::Snapshot) };
+    let report = RunReport { runs: vec![one], ..RunReport::default() };
+    assert_eq!(ended(&report, 0.2), "1 of 1 table interrupted, 0 rows, 0 B, 0.2 s");
 }
 
 #[test]
@@ -354,7 +411,10 @@ fn plan_text() {
         error: Some(ErrorReport::from(&error)),
         ..plan.clone()
     };
-    assert_snapshot("text_plan", &Plans { plans: vec![plan.clone(), broken.clone()] }.text(Paint(false)));
+    assert_snapshot(
+        "text_plan",
+        &Plans { plans: vec![plan.clone(), broken.clone()], sql: true }.text(Paint::new(false)),
+    );
 
     let windows = |number| vec![WindowReport { from: None, to: None }; number];
     let run = WorkUnit {
@@ -388,10 +448,10 @@ fn plan_text() {
     let plan = PlanReport { units: vec![run, chunks, left], ..plan };
     let other = PlanReport { table: "position_history".into(), units: vec![many], ..plan.clone() };
     let devices = PlanReport { table: "devices".into(), mode: Mode::Snapshot, units: vec![whole], ..plan.clone() };
-    let free = Work { plans: vec![plan.clone(), other, devices, broken] }.text(Paint(false));
+    let free = Work { plans: vec![plan.clone(), other, devices, broken] }.text(Paint::new(false));
     assert!(free.lines().take_while(|line| !line.is_empty()).all(|line| line.chars().count() <= 80), "{free}");
     let holder = LeaseHolder { host: "etl1:4711".into(), since: at("2026-10-01T00:00:00Z") };
-    let held = Work { plans: vec![PlanReport { holder: Some(holder), ..plan }] }.text(Paint(false));
+    let held = Work { plans: vec![PlanReport { holder: Some(holder), ..plan }] }.text(Paint::new(false));
     assert_snapshot("text_work", &(free + &held));
 }
 
@@ -424,7 +484,7 @@ fn load_plan_text() {
     };
     let by_hand =
         LoadPlanReport { would: LoadStep::Load, run_id: None, status: None, watermark: None, ..moved.clone() };
-    let text = [load, moved, by_hand].map(|plan| plan.text(Paint(false))).join("\n");
+    let text = [load, moved, by_hand].map(|plan| plan.text(Paint::new(false))).join("\n");
     assert_snapshot("text_load_plan", &text);
 }
 
@@ -464,6 +524,6 @@ fn migrate_text() {
         }],
     };
     let would = MigrateReport { dry_run: true, ..report.clone() };
-    assert_snapshot("text_migrate", &report.text(Paint(false)));
-    assert_snapshot("text_migrate_dry_run", &would.text(Paint(false)));
+    assert_snapshot("text_migrate", &report.text(Paint::new(false)));
+    assert_snapshot("text_migrate_dry_run", &would.text(Paint::new(false)));
 }

@@ -26,20 +26,24 @@ mod tap;
 mod verify;
 mod work;
 
-use dwh_core::pipeline::{RunReport, TableRun};
+use dwh_core::config::Mode;
+use dwh_core::pipeline::{CauseReport, ErrorReport, RunReport, TableRun};
 use dwh_core::sink::RunRecord;
 use dwh_core::{ErrorKind, RunKind, RunState};
+use std::collections::BTreeSet;
 
+use super::fold::fold;
 use super::table::{Table, Tone, plain};
 use super::{Paint, Show, human, printable};
 
-pub use plan::Plans;
+pub use check::Checked;
+pub use plan::{Plans, window_text};
 pub use prune::freed;
 pub use runs::Runs;
 pub use work::Work;
 
 impl Show for RunReport {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         if self.runs.is_empty() && self.models.is_empty() {
             return "nothing to do\n".to_owned();
         }
@@ -50,9 +54,10 @@ impl Show for RunReport {
         if self.preview {
             text.push_str("\npreview: counted in the target and rolled back, nothing is kept\n");
             for run in &self.runs {
-                let window = run.window.as_ref().map(plan::window_text);
+                let window = run.window.as_ref().map(|window| plan::window_text(window, paint));
                 let read = window.unwrap_or_else(|| "the whole table".to_owned());
-                text.push_str(&format!("  {}: {read}\n", printable(&run.table)));
+                let line = format!("  {}: {read}", printable(&run.table));
+                text.push_str(&format!("{}\n", fold(&line, paint.width(), 4)));
             }
         }
         text
@@ -60,18 +65,51 @@ impl Show for RunReport {
 }
 
 impl Show for TableRun {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         runs_table(std::slice::from_ref(self), false, paint)
     }
 }
 
-fn runs_table(runs: &[TableRun], preview: bool, paint: Paint) -> String {
+/// The last line of a run: what went through in all, and how many tables failed.
+pub fn ended(report: &RunReport, seconds: f64) -> String {
+    let tables: BTreeSet<&str> = report.runs.iter().map(|run| run.table.as_str()).collect();
+    let failed = |stopped: bool| {
+        let told = |run: &&TableRun| run.error.as_ref().is_some_and(|error| is_stopped(error) == stopped);
+        report.runs.iter().filter(told).map(|run| run.table.as_str()).collect::<BTreeSet<_>>().len()
+    };
+    let (rows, bytes) = report.runs.iter().fold((0, 0), |sum, run| (sum.0 + run.rows_extracted, sum.1 + run.bytes));
+    let all = human::many(tables.len(), "table");
+    let of = match (failed(false), failed(true)) {
+        (0, 0) if report.preview => format!("{all} looked at"),
+        (0, 0) => all,
+        (0, stopped) => format!("{stopped} of {all} interrupted"),
+        (failed, _) => format!("{failed} of {all} FAILED"),
+    };
+    format!("{of}, {}, {}, {}", human::rows(rows), human::bytes(bytes), human::seconds(seconds))
+}
+
+/// Whether somebody stopped it: then it is no failure.
+fn is_stopped(error: &ErrorReport) -> bool {
+    error.code == ErrorKind::Interrupted.row().code
+}
+
+fn runs_table(runs: &[TableRun], preview: bool, paint: Paint<'_>) -> String {
     let stayed = Stayed::of(runs.iter().map(rare));
-    let mut columns = vec!["table", ">run", "mode", ">extracted", ">inserted", ">updated", ">identical"];
+    let mut columns = vec!["~table", ">run/6", "mode/8", ">extracted", ">inserted/2", ">updated/3", ">identical/4"];
     columns.extend(stayed.columns());
-    columns.extend([">size", ">time", "watermark", "status"]);
+    columns.extend([">size/7", ">time/3", "watermark/5", "status"]);
     let mut table = Table::new(&columns, paint);
-    for run in runs {
+    let shared = sharing(runs.iter().filter_map(|run| Some((run.table.as_str(), run.error.as_ref()?))));
+    let alike = |run: &TableRun| match run.error {
+        Some(ref error) if is_stopped(error) => Some("interrupted"),
+        Some(_) => shared.contains(&run.table).then_some(SHARED),
+        None => {
+            let nothing = run.rows_extracted == 0 && rare(run).iter().all(|rows| *rows == 0);
+            nothing.then_some("without a row")
+        }
+    };
+    let told = Told::of(runs, alike, paint);
+    for run in &told.shown {
         let mut row = vec![
             plain(&run.table),
             plain(run.run_id.map_or_else(|| "-".to_owned(), |id| id.to_string())),
@@ -86,7 +124,8 @@ fn runs_table(runs: &[TableRun], preview: bool, paint: Paint) -> String {
         row.extend([
             plain(human::bytes(run.bytes)),
             plain(human::seconds(run.seconds.total)),
-            plain(human::moment(run.watermark)),
+            // What a table was read whole for says nothing of its rows.
+            plain(paint.ago(run.watermark.filter(|_| run.mode == Mode::Incremental))),
             if preview && run.error.is_none() {
                 plain("preview")
             } else {
@@ -95,7 +134,55 @@ fn runs_table(runs: &[TableRun], preview: bool, paint: Paint) -> String {
         ]);
         table.row(row);
     }
-    table.text()
+    table.text() + &told.rest()
+}
+
+/// What a screen shows of many: all of a few, else those that have something to say of their own.
+struct Told<'a, T> {
+    shown: Vec<&'a T>,
+    rest: Vec<(&'static str, usize)>,
+}
+
+/// Of those that a cause below is about, as it is about many.
+const SHARED: &str = "FAILED for a reason that many share";
+
+/// Fewer tables of one cause each have a line.
+const FEW: usize = 5;
+
+impl<'a, T> Told<'a, T> {
+    /// More lines than this nobody reads.
+    const MANY: usize = 40;
+
+    /// `alike` says in a word what there is to say of one, if it is no more than that.
+    fn of(all: &'a [T], alike: impl Fn(&T) -> Option<&'static str>, paint: Paint<'_>) -> Self {
+        let whole = paint.width().is_none() || all.len() <= Self::MANY;
+        let mut told = Self { shown: Vec::new(), rest: Vec::new() };
+        for one in all {
+            match alike(one).filter(|_| !whole) {
+                None => told.shown.push(one),
+                Some(word) => match told.rest.iter_mut().find(|(known, _)| *known == word) {
+                    Some((_, count)) => *count += 1,
+                    None => told.rest.push((word, 1)),
+                },
+            }
+        }
+        told
+    }
+
+    /// `and 488 more equal`, or nothing.
+    fn rest(&self) -> String {
+        let line = |(word, count): &(&str, usize)| {
+            let count = human::count(*count as u64);
+            if self.shown.is_empty() { format!("{count} {word}\n") } else { format!("and {count} more {word}\n") }
+        };
+        self.rest.iter().map(line).collect()
+    }
+}
+
+/// The tables that failed for a reason that more than a few share.
+fn sharing<'a>(errors: impl IntoIterator<Item = (&'a str, &'a ErrorReport)>) -> BTreeSet<String> {
+    let many = CauseReport::of(errors).into_iter().filter(|one| one.tables.len() > FEW);
+    many.flat_map(|one| one.tables).collect()
 }
 
 /// Counts that most runs do not have.
@@ -109,11 +196,11 @@ struct Stayed([bool; 5]);
 
 impl Stayed {
     const NAMES: [(&'static str, Tone); 5] = [
-        (">different", Tone::Warn),
-        (">kept newer", Tone::Plain),
-        (">removed", Tone::Plain),
-        (">marked", Tone::Plain),
-        (">unmarked", Tone::Plain),
+        (">different/1", Tone::Warn),
+        (">kept newer/1", Tone::Plain),
+        (">removed/1", Tone::Plain),
+        (">marked/1", Tone::Plain),
+        (">unmarked/1", Tone::Plain),
     ];
 
     /// For runs with these counts, in the order of the names.

@@ -1,5 +1,6 @@
 use crate::command::{dwh, transcript};
 use crate::snapshot::assert_snapshot;
+use std::process::Command;
 use tempfile::tempdir;
 
 /// Every command line that does something; `every_command_is_listed` keeps it complete.
@@ -97,9 +98,43 @@ fn exit_codes_are_in_the_help() {
 #[test]
 fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
-        let script = stdout(&["completions", shell]);
-        assert!(script.contains("migrate") && script.contains("accept-unverified"), "{shell}");
+        assert!(stdout(&["completions", shell]).contains("dwh"), "{shell}");
+        assert_eq!(completed(shell, &["mig"]), ["migrate"], "{shell}");
+        assert_eq!(completed(shell, &["load", "--accept-u"]), ["--accept-unverified"], "{shell}");
     }
+}
+
+#[test]
+fn completions_know_the_tables_and_ask_no_server() {
+    let folder = tempdir().expect("folder");
+    let config = folder.path().join("dwh.toml");
+    let table = |name: &str| format!("[[table]]\nname = \"{name}\"\nrelation = \"f.{name}\"\nmode = \"snapshot\"\n");
+    let text = "[project]\nname = \"p\"\n[source.main]\nurl = \"postgresql://u@192.0.2.1/d\"\n[target]\n\
+                url = \"postgresql://u@192.0.2.1/d\"\n[blob]\nurl = \"file:///b\"\n";
+    std::fs::write(&config, text.to_owned() + &table("trips") + &table("trip_stops") + &table("devices"))
+        .expect("written");
+    let config = config.to_str().expect("a path");
+    for shell in ["bash", "zsh", "fish"] {
+        assert_eq!(completed(shell, &["--config", config, "run", "trip"]), ["trips", "trip_stops"], "{shell}");
+        assert_eq!(completed(shell, &["--config", config, "backfill", "dev"]), ["devices"], "{shell}");
+        assert_eq!(completed(shell, &["--config", config, "runs", "--table", "trips"]), ["trips"], "{shell}");
+        assert!(completed(shell, &["--config", "nowhere.toml", "run", "trip"]).is_empty(), "{shell}");
+    }
+}
+
+/// What the shell is offered for the last of these words.
+fn completed(shell: &str, words: &[&str]) -> Vec<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_dwh"))
+        .args([&["--", "dwh"], words].concat())
+        .env("COMPLETE", shell)
+        .env("_CLAP_COMPLETE_INDEX", words.len().to_string())
+        .env("_CLAP_IFS", "\n")
+        .output()
+        .expect("dwh");
+    let text = String::from_utf8(output.stdout).expect("text");
+    // Some shells get a description beside the word.
+    let word = |line: &str| line.split(['\t', ':']).next().unwrap_or_default().trim().to_owned();
+    text.lines().map(word).filter(|word| !word.is_empty()).collect()
 }
 
 #[test]

@@ -8,6 +8,12 @@ mod help;
 mod links;
 /// Command lines and configurations that cannot work.
 mod mistakes;
+/// What crates.io would get.
+mod packages;
+/// What a release refuses.
+mod release;
+/// The page for users of Rust.
+mod rust_page;
 /// What a scheduler is told.
 mod schedule;
 /// What installs the tools of the project.

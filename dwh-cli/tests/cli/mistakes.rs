@@ -147,7 +147,7 @@ fn an_interrupt_ends_what_waits() {
     let stdin = child.stdin.take();
     let output = child.wait_with_output().expect("it ends");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
     drop(stdin);
     assert!(stderr.starts_with("stopping…") && stderr.contains("dwh: the command was interrupted"), "{stderr}");
 }

@@ -189,7 +189,7 @@ async fn what_cannot_be_sent_is_told_and_due_again_and_fails_no_run() {
     let run = runs.dwh(&["run"]);
     assert_eq!(run.code, project.dwh(&["run"]).code, "{}", run.all());
     assert!(
-        run.code != 0 && run.stderr.contains("WARN") && run.stderr.contains("alert `team`: not sent"),
+        run.code != 0 && run.stderr.contains("warning: ") && run.stderr.contains("alert `team`: not sent"),
         "{}",
         run.all()
     );

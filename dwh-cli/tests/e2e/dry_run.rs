@@ -334,10 +334,9 @@ async fn an_extract_of_another_life_is_refused_beforehand() {
         let said = scene.project.dwh(&[&args[..], &["--dry-run"]].concat());
         let done = scene.project.dwh(&args);
         assert_eq!((said.code, done.code), (4, 4), "{}{}", said.all(), done.all());
-        assert_eq!(
-            said.stderr,
-            done.stderr.split_inclusive('\n').skip_while(|line| !line.starts_with("dwh:")).collect::<String>()
-        );
+        // A run says before it what became of its table, and behind it the sums.
+        let why = done.stderr.split_inclusive('\n').skip_while(|line| !line.starts_with("dwh:"));
+        assert_eq!(said.stderr, why.filter(|line| !line.starts_with("1 of 1 table FAILED")).collect::<String>());
     }
 }
 

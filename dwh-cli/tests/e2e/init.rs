@@ -303,6 +303,88 @@ fn parts(grants: &str) -> (String, String) {
 }
 
 #[tokio::test]
+async fn a_second_look_adds_what_is_new_and_keeps_every_byte() {
+    let fresh = Fresh::new("init_update").await;
+    let output = fresh.init(&["app.devices", "app.trips", "app.empty"]);
+    assert_eq!(output.code, 0, "{}", output.all());
+    let edited = fresh.read("dwh.toml") + "# mine\n";
+    fs::write(fresh.folder.path().join("dwh.toml"), &edited).expect("edited");
+    let update = |args: &[&str]| dwh(fresh.folder.path(), &[], &[&["init", "--update"], args].concat());
+
+    fresh.db.src("drop table app.empty; alter table app.trips rename column updated_at to changed_at").await;
+    fresh.db.src("create table app.fresh (id int primary key); create table app.hidden (id int primary key)").await;
+    fresh.db.src("revoke select on app.hidden from app_ro").await;
+    let look = update(&["app.fresh", "app.hidden", "--dry-run"]);
+    assert_eq!(look.code, 0, "{}", look.all());
+    for line in ["+ app.fresh as `fresh`, snapshot", "- table `empty`: ", "~ table `trips`: ", "! app.hidden: "] {
+        assert!(look.stdout.contains(line), "{line}: {}", look.all());
+    }
+    assert!(look.stdout.contains("no column `updated_at` of `watermark`"), "{}", look.all());
+    assert!(look.stdout.contains("+ relation = \"app.fresh\"\n"), "{}", look.all());
+    assert_eq!(fresh.read("dwh.toml"), edited);
+
+    let written = update(&["app.fresh", "--output", "json"]);
+    assert_eq!(written.code, 0, "{}", written.all());
+    let report = written.json();
+    assert_eq!(report["tables"][0]["name"], "fresh", "{report:#}");
+    assert_eq!((&report["gone"][0]["table"], &report["changed"][0]["table"]), (&"empty".into(), &"trips".into()));
+    let after = fresh.read("dwh.toml");
+    let added = after.strip_prefix(&edited).unwrap_or_else(|| panic!("{after}"));
+    assert!(added.contains("[[table]]") && added.contains("relation = \"app.fresh\""), "{added}");
+    // what was added is no news, and there is nothing to write
+    let again = update(&["app.fresh"]);
+    assert!(again.stdout.contains("0 new, 1 gone, 1 changed"), "{}", again.all());
+    assert_eq!(fresh.read("dwh.toml"), after);
+}
+
+#[tokio::test]
+async fn addresses_may_stand_in_the_private_file_before() {
+    let fresh = Fresh::new("init_env").await;
+    let (source, target) = (fresh.db.source_url_as("app_ro"), fresh.db.target_url_as("dwh_loader"));
+    let env = format!("# mine\nDWH_SOURCE_URL='{source}'\nDWH_TARGET_URL='{target}'\n");
+    let bare = |args: &[&str]| dwh(fresh.folder.path(), &[], &[&["init", "app.devices"], args].concat());
+    let missing = bare(&[]);
+    assert_eq!(missing.code, 2, "{}", missing.all());
+    assert!(missing.stderr.contains("`--source` and `--target` and `--blob` are missing"), "{}", missing.all());
+    fs::write(fresh.folder.path().join(".env"), &env).expect("written");
+    let written = bare(&["--blob", &fresh.db.blob_url()]);
+    assert_eq!(written.code, 0, "{}", written.all());
+    assert_eq!(fresh.read(".env"), env);
+    assert!(
+        fresh.read("dwh.toml").contains("compression = \"zstd\"") && fresh.read("dwh.toml").contains("[retention]")
+    );
+}
+
+#[tokio::test]
+async fn on_a_terminal_it_asks_about_what_is_doubtful_and_nothing_else() {
+    let fresh = Fresh::new("init_asks").await;
+    let (source, target) = (fresh.db.source_url_as("app_ro"), fresh.db.target_url_as("dwh_loader"));
+    let blob = fresh.db.blob_url();
+    let args = ["init", "app.devices", "app.empty", "app.local_log", "app.device_times"];
+    let answered = |answers: &str| {
+        let mut child = Command::new("script")
+            .args(["-qefc", &format!("exec '{}' {}", env!("CARGO_BIN_EXE_dwh"), args.join(" ")), "/dev/null"])
+            .current_dir(fresh.folder.path())
+            .envs([("SHELL", "/bin/sh"), ("DWH_SOURCE_URL", &*source), ("DWH_TARGET_URL", &*target)])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("script starts");
+        std::io::Write::write_all(&mut child.stdin.take().expect("stdin"), answers.as_bytes()).expect("answered");
+        let output = child.wait_with_output().expect("it ends");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    // where the files go; the empty table is left out; the log is copied whole after a word that is none
+    let (code, shown) = answered(&format!("{blob}\nl\nwhat\ns\n"));
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("1/2  app.empty: snapshot") && shown.contains("2/2  app.local_log"), "{shown}");
+    assert!(!shown.contains("app.devices:"), "what is not doubtful is not asked: {shown}");
+    let written = fresh.read("dwh.toml");
+    assert!(!written.contains("app.empty\""), "{written}");
+    assert!(written.contains("# snapshot: it was asked for\nname = \"local_log\""), "{written}");
+}
+
+#[tokio::test]
 async fn mistakes_are_told() {
     let fresh = Fresh::new("init_mistakes").await;
     for (args, code, word) in [

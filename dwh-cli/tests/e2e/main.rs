@@ -14,6 +14,7 @@ mod deletes;
 mod design;
 mod drift;
 mod dry_run;
+mod embed;
 mod errors;
 mod export;
 mod files;

@@ -209,14 +209,14 @@ async fn a_run_that_somebody_stopped_is_interrupted_and_no_failure() {
     )
     .await;
     db.tgt("alter table bronze.other alter column id drop not null").await;
-    for name in ["INT", "TERM"] {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
         let mut run = project.spawn(&["run", "other"]);
         let extracting = "select count(*) from dwh_control.extract_runs where status = 'extracting'";
         while number(&db, extracting).await == 0 {
             assert!(run.try_wait().expect("waits").is_none(), "it ended before it was stopped");
         }
         assert!(signal(name, &[run.id()]));
-        run.wait().expect("ended");
+        assert_eq!(run.wait().expect("ended").code(), Some(code), "as shells have it");
     }
     let rows = "select count(*) from dwh_control.extract_runs where status = 'failed' and error_code = 'interrupted'";
     let all = db.target().query("select r::text from dwh_control.extract_runs r", &[]).await.expect("runs");

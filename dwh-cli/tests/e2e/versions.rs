@@ -156,7 +156,7 @@ async fn a_key_without_overlaps_serves_at_the_source_and_not_in_bronze() {
     let key = "watermark = \"at\"\nkey = [\"id\", \"during\"]\non_conflict = \"update\"";
     let project = Project::new(&db, &table("t", "app.t", "incremental", key));
     project.ok(&["migrate"]);
-    let checked = project.ok(&["check"]).all();
+    let checked = project.ok(&["check", "--all"]).all();
     assert!(checked.contains("the source keeps (id, during) unique"), "{checked}");
     project.ok(&["run"]);
     db.src("update app.t set v = 3, at = clock_timestamp() where v = 2").await;

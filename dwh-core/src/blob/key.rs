@@ -14,6 +14,15 @@ use crate::watermark::Timestamp;
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.');
 
 /// The name of an object below the store's address: segments of `[0-9A-Za-z_.%-]`, none empty, `.` or `..`.
+///
+/// ```
+/// use dwh_core::BlobKey;
+/// let key = BlobKey::parse("fleet/exports/trips/1.csv")?;
+/// assert_eq!(key.file_name(), "1.csv");
+/// assert!(key.manifest().is_manifest());
+/// assert!(BlobKey::parse("fleet/../passwords").is_err());
+/// # Ok::<(), dwh_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BlobKey(String);

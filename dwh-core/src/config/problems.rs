@@ -76,6 +76,30 @@ pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a s
         .map_or_else(String::new, |(_, other)| format!("; did you mean `{other}`?"))
 }
 
+/// Names that a hint lists.
+const NAMED: usize = 10;
+
+/// What tables there are, for one who named none of them: the nearest, or those that contain the word, or the first ones.
+pub(super) fn these(word: &str, names: &[&str]) -> String {
+    let bare = word.trim_matches('*');
+    // A relation is `schema.table`; a table has its name from the last part.
+    let last = bare.rsplit('.').next().unwrap_or(bare);
+    for word in [word, last] {
+        if let Some(near) = did_you_mean(word, names.iter().copied()).strip_prefix("; ") {
+            return near.to_owned();
+        }
+    }
+    let alike: Vec<&str> = names.iter().copied().filter(|name| !last.is_empty() && name.contains(last)).collect();
+    let (told, listed) =
+        if alike.is_empty() { ("the tables there are", names) } else { ("did you mean one of these", &alike[..]) };
+    let more = listed.len().saturating_sub(NAMED);
+    let first = listed.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    format!(
+        "{told}: {first}{}",
+        if more > 0 { format!(" and {more} more; `dwh status | less` shows all") } else { String::new() }
+    )
+}
+
 /// How many letters must be put in, taken out or changed to make one word of the other.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();

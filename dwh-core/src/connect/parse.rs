@@ -131,7 +131,7 @@ fn key_values(text: &str) -> Result<Pairs, Malformed> {
         }
         while chars.next_if(|c| c.is_whitespace()).is_some() {}
         if chars.next() != Some('=') {
-            return Err(after(&found, "is a word without `=`"));
+            return Err(after(&found, "has no `=` behind it: write `name=value`"));
         }
         while chars.next_if(|c| c.is_whitespace()).is_some() {}
         let quoted = chars.next_if_eq(&'\'').is_some();

@@ -11,6 +11,7 @@ mod names;
 mod render;
 mod report;
 mod stamp;
+mod update;
 
 use std::path::PathBuf;
 
@@ -24,7 +25,7 @@ use files::Files;
 
 pub(super) use stamp::{NOW, sets_now};
 
-pub use report::{InitReport, InitTable, LeftOut};
+pub use report::{InitChange, InitReport, InitTable, LeftOut};
 
 /// The role that `grants.sql` makes where the one that was used may do too much.
 const READER: &str = "dwh_reader";
@@ -44,6 +45,8 @@ pub struct InitRequest {
     pub manifests: Option<PathBuf>,
     /// Name of a source that is added to the configuration that is there.
     pub add: Option<String>,
+    /// Whether the configuration is there, and gets a `[[table]]` for each relation that is new at its sources.
+    pub update: bool,
     /// Connection string of the target; it need not answer.
     pub target: Secret,
     /// Address of the blob store: `file:///folder` or `s3://bucket[/prefix]`.
@@ -52,6 +55,8 @@ pub struct InitRequest {
     pub tables: Vec<String>,
     /// Patterns of tables that are left out.
     pub exclude: Vec<String>,
+    /// Patterns of tables that are copied whole, whatever was seen of them.
+    pub snapshot: Vec<String>,
     /// Name of the project; `None`: the source's database.
     pub name: Option<String>,
     /// IANA name of the zone in which CSV files are stamped.
@@ -71,10 +76,12 @@ impl InitRequest {
             files: None,
             manifests: None,
             add: None,
+            update: false,
             target,
             blob: blob.into(),
             tables: Vec::new(),
             exclude: Vec::new(),
+            snapshot: Vec::new(),
             name: None,
             timezone: "UTC".to_owned(),
             output_file: output_file.into(),
@@ -102,7 +109,7 @@ struct Taken {
 /// all are written or none, and none that is there already is touched.
 ///
 /// With `add` the source is written behind what the configuration has, of which no byte changes, and the grants go into a
-/// file of their own.
+/// file of their own. With `update` the tables that are new at its sources are written there, and nothing else is.
 ///
 /// # Errors
 /// `Config` if a file is there already, a pattern matches nothing, or an argument cannot be used; `Permission` if no
@@ -114,14 +121,18 @@ pub async fn init(request: &InitRequest, environment: &Environment) -> Result<In
     if let Some(manifests) = &request.manifests {
         return manifests::init(manifests, request, environment);
     }
+    if request.update {
+        return update::init(request, environment).await;
+    }
     if let Some(name) = &request.add {
         return add::init(name, request, environment).await;
     }
-    let files = Files::beside(&request.output_file);
+    let addresses = [("DWH_SOURCE_URL", request.source.expose()), ("DWH_TARGET_URL", request.target.expose())];
+    let files = Files::beside(&request.output_file).knowing(&addresses);
     if !request.dry_run {
         files.refuse_existing()?;
     }
-    let env = files::env(&[("DWH_SOURCE_URL", request.source.expose()), ("DWH_TARGET_URL", request.target.expose())])?;
+    let env = files::env(&addresses)?;
     let target = Connector::new("target", &request.target, environment)?;
     let survey = Survey::open("source", &request.source, environment).await?;
     let server = survey.server().await?;
@@ -147,9 +158,12 @@ pub async fn init(request: &InitRequest, environment: &Environment) -> Result<In
     Ok(InitReport {
         project,
         written: !request.dry_run,
-        files: [&files.config, &files.env, &files.grants].map(Clone::clone).to_vec(),
+        files: files.written(),
         tables: taken.iter().map(report::table).collect(),
         left_out,
+        gone: Vec::new(),
+        changed: Vec::new(),
+        updated: false,
         warnings: look.warnings,
         config: request.dry_run.then_some(text),
         grants: request.dry_run.then_some(grants),

@@ -6,8 +6,8 @@ use crate::config::{Mode, TableConfig};
 use crate::error::{ErrorKind, Result};
 use crate::identity::Fate;
 use crate::migrate;
-use crate::pipeline::Pipeline;
 use crate::pipeline::belongs::Conflict;
+use crate::pipeline::{Event, Pipeline};
 use crate::plan::Plan;
 use crate::sink::TableState;
 
@@ -128,11 +128,14 @@ impl Pipeline {
             Err(_) if !report.refused.is_empty() => Vec::new(),
             chosen => chosen?,
         };
+        (self.observer)(&Event::TablesChosen { tables: chosen.len() });
         for table in chosen {
+            (self.observer)(&Event::TableStarted { table: table.name.clone() });
             let planned = match self.source(table)?.describe(table).await {
                 Ok(schema) => Plan::new(table, schema),
                 Err(error) => Err(error),
             };
+            (self.observer)(&Event::TableFinished { table: table.name.clone() });
             match planned {
                 Ok(plan) => plans.push(plan),
                 Err(error) if is_of_the_table(error.kind()) => report.refuse_for(&table.name, &error),

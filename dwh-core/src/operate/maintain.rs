@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::pipeline::failure::interrupted;
 use crate::pipeline::{Pipeline, PruneRequest};
 use crate::plan::{Isolation, opening};
+use crate::source::survey::counted;
 
 pub use report::{MaintainAction, MaintainReport, MaintainRequest, MaintainStep};
 
@@ -90,13 +91,14 @@ impl Pipeline {
                 prune.dry_run = request.dry_run;
                 let pruned = self.prune(&prune, cancel).await?;
                 let (files, _, runs) = pruned.totals();
-                step.about = format!("{files} files and {runs} rows of the run log, by `[retention]`");
+                step.about =
+                    format!("{} and {} of the run log, by `[retention]`", counted(files, "file"), counted(runs, "row"));
                 step.failed_with(pruned.tables.iter().filter_map(|table| table.error.clone()))
             }
             MaintainAction::Alerts => {
                 let control = self.control();
                 let rows = self.within(client, control.expire_alerts(client, request.dry_run)).await?;
-                step.about = format!("{rows} rows of what alerts told long ago");
+                step.about = format!("{} of what alerts told long ago", counted(rows, "row"));
                 Ok(())
             }
         }

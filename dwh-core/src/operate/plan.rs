@@ -2,13 +2,14 @@
 
 mod units;
 
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Mode, TableConfig};
 use crate::error::Result;
 use crate::pipeline::describe::finite;
 use crate::pipeline::window::Ahead;
-use crate::pipeline::{ErrorReport, Pipeline, WindowReport};
+use crate::pipeline::{ErrorReport, Event, Pipeline, WindowReport};
 use crate::plan::Plan;
 use crate::sink::{LeaseHolder, TableOverview, TableState};
 use crate::source::Sweep;
@@ -82,11 +83,9 @@ impl Pipeline {
         let tables = self.tables(&request.tables).await?;
         // Where that cannot be told, each table says why.
         let known = self.sink.overview().await.map(|overview| overview.tables).unwrap_or_default();
-        let mut reports = Vec::new();
-        for table in &tables {
-            reports.push(self.plan_one(table, known.get(&table.name), request).await);
-        }
-        Ok(reports)
+        (self.observer)(&Event::TablesChosen { tables: tables.len() });
+        let looks: Vec<_> = tables.iter().map(|table| self.plan_one(table, known.get(&table.name), request)).collect();
+        Ok(stream::iter(looks).buffered(self.config.target.connections.max(1)).collect().await)
     }
 
     /// What the next extract of a table would do; nothing is moved or written.
@@ -99,11 +98,13 @@ impl Pipeline {
     }
 
     async fn plan_one(&self, table: &TableConfig, known: Option<&TableOverview>, request: &PlanRequest) -> PlanReport {
+        (self.observer)(&Event::TableStarted { table: table.name.clone() });
         let mut report = self.empty_plan(table);
         report.holder = known.and_then(|known| known.holder.clone());
         if let Err(error) = self.fill_plan(table, known, request, &mut report).await {
             report.error = Some((&crate::pipeline::failure::named(error, &table.name)).into());
         }
+        (self.observer)(&Event::TableFinished { table: table.name.clone() });
         report
     }
 

@@ -104,7 +104,7 @@ pub fn schedule(config: &Config, request: &ScheduleRequest) -> Result<ScheduleRe
     let (times, exact) = times(config.project.cadence, (i64::from(from), i64::from(to)));
     let mut notes = Vec::new();
     if !exact {
-        notes.push("no scheduler can say the cadence exactly: the next shorter one was taken".to_owned());
+        notes.push("cron and systemd have no word for this cadence: the next shorter one was taken".to_owned());
     }
     let zone = config.project.zone.iana_name().unwrap_or("UTC");
     let files = match request.scheduler {
@@ -203,7 +203,7 @@ impl Times {
 
 fn crontab(config: &Config, request: &ScheduleRequest, times: &Times, zone: &str) -> Result<ScheduleFile> {
     let text = format!(
-        "# dwh, project {}. Errors go to whom cron mails them; `dwh runs --failed` has them all.\n\
+        "# dwh, project {}. Errors are mailed by cron; `dwh runs --failed` lists them.\n\
          CRON_TZ={zone}\n{} {} --config {} --quiet run >/dev/null\n",
         quote::comment(&config.project.name),
         times.cron(),

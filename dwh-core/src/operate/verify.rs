@@ -9,6 +9,7 @@ mod end;
 mod files;
 mod repair;
 
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -21,7 +22,7 @@ use crate::pipeline::belongs::Conflict;
 use crate::pipeline::describe::finite;
 use crate::pipeline::failure::named;
 use crate::pipeline::report::one_code;
-use crate::pipeline::{ErrorReport, Pipeline, WindowReport};
+use crate::pipeline::{ErrorReport, Event, Pipeline, WindowReport};
 use crate::plan::{Compared, Cut, End, Hash, Plan};
 use crate::schema::TableSchema;
 use crate::sink::TableState;
@@ -220,21 +221,28 @@ impl Pipeline {
             let given = format!("a sample of {} percent cannot be taken", request.sample_percent);
             return Err(Error::new(ErrorKind::Config, given).with_hint("ask for 1 to 100 percent"));
         }
-        let mut report = VerifyReport::default();
-        for table in &self.tables(&request.tables).await? {
-            let started = Instant::now();
-            let mut found = TableVerify::new(table);
-            let done = async {
-                self.compare(table, request, &mut found).await?;
-                self.look_at_files(table, request, &mut found).await
-            };
-            if let Err(error) = done.await {
-                found.error = Some((&named(error, &table.name)).into());
-            }
-            found.seconds = started.elapsed().as_secs_f64();
-            report.tables.push(found);
+        let tables = self.tables(&request.tables).await?;
+        (self.observer)(&Event::TablesChosen { tables: tables.len() });
+        let looks: Vec<_> = tables.iter().map(|table| self.verify_table(table, request)).collect();
+        // Side by side, as many as may load at the same time: each has a session at both ends.
+        let tables = stream::iter(looks).buffered(self.config.target.connections.max(1)).collect().await;
+        Ok(VerifyReport { tables })
+    }
+
+    async fn verify_table(&self, table: &TableConfig, request: &VerifyRequest) -> TableVerify {
+        (self.observer)(&Event::TableStarted { table: table.name.clone() });
+        let started = Instant::now();
+        let mut found = TableVerify::new(table);
+        let done = async {
+            self.compare(table, request, &mut found).await?;
+            self.look_at_files(table, request, &mut found).await
+        };
+        if let Err(error) = done.await {
+            found.error = Some((&named(error, &table.name)).into());
         }
-        Ok(report)
+        found.seconds = started.elapsed().as_secs_f64();
+        (self.observer)(&Event::TableFinished { table: table.name.clone() });
+        found
     }
 
     async fn look_at_files(&self, table: &TableConfig, request: &VerifyRequest, found: &mut TableVerify) -> Result<()> {

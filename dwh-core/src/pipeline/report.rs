@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Mode;
 use crate::error::Error;
-use crate::pipeline::ModelRun;
+use crate::pipeline::{CauseReport, ModelRun};
 use crate::run::{Route, RunId, RunKind, RunState};
 use crate::watermark::Timestamp;
 
@@ -204,6 +204,9 @@ pub struct RunReport {
     pub preview: bool,
     /// One entry a run: a first load has many for one table.
     pub runs: Vec<TableRun>,
+    /// Why tables failed: each cause once, with the tables that it touched.
+    #[serde(default)]
+    pub causes: Vec<CauseReport>,
     /// The models that were built afterwards, if that was asked for.
     #[serde(default)]
     pub models: Vec<ModelRun>,

@@ -44,7 +44,9 @@ impl Pipeline {
         let mut this = self.clone();
         this.allow_empty |= request.allow_empty;
         this.jobs = request.jobs;
-        for table in &self.tables(&request.tables).await? {
+        let tables = self.tables(&request.tables).await?;
+        (self.observer)(&Event::TablesChosen { tables: tables.len() });
+        for table in &tables {
             let mut told = ResyncedTable::of(table);
             (self.observer)(&Event::TableStarted { table: table.name.clone() });
             if let Err(error) = this.resync_table(table, request, &mut told, cancel).await

@@ -14,7 +14,7 @@ use crate::pipeline::failure::{failed, interrupted, named, repeated, told, with_
 use crate::pipeline::jobs::Jobs;
 use crate::pipeline::links::still_known;
 use crate::pipeline::transfer::{Extracted, Goal, Slice};
-use crate::pipeline::{Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun};
+use crate::pipeline::{CauseReport, Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun};
 use crate::plan::{LoadPlan, Plan};
 use crate::run::{RunKind, RunState};
 use crate::sink::{Accounting, Commit, Committed, LogEntry, RunRecord, Staged, TableState, Upload};
@@ -44,13 +44,14 @@ impl Pipeline {
         this.jobs = Some((jobs / tables.len().max(1)).max(1));
         this.shared = request.jobs.map(|_| Arc::new(Jobs::new(jobs, tables.len())));
         let preview = request.preview;
+        (this.observer)(&Event::TablesChosen { tables: tables.len() });
         let _catalogs = AbortOnDropHandle::new(tokio::spawn({
             let this = this.clone();
             async move { this.read_ahead().await }
         }));
         let numbered = Arc::new(if preview { Ok(()) } else { this.number_above_files().await });
-        let mut work = futures_util::stream::iter(tables)
-            .map(|table| {
+        let work = futures_util::stream::iter(tables.into_iter().enumerate())
+            .map(|(place, table)| {
                 let (this, cancel, wait) = (this.clone(), cancel.clone(), request.wait);
                 let numbered = Arc::clone(&numbered);
                 let name = table.name.clone();
@@ -66,18 +67,21 @@ impl Pipeline {
                     this.run_table(&table, numbered.as_ref().as_ref(), wait, &cancel).await
                 }));
                 async move {
-                    task.await.unwrap_or_else(|stopped| {
+                    let runs = task.await.unwrap_or_else(|stopped| {
                         let error = Error::new(ErrorKind::Internal, format!("table `{name}`: its run stopped"));
                         vec![failed(TableRun::new(&name, mode), &error.with_source(stopped))]
-                    })
+                    });
+                    (place, runs)
                 }
             })
             .buffer_unordered(jobs);
-        let mut report = RunReport { preview, ..RunReport::default() };
-        while let Some(runs) = work.next().await {
-            report.runs.extend(runs);
-        }
-        Ok(report)
+        let mut ended: Vec<(usize, Vec<TableRun>)> = work.collect().await;
+        // In the order of the configuration, whichever was ready first.
+        ended.sort_by_key(|(place, _)| *place);
+        let runs: Vec<TableRun> = ended.into_iter().flat_map(|(_, runs)| runs).collect();
+        let errors = runs.iter().filter_map(|run| Some((run.table.as_str(), run.error.as_ref()?)));
+        let causes = CauseReport::of(errors);
+        Ok(RunReport { preview, runs, causes, ..RunReport::default() })
     }
 
     /// All runs of one table until it is up to date; the last one failed if anything did. None begins while it is not

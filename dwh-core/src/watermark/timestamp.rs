@@ -21,6 +21,15 @@ const NUMBERS_US: i64 = 1 << 60;
 ///
 /// Never goes through a float or milliseconds. Text form: `2026-10-01T00:00:00.123456Z`, `-infinity`, `infinity`, `#42` for
 /// a number.
+///
+/// ```
+/// use dwh_core::Timestamp;
+/// use dwh_core::watermark::Micros;
+/// let noon: Timestamp = "2026-10-01T12:00:00Z".parse()?;
+/// assert!(noon < noon.plus(Micros(1)) && noon < Timestamp::INFINITY);
+/// assert_eq!(noon.plus(Micros::seconds(60)), "2026-10-01T12:01:00Z".parse()?);
+/// # Ok::<(), dwh_core::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 

@@ -8,6 +8,7 @@ mod check;
 mod clusters;
 mod connect;
 mod connect_tls;
+mod examples;
 mod faults;
 mod hidden;
 mod migrations;

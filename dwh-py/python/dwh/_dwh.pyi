@@ -312,6 +312,7 @@ class RunsReport(_Report):
 class RunReport(_Report):
     preview: bool
     runs: list[dict[str, Any]]
+    causes: list[dict[str, Any]]
     models: list[dict[str, Any]]
 
 @final

@@ -7,8 +7,8 @@ use crate::output::table::{Table, Tone};
 use crate::output::{Paint, Show, printable};
 
 impl Show for AccessReport {
-    fn text(&self, paint: Paint) -> String {
-        let mut table = Table::new(&["what", "status", "statement"], paint);
+    fn text(&self, paint: Paint<'_>) -> String {
+        let mut table = Table::new(&["~what", "status", "~statement/1"], paint);
         for step in &self.steps {
             let status = match (&step.sql, step.done) {
                 (None, _) => plain("there"),

@@ -5,13 +5,13 @@ use dwh_core::operate::{AlertReport, SentAlert};
 use super::{Paint, Show, printable};
 
 impl Show for AlertReport {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         self.alerts.iter().map(|alert| told(alert, self.dry_run, paint)).collect()
     }
 }
 
 /// Whom, and what; a message is shown where it was not sent.
-fn told(alert: &SentAlert, dry_run: bool, paint: Paint) -> String {
+fn told(alert: &SentAlert, dry_run: bool, paint: Paint<'_>) -> String {
     let whom = format!("alert `{}` ({})", printable(&alert.alert), alert.channel);
     match &alert.text {
         None if alert.error.is_some() => format!("{whom}: {}\n", paint.bad("not sent")),

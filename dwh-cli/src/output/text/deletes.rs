@@ -8,16 +8,18 @@ use crate::output::table::Table;
 use crate::output::{Paint, Show, human, printable};
 
 impl Show for DeletesReport {
-    fn text(&self, paint: Paint) -> String {
-        let mut table =
-            Table::new(&["table", "up to", ">keys", ">compared", ">gone", ">back", "gone are", "status"], paint);
+    fn text(&self, paint: Paint<'_>) -> String {
+        let mut table = Table::new(
+            &["~table", "up to/4", ">keys/2", ">compared/3", ">gone", ">back/1", "gone are/2", "status"],
+            paint,
+        );
         for told in &self.tables {
             let status = match (&told.error, self.dry_run) {
                 (Some(_), _) => ("FAILED".to_owned(), Tone::Bad),
                 (None, true) => plain("planned"),
                 (None, false) => ("done".to_owned(), Tone::Good),
             };
-            let mut row = vec![plain(&told.table), plain(human::moment(told.up_to))];
+            let mut row = vec![plain(&told.table), plain(paint.ago(told.up_to))];
             let counts = [told.keys, told.rows_compared, told.rows_gone, told.rows_back];
             row.extend(counts.map(|rows| plain(human::count(rows))));
             row.extend([plain(word(told)), status]);

@@ -7,8 +7,8 @@ use crate::output::table::{Table, Tone};
 use crate::output::{Paint, Show, printable};
 
 impl Show for DesignReport {
-    fn text(&self, paint: Paint) -> String {
-        let mut table = Table::new(&["table", "status", "design"], paint);
+    fn text(&self, paint: Paint<'_>) -> String {
+        let mut table = Table::new(&["~table", "status", "~design"], paint);
         for one in &self.tables {
             let tone = match one.state {
                 DesignState::Written | DesignState::Same => Tone::Good,

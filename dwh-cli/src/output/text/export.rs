@@ -7,16 +7,16 @@ use crate::output::table::Table;
 use crate::output::{Paint, Show, human, printable};
 
 impl Show for ExportReport {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         let mut text = String::new();
         if self.dry_run {
-            let mut table = Table::new(&["column", "type", "parquet"], paint);
+            let mut table = Table::new(&["~column", "~type", "parquet"], paint);
             for column in &self.columns {
                 table.row([plain(&column.name), plain(&column.type_name), plain(&column.parquet)]);
             }
             text = table.text() + "\n";
         }
-        let mut table = Table::new(&[">run", "file", ">rows of the csv", ">rows", ">size"], paint);
+        let mut table = Table::new(&[">run", "~file", ">rows of the csv", ">rows", ">size"], paint);
         for file in &self.files {
             table.row([
                 plain(file.run_id.to_string()),

@@ -8,9 +8,11 @@ use crate::output::table::{Table, Tone};
 use crate::output::{Paint, Show, human, printable};
 
 impl Show for FilesReport {
-    fn text(&self, paint: Paint) -> String {
-        let mut table =
-            Table::new(&["table", "file", ">size", "written", ">run", ">rows", ">rejected", "state"], paint);
+    fn text(&self, paint: Paint<'_>) -> String {
+        let mut table = Table::new(
+            &["~table", "~file", ">size/3", "written/2", ">run/4", ">rows/1", ">rejected/1", "state"],
+            paint,
+        );
         for file in &self.files {
             let tone = match file.state {
                 FileState::Failed => Tone::Bad,
@@ -22,7 +24,7 @@ impl Show for FilesReport {
                 plain(&file.table),
                 plain(place),
                 plain(human::bytes(file.bytes)),
-                plain(human::moment(Some(file.modified))),
+                plain(paint.ago(Some(file.modified))),
                 plain(file.run_id.map_or_else(|| "-".to_owned(), |run| run.to_string())),
                 plain(file.rows.map_or_else(|| "-".to_owned(), human::count)),
                 plain(human::count(file.rejected)),
@@ -39,7 +41,7 @@ impl Show for FilesReport {
 }
 
 impl Show for RestoreReport {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         let word = if self.run.is_some() { "is" } else { "would be" };
         let mut text = format!(
             "file `{}` of table `{}`: run {} {word} undone, bronze has the version of run {}\n",

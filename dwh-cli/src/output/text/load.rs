@@ -6,7 +6,7 @@ use super::plan::{statements, window_text};
 use crate::output::{Paint, Show, human, printable};
 
 impl Show for LoadPlanReport {
-    fn text(&self, _: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         let mut text = format!("table `{}`, {}\n", printable(&self.table), self.mode.as_str());
         let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:<10}  {}\n", printable(value)));
         line(
@@ -22,10 +22,10 @@ impl Show for LoadPlanReport {
         line("run", &run_text(self));
         line("rows", &format!("{}, {}", human::count(self.rows), human::bytes(self.bytes)));
         if let Some(window) = &self.window {
-            line("window", &window_text(window));
+            line("window", &window_text(window, paint));
         }
         if let Some(watermark) = self.watermark {
-            line("watermark", &human::moment(Some(watermark)));
+            line("watermark", &paint.moment(Some(watermark)));
         }
         statements(&mut text, "load, in one transaction", &self.load_sql);
         text

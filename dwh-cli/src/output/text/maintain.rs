@@ -7,11 +7,11 @@ use crate::output::table::{Table, Tone};
 use crate::output::{Paint, Show, human};
 
 impl Show for MaintainReport {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         if self.steps.is_empty() {
             return "nothing to do\n".to_owned();
         }
-        let mut table = Table::new(&["step", "object", "about", ">time", "status"], paint);
+        let mut table = Table::new(&["step", "~object", "~about", ">time/1", "status"], paint);
         for step in &self.steps {
             let status = match (&step.error, step.done) {
                 (Some(_), _) => ("FAILED".to_owned(), Tone::Bad),

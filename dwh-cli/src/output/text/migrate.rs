@@ -2,10 +2,17 @@
 
 use dwh_core::operate::MigrateReport;
 
-use crate::output::{Paint, Show, human};
+use crate::output::fold::fold;
+use crate::output::{Paint, Show, human, printable};
+
+/// More names of one kind than this are not all shown on a screen.
+const MANY: usize = 20;
+
+/// How many are shown of them.
+const FIRST: usize = 5;
 
 impl Show for MigrateReport {
-    fn text(&self, _: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         let mut text = String::new();
         let (apply, create) = if self.dry_run { ("would apply", "would create") } else { ("applied", "created") };
         let add = if self.dry_run { "would add" } else { "added" };
@@ -23,15 +30,23 @@ impl Show for MigrateReport {
             ("there already", &self.tables_present),
         ];
         for (word, names) in parts {
-            names.iter().for_each(|name| text.push_str(&format!("{word:<13}  {name}\n")));
+            // A screen has no room for hundreds of names that nobody reads.
+            let shown = paint.width().map_or(names.len(), |_| if names.len() > MANY { FIRST } else { names.len() });
+            names.iter().take(shown).for_each(|name| text.push_str(&format!("{word:<13}  {}\n", printable(name))));
+            if names.len() > shown {
+                text.push_str(&format!("{word:<13}  … and {} more\n", human::count((names.len() - shown) as u64)));
+            }
         }
         text.push_str(&format!("\n{}\n", summary(self)));
         for refusal in &self.refused {
             let (tables, hint) = (refusal.tables_told(), refusal.hint.replace('\n', "\n  "));
-            text.push_str(&format!("\nCANNOT BE MADE  {tables}\n  {}\n  hint: {hint}\n", refusal.cause));
+            let cause = fold(&format!("  {}", refusal.cause), paint.width(), 2);
+            text.push_str(&format!("\n{}  {tables}\n{cause}\n  hint: {hint}\n", paint.bad("CANNOT BE MADE")));
         }
         for conflict in &self.conflicts {
-            text.push_str(&format!("\nATTENTION  {}\n  {}\n", conflict.message, conflict.hint.replace('\n', "\n  ")));
+            let message = fold(&conflict.message, paint.width().map(|width| width.saturating_sub(11)), 2);
+            let hint = conflict.hint.replace('\n', "\n  ");
+            text.push_str(&format!("\n{}  {message}\n  {hint}\n", paint.bad("ATTENTION")));
         }
         let by = if self.dry_run { "would be made" } else { "made" };
         self.designs.iter().for_each(|file| text.push_str(&format!("\nNOTE  {by} by its design: {file}\n")));

@@ -8,17 +8,18 @@ use crate::output::table::{Table, Tone};
 use crate::output::{Paint, Show, human};
 
 impl Show for ModelsReport {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         models_table(&self.models, paint)
     }
 }
 
 /// A line a model.
-pub(super) fn models_table(models: &[ModelRun], paint: Paint) -> String {
+pub(super) fn models_table(models: &[ModelRun], paint: Paint<'_>) -> String {
     if models.is_empty() {
         return "no models\n".to_owned();
     }
-    let mut table = Table::new(&["model", "kind", ">run", "step", ">rows", ">time", "status", "why"], paint);
+    let mut table =
+        Table::new(&["~model", "kind/4", ">run/5", "step/3", ">rows/1", ">time/2", "status", "~why"], paint);
     for model in models {
         let tone = match model.status {
             ModelState::Built => Tone::Good,
@@ -42,18 +43,18 @@ pub(super) fn models_table(models: &[ModelRun], paint: Paint) -> String {
 }
 
 impl Show for ModelList {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         if self.models.is_empty() {
             return "no models\n".to_owned();
         }
-        let mut table = Table::new(&["model", "kind", "last run", "status", ">rows", "reads"], paint);
+        let mut table = Table::new(&["~model", "kind/3", "last run/2", "status", ">rows/1", "~reads/4"], paint);
         for model in &self.models {
             let run = model.last_run.as_ref();
             let rows = run.and_then(|run| run.rows_loaded).and_then(|rows| u64::try_from(rows).ok());
             table.row([
                 plain(&model.model),
                 plain(model.kind.as_str()),
-                plain(human::moment(run.map(|run| run.run_started_at))),
+                plain(paint.ago(run.map(|run| run.run_started_at))),
                 run.map_or_else(|| plain("never built"), logged),
                 plain(rows.map_or_else(|| "-".to_owned(), human::count)),
                 plain(model.reads.join(", ")),

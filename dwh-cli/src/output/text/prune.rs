@@ -7,8 +7,8 @@ use crate::output::table::{Table, Tone};
 use crate::output::{Paint, Show, human};
 
 impl Show for PruneReport {
-    fn text(&self, paint: Paint) -> String {
-        let mut table = Table::new(&["table", ">files", ">size", ">runs", "status"], paint);
+    fn text(&self, paint: Paint<'_>) -> String {
+        let mut table = Table::new(&["~table", ">files", ">size", ">runs", "status"], paint);
         for told in &self.tables {
             let status = if told.error.is_some() {
                 ("FAILED".to_owned(), Tone::Bad)

@@ -7,7 +7,7 @@ use crate::output::table::{Table, Tone};
 use crate::output::{Paint, Show, human, printable};
 
 impl Show for RebuildReport {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         let columns = [
             "table",
             "bronze",
@@ -31,7 +31,7 @@ impl Show for RebuildReport {
                 plain(human::count(told.csvs_loaded)),
                 plain(human::count(told.rows_loaded)),
                 plain(human::count(told.waiting)),
-                plain(human::moment(told.watermark)),
+                plain(paint.ago(told.watermark)),
                 status(told, self.dry_run),
             ]);
         }

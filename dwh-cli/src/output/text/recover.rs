@@ -2,10 +2,11 @@
 
 use dwh_core::pipeline::{Outcome, RecoverFinding, RecoverReport, Remedy};
 
+use crate::output::fold::{fold, remedy};
 use crate::output::{Paint, Show, human, printable};
 
 impl Show for RecoverReport {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         if self.found.is_empty() {
             return "nothing to recover\n".to_owned();
         }
@@ -23,7 +24,7 @@ impl Show for RecoverReport {
     }
 }
 
-fn line(text: &mut String, found: &RecoverFinding, paint: Paint) {
+fn line(text: &mut String, found: &RecoverFinding, paint: Paint<'_>) {
     // Padded before it is painted: colours have no width.
     let word = match found.outcome {
         Outcome::Mended => paint.good("mended "),
@@ -44,8 +45,8 @@ fn line(text: &mut String, found: &RecoverFinding, paint: Paint) {
         _ => "",
     };
     let message = printable(&found.message);
-    text.push_str(&format!("{word}  {} {}: {message}{does}\n", printable(&subject), found.state.as_str()));
-    for hint in found.hint.as_deref().map(printable).iter().flat_map(|hint| hint.lines()) {
-        text.push_str(&format!("         {hint}\n"));
-    }
+    // As wide as each of the words.
+    let told = format!("{:9}{} {}: {message}{does}", "", printable(&subject), found.state.as_str());
+    text.push_str(&format!("{word}{}\n", &fold(&told, paint.width(), 9)[7..]));
+    found.hint.iter().for_each(|hint| text.push_str(&remedy(&printable(hint), paint, 9)));
 }

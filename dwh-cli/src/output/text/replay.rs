@@ -7,7 +7,7 @@ use crate::output::table::Table;
 use crate::output::{Paint, Show, human, printable};
 
 impl Show for ReplayReport {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         let gap = |gap: &GapReport| format!("gap: {}\n", printable(&gap.message));
         let gaps: String = self.gaps.iter().map(gap).collect();
         if !self.dry_run {
@@ -18,8 +18,8 @@ impl Show for ReplayReport {
             let (from, to) = csv.window.map_or((None, Some(csv.run_started_at)), |window| (window.from, window.to));
             table.row([
                 plain(csv.run_id.to_string()),
-                plain(human::moment(from)),
-                plain(human::moment(to)),
+                plain(paint.moment(from)),
+                plain(paint.moment(to)),
                 plain(human::count(csv.rows)),
                 plain(human::bytes(csv.bytes)),
                 plain(&csv.csv_path),

@@ -7,6 +7,7 @@ use dwh_core::{RunKind, Timestamp};
 use serde::Serialize;
 
 use super::{Stayed, logged};
+use crate::output::fold::fold;
 use crate::output::table::{Table, Tone, plain};
 use crate::output::{Paint, Show, human, printable};
 
@@ -18,31 +19,31 @@ pub struct Runs {
 }
 
 impl Show for Runs {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         if self.runs.is_empty() {
             return "no runs\n".to_owned();
         }
         let count = |rows: Option<i64>| rows.and_then(|rows| u64::try_from(rows).ok());
         let zero = |rows| count(rows).unwrap_or(0);
         let stayed = Stayed::of(self.runs.iter().map(|run| rare(run).map(zero)));
-        let mut columns = vec![">run", "table", "mode", "started", ">took", "status"];
-        columns.extend([">extracted", ">inserted", ">updated", ">identical"]);
+        let mut columns = vec![">run", "~table", "mode/8", "started/1", ">took/5", "status"];
+        columns.extend([">extracted", ">inserted/6", ">updated/6", ">identical/6"]);
         columns.extend(stayed.columns());
-        columns.extend(["route", "watermark", "error"]);
+        columns.extend(["route/9", "watermark/7", "~error"]);
         let mut table = Table::new(&columns, paint);
         for run in &self.runs {
             let mut row = vec![
                 plain(run.run_id.to_string()),
                 plain(&run.table_name),
                 plain(what(run)),
-                plain(human::moment(Some(run.run_started_at))),
+                plain(paint.ago(Some(run.run_started_at))),
                 plain(took(run.run_started_at, run.run_finished_at)),
                 logged(run),
             ];
             row.extend([run.rows_extracted, run.rows_inserted, run.rows_updated, run.rows_identical].map(rows));
             row.extend(stayed.cells(rare(run).map(count)));
             row.push(plain(run.route.map_or("-", Route::as_str)));
-            row.extend([plain(human::moment(run.watermark)), plain(run.error_message.clone().unwrap_or_default())]);
+            row.extend([plain(paint.ago(run.watermark)), plain(run.error_message.clone().unwrap_or_default())]);
             table.row(row);
         }
         table.text()
@@ -75,7 +76,7 @@ fn number(count: Option<i64>) -> String {
 }
 
 impl Show for RunDetails {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         let run = &self.run;
         let (word, tone) = logged(run);
         let word = match tone {
@@ -86,14 +87,14 @@ impl Show for RunDetails {
         let mut text = format!("run {} of table `{}`: {word}\n\n", run.run_id, printable(&run.table_name));
         let mut line = |name: &str, value: &str| {
             let value = printable(value).replace(['\n', '\t'], " ");
-            text.push_str(&format!("{name:<10} {value}\n"));
+            text.push_str(&format!("{}\n", fold(&format!("{name:<10} {value}"), paint.width(), 11)));
         };
         line("kind", &kind(run));
-        line("began", &human::moment(Some(run.run_started_at)));
-        let ended = |seconds| format!("{}, after {}", human::moment(run.run_finished_at), human::seconds(seconds));
+        line("began", &paint.moment(Some(run.run_started_at)));
+        let ended = |seconds| format!("{}, after {}", paint.moment(run.run_finished_at), human::seconds(seconds));
         line("ended", &self.seconds.map_or_else(|| "-".to_owned(), ended));
-        line("window", &window(run));
-        line("watermark", &human::moment(run.watermark));
+        line("window", &window(run, paint));
+        line("watermark", &paint.moment(run.watermark));
         line("bound", self.bound.as_deref().unwrap_or("-"));
         line("rows", &counts(run));
         line("route", &route(run));
@@ -112,7 +113,7 @@ impl Show for RunDetails {
         line("host", run.host.as_deref().unwrap_or("-"));
         line("engine", run.engine_version.as_deref().unwrap_or("-"));
         line("csv", &csv(&self.csv));
-        line("manifest", &self.manifest.as_ref().map_or_else(|| "-".to_owned(), manifest));
+        line("manifest", &self.manifest.as_ref().map_or_else(|| "-".to_owned(), |it| manifest(it, paint)));
         line("previous", &self.previous.as_ref().map_or_else(|| "-".to_owned(), neighbour));
         line("next", &self.next.as_ref().map_or_else(|| "-".to_owned(), neighbour));
         line("error", run.error_message.as_deref().unwrap_or("-"));
@@ -125,7 +126,7 @@ fn kind(run: &RunRecord) -> String {
     run.mode.map_or_else(|| run.kind.to_string(), |mode| format!("{}, {}", run.kind, mode.as_str()))
 }
 
-fn window(run: &RunRecord) -> String {
+fn window(run: &RunRecord, paint: Paint<'_>) -> String {
     if run.mode.is_some_and(|mode| mode != Mode::Incremental) {
         return "the whole table".to_owned();
     }
@@ -133,7 +134,7 @@ fn window(run: &RunRecord) -> String {
     if run.watermark.is_none() {
         return "-".to_owned();
     }
-    let moment = |at| human::moment(Some(at));
+    let moment = |at| paint.moment(Some(at));
     let from = run.window_low.map_or_else(|| "from the first row on".to_owned(), |at| format!("after {}", moment(at)));
     format!("{from}, up to {}", run.window_high.map_or_else(|| "what was visible".to_owned(), moment))
 }
@@ -190,7 +191,7 @@ fn csv(csv: &CsvReport) -> String {
     csv.error.as_ref().map_or_else(|| text.clone(), |error| format!("{text} ({})", error.message))
 }
 
-fn manifest(manifest: &ManifestReport) -> String {
+fn manifest(manifest: &ManifestReport, paint: Paint<'_>) -> String {
     let mut text = human::many(manifest.columns, "column");
     if !manifest.key.is_empty() {
         text.push_str(&format!(", key ({})", manifest.key.join(", ")));
@@ -201,7 +202,7 @@ fn manifest(manifest: &ManifestReport) -> String {
             "; snapshot {}:{} of {}, database {} of cluster {}, PostgreSQL {}{}",
             snapshot.xmin,
             snapshot.xmax,
-            human::moment(Some(snapshot.taken_at)),
+            paint.moment(Some(snapshot.taken_at)),
             source.database,
             source.system_identifier,
             source.server_version,

@@ -2,14 +2,15 @@
 
 use dwh_core::operate::{Breach, BreachCheck, DiskStatus, StatusReport, TableStatus};
 
-use super::logged;
+use super::{FEW, Told, logged};
+use crate::output::fold::{fold, remedy};
 use crate::output::table::{Table, Tone, plain};
 use crate::output::{Paint, Show, human, printable};
 
 impl Show for StatusReport {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         let mut text = format!("{}\n", sentence(self, paint));
-        let now = human::moment(Some(self.now));
+        let now = paint.moment(Some(self.now));
         text.push_str(&format!("project {}, {now}\n\n", printable(&self.project)));
         text.push_str(&tables(self, paint));
         text.push('\n');
@@ -19,15 +20,15 @@ impl Show for StatusReport {
         } else if !self.store.url.starts_with("file:") {
             text.push_str(&format!("store  {}  answers\n", printable(&self.store.url)));
         }
-        for (at, breach) in self.breaches.iter().enumerate() {
+        for (at, cause) in causes(&self.breaches).iter().enumerate() {
             text.push_str(if at == 0 { "\n" } else { "" });
-            breach_lines(&mut text, breach, paint);
+            cause_lines(&mut text, cause, paint);
         }
         text
     }
 }
 
-fn sentence(report: &StatusReport, paint: Paint) -> String {
+fn sentence(report: &StatusReport, paint: Paint<'_>) -> String {
     match report.breaches.len() {
         0 => paint.good(&format!("healthy: {}, all fresh", human::many(report.tables.len(), "table"))),
         1 => paint.bad("1 thing needs attention"),
@@ -35,11 +36,37 @@ fn sentence(report: &StatusReport, paint: Paint) -> String {
     }
 }
 
-fn tables(report: &StatusReport, paint: Paint) -> String {
-    let columns =
-        ["table", "state", ">lag", ">extract lag", ">rows 24h", ">loads", ">failed", ">7 days", "last run", ">waiting"];
+fn tables(report: &StatusReport, paint: Paint<'_>) -> String {
+    let columns = [
+        "~table",
+        "state",
+        ">lag",
+        ">extract lag/4",
+        ">rows 24h/3",
+        ">loads/6",
+        ">failed/2",
+        ">7 days/5",
+        "last run/1",
+        ">waiting/7",
+    ];
     let mut table = Table::new(&columns, paint);
-    for status in &report.tables {
+    let shared: Vec<&str> = causes(&report.breaches)
+        .into_iter()
+        .filter(|cause| cause.len() > FEW)
+        .flat_map(|cause| cause.into_iter().filter_map(|breach| breach.table.as_deref()))
+        .collect();
+    let alike = |status: &TableStatus| {
+        let told = report.breaches.iter().any(|breach| breach.table.as_ref() == Some(&status.table));
+        match told {
+            true => shared.contains(&status.table.as_str()).then_some("with a cause that many share, told below"),
+            false => {
+                let is_well = status.fresh && status.running.is_none();
+                is_well.then_some("well: `dwh status | less` shows them")
+            }
+        }
+    };
+    let told = Told::of(&report.tables, alike, paint);
+    for status in &told.shown {
         // A cell is as bad as the threshold that it breaks.
         let tone = |checks: &[BreachCheck]| {
             let broken =
@@ -62,7 +89,7 @@ fn tables(report: &StatusReport, paint: Paint) -> String {
             (waiting, tone(&[BreachCheck::Waiting])),
         ]);
     }
-    table.text()
+    table.text() + &told.rest()
 }
 
 fn freshness(status: &TableStatus) -> (String, Tone) {
@@ -100,8 +127,42 @@ fn disk_line(disk: &DiskStatus) -> String {
     format!("{}  {}  {how}\n", disk.used_for.as_str(), printable(&disk.folder))
 }
 
-fn breach_lines(text: &mut String, breach: &Breach, paint: Paint) {
-    let subject = breach.table.as_ref().map(|table| format!("table `{table}`: ")).unwrap_or_default();
-    text.push_str(&format!("{}  {}{}\n", paint.bad("ATTENTION"), printable(&subject), printable(&breach.message)));
-    printable(&breach.remedy).lines().for_each(|line| text.push_str(&format!("           {line}\n")));
+/// Breaches that say the same of several tables, the first one's place first.
+fn causes(breaches: &[Breach]) -> Vec<Vec<&Breach>> {
+    let mut causes: Vec<Vec<&Breach>> = Vec::new();
+    let kind = |breach: &Breach| (breach.check, breach.table.is_some(), message(breach));
+    for breach in breaches {
+        match causes.iter_mut().find(|cause| cause.first().is_some_and(|first| kind(first) == kind(breach))) {
+            Some(cause) => cause.push(breach),
+            None => causes.push(vec![breach]),
+        }
+    }
+    causes
+}
+
+/// The message without the table's name and with each number as 0: they differ where the cause is one.
+fn message(breach: &Breach) -> String {
+    let named = breach.table.as_ref().map_or_else(|| breach.message.clone(), |table| breach.message.replace(table, ""));
+    let mut bare = String::new();
+    for letter in named.chars() {
+        match letter.is_numeric() {
+            true if bare.ends_with('0') => {}
+            true => bare.push('0'),
+            false => bare.push(letter),
+        }
+    }
+    bare
+}
+
+fn cause_lines(text: &mut String, cause: &[&Breach], paint: Paint<'_>) {
+    let Some(first) = cause.first() else { return };
+    let tables: Vec<&str> = cause.iter().filter_map(|breach| breach.table.as_deref()).collect();
+    let subject = match tables[..] {
+        [] => String::new(),
+        [table] => format!("table `{table}`: "),
+        _ => format!("{}: ", human::tables(&tables)),
+    };
+    let told = fold(&format!("ATTENTION  {}{}", printable(&subject), printable(&first.message)), paint.width(), 11);
+    text.push_str(&format!("{}{}\n", paint.bad("ATTENTION"), &told["ATTENTION".len()..]));
+    text.push_str(&remedy(&printable(&first.remedy), paint, 11));
 }

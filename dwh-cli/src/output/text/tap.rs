@@ -9,11 +9,11 @@ use crate::output::table::Table;
 use crate::output::{Paint, Show, human, printable};
 
 impl Show for TapReport {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         let mut text = format!("{} of `{}`", self.load_type.as_str(), self.manifest);
         if let Some(window) = &self.window {
-            let begins = window.from.map_or_else(String::new, |_| format!(" from {}", from(window)));
-            text.push_str(&format!("{begins} up to {}", human::moment(window.to)));
+            let begins = window.from.map_or_else(String::new, |_| format!(" from {}", from(window, paint)));
+            text.push_str(&format!("{begins} up to {}", paint.moment(window.to)));
         }
         text.push('\n');
         if self.dry_run {
@@ -42,8 +42,8 @@ impl Show for TapReport {
 }
 
 /// A line a table, then the rows that bronze would refuse.
-fn trials(tests: &[TableTrial], paint: Paint) -> String {
-    let mut table = Table::new(&["table", ">rows", ">refused", ">time", "result"], paint);
+fn trials(tests: &[TableTrial], paint: Paint<'_>) -> String {
+    let mut table = Table::new(&["~table", ">rows", ">refused", ">time", "result"], paint);
     for found in tests {
         let refused = found.refused.len().to_string() + if found.more { " or more" } else { "" };
         let result = match (&found.error, found.refused.is_empty()) {

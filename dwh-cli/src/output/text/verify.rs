@@ -3,32 +3,42 @@
 use dwh_core::config::Mode;
 use dwh_core::operate::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport};
 
-use super::{Tone, plain, runs_table};
+use super::{SHARED, Told, Tone, plain, runs_table, sharing};
 use crate::output::table::Table;
 use crate::output::{Paint, Show, human, printable};
 
 impl Show for VerifyReport {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         let columns = [
-            "table",
-            "mode",
-            "up to",
-            ">windows",
-            ">source",
-            ">bronze",
-            ">missing",
-            ">extra",
-            ">different",
-            ">in flight",
-            ">time",
+            "~table",
+            "mode/7",
+            "up to/4",
+            ">windows/6",
+            ">source/2",
+            ">bronze/2",
+            ">missing/1",
+            ">extra/1",
+            ">different/1",
+            ">in flight/3",
+            ">time/5",
             "result",
         ];
         let mut table = Table::new(&columns, paint);
-        for found in &self.tables {
+        let errors = self.tables.iter().filter_map(|found| Some((found.table.as_str(), found.error.as_ref()?)));
+        let shared = sharing(errors);
+        let alike = |found: &TableVerify| {
+            let more = found.blobs.is_some() || found.repair.is_some();
+            match found.error {
+                Some(_) => shared.contains(&found.table).then_some(SHARED),
+                None => (found.differences() == 0 && found.compared && !more).then_some("equal"),
+            }
+        };
+        let told = Told::of(&self.tables, alike, paint);
+        for found in &told.shown {
             table.row([
                 plain(&found.table),
                 plain(found.mode.as_str()),
-                plain(human::moment(found.range.map_or(found.loaded_at, |range| range.to))),
+                plain(paint.ago(found.range.map_or(found.loaded_at, |range| range.to))),
                 plain(human::count(found.windows)),
                 plain(human::count(found.rows_source)),
                 plain(human::count(found.rows_bronze)),
@@ -40,7 +50,7 @@ impl Show for VerifyReport {
                 result(found),
             ]);
         }
-        let mut text = table.text();
+        let mut text = table.text() + &told.rest();
         self.tables.iter().for_each(|found| details(&mut text, found, paint));
         text
     }
@@ -62,7 +72,7 @@ fn result(found: &TableVerify) -> (String, Tone) {
 }
 
 /// What was repaired, or would be.
-fn repaired(text: &mut String, found: &TableVerify, paint: Paint) {
+fn repaired(text: &mut String, found: &TableVerify, paint: Paint<'_>) {
     let Some(repair) = &found.repair else { return };
     let (missing, extra) = (human::count(repair.missing), human::count(repair.extra));
     let different = human::count(repair.different);
@@ -74,15 +84,15 @@ fn repaired(text: &mut String, found: &TableVerify, paint: Paint) {
             count => text.push_str(&format!("  would read {} again:\n", human::many(count, "window"))),
         }
         for window in &repair.windows {
-            let to = human::moment(window.to);
-            text.push_str(&format!("  after {} up to {to}\n", super::backfill::from(window)));
+            let to = paint.moment(window.to);
+            text.push_str(&format!("  after {} up to {to}\n", super::backfill::from(window, paint)));
         }
     } else if !repair.runs.is_empty() {
         text.push_str(&runs_table(&repair.runs, false, paint));
     }
 }
 
-fn details(text: &mut String, found: &TableVerify, paint: Paint) {
+fn details(text: &mut String, found: &TableVerify, paint: Paint<'_>) {
     repaired(text, found, paint);
     if let Some(why) = &found.not_compared {
         text.push_str(&format!("\n{}: nothing was compared: {}\n", printable(&found.table), printable(why)));
@@ -100,7 +110,7 @@ fn details(text: &mut String, found: &TableVerify, paint: Paint) {
             text.push_str(&format!("  and {} more; `--limit` names them\n", human::count(more)));
         }
         if let (None, Some(at)) = (found.range, found.loaded_at) {
-            let at = human::moment(Some(at));
+            let at = paint.moment(Some(at));
             text.push_str(&format!("  loaded at {at}: rows deleted at the source since then are extra\n"));
         }
         if let Some(remedy) = &found.remedy {

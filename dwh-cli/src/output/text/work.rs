@@ -15,9 +15,9 @@ pub struct Work {
 }
 
 impl Show for Work {
-    fn text(&self, paint: Paint) -> String {
+    fn text(&self, paint: Paint<'_>) -> String {
         let held = self.plans.iter().any(|plan| plan.holder.is_some());
-        let columns = ["table", "work", "left", ">rows", ">size", "held by"];
+        let columns = ["~table", "work/3", "left", ">rows", ">size/1", "held by/2"];
         let mut table = Table::new(&columns[..columns.len() - usize::from(!held)], paint);
         for plan in &self.plans {
             for line in lines(plan) {

@@ -4,11 +4,22 @@ use super::about::About;
 use super::words::Word;
 use crate::blob::{self, Feature, S3Options};
 use crate::error::ErrorKind;
+use crate::operate::shell::quoted;
 use crate::pipeline::Pipeline;
 
 pub(super) async fn check(pipeline: &Pipeline, about: &mut About<'_>) {
     tls(pipeline, about);
     let (store, project) = (pipeline.blobs.as_ref(), &pipeline.config.project.name);
+    // A look makes no folder: a mistyped one would be there from then on.
+    if let Some(folder) = store.folder().filter(|folder| !folder.exists()) {
+        let folder = folder.display();
+        about.warn(
+            Word::Write,
+            format!("`{folder}` is not there: the first run makes it"),
+            format!("correct `url` of `[blob]`, or, if it is right: mkdir -p {}", quoted(&folder.to_string())),
+        );
+        return;
+    }
     if let Err(error) = blob::probe(store, project).await {
         about.error(Word::Write, &error);
         return;

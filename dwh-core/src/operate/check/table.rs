@@ -16,6 +16,7 @@ use crate::plan::Plan;
 use crate::schema::{RelationKind, TableSchema, UniqueKey, quote_ident, quote_literal};
 use crate::sink::{BronzeState, TableState};
 use crate::source::SourceIdentity;
+use crate::source::survey::counted;
 use crate::watermark::Micros;
 
 /// More files than this for a first load are a mistake in `window`.
@@ -46,7 +47,8 @@ pub(super) async fn check(
             return Ok(None);
         }
     };
-    about.ok(Word::Source, format!("{} columns, about {} rows", plan.columns.len(), plan.source.row_estimate.max(0)));
+    let rows = u64::try_from(plan.source.row_estimate).unwrap_or(0);
+    about.ok(Word::Source, format!("{}, about {}", counted(plan.columns.len() as u64, "column"), counted(rows, "row")));
     let writers = together.writers.get(&table.source);
     let writers = table.relation.as_ref().and_then(|relation| writers?.get(relation));
     let config = pipeline.config().sources.get(&table.source);

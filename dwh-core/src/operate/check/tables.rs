@@ -9,7 +9,7 @@ use super::together::{Ends, Together};
 use super::words::Word;
 use crate::config::TableConfig;
 use crate::operate::{CheckReport, Severity};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Event, Pipeline};
 
 /// Looks at each of the tables whose source answered; returns how large their CSV files may be.
 pub(super) async fn check(
@@ -30,6 +30,7 @@ pub(super) async fn check(
         more.push(another);
     }
     let next = AtomicUsize::new(0);
+    (pipeline.observer)(&Event::TablesChosen { tables: tables.len() });
     let workers = std::iter::once(&ends).chain(&more).map(|ends| work(&pipeline, &tables, &next, ends, &together));
     let mut looked: Vec<Looked> = futures_util::future::join_all(workers).await.into_iter().flatten().collect();
     looked.sort_by_key(|looked| looked.place);
@@ -63,6 +64,7 @@ async fn work(
         let Some(source) = ends.sources.get(&table.source) else { continue };
         let mut report = CheckReport::default();
         let mut about = About::table(&table.name, &mut report).beside(together.target_failed);
+        (pipeline.observer)(&Event::TableStarted { table: table.name.clone() });
         let size = match table::check(pipeline, table, together, source, ends.target.as_ref(), &mut about).await {
             Ok(size) => size,
             Err(error) => {
@@ -70,6 +72,7 @@ async fn work(
                 None
             }
         };
+        (pipeline.observer)(&Event::TableFinished { table: table.name.clone() });
         looked.push(Looked { place, report, size });
     }
 }

@@ -73,13 +73,16 @@ pub(super) async fn init(name: &str, request: &InitRequest, environment: &Enviro
         files: vec![out.config, out.env, out.grants],
         tables,
         left_out,
+        gone: Vec::new(),
+        changed: Vec::new(),
+        updated: false,
         warnings: look.warnings,
         config: request.dry_run.then_some(added),
         grants: request.dry_run.then_some(grants),
     })
 }
 
-fn read(path: &Path) -> Result<String> {
+pub(super) fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(|error| {
         Error::new(ErrorKind::Config, format!("`{}` cannot be read", path.display())).with_source(error)
     })
@@ -116,7 +119,7 @@ fn refuse_existing(path: &Path) -> Result<()> {
 }
 
 /// Whatever was configured before must be what it was.
-fn same_as_before(before: &Config, after: &Config) -> Result<()> {
+pub(super) fn same_as_before(before: &Config, after: &Config) -> Result<()> {
     let what = |config: &Config| -> Vec<_> {
         let tables = config.tables.iter().take(before.tables.len());
         tables.map(|table| (table.name.clone(), table.source.clone(), table.target.clone())).collect()
@@ -128,12 +131,26 @@ fn same_as_before(before: &Config, after: &Config) -> Result<()> {
         .with_hint("write `source` under each `[[table]]`, then call it again"))
 }
 
+/// Appends to the configuration, if it is still what was read.
+pub(super) fn append_to(path: &Path, before: &str, added: &str) -> Result<()> {
+    unchanged(path, before)?;
+    append(path, added).map_err(|error| {
+        Error::new(ErrorKind::Config, format!("`{}` cannot be written: {error}", path.display()))
+            .with_hint("nothing was left behind; it must be a file of yours")
+    })
+}
+
+fn unchanged(path: &Path, before: &str) -> Result<()> {
+    if read(path)? == before {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Config, format!("`{}` was changed meanwhile", path.display()))
+        .with_hint("nothing was written; call it again"))
+}
+
 /// Appends to both files and writes the third; what was done is taken back when a later one fails.
 fn write(out: &Files, (before, added): (&str, &str), env: &str, grants: &str) -> Result<()> {
-    if read(&out.config)? != before {
-        return Err(Error::new(ErrorKind::Config, format!("`{}` was changed meanwhile", out.config.display()))
-            .with_hint("nothing was written; call it again"));
-    }
+    unchanged(&out.config, before)?;
     let had_env = out.env.exists();
     let length = out.env.metadata().map(|known| known.len()).unwrap_or_default();
     let undo_env = || {

@@ -42,6 +42,23 @@ pub(super) struct Choice {
     pub doubts: Vec<String>,
 }
 
+impl Choice {
+    /// The same table as a snapshot, because somebody wants it so.
+    pub(super) fn copied_whole(mut self) -> Self {
+        self.reasons.push("snapshot: it was asked for".to_owned());
+        let on_conflict = OnConflict::Nothing;
+        Self {
+            mode: Mode::Snapshot,
+            watermark: None,
+            key: Vec::new(),
+            window: None,
+            doubts: Vec::new(),
+            on_conflict,
+            ..self
+        }
+    }
+}
+
 /// The chosen column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Watermark {

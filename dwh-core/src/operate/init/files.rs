@@ -16,6 +16,8 @@ pub(super) struct Files {
     pub env: PathBuf,
     /// `grants.sql` beside it.
     pub grants: PathBuf,
+    /// Whether `.env` is there already and stays as it is.
+    pub keeps_env: bool,
 }
 
 impl Files {
@@ -24,11 +26,27 @@ impl Files {
             config: config.to_owned(),
             env: config.with_file_name(".env"),
             grants: config.with_file_name("grants.sql"),
+            keeps_env: false,
         }
     }
 
-    fn all(&self) -> [&Path; 3] {
-        [&self.config, &self.env, &self.grants]
+    /// The same, leaving `.env` alone if it has just these values: whoever wrote the addresses there need not give them.
+    pub(super) fn knowing(self, values: &[(&str, &str)]) -> Self {
+        let folder = self.env.parent().unwrap_or(Path::new(""));
+        let nothing: Environment = std::iter::empty::<(String, String)>().collect();
+        let known = nothing.with_dotenv(folder).ok();
+        let same = |(name, value): &(&str, &str)| known.as_ref().is_some_and(|known| known.get(name) == Some(*value));
+        Self { keeps_env: self.env.exists() && values.iter().all(same), ..self }
+    }
+
+    fn all(&self) -> Vec<&Path> {
+        let env = (!self.keeps_env).then_some(self.env.as_path());
+        [Some(self.config.as_path()), env, Some(self.grants.as_path())].into_iter().flatten().collect()
+    }
+
+    /// What is written, in the order in which people read it.
+    pub(super) fn written(&self) -> Vec<PathBuf> {
+        self.all().into_iter().map(Path::to_owned).collect()
     }
 
     /// Refuses if any of them is there.
@@ -50,9 +68,8 @@ impl Files {
     /// Writes all three, `.env` for its owner only. What was written is removed when a later one fails.
     pub(super) fn write(&self, config: &str, env: &str, grants: &str) -> Result<()> {
         let mut written: Vec<&Path> = Vec::new();
-        for (path, text, private) in
-            [(&self.env, env, true), (&self.grants, grants, false), (&self.config, config, false)]
-        {
+        let texts = [(&self.env, env, true), (&self.grants, grants, false), (&self.config, config, false)];
+        for (path, text, private) in texts.into_iter().skip(usize::from(self.keeps_env)) {
             if let Err(error) = create(path, text, private) {
                 written.iter().for_each(|path| drop(fs::remove_file(path)));
                 return Err(Error::new(ErrorKind::Config, format!("`{}` cannot be written: {error}", path.display()))
@@ -141,6 +158,21 @@ mod tests {
         let error = files.write("c", "e", "g").expect_err("cannot be written");
         assert!(error.to_string().contains("dwh.toml"));
         assert!(!files.env.exists() && !files.grants.exists());
+    }
+
+    #[test]
+    fn an_env_that_says_the_same_is_kept() {
+        let folder = tempfile::tempdir().expect("folder");
+        let config = folder.path().join("dwh.toml");
+        std::fs::write(folder.path().join(".env"), "# mine\nDWH_SOURCE_URL='a'\nDWH_TARGET_URL='b'\n")
+            .expect("written");
+        assert!(Files::beside(&config).refuse_existing().is_err());
+        let other = Files::beside(&config).knowing(&[("DWH_SOURCE_URL", "a"), ("DWH_TARGET_URL", "c")]);
+        assert!(other.refuse_existing().is_err());
+        let same = Files::beside(&config).knowing(&[("DWH_SOURCE_URL", "a"), ("DWH_TARGET_URL", "b")]);
+        same.refuse_existing().expect("nothing is in the way");
+        same.write("c", "e", "g").expect("written");
+        assert!(std::fs::read_to_string(&same.env).expect("text").starts_with("# mine"));
     }
 
     #[cfg(unix)]

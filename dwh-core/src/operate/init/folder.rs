@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::files::{self, Files};
-use super::render::{comment, key, quoted};
+use super::render::{RETENTION, blob, comment, key, quoted};
 use super::{InitReport, InitRequest, InitTable, LeftOut, parse};
 use crate::config::{Environment, FileFormat, Mode, OnConflict};
 use crate::error::{Error, ErrorKind, Result};
@@ -71,6 +71,9 @@ pub(super) async fn init(url: &str, request: &InitRequest, environment: &Environ
         files: [&files.config, &files.env, &files.grants].map(Clone::clone).to_vec(),
         tables,
         left_out,
+        gone: Vec::new(),
+        changed: Vec::new(),
+        updated: false,
         warnings,
         config: request.dry_run.then_some(text),
         grants: request.dry_run.then(|| NO_GRANTS.to_owned()),
@@ -92,11 +95,11 @@ fn header(url: &str, request: &InitRequest, project: &str) -> String {
          # validated = \"file:///…\"  # where files that were loaded are copied to\n\
          # backups = \"file:///…\"  # where what such a copy overwrites is kept\n\n\
          # The address stands in `.env` beside this file, or in the environment.\n\
-         [target]\nurl = \"${{DWH_TARGET_URL}}\"\n\n[blob]\nurl = {}\n",
+         [target]\nurl = \"${{DWH_TARGET_URL}}\"\n\n{}{RETENTION}",
         quoted(project),
         quoted(&request.timezone),
         quoted(url),
-        quoted(&request.blob)
+        blob(&request.blob)
     )
 }
 

@@ -8,8 +8,20 @@ use crate::config::{Environment, TargetConfig};
 use crate::connect::Connector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::why_uncarried;
-use crate::schema::{RelationKind, TableRef, TypeDef, TypeKind, quote_ident};
+use crate::schema::{RelationKind, TableRef, TableSchema, TypeDef, TypeKind, quote_ident};
 use crate::source::survey::{Reach, Relation, ServerFacts, Survey, TableFacts};
+
+/// What a second look finds.
+pub(super) struct Seen {
+    /// All that the source has.
+    pub(super) relations: Vec<TableRef>,
+    /// The relations that are configured, as they are now.
+    pub(super) schemas: Vec<TableSchema>,
+    /// Those that are not, and can be copied.
+    pub(super) taken: Vec<Taken>,
+    /// Those that are not, and cannot be copied yet.
+    pub(super) left_out: Vec<LeftOut>,
+}
 
 /// What is known while `init` looks.
 pub(super) struct Look<'a> {
@@ -95,6 +107,8 @@ impl<'a> Look<'a> {
         let relations = self.survey.relations().await?;
         let all: Vec<TableRef> = relations.iter().map(|relation| relation.table.clone()).collect();
         let chosen = names::select(&all, &self.request.tables, &self.request.exclude)?;
+        // One that matches nothing is an error here, too.
+        names::select(&all, &self.request.snapshot, &[])?;
         let (mut copied, mut left_out): (Vec<&Relation>, Vec<LeftOut>) = Default::default();
         for relation in relations.iter().zip(chosen).filter_map(|(relation, chosen)| chosen.then_some(relation)) {
             match why_not(relation, &self.server.role) {
@@ -114,9 +128,38 @@ impl<'a> Look<'a> {
             self.warn(&text);
         }
         let tables: Vec<TableRef> = copied.iter().map(|relation| relation.table.clone()).collect();
-        let mut taken = Vec::new();
         let facts = self.survey.facts(&tables.iter().collect::<Vec<_>>()).await?;
-        for (mut facts, name) in facts.into_iter().zip(names::names(&tables)) {
+        Ok((self.take_all(facts, names::names(&tables)).await?, left_out))
+    }
+
+    /// Looks at the tables that are meant and not `known` yet, and at the columns of those that are.
+    pub(super) async fn at_new(&self, known: &BTreeSet<&TableRef>) -> Result<Seen> {
+        let all = self.survey.relations().await?;
+        let relations: Vec<TableRef> = all.iter().map(|relation| relation.table.clone()).collect();
+        let chosen = names::select(&relations, &self.request.tables, &self.request.exclude)?;
+        let new = all.iter().zip(chosen).filter(|(relation, chosen)| *chosen && !known.contains(&relation.table));
+        let (mut copied, mut left_out): (Vec<TableRef>, Vec<LeftOut>) = Default::default();
+        for (relation, _) in new {
+            match why_not(relation, &self.server.role) {
+                // A view was left out before, and is no news.
+                Some(reason) if is_table(relation) => left_out.push(reason),
+                Some(_) => {}
+                None => copied.push(relation.table.clone()),
+            }
+        }
+        let there: Vec<TableRef> = relations.iter().filter(|table| known.contains(table)).cloned().collect();
+        // Named beside those that have their names already, so that none is given twice.
+        let names = names::names(&there.iter().chain(&copied).cloned().collect::<Vec<_>>()).split_off(there.len());
+        let facts = self.survey.facts(&there.iter().chain(&copied).collect::<Vec<_>>()).await?;
+        let is_new = |facts: &TableFacts| !known.contains(&facts.schema.table);
+        let (new, old): (Vec<TableFacts>, Vec<TableFacts>) = facts.into_iter().partition(is_new);
+        let taken = self.take_all(new, names).await?;
+        Ok(Seen { relations, schemas: old.into_iter().map(|facts| facts.schema).collect(), taken, left_out })
+    }
+
+    async fn take_all(&self, all: Vec<TableFacts>, names: Vec<String>) -> Result<Vec<Taken>> {
+        let mut taken = Vec::new();
+        for (mut facts, name) in all.into_iter().zip(names) {
             if needs_a_look(&facts) {
                 facts.bulk = self.survey.is_bulk(&facts.schema, facts.rows).await?;
                 if let Some(column) = worth_a_look(&facts).first().filter(|_| facts.counted_days.is_some()) {
@@ -125,7 +168,7 @@ impl<'a> Look<'a> {
             }
             taken.push(self.take(name, &facts).await?);
         }
-        Ok((taken, left_out))
+        Ok(taken)
     }
 
     async fn take(&self, name: String, facts: &TableFacts) -> Result<Taken> {
@@ -148,6 +191,9 @@ impl<'a> Look<'a> {
         }
         let cast: BTreeSet<String> = casts.iter().map(|(column, _)| column.clone()).collect();
         let mut choice = choose(&Known { facts, server: &self.server, reach: &reach, cast: &cast });
+        if names::hit(&self.request.snapshot, &facts.schema.table)? {
+            choice = choice.copied_whole();
+        }
         let extensions: BTreeSet<String> = types
             .iter()
             .filter_map(|def| match &def.kind {
@@ -174,6 +220,10 @@ impl<'a> Look<'a> {
             extensions: extensions.into_iter().collect(),
         })
     }
+}
+
+fn is_table(relation: &Relation) -> bool {
+    matches!(relation.kind, RelationKind::Table | RelationKind::Partitioned)
 }
 
 /// What keeps a relation from being copied.

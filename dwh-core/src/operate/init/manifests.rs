@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::files::{self, Files};
-use super::render::{comment, key, quoted};
+use super::render::{RETENTION, blob, comment, key, quoted};
 use super::{InitReport, InitRequest, InitTable};
 use crate::config::{Config, Environment, Mode, Needs, TableConfig, manifest_needs};
 use crate::error::{Error, ErrorKind, Result};
@@ -76,6 +76,9 @@ pub(super) fn init(folder: &Path, request: &InitRequest, environment: &Environme
         files: [&out.config, &out.env, &out.grants].map(Clone::clone).to_vec(),
         tables: config.tables.iter().map(told).collect(),
         left_out: Vec::new(),
+        gone: Vec::new(),
+        changed: Vec::new(),
+        updated: false,
         warnings,
         config: request.dry_run.then_some(text),
         grants: request.dry_run.then(|| GRANTS.to_owned()),
@@ -180,7 +183,7 @@ fn header(request: &InitRequest, project: &str, sources: &[Source]) -> String {
         let url = toml::Value::String(source.url.clone());
         text.push_str(&format!("[source.{}]\nurl = {url}  {}", key(&source.name), comment("", &source.reason)));
     }
-    text.push_str(&format!("\n[target]\nurl = \"${{DWH_TARGET_URL}}\"\n\n[blob]\nurl = {}\n", quoted(&request.blob)));
+    text.push_str(&format!("\n[target]\nurl = \"${{DWH_TARGET_URL}}\"\n\n{}{RETENTION}", blob(&request.blob)));
     text
 }
 

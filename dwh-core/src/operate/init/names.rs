@@ -26,6 +26,19 @@ pub(super) fn select(all: &[TableRef], include: &[String], exclude: &[String]) -
     Ok(all.iter().map(|table| (include.is_empty() || hit(&include, table)) && !hit(&exclude, table)).collect())
 }
 
+/// Whether one of the patterns means the table.
+///
+/// # Errors
+/// `Config` for a pattern that cannot be read.
+pub(super) fn hit(patterns: &[String], table: &TableRef) -> Result<bool> {
+    for text in patterns {
+        if RelationGlob::new(text)?.hits(table) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// A name for each table: its own, or with its schema before it where two have the same.
 pub(super) fn names(tables: &[TableRef]) -> Vec<String> {
     let mut same: BTreeMap<&str, usize> = BTreeMap::new();

@@ -20,7 +20,7 @@ pub(super) fn header(request: &InitRequest, project: &str, environment: &Environ
     text.push_str("# metadata = [\"_loaded_at\"]  # rows say when they were written into bronze, for whoever asks what is new\n\n");
     text.push_str("# Both addresses stand in `.env` beside this file, or in the environment.\n");
     text.push_str("[source.main]\nurl = \"${DWH_SOURCE_URL}\"\n\n[target]\nurl = \"${DWH_TARGET_URL}\"\n\n");
-    text.push_str(&format!("[blob]\nurl = {}\n", quoted(&request.blob)));
+    text.push_str(&blob(&request.blob));
     if request.blob.starts_with("s3://") {
         text.push_str("# Access keys come from the environment, never from here.\n");
         for (key, names) in [
@@ -40,7 +40,24 @@ pub(super) fn header(request: &InitRequest, project: &str, environment: &Environ
             }
         }
     }
-    text
+    text + RETENTION
+}
+
+/// What `dwh prune` may remove, for a store that would grow for ever.
+pub(super) const RETENTION: &str = "
+# What `dwh prune` and `dwh maintain` remove: only what is loaded. Without this section they keep everything.
+[retention]
+processed = \"365d\"  # each run of a snapshot leaves a whole CSV; `dwh rebuild` has no older rows than these files
+exports = \"30d\"  # CSV files that were left beside their copy in `processed/`
+runs = \"365d\"  # rows of the run log
+";
+
+/// `[blob]`: where the CSV files go, and how they are stored.
+pub(super) fn blob(url: &str) -> String {
+    format!(
+        "[blob]\nurl = {}\ncompression = \"zstd\"  # most CSV files become several times smaller; `gzip` where a reader does not know it\n",
+        quoted(url)
+    )
 }
 
 /// The remarks on the source as a whole.

@@ -20,6 +20,12 @@ pub struct InitReport {
     pub tables: Vec<InitTable>,
     /// The tables that are not, and what helps.
     pub left_out: Vec<LeftOut>,
+    /// Tables of which the source has no relation any more; only of an update. They stay as they are.
+    pub gone: Vec<InitChange>,
+    /// Tables that name columns which their relations have no more; only of an update. They stay as they are.
+    pub changed: Vec<InitChange>,
+    /// Whether this was a second look, and `tables` are those that are new.
+    pub updated: bool,
     /// What somebody should know before the first run.
     pub warnings: Vec<String>,
     /// The text of the configuration; only of a dry run.
@@ -62,6 +68,18 @@ pub struct LeftOut {
     pub reason: String,
     /// What helps: a statement for a DBA, or a sentence.
     pub remedy: Option<String>,
+}
+
+/// What became of a table that was configured before.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
+pub struct InitChange {
+    /// Its name in the configuration.
+    pub table: String,
+    /// The table at the source.
+    pub relation: String,
+    /// What is not as it was.
+    pub what: String,
 }
 
 pub(super) fn table(taken: &Taken) -> InitTable {

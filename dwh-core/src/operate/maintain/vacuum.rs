@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 use super::{MaintainAction, MaintainStep};
 use crate::connect::{look, sort};
 use crate::error::{Error, ErrorKind, Result};
+use crate::source::survey::{counted, grouped};
 
 /// Servers before version 15 count late.
 const COUNTED_WITHIN: Duration = Duration::from_secs(3);
@@ -28,7 +29,8 @@ pub(super) async fn wanted(client: &Client, tables: &[String]) -> Result<Vec<Mai
     let rows = async { client.query_typed(&sql, &[(&tables, Type::TEXT_ARRAY)]).await.map_err(sort) };
     let step = |row: &tokio_postgres::Row| {
         let (name, changed, dead): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
-        let about = format!("{changed} rows changed, {dead} dead");
+        let about =
+            format!("{} changed, {} dead", counted(changed.unsigned_abs(), "row"), grouped(dead.unsigned_abs()));
         MaintainStep::new(MaintainAction::Vacuum, Some(name), about)
     };
     Ok(look(client, rows).await?.iter().map(step).collect())
