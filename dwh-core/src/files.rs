@@ -75,7 +75,7 @@ impl FileSource {
 
     /// Every file, of whatever table.
     pub(crate) async fn every_file(&self) -> Result<Vec<RawFile>> {
-        self.place.list().await
+        self.place.list(|_| true).await
     }
 
     /// A look at the first records of a file.
@@ -126,14 +126,14 @@ fn matcher(table: &FileTable) -> Result<impl Fn(&str) -> bool + use<>> {
 impl FileTree for FileSource {
     async fn list(&self, table: &TableConfig) -> Result<Vec<RawFile>> {
         let is_one = matcher(of_files(table)?)?;
-        let mut files = self.place.list().await?;
+        let mut files = self.place.list(matcher(of_files(table)?)?).await?;
         files.retain(|file| is_one(&file.path));
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
     }
 
     async fn all(&self) -> Result<Vec<RawFile>> {
-        self.place.list().await
+        self.place.list(|_| false).await
     }
 
     async fn sha256(&self, file: &RawFile) -> Result<String> {

@@ -148,4 +148,9 @@ async fn a_design_that_lacks_what_is_copied_is_refused_and_named() {
     let checked = project.json(&["check", "events"]);
     let findings = checked["findings"].as_array().expect("findings");
     assert!(findings.iter().any(|one| one["check"] == "design" && one["severity"] == "warning"), "{checked:#}");
+    // A rebuild would make it anew: what cannot be made again is not put aside.
+    let refused = project.fails(4, &["rebuild", "events", "--reset"]);
+    assert!(refused.stderr.contains("designs/bronze/events.sql"), "{}", refused.all());
+    assert_eq!(number(&db, "select count(*) from bronze.events").await, 100);
+    assert_eq!(number(&db, "select count(*) from pg_namespace where nspname like 'dwh_backup%'").await, 0);
 }

@@ -177,3 +177,18 @@ async fn a_superuser_is_warned_of_and_works() {
     assert_eq!(check.code, 4, "{}", check.all());
     assert!(check.stdout.contains("superuser"), "{}", check.all());
 }
+
+#[tokio::test]
+async fn a_key_that_was_changed() {
+    let (db, project) = fleet("changed_key").await;
+    project.ok(&["migrate"]);
+    project.ok(&["run"]);
+    // Bronze has a primary key already, and a table has one at most.
+    let changed = project.config_with("key = [\"id\"]", "key = [\"id\", \"recorded_at\"]");
+    let refused = changed.dwh(&["run"]);
+    assert_error(&refused, 4, &["trips", "(id, recorded_at)"], &["alter table"]);
+    let sql =
+        refused.stderr.split("hint: in the target: ").nth(1).expect("a statement").lines().next().expect("a line");
+    db.tgt(sql).await;
+    changed.ok(&["run"]);
+}

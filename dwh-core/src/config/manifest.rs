@@ -10,7 +10,7 @@ use globset::GlobBuilder;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::problems::{Problems, did_you_mean};
+use super::problems::Problems;
 use super::{
     Deletes, GeometryForm, Mode, OnConflict, OnMissingColumn, OnNewColumn, OnSchemaChange, Replace, SourceConfig,
     TableConfig, Thresholds,
@@ -211,8 +211,8 @@ fn how(entry: &Entry<'_>, taken: &Taken) -> Option<Option<String>> {
         Some("load_by_id") if said != Some(false) && taken.watermark.is_none() => return by_id(entry, taken).map(Some),
         Some("load_by_id") => {}
         Some(other) => {
-            let near = did_you_mean(other, ["load_by_date", "load_by_id"]);
-            entry.problem("incremental_type", &format!("`{}` is not known{near}", other.escape_debug()));
+            let known = "is none of `load_by_date` and `load_by_id`";
+            entry.problem("incremental_type", &format!("`{}` {known}", other.escape_debug()));
             return None;
         }
     }

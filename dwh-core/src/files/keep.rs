@@ -36,7 +36,7 @@ impl FileSource {
     /// Those of the files of which there is no copy, or one of another size.
     pub(super) async fn without_copy(&self, files: &[RawFile]) -> Result<Vec<RawFile>> {
         let Some(validated) = &self.validated else { return Ok(Vec::new()) };
-        let there = match validated.list().await {
+        let there = match validated.list(|_| true).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             other => other?,
         };

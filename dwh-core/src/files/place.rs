@@ -47,8 +47,9 @@ impl Place {
         }
     }
 
-    /// All files. Symbolic links are not followed.
-    pub(crate) async fn list(&self) -> Result<Vec<RawFile>> {
+    /// All files. Symbolic links are not followed. A name that is no UTF-8 stops it where `wants` takes what is readable of
+    /// the path; any other such file is left out.
+    pub(crate) async fn list(&self, wants: impl Fn(&str) -> bool + Send + 'static) -> Result<Vec<RawFile>> {
         match self {
             Self::Bucket(blobs) => blobs.raw_objects("").await,
             Self::Folder(root) => {
@@ -58,7 +59,7 @@ impl Place {
                     if !root.is_dir() {
                         return Err(sorted(&root, Io::NotFound.into()));
                     }
-                    walk(&root, "", &mut found)?;
+                    walk(&root, "", &wants, &mut found)?;
                     Ok(found)
                 })
                 .await
@@ -138,18 +139,26 @@ impl Place {
 }
 
 /// Files below `folder`, a path's beginning without its last slash.
-fn walk(root: &Path, folder: &str, found: &mut Vec<RawFile>) -> Result<()> {
+fn walk(root: &Path, folder: &str, wants: &dyn Fn(&str) -> bool, found: &mut Vec<RawFile>) -> Result<()> {
     let path = root.join(folder);
     for entry in fs::read_dir(&path).map_err(|error| sorted(&path, error))? {
         let entry = entry.map_err(|error| sorted(&path, error))?;
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
-            let name = entry.path().display().to_string();
-            return Err(Error::new(ErrorKind::Data, format!("file `{name}`: its name is no UTF-8"))
-                .with_hint("rename it: a path stands in the run log and in bronze as text"));
+        let name = entry.file_name();
+        let path = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+        let Some(below) = name.to_str().map(path) else {
+            // What is in a folder of such a name, nobody can say.
+            if entry
+                .metadata()
+                .is_ok_and(|meta| meta.is_dir() || meta.is_file() && wants(&path(&name.to_string_lossy())))
+            {
+                let name = entry.path().display().to_string();
+                return Err(Error::new(ErrorKind::Data, format!("file `{name}`: its name is no UTF-8"))
+                    .with_hint("rename it: a path stands in the run log and in bronze as text"));
+            }
+            continue;
         };
-        let below = if folder.is_empty() { name } else { format!("{folder}/{name}") };
         match entry.metadata() {
-            Ok(meta) if meta.is_dir() => walk(root, &below, found)?,
+            Ok(meta) if meta.is_dir() => walk(root, &below, wants, found)?,
             Ok(meta) if meta.is_file() => found.push(listed(&below, &meta)),
             // A link, a socket, or a file that was just moved away.
             _ => {}

@@ -189,7 +189,7 @@ pub(super) fn csv(reader: impl Read, path: &str, taker: &mut dyn Taker) -> Resul
             "write it anew where it comes from: fields with commas, quotes or line ends stand in double quotes",
         )
     };
-    let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(reader);
+    let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(Tail { inner: reader, start: 0, last: vec![] });
     let header = rows.headers().map_err(broken)?.clone();
     if header.is_empty() {
         return Err(Error::new(ErrorKind::Data, format!("file `{path}` is empty"))
@@ -198,8 +198,92 @@ pub(super) fn csv(reader: impl Read, path: &str, taker: &mut dyn Taker) -> Resul
     taker.header(&header)?;
     let mut fields = csv::StringRecord::new();
     while rows.read_record(&mut fields).map_err(broken)? {
-        let line = fields.position().map_or(0, csv::Position::line);
+        let line = first_line(&rows, &fields);
         taker.csv(&Spot::Line(line), &fields)?;
     }
     Ok(())
+}
+
+/// The line in which the fields that were read begin. The parser's own place of them is where the fields before end: ahead of
+/// the second byte of a CR LF, and of empty lines.
+fn first_line<R: Read>(rows: &csv::Reader<Tail<R>>, fields: &csv::StringRecord) -> u64 {
+    let end = rows.position();
+    let within = fields.as_slice().bytes().filter(|byte| *byte == b'\n').count() as u64;
+    let ended = u64::from(rows.get_ref().byte_before(end.byte()) == Some(b'\n'));
+    end.line().saturating_sub(within + ended)
+}
+
+/// Keeps the piece that was read last.
+struct Tail<R> {
+    inner: R,
+    /// Where that piece begins.
+    start: u64,
+    last: Vec<u8>,
+}
+
+impl<R> Tail<R> {
+    fn byte_before(&self, at: u64) -> Option<u8> {
+        let place = at.checked_sub(self.start + 1)?;
+        self.last.get(usize::try_from(place).ok()?).copied()
+    }
+}
+
+impl<R: Read> Read for Tail<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        if read > 0 {
+            self.start += self.last.len() as u64;
+            self.last.clear();
+            self.last.extend_from_slice(&buffer[..read]);
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Lines(Vec<u64>);
+
+    impl Taker for Lines {
+        fn json(&mut self, _: &Spot, _: &RawValue) -> Result<()> {
+            Ok(())
+        }
+
+        fn broken(&mut self, _: &Spot, _: &str) -> Result<()> {
+            Ok(())
+        }
+
+        fn header(&mut self, _: &csv::StringRecord) -> Result<()> {
+            Ok(())
+        }
+
+        fn csv(&mut self, spot: &Spot, _: &csv::StringRecord) -> Result<()> {
+            if let Spot::Line(line) = spot {
+                self.0.push(*line);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_record_of_a_csv_has_the_number_of_the_line_in_which_it_begins() {
+        let many: String = (0..5_000).map(|n| format!("{n},\"a\r\nb\"\r\n")).collect();
+        let files = [
+            ("id,v\n1,a\n2,b\n".to_owned(), vec![2, 3]),
+            ("id,v\n1,a\n2,b".to_owned(), vec![2, 3]),
+            ("id,v\r\n1,a\r\n2,b\r\n".to_owned(), vec![2, 3]),
+            ("\u{feff}id,v\r\n1,a\r\n2,b".to_owned(), vec![2, 3]),
+            ("id,v\n1,a\n\n\n2,b\n".to_owned(), vec![2, 5]),
+            ("\r\nid,v\r\n\r\n1,a\r\n\r\n2,b\r\n".to_owned(), vec![4, 6]),
+            ("id,v\n1,\"a\nb\"\n2,\"c\r\nd\"\r\n3,e\n".to_owned(), vec![2, 4, 6]),
+            (format!("id,v\r\n{many}"), (0..5_000).map(|n| 2 + 2 * n).collect()),
+        ];
+        for (text, expected) in files {
+            let mut lines = Lines(vec![]);
+            csv(text.as_bytes(), "a.csv", &mut lines).expect("a CSV");
+            assert_eq!(lines.0, expected, "{:?}", text.get(..40).unwrap_or(&text));
+        }
+    }
 }

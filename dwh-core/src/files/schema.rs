@@ -1,5 +1,7 @@
 //! The JSON Schema of a table: read, compiled, and what it says of columns.
 
+use jsonschema::ReferencingError;
+use jsonschema::error::ValidationErrorKind::Referencing;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
@@ -13,6 +15,10 @@ use crate::schema::TypeName;
 
 /// What to do about one that cannot be used.
 const HINT: &str = "`json_schema` is a path from the folder of `dwh.toml`; drafts 4 to 2020-12 are known, by `$schema`";
+
+/// What to do about a reference that leads out of the file.
+const ELSEWHERE: &str =
+    "put what it refers to into the same file, under `$defs`, and let `$ref` lead there: `#/$defs/name`";
 
 /// A compiled JSON Schema.
 pub(super) struct JsonSchema {
@@ -36,6 +42,10 @@ impl JsonSchema {
         let value: Value = serde_json::from_str(text).map_err(|error| refused("is no JSON").with_source(error))?;
         let ordered: Properties = serde_json::from_str(text).unwrap_or_default();
         let validator = jsonschema::options().should_validate_formats(true).build(&value).map_err(|error| {
+            if let Referencing(ReferencingError::Unretrievable { uri, .. }) = error.kind() {
+                return refused(&format!("refers to `{uri}`, and nothing but the file itself is read"))
+                    .with_hint(ELSEWHERE);
+            }
             let at = error.instance_path().as_str().to_owned();
             let at = if at.is_empty() { String::new() } else { format!(" at `{at}`") };
             refused(&format!("is none{at}: {}", error.masked()))

@@ -3,6 +3,7 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
+use super::design::{design_of, try_design};
 use super::tables::is_there;
 use super::{begin, owner, pinned, refused};
 use crate::config::{Environment, TargetConfig};
@@ -68,9 +69,15 @@ pub(crate) struct Aside {
 ///
 /// # Errors
 /// `Locked` while a run holds one of the tables; `Contract` if the connection may not make a schema or does not own the
-/// tables.
+/// tables, or a design cannot make one of them again; `Config` for a design that is none.
 pub(crate) async fn set_aside(target: &TargetConfig, environment: &Environment, tables: &[LoadPlan]) -> Result<Aside> {
     let mut client = connect(target, environment).await?;
+    // A table that could not be made again stays where it is.
+    for load in tables {
+        if let Some(design) = design_of(&target.designs, &load.target)? {
+            try_design(&client, target, load, &design).await?;
+        }
+    }
     let done = move_all(&mut client, target, tables).await;
     owner::explained(&client, target, tables, done).await
 }

@@ -62,6 +62,13 @@ fn told_stranger(stranger: &Stranger, table: &TableConfig) -> (String, String) {
                 "correct `url` of `[source.{source}]`; or, if the table is to come from there from now on: {reseed}"
             ),
         ),
+        Stranger::Server { before, now } if table.files.is_some() => (
+            format!("its rows came from the files of {before}, and source `{source}` reads {now}"),
+            format!(
+                "correct `files` of `[source.{source}]`; or, if the files moved there, or are to come from there from now \
+                 on: `dwh run {name} --accept-source`; files that were loaded under the same path are not loaded again"
+            ),
+        ),
         Stranger::Server { before, now } => (
             format!("its rows came from server {before}, and source `{source}` is server {now}"),
             format!(

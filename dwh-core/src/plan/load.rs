@@ -257,31 +257,34 @@ impl LoadPlan {
         if self.is_appended() {
             return self.check_versions(bronze);
         }
-        let list = |names: &[String]| names.iter().map(|name| quote_ident(name)).collect::<Vec<_>>().join(", ");
         let (why, hint) = match bronze.key_over(&self.key) {
             Some(key) => match &key.unusable {
                 None => return Ok(()),
                 Some(reason) => (
                     format!("unique index `{}` of {} cannot serve `ON CONFLICT`: {reason}", key.name, bronze.table),
-                    format!("in the target: {}", self.mend_key(bronze, key)),
+                    format!("in the target: {}", self.mend_key(bronze, Some(key))),
                 ),
             },
             None => (
                 format!("{} has no PRIMARY KEY or UNIQUE over ({})", bronze.table, self.key.join(", ")),
-                format!("in the target: alter table {} add primary key ({});", bronze.table.sql(), list(&self.key)),
+                format!("in the target: {}", self.mend_key(bronze, None)),
             ),
         };
         Err(Error::new(ErrorKind::Contract, format!("table `{}`: {why}", self.table)).with_hint(hint))
     }
 
-    /// The statements that make a key serve, or put one beside it that does.
-    fn mend_key(&self, bronze: &TableSchema, key: &UniqueKey) -> String {
+    /// The statements that make a key serve, or put one beside it that does. A table has one primary key at most, and what
+    /// is unique already may be it.
+    fn mend_key(&self, bronze: &TableSchema, key: Option<&UniqueKey>) -> String {
         let table = bronze.table.sql();
+        if bronze.keys.is_empty() {
+            return format!("alter table {table} add primary key ({});", self.key_names(""));
+        }
         let nullable = bronze.columns.iter().filter(|column| self.key.contains(&column.name) && !column.not_null);
         let mut sql: Vec<String> = nullable
             .map(|column| format!("alter table {table} alter column {} set not null;", quote_ident(&column.name)))
             .collect();
-        if !key.is_nullable() {
+        if key.is_none_or(|key| !key.is_nullable()) {
             sql.push(format!("create unique index on {table} ({});", self.key_names("")));
         }
         sql.join(" ")

@@ -244,8 +244,10 @@ fn refuse_unreachable(plan: &Plan, nulls: i64, infinities: i64) -> Result<()> {
          would ever contain them",
         plan.table.name
     );
-    Err(Error::new(ErrorKind::Data, message).with_hint(format!(
-        "{mend}, or copy the table with mode `snapshot` (`select * from {relation} where {}` shows them)",
-        these.join(" or ")
-    )))
+    let other = match &plan.table.manifest {
+        Some(_) => format!("leave them out: `additional_filtering: 'isfinite({name})'` in its section of the manifest"),
+        None => "copy the table with mode `snapshot`".to_owned(),
+    };
+    Err(Error::new(ErrorKind::Data, message)
+        .with_hint(format!("{mend}, or {other} (`select * from {relation} where {}` shows them)", these.join(" or "))))
 }

@@ -1,7 +1,7 @@
 //! The source: the contract, and what only PostgreSQL has.
 
 use async_trait::async_trait;
-use dwh_core::config::{Environment, IDLE_TIMEOUT, SourceConfig, TableConfig};
+use dwh_core::config::{Environment, IDLE_TIMEOUT, ManifestTable, SourceConfig, TableConfig};
 use dwh_core::schema::{Column, RelationKind, TableRef, TableSchema};
 use dwh_core::source::{MemoryTransaction, ReadRequest, Sweep};
 use dwh_core::testing::{OpenRow, SourceUnderTest, TestDb, events_table, source_contract};
@@ -207,6 +207,12 @@ async fn rows_that_no_window_contains_are_refused() {
     let error = source.earliest(&plan, Timestamp::NEG_INFINITY).await.expect_err("unreachable");
     assert_eq!(error.kind(), ErrorKind::Data);
     assert!(error.to_string().contains("NULL in 2 rows and infinity in 1"), "{error}");
+    assert!(error.hint().contains("snapshot"), "{error:?}");
+    let manifest = Some(ManifestTable { path: "m.yaml".into(), name: "events".to_owned() });
+    let listed = TableConfig { manifest, ..events() };
+    let plan = Plan::new(&listed, source.describe(&listed).await.expect("described")).expect("plan");
+    let error = source.earliest(&plan, Timestamp::NEG_INFINITY).await.expect_err("unreachable");
+    assert!(error.hint().contains("isfinite(\"recorded_at\")"), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

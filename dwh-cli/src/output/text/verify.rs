@@ -1,5 +1,6 @@
 //! What `verify` found: a line a table, then the keys that differ.
 
+use dwh_core::config::Mode;
 use dwh_core::operate::{BlobsReport, Difference, KeyDifference, TableVerify, VerifyReport};
 
 use super::{SHARED, Told, Tone, plain, runs_table, sharing};
@@ -100,7 +101,12 @@ fn details(text: &mut String, found: &TableVerify, paint: Paint<'_>) {
         text.push_str(&format!("\n{}\n", printable(&found.table)));
         found.keys.iter().for_each(|key| text.push_str(&format!("  {}\n", printable(&line(key)))));
         let more = found.differences().saturating_sub(found.keys.len() as u64);
-        if more > 0 {
+        if more > 0 && found.mode == Mode::Files {
+            text.push_str(&format!(
+                "  rows of files are compared by their counts, so the {} have no names here\n",
+                human::count(more)
+            ));
+        } else if more > 0 {
             text.push_str(&format!("  and {} more; `--limit` names them\n", human::count(more)));
         }
         if let (None, Some(at)) = (found.range, found.loaded_at) {

@@ -4,6 +4,7 @@ use super::{Raw, runs};
 use crate::support::{Project, number};
 use dwh_core::testing::{TestBlobs, TestDb};
 use serde_json::Value;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
@@ -249,4 +250,41 @@ async fn a_bucket_of_many_files_is_listed_to_its_end_and_names_are_taken_as_they
     let want: Vec<String> = names.iter().enumerate().map(|(id, name)| format!("{id} odd/{name}")).collect();
     assert_eq!(got, want);
     drop(std::fs::remove_dir_all(folder));
+}
+
+#[tokio::test]
+async fn a_name_that_is_no_text_stops_only_the_table_that_takes_it() {
+    let raw = Raw::new("files_name", ODD).await;
+    raw.write("odd/a.json", r#"[{"id": 1}]"#);
+    raw.write("lines/a.csv", "id,t\r\n7,x\r\n");
+    let name = raw.folder.join("odd").join(std::ffi::OsStr::from_bytes(b"b\xff.json"));
+    std::fs::write(&name, "[]").expect("a file");
+    let report = raw.project.fails(4, &["run", "odd", "lines"]);
+    assert!(report.stderr.contains("its name is no UTF-8"), "{}", report.all());
+    assert_eq!(raw.rows("select concat_ws('|', id, t, _record) from bronze.lines").await, ["7|x|2"]);
+    let ignoring = raw.project.config_with("\"odd/*.jsonl\"]", "\"odd/*.jsonl\"]\nignore = \"odd/b?.json\"");
+    ignoring.ok(&["run", "odd"]);
+    assert_eq!(number(&raw.db, "select count(*) from bronze.odd").await, 1);
+}
+
+#[tokio::test]
+async fn files_that_moved_are_told_in_words_of_files() {
+    let raw = Raw::new("files_moved", ODD).await;
+    raw.write("lines/a.csv", "id,t\n7,x\n");
+    raw.project.ok(&["run", "lines"]);
+    std::fs::rename(&raw.folder, raw.home().join("moved")).expect("moved");
+    let folder = raw.folder.display().to_string();
+    let moved = raw.project.config_with(&folder, &raw.home().join("moved").display().to_string());
+    let refused = moved.fails(4, &["run", "lines"]);
+    assert!(refused.stderr.contains("`files` of `[source.raw]`"), "{}", refused.all());
+    moved.ok(&["run", "lines", "--accept-source"]);
+    assert_eq!(number(&raw.db, "select count(*) from bronze.lines").await, 1);
+    // Rows that lack have no names where counts are compared.
+    raw.db.tgt("delete from bronze.lines").await;
+    let found = moved.dwh(&["verify", "lines"]);
+    assert!(
+        found.code == 4 && found.stdout.contains("missing") && !found.stdout.contains("--limit"),
+        "{}",
+        found.all()
+    );
 }

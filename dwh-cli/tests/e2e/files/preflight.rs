@@ -80,6 +80,8 @@ async fn check_tells_what_a_run_of_files_would_meet() {
     // A schema that is none, and one that is not there.
     raw.schema("grants.json", r#"{"type": "objekt"}"#);
     one(&told(&raw, "table `grants`", "json_schema"), "failure", "schemas/grants.json");
+    raw.schema("grants.json", r#"{"properties": {"id": {"$ref": "https://example.org/x.json"}}}"#);
+    one(&told(&raw, "table `grants`", "json_schema"), "failure", "nothing but the file itself is read");
     fs::remove_file(raw.project.folder().join("schemas/grants.json")).expect("removed");
     one(&told(&raw, "table `grants`", "json_schema"), "failure", "schemas/grants.json");
 

@@ -15,7 +15,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 use std::collections::BTreeMap;
 
-use super::variables::{has_window, pieces};
+use super::variables::{as_written, has_window, pieces};
 use crate::schema::TableRef;
 pub(in crate::config) use columns::folded;
 use columns::{Output, outputs};
@@ -143,8 +143,9 @@ fn take_window(query: &mut Query) -> Checked<Option<String>> {
     for part in of_window {
         let found = window_column(&part).ok_or_else(|| {
             format!(
-                "cuts its window by `{part}`, and a window is cut by a plain column, as `column BETWEEN … AND …` or \
-                 `column >= …`, joined by AND"
+                "cuts its window by `{}`, and a window is cut by a plain column, as `column BETWEEN … AND …` or \
+                 `column >= …`, joined by AND",
+                as_written(&part.to_string())
             )
         })?;
         match &column {

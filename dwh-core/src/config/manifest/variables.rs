@@ -15,6 +15,13 @@ pub(super) fn has_window(text: &str) -> bool {
     text.contains(MARK)
 }
 
+/// The text with the parts of the window as a manifest writes them.
+pub(super) fn as_written(text: &str) -> String {
+    WINDOW.iter().fold(text.to_owned(), |text, name| {
+        text.replace(&format!("{MARK}{}", name.to_ascii_lowercase()), &format!("{{{name}}}"))
+    })
+}
+
 /// The text with its variables put in, `%%` as `%`, `{{` as `{`, and the parts of the window as words of their own.
 ///
 /// # Errors

@@ -88,6 +88,7 @@ fn windows_are_told_in_every_form() {
         ("SELECT b FROM t JOIN u USING (i) WHERE a > '__dwh_window_hours'", "add it to the SELECT list"),
     ] {
         assert!(refused(query).contains(word), "{query}: {}", refused(query));
+        assert!(!refused(query).contains("__dwh"), "{query}: {}", refused(query));
     }
 }
 
