@@ -28,7 +28,7 @@ struct State {
 enum Tls {
     Never,
     FromTheFirstByte(Arc<ServerConfig>),
-    AfterStartTls(Arc<ServerConfig>),
+    OnceAsked(Arc<ServerConfig>),
 }
 
 /// A server on a port of its own; it lives as long as the test.
@@ -62,7 +62,7 @@ impl Server {
 
     /// Takes mails, inside TLS if the client asks for it.
     pub fn starttls(config: &Arc<ServerConfig>) -> Self {
-        Self::start(smtp, Tls::AfterStartTls(config.clone()))
+        Self::start(smtp, Tls::OnceAsked(config.clone()))
     }
 
     fn start(speak: fn(&Server, TcpStream) -> std::io::Result<()>, tls: Tls) -> Self {
@@ -169,7 +169,7 @@ fn smtp(server: &Server, stream: TcpStream) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     write!(reader.get_mut(), "220 test ESMTP\r\n")?;
     match (take_mails(server, &mut reader, true)?, &server.tls) {
-        (true, Tls::AfterStartTls(config)) => {
+        (true, Tls::OnceAsked(config)) => {
             take_mails(server, &mut BufReader::new(inside(config, reader.into_inner())), false).map(drop)
         }
         _ => Ok(()),
@@ -179,7 +179,7 @@ fn smtp(server: &Server, stream: TcpStream) -> std::io::Result<()> {
 /// Whether the client asked for TLS; the connection ended otherwise.
 fn take_mails<S: Read + Write>(server: &Server, reader: &mut BufReader<S>, clear: bool) -> std::io::Result<bool> {
     let mut mail = String::new();
-    let offers = if clear && matches!(server.tls, Tls::AfterStartTls(_)) { "250-STARTTLS\r\n" } else { "" };
+    let offers = if clear && matches!(server.tls, Tls::OnceAsked(_)) { "250-STARTTLS\r\n" } else { "" };
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
