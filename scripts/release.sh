@@ -108,7 +108,7 @@ everything() { # NAME
     archive "$target"
     wheel "$target"
   done
-  .venv/bin/maturin sdist -q --manifest-path dwh-py/Cargo.toml --out "$dist"
+  .venv/bin/maturin sdist --manifest-path dwh-py/Cargo.toml --out "$dist"
   twine check --strict "$dist/dwh-$version.tar.gz"
   started
   say "the crates"

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine, and nothing that is there: PostgreSQL with PostGIS, Python with venv, a C
 # compiler (by apt-get, as root or with sudo), and the Python tools of scripts/requirements.txt in .venv.
-# `setup.sh tests` also installs what only the tests need, `setup.sh peers` the tools that benchmarks set beside dwh, and
-# `setup.sh airflow`, `dbt`, `n8n`, `readers`, `release` and `types` what the make targets of these names run.
+# `setup.sh compiler` stops behind the compiler. `setup.sh tests` also installs what only the tests need, `setup.sh peers`
+# the tools that benchmarks set beside dwh, and `setup.sh airflow`, `dbt`, `n8n`, `readers`, `release` and `types` what the
+# make targets of these names run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -134,6 +135,8 @@ release() {
 }
 
 rust
+# what compiles; the rest can come beside it
+if [ "${1:-}" = compiler ]; then exit; fi
 postgres
 python
 if [ "${1:-}" = airflow ]; then

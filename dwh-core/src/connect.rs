@@ -65,7 +65,7 @@ use target::Target;
 use watch::{Dial, POOLER, Watch, last_row};
 
 pub use errors::sort;
-pub(crate) use errors::{in_the_drivers, sort_named};
+pub(crate) use errors::{in_the_drivers, of_tls, sort_named};
 pub(crate) use stream::Dialled;
 
 /// How long a look may wait for a lock: the server has other work.

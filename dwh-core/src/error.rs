@@ -102,6 +102,12 @@ impl ErrorKind {
         }
     }
 
+    /// Whether the service that was asked could not answer, whatever it was asked: there is no sense in asking it again
+    /// in the same call.
+    pub(crate) const fn is_of_the_service(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Auth | Self::Busy)
+    }
+
     /// The kind's code, exit code, retry rule and default hint.
     #[must_use]
     pub const fn row(self) -> KindRow {

@@ -119,6 +119,24 @@ pub enum Event {
         /// Its name.
         table: String,
     },
+    /// A model is built.
+    ModelStarted {
+        /// Its name.
+        model: String,
+        /// Which one of this call it is, counted from 1.
+        number: usize,
+        /// How many this call builds.
+        of: usize,
+    },
+    /// A model is built, failed or was skipped.
+    ModelFinished {
+        /// What became of it.
+        run: Box<ModelRun>,
+        /// Which one of this call it is, counted from 1.
+        number: usize,
+        /// How many this call builds.
+        of: usize,
+    },
 }
 
 /// Called with every event, from any thread; must not block.

@@ -16,8 +16,11 @@ pub fn migrate(engine: Pipeline, request: MigrateRequest) -> Call {
 fn answer(py: Python<'_>, report: operate::MigrateReport) -> PyResult<Py<PyAny>> {
     let kind = ErrorKind::Contract.row();
     let told = |message: &str, hint: &str| ErrorReport::new(kind.code, message, hint, kind.exit_code);
-    let refused =
-        report.refused.iter().map(|found| told(&format!("{} ({})", found.cause, found.tables_told()), &found.hint));
+    let refused = report.refused.iter().map(|found| {
+        let kind = found.not_asked().map_or(kind, ErrorKind::row);
+        let message = format!("{} ({})", found.cause, found.tables_told());
+        ErrorReport::new(kind.code, message, &found.hint, kind.exit_code)
+    });
     let conflicts = report.conflicts.iter().map(|found| told(&found.message, &found.hint));
     let left = report.drift_left.iter().map(|left| {
         let kind = ErrorKind::Drift.row();

@@ -150,6 +150,12 @@ fn as_json(event: &Event) -> Option<Value> {
         Event::Warning { table, message } => json!({ "event": "warning", "table": table, "message": message }),
         Event::RunFinished(run) => json!({ "event": "run_finished", "table": run.table, "run": run }),
         Event::TableFinished { table } => json!({ "event": "table_finished", "table": table }),
+        Event::ModelStarted { model, number, of } => {
+            json!({ "event": "model_started", "model": model, "number": number, "of": of })
+        }
+        Event::ModelFinished { run, number, of } => {
+            json!({ "event": "model_finished", "model": run.model, "number": number, "of": of, "run": run })
+        }
         // A newer engine tells more.
         _ => return None,
     })

@@ -3,8 +3,9 @@
 
 mod whole;
 
-use dwh_core::pipeline::{Event, TableRun, WindowReport};
+use dwh_core::pipeline::{Event, ModelRun, ModelState, TableRun, WindowReport};
 use dwh_core::{ErrorKind, RunId};
+use indicatif::style::TemplateError;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::collections::HashMap;
 use std::fmt;
@@ -17,17 +18,21 @@ use whole::Whole;
 /// A line of a table.
 const TEMPLATE: &str = "{spinner} {prefix}  {msg}{quiet}";
 
+/// A line of a model.
+const MODEL: &str = "{spinner} {prefix}  {elapsed}";
+
 /// A wait shorter than this is not worth a word.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// A table of many that is ready sooner has no line of its own.
 const LONG: Duration = Duration::from_secs(2);
 
-/// The lines of the tables that are worked on.
+/// The lines of the tables and of the model that are worked on.
 pub struct Progress {
     printer: Printer,
     whole: Whole,
     tables: Mutex<HashMap<String, Bar>>,
+    model: Mutex<Option<ProgressBar>>,
 }
 
 struct Bar {
@@ -46,7 +51,8 @@ struct Bar {
 impl Progress {
     /// No table yet.
     pub fn new(printer: Printer) -> Self {
-        Self { whole: Whole::new(printer.stderr.width()), printer, tables: Mutex::default() }
+        let whole = Whole::new(printer.stderr.width());
+        Self { whole, printer, tables: Mutex::default(), model: Mutex::default() }
     }
 
     /// Tells one event.
@@ -60,6 +66,9 @@ impl Progress {
             }
             Event::RunFinished(run) if self.printer.verbose => self.printer.note(&decided(run, paint)),
             Event::RunFinished(run) if self.printer.bars.is_none() => self.printer.note(&finished(run)),
+            Event::ModelFinished { run, number, of } if self.printer.verbose || self.printer.bars.is_none() => {
+                self.printer.note(&built(run, *number, *of));
+            }
             _ => {}
         }
         if let Some(bars) = &self.printer.bars {
@@ -97,6 +106,17 @@ impl Progress {
                     bars.remove(&bar);
                 }
             }
+            Event::ModelStarted { model, number, of } => {
+                let style = ProgressStyle::with_template(MODEL);
+                let bar = line(bars, style, &format!("{number} of {of}  {model}"), self.printer.stderr);
+                *self.model() = Some(bar);
+            }
+            Event::ModelFinished { .. } => {
+                if let Some(bar) = self.model().take() {
+                    bar.finish_and_clear();
+                    bars.remove(&bar);
+                }
+            }
             _ => {}
         }
     }
@@ -105,6 +125,25 @@ impl Progress {
     fn tables(&self) -> MutexGuard<'_, HashMap<String, Bar>> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn model(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A line that moves by itself. The templates are literals that a test renders; the default is as good.
+fn line(
+    bars: &MultiProgress,
+    style: Result<ProgressStyle, TemplateError>,
+    name: &str,
+    paint: Paint<'_>,
+) -> ProgressBar {
+    let bar = bars.add(ProgressBar::new_spinner());
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let room = paint.width().map_or(usize::MAX, |width| (width / 3).max(12));
+    bar.set_prefix(table::shortened(&super::printable(name), room));
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
 }
 
 impl Bar {
@@ -118,21 +157,15 @@ impl Bar {
         if self.bar.is_some() {
             return;
         }
-        let bar = bars.add(ProgressBar::new_spinner());
         let drawn = Arc::clone(&self.moved);
-        let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| {
-            // The template is a literal that a test renders; the default is as good.
-            ProgressStyle::default_spinner()
+        let style = ProgressStyle::with_template(TEMPLATE).map(|style| {
+            style.with_key("quiet", move |_: &ProgressState, text: &mut dyn fmt::Write| {
+                let since = drawn.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+                // A line that cannot be drawn is drawn again at once.
+                let _ = text.write_str(&quiet(since));
+            })
         });
-        bar.set_style(style.with_key("quiet", move |_: &ProgressState, text: &mut dyn fmt::Write| {
-            let since = drawn.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
-            // A line that cannot be drawn is drawn again at once.
-            let _ = text.write_str(&quiet(since));
-        }));
-        let room = paint.width().map_or(usize::MAX, |width| (width / 3).max(12));
-        bar.set_prefix(table::shortened(&super::printable(name), room));
-        bar.enable_steady_tick(Duration::from_millis(120));
-        self.bar = Some(bar);
+        self.bar = Some(line(bars, style, name, paint));
     }
 
     fn next_run(&mut self, run: &TableRun) {
@@ -193,6 +226,17 @@ fn finished(run: &TableRun) -> String {
     )
 }
 
+fn built(run: &ModelRun, number: usize, of: usize) -> String {
+    let status = match run.status {
+        ModelState::Failed => "FAILED",
+        other => other.as_str(),
+    };
+    let rows = run.rows.map(|rows| format!(", {}", human::rows(rows))).unwrap_or_default();
+    let because = run.because.as_ref().map(|why| format!(", {why}")).unwrap_or_default();
+    let seconds = human::seconds(run.seconds);
+    format!("model `{}` ({number} of {of}): {status}{rows}, {seconds}{because}", run.model)
+}
+
 /// What the run read, how it got into bronze and why, and where the time went.
 fn decided(run: &TableRun, paint: Paint<'_>) -> String {
     let window = |window: &WindowReport| format!("; window: {}", text::window_text(window, paint));
@@ -218,9 +262,11 @@ fn decided(run: &TableRun, paint: Paint<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ProgressStyle, TEMPLATE, TableRun, about, amounts, decided, finished, quiet};
+    use super::{
+        MODEL, ModelRun, ModelState, ProgressStyle, TEMPLATE, TableRun, about, amounts, built, decided, finished, quiet,
+    };
     use crate::output::Paint;
-    use dwh_core::config::Mode;
+    use dwh_core::config::{Mode, ModelKind};
     use dwh_core::pipeline::{ErrorReport, WindowReport};
     use dwh_core::sink::Route;
     use dwh_core::{Error, ErrorKind};
@@ -229,7 +275,7 @@ mod tests {
     #[test]
     fn amounts_and_template() {
         assert_eq!(amounts(1200, 3_400_000, Duration::from_secs(2)), "1,200 rows, 3.40 MB, 600 rows/s");
-        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+        assert!([TEMPLATE, MODEL].iter().all(|template| ProgressStyle::with_template(template).is_ok()));
         assert_eq!(quiet(Duration::from_secs(9)), "");
         assert_eq!(quiet(Duration::from_secs(35)), ", nothing new for 35 s");
     }
@@ -256,6 +302,18 @@ mod tests {
             "table `trips`: run extracting, 1 row extracted, 0 loaded, 0 B, 0.0 s; window: from the first row up to \
              2026-10-01T00:00:00Z; route: fresh (bronze has no row); time: read 1.2 s"
         );
+    }
+
+    #[test]
+    fn a_model_has_its_place_its_rows_and_why() {
+        let run = ModelRun::new("gold.daily", ModelKind::Table);
+        let well = ModelRun { status: ModelState::Built, rows: Some(1200), seconds: 0.5, ..run.clone() };
+        assert_eq!(built(&well, 2, 5), "model `gold.daily` (2 of 5): built, 1,200 rows, 0.5 s");
+        let because = Some("model `gold.trips` failed".to_owned());
+        let skipped = ModelRun { status: ModelState::Skipped, because, ..run.clone() };
+        assert_eq!(built(&skipped, 3, 5), "model `gold.daily` (3 of 5): skipped, 0.0 s, model `gold.trips` failed");
+        let failed = ModelRun { status: ModelState::Failed, ..run };
+        assert_eq!(built(&failed, 4, 5), "model `gold.daily` (4 of 5): FAILED, 0.0 s");
     }
 
     #[test]

@@ -382,6 +382,31 @@ fn the_last_line_of_a_run_has_the_sums() {
 }
 
 #[test]
+fn a_dry_run_says_what_holds_the_watermark_once() {
+    let plan = |table: &str, bound: &str| PlanReport {
+        table: table.into(),
+        mode: Mode::Incremental,
+        source: "main: public.t".into(),
+        target: "bronze.t".into(),
+        holder: None,
+        window: None,
+        watermark: None,
+        bound: Some(bound.into()),
+        first: None,
+        extract_sql: String::new(),
+        load_sql: Vec::new(),
+        blob_prefix: String::new(),
+        units: Vec::new(),
+        error: None,
+    };
+    let open = "open transaction of pid 4711";
+    let plans = vec![plan("trips", open), plan("stops", open), plan("zones", "quiet")];
+    let text = Plans { plans, sql: false }.text(Paint::new(false));
+    assert!(text.contains("\nbound  open transaction of pid 4711; it holds 2 tables (`trips`, `stops`)\n"), "{text}");
+    assert!(!text.contains("quiet"), "{text}");
+}
+
+#[test]
 fn plan_text() {
     let plan = PlanReport {
         table: "trips".into(),

@@ -1,6 +1,7 @@
 //! `dwh alert`: what is wrong is told once, by one machine, to servers that are there, and its end once.
 
 mod servers;
+mod tls;
 
 use serde_json::Value;
 use std::fs;

@@ -45,6 +45,31 @@ async fn a_large_row_takes_its_text_twice_at_most() {
     }
 }
 
+/// Each file is done with before the next one: what a thread or a row group needed is there for the next.
+#[tokio::test]
+async fn an_export_of_many_files_takes_as_much_as_of_one() {
+    let db = TestDb::new("export_memory").await;
+    db.src(&format!(
+        "create schema app; {READABLE} create table app.t (id int primary key, at timestamptz not null, v text);
+         insert into app.t select i, '2026-01-01'::timestamptz + i * interval '22 seconds', repeat(md5(i::text), 48)
+             from generate_series(1, 64000) i; create index on app.t (at)"
+    ))
+    .await;
+    let project = Project::new(&db, &table("t", "app.t", "incremental", "watermark = \"at\"\nkey = [\"id\"]"));
+    project.ok(&["migrate"]);
+    project.ok(&["run"]);
+    let export = |to: &str, more: &[&str]| [&["export", "t", "--to", to][..], more].concat().join(" ");
+    let mut peaks = Vec::new();
+    for (line, files) in [(export("one", &["--to-time", "2026-01-01T01:00:00Z"]), 1), (export("all", &[]), 17)] {
+        let (ends_well, most) = watched(&project, &line.split(' ').collect::<Vec<_>>()).await;
+        let folder = project.folder().join(if files == 1 { "one/t" } else { "all/t" });
+        let written = fs::read_dir(folder).expect("a folder").count();
+        assert!(ends_well && written == files + 1, "{line}: {written} files");
+        peaks.push(most >> 20);
+    }
+    assert!(peaks[1] < peaks[0] + 20, "{peaks:?} MiB");
+}
+
 /// Whether a command ends well, and the most memory that it had.
 async fn watched(project: &Project, args: &[&str]) -> (bool, u64) {
     let mut child = project.spawn(args);

@@ -144,9 +144,18 @@ async fn a_model_that_fails_is_as_it_was_and_stops_only_what_reads_it() {
     );
     assert_eq!(report["models"][2]["because"], "model `marts.solo` failed");
     assert!(output.stderr.contains("model `marts.solo`: its key `id` is not unique"), "{}", output.all());
+    for line in [
+        "model `marts.days` (1 of 5): built, ",
+        "model `marts.solo` (2 of 5): FAILED, ",
+        "model `marts.of_solo` (3 of 5): skipped, 0.0 s, model `marts.solo` failed",
+    ] {
+        assert!(output.stderr.contains(line), "{line}: {}", output.all());
+    }
     assert_eq!(number(&db, SOLO_ROWS).await, 100);
     let failed = "select count(*) from dwh_control.v_recent_failures where table_name = 'marts.solo'";
     assert_eq!(number(&db, failed).await, 1);
+    let people = project.dwh(&["models", "run"]);
+    assert!(people.stdout.contains("\n\n5 models: 3 built, 1 FAILED, 1 skipped, "), "{}", people.all());
 
     let status = project.fails(4, &["status", "--check"]).json();
     let breach = status["breaches"].as_array().expect("breaches").iter().find(|breach| breach["table"] == "marts.solo");

@@ -141,6 +141,7 @@ async fn databases_files_and_manifests_into_one_warehouse() {
     project.ok(&["recover"]);
     project.ok(&["verify"]);
     one_is_switched_off(&several).await;
+    migrate_goes_on_without_one(&several).await;
     relations_come_and_go(&several).await;
     lost(&several).await;
 }
@@ -183,6 +184,44 @@ async fn one_is_switched_off(several: &Several) {
     let causes = |output: &Output| output.stderr.matches("hint:").count();
     assert!(causes(&all) == 1 && all.stderr.contains("5 tables (`www."), "{}", all.all());
     several.is_copied("orders").await;
+}
+
+/// `migrate` of everything makes what the sources need that answer, and tells once which one does not.
+async fn migrate_goes_on_without_one(several: &Several) {
+    several.app.src("create table fresh (id int primary key); insert into fresh values (1)").await;
+    several.www.src("create table newer (id int primary key, updated_at timestamptz)").await;
+    let table = "[[table]]\nname = \"fresh\"\nsource = \"app\"\nrelation = \"public.fresh\"\nmode = \"snapshot\"\n";
+    let off = several.without(&several.www);
+    let project = with_manifest(off.config_with("[[table]]\n", &format!("{table}[[table]]\n")));
+    let names = ["www.tiny", "www.events", "www.order_lines", "www.orders", "www.people"];
+    for (args, made) in [(&["migrate", "--dry-run"][..], 0), (&["migrate"], 1), (&["migrate", "fresh", "www.*"], 1)] {
+        let report = project.fails(3, args).json();
+        let [refused] = &report["refused"].as_array().expect("refused")[..] else { panic!("one cause: {report:#}") };
+        assert_eq!((refused["code"].as_str(), texts(&refused["tables"])), (Some("unreachable"), names.to_vec()));
+        let (cause, hint) = (refused["cause"].as_str().expect("text"), refused["hint"].as_str().expect("text"));
+        assert!(
+            cause.contains("source `www`: nothing answers at")
+                && hint.ends_with("once the source answers: `dwh migrate`")
+        );
+        assert!(!hint.is_empty() && texts(&report["tables_found"]).is_empty(), "{report:#}");
+        let there = number(&several.app, "select count(*) from pg_class where oid = to_regclass('bronze.fresh')").await;
+        assert_eq!(there, made, "{report:#}");
+    }
+    let told = project.dwh(&["migrate"]);
+    assert!(told.code == 3 && told.stdout.contains("NOT LOOKED AT  5 tables: `www.tiny`"), "{}", told.all());
+    project.ok(&["run", "fresh"]);
+    // Of the only source that is meant it is an error as of any command, and so is SQL for others to apply.
+    for args in [&["migrate", "www.*"][..], &["migrate", "--print-sql"], &["design", "pull"]] {
+        let output = project.dwh(args);
+        assert!(output.code == 3 && output.stderr.matches("hint:").count() == 1, "{}", output.all());
+        assert!(output.stderr.contains("source `www`: nothing answers at"), "{}", output.all());
+    }
+    // Something else that is wrong is told beside it.
+    several.app.src("alter table fresh rename to stale").await;
+    let both = project.fails(1, &["migrate"]).json();
+    assert_eq!(both["refused"].as_array().map(Vec::len), Some(2), "{both:#}");
+    several.www.src("drop table newer").await;
+    several.app.tgt("drop table bronze.fresh; delete from dwh_control.extract_watermarks where table_name = 'fresh'; delete from dwh_control.table_contracts where table_name = 'fresh'").await;
 }
 
 /// What appears is told by `check` and taken by `migrate`; what disappears is told, and stays in bronze.

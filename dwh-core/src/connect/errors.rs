@@ -221,14 +221,16 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
     })
 }
 
+/// What TLS says among the causes of an error. Looks into I/O errors too: some wrap it in one or two of them, whose `source()`
+/// skips it.
+pub(crate) fn of_tls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.downcast_ref().or_else(|| of_tls(within?)).or_else(|| of_tls(error.source()?))
+}
+
 /// Why TLS failed, if that is what failed.
 fn tls_cause(error: &tokio_postgres::Error) -> Option<String> {
-    let found = causes(error).find_map(|cause| {
-        cause
-            .downcast_ref::<rustls::Error>()
-            .or_else(|| cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>())
-    });
-    if let Some(found) = found {
+    if let Some(found) = of_tls(error) {
         return Some(tls_text(found));
     }
     (error.to_string() == "error performing TLS handshake").then(|| {

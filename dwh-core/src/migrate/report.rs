@@ -1,6 +1,7 @@
 //! What `migrate` did, and what it could not do. Pure.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 use crate::error::{Error, ErrorKind};
 use crate::plan::{DELETED_AT, LoadPlan};
@@ -90,6 +91,12 @@ pub struct MigrateRefusal {
 }
 
 impl MigrateRefusal {
+    /// What kept the source of the tables from being asked, if that is the cause: nothing is known of them.
+    #[must_use]
+    pub fn not_asked(&self) -> Option<ErrorKind> {
+        ErrorKind::ALL.into_iter().find(|kind| kind.is_of_the_service() && kind.row().code == self.code)
+    }
+
     /// The tables in words: how many, and the first of them.
     #[must_use]
     pub fn tables_told(&self) -> String {
@@ -129,14 +136,23 @@ pub(crate) struct Cause {
 
 impl MigrateReport {
     /// 0 if runs may begin; 4 if a table could not be made, its watermark cannot be used, or source and bronze still
-    /// differ; 2 if nothing but the configuration is wrong.
+    /// differ; 2 if nothing but the configuration is wrong; 3 if nothing but sources that could not be asked; 1 if that and
+    /// something else.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        let config = ErrorKind::Config.row();
-        match (self.refused.as_slice(), self.conflicts.is_empty() && self.drift_left.is_empty()) {
-            ([], true) => 0,
-            ([_, ..], true) if self.refused.iter().all(|one| one.code == config.code) => config.exit_code,
-            _ => ErrorKind::Contract.row().exit_code,
+        let (config, contract) = (ErrorKind::Config.row(), ErrorKind::Contract.row().exit_code);
+        let refused = self.refused.iter().map(|one| match one.not_asked() {
+            Some(kind) => kind.row().exit_code,
+            None if one.code == config.code => config.exit_code,
+            None => contract,
+        });
+        let others = !(self.conflicts.is_empty() && self.drift_left.is_empty());
+        let codes: BTreeSet<u8> = refused.chain(others.then_some(contract)).collect();
+        match (codes.len(), codes.last()) {
+            (1, Some(code)) => *code,
+            (0, _) => 0,
+            _ if codes.contains(&ErrorKind::Unreachable.row().exit_code) => ErrorKind::Internal.row().exit_code,
+            _ => contract,
         }
     }
 
@@ -174,6 +190,13 @@ impl MigrateReport {
         let chain = error.chain();
         let cause = chain.strip_prefix(&format!("table `{table}`: ")).unwrap_or(&chain).to_owned();
         self.refuse_as(error.kind(), table, Cause { cause, hint: error.hint().to_owned() });
+    }
+
+    /// Notes that a source could not be asked, and which tables wait for it.
+    pub(crate) fn wait_for(&mut self, error: &Error, tables: Vec<String>) {
+        let hint =
+            format!("{}\nnothing was done for these tables; once the source answers: `dwh migrate`", error.hint());
+        self.refused.push(MigrateRefusal { code: error.code().to_owned(), cause: error.chain(), hint, tables });
     }
 
     /// Notes what an audit of the whole found.

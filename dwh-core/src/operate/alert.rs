@@ -4,6 +4,7 @@ mod command;
 mod mail;
 mod message;
 mod report;
+mod unsent;
 mod webhook;
 
 use futures_util::future::join_all;
@@ -19,6 +20,7 @@ use crate::pipeline::Pipeline;
 use crate::sink::{AlertDue, AlertLook, AlertThing, DueThing};
 
 use message::Message;
+use unsent::Unsent;
 
 pub use report::{AlertReport, AlertRequest, SentAlert, ToldThing};
 
@@ -107,16 +109,17 @@ async fn send(alert: &AlertConfig, message: &Message<'_>) -> Result<()> {
         match &alert.channel {
             AlertChannel::Webhook(address) => webhook::post(address, message).await,
             AlertChannel::Mail { smtp, from, to } => mail::send(smtp, from, to, message).await,
-            AlertChannel::Command(words) => command::run(words, message).await,
+            AlertChannel::Command(words) => command::run(words, message).await.map_err(Unsent::from),
         }
     };
-    let why = match timeout(limit, way).await {
+    let Unsent { why, hint } = match timeout(limit, way).await {
         Ok(Ok(())) => return Ok(()),
-        Ok(Err(why)) => why,
-        Err(_) => format!("nothing came of it within {}", alert.timeout),
+        Ok(Err(unsent)) => unsent,
+        Err(_) => format!("nothing came of it within {}", alert.timeout).into(),
     };
-    Err(Error::new(ErrorKind::Unreachable, format!("alert `{}`: not sent by `{}`: {why}", alert.name, alert.channel.as_str()))
-        .with_hint("mend it in `dwh.toml` or at the other end, then try it with `dwh alert --test`; what is due is sent by the next `dwh alert`"))
+    let told = format!("alert `{}`: not sent by `{}`: {why}", alert.name, alert.channel.as_str());
+    Err(Error::new(ErrorKind::Unreachable, told)
+        .with_hint(format!("{hint}; then try it with `dwh alert --test`; what is due is sent by the next `dwh alert`")))
 }
 
 /// What kind of thing a check tells of.

@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::MigrateReport;
+use super::patterns::Unasked;
 use crate::config::TableConfig;
 use crate::connect::Connector;
 use crate::error::{Error, ErrorKind, Result};
@@ -42,7 +43,11 @@ impl Pipeline {
             Err(error) if error.kind() == ErrorKind::Contract => Vec::new(),
             known => known?,
         };
-        let (this, _) = self.discover(&request.tables, known, &mut unplanned).await?;
+        let mut unasked = Unasked::new();
+        let (this, _) = self.discover(&request.tables, known, &mut unplanned, &mut unasked).await?;
+        if let Some((_, error)) = unasked.pop_first() {
+            return Err(error);
+        }
         let folder = self.designs(request);
         let mut report = DesignReport::new(&folder, request.dry_run);
         report.notes = unplanned.refused.iter().map(|one| format!("{} ({})", one.cause, one.tables_told())).collect();

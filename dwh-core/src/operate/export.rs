@@ -32,7 +32,7 @@ use crate::pipeline::failure::named;
 use crate::run::RunKind;
 
 use chosen::{Chosen, Meeting};
-use convert::{Job, Misfit, convert, note, reading};
+use convert::{Job, Misfit, Thread, convert, note};
 use destination::{Destination, INDEX, Stretch};
 use history::{Rows, Spill};
 use union::{Refused, Union};
@@ -73,8 +73,9 @@ impl Pipeline {
         if request.dry_run {
             return Ok(report);
         }
+        let thread = Thread::start(cancel);
         let mut left = match meeting {
-            Some(meeting) => Some(self.left(&chosen, meeting, cancel).await?),
+            Some(meeting) => Some(self.left(&chosen, meeting, &thread).await?),
             None => None,
         };
         let mut srids = vec![None; union.columns.len()];
@@ -90,7 +91,7 @@ impl Pipeline {
                 notes: notes(self, csv, manifest),
             };
             srids =
-                self.write_file(request, &destination, (csv, manifest), job, (&report.columns, file), cancel).await?;
+                self.write_file(request, &destination, (csv, manifest), job, (&report.columns, file), &thread).await?;
             report.rows += file.rows.unwrap_or_default();
         }
         let mut index = serde_json::to_vec_pretty(&report).map_err(|error| {
@@ -152,7 +153,7 @@ impl Pipeline {
     }
 
     /// The rows of each CSV that bronze has.
-    async fn left(&self, chosen: &Chosen, meeting: Meeting, cancel: &CancellationToken) -> Result<Vec<Rows>> {
+    async fn left(&self, chosen: &Chosen, meeting: Meeting, thread: &Thread) -> Result<Vec<Rows>> {
         let Meeting { rules, judges, keyed, .. } = meeting;
         let rows: Vec<u64> = chosen.csvs.iter().map(|(_, manifest)| manifest.rows).collect();
         let mut spill = Spill::new(rows.iter().sum())?;
@@ -162,7 +163,7 @@ impl Pipeline {
             }
             let place = u32::try_from(at).unwrap_or(u32::MAX);
             let body = self.stored_csv(csv, manifest);
-            let noted = reading(&*body, cancel, move |reader, stop| {
+            let noted = thread.reading(&*body, move |reader, stop| {
                 note(reader, (place, &keyed), &mut spill, stop)?;
                 Ok(spill)
             });
@@ -180,12 +181,12 @@ impl Pipeline {
         (csv, manifest): (&BlobKey, &Manifest),
         job: Job,
         (columns, file): (&[ExportedColumn], &mut ExportedFile),
-        cancel: &CancellationToken,
+        thread: &Thread,
     ) -> Result<Vec<Option<u32>>> {
         let scratch = Scratch::new(&std::env::temp_dir())?;
         let out = scratch.clone();
         let body = self.stored_csv(csv, manifest);
-        let made = reading(&*body, cancel, move |reader, stop| convert(reader, &job, out.file(), stop)).await;
+        let made = thread.reading(&*body, move |reader, stop| convert(reader, &job, out.file(), stop)).await;
         let made = made.map_err(|error| error.context(format!("`{csv}`")))?.map_err(|Misfit { column, reason }| {
             let ExportedColumn { name, type_name, .. } = columns[column].clone();
             misfits(request, Refused::Columns(vec![(name, type_name, format!("{reason}, in `{csv}`"))]))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::patterns::Unasked;
 use crate::config::{Mode, TableConfig};
 use crate::error::{ErrorKind, Result};
 use crate::identity::Fate;
@@ -36,14 +37,18 @@ impl MigrateRequest {
 
 impl Pipeline {
     /// Creates control schema, roles, views, the bronze tables that match and the types that they need, or asserts them;
-    /// with `dry_run` only looks. What keeps a table from being made stands in the report, and the others are made.
+    /// with `dry_run` only looks. What keeps a table from being made stands in the report, and the others are made; so do
+    /// sources that cannot be asked, where several are meant.
     ///
     /// # Errors
-    /// `Config` if no table matches; `Contract` with the list of what is missing and the SQL that makes it.
+    /// `Config` if no table matches; `Unreachable`, `Auth`, `Busy` of the only source that is meant, and of the target; `Contract` with the list of what is missing and the SQL that makes it.
     pub async fn migrate(&self, request: &MigrateRequest) -> Result<MigrateReport> {
         let mut unplanned = MigrateReport::default();
-        let (this, found) = self.discover(&request.tables, self.known_relations().await?, &mut unplanned).await?;
-        let plans = this.source_plans(&request.tables, &mut unplanned).await?;
+        let mut unasked = Unasked::new();
+        let known = self.known_relations().await?;
+        let (this, found) = self.discover(&request.tables, known, &mut unplanned, &mut unasked).await?;
+        let plans = this.source_plans(&request.tables, &mut unplanned, &mut unasked).await?;
+        this.tell_unasked(&request.tables, &plans, unasked, &mut unplanned)?;
         let (target, environment) = (&self.config.target, &self.config.environment);
         let known = self.known_states().await;
         for plan in &plans {
@@ -109,8 +114,12 @@ impl Pipeline {
         let mut unplanned = MigrateReport::default();
         // The target need not answer: what is known already is only said once more.
         let known = self.known_relations().await.unwrap_or_default();
-        let (this, found) = self.discover(&request.tables, known, &mut unplanned).await?;
-        let plans = this.source_plans(&request.tables, &mut unplanned).await?;
+        let mut unasked = Unasked::new();
+        let (this, found) = self.discover(&request.tables, known, &mut unplanned, &mut unasked).await?;
+        let plans = this.source_plans(&request.tables, &mut unplanned, &mut unasked).await?;
+        if let Some((_, error)) = unasked.pop_first() {
+            return Err(error);
+        }
         if let Some(error) = unplanned.refusal() {
             return Err(error);
         }
@@ -120,29 +129,65 @@ impl Pipeline {
     }
 
     /// The plans of the tables that match as the sources have them, whatever bronze has. What keeps a table from being
-    /// planned goes into the report.
-    async fn source_plans(&self, tables: &[String], report: &mut MigrateReport) -> Result<Vec<Plan>> {
+    /// planned goes into the report; no source is asked again that could not be asked.
+    async fn source_plans(
+        &self,
+        tables: &[String],
+        report: &mut MigrateReport,
+        unasked: &mut Unasked,
+    ) -> Result<Vec<Plan>> {
         let mut plans = Vec::new();
-        // What keeps all that match from being tables is told.
-        let chosen = match self.config.select(tables) {
-            Err(_) if !report.refused.is_empty() => Vec::new(),
-            chosen => chosen?,
-        };
+        let chosen = self.meant(tables, report, unasked)?;
         (self.observer)(&Event::TablesChosen { tables: chosen.len() });
         for table in chosen {
             (self.observer)(&Event::TableStarted { table: table.name.clone() });
-            let planned = match self.source(table)?.describe(table).await {
-                Ok(schema) => Plan::new(table, schema),
-                Err(error) => Err(error),
+            let planned = match unasked.contains_key(&table.source) {
+                true => None,
+                false => Some(self.source_plan(table).await),
             };
             (self.observer)(&Event::TableFinished { table: table.name.clone() });
             match planned {
-                Ok(plan) => plans.push(plan),
-                Err(error) if is_of_the_table(error.kind()) => report.refuse_for(&table.name, &error),
-                Err(error) => return Err(crate::pipeline::failure::named(error, &table.name)),
+                // Told with its source.
+                None => {}
+                Some(Ok(plan)) => plans.push(plan),
+                Some(Err(error)) if is_of_the_table(error.kind()) => report.refuse_for(&table.name, &error),
+                Some(Err(error)) if error.kind().is_of_the_service() => {
+                    unasked.insert(table.source.clone(), error);
+                }
+                Some(Err(error)) => return Err(crate::pipeline::failure::named(error, &table.name)),
             }
         }
         Ok(plans)
+    }
+
+    async fn source_plan(&self, table: &TableConfig) -> Result<Plan> {
+        Plan::new(table, self.source(table)?.describe(table).await?)
+    }
+
+    /// Puts the sources that could not be asked into the report, each with the tables that wait for it. If it is the only
+    /// one, and there is nothing else to do, that is the error.
+    fn tell_unasked(
+        &self,
+        tables: &[String],
+        plans: &[Plan],
+        mut unasked: Unasked,
+        report: &mut MigrateReport,
+    ) -> Result<()> {
+        if plans.is_empty() && unasked.len() == 1 && report.refused.is_empty() {
+            return unasked.pop_first().map_or(Ok(()), |(_, error)| Err(error));
+        }
+        let meant = self.meant(tables, report, &unasked)?;
+        for (source, error) in &unasked {
+            let planned = |name: &str| plans.iter().any(|plan| plan.table.name == name);
+            let waiting = meant.iter().filter(|table| table.source == *source && !planned(&table.name));
+            let mut waiting: Vec<String> = waiting.map(|table| table.name.clone()).collect();
+            // Nobody knows yet what its patterns match.
+            if waiting.is_empty() {
+                waiting.push(format!("{source}.*"));
+            }
+            report.wait_for(error, waiting);
+        }
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Model, with_prefix};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::failure::interrupted;
-use crate::pipeline::{ModelRun, ModelState, Pipeline, RunReport, RunRequest};
+use crate::pipeline::{Event, ModelRun, ModelState, Pipeline, RunReport, RunRequest};
 use crate::plan::ModelPlan;
 use crate::schema::TableRef;
 
@@ -100,7 +100,11 @@ impl Pipeline {
             .map(|model| self.plan_model(model, &built, request.prefix.as_deref()))
             .collect::<Result<_>>()?;
         let builder = Builder::connect(self, request).await?;
-        for (model, plan) in chosen.iter().zip(&plans) {
+        let (of, is_told) = (chosen.len(), !request.dry_run);
+        for (number, (model, plan)) in (1..).zip(chosen.iter().zip(&plans)) {
+            if is_told {
+                (self.observer)(&Event::ModelStarted { model: plan.name.to_string(), number, of });
+            }
             let mut run = ModelRun::new(plan.name.to_string(), plan.kind);
             run.reads = model.reads.iter().map(ToString::to_string).collect();
             let cause = model.reads.iter().chain(&model.after).find_map(|name| stopped.get(name));
@@ -114,6 +118,9 @@ impl Pipeline {
                 ModelState::Skipped => run.because.clone(),
                 _ => None,
             };
+            if is_told {
+                (self.observer)(&Event::ModelFinished { run: Box::new(run.clone()), number, of });
+            }
             stopped.extend(cause.map(|cause| (model.name.clone(), cause)));
             runs.push(run);
         }

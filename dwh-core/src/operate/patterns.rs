@@ -1,9 +1,10 @@
 //! What the patterns of sources find: looked for by `migrate`, told by `check`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 
 use super::MigrateReport;
-use crate::config::{Config, Discovered};
+use crate::config::{Config, Discovered, SourceConfig, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::migrate::Cause;
 use crate::pipeline::Pipeline;
@@ -22,6 +23,9 @@ pub(super) fn idle((key, glob): &(&'static str, String)) -> String {
     format!("`{glob}` of `{key}` matches no table there")
 }
 
+/// Sources that could not be asked, each with the reason.
+pub(super) type Unasked = BTreeMap<String, Error>;
+
 impl Pipeline {
     /// The same pipeline with the tables that were discovered, and those; without the target, with those that are written
     /// and the reason.
@@ -36,20 +40,34 @@ impl Pipeline {
         }
     }
 
+    /// Connects to a source, and tells its tables.
+    async fn ask(&self, called: &str, source: &SourceConfig) -> Result<(Survey, Vec<TableRef>)> {
+        let survey = Survey::open(called, &source.url, &self.config.environment).await?;
+        let relations = relations(&survey).await?;
+        Ok((survey, relations))
+    }
+
     /// Looks at the sources that have patterns, as far as the globs reach: the same pipeline with all tables, and the
-    /// relations that are to be remembered. What cannot become a table goes into the report.
+    /// relations that are to be remembered. What cannot become a table goes into the report; of a source that cannot be asked
+    /// there are the tables that are known.
     pub(super) async fn discover(
         &self,
         globs: &[String],
         mut known: Vec<Discovered>,
         report: &mut MigrateReport,
+        unasked: &mut Unasked,
     ) -> Result<(Self, Vec<Discovered>)> {
         let mut fresh: Vec<Discovered> = Vec::new();
         for name in self.config.pattern_sources(globs) {
             let Some(source) = self.config.sources.get(name) else { continue };
             let called = format!("source `{name}`");
-            let survey = Survey::open(&called, &source.url, &self.config.environment).await?;
-            let relations = relations(&survey).await?;
+            let (survey, relations) = match self.ask(&called, source).await {
+                Err(error) if error.kind().is_of_the_service() => {
+                    unasked.insert(name.to_owned(), error);
+                    continue;
+                }
+                asked => asked?,
+            };
             let mut findings = self.config.findings(name, &relations, &known);
             for (table, cause, hint) in std::mem::take(&mut findings.refused) {
                 report.refuse_as(ErrorKind::Config, &table, Cause { cause, hint });
@@ -78,14 +96,34 @@ impl Pipeline {
         }
         let whole = self.with_discovered(&known)?;
         // A table that nobody asked for is left to another call.
-        let meant: BTreeSet<&str> = match whole.config.select(globs) {
-            Ok(tables) => tables.into_iter().map(|table| table.name.as_str()).collect(),
-            Err(_) if !report.refused.is_empty() => BTreeSet::new(),
-            Err(error) => return Err(error),
-        };
+        let meant = whole.meant(globs, report, unasked)?;
+        let meant: BTreeSet<&str> = meant.into_iter().map(|table| table.name.as_str()).collect();
         fresh.retain(|one| meant.contains(one.table.as_str()));
         report.tables_found.retain(|name| meant.contains(name.as_str()));
         Ok((whole, fresh))
+    }
+
+    /// The tables that match. A glob that matches none may mean some that cannot become tables, or some of a source that
+    /// could not be asked: those are told.
+    pub(super) fn meant(
+        &self,
+        globs: &[String],
+        report: &MigrateReport,
+        unasked: &Unasked,
+    ) -> Result<Vec<&TableConfig>> {
+        match self.config.select(globs) {
+            Err(_) if !report.refused.is_empty() => Ok(Vec::new()),
+            Err(_) if !unasked.is_empty() => {
+                let waits = |glob: &&String| {
+                    let glob = slice::from_ref(*glob);
+                    self.config.pattern_sources(glob).iter().any(|name| unasked.contains_key(*name))
+                        && self.config.select(glob).is_err()
+                };
+                let rest: Vec<String> = globs.iter().filter(|glob| !waits(glob)).cloned().collect();
+                if rest.is_empty() { Ok(Vec::new()) } else { self.config.select(&rest) }
+            }
+            chosen => chosen,
+        }
     }
 }
 

@@ -40,8 +40,9 @@ impl Show for MigrateReport {
         text.push_str(&format!("\n{}\n", summary(self)));
         for refusal in &self.refused {
             let (tables, hint) = (refusal.tables_told(), refusal.hint.replace('\n', "\n  "));
+            let word = if refusal.not_asked().is_some() { "NOT LOOKED AT" } else { "CANNOT BE MADE" };
             let cause = fold(&format!("  {}", refusal.cause), paint.width(), 2);
-            text.push_str(&format!("\n{}  {tables}\n{cause}\n  hint: {hint}\n", paint.bad("CANNOT BE MADE")));
+            text.push_str(&format!("\n{}  {tables}\n{cause}\n  hint: {hint}\n", paint.bad(word)));
         }
         for conflict in &self.conflicts {
             let message = fold(&conflict.message, paint.width().map(|width| width.saturating_sub(11)), 2);

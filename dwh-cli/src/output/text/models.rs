@@ -39,7 +39,22 @@ pub(super) fn models_table(models: &[ModelRun], paint: Paint<'_>) -> String {
             plain(model.because.as_deref().unwrap_or_default()),
         ]);
     }
-    table.text()
+    format!("{}\n{}\n", table.text(), summary(models))
+}
+
+/// `5 models: 3 built, 1 FAILED, 1 skipped, 4.2 s`.
+fn summary(models: &[ModelRun]) -> String {
+    let count = |status| models.iter().filter(|model| model.status == status).count();
+    let states = [
+        (ModelState::Planned, "to be built"),
+        (ModelState::Built, "built"),
+        (ModelState::Failed, "FAILED"),
+        (ModelState::Skipped, "skipped"),
+    ];
+    let states = states.into_iter().map(|(status, word)| (count(status), word)).filter(|(count, _)| *count > 0);
+    let states: Vec<String> = states.map(|(count, word)| format!("{count} {word}")).collect();
+    let seconds = models.iter().map(|model| model.seconds).sum();
+    format!("{}: {}, {}", human::many(models.len(), "model"), states.join(", "), human::seconds(seconds))
 }
 
 impl Show for ModelList {

@@ -56,6 +56,7 @@ impl Show for Plans {
         for (plan, first) in self.plans.iter().filter_map(|plan| Some((plan, plan.first.as_ref()?))) {
             text.push_str(&fold(&format!("{}: {}\n", printable(&plan.table), printable(first)), paint.width(), 2));
         }
+        text.push_str(&held(&self.plans, paint));
         text + &sums(&self.plans, paint)
     }
 }
@@ -87,6 +88,23 @@ fn reads(plan: &PlanReport, paint: Paint<'_>) -> String {
         (None, Mode::Files) => "new files".to_owned(),
         (None, _) => "the whole table".to_owned(),
     }
+}
+
+/// What holds watermarks, each once with its tables; that nobody is writing holds none.
+fn held(plans: &[PlanReport], paint: Paint<'_>) -> String {
+    let mut bounds: Vec<(&str, Vec<&str>)> = Vec::new();
+    for plan in plans {
+        let Some(bound) = plan.bound.as_deref().filter(|bound| !bound.starts_with("quiet")) else { continue };
+        match bounds.iter_mut().find(|(known, _)| *known == bound) {
+            Some((_, tables)) => tables.push(&plan.table),
+            None => bounds.push((bound, vec![&plan.table])),
+        }
+    }
+    let line = |(bound, tables): &(&str, Vec<&str>)| {
+        let told = format!("bound  {}; it holds {}", printable(bound), printable(&human::tables(tables)));
+        format!("{}\n", fold(&told, paint.width(), 7))
+    };
+    bounds.iter().map(line).collect()
 }
 
 /// The last line: what all of it comes to, as far as it is known.

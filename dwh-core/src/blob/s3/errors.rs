@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use crate::blob::s3::S3Options;
+use crate::connect::of_tls;
 use crate::error::{Error, ErrorKind};
 
 /// What a server said no with. Kept below the error, so that callers can ask for it; the body itself never is, since
@@ -110,7 +111,7 @@ fn element(body: &str, name: &str) -> String {
 fn unanswered(options: &S3Options, error: reqwest::Error) -> Error {
     let endpoint = &options.endpoint;
     let error = error.without_url();
-    if is_tls(&error) {
+    if of_tls(&error).is_some() {
         return Error::new(ErrorKind::Auth, format!("`{endpoint}` could not prove who it is (TLS)"))
             .with_hint("point SSL_CERT_FILE at the certificate of its authority, or correct the endpoint")
             .with_source(error);
@@ -129,12 +130,6 @@ pub(super) fn unreachable(options: &S3Options, what: &str) -> Error {
 pub(super) fn was_given_up(error: &(dyn StdError + 'static)) -> bool {
     let timed_out = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
     error.downcast_ref().is_some_and(timed_out) || error.source().is_some_and(was_given_up)
-}
-
-/// Looks into I/O errors too: hyper wraps the TLS library's error in one or two of them, whose `source()` skips it.
-fn is_tls(error: &(dyn StdError + 'static)) -> bool {
-    let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>() || within.is_some_and(|within| is_tls(within)) || error.source().is_some_and(is_tls)
 }
 
 #[cfg(test)]

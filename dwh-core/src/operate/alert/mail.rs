@@ -1,12 +1,13 @@
 //! Alerts by mail.
 
 use super::message::Message;
+use super::unsent::Unsent;
 use crate::config::Secret;
 
 /// A build without the feature `mail` says so.
 #[cfg(not(feature = "mail"))]
-pub(super) async fn send(_smtp: &Secret, _from: &str, _to: &[String], _message: &Message<'_>) -> Result<(), String> {
-    Err("this program was built without the feature `mail`".to_owned())
+pub(super) async fn send(_smtp: &Secret, _from: &str, _to: &[String], _message: &Message<'_>) -> Result<(), Unsent> {
+    Err(Unsent::new("this program was built without the feature `mail`", "send it by `webhook` or `command`"))
 }
 
 #[cfg(feature = "mail")]
@@ -25,7 +26,8 @@ mod smtp {
     use reqwest::Url;
     use std::net::IpAddr;
 
-    use super::{Message, Secret};
+    use super::{Message, Secret, Unsent};
+    use crate::operate::alert::unsent::by_tls;
 
     /// Sends one mail to all; the error is the end of a sentence, without the address of the server.
     pub(in crate::operate::alert) async fn send(
@@ -33,7 +35,7 @@ mod smtp {
         from: &str,
         to: &[String],
         message: &Message<'_>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Unsent> {
         let mailbox = |text: &str| text.parse::<Mailbox>().map_err(|_| format!("`{text}` is no mail address"));
         let mut mail =
             MessageBuilder::new().from(mailbox(from)?).subject(&message.title).header(ContentType::TEXT_PLAIN);
@@ -41,7 +43,7 @@ mod smtp {
             mail = mail.to(mailbox(address)?);
         }
         let mail = mail.body(message.text.clone()).map_err(|_| "the mail cannot be written".to_owned())?;
-        transport(smtp)?.send(mail).await.map(drop).map_err(|error| said(&error))
+        transport(smtp)?.send(mail).await.map(drop).map_err(|error| by_tls(&error).unwrap_or_else(|| said(&error)))
     }
 
     fn transport(smtp: &Secret) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
@@ -74,17 +76,20 @@ mod smtp {
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// What happened, in our own words: those of servers and of TLS name hosts and people.
-    fn said(error: &lettre::transport::smtp::Error) -> String {
+    /// What happened, in our own words.
+    fn said(error: &lettre::transport::smtp::Error) -> Unsent {
         match error.status() {
-            Some(code) => format!("the server answered {code}"),
-            None if error.is_tls() => "the server's certificate is not trusted, or it speaks no TLS".to_owned(),
-            None if error.is_timeout() => "the server does not answer".to_owned(),
-            None if error.is_response() => "the server answers what is no SMTP".to_owned(),
-            None if error.is_client() => {
-                "the server lacks what is asked of it: STARTTLS, or a way to sign in".to_owned()
-            }
-            None => "no connection to the server, or it broke off".to_owned(),
+            Some(code) => format!("the server answered {code}").into(),
+            None if error.is_timeout() => "the server does not answer".into(),
+            None if error.is_response() => "the server answers what is no SMTP".into(),
+            // The library's fixed words are all that tells them apart.
+            None if error.is_client() && error.to_string().contains("STARTTLS") => Unsent::new(
+                "the server does not offer STARTTLS, so neither password nor mail went to it",
+                "take `smtps://…` if it speaks TLS from the first byte; on a network that you trust, `smtp://…?tls=none` \
+                 sends password and mail in the clear",
+            ),
+            None if error.is_client() => "the server lacks a way to sign in that we know: PLAIN or LOGIN".into(),
+            None => "no connection to the server, or it broke off".into(),
         }
     }
 }

@@ -3,7 +3,8 @@
 use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
 use std::io::{self, BufRead, BufReader, Write};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use tokio::sync::oneshot;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use tokio_util::sync::CancellationToken;
 
@@ -67,28 +68,47 @@ pub(super) struct Misfit {
     pub(super) reason: Reason,
 }
 
-/// Does `work` with the bytes of a CSV in a thread of its own, which stops with the call.
-///
-/// # Errors
-/// Those of the CSV and of the work; `Interrupted`.
-pub(super) async fn reading<T: Send + 'static>(
-    csv: &dyn Body,
-    cancel: &CancellationToken,
-    work: impl FnOnce(&mut dyn BufRead, &CancellationToken) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let stop = cancel.child_token();
-    // When this future is dropped, too.
-    let _guard = stop.clone().drop_guard();
-    let bytes = SyncIoBridge::new(StreamReader::new(csv.open().map_err(io::Error::other)));
-    let thread = tokio::task::spawn_blocking(move || {
-        let mut reader = BufReader::with_capacity(1 << 18, bytes);
-        work(&mut reader, &stop)
-    });
-    let died = |error| Error::new(ErrorKind::Internal, "the thread that reads a CSV died").with_source(error);
-    tokio::select! {
-        done = thread => done.map_err(died)?,
-        // A read that hangs would keep it waiting; the thread ends by itself.
-        () = cancel.cancelled() => Err(interrupted()),
+/// The thread in which the CSV files of a call are read, one after the other: what the allocator keeps of a thread's memory,
+/// it would keep of each thread.
+pub(super) struct Thread {
+    work: mpsc::Sender<Box<dyn FnOnce() + Send>>,
+    cancel: CancellationToken,
+}
+
+impl Thread {
+    /// It stops with the call, and ends with this value.
+    pub(super) fn start(cancel: &CancellationToken) -> Self {
+        let (work, given) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        tokio::task::spawn_blocking(move || given.into_iter().for_each(|work| work()));
+        Self { work, cancel: cancel.clone() }
+    }
+
+    /// Does `work` with the bytes of a CSV.
+    ///
+    /// # Errors
+    /// Those of the CSV and of the work; `Interrupted`.
+    pub(super) async fn reading<T: Send + 'static>(
+        &self,
+        csv: &dyn Body,
+        work: impl FnOnce(&mut dyn BufRead, &CancellationToken) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let stop = self.cancel.child_token();
+        // When this future is dropped, too.
+        let _guard = stop.clone().drop_guard();
+        let bytes = SyncIoBridge::new(StreamReader::new(csv.open().map_err(io::Error::other)));
+        let (tell, done) = oneshot::channel();
+        let work = move || {
+            let mut reader = BufReader::with_capacity(1 << 18, bytes);
+            // Whoever has stopped waits for nothing.
+            drop(tell.send(work(&mut reader, &stop)));
+        };
+        let died = || Error::new(ErrorKind::Internal, "the thread that reads CSV files died");
+        self.work.send(Box::new(work)).map_err(|_| died())?;
+        tokio::select! {
+            done = done => done.map_err(|_| died())?,
+            // A read that hangs would keep it waiting; the thread ends by itself.
+            () = self.cancel.cancelled() => Err(interrupted()),
+        }
     }
 }
 
