@@ -186,7 +186,7 @@ async fn a_key_that_was_changed() {
     // Bronze has a primary key already, and a table has one at most.
     let changed = project.config_with("key = [\"id\"]", "key = [\"id\", \"recorded_at\"]");
     let refused = changed.dwh(&["run"]);
-    assert_error(&refused, 4, &["trips", "(id, recorded_at)"], &["alter table"]);
+    assert_error(&refused, 4, &["trips", "(id, recorded_at)"], &["create unique index"]);
     let sql =
         refused.stderr.split("hint: in the target: ").nth(1).expect("a statement").lines().next().expect("a line");
     db.tgt(sql).await;

@@ -102,10 +102,7 @@ fn details(text: &mut String, found: &TableVerify, paint: Paint<'_>) {
         found.keys.iter().for_each(|key| text.push_str(&format!("  {}\n", printable(&line(key)))));
         let more = found.differences().saturating_sub(found.keys.len() as u64);
         if more > 0 && found.mode == Mode::Files {
-            text.push_str(&format!(
-                "  rows of files are compared by their counts, so the {} have no names here\n",
-                human::count(more)
-            ));
+            text.push_str("  which ones is not told here: rows of files are compared by their counts\n");
         } else if more > 0 {
             text.push_str(&format!("  and {} more; `--limit` names them\n", human::count(more)));
         }
