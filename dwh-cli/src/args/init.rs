@@ -27,8 +27,9 @@ pub struct InitArgs {
     /// A folder of postgres_pipeline manifests, which name databases and tables
     #[arg(long, value_name = "FOLDER", conflicts_with = "files")]
     pub manifests: Option<PathBuf>,
-    /// Add the source to the configuration that is there, as [source.NAME], with a bronze schema of that name
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "manifests", "blob", "name", "timezone"])]
+    /// Add the source to the configuration that is there, as [source.NAME], with a bronze schema of that name; or, with a
+    /// GLOB such as 'fleet.*', tables of its sources, as --update GLOB does
+    #[arg(long, value_name = "NAME|GLOB", conflicts_with_all = ["files", "manifests", "blob", "name", "timezone"])]
     pub add: Option<String>,
     /// Look again: add the tables that are new at the sources of the configuration, and tell what is gone
     #[arg(long, conflicts_with_all = ["files", "manifests", "add", "blob", "name", "timezone"])]

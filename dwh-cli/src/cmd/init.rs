@@ -11,6 +11,7 @@ use crate::exit::Exit;
 
 /// Looks at a live source and writes a configuration, or adds to one what is new.
 pub async fn init(args: InitArgs, context: &Context) -> Result<Exit> {
+    let args = tables_to_add(args);
     let asks = !args.yes && !args.dry_run && ask::can_ask(context);
     let mut request = requested(args, asks.then_some(context)).await?;
     let environment = Environment::of_process();
@@ -33,6 +34,15 @@ pub async fn init(args: InitArgs, context: &Context) -> Result<Exit> {
         _ => context.printer.show(&report)?,
     }
     Ok(Exit::DONE)
+}
+
+/// `--add 'fleet.*'` adds tables of the sources that are there: what has a dot or a wildcard is no name of a source.
+fn tables_to_add(mut args: InitArgs) -> InitArgs {
+    if let Some(glob) = args.add.take_if(|name| name.contains(['.', '*', '?', '['])) {
+        args.update = true;
+        args.tables.push(glob);
+    }
+    args
 }
 
 /// What was asked for on the command line, in the environment, in `.env` beside the file that is written, and, with a

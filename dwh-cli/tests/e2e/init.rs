@@ -332,7 +332,7 @@ async fn a_second_look_adds_what_is_new_and_keeps_every_byte() {
     let added = after.strip_prefix(&edited).unwrap_or_else(|| panic!("{after}"));
     assert!(added.contains("[[table]]") && added.contains("relation = \"app.fresh\""), "{added}");
     // what was added is no news, and there is nothing to write
-    let again = update(&["app.fresh"]);
+    let again = dwh(fresh.folder.path(), &[], &["init", "--add", "app.fresh"]);
     assert!(again.stdout.contains("0 new, 1 gone, 1 changed"), "{}", again.all());
     assert_eq!(fresh.read("dwh.toml"), after);
 }
