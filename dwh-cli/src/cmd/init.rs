@@ -16,7 +16,8 @@ pub async fn init(args: InitArgs, context: &Context) -> Result<Exit> {
     let mut request = requested(args, asks.then_some(context)).await?;
     let environment = Environment::of_process();
     if asks {
-        let look = InitRequest { dry_run: true, ..request.clone() };
+        let mut look = request.clone();
+        look.dry_run = true;
         let busy = context.printer.busy("looking at the source");
         let looked = context.unless_cancelled(operate::init(&look, &environment)).await?;
         drop(busy);
