@@ -135,8 +135,11 @@ release() {
 }
 
 rust
-# what compiles; the rest can come beside it
-if [ "${1:-}" = compiler ]; then exit; fi
+# what compiles, the Python package too; the rest can come beside it
+if [ "${1:-}" = compiler ]; then
+  command -v python3 > /dev/null || apt python3
+  exit
+fi
 postgres
 python
 if [ "${1:-}" = airflow ]; then
