@@ -77,6 +77,8 @@ impl Pipeline {
     async fn try_rows(&self, table: &TableConfig, csv: &BlobKey) -> Result<Rehearsal> {
         let source = self.source(table)?;
         let plan = Plan::new(table, source.describe(table).await?)?;
+        // As a run begins: rows that no window would ever contain are refused.
+        source.earliest(&plan, Timestamp::NEG_INFINITY).await?;
         // Nothing is kept of it, and the target may have no control schema yet.
         let now = Timestamp::now();
         let all = plan.select(Timestamp::NEG_INFINITY, Timestamp::INFINITY, Sweep::Off, now);

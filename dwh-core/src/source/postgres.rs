@@ -29,6 +29,7 @@ use crate::connect::{Connector, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Isolation, Plan, opening};
 use crate::schema::{RelationKind, RowKey, TableRef, TableSchema, quote_ident};
+use crate::source::survey::counted;
 use crate::source::{BoundRequest, Estimate, ReadRequest, Reading, Source, SourceIdentity};
 use crate::watermark::{Micros, SafeBound, Timestamp};
 
@@ -232,17 +233,20 @@ fn refuse_unreachable(plan: &Plan, nulls: i64, infinities: i64) -> Result<()> {
     }
     let column = plan.watermark_column()?;
     let (name, relation) = (quote_ident(column), plan.source.table.sql());
-    let both = [(nulls, format!("{name} is null")), (infinities, format!("{name} = 'infinity'"))];
-    let these: Vec<String> = both.into_iter().filter(|(rows, _)| *rows > 0).map(|(_, which)| which).collect();
+    let both = [(nulls, "NULL", format!("{name} is null")), (infinities, "infinity", format!("{name} = 'infinity'"))];
+    let some = || both.iter().filter(|(rows, ..)| *rows > 0);
+    let these: Vec<&str> = some().map(|(.., which)| which.as_str()).collect();
+    let values: Vec<String> =
+        some().map(|(rows, value, _)| format!("{value} in {}", counted(rows.unsigned_abs(), "row"))).collect();
     let mend = if plan.source.column(column).is_some_and(|column| column.generated) {
         "give the columns that it is generated from a value in these rows"
     } else {
         "give these rows a time and make the column `not null default now()`"
     };
     let message = format!(
-        "table `{}`: watermark column `{column}` is NULL in {nulls} rows and infinity in {infinities}; no window \
-         would ever contain them",
-        plan.table.name
+        "table `{}`: watermark column `{column}` is {}; no window would ever contain them",
+        plan.table.name,
+        values.join(" and ")
     );
     let other = match &plan.table.manifest {
         Some(_) => format!("leave them out: `additional_filtering: 'isfinite({name})'` in its section of the manifest"),

@@ -200,11 +200,14 @@ impl Drop for Server {
 
 /// Starts the server under its watcher; `None` if it does not come up.
 fn watch(programs: &Path, folder: &Path, port: u16) -> Option<Child> {
+    // Each command has connections of its own, and each would load the library anew: that is most of what a test does.
+    let postgis = programs.with_file_name("lib").join("postgis-3.so").exists();
+    let preload = if postgis { " -c shared_preload_libraries=postgis-3" } else { "" };
     // Statements over few rows of many columns would be compiled for seconds: tables that nobody analyzed look large.
     let settings = format!(
         "-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off -c jit=off \
          -c synchronous_commit=off -c full_page_writes=off -c max_prepared_transactions=20 -c max_connections=200 \
-         -c shared_buffers=64MB -c authentication_timeout=600 -c timezone=UTC -c log_timezone=UTC",
+         -c shared_buffers=64MB -c authentication_timeout=600 -c timezone=UTC -c log_timezone=UTC{preload}",
         folder.display()
     );
     let mut watcher = as_postgres("sh")

@@ -206,7 +206,7 @@ async fn rows_that_no_window_contains_are_refused() {
     db.src("insert into events values (1, '', null), (2, '', null), (3, '', 'infinity')").await;
     let error = source.earliest(&plan, Timestamp::NEG_INFINITY).await.expect_err("unreachable");
     assert_eq!(error.kind(), ErrorKind::Data);
-    assert!(error.to_string().contains("NULL in 2 rows and infinity in 1"), "{error}");
+    assert!(error.to_string().contains("NULL in 2 rows and infinity in 1 row;"), "{error}");
     assert!(error.hint().contains("snapshot"), "{error:?}");
     let manifest = Some(ManifestTable { path: "m.yaml".into(), name: "events".to_owned() });
     let listed = TableConfig { manifest, ..events() };
