@@ -48,7 +48,7 @@ async fn rows_that_no_window_would_contain_are_refused_with_and_without_windows(
         let project = project.config_with("window = \"1d\"", &format!("window = \"{window}\""));
         let failure = project.fails(4, &["run"]).failure("pings");
         assert_eq!(failure.code, "data", "{failure:?}");
-        assert!(failure.message.contains("NULL in 1 rows"), "{failure:?}");
+        assert!(failure.message.contains("NULL in 1 row;"), "{failure:?}");
     }
     assert_eq!(number(&db, "select count(*) from bronze.pings").await, 0);
 }
