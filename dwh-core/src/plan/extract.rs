@@ -219,9 +219,12 @@ impl Plan {
         Some(format!("select {value} from {} where {}", from_sql(&self.table), above(&column, kind, low)))
     }
 
-    /// The numbers of [`Self::count_unreachable`] and the value of [`Self::earliest`] in one row: a table without an index on
-    /// the column is read once for them, not twice.
+    /// The numbers of [`Self::count_unreachable`] and the value of [`Self::earliest`] in one row. An index on the column
+    /// answers each; a table without one is read once for them, not twice.
     pub(crate) fn unreachable_and_earliest(&self, low: Timestamp) -> Option<String> {
+        if self.watermark_indexed {
+            return Some(format!("select * from ({}) u, ({}) e", self.count_unreachable()?, self.earliest(low)?));
+        }
         let (column, kind) = self.watermark_sql()?;
         let value = moment(&format!("min({column}) filter (where {})", above(&column, kind, low)), kind);
         Some(format!(

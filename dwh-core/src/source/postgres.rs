@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use futures_util::try_join;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio_postgres::Row;
 
 use crate::config::{Environment, SourceConfig, TableConfig};
 use crate::connect::{Connector, sort};
@@ -128,30 +129,21 @@ impl PgSource {
         Ok(Some(moment))
     }
 
-    async fn first_row(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
-        let (Some(count), Some(earliest), Some(both)) =
-            (plan.count_unreachable(), plan.earliest(low), plan.unreachable_and_earliest(low))
-        else {
-            return Ok(None);
-        };
+    /// The rows of one statement about a table, in a transaction of its own.
+    async fn ask_about(&self, plan: &Plan, sql: &str) -> Result<Vec<Row>> {
         let client = self.pool.take().await?;
-        let begin = self.begin();
-        let asked = async {
-            if plan.watermark_indexed {
-                let (count, first) =
-                    try_join!(client.query_typed_one(&count, &[]), client.query_typed_one(&earliest, &[]))?;
-                return Ok((count.get(0), count.get(1), first.get::<_, Option<Instant>>(0)));
-            }
-            let both = client.query_typed_one(&both, &[]).await?;
-            Ok((both.get(0), both.get(1), both.get(2)))
-        };
-        // Polled in this order, so the statements are sent in this order, and one answer is waited for.
-        let ((), (nulls, infinities, first), ()) =
-            try_join!(client.batch_execute(&begin), asked, client.batch_execute("commit"))
-                .map_err(|error| lock::not_locked(&plan.table, error))?;
+        let rows = ask::ask_within(&client, self.lock_timeout, sql, &[]).await;
+        let rows = rows.map_err(|error| lock::not_locked(&plan.table, error))?;
         client.give_back();
-        refuse_unreachable(plan, nulls, infinities)?;
-        Ok(first.map(|instant| instant.0))
+        Ok(rows)
+    }
+
+    async fn first_row(&self, plan: &Plan, low: Timestamp) -> Result<Option<Timestamp>> {
+        let Some(sql) = plan.unreachable_and_earliest(low) else { return Ok(None) };
+        let rows = self.ask_about(plan, &sql).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        refuse_unreachable(plan, row.get(0), row.get(1))?;
+        Ok(row.get::<_, Option<Instant>>(2).map(|instant| instant.0))
     }
 }
 

@@ -9,11 +9,12 @@ mod custom_store;
 
 use async_trait::async_trait;
 use dwh_core::config::{Mode, TableConfig};
-use dwh_core::schema::{RelationKind, TableRef, TableSchema};
+use dwh_core::schema::TableRef;
 use dwh_core::testing::sink_contract::{contract_load, sink_contract};
 use dwh_core::testing::{OpenRow, SourceUnderTest, blob_contract, events_table, source_contract};
 use dwh_core::{MemorySink, Source, Timestamp};
 
+use crate::sink::bronze_of;
 use custom_sink::Announced;
 use custom_source::Journal;
 use custom_store::Deduplicated;
@@ -34,16 +35,7 @@ async fn the_store_keeps_the_contract() {
 async fn the_sink_keeps_the_contract() {
     let sink = MemorySink::new();
     for load in [Mode::Incremental, Mode::Snapshot, Mode::Scd].map(contract_load) {
-        let schema = TableSchema {
-            table: load.target.clone(),
-            kind: RelationKind::Table,
-            columns: load.columns.clone(),
-            keys: Vec::new(),
-            indexed: Vec::new(),
-            row_estimate: -1,
-            types: Vec::new(),
-        };
-        sink.add_table(&load.table, schema);
+        sink.add_table(&load.table, bronze_of(&load));
     }
     let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
     sink_contract(&Announced::new(sink, told)).await;

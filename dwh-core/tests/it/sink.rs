@@ -55,7 +55,7 @@ async fn postgres_and_memory_keep_the_contract_of_alerts() {
 }
 
 /// The bronze table of a load.
-fn schema(load: &LoadPlan) -> TableSchema {
+pub fn bronze_of(load: &LoadPlan) -> TableSchema {
     TableSchema {
         table: load.target.clone(),
         kind: RelationKind::Table,
@@ -72,7 +72,7 @@ async fn memory_keeps_the_contract() {
     let sink = MemorySink::new();
     for mode in [Mode::Incremental, Mode::Snapshot, Mode::Scd] {
         let load = contract_load(mode);
-        sink.add_table(&load.table, schema(&load));
+        sink.add_table(&load.table, bronze_of(&load));
     }
     sink_contract(&sink).await;
 }
@@ -81,7 +81,7 @@ async fn memory_keeps_the_contract() {
 async fn memory_keeps_the_contract_of_versions() {
     let sink = MemorySink::new();
     let load = contract_append();
-    sink.add_table(&load.table, schema(&load));
+    sink.add_table(&load.table, bronze_of(&load));
     versions_contract(&sink).await;
 }
 
@@ -366,7 +366,7 @@ async fn a_snapshot_names_the_table_as_it_leaves_it() {
 async fn a_table_in_memory_can_be_emptied_and_made_again() {
     let sink = MemorySink::new();
     let load = contract_load(Mode::Incremental);
-    let add = || sink.add_table(&load.table, schema(&load));
+    let add = || sink.add_table(&load.table, bronze_of(&load));
     add();
     load_one(&sink, &load, ROWS[0], false).await;
     let (first, named) = bronze(&sink, &load).await;

@@ -16,7 +16,17 @@ const PATIENCE: Micros = Micros::seconds(30);
 /// The clock of a statement is that of its own message, and a picture of the sessions lives no longer than its
 /// transaction: so two statements asked like this see what two statements without a transaction would see.
 pub(super) async fn ask(client: &Client, sql: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, Error> {
-    let begin = opening(Isolation::Look, PATIENCE);
+    ask_within(client, PATIENCE, sql, values).await
+}
+
+/// The same, waiting so long for a table that somebody holds.
+pub(super) async fn ask_within(
+    client: &Client,
+    patience: Micros,
+    sql: &str,
+    values: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<Row>, Error> {
+    let begin = opening(Isolation::Look, patience);
     // Polled, and so sent, in this order. An error in the middle ends the transaction, and then `commit` rolls back.
     let ((), rows, ()) =
         try_join!(client.batch_execute(&begin), client.query_typed(sql, values), client.batch_execute("commit"))?;

@@ -37,16 +37,6 @@ pub(super) async fn has_keys(source: &PgSource, plan: &Plan, keys: &[RowKey]) ->
 
 pub(super) async fn cuts(source: &PgSource, plan: &Plan, rows: u64) -> Result<Vec<RowKey>> {
     let Some(sql) = plan.cuts(rows.max(1)) else { return Ok(Vec::new()) };
-    let client = source.pool.take().await?;
-    let about = |error| not_locked(&plan.table, error);
-    let begin = source.begin();
-    // Polled, and so sent, in this order.
-    let ((), rows, ()) = futures_util::try_join!(
-        client.batch_execute(&begin),
-        client.query_typed(&sql, &[]),
-        client.batch_execute("commit")
-    )
-    .map_err(about)?;
-    client.give_back();
+    let rows = source.ask_about(plan, &sql).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
