@@ -49,7 +49,8 @@ compile: lint
 	cargo test -q --no-run --workspace --exclude dwh-py --features dwh-core/testing
 
 test-rust:
-	cargo test -q --workspace --exclude dwh-py --features dwh-core/testing
+	# rustdoc knows no job server of make's
+	MAKEFLAGS= cargo test -q --workspace --exclude dwh-py --features dwh-core/testing
 
 # beside the Rust tests, which wait for servers most of the time; what it says stands together, at its end
 test-package:

@@ -18,7 +18,9 @@ use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use std::fmt;
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::error::Result;
 use crate::watermark::Timestamp;
@@ -47,6 +49,10 @@ pub trait Body: Send + Sync {
     fn part(&self, _at: u64, _most: u64) -> Option<BoxFuture<'static, Result<BodyPart>>> {
         None
     }
+
+    /// Hears that its first `until` bytes stand at the beginning of this file too, where nobody changes them: a body that
+    /// keeps its bytes on a disk need not keep those a second time. May be called as the file grows.
+    fn kept(&self, _file: &Arc<File>, _until: u64) {}
 }
 
 /// A part of a body, whose size is known before it is sent.
@@ -203,10 +209,10 @@ pub trait BlobStore: fmt::Debug + Send + Sync {
 pub fn open(
     config: &crate::config::BlobConfig,
     environment: &crate::config::Environment,
-) -> Result<std::sync::Arc<dyn BlobStore>> {
+) -> Result<Arc<dyn BlobStore>> {
     if config.url.starts_with("s3://") {
-        Ok(std::sync::Arc::new(S3Blobs::new(config, environment)?))
+        Ok(Arc::new(S3Blobs::new(config, environment)?))
     } else {
-        Ok(std::sync::Arc::new(LocalBlobs::open(&config.url)?))
+        Ok(Arc::new(LocalBlobs::open(&config.url)?))
     }
 }

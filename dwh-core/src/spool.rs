@@ -3,15 +3,16 @@
 //! The writer appends what the source sends; readers follow behind it from the beginning, each at its own pace, and may
 //! start again. The source never waits for them, and memory stays constant: a reader that keeps up takes the very bytes
 //! that were written, and what is pushed out of memory by newer bytes goes into the file, so that a small table is never
-//! written to disk. The file has no name (it is unlinked while open), so nothing is left of it, however the process ends.
+//! written to disk; what a store on this machine has in a file of its own by then is read from there. The spool's file has no name (it is unlinked while open), so nothing is left of it, however the process ends.
 
 mod newest;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::stream;
-use std::path::Path;
-use std::sync::Arc;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use crate::blob::scratch::Scratch;
@@ -29,11 +30,13 @@ enum Progress {
     Broken,
 }
 
-/// Where the bytes are: the newest in memory, the others in the file.
+/// Where the bytes are: the newest in memory, the others in the file, or at the beginning of the file of a store.
 #[derive(Debug)]
 struct Store {
     newest: Newest,
     file: Scratch,
+    folder: PathBuf,
+    kept: Mutex<Option<(Scratch, u64)>>,
 }
 
 /// The writing end. Dropping it unfinished breaks the stream: readers then end in an `Err`, never in a short success.
@@ -57,7 +60,8 @@ pub struct Spool {
 /// # Errors
 /// `Disk` if no file can be made there: that is known before anything is read, also for a table that stays in memory.
 pub fn spool(folder: &Path) -> Result<(SpoolWriter, Spool)> {
-    let store = Arc::new(Store { newest: Newest::default(), file: Scratch::new(folder)? });
+    let (file, folder) = (Scratch::new(folder)?, folder.to_owned());
+    let store = Arc::new(Store { newest: Newest::default(), file, folder, kept: Mutex::default() });
     let (progress, follow) = watch::channel(Progress::Written(0));
     let writer = SpoolWriter { store: Arc::clone(&store), buffer: BytesMut::new(), written: 0, progress };
     Ok((writer, Spool { store, progress: follow }))
@@ -67,20 +71,44 @@ impl Store {
     /// Puts into the file what there is no room for in memory.
     async fn make_room(&self) -> Result<()> {
         while let Some((at, chunk)) = self.newest.to_leave() {
-            self.file.write(at, chunk).await?;
-            // Not before it is in the file: a reader finds each byte in one of the two.
+            if self.kept().is_none_or(|(_, until)| until < at + chunk.len() as u64) {
+                self.file.write(at, chunk).await?;
+            }
+            // Not before it is in a file: a reader finds each byte somewhere.
             self.newest.leave();
         }
         Ok(())
+    }
+
+    /// The file of a store, and how much of it is there.
+    fn kept(&self) -> Option<(Scratch, u64)> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, file: &Arc<File>, until: u64) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *kept {
+            Some((known, end)) if known.is(file) => *end = until,
+            // Nothing may be taken back: what left the memory is in the first one.
+            Some(_) => {}
+            None => *kept = Some((Scratch::of(&self.folder, Arc::clone(file)), until)),
+        }
     }
 
     /// At most `most` bytes from `at` on, which were written.
     async fn read(&self, at: u64, most: usize) -> Result<Bytes> {
         match self.newest.from(at, most) {
             Place::Memory(chunk) => Ok(chunk),
-            Place::File { until } => self.file.read(at, usize::try_from(until - at).unwrap_or(most).min(most)).await,
+            Place::File { until } => match self.kept().filter(|(_, end)| at < *end) {
+                Some((file, end)) => file.read(at, up_to(end.min(until) - at, most)).await,
+                None => self.file.read(at, up_to(until - at, most)).await,
+            },
         }
     }
+}
+
+fn up_to(there: u64, most: usize) -> usize {
+    usize::try_from(there).unwrap_or(most).min(most)
 }
 
 impl SpoolWriter {
@@ -147,6 +175,10 @@ impl Body for Spool {
             Ok(BodyPart::new(end - at, Stretch { spool, at, end }))
         }))
     }
+
+    fn kept(&self, file: &Arc<File>, until: u64) {
+        self.store.keep(file, until);
+    }
 }
 
 /// Bytes in the middle of a spool, all of them written.
@@ -204,6 +236,7 @@ fn broken() -> Error {
 mod tests {
     use super::*;
     use futures_util::TryStreamExt;
+    use std::os::unix::fs::FileExt;
 
     async fn read(spool: &Spool) -> Result<Vec<u8>> {
         let pieces: Vec<Bytes> = spool.open().try_collect().await?;
@@ -261,6 +294,30 @@ mod tests {
         writer.finish().await.expect("finish");
         assert!(spool.store.file.len() >= 6 << 20, "{} bytes are in the file", spool.store.file.len());
         assert!(read(&spool).await.expect("read") == row);
+    }
+
+    #[tokio::test]
+    async fn what_a_store_has_in_a_file_is_not_written_twice() {
+        let all: Vec<u8> = (0..9 << 20).map(|at| (at / 1000) as u8).collect();
+        let (mut writer, spool) = spool(&std::env::temp_dir()).expect("spool");
+        let (file, other) = (tempfile::tempfile().expect("file"), tempfile::tempfile().expect("file"));
+        let (file, other) = (Arc::new(file), Arc::new(other));
+        // The store has all that left the memory, until it falls behind.
+        let behind = 7_000_000;
+        for (at, piece) in all.chunks(100_000).enumerate().map(|(n, piece)| (n * 100_000, piece)) {
+            if at < behind {
+                file.write_all_at(piece, at as u64).expect("write");
+                spool.kept(&file, (at + piece.len()) as u64);
+            }
+            // Another file has nothing to say once there is one.
+            spool.kept(&other, u64::MAX);
+            writer.write(Bytes::copy_from_slice(piece)).await.expect("write");
+            if at + piece.len() == behind {
+                assert_eq!(spool.store.file.len(), 0);
+            }
+        }
+        writer.finish().await.expect("finish");
+        assert!(read(&spool).await.expect("read") == all);
     }
 
     #[tokio::test]

@@ -6,11 +6,11 @@ use futures_util::TryStreamExt;
 use futures_util::stream::{self, BoxStream};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind as Io};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 use tempfile::{Builder, NamedTempFile, TempPath};
-use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
 use crate::blob::verify::{of_length, same_or_exists};
@@ -99,15 +99,20 @@ impl LocalBlobs {
     }
 
     async fn write(&self, file: &NamedTempFile, body: &dyn Body) -> Result<u64> {
-        let fail = |error| sorted(file.path(), error);
-        let mut writer = tokio::fs::File::from_std(file.as_file().try_clone().map_err(fail)?);
+        let path = file.path().to_owned();
+        let file = Arc::new(file.as_file().try_clone().map_err(|error| sorted(&path, error))?);
+        let with = |work: Box<dyn FnOnce(&File) -> io::Result<()> + Send>| {
+            let (file, path) = (Arc::clone(&file), path.clone());
+            blocking(move || work(&file).map_err(|error| sorted(&path, error)))
+        };
         let (mut stream, mut bytes) = (body.open(), 0);
         while let Some(piece) = stream.try_next().await? {
-            writer.write_all(&piece).await.map_err(fail)?;
-            bytes += piece.len() as u64;
+            let (at, length) = (bytes, piece.len() as u64);
+            with(Box::new(move |file| file.write_all_at(&piece, at))).await?;
+            bytes += length;
+            body.kept(&file, bytes);
         }
-        writer.flush().await.map_err(fail)?;
-        writer.sync_all().await.map_err(fail)?;
+        with(Box::new(File::sync_all)).await?;
         Ok(bytes)
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Scratch(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     folder: PathBuf,
-    file: File,
+    file: Arc<File>,
 }
 
 impl Scratch {
@@ -26,7 +26,7 @@ impl Scratch {
     /// `Disk` if none can be made there.
     pub(crate) fn new(folder: &Path) -> Result<Self> {
         let file = tempfile::tempfile_in(folder).map_err(|error| disk(folder, error))?;
-        Ok(Self(Arc::new(Inner { folder: folder.to_owned(), file })))
+        Ok(Self::of(folder, Arc::new(file)))
     }
 
     /// The file, for a thread that writes it from its beginning on.
@@ -54,6 +54,16 @@ impl Scratch {
             Ok(Bytes::from(chunk))
         })
         .await
+    }
+
+    /// A file that somebody else writes and only grows.
+    pub(crate) fn of(folder: &Path, file: Arc<File>) -> Self {
+        Self(Arc::new(Inner { folder: folder.to_owned(), file }))
+    }
+
+    /// Whether it is this file.
+    pub(crate) fn is(&self, file: &Arc<File>) -> bool {
+        Arc::ptr_eq(&self.0.file, file)
     }
 
     async fn with<T: Send + 'static>(

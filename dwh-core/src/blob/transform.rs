@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
+use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::AsyncRead;
@@ -98,6 +99,12 @@ impl<B: Body> Body for Encoded<B> {
 
     fn part(&self, at: u64, most: u64) -> Option<BoxFuture<'static, Result<BodyPart>>> {
         if self.how == Compression::None { self.body.part(at, most) } else { None }
+    }
+
+    fn kept(&self, file: &Arc<File>, until: u64) {
+        if self.how == Compression::None {
+            self.body.kept(file, until);
+        }
     }
 }
 

@@ -104,8 +104,8 @@ impl Server {
     }
 
     fn start_with(programs: &Path, name: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix(&format!("dwh-{name}-")).tempdir().expect("temporary folder");
-        let folder = folder.keep();
+        let folder = tempfile::Builder::new().prefix(&format!("dwh-{name}-")).tempdir_in(home());
+        let folder = folder.expect("temporary folder").keep();
         fs::write(folder.join("password"), PASSWORD).expect("password file");
         give_away(&folder);
         give_away(&folder.join("password"));
@@ -252,6 +252,14 @@ pub(super) fn bindir() -> PathBuf {
                 .expect("PostgreSQL with PostGIS is not installed: run `make setup`")
         })
         .clone()
+}
+
+/// Where clusters live: in memory where there is plenty, because each test copies and drops a database of 300 files.
+fn home() -> PathBuf {
+    const PLENTY: u64 = 8 << 30;
+    let memory = Path::new("/dev/shm");
+    let free = rustix::fs::statvfs(memory).map_or(0, |found| found.f_bavail * found.f_frsize);
+    if free >= PLENTY && std::env::var_os("TMPDIR").is_none() { memory.to_owned() } else { std::env::temp_dir() }
 }
 
 /// A command as a user that PostgreSQL accepts: it refuses root.
