@@ -24,7 +24,6 @@ QUICK_ROWS = 4_000
 
 def cases(quick: bool) -> list[Case]:
     return [
-        loads.floor(),
         loads.first_load(0.50, 3, cpu_goal=1.5),
         loads.first_load(0.50, 5, geometry="ewkt"),
         loads.first_load(0.45, 3, compression="zstd"),
@@ -86,8 +85,6 @@ def measure_case(lab: Lab, case: Case, whole: dict) -> None:
         for found in case.run(lab):
             if "curve" in found:
                 whole["curves"].setdefault(found["curve"], []).append(found["point"])
-            if "floor" in found:
-                whole["floor"].append(found["floor"])
             if found["bar"]:
                 samples[found["bar"]].append(found)
                 say(f"  {found['bar']}: {found['value']:.2f}")
@@ -104,7 +101,7 @@ def measure_all(asked: argparse.Namespace, picked: list[Case]) -> dict:
         command = "make bench" + "".join(f" {name}" for name in [
             f"ROWS={asked.rows}" if asked.rows != FULL_ROWS and not asked.quick else "", f"PAIRS={asked.pairs}" if asked.pairs != FULL_PAIRS and not asked.quick else "",
             f'ONLY="{" ".join(asked.only)}"' if asked.only else "", "QUICK=1" if asked.quick else "", "PEERS=1" if asked.peers else ""] if name)
-        found = {"command": command, "rows": asked.rows, "machine": report.machine(lab), "bars": [], "curves": {}, "floor": [], "peers": [], "failures": []}
+        found = {"command": command, "rows": asked.rows, "machine": report.machine(lab), "bars": [], "curves": {}, "peers": [], "failures": []}
         left = [estimate(case, asked) for case in picked]
         say(f"{sum(len(case.bars) for case in picked)} bars, about {sum(left):.0f} minutes, load of the machine {found['machine']['load_before']:.1f}")
         began = time.monotonic()

@@ -185,6 +185,16 @@ class Lab:
     def by_hand(self, env: dict, geometry: str = "ewkb", what: str = "load") -> dict:
         return self.measure([HERE / "by_hand.sh", what, geometry, str(self.work / "run" / "staged.csv")], env)
 
+    def floor(self, env: dict, store: str = "local", geometry: str = "ewkb", what: str = "floor") -> dict:
+        """What the servers alone need for the same rows; `by_hand.sh` says how."""
+        if store != "local":
+            env = self.env | env | {"PUT_URL": f"{self.s3()}/bronze/floor-{time.time_ns()}.csv"}
+        self.checkpoint()
+        return self.by_hand(env, geometry, what)
+
+    def newest(self) -> str:
+        return self.sql("source", self.database, "select max(recorded_at) from bench.position_history;")
+
     def in_turn(self, turn: int, sides: dict) -> dict:
         """Measures all sides, one right after the other, in an order that changes from turn to turn; each after a
         checkpoint, so that none pays for what another wrote."""
@@ -203,6 +213,9 @@ class Lab:
 
     def compare_with_hand(self, what: str) -> None:
         self.compare(what, *(("target", "warehouse", f"{schema}.position_history") for schema in ("byhand", "bronze")))
+
+    def compare_with_floor(self, what: str) -> None:
+        self.compare(f"floor of {what}", *(("target", "warehouse", f"byhand.{table}") for table in ("position_history", "floor")))
 
     def statements(self) -> dict:
         """How many statements each end has run since `forget_statements`."""

@@ -23,28 +23,15 @@ def first_load(goal: float, minutes: float, *, geometry: str = "ewkb", store: st
             found = lab.in_turn(turn, {
                 "by hand": lambda: lab.by_hand(env, geometry),
                 "dwh": lambda: lab.measure([lab.dwh, "-q", "run"], env),
+                "floor": lambda: lab.floor(env, store, geometry),
             })
             lab.compare_with_hand(bars[0].name)
+            lab.compare_with_floor(bars[0].name)
             yield ratio(bars[0].name, found)
             if cpu_goal:
                 yield sample(bars[1].name, found["dwh"]["cpu_seconds"] * 1_000_000 / lab.rows, sides=found)
 
     return Case(bars, run, minutes)
-
-
-def floor() -> Case:
-    """No bar: what the two servers need for the same rows at least, with nothing in between but a file that is kept."""
-
-    def run(lab: Lab) -> Iterator[dict]:
-        lab.seed(lab.rows)
-        env = lab.prepare(position(), migrate=False)
-        for turn in turns(lab, 3):
-            lab.by_hand(env, what="reset")
-            found = lab.in_turn(turn, {what: lambda what=what: lab.by_hand(env, what=what) for what in ("load", "floor")})
-            lab.compare("floor", *(("target", "warehouse", f"byhand.{table}") for table in ("position_history", "floor")))
-            yield {"bar": None, "floor": {"seconds": found["floor"]["seconds"], "by hand": found["load"]["seconds"], "client CPU": found["floor"]["cpu_seconds"]}}
-
-    return Case([], run, 1.5, title="floor")
 
 
 def slices(store: str, goals: tuple) -> Case:
@@ -56,13 +43,17 @@ def slices(store: str, goals: tuple) -> Case:
         sides = {"by hand": lambda: lab.by_hand(env), "dwh": lambda: lab.measure([lab.dwh, "-q", "run"], env)}
         rows = min(SLICE_ROWS, lab.rows)
         try:
-            lab.in_turn(0, sides)
+            lab.in_turn(0, sides | {"floor": lambda: lab.floor(env, "local")})
+            sides["floor"] = lambda: lab.floor(env | {"SINCE": since}, store, what="pipe")
             # one turn that does not count: the first slice comes right after the first load
             for turn in range(-1, lab.pairs):
+                since = lab.newest()
                 lab.add_slice(lab.rows + (turn + 1) * rows, rows)
                 slice_found = lab.in_turn(turn, sides)
+                since = lab.newest()
                 nothing_found = lab.in_turn(turn, sides)
                 lab.compare_with_hand(bars[0].name)
+                lab.compare_with_floor(bars[0].name)
                 if turn >= 0:
                     yield ratio(bars[0].name, slice_found)
                     yield ratio(bars[1].name, nothing_found)
@@ -85,6 +76,8 @@ def replay() -> Case:
                 "by hand": lambda: lab.by_hand(env),
                 "dwh": lambda: lab.measure([lab.dwh, "-q", "replay", "position_history"], env),
             })
+            # of the file that the yardstick left
+            found["floor"] = lab.floor(env, what="staged")
             lab.compare_with_hand(bar.name)
             yield ratio(bar.name, found)
 
@@ -103,6 +96,7 @@ def snapshot() -> Case:
             found = lab.in_turn(turn, {
                 "by hand": lambda: lab.by_hand(env),
                 "dwh": lambda: lab.measure([lab.dwh, "-q", "run"], env),
+                "floor": lambda: lab.floor(env),
             })
             lab.compare_with_hand(bar.name)
             yield ratio(bar.name, found)
@@ -143,6 +137,7 @@ def rebuild() -> Case:
                 "by hand": lambda: lab.by_hand(env),
                 "dwh": lambda: lab.measure([lab.dwh, "-q", "rebuild"], env),
             })
+            found["floor"] = lab.floor(env, what="restore")
             lab.compare_with_hand(bar.name)
             yield ratio(bar.name, found)
 
