@@ -123,6 +123,8 @@ pub(crate) enum Fate {
     Rewritten,
     /// It is the same, and its rows are gone.
     Emptied,
+    /// There is no table of its name any more.
+    Dropped,
     /// A table of this name was dropped and made again.
     MadeAgain,
     /// The configuration names another table by now.
@@ -156,7 +158,7 @@ impl Fate {
     /// Whether rows that were loaded are gone.
     #[must_use]
     pub(crate) const fn lost_rows(self) -> bool {
-        matches!(self, Self::Emptied | Self::MadeAgain | Self::Moved | Self::RestoredEmpty)
+        matches!(self, Self::Emptied | Self::Dropped | Self::MadeAgain | Self::Moved | Self::RestoredEmpty)
     }
 }
 

@@ -58,6 +58,9 @@ const FILES: [(&str, &str); 14] = [
     ("261701_dwh_models.sql", include_str!("../migrations/261701_dwh_models.sql")),
 ];
 
+/// How the migrations begin the list of what a superuser does.
+const BY_A_SUPERUSER: &str = "a superuser of the target runs:\n";
+const BY_SETUP_OR_A_SUPERUSER: &str = "`dwh setup` does it, with an administrator's connection in `admin_url` of `[target]`; or a superuser of the target runs:\n";
 const PRINT_HINT: &str = "`dwh migrate --print-sql` prints all of it for a DBA to apply";
 
 /// A migration with the configured names put in.
@@ -261,7 +264,8 @@ fn refused(error: tokio_postgres::Error) -> Error {
         Some(("P0001", db)) => {
             let told = Error::new(ErrorKind::Contract, db.message());
             match db.hint() {
-                Some(hint) => told.with_hint(hint),
+                // The lines behind the first stay what can be pasted.
+                Some(hint) => told.with_hint(hint.replacen(BY_A_SUPERUSER, BY_SETUP_OR_A_SUPERUSER, 1)),
                 None => told,
             }
         }

@@ -101,18 +101,14 @@ impl LocalBlobs {
     async fn write(&self, file: &NamedTempFile, body: &dyn Body) -> Result<u64> {
         let path = file.path().to_owned();
         let file = Arc::new(file.as_file().try_clone().map_err(|error| sorted(&path, error))?);
-        let with = |work: Box<dyn FnOnce(&File) -> io::Result<()> + Send>| {
-            let (file, path) = (Arc::clone(&file), path.clone());
-            blocking(move || work(&file).map_err(|error| sorted(&path, error)))
-        };
         let (mut stream, mut bytes) = (body.open(), 0);
         while let Some(piece) = stream.try_next().await? {
             let (at, length) = (bytes, piece.len() as u64);
-            with(Box::new(move |file| file.write_all_at(&piece, at))).await?;
+            on_file(&file, &path, move |file| file.write_all_at(&piece, at)).await?;
             bytes += length;
             body.kept(&file, bytes);
         }
-        with(Box::new(File::sync_all)).await?;
+        on_file(&file, &path, File::sync_all).await?;
         Ok(bytes)
     }
 }
@@ -337,13 +333,25 @@ fn sync_folder_of(path: &Path) -> Result<()> {
 fn sorted(path: &Path, error: io::Error) -> Error {
     let path = path.display();
     match error.kind() {
-        Io::NotFound | Io::NotADirectory => Error::new(ErrorKind::NotFound, format!("blob `{path}` does not exist")),
+        // The system says it in the same words, or as "entity not found".
+        Io::NotFound | Io::NotADirectory => {
+            return Error::new(ErrorKind::NotFound, format!("blob `{path}` does not exist"));
+        }
         Io::PermissionDenied => Error::new(ErrorKind::Permission, format!("`{path}` is not open to this user"))
             .with_hint("give the user who runs dwh read and write rights on the blob folder"),
         _ => Error::new(ErrorKind::Disk, format!("`{path}` cannot be read or written"))
             .with_hint("check free space and health of the disk under the blob folder"),
     }
     .with_source(error)
+}
+
+async fn on_file(
+    file: &Arc<File>,
+    path: &Path,
+    work: impl FnOnce(&File) -> io::Result<()> + Send + 'static,
+) -> Result<()> {
+    let (file, path) = (Arc::clone(file), path.to_owned());
+    blocking(move || work(&file).map_err(|error| sorted(&path, error))).await
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

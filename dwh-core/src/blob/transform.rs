@@ -24,26 +24,26 @@ const CHUNK_BYTES: usize = 256 << 10;
 pub fn encode(plain: ByteStream, how: Compression) -> ByteStream {
     match how {
         Compression::None => plain,
-        Compression::Gzip => stream_of(GzipEncoder::new(reader(plain))),
-        Compression::Zstd => stream_of(ZstdEncoder::new(reader(plain))),
+        Compression::Gzip => stream_of(GzipEncoder::new(reader(plain)), String::new()),
+        Compression::Zstd => stream_of(ZstdEncoder::new(reader(plain)), String::new()),
     }
 }
 
 /// The reverse of [`encode`]. A file may hold several members, as `cat a.gz b.gz` makes it: all of them are read, and
-/// what stands behind the last one is an error.
+/// what stands behind the last one is an error; `what` names it in the error.
 #[must_use]
-pub fn decode(stored: ByteStream, how: Compression) -> ByteStream {
+pub fn decode(stored: ByteStream, how: Compression, what: String) -> ByteStream {
     match how {
         Compression::None => stored,
         Compression::Gzip => {
             let mut reader = GzipDecoder::new(reader(stored));
             reader.multiple_members(true);
-            stream_of(reader)
+            stream_of(reader, what)
         }
         Compression::Zstd => {
             let mut reader = ZstdDecoder::new(reader(stored));
             reader.multiple_members(true);
-            stream_of(reader)
+            stream_of(reader, what)
         }
     }
 }
@@ -52,15 +52,17 @@ fn reader(bytes: ByteStream) -> impl tokio::io::AsyncBufRead + Send + 'static {
     StreamReader::new(bytes.map_err(io::Error::other))
 }
 
-fn stream_of(reader: impl AsyncRead + Send + 'static) -> ByteStream {
-    ReaderStream::with_capacity(reader, CHUNK_BYTES).map_err(unwrap_error).boxed()
+fn stream_of(reader: impl AsyncRead + Send + 'static, what: String) -> ByteStream {
+    ReaderStream::with_capacity(reader, CHUNK_BYTES).map_err(move |error| unwrap_error(error, &what)).boxed()
 }
 
-/// Our own error back out of the `io::Error` that carried it through a reader.
-fn unwrap_error(error: io::Error) -> Error {
+/// Our own error back out of the `io::Error` that carried it through a reader. A compressor has none of its own.
+fn unwrap_error(error: io::Error, what: &str) -> Error {
     match error.downcast::<Error>() {
         Ok(own) => own,
-        Err(other) => Error::new(ErrorKind::Data, "compressed bytes cannot be unpacked").with_source(other),
+        Err(other) => Error::new(ErrorKind::Data, format!("`{what}` cannot be unpacked")).with_source(other).with_hint(
+            "the file was damaged where it lies: nothing of it was loaded; put it back from a backup of the store",
+        ),
     }
 }
 
@@ -159,7 +161,7 @@ mod tests {
             let stored = collect(body.open()).await.expect("encode");
             assert!(stored.len() < plain.len() / 10);
             assert_eq!(body.sent(), Some((stored.len() as u64, hex(&Sha256::digest(&stored)))));
-            let back = collect(decode(Bytes::from(stored).open(), how)).await.expect("decode");
+            let back = collect(decode(Bytes::from(stored).open(), how, "a".into())).await.expect("decode");
             assert_eq!(back, plain);
         }
     }
@@ -169,12 +171,12 @@ mod tests {
         for how in [Compression::Gzip, Compression::Zstd] {
             let member = |text: &'static [u8]| collect(encode(Bytes::from_static(text).open(), how));
             let (one, two) = (member(b"id\n1\n").await.expect("one"), member(b"2\n3\n").await.expect("two"));
-            let unpack = |parts: &[&[u8]]| collect(decode(Bytes::from(parts.concat()).open(), how));
+            let unpack = |parts: &[&[u8]]| collect(decode(Bytes::from(parts.concat()).open(), how, "a".into()));
             assert_eq!(unpack(&[&one, &two]).await.expect("both"), b"id\n1\n2\n3\n");
             // One after another as they come from a slow store, cut in the middle of the second one's beginning.
             let pieces = [one.clone(), two[..1].to_vec(), two[1..].to_vec()];
             let slow: ByteStream = stream::iter(pieces.map(|piece| Ok(Bytes::from(piece)))).boxed();
-            assert_eq!(collect(decode(slow, how)).await.expect("both"), b"id\n1\n2\n3\n");
+            assert_eq!(collect(decode(slow, how, "a".into())).await.expect("both"), b"id\n1\n2\n3\n");
             let cut = &two[..two.len() - 1];
             for parts in
                 [[&one[..], b"2\n3\n"], [&one, b"\0"], [&one, &two[..1]], [&one, cut], [cut, b""], [b"id\n", b""]]

@@ -190,8 +190,11 @@ pub(super) fn unread(path: &str, error: io::Error) -> Error {
 fn sorted(path: &Path, error: io::Error) -> Error {
     let name = path.display();
     match error.kind() {
-        Io::NotFound | Io::NotADirectory => Error::new(ErrorKind::NotFound, format!("`{name}` does not exist"))
-            .with_hint("check `files` of the source, and that the disk is mounted"),
+        // The system says it in the same words, or as "entity not found".
+        Io::NotFound | Io::NotADirectory => {
+            return Error::new(ErrorKind::NotFound, format!("`{name}` does not exist"))
+                .with_hint("check `files` of the source, and that the disk is mounted");
+        }
         Io::PermissionDenied => {
             Error::new(ErrorKind::Permission, format!("`{name}` may not be read")).with_hint(format!(
                 "let the user who runs dwh read it: chmod u+r '{}'; folders need u+rx",

@@ -42,7 +42,8 @@ impl Pipeline {
     /// `Config` if no table matches; `Contract` if the control schema is missing; `Unreachable`, `Auth`.
     pub async fn status(&self, tables: &[String]) -> Result<StatusReport> {
         let all = tables.is_empty();
-        let chosen = self.tables(tables).await?;
+        let whole = self.expanded().await?;
+        let (unknown, chosen) = (whole.unknown_sources(tables), whole.selected(tables)?);
         let chosen: Vec<&TableConfig> = chosen.iter().collect();
         let (known, listed, disks) = tokio::join!(
             self.known(&chosen),
@@ -80,6 +81,7 @@ impl Pipeline {
         }
         let (models, of_models) = if all { self.judge_models(overview.now).await? } else { Default::default() };
         breaches.extend(of_models);
+        breaches.extend(unknown.iter().map(|(_, told)| breach::of_source(told)));
         breaches.extend(breach::of_project(&disks, same, &store, self.config.disk_used));
         Ok(StatusReport {
             project: self.config.project.name.clone(),

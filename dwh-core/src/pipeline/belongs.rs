@@ -98,6 +98,7 @@ fn told_fate(fate: Fate, table: &TableConfig, state: &TableState) -> (String, St
     let target = &table.target;
     let before = state.bronze.as_ref().map(|bronze| bronze.table.as_str()).unwrap_or_default();
     let what = match fate {
+        Fate::Dropped => format!("{target} is not there any more: it was dropped after its rows were loaded"),
         Fate::MadeAgain => format!("{target} was dropped and made again after its rows were loaded"),
         Fate::Moved => format!("its rows were loaded into {before}, and the configuration names {target}"),
         Fate::RestoredEmpty => format!("the warehouse is another one than before, and {target} is empty in it"),
@@ -107,6 +108,10 @@ fn told_fate(fate: Fate, table: &TableConfig, state: &TableState) -> (String, St
     let rebuild = format!("`dwh rebuild {} --reset` makes the table anew from its files", table.name);
     let hint = match table.mode {
         Mode::Scd => format!("{back}{rebuild}: copies of the past are nowhere else"),
+        _ if fate == Fate::Dropped => format!(
+            "{rebuild}; or `dwh migrate {0}` and then `dwh reseed {0}` read everything from the source again",
+            table.name
+        ),
         _ => format!("{back}`dwh reseed {}` reads everything from the source again; or {rebuild}", table.name),
     };
     (format!("{what}: it lacks rows that will not come again"), hint)
@@ -206,7 +211,11 @@ impl Pipeline {
             Some(known) => Some(known),
             None => self.sink.bronze_id(&table.target).await?,
         };
-        let Some(now) = now else { return Ok(None) };
+        let Some(now) = now else {
+            // Not every sink can tell which table it is.
+            let dropped = self.sink.describe(&table.target).await?.is_none();
+            return Ok(dropped.then_some(Conflict::Bronze(Fate::Dropped)));
+        };
         let fate = then.fate(&now.id, now.empty);
         match fate {
             Fate::Rewritten => self.warn(

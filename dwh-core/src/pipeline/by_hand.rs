@@ -131,7 +131,7 @@ impl Pipeline {
 }
 
 async fn plain(blobs: &dyn BlobStore, csv: &BlobKey) -> Result<ByteStream> {
-    Ok(decode(blobs.get(csv).await?.body, compression_of(csv)))
+    Ok(decode(blobs.get(csv).await?.body, compression_of(csv), csv.to_string()))
 }
 
 /// A CSV in the blob store, unpacked and counted each time that it is read to its end.

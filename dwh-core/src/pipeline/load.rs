@@ -307,7 +307,10 @@ impl Body for StoredCsv {
         let opened = async move {
             let (blob, name) = (blobs.get(&csv).await?, csv.to_string());
             let plain = match form {
-                Some(form) => decode(verified(blob.body, name.clone(), form.bytes, form.sha256), form.compression),
+                Some(form) => {
+                    let stored = verified(blob.body, name.clone(), form.bytes, form.sha256);
+                    decode(stored, form.compression, name.clone())
+                }
                 None => blob.body,
             };
             Ok(verified(plain, name, bytes, sha256))

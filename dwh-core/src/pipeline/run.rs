@@ -28,14 +28,8 @@ impl Pipeline {
     /// `Config` if no table matches. What went wrong with a single table stands in its report and stops no other.
     pub async fn run(&self, request: &RunRequest, cancel: &CancellationToken) -> Result<RunReport> {
         let whole = self.expanded().await?;
-        let tables: Vec<TableConfig> = whole.config.select(&request.tables)?.into_iter().cloned().collect();
-        for source in whole.config.pattern_sources(&request.tables) {
-            if !whole.config.tables.iter().any(|table| table.source == source) {
-                tracing::warn!(
-                    "source `{source}`: no table of its `include` is known yet: `dwh migrate` looks for them"
-                );
-            }
-        }
+        let tables = whole.selected(&request.tables)?;
+        let unknown = whole.unknown_sources(&request.tables);
         let jobs = request.jobs.unwrap_or(self.config.target.connections).max(1);
         let mut this = whole.in_round(&tables);
         (this.allow_empty, this.accept_source, this.until) =
@@ -78,7 +72,9 @@ impl Pipeline {
         let mut ended: Vec<(usize, Vec<TableRun>)> = work.collect().await;
         // In the order of the configuration, whichever was ready first.
         ended.sort_by_key(|(place, _)| *place);
-        let runs: Vec<TableRun> = ended.into_iter().flat_map(|(_, runs)| runs).collect();
+        let unread =
+            unknown.iter().map(|(source, error)| failed(TableRun::new(&format!("{source}.*"), Mode::Snapshot), error));
+        let runs: Vec<TableRun> = ended.into_iter().flat_map(|(_, runs)| runs).chain(unread).collect();
         let errors = runs.iter().filter_map(|run| Some((run.table.as_str(), run.error.as_ref()?)));
         let causes = CauseReport::of(errors);
         Ok(RunReport { preview, runs, causes, ..RunReport::default() })

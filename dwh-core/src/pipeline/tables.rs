@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::{Discovered, TableConfig};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 
 impl Pipeline {
@@ -14,7 +14,16 @@ impl Pipeline {
     /// # Errors
     /// `Config` for a glob that cannot be read or matches nothing; `Unreachable`, `Auth` of the target.
     pub async fn tables(&self, globs: &[String]) -> Result<Vec<TableConfig>> {
-        Ok(self.expanded().await?.config.select(globs)?.into_iter().cloned().collect())
+        self.expanded().await?.selected(globs)
+    }
+
+    /// The tables that match, of those that are known.
+    pub(crate) fn selected(&self, globs: &[String]) -> Result<Vec<TableConfig>> {
+        match self.config.select(globs) {
+            Ok(found) => Ok(found.into_iter().cloned().collect()),
+            // It may be one of those that nobody has looked for yet.
+            Err(error) => Err(self.unknown_sources(globs).pop().map_or(error, |(_, told)| told)),
+        }
     }
 
     /// The table of exactly that name.
@@ -36,6 +45,19 @@ impl Pipeline {
             true => self.sink.discovered(&self.config.project.name).await,
             false => Ok(Vec::new()),
         }
+    }
+
+    /// The sources that the globs ask for of whose `include` no table is known yet, each with what to do: a source that
+    /// nobody could look at must not be passed over as if it had none.
+    pub(crate) fn unknown_sources(&self, globs: &[String]) -> Vec<(String, Error)> {
+        let unknown = |source: &&str| !self.config.tables.iter().any(|table| table.source == **source);
+        let told = |source: &str| {
+            let message = format!("source `{source}`: no table of its `include` is known yet");
+            let hint =
+                "`dwh migrate` looks for them, and makes their tables; `dwh check` tells patterns that match nothing";
+            (source.to_owned(), Error::new(ErrorKind::Contract, message).with_hint(hint))
+        };
+        self.config.pattern_sources(globs).into_iter().filter(unknown).map(told).collect()
     }
 
     /// The same pipeline, with the tables of these relations.

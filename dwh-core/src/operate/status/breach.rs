@@ -2,6 +2,7 @@
 
 use super::{Breach, BreachCheck, DiskStatus, DiskUse, StoreStatus, TableStatus};
 use crate::config::Thresholds;
+use crate::error::Error;
 use crate::operate::shell::quoted;
 use crate::watermark::Micros;
 
@@ -109,6 +110,12 @@ fn rows(status: &TableStatus, thresholds: &Thresholds, name: &str, add: &mut Add
         let message = format!("{rows} rows were loaded in the last 24 hours, at most {max} are expected");
         add(BreachCheck::TooManyRows, message, remedy);
     }
+}
+
+/// A source of which no table is known.
+pub(super) fn of_source(told: &Error) -> Breach {
+    let remedy = "dwh migrate".to_owned();
+    Breach { check: BreachCheck::NeverLoaded, table: None, message: told.to_string(), remedy }
 }
 
 /// What is wrong with the disks and the blob store; `same`: both folders lie on one disk, which is told of once.

@@ -140,7 +140,7 @@ impl Pipeline {
             let blob = self.blobs.get(&csv).await?;
             let stored = verified(blob.body, csv.to_string(), bytes, sha256.to_owned());
             let how = manifest.stored.as_ref().map_or(Compression::None, |form| form.compression);
-            let mut plain = decode(stored, how);
+            let mut plain = decode(stored, how, csv.to_string());
             while let Some(piece) = plain.try_next().await? {
                 tally.push(&piece);
             }
