@@ -59,6 +59,7 @@ mod runs;
 mod set_aside;
 mod silence;
 mod sources;
+mod statements;
 mod states;
 mod status;
 mod support;
