@@ -6,6 +6,7 @@ mod alert;
 mod backfill;
 mod bereft;
 mod by_number;
+mod causes;
 mod chain;
 mod check;
 mod crash;

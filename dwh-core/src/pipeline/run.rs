@@ -79,8 +79,7 @@ impl Pipeline {
         // In the order of the configuration, whichever was ready first.
         ended.sort_by_key(|(place, _)| *place);
         let runs: Vec<TableRun> = ended.into_iter().flat_map(|(_, runs)| runs).collect();
-        let errors = runs.iter().filter_map(|run| Some((run.table.as_str(), run.error.as_ref()?)));
-        let causes = CauseReport::of(errors);
+        let causes = CauseReport::among(runs.iter().map(|run| (&run.table, &run.error)));
         Ok(RunReport { preview, runs, causes, ..RunReport::default() })
     }
 
