@@ -393,7 +393,8 @@ class Pipeline:
 
         `config` is the path of a `dwh.toml`, or a dict with its sections; these may be keywords, too. Without either it is
         the file that `DWH_CONFIG` names, or `dwh.toml`. `environment` has variables that are not those of the process, and
-        win. `progress` is called with what happens, from the thread that waits for the call.
+        win. `progress` is called with a dict for what happens (`event`: `tables_chosen` with `tables`, `table_started`,
+        `run_finished`, …), from the thread that waits for the call.
 
         A pipeline can be pickled: paths, sections and `environment` go into the pickle, variables of the process do not.
         """
