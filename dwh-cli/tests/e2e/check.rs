@@ -147,5 +147,8 @@ async fn relations_that_nobody_copies_are_named_and_can_be_added() {
     project.ok(&remedy[1..]);
     project.ok(&["migrate"]);
     let after = project.json(&["check"]);
-    assert!(after["findings"].as_array().expect("findings").iter().all(|one| one["check"] != "not_copied"), "{after:#}");
+    assert!(
+        after["findings"].as_array().expect("findings").iter().all(|one| one["check"] != "not_copied"),
+        "{after:#}"
+    );
 }
