@@ -55,7 +55,7 @@ pub struct Global {
     // Not the parser of paths: it refuses an empty DWH_CONFIG, which stands for none.
     #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from), hide_env_values = true)]
     pub config: PathBuf,
-    /// Say more on stderr: -v what happens, -vv every step; never row values or secrets
+    /// Say more on stderr: -v decisions, -vv each statement and its time; never values or secrets
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Say nothing on stderr but errors

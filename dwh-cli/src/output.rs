@@ -174,8 +174,7 @@ impl Printer {
 
     /// The errors of tables, each named, with a blank line between them. A cause that several share is told once.
     pub fn table_errors<'a>(&self, tables: impl IntoIterator<Item = (&'a String, &'a Option<ErrorReport>)>) {
-        let failed = tables.into_iter().filter_map(|(table, error)| Some((table.as_str(), error.as_ref()?)));
-        let named = CauseReport::of(failed).into_iter().map(|CauseReport { mut cause, tables, .. }| {
+        let named = CauseReport::among(tables).into_iter().map(|CauseReport { mut cause, tables, .. }| {
             let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
             cause.message = match tables[..] {
                 [table] => progress::about(table, &cause.message),

@@ -35,6 +35,7 @@ mod parse;
 mod passfile;
 mod settings;
 mod socket;
+mod statement;
 mod stream;
 mod target;
 mod timestamp;
@@ -331,7 +332,7 @@ impl Connector {
             let (connector, place) = (connector.clone(), place.clone());
             Box::pin(async move { connector.session(&place, address, None).await.map(|(client, _)| client) })
         });
-        let watch = Watch::new(Arc::clone(&self.peer), format!("{}: {}", self.name, target.place()), dial);
+        let watch = Watch::new(Arc::clone(&self.peer), &self.name, &target.place(), dial);
         self.session(target, address, Some(Arc::new(watch))).await
     }
 

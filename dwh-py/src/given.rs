@@ -51,6 +51,7 @@ impl Given {
         let process = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         let environment: Environment = process.chain(self.environment.clone()).collect();
         let config = match &self.origin {
+            Origin::File(path) if !path.exists() => Err(missing(path)),
             Origin::File(path) => Config::load(path, environment),
             Origin::Sections(sections) => {
                 let text = toml::to_string(sections).map_err(|error| error::internal(&error))?;
@@ -72,6 +73,16 @@ impl Given {
     pub fn environment(&self) -> &BTreeMap<String, String> {
         &self.environment
     }
+}
+
+/// With the folder in which it was looked for: that of a notebook or a worker is rarely the one that is meant.
+fn missing(path: &Path) -> Error {
+    let place = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Error::new(ErrorKind::Config, format!("configuration `{}` does not exist", place.display())).with_hint(
+        "give the whole path, `dwh.Pipeline(\"/path/to/dwh.toml\")`, name it in the variable DWH_CONFIG, or give the sections \
+         of the file themselves: `dwh.Pipeline({\"project\": {…}, \"source\": {…}, \"target\": {…}, \"blob\": {…}, \
+         \"table\": […]})`",
+    )
 }
 
 fn default_file(environment: &BTreeMap<String, String>) -> PathBuf {

@@ -140,6 +140,7 @@ fn ended(run: &TableRun) -> (u8, String) {
 
 fn as_json(event: &Event) -> Option<Value> {
     Some(match event {
+        Event::TablesChosen { tables } => json!({ "event": "tables_chosen", "tables": tables }),
         Event::TableStarted { table } => json!({ "event": "table_started", "table": table }),
         Event::RunStarted { table, run_id, bound } => {
             json!({ "event": "run_started", "table": table, "run_id": run_id, "bound": bound })

@@ -50,6 +50,17 @@ def test_missing_configuration(tmp_path: Path) -> None:
     assert error.hint and str(error) == f"{error.message}\n\nhint: {error.hint}"
 
 
+def test_a_missing_configuration_is_told_with_its_folder_and_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for make in (lambda: dwh.Pipeline("none.toml"), lambda: dwh.Pipeline(environment={"DWH_CONFIG": "none.toml"})):
+        with pytest.raises(dwh.ConfigError) as caught:
+            make()
+        assert str(tmp_path / "none.toml") in caught.value.message
+        assert "dwh.Pipeline(" in caught.value.hint and "--config" not in caught.value.hint
+
+
 def test_the_pipeline_shows_no_secret(config: Path) -> None:
     assert "hunter2" not in repr(dwh.Pipeline(config))
     assert str(config) in repr(dwh.Pipeline(str(config)))

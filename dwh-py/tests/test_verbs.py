@@ -177,6 +177,14 @@ def test_backfill(project: Project, loaded: dwh.Pipeline) -> None:
     report = whole(loaded.backfill("events", from_=since))
     assert (report.kind, sum(run["rows_loaded"] for run in report.runs)) == ("backfill", 10)
     assert project.target("select count(*) from bronze.events") == "50"
+    # The same call again reads nothing: its windows were read by runs above that one.
+    before = min(run["run_id"] for run in report.runs) - 1
+    day = {"from_": since, "to": since + timedelta(hours=1)}
+    once = whole(loaded.backfill("events", since_run=before, **day))
+    twice = whole(loaded.backfill("events", since_run=before, **day))
+    assert (len(once.runs), once.windows_skipped) == (1, 0)
+    assert (twice.runs, twice.windows_skipped) == ([], 1)
+    assert loaded.backfill("events", since_run=once.runs[0]["run_id"], **day).windows_skipped == 0
 
 
 MANIFEST = """

@@ -147,6 +147,7 @@ async fn users_read_or_write_and_are_removed_when_they_own_nothing() {
         scene.project.fed(&["-vv", "user", "add", &tom, "--schema", "--password-stdin"], &format!("{PASSWORD}\n"));
     assert_eq!(added.code, 0, "{}", added.all());
     assert!(!added.all().contains("horse") && !added.all().contains("SCRAM-"), "{}", added.all());
+    assert!(added.stderr.contains(" password '…'"), "the statement is told: {}", added.all());
     let reader = scene.login(&tom, PASSWORD).await.expect("the password is the one that was given");
     reader.batch_execute("select count(*) from www.events").await.expect("he reads");
     reader.batch_execute("delete from www.events").await.expect_err("and writes nothing");

@@ -118,3 +118,37 @@ async fn a_gate_that_there_is_not_is_a_mistake() {
     assert_eq!(output.code, 2, "{}", output.all());
     assert!(output.stderr.contains("first-run"), "{}", output.all());
 }
+
+#[tokio::test]
+async fn relations_that_nobody_copies_are_named_and_can_be_added() {
+    let (db, project) = project("check_not_copied").await;
+    project.ok(&["migrate"]);
+    let none = project.json(&["check"]);
+    assert!(none["findings"].as_array().expect("findings").iter().all(|one| one["check"] != "not_copied"), "{none:#}");
+    db.src(
+        "create view app.seen as select 1 as one;
+         do $$ begin for i in 1..7 loop execute format('create table app.new_%s (id int primary key)', i); end loop; end $$",
+    )
+    .await;
+    let report = project.json(&["check"]);
+    let found = told(&report, "source app", "not_copied");
+    assert_eq!(found["severity"], "ok");
+    assert_eq!(
+        found["message"],
+        "7 relations are in no table of the configuration: app.new_1, app.new_2, app.new_3, app.new_4, app.new_5, and 2 more"
+    );
+    let text = project.ok(&["check"]).stdout;
+    assert!(text.contains("note     source app, not_copied\n") && text.contains("app.new_1, app.new_2"), "{text}");
+    let one = project.json(&["check", "trips"]);
+    assert!(one["findings"].as_array().expect("findings").iter().all(|one| one["check"] != "not_copied"), "{one:#}");
+
+    let remedy: Vec<&str> = found["remedy"].as_str().expect("a remedy").split(' ').collect();
+    assert_eq!(remedy[0], "dwh");
+    project.ok(&remedy[1..]);
+    project.ok(&["migrate"]);
+    let after = project.json(&["check"]);
+    assert!(
+        after["findings"].as_array().expect("findings").iter().all(|one| one["check"] != "not_copied"),
+        "{after:#}"
+    );
+}

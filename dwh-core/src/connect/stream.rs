@@ -217,7 +217,8 @@ struct Silence {
 impl Silence {
     fn new(watch: Arc<Watch>) -> Self {
         let clock = Box::pin(tokio::time::sleep_until(Instant::now()));
-        Self { watch, wire: Wire::default(), is_blocked: false, since: None, asked: None, look: None, clock }
+        let wire = Wire::to(&watch.end);
+        Self { watch, wire, is_blocked: false, since: None, asked: None, look: None, clock }
     }
 
     fn received(&mut self, bytes: &[u8]) {

@@ -17,7 +17,9 @@ pub(super) type Dial = Arc<dyn Fn() -> BoxFuture<'static, Result<Client>> + Send
 /// cut: only the server can tell them apart.
 pub(super) struct Watch {
     pub(super) peer: Arc<Peer>,
-    /// What goes before every error, and the address.
+    /// What goes before every error.
+    pub(super) end: String,
+    /// The same, and the address.
     pub(super) place: String,
     pub(super) dial: Dial,
     /// What the session says that its process is; 0 before it was asked.
@@ -43,9 +45,10 @@ impl Drop for Watch {
 
 impl Watch {
     /// The watch of a connection that begins.
-    pub(super) fn new(peer: Arc<Peer>, place: String, dial: Dial) -> Self {
+    pub(super) fn new(peer: Arc<Peer>, end: &str, address: &str, dial: Dial) -> Self {
         peer.opened();
-        Self { peer, place, dial, pid: AtomicI32::new(0) }
+        let place = format!("{end}: {address}");
+        Self { peer, end: end.to_owned(), place, dial, pid: AtomicI32::new(0) }
     }
 
     /// `None` while the server works; else why the connection must be given up.

@@ -2,8 +2,12 @@
 
 use std::collections::VecDeque;
 
+use super::statement::Statements;
+
 /// Bytes before the body of a message: its type and its length.
 const HEADER_BYTES: usize = 5;
+/// As much of a statement is told.
+const LONGEST_STATEMENT: usize = 64 << 10;
 
 /// The messages of one direction, told apart.
 #[derive(Debug, Default)]
@@ -12,11 +16,14 @@ struct Frames {
     head: [u8; HEADER_BYTES + 4],
     /// How much of the message has passed.
     passed: usize,
+    /// The body, or its beginning, where it is kept.
+    body: Vec<u8>,
 }
 
 impl Frames {
-    /// Calls `ended` with the type of each message that is whole now, and the first four bytes of its body.
-    fn pass(&mut self, mut bytes: &[u8], mut ended: impl FnMut(u8, [u8; 4])) {
+    /// Calls `ended` with the type of each message that is whole now, the first four bytes of its body, and all of it
+    /// where `keeps` says so of its type.
+    fn pass(&mut self, mut bytes: &[u8], keeps: impl Fn(u8) -> bool, mut ended: impl FnMut(u8, [u8; 4], &[u8])) {
         while !bytes.is_empty() {
             let wanted = self.length().unwrap_or(HEADER_BYTES) - self.passed;
             let (now, rest) = bytes.split_at(wanted.min(bytes.len()));
@@ -24,11 +31,15 @@ impl Frames {
                 let kept = free.len().min(now.len());
                 free[..kept].copy_from_slice(&now[..kept]);
             }
+            if self.passed >= HEADER_BYTES && keeps(self.head[0]) {
+                let free = LONGEST_STATEMENT.saturating_sub(self.body.len());
+                self.body.extend_from_slice(&now[..free.min(now.len())]);
+            }
             self.passed += now.len();
             bytes = rest;
             if self.length() == Some(self.passed) {
                 let [kind, .., a, b, c, d] = self.head;
-                ended(kind, [a, b, c, d]);
+                ended(kind, [a, b, c, d], &self.body);
                 *self = Self::default();
             }
         }
@@ -60,42 +71,63 @@ pub(super) struct Wire {
     is_ready: bool,
     /// The process at the server, as it says itself. A pooler makes a number up.
     pid: Option<i32>,
+    /// What is asked, where somebody wants to read it.
+    statements: Option<Statements>,
 }
 
 impl Wire {
+    /// A connection to this end, before its login. Its statements are told where the log takes them.
+    pub(super) fn to(end: &str) -> Self {
+        let statements = tracing::enabled!(tracing::Level::DEBUG).then(|| Statements::of(end));
+        Self { statements, ..Self::default() }
+    }
+
     /// These bytes went to the server.
     pub(super) fn sent(&mut self, bytes: &[u8]) {
         if !self.is_ready {
             return;
         }
-        let (open, takes_rows) = (&mut self.open, &mut self.takes_rows);
-        self.sent.pass(bytes, |kind, _| match kind {
-            b'Q' | b'S' => open.push_back(kind),
-            // All rows are sent, or no more will come.
-            b'c' | b'f' => *takes_rows = false,
-            _ => {}
-        });
+        let (open, takes_rows, statements) = (&mut self.open, &mut self.takes_rows, &mut self.statements);
+        let told = statements.is_some();
+        self.sent.pass(
+            bytes,
+            |kind| told && Statements::reads(kind),
+            |kind, _, body| {
+                if let Some(statements) = statements {
+                    statements.sent(kind, body);
+                }
+                match kind {
+                    b'Q' | b'S' => open.push_back(kind),
+                    // All rows are sent, or no more will come.
+                    b'c' | b'f' => *takes_rows = false,
+                    _ => {}
+                }
+            },
+        );
     }
 
     /// These bytes came from the server.
     pub(super) fn received(&mut self, bytes: &[u8]) {
-        let Self { open, takes_rows, is_ready, pid, .. } = self;
-        self.received.pass(bytes, |kind, body| match kind {
+        let Self { open, takes_rows, is_ready, pid, statements, .. } = self;
+        let ended = |kind, body, _: &[u8]| match kind {
             b'Z' => {
                 *is_ready = true;
                 *takes_rows = false;
                 open.pop_front();
+                statements.iter_mut().for_each(Statements::answered);
             }
             b'G' => {
                 *takes_rows = true;
                 // The driver has sent it already, and the server skips it while it takes rows.
                 if open.front() == Some(&b'S') {
                     open.pop_front();
+                    statements.iter_mut().for_each(Statements::takes_rows);
                 }
             }
             b'K' => *pid = Some(i32::from_be_bytes(body)),
             _ => {}
-        });
+        };
+        self.received.pass(bytes, |_| false, ended);
     }
 
     /// Whether the server owes an answer.

@@ -75,7 +75,8 @@ impl Pipeline {
             tables.is_empty() || with_patterns.contains(&name) || chosen.iter().any(|table| table.source == name)
         };
         let meant: Vec<&str> = this.config.sources.keys().map(String::as_str).filter(|name| is_meant(name)).collect();
-        let sources = self.databases(&this, &meant, known.as_deref().ok(), target.as_ref(), &mut report).await;
+        let sources =
+            self.databases(&this, &meant, tables.is_empty(), known.as_deref().ok(), target.as_ref(), &mut report).await;
         for name in meant {
             if let Some(files) = this.config.sources.get(name).and_then(|source| source.files.as_ref()) {
                 files::check(&this, name, files, &mut report).await;
@@ -89,11 +90,12 @@ impl Pipeline {
     }
 
     /// Looks at these databases; those that answered. `whole` is the same with the tables that patterns brought forth, which
-    /// are `known`.
+    /// are `known`. `all`: whether nothing else was asked for.
     async fn databases(
         &self,
         whole: &Self,
         names: &[&str],
+        all: bool,
         known: Option<&[Discovered]>,
         target: Option<&Server>,
         report: &mut CheckReport,
@@ -115,6 +117,10 @@ impl Pipeline {
                     Ok(told) => tell(told, &mut about),
                     Err(error) => about.error(Word::Patterns, &error),
                 }
+            }
+            if all && config.patterns.is_none() {
+                let told = source::not_copied(&server, &tables, &mut about).await;
+                about.unless(Word::NotCopied, told);
             }
             sources.insert((*name).to_owned(), server);
         }

@@ -13,6 +13,8 @@ mod report;
 mod stamp;
 mod update;
 
+pub(super) use look::copyable;
+
 use std::path::PathBuf;
 
 use crate::config::{Config, Environment, Secret};

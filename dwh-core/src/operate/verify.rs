@@ -22,7 +22,7 @@ use crate::pipeline::belongs::Conflict;
 use crate::pipeline::describe::finite;
 use crate::pipeline::failure::named;
 use crate::pipeline::report::one_code;
-use crate::pipeline::{ErrorReport, Event, Pipeline, WindowReport};
+use crate::pipeline::{CauseReport, ErrorReport, Event, Pipeline, WindowReport};
 use crate::plan::{Compared, Cut, End, Hash, Plan};
 use crate::schema::TableSchema;
 use crate::sink::TableState;
@@ -198,6 +198,9 @@ impl TableVerify {
 pub struct VerifyReport {
     /// One entry a table.
     pub tables: Vec<TableVerify>,
+    /// Why tables failed: each cause once, with the tables that it touched.
+    #[serde(default)]
+    pub causes: Vec<CauseReport>,
 }
 
 impl VerifyReport {
@@ -225,8 +228,10 @@ impl Pipeline {
         (self.observer)(&Event::TablesChosen { tables: tables.len() });
         let looks: Vec<_> = tables.iter().map(|table| self.verify_table(table, request)).collect();
         // Side by side, as many as may load at the same time: each has a session at both ends.
-        let tables = stream::iter(looks).buffered(self.config.target.connections.max(1)).collect().await;
-        Ok(VerifyReport { tables })
+        let tables: Vec<TableVerify> =
+            stream::iter(looks).buffered(self.config.target.connections.max(1)).collect().await;
+        let causes = CauseReport::among(tables.iter().map(|one| (&one.table, &one.error)));
+        Ok(VerifyReport { tables, causes })
     }
 
     async fn verify_table(&self, table: &TableConfig, request: &VerifyRequest) -> TableVerify {

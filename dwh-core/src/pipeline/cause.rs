@@ -15,6 +15,11 @@ pub struct CauseReport {
 }
 
 impl CauseReport {
+    /// The causes among these tables or runs, of which some went well.
+    pub fn among<'a>(all: impl IntoIterator<Item = (&'a String, &'a Option<ErrorReport>)>) -> Vec<Self> {
+        Self::of(all.into_iter().filter_map(|(table, error)| Some((table.as_str(), error.as_ref()?))))
+    }
+
     /// The causes of these errors, the first table's first.
     pub fn of<'a>(errors: impl IntoIterator<Item = (&'a str, &'a ErrorReport)>) -> Vec<Self> {
         let mut causes: Vec<(String, Self)> = Vec::new();

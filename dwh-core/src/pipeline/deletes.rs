@@ -17,7 +17,7 @@ use crate::pipeline::describe::window_report;
 use crate::pipeline::failure::{failed, interrupted, named, told, with_way_out};
 use crate::pipeline::report::one_code;
 use crate::pipeline::transfer::{Slice, same_server, stopped};
-use crate::pipeline::{ErrorReport, Event, Pipeline, TableRun};
+use crate::pipeline::{CauseReport, ErrorReport, Event, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Plan};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::RowKey;
@@ -84,6 +84,9 @@ pub struct DeletesReport {
     pub dry_run: bool,
     /// One entry a table.
     pub tables: Vec<TableDeletes>,
+    /// Why tables failed: each cause once, with the tables that it touched.
+    #[serde(default)]
+    pub causes: Vec<CauseReport>,
 }
 
 impl DeletesReport {
@@ -145,7 +148,7 @@ impl Pipeline {
             return Err(none_looks(&request.tables));
         }
         let this = Self { force_deletes: request.force, ..self.clone() };
-        let mut report = DeletesReport { dry_run: request.dry_run, tables: Vec::new() };
+        let mut report = DeletesReport { dry_run: request.dry_run, ..DeletesReport::default() };
         for table in tables {
             (self.observer)(&Event::TableStarted { table: table.name.clone() });
             let mut found = TableDeletes::of(table);
@@ -158,6 +161,7 @@ impl Pipeline {
             (self.observer)(&Event::TableFinished { table: table.name.clone() });
             report.tables.push(found);
         }
+        report.causes = CauseReport::among(report.tables.iter().map(|one| (&one.table, &one.error)));
         Ok(report)
     }
 

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::failure::{interrupted, named};
 use crate::pipeline::links::{identity, named_by_us};
 use crate::pipeline::report::one_code;
-use crate::pipeline::{ErrorReport, Pipeline};
+use crate::pipeline::{CauseReport, ErrorReport, Pipeline};
 use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{RunFilter, RunRecord, TableState};
 use crate::watermark::{Micros, Timestamp};
@@ -59,6 +59,9 @@ pub struct PruneReport {
     pub dry_run: bool,
     /// One entry a table.
     pub tables: Vec<PrunedTable>,
+    /// Why tables failed: each cause once, with the tables that it touched.
+    #[serde(default)]
+    pub causes: Vec<CauseReport>,
 }
 
 impl PruneReport {
@@ -116,7 +119,7 @@ impl Pipeline {
             Error::new(ErrorKind::Config, format!("`{}` has no section `[retention]`", self.config.path.display()))
                 .with_hint("say how long to keep what: `[retention]`, `processed = \"365d\"`, `exports = \"30d\"`, `runs = \"365d\"`")
         })?;
-        let mut report = PruneReport { dry_run: request.dry_run, tables: Vec::new() };
+        let mut report = PruneReport { dry_run: request.dry_run, ..PruneReport::default() };
         let tables = self.tables(&request.tables).await?;
         let now = self.clock().await?;
         for table in &tables {
@@ -132,6 +135,7 @@ impl Pipeline {
         if let Some(keep) = retention.runs.filter(|_| request.tables.is_empty() && self.config.models.is_some()) {
             report.tables.push(self.prune_models(now.minus(keep), request.dry_run).await?);
         }
+        report.causes = CauseReport::among(report.tables.iter().map(|one| (&one.table, &one.error)));
         Ok(report)
     }
 

@@ -16,7 +16,7 @@ use crate::pipeline::describe::finite;
 use crate::pipeline::failure::{interrupted, named};
 use crate::pipeline::links::{after, still_known};
 use crate::pipeline::report::one_code;
-use crate::pipeline::{ErrorReport, Pipeline, TableRun};
+use crate::pipeline::{CauseReport, ErrorReport, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
 use crate::schema::Delivered;
@@ -93,6 +93,9 @@ pub struct RebuildReport {
     pub restore_sql: Option<String>,
     /// One entry a table.
     pub tables: Vec<RebuiltTable>,
+    /// Why tables failed: each cause once, with the tables that it touched.
+    #[serde(default)]
+    pub causes: Vec<CauseReport>,
 }
 
 impl RebuildReport {
@@ -116,7 +119,9 @@ impl Pipeline {
     /// wrong with a single table stands in its report.
     pub async fn rebuild(&self, request: &RebuildRequest, cancel: &CancellationToken) -> Result<RebuildReport> {
         let found = self.archived_relations().await?;
-        self.with_discovered(&found)?.rebuild_known(&found, request, cancel).await
+        let mut report = self.with_discovered(&found)?.rebuild_known(&found, request, cancel).await?;
+        report.causes = CauseReport::among(report.tables.iter().map(|one| (&one.table, &one.error)));
+        Ok(report)
     }
 
     /// The same, once it is known which tables there are.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::TableConfig;
 use crate::error::{Error, Result};
 use crate::pipeline::failure::{interrupted, named, told};
-use crate::pipeline::{Pipeline, TableRun};
+use crate::pipeline::{CauseReport, Pipeline, TableRun};
 use crate::sink::TableState;
 use crate::watermark::Micros;
 
@@ -66,6 +66,7 @@ impl Pipeline {
             }
         }
         self.sweep_uploads(request.uploads_older_than, &mut report).await;
+        report.causes = CauseReport::of(report.failures());
         Ok(report)
     }
 

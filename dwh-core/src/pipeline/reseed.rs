@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::backfill::{Work, whole};
 use crate::pipeline::failure::{failed, interrupted, named};
 use crate::pipeline::report::one_code;
-use crate::pipeline::{BackfillReport, Pipeline, TableRun};
+use crate::pipeline::{BackfillReport, CauseReport, Pipeline, TableRun};
 use crate::run::RunKind;
 use crate::watermark::Timestamp;
 
@@ -48,6 +48,9 @@ impl ReseedRequest {
 pub struct ReseedReport {
     /// One entry a table.
     pub tables: Vec<BackfillReport>,
+    /// Why tables failed: each cause once, with the tables that it touched.
+    #[serde(default)]
+    pub causes: Vec<CauseReport>,
 }
 
 impl ReseedReport {
@@ -75,7 +78,9 @@ impl Pipeline {
         let tables: Vec<&TableConfig> = chosen.iter().collect();
         let mut report = ReseedReport::default();
         if let [table] = tables[..] {
-            report.tables.push(self.reseed_table(table, request, cancel).await?);
+            let done = self.reseed_table(table, request, cancel).await?;
+            report.causes = CauseReport::among(done.runs.iter().map(|run| (&run.table, &run.error)));
+            report.tables.push(done);
             return Ok(report);
         }
         self.may_reseed(&tables, request, cancel).await?;
@@ -90,6 +95,8 @@ impl Pipeline {
                 told
             }));
         }
+        let runs = report.tables.iter().flat_map(|table| &table.runs);
+        report.causes = CauseReport::among(runs.map(|run| (&run.table, &run.error)));
         Ok(report)
     }
 

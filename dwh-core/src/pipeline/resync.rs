@@ -19,7 +19,7 @@ use crate::pipeline::describe::{describe_manifest, window_report};
 use crate::pipeline::failure::{failed, interrupted, named, told, with_way_out};
 use crate::pipeline::links::after;
 use crate::pipeline::transfer::Goal;
-use crate::pipeline::{Event, Pipeline, TableRun};
+use crate::pipeline::{CauseReport, Event, Pipeline, TableRun};
 use crate::plan::Plan;
 use crate::run::{RunKind, RunState};
 use crate::schema::{Column, TableSchema};
@@ -40,7 +40,7 @@ impl Pipeline {
     /// # Errors
     /// `Config` if no table matches. What went wrong with a single table stands in its report and stops no other.
     pub async fn resync(&self, request: &ResyncRequest, cancel: &CancellationToken) -> Result<ResyncReport> {
-        let mut report = ResyncReport { dry_run: request.dry_run, tables: Vec::new() };
+        let mut report = ResyncReport { dry_run: request.dry_run, ..ResyncReport::default() };
         let mut this = self.clone();
         this.allow_empty |= request.allow_empty;
         this.jobs = request.jobs;
@@ -61,6 +61,8 @@ impl Pipeline {
             (self.observer)(&Event::TableFinished { table: table.name.clone() });
             report.tables.push(told);
         }
+        let runs = report.tables.iter().flat_map(|table| &table.runs);
+        report.causes = CauseReport::among(runs.map(|run| (&run.table, &run.error)));
         Ok(report)
     }
 

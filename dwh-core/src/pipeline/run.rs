@@ -75,8 +75,7 @@ impl Pipeline {
         let unread =
             unknown.iter().map(|(source, error)| failed(TableRun::new(&format!("{source}.*"), Mode::Snapshot), error));
         let runs: Vec<TableRun> = ended.into_iter().flat_map(|(_, runs)| runs).chain(unread).collect();
-        let errors = runs.iter().filter_map(|run| Some((run.table.as_str(), run.error.as_ref()?)));
-        let causes = CauseReport::of(errors);
+        let causes = CauseReport::among(runs.iter().map(|run| (&run.table, &run.error)));
         Ok(RunReport { preview, runs, causes, ..RunReport::default() })
     }
 

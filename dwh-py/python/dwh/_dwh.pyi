@@ -169,6 +169,7 @@ class PlanReport(_Report):
 class DeletesReport(_Report):
     dry_run: bool
     tables: list[dict[str, Any]]
+    causes: list[dict[str, Any]]
 
 @final
 class DesignReport(_Report):
@@ -217,6 +218,7 @@ class PlansReport(_Report):
 class PruneReport(_Report):
     dry_run: bool
     tables: list[dict[str, Any]]
+    causes: list[dict[str, Any]]
 
 @final
 class RebuildReport(_Report):
@@ -226,6 +228,7 @@ class RebuildReport(_Report):
     backup_tables: list[str]
     restore_sql: Optional[str]
     tables: list[dict[str, Any]]
+    causes: list[dict[str, Any]]
 
 @final
 class RecoverReport(_Report):
@@ -234,6 +237,7 @@ class RecoverReport(_Report):
     runs: list[dict[str, Any]]
     notes: list[str]
     errors: list[dict[str, Any]]
+    causes: list[dict[str, Any]]
 
 @final
 class ReplayReport(_Report):
@@ -246,11 +250,13 @@ class ReplayReport(_Report):
 @final
 class ReseedReport(_Report):
     tables: list[dict[str, Any]]
+    causes: list[dict[str, Any]]
 
 @final
 class ResyncReport(_Report):
     dry_run: bool
     tables: list[dict[str, Any]]
+    causes: list[dict[str, Any]]
 
 @final
 class RunDetails(_Report):
@@ -369,6 +375,7 @@ class TapReport(_Report):
 @final
 class VerifyReport(_Report):
     tables: list[dict[str, Any]]
+    causes: list[dict[str, Any]]
 
 @final
 class Pipeline:
@@ -386,7 +393,8 @@ class Pipeline:
 
         `config` is the path of a `dwh.toml`, or a dict with its sections; these may be keywords, too. Without either it is
         the file that `DWH_CONFIG` names, or `dwh.toml`. `environment` has variables that are not those of the process, and
-        win. `progress` is called with what happens, from the thread that waits for the call.
+        win. `progress` is called with a dict for what happens (`event`: `tables_chosen` with `tables`, `table_started`,
+        `run_finished`, …), from the thread that waits for the call.
 
         A pipeline can be pickled: paths, sections and `environment` go into the pickle, variables of the process do not.
         """

@@ -32,6 +32,10 @@ impl Show for Checked {
                 text.push('\n');
             }
         }
+        for cause in causes(&self.report, Severity::Ok).iter().filter(|cause| is_remark(cause)) {
+            text.push_str(&told(cause, Severity::Ok, paint));
+            text.push('\n');
+        }
         if self.all {
             text.push_str(&everything(&self.report, paint));
         }
@@ -44,6 +48,11 @@ struct Cause<'a> {
     /// The message without the table's name, by which they are the same.
     kind: String,
     findings: Vec<&'a Finding>,
+}
+
+/// Whether it is well, and something can be done all the same.
+fn is_remark(cause: &Cause<'_>) -> bool {
+    cause.findings.iter().any(|finding| finding.remedy.is_some())
 }
 
 fn causes(report: &CheckReport, severity: Severity) -> Vec<Cause<'_>> {
@@ -87,7 +96,11 @@ fn told(cause: &Cause<'_>, severity: Severity, paint: Paint<'_>) -> String {
     let subject = if tables.len() > 1 { human::tables(&tables) } else { first.subject.clone() };
     let example = if tables.len() > 1 && cause.kind.contains('\0') { "for example: " } else { "" };
     // Padded before it is painted: colours have no width.
-    let word = if severity == Severity::Failure { paint.bad("FAILURE") } else { paint.warn("warning") };
+    let word = match severity {
+        Severity::Failure => paint.bad("FAILURE"),
+        Severity::Warning => paint.warn("warning"),
+        Severity::Ok => "note   ".into(),
+    };
     let head = fold(&format!("FAILURE  {}, {}", printable(&subject), printable(&first.check)), paint.width(), INDENT);
     let mut text = format!("{word}{}\n", &head["FAILURE".len()..]);
     let message = format!("{:INDENT$}{example}{}", "", printable(&first.message));

@@ -36,6 +36,11 @@ impl<'a> About<'a> {
         self.add(Severity::Ok, check, message.into(), None, 0);
     }
 
+    /// What is well as it is, with what can be done if it is not meant so.
+    pub(super) fn remark(&mut self, check: Word, message: impl Into<String>, remedy: impl Into<String>) {
+        self.add(Severity::Ok, check, message.into(), Some(remedy.into()), 0);
+    }
+
     pub(super) fn warn(&mut self, check: Word, message: impl Into<String>, remedy: impl Into<String>) {
         self.add(Severity::Warning, check, message.into(), Some(remedy.into()), 0);
     }

@@ -29,7 +29,7 @@ pub struct Finding {
     pub check: String,
     /// What was found, one line.
     pub message: String,
-    /// What to do, to be pasted where it is SQL; `null` when all is well.
+    /// What to do, to be pasted where it is SQL; `null` when all is well, unless something can be added.
     pub remedy: Option<String>,
     /// The exit code that a failure leads to; not part of the JSON.
     #[serde(skip)]

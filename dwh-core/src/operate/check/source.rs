@@ -1,5 +1,6 @@
 //! What a source must have: a role that only reads, and a view of who may be writing.
 
+use std::collections::BTreeSet;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::about::About;
@@ -8,6 +9,7 @@ use super::server::{Server, open};
 use super::words::Word;
 use crate::config::{Config, Environment, Mode, SourceConfig, TableConfig};
 use crate::error::{ErrorKind, Result};
+use crate::operate::init::copyable;
 use crate::schema::{TableRef, quote_ident};
 use crate::source::activity_function_sql;
 
@@ -53,6 +55,29 @@ pub(super) async fn check(
     let looked = standby(&server, config, tables, environment, about).await;
     about.unless(Word::Standby, looked);
     Some(server)
+}
+
+/// Tells which relations of the source are in no table of the configuration, as a second look of `init` would find them. A
+/// manifest names what is wanted of its database.
+pub(super) async fn not_copied(server: &Server, tables: &[&TableConfig], about: &mut About<'_>) -> Result<()> {
+    const FIRST: usize = 5;
+    if tables.iter().any(|table| table.manifest.is_some()) {
+        return Ok(());
+    }
+    let known: BTreeSet<&TableRef> = tables.iter().filter_map(|table| table.relation.as_ref()).collect();
+    let all = copyable(&server.survey, &server.role).await?;
+    let rest: Vec<String> = all.iter().filter(|one| !known.contains(one)).map(ToString::to_string).collect();
+    let message = match &rest[..] {
+        [] => return Ok(()),
+        [one] => format!("1 relation is in no table of the configuration: {one}"),
+        [first @ .., _] if rest.len() > FIRST => {
+            let (first, more) = (first[..FIRST].join(", "), rest.len() - FIRST);
+            format!("{} relations are in no table of the configuration: {first}, and {more} more", rest.len())
+        }
+        _ => format!("{} relations are in no table of the configuration: {}", rest.len(), rest.join(", ")),
+    };
+    about.remark(Word::NotCopied, message, "dwh init --update");
+    Ok(())
 }
 
 async fn read_only(server: &Server, tables: &[&TableConfig], about: &mut About<'_>) -> Result<()> {

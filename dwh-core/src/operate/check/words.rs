@@ -38,6 +38,7 @@ words! {
     Standby "standby"
     Source "source"
     Patterns "patterns"
+    NotCopied "not_copied"
     Configuration "configuration"
     Models "models"
     Catalog "catalog"

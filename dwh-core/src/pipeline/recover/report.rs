@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::pipeline::report::one_code;
-use crate::pipeline::{ErrorReport, TableRun};
+use crate::pipeline::{CauseReport, ErrorReport, TableRun};
 use crate::run::RunId;
 
 /// What is not as it should be; the words are stable.
@@ -165,9 +165,18 @@ pub struct RecoverReport {
     pub notes: Vec<String>,
     /// Tables that could not be looked at.
     pub errors: Vec<TableError>,
+    /// Why something failed: each cause once, with the tables that it touched.
+    #[serde(default)]
+    pub causes: Vec<CauseReport>,
 }
 
 impl RecoverReport {
+    /// The tables with what went wrong of them.
+    pub(super) fn failures(&self) -> impl Iterator<Item = (&str, &ErrorReport)> {
+        let mended = self.found.iter().filter_map(|found| Some((found.table.as_deref()?, found.error.as_ref()?)));
+        mended.chain(self.errors.iter().map(|one| (one.table.as_str(), &one.error)))
+    }
+
     /// 0 if nothing is left to do; 4 if something is left for a person; the code of what failed; 1 if these differ.
     ///
     /// A dry run leaves what it would have mended, and says 0 for that.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::TableConfig;
 use crate::pipeline::report::one_code;
-use crate::pipeline::{RunReport, TableRun};
+use crate::pipeline::{CauseReport, RunReport, TableRun};
 use crate::run::{RunKind, RunState};
 
 /// What `resync` is asked for.
@@ -64,6 +64,9 @@ pub struct ResyncReport {
     pub dry_run: bool,
     /// One entry a table.
     pub tables: Vec<ResyncedTable>,
+    /// Why tables failed: each cause once, with the tables that it touched.
+    #[serde(default)]
+    pub causes: Vec<CauseReport>,
 }
 
 impl ResyncReport {
