@@ -52,6 +52,25 @@ async fn a_table_that_migrate_makes_again_is_said_to_be_empty() {
 }
 
 #[tokio::test]
+async fn a_table_that_was_dropped_is_named_before_it_is_made_again_empty() {
+    let (db, project) = loaded("dropped").await;
+    db.tgt("drop table bronze.events").await;
+    for verb in [&["run"][..], &["check"], &["status", "--check"], &["extract", "events"], &["verify"]] {
+        let said = project.dwh(verb);
+        assert_eq!(said.code, 4, "{}", said.all());
+        let words = ["bronze.events is not there any more", "dwh rebuild events --reset"];
+        assert!(verb == ["status", "--check"] || words.iter().all(|word| said.all().contains(word)), "{}", said.all());
+    }
+    project.ok(&["rebuild", "events", "--reset"]);
+    whole(&db, &project).await;
+    db.tgt("drop table bronze.events").await;
+    // The other way out, as the hint says it.
+    assert_eq!(project.dwh(&["migrate", "events"]).code, 4);
+    project.ok(&["reseed", "events"]);
+    whole(&db, &project).await;
+}
+
+#[tokio::test]
 async fn a_table_that_was_made_again_is_rebuilt_from_its_files() {
     let (db, project) = loaded("made_again_files").await;
     db.tgt("drop table bronze.events").await;

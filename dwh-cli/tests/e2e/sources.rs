@@ -140,10 +140,27 @@ async fn databases_files_and_manifests_into_one_warehouse() {
     );
     project.ok(&["recover"]);
     project.ok(&["verify"]);
+    nobody_could_look(&several).await;
     one_is_switched_off(&several).await;
     migrate_goes_on_without_one(&several).await;
     relations_come_and_go(&several).await;
     lost(&several).await;
+}
+
+/// A source that was off when `migrate` looked is not passed over.
+async fn nobody_could_look(several: &Several) {
+    let project = &several.project;
+    let forget = "create table looked as select * from dwh_control.discovered_relations; delete from dwh_control.discovered_relations";
+    several.app.tgt(forget).await;
+    for verb in [&["run"][..], &["run", "--dry-run"], &["status", "--check"]] {
+        let said = project.dwh(verb);
+        let told = said.all().contains("source `www`: no table of its `include` is known yet");
+        assert!(said.code == 4 && told && said.all().contains("dwh migrate"), "{}", said.all());
+    }
+    project.ok(&["run", "trips"]);
+    project.ok(&["status", "--check", "trips"]);
+    several.app.tgt("insert into dwh_control.discovered_relations select * from looked; drop table looked").await;
+    project.ok(&["run"]);
 }
 
 /// What is asked for of one source does not need the other.

@@ -183,6 +183,7 @@ mod tests {
             {
                 let error = unpack(&parts).await.expect_err("not whole");
                 assert_eq!(error.kind(), ErrorKind::Data, "{how:?} {parts:?}");
+                assert_eq!(error.to_string(), "`a` cannot be unpacked");
             }
         }
     }

@@ -73,6 +73,27 @@ pub struct PlanReport {
     pub error: Option<ErrorReport>,
 }
 
+impl PlanReport {
+    const fn nothing(table: String, mode: Mode, source: String) -> Self {
+        Self {
+            table,
+            mode,
+            source,
+            target: String::new(),
+            holder: None,
+            window: None,
+            watermark: None,
+            bound: None,
+            first: None,
+            extract_sql: String::new(),
+            load_sql: Vec::new(),
+            blob_prefix: String::new(),
+            units: Vec::new(),
+            error: None,
+        }
+    }
+}
+
 impl Pipeline {
     /// What the next run of each matching table would do, and the other work that is there: history that a call which was
     /// cut off left to be read, or that the request names. Nothing is moved, written or held.
@@ -80,12 +101,18 @@ impl Pipeline {
     /// # Errors
     /// `Config` if no table matches. What keeps a single table from running stands in its report.
     pub async fn plan(&self, request: &PlanRequest) -> Result<Vec<PlanReport>> {
-        let tables = self.tables(&request.tables).await?;
+        let whole = self.expanded().await?;
+        let tables = whole.config.select(&request.tables)?;
         // Where that cannot be told, each table says why.
         let known = self.sink.overview().await.map(|overview| overview.tables).unwrap_or_default();
         (self.observer)(&Event::TablesChosen { tables: tables.len() });
         let looks: Vec<_> = tables.iter().map(|table| self.plan_one(table, known.get(&table.name), request)).collect();
-        Ok(stream::iter(looks).buffered(self.config.target.connections.max(1)).collect().await)
+        let mut plans: Vec<_> = stream::iter(looks).buffered(self.config.target.connections.max(1)).collect().await;
+        plans.extend(self.unknown_sources(&whole, &request.tables).iter().map(|(source, error)| PlanReport {
+            error: Some(error.into()),
+            ..PlanReport::nothing(format!("{source}.*"), Mode::Snapshot, source.clone())
+        }));
+        Ok(plans)
     }
 
     /// What the next extract of a table would do; nothing is moved or written.
@@ -115,24 +142,13 @@ impl Pipeline {
             (None, None) => "query".to_owned(),
         };
         PlanReport {
-            table: table.name.clone(),
-            mode: table.mode,
-            source: format!("{}: {relation}", table.source),
             target: table.target.to_string(),
-            holder: None,
-            window: None,
-            watermark: None,
-            bound: None,
-            first: None,
-            extract_sql: String::new(),
-            load_sql: Vec::new(),
             blob_prefix: format!(
                 "{}/{}",
                 self.blobs.url(),
                 self.layout.prefix(crate::blob::Folder::Exports, &table.name)
             ),
-            units: Vec::new(),
-            error: None,
+            ..PlanReport::nothing(table.name.clone(), table.mode, format!("{}: {relation}", table.source))
         }
     }
 

@@ -43,8 +43,7 @@ impl Pipeline {
     pub async fn status(&self, tables: &[String]) -> Result<StatusReport> {
         let all = tables.is_empty();
         let whole = self.expanded().await?;
-        let (unknown, chosen) = (whole.unknown_sources(tables), whole.selected(tables)?);
-        let chosen: Vec<&TableConfig> = chosen.iter().collect();
+        let (unknown, chosen) = (self.unknown_sources(&whole, tables), whole.config.select(tables)?);
         let (known, listed, disks) = tokio::join!(
             self.known(&chosen),
             self.complete_csvs(),

@@ -17,6 +17,7 @@ use std::time::Instant;
 use crate::config::{Mode, TableConfig};
 use crate::connect::Connector;
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::Fate;
 use crate::operate::shell::quoted;
 use crate::pipeline::belongs::Conflict;
 use crate::pipeline::describe::finite;
@@ -271,7 +272,7 @@ impl Pipeline {
         // Before both snapshots: what is loaded meanwhile lies above it.
         let state = target.state(&self.config.target.control_schema).await?;
         let conflict = self.conflict(table, &state, None).await?;
-        if let Some(found @ Conflict::Stranger(_)) = &conflict {
+        if let Some(found @ (Conflict::Stranger(_) | Conflict::Bronze(Fate::Dropped))) = &conflict {
             return Err(found.error(table, &state));
         }
         let (plan, bronze) = self.fit(table, &state).await?;

@@ -28,8 +28,8 @@ impl Pipeline {
     /// `Config` if no table matches. What went wrong with a single table stands in its report and stops no other.
     pub async fn run(&self, request: &RunRequest, cancel: &CancellationToken) -> Result<RunReport> {
         let whole = self.expanded().await?;
-        let tables = whole.selected(&request.tables)?;
-        let unknown = whole.unknown_sources(&request.tables);
+        let tables: Vec<TableConfig> = whole.config.select(&request.tables)?.into_iter().cloned().collect();
+        let unknown = self.unknown_sources(&whole, &request.tables);
         let jobs = request.jobs.unwrap_or(self.config.target.connections).max(1);
         let mut this = whole.in_round(&tables);
         (this.allow_empty, this.accept_source, this.until) =

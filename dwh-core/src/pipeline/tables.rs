@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Discovered, TableConfig};
+use crate::config::{Config, Discovered, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 
@@ -14,16 +14,7 @@ impl Pipeline {
     /// # Errors
     /// `Config` for a glob that cannot be read or matches nothing; `Unreachable`, `Auth` of the target.
     pub async fn tables(&self, globs: &[String]) -> Result<Vec<TableConfig>> {
-        self.expanded().await?.selected(globs)
-    }
-
-    /// The tables that match, of those that are known.
-    pub(crate) fn selected(&self, globs: &[String]) -> Result<Vec<TableConfig>> {
-        match self.config.select(globs) {
-            Ok(found) => Ok(found.into_iter().cloned().collect()),
-            // It may be one of those that nobody has looked for yet.
-            Err(error) => Err(self.unknown_sources(globs).pop().map_or(error, |(_, told)| told)),
-        }
+        Ok(self.expanded().await?.config.select(globs)?.into_iter().cloned().collect())
     }
 
     /// The table of exactly that name.
@@ -47,10 +38,12 @@ impl Pipeline {
         }
     }
 
-    /// The sources that the globs ask for of whose `include` no table is known yet, each with what to do: a source that
-    /// nobody could look at must not be passed over as if it had none.
-    pub(crate) fn unknown_sources(&self, globs: &[String]) -> Vec<(String, Error)> {
-        let unknown = |source: &&str| !self.config.tables.iter().any(|table| table.source == **source);
+    /// The sources that the globs ask for of whose `include` `whole` knows no table yet, each with what to do: a source
+    /// that nobody could look at must not be passed over as if it had none.
+    pub(crate) fn unknown_sources(&self, whole: &Self, globs: &[String]) -> Vec<(String, Error)> {
+        let tables =
+            |config: &Config, source: &str| config.tables.iter().filter(|table| table.source == source).count();
+        let unknown = |source: &&str| tables(&whole.config, source) == tables(&self.config, source);
         let told = |source: &str| {
             let message = format!("source `{source}`: no table of its `include` is known yet");
             let hint =

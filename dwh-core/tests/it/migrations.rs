@@ -433,4 +433,20 @@ async fn roles_are_made_or_asked_for() {
     server.psql("e", &error.hint().lines().skip(1).collect::<Vec<_>>().join("\n"));
     let report = run(&server.url("plain", "e"), &plans).await.expect("after the hint was followed");
     assert_eq!((report.applied.len(), report.tables_created.len()), (14, 1));
+
+    // Schemas of other sources are told together, too.
+    let elsewhere = ["hyppo", "www"].map(|schema| {
+        let mut plan = plan(&format!("{schema}.trips"), Mode::Incremental, &[]);
+        plan.table.target = TableRef::new(schema, "trips");
+        plan
+    });
+    let error = run(&server.url("plain", "e"), &elsewhere).await.expect_err("may make no schema");
+    for schema in ["hyppo", "www"] {
+        let line = format!("schema \"{schema}\" is missing, and \"plain\" may not create schemas in database \"e\"");
+        assert!(error.to_string().contains(&line), "{error}");
+    }
+    assert!(error.hint().contains("dwh setup"), "{}", error.hint());
+    server.psql("e", &error.hint().lines().skip(1).collect::<Vec<_>>().join("\n"));
+    let report = run(&server.url("plain", "e"), &elsewhere).await.expect("after the hint was followed");
+    assert_eq!(report.tables_created.len(), 2);
 }
