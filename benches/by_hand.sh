@@ -20,7 +20,8 @@ keep() {
   if [ -z "${PUT_URL:-}" ]; then tee "$1"; return; fi
   rm -f "$1.put"
   mkfifo "$1.put"
-  tee >(cat > "$1"; came=failed; if put "$1"; then came=stored; fi; echo "$came" > "$1.put")
+  # it must not hold the pipe to the target open
+  tee >(exec > /dev/null; cat > "$1"; came=failed; if (put "$1"); then came=stored; fi; echo "$came" > "$1.put")
 }
 put() {
   curl -sSf -o /dev/null --aws-sigv4 aws:amz:us-east-1:s3 --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \

@@ -188,7 +188,8 @@ class Lab:
     def floor(self, env: dict, store: str = "local", geometry: str = "ewkb", what: str = "floor") -> dict:
         """What the servers alone need for the same rows; `by_hand.sh` says how."""
         if store != "local":
-            env = self.env | env | {"PUT_URL": f"{self.s3()}/bronze/floor-{time.time_ns()}.csv"}
+            address = self.s3()  # which sets the keys, too
+            env = self.env | env | {"PUT_URL": f"{address}/bronze/floor-{time.time_ns()}.csv"}
         self.checkpoint()
         return self.by_hand(env, geometry, what)
 
