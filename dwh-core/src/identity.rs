@@ -154,6 +154,14 @@ impl BronzeId {
     }
 }
 
+impl BronzeId {
+    /// Whether what was loaded into this table is in that one, which may have been rewritten since, or restored.
+    #[must_use]
+    pub(crate) fn is_still(&self, now: &Self) -> bool {
+        !self.fate(now, false).lost_rows()
+    }
+}
+
 impl Fate {
     /// Whether rows that were loaded are gone.
     #[must_use]

@@ -234,6 +234,21 @@ async fn a_killed_resync_goes_on_with_the_chunks_that_are_left() {
     assert_equal_tables(&db, "select id, n, at from app.trips", "select id, n, at from bronze.trips").await;
 }
 
+#[tokio::test]
+async fn a_resync_of_compressed_chunks_goes_on() {
+    for how in ["zstd", "gzip"] {
+        let (db, project) = loaded(&format!("resync_{how}"), "on_conflict = \"update\"").await;
+        let url = format!("url = \"{}\"", db.blob_url());
+        let project = project.config_with(&url, &format!("{url}\ncompression = \"{how}\""));
+        db.src("update app.trips set note = 'changed', at = clock_timestamp() where id % 3 = 0").await;
+        let mut child = project.spawn(&["resync", "trips", "--jobs", "1"]);
+        killed_at(&db, &mut child, LOADED, 3).await;
+        let report = project.json(&["resync", "trips"]);
+        assert_eq!(number(&db, LOADED).await, 11, "none was read twice: {report:#}");
+        equal(&db).await;
+    }
+}
+
 /// Of the newest chunk that was moved, the last step is left to do: its manifest is still in `exports/`.
 fn move_that_was_cut_off(db: &TestDb) {
     let folder = |name: &str| db.blobs().join("test").join(name).join("trips");

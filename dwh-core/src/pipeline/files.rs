@@ -47,7 +47,8 @@ impl Pipeline {
         };
         // Newest first.
         for run in self.sink.runs(&filter).await? {
-            let of_this_table = state.bronze.is_none() || run.bronze.is_none() || run.bronze == state.bronze;
+            let both = run.bronze.as_ref().zip(state.bronze.as_ref());
+            let of_this_table = both.is_none_or(|(then, now)| then.is_still(now));
             if let Some(file) = run.file.filter(|file| of_this_table && file.sha256.is_some()) {
                 done.entry(file.path.clone()).or_insert((file, run.run_id, run.run_started_at));
             }

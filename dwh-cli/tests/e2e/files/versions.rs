@@ -44,6 +44,29 @@ async fn a_stamp_alone_is_no_other_version() {
     assert_eq!(runs(&report, "grants")[0]["rows_updated"], 1, "{report:#}");
 }
 
+/// The server then stores the rows in other files of its own, which are no reason to read anything again.
+#[tokio::test]
+async fn a_table_that_was_rewritten_remembers_its_files() {
+    let raw = Raw::new("files_rewritten", TABLES).await;
+    raw.write("a/dumps/1/data.json", grants(&[("a", "1"), ("b", "1")]));
+    raw.write("a/dumps/2/data.json", grants(&[("a", "2"), ("c", "2")]));
+    raw.project.ok(&["run", "grants"]);
+    raw.write("a/dumps/1/data.json", grants(&[("a", "99"), ("b", "1")]));
+    raw.project.ok(&["run", "grants"]);
+    for sql in ["vacuum full bronze.grants", "alter table bronze.grants alter amount type numeric using amount"] {
+        raw.db.tgt(sql).await;
+        for _ in 0..2 {
+            let report = raw.project.json(&["run", "grants"]);
+            assert!(runs(&report, "grants").iter().all(|run| run["rows_extracted"] == 0), "{report:#}");
+            raw.project.ok(&["verify", "grants"]);
+        }
+    }
+    assert_eq!(
+        raw.rows("select concat_ws('|', grant_id, amount) from bronze.grants order by 1").await,
+        ["a|99", "b|1", "c|2"]
+    );
+}
+
 #[tokio::test]
 async fn a_key_belongs_to_the_file_that_brought_it_last() {
     let raw = Raw::new("files_keys", TABLES).await;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::blob::transform::{decode, verified};
-use crate::blob::{BlobKey, Folder, Manifest, read_manifest};
+use crate::blob::{BlobKey, Folder, Manifest, read_manifest, read_manifest_at};
 use crate::chain::{self, Link, Reads, is_superseded};
 use crate::config::{Compression, Mode, TableConfig};
 use crate::dialect::Tally;
@@ -117,9 +117,7 @@ impl Pipeline {
         let pruned = |key: &BlobKey| key.csv_name().is_some_and(|name| Some(name.run_id) < oldest);
         let beside: BTreeSet<BlobKey> = keys.iter().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
         for key in keys.iter().filter(|key| key.is_manifest() && !pruned(key) && !beside.contains(key)) {
-            // How its CSV was stored says the manifest alone, which lies beside each of them under one name.
-            let csv = BlobKey::parse(&key.as_str().replace(".manifest.json", ".csv"))?;
-            match read_manifest(self.blobs.as_ref(), &csv).await {
+            match read_manifest_at(self.blobs.as_ref(), key).await {
                 Ok(Some(manifest)) => report.lost(mend, format!("`{key}` has lost its CSV"), &Link::from(&manifest)),
                 Ok(None) => {}
                 Err(error) if error.kind() == ErrorKind::Data => {

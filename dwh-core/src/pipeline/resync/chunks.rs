@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::history;
-use crate::blob::{Folder, Manifest, archive, read_manifest};
+use crate::blob::{Folder, Manifest, archive, read_manifest, read_manifest_at};
 use crate::chain::{Chunk, KeyRange, Part, RunIdentity};
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -77,7 +77,7 @@ impl Pipeline {
         let mut there = BTreeMap::new();
         for record in loaded {
             // Another table beside bronze had it, which is not there any more.
-            if record.bronze.as_ref() != Some(apart) {
+            if record.bronze.as_ref().is_none_or(|then| !then.is_still(apart)) {
                 continue;
             }
             let manifest = self.manifest_of(&record).await?;
@@ -104,12 +104,13 @@ impl Pipeline {
 
     /// The manifest of a loaded run, in whichever folder it is.
     async fn manifest_of(&self, record: &RunRecord) -> Result<Option<Manifest>> {
-        for name in self.names_of(record) {
-            for folder in [Folder::Processed, Folder::Exports] {
-                let manifest = read_manifest(self.blobs.as_ref(), &self.layout.moved(&name, folder)?).await?;
-                if manifest.is_some() {
-                    return Ok(manifest);
-                }
+        // It lies under one name, however the CSV was stored.
+        let [name, ..] = self.names_of(record);
+        for folder in [Folder::Processed, Folder::Exports] {
+            let key = self.layout.moved(&name, folder)?.manifest();
+            let manifest = read_manifest_at(self.blobs.as_ref(), &key).await?;
+            if manifest.is_some() {
+                return Ok(manifest);
             }
         }
         Ok(None)
