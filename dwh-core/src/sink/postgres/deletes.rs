@@ -7,11 +7,11 @@ use super::PgSink;
 use super::copy::copy;
 use super::errors::named;
 use super::pool::Tx;
-use super::replace::{Keyed, as_announced};
+use super::replace::{Keyed, as_announced, by_hash};
 use crate::blob::Body;
 use crate::catalog::equality;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{KeysOf, LoadPlan};
+use crate::plan::{Equality, KeysOf, LoadPlan};
 use crate::sink::{Accounting, Gone};
 use crate::watermark::Timestamp;
 
@@ -29,6 +29,16 @@ pub(super) async fn gone(client: &Client, load: &LoadPlan, keyed: &Keyed, staged
     let Some(of) = &load.keys else { return Err(Error::new(ErrorKind::Internal, "these rows are no keys")) };
     execute(client, load, &load.analyze_stage()).await?;
     let key = keyed.of(client, load).await?;
+    by_hash(client, load, named, look(client, load, (of, key), staged, first)).await
+}
+
+async fn look(
+    client: &Client,
+    load: &LoadPlan,
+    (of, key): (&KeysOf, &[Equality]),
+    staged: u64,
+    first: usize,
+) -> Result<Gone> {
     let mut found = Gone {
         keys: staged,
         rows_compared: count(client, load, &load.count_judged(of)).await?,
@@ -55,12 +65,21 @@ pub(super) async fn take(
     keyed: &Keyed,
     staged: u64,
 ) -> Result<Accounting> {
-    let mut counts = Accounting { staged, ..Accounting::default() };
     if load.older || !load.looks_for_deletes() {
-        return Ok(counts);
+        return Ok(Accounting { staged, ..Accounting::default() });
     }
     let key = keyed.of(client, load).await?;
     execute(client, load, &load.analyze_stage()).await?;
+    by_hash(client, load, named, take_now(client, load, (of, key), staged)).await
+}
+
+async fn take_now(
+    client: &Client,
+    load: &LoadPlan,
+    (of, key): (&KeysOf, &[Equality]),
+    staged: u64,
+) -> Result<Accounting> {
+    let mut counts = Accounting { staged, ..Accounting::default() };
     if load.marks() {
         counts.unmarked = execute(client, load, &load.unmark(key)).await?;
     }

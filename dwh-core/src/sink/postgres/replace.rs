@@ -114,19 +114,41 @@ pub(super) async fn refuse_known_formerly(client: &Client, load: &LoadPlan, keye
     Ok(())
 }
 
+/// Rows of bronze are looked for among the staged ones, which have no index: statistics of bronze from before it had marks,
+/// or the rows of a window, would say that there is one such row, and each of many be compared with all staged ones.
+const BY_HASH: &str = "set local enable_nestloop = off";
+const AS_USUAL: &str = "set local enable_nestloop to default";
+
+/// The same statements, planned without nested loops.
+pub(super) async fn by_hash<T>(
+    client: &Client,
+    load: &LoadPlan,
+    named: Named,
+    done: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let set = async |sql| client.batch_execute(sql).await.map_err(|error| named(load, error));
+    set(BY_HASH).await?;
+    let done = done.await?;
+    set(AS_USUAL).await?;
+    Ok(done)
+}
+
 /// Removes what bronze has in the window and the CSV has not; returns how many rows.
 pub(super) async fn remove(client: &Client, load: &LoadPlan, keyed: &Keyed, named: Named) -> Result<u64> {
     let Some(window) = load.removes() else { return Ok(0) };
     let key = keyed.of(client, load).await?;
-    let count = load.count_removed(window, key)?;
+    let (count, remove) = (load.count_removed(window, key)?, load.remove(window, key)?);
     let spares = Spares::of(window);
-    let row = client.query_typed_one(&count, &spares.values()).await.map_err(|error| named(load, error))?;
-    let announced = row.get::<_, i64>(0).cast_unsigned();
-    if announced == 0 {
-        return Ok(0);
-    }
-    let removed = execute(client, load, named, window, &load.remove(window, key)?).await?;
-    as_announced(load, announced, removed)
+    let done = async {
+        let row = client.query_typed_one(&count, &spares.values()).await.map_err(|error| named(load, error))?;
+        let announced = row.get::<_, i64>(0).cast_unsigned();
+        if announced == 0 {
+            return Ok(0);
+        }
+        let removed = execute(client, load, named, window, &remove).await?;
+        as_announced(load, announced, removed)
+    };
+    by_hash(client, load, named, done).await
 }
 
 pub(super) fn as_announced(load: &LoadPlan, announced: u64, removed: u64) -> Result<u64> {
