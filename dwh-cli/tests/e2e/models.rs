@@ -1,5 +1,7 @@
 //! `dwh models`: SELECTs in files become tables and views, in their order; what is there is replaced whole, or not at all.
 
+mod bound;
+
 use serde_json::Value;
 use std::fs;
 

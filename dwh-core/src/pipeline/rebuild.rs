@@ -20,7 +20,7 @@ use crate::pipeline::{CauseReport, ErrorReport, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
 use crate::schema::Delivered;
-use crate::sink::{Commit, LogEntry, StageRequest, TableState};
+use crate::sink::{Commit, LeftView, LogEntry, StageRequest, TableState};
 use crate::watermark::Timestamp;
 
 use archive::Archive;
@@ -89,6 +89,9 @@ pub struct RebuildReport {
     pub backup: Option<String>,
     /// The tables in that schema.
     pub backup_tables: Vec<String>,
+    /// The views that go on reading what is put aside, or was, each with its remedy.
+    #[serde(default)]
+    pub views_left_behind: Vec<LeftView>,
     /// SQL that brings all of it back to where it was; what was rebuilt goes into a schema of its own then.
     pub restore_sql: Option<String>,
     /// One entry a table.
@@ -136,6 +139,9 @@ impl Pipeline {
         report.tables = archives.iter().map(Archive::report).collect();
         let loads: Vec<LoadPlan> = archives.iter().filter_map(Archive::table).collect();
         report.in_the_way = self.sink.occupied(&loads).await?;
+        if !report.in_the_way.is_empty() {
+            report.views_left_behind = self.sink.left_behind(&loads).await?;
+        }
         if !request.accept_gaps {
             refuse_gaps(&mut report.tables);
         }

@@ -1,0 +1,143 @@
+//! What a model reads is what its SELECT names, whatever became of the relation that it was made over; and a dry run tells
+//! the step that the run takes.
+
+use super::{number, text, told, with_models, write};
+use serde_json::Value;
+
+/// The same words in a dry run and in the run.
+fn planned(report: &Value) -> Vec<String> {
+    told(report).iter().map(|line| line.replace(" planned", " built")).collect()
+}
+
+#[tokio::test]
+async fn a_materialized_view_follows_its_table_that_was_put_aside() {
+    let (db, project) = with_models("models_aside").await;
+    for name in ["days", "total", "top", "solo", "of_solo"] {
+        std::fs::remove_file(project.folder().join(format!("models/marts/{name}.sql"))).expect("removed");
+    }
+    write(&project, "n", "-- kind: materialized view\n-- key: n\nselect count(*) as n from bronze.events");
+    write(&project, "up", "-- kind: materialized view\nselect n + 1 as n from marts.n");
+    project.ok(&["models", "run"]);
+    db.tgt("set role dwh_owner; create view marts.by_hand as select count(*) as n from bronze.events; reset role")
+        .await;
+    db.tgt("delete from bronze.events where id <= 10").await;
+    let dry = project.json(&["rebuild", "events", "--reset", "--dry-run"]);
+    let names = |report: &Value| {
+        let views = report["views_left_behind"].as_array().unwrap_or_else(|| panic!("{report:#}"));
+        views.iter().map(|view| view["view"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&dry), ["marts.by_hand", "marts.n", "marts.up"], "{dry:#}");
+    let output = project.ok(&["rebuild", "events", "--reset", "--output", "json"]);
+    let report = output.json();
+    assert_eq!(names(&report), names(&dry), "{report:#}");
+    assert_eq!(report["views_left_behind"][1]["model"], true, "{report:#}");
+    assert_eq!(report["views_left_behind"][0]["model"], false, "{report:#}");
+    assert!(
+        report["views_left_behind"][0]["sql"].as_str().is_some_and(|sql| sql.contains("create or replace view")),
+        "{report:#}"
+    );
+
+    db.src("insert into app.events (id, note) select i, 'y' from generate_series(2001, 2100) i").await;
+    let told_dry = project.json(&["models", "run", "--dry-run"]);
+    let ran = project.json(&["run", "events", "--models"]);
+    assert_eq!(told(&ran), ["marts.n swap built", "marts.up refresh built"], "{ran:#}");
+    assert_eq!(planned(&told_dry), told(&ran));
+    let because = ran["models"][0]["because"].as_str().expect("because");
+    assert!(because.contains("`dwh_backup_") && because.contains("`bronze.events`"), "{because}");
+    let both = "select (select n from marts.n) || ' ' || (select n from marts.up)";
+    assert_eq!(text(&db, both).await, "200 201");
+    assert_eq!(number(&db, "select n from marts.by_hand").await, 90, "it reads what was put aside");
+    // Upkeep tells of a view that nobody made again.
+    db.tgt(
+        "alter view marts.by_hand set schema bronze; set role dwh_owner;
+         create materialized view bronze.left_one as select n from bronze.by_hand; reset role",
+    )
+    .await;
+    let kept = project.ok(&["maintain", "--output", "json"]);
+    let upkeep = kept.json();
+    let steps = upkeep["steps"].as_array().expect("steps");
+    let left = steps.iter().find(|step| step["object"] == "bronze.left_one").expect("the view");
+    assert!(left["warning"].as_str().is_some_and(|told| told.contains("dwh_backup_")), "{upkeep:#}");
+    assert!(kept.stderr.contains("bronze.left_one") && kept.stderr.contains("put aside"), "{}", kept.all());
+    db.tgt("drop materialized view bronze.left_one; alter view bronze.by_hand set schema marts").await;
+    // Once it reads what it names, it is refreshed again.
+    let again = project.json(&["models", "run"]);
+    assert_eq!(told(&again), ["marts.n refresh built", "marts.up refresh built"]);
+    // The remedy that the report has for the view of other people.
+    let sql = report["views_left_behind"][0]["sql"].as_str().expect("SQL");
+    db.tgt(sql).await;
+    assert_eq!(number(&db, "select n from marts.by_hand").await, 200);
+}
+
+#[tokio::test]
+async fn one_materialized_view_under_another_changes() {
+    let (db, project) = with_models("models_chain").await;
+    let qa = "-- kind: materialized view\nselect id, note from bronze.events where id < 20";
+    write(&project, "qa", qa);
+    write(&project, "qb", "-- kind: materialized view\n-- key: n\nselect count(*) as n from marts.qa");
+    project.ok(&["models", "run", "marts.q*"]);
+    db.tgt(
+        "set role dwh_owner; grant select on marts.qb to pg_monitor; comment on materialized view marts.qb is 'mine';
+         create view marts.over as select n from marts.qb; reset role",
+    )
+    .await;
+    write(&project, "qa", &qa.replace("< 20", "< 50"));
+    let dry = project.json(&["models", "run", "marts.q*", "--dry-run"]);
+    let ran = project.json(&["models", "run", "marts.qa"]);
+    assert_eq!(told(&ran), ["marts.qa swap built"], "{ran:#}");
+    assert_eq!(planned(&dry), ["marts.qa swap built", "marts.qb refresh built"], "{dry:#}");
+    assert!(ran["models"][0]["because"].to_string().contains("`marts.qb`"), "{ran:#}");
+    let all = "select (select n from marts.over) || ' ' || has_table_privilege('pg_monitor', 'marts.qb', 'select')
+        || ' ' || obj_description('marts.qb'::regclass) || ' ' || (select string_agg(indexname, ',') from pg_indexes where tablename = 'qb')";
+    assert_eq!(text(&db, all).await, "49 true mine qb_n_idx");
+    // What was made again behind it is still the model's own.
+    assert_eq!(
+        told(&project.json(&["models", "run", "marts.q*"])),
+        ["marts.qa refresh built", "marts.qb refresh built"]
+    );
+
+    // What cannot be made again is told as it is, by the dry run too.
+    db.tgt("set role dwh_owner; create statistics marts.st on id, note from marts.qa; reset role").await;
+    write(&project, "qa", qa);
+    project.ok(&["models", "run", "marts.qa"]);
+    db.tgt("grant select (n) on marts.qb to pg_monitor").await;
+    write(&project, "qa", &qa.replace("< 20", "< 60"));
+    for args in [&["models", "run", "marts.qa", "--dry-run"][..], &["models", "run", "marts.qa"]] {
+        let refused = project.fails(4, args);
+        assert!(
+            refused.stderr.contains("it must be made anew, and materialized view `marts.qb` holds on to it"),
+            "{}",
+            refused.all()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_the_step_of_the_run() {
+    let (db, project) = with_models("models_dry").await;
+    project.ok(&["models", "run"]);
+    write(&project, "of_solo", "-- kind: view\nselect id::text as x from marts.solo");
+    let dry = project.json(&["models", "run", "--dry-run"]);
+    let ran = project.json(&["models", "run"]);
+    assert_eq!(planned(&dry), told(&ran));
+    assert_eq!(told(&ran)[0], "marts.days refill built");
+    assert!(told(&ran).contains(&"marts.of_solo swap built".to_owned()), "{ran:#}");
+    assert_eq!(number(&db, "select count(*) from pg_class where relname like '%dwh\\_probe%'").await, 0);
+
+    // Its columns change, and a trigger holds on to it.
+    db.tgt(
+        "create function marts.f() returns trigger language plpgsql as 'begin return new; end';
+         create trigger t before insert on marts.solo for each row execute function marts.f()",
+    )
+    .await;
+    write(&project, "solo", &super::SOLO.replace("select id,", "select 1 as more, id,"));
+    for args in [&["models", "run", "marts.solo", "--dry-run"][..], &["models", "run", "marts.solo"]] {
+        let refused = project.fails(4, args);
+        assert!(refused.stderr.contains("its columns change, and trigger `t` holds on to it"), "{}", refused.all());
+    }
+    // What the server says about a SELECT is told as well.
+    write(&project, "solo", "select no_such_column from bronze.events");
+    let code = project.dwh(&["models", "run", "marts.solo"]).code;
+    assert_ne!(code, 0);
+    assert_eq!(project.dwh(&["models", "run", "marts.solo", "--dry-run"]).code, code);
+}
