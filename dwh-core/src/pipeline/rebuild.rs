@@ -67,6 +67,9 @@ pub struct RebuiltTable {
     pub csvs_loaded: u64,
     /// Rows inserted or updated now.
     pub rows_loaded: u64,
+    /// Whether the table was made anew now, with all of its CSV files.
+    #[serde(default)]
+    pub made: bool,
     /// Where the watermark stands now.
     pub watermark: Option<Timestamp>,
     /// What was loaded once and is in no CSV any more; the run log keeps the gap, and `dwh recover` tells of it.
@@ -147,6 +150,9 @@ impl Pipeline {
         }
         // Before anything is put aside.
         if request.dry_run || report.tables.iter().any(|table| table.error.is_some()) {
+            if !request.dry_run {
+                not_made(&mut report.tables);
+            }
             return Ok(report);
         }
         if !report.in_the_way.is_empty() {
@@ -209,8 +215,9 @@ impl Pipeline {
         self.sink.remember(&self.config.project.name, &made).await?;
         let above = self.highest_run().await?;
         for (archive, told) in archives.iter().zip(&mut report.tables).filter(|(archive, _)| !archive.is_empty()) {
-            if let Err(error) = self.rebuild_table(archive, above, told, cancel).await {
-                told.error = Some((&half_built(error, &archive.table.name)).into());
+            match self.rebuild_table(archive, above, told, cancel).await {
+                Ok(()) => told.made = true,
+                Err(error) => told.error = Some((&half_built(error, &archive.table.name)).into()),
             }
         }
         Ok(())
@@ -302,6 +309,18 @@ fn refuse_gaps(tables: &mut [RebuiltTable]) {
     for table in tables.iter_mut().filter(|table| !table.gaps.is_empty()) {
         let go_on = format!("dwh rebuild {} --accept-gaps", table.table);
         table.error = Some((&lacking(&table.table, &table.gaps, &go_on)).into());
+    }
+}
+
+/// What was not even begun says so, and why.
+fn not_made(tables: &mut [RebuiltTable]) {
+    let failed = tables.iter().filter(|table| table.error.is_some()).map(|table| format!("`{}`", table.table));
+    let failed = failed.collect::<Vec<_>>().join(", ");
+    for table in tables.iter_mut().filter(|table| table.error.is_none()) {
+        table.notes.push(format!(
+            "not made: nothing is put aside or made while a CSV of {failed} is missing; `dwh rebuild '{}'` makes this one alone",
+            table.table
+        ));
     }
 }
 

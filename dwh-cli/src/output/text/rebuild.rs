@@ -76,6 +76,7 @@ fn status(told: &RebuiltTable, dry_run: bool) -> (String, Tone) {
         Some(_) => ("FAILED".to_owned(), Tone::Bad),
         None if told.csvs + told.waiting == 0 => ("no CSV".to_owned(), Tone::Warn),
         None if dry_run => plain("planned"),
+        None if !told.made => ("not made".to_owned(), Tone::Warn),
         None => ("rebuilt".to_owned(), Tone::Good),
     }
 }
