@@ -141,3 +141,38 @@ async fn a_dry_run_tells_the_step_of_the_run() {
     assert_ne!(code, 0);
     assert_eq!(project.dwh(&["models", "run", "marts.solo", "--dry-run"]).code, code);
 }
+
+#[tokio::test]
+async fn what_another_project_built_is_never_replaced() {
+    let (db, project) = with_models("models_others").await;
+    project.ok(&["models", "run"]);
+    let wip = project
+        .config_with("name = \"test\"", "name = \"wip\"")
+        .config_with("[target]\n", "[target]\ncontrol_schema = \"wip_control\"\nbronze_schema = \"wip_bronze\"\n")
+        .env("SHOP", "south");
+    for (name, text) in [("days", super::DAYS), ("of_solo", super::OF_SOLO), ("solo", super::SOLO)] {
+        write(&wip, name, &text.replace("bronze.", "wip_bronze."));
+    }
+    wip.ok(&["migrate"]);
+    wip.ok(&["run", "events"]);
+    for args in [&["models", "run", "marts.days"][..], &["models", "run", "marts.days", "--replace"]] {
+        let refused = wip.fails(4, args);
+        assert!(
+            refused.stderr.contains("that project `test` (control schema `dwh_control`) made"),
+            "{}",
+            refused.all()
+        );
+        assert!(refused.stderr.contains("`dwh models run -p wip`"), "{}", refused.all());
+        assert!(!refused.stderr.contains("--replace"), "{}", refused.all());
+    }
+    assert_eq!(text(&db, "select shop || ' ' || n from marts.days").await, "north 100");
+    // The hint, followed literally, is a model of its own.
+    wip.ok(&["models", "run", "-p", "wip"]);
+    assert_eq!(text(&db, "select shop || ' ' || n from wip_marts.days").await, "south 100");
+    // A view is told as well; and the first project keeps its own.
+    let refused = wip.fails(4, &["models", "run", "marts.of_solo", "--dry-run"]);
+    assert!(refused.stderr.contains("there is a view marts.of_solo that project `test`"), "{}", refused.all());
+    project.ok(&["models", "run"]);
+    let refused = project.fails(4, &["models", "run", "marts.days", "-p", "wip"]);
+    assert!(refused.stderr.contains("control schema `wip_control`") && refused.stderr.contains("another prefix"));
+}

@@ -134,8 +134,8 @@ impl<'a> Builder<'a> {
         let now = self.control.bronze_id(&self.work, &plan.name).await?;
         let relation = made.as_ref().and_then(|made| made.relation.as_ref());
         let ours = relation.zip(now.as_ref()).is_some_and(|(made, now)| is_same(there.kind, made, now));
-        if !ours && !self.request.replace {
-            return Err(of_others(plan, there.kind));
+        if !ours {
+            self.refuse_others(plan, there.kind).await?;
         }
         let unchanged = ours && made.and_then(|made| made.sha256).as_deref() == Some(sha256);
         match Probe::of(&self.work, plan, &self.pipeline.config.target.owner_role).await {
@@ -146,6 +146,54 @@ impl<'a> Builder<'a> {
                 ..Decided::new(Some(there), ModelStep::Swap)
             }),
             Err(error) => Err(error),
+        }
+    }
+
+    /// What no run of the model made stays, unless a person says so; what another project made stays in any case.
+    async fn refuse_others(&self, plan: &ModelPlan<'_>, kind: ModelKind) -> Result<()> {
+        let (name, word) = (&plan.name, kind.as_str());
+        let refused = |what: String, hint: String| {
+            let hint = format!("nothing was changed; {hint}");
+            Err(Error::new(ErrorKind::Contract, format!("there is a {word} {name} {what}")).with_hint(hint))
+        };
+        let project = &self.pipeline.config.project.name;
+        let usable = project.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let beside = match &self.request.prefix {
+            None if usable => {
+                format!("build beside it, `dwh models run -p {project}`, or give the model another schema")
+            }
+            None => "build beside it, `dwh models run -p PREFIX`, or give the model another schema".to_owned(),
+            Some(_) => "take another prefix".to_owned(),
+        };
+        let mut unknown = Vec::new();
+        for other in self.control.others(&self.work).await? {
+            let Some(control) = other.control else {
+                unknown.push(format!("`{}`", other.schema));
+                continue;
+            };
+            let made = control.model_made(&self.work, &name.to_string()).await?.and_then(|made| made.relation);
+            let now = control.bronze_id(&self.work, name).await?;
+            if made.zip(now).is_some_and(|(made, now)| is_same(kind, &made, &now)) {
+                let project = match control.project(&self.work).await? {
+                    Some(project) => format!("project `{project}` (control schema `{}`)", other.schema),
+                    None => format!("another project (control schema `{}`)", other.schema),
+                };
+                return refused(format!("that {project} made"), format!("it is that project's: {beside}"));
+            }
+        }
+        match unknown.is_empty() {
+            _ if self.request.replace => Ok(()),
+            true => refused(
+                "that no run of it made".to_owned(),
+                format!("rename what is there, or let the model take its place: `dwh models run {name} --replace`"),
+            ),
+            false => refused(
+                "that no run of it made".to_owned(),
+                format!(
+                    "it may be another project's, whose control schema ({}) may not be read from here: {beside}",
+                    unknown.join(", ")
+                ),
+            ),
         }
     }
 
@@ -342,14 +390,6 @@ fn is_same(kind: ModelKind, made: &BronzeId, now: &BronzeId) -> bool {
         ModelKind::Table | ModelKind::MaterializedView => made.oid == now.oid,
     };
     own && (made.control, &made.warehouse) == (now.control, &now.warehouse)
-}
-
-/// What is there was not made by a run of this model.
-fn of_others(plan: &ModelPlan<'_>, kind: ModelKind) -> Error {
-    let (name, kind) = (&plan.name, kind.as_str());
-    Error::new(ErrorKind::Contract, format!("there is a {kind} {name} that no run of it made")).with_hint(format!(
-        "nothing was changed; rename what is there, or let the model take its place: `dwh models run {name} --replace`"
-    ))
 }
 
 /// Rows that have the same key, or none.
