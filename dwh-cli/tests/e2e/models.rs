@@ -217,6 +217,8 @@ async fn a_prefix_builds_beside_and_dbt_gets_its_sources() {
     let fresh = format!("select count(*) from ({query}) q(at) where at > now() - interval '1 hour'");
     assert_eq!(number(&db, &fresh).await, 1);
     project.ok(&["models", "dbt-sources"]);
+    project.ok(&["models", "dbt-sources", "-o", "dbt/models/sources.yml"]);
+    assert!(project.folder().join("dbt/models/sources.yml").exists(), "the folder is made");
     assert!(project.folder().join("sources.yml").exists());
 }
 
