@@ -176,3 +176,21 @@ async fn what_another_project_built_is_never_replaced() {
     let refused = project.fails(4, &["models", "run", "marts.days", "-p", "wip"]);
     assert!(refused.stderr.contains("control schema `wip_control`") && refused.stderr.contains("another prefix"));
 }
+
+#[tokio::test]
+async fn a_model_that_holds_a_column_is_dropped_and_made_again_by_the_words_of_the_refusal() {
+    let (db, project) = with_models("models_hold").await;
+    write(&project, "holds", "-- kind: materialized view\nselect id, note from bronze.events");
+    project.ok(&["models", "run"]);
+    db.src("alter table app.events alter column id type numeric").await;
+    for args in [["run", "events"], ["resync", "events"]] {
+        let refused = project.fails(4, &args);
+        assert!(refused.stderr.contains("materialized view"), "{}", refused.all());
+        assert!(refused.stderr.contains("make it again"), "{}", refused.all());
+        assert!(refused.stderr.contains("(a model by `dwh models run`)"), "{}", refused.all());
+    }
+    db.tgt("drop materialized view marts.holds").await;
+    project.ok(&["resync", "events"]);
+    project.ok(&["models", "run", "marts.holds"]);
+    assert_eq!(text(&db, "select pg_typeof(id)::text from marts.holds limit 1").await, "numeric");
+}
