@@ -15,8 +15,8 @@ use dwh_core::config::{Discovered, Environment};
 use dwh_core::identity::BronzeId;
 use dwh_core::schema::{Column, RelationKind, RowKey, TableRef, TableSchema};
 use dwh_core::sink::{
-    Accounting, AlertClaim, AlertLook, BronzeState, Commit, Committed, Gone, History, Lease, LogEntry, Moved, Overview,
-    Rehearsal, RunFilter, RunRecord, StageRequest, Staged, TableState, Upload,
+    Accounting, AlertClaim, AlertLook, BronzeState, Commit, Committed, Gone, History, Lease, LeftView, LogEntry, Moved,
+    Overview, Rehearsal, RunFilter, RunRecord, StageRequest, Staged, TableState, Upload,
 };
 use dwh_core::{
     Config, LoadPlan, MemoryBlobs, MemorySink, MemorySource, Pipeline, Result, RunId, RunRequest, Sink, Source,
@@ -182,6 +182,10 @@ impl<S: Sink> Sink for Announced<S> {
 
     async fn occupied(&self, tables: &[LoadPlan]) -> Result<Vec<String>> {
         self.inner.occupied(tables).await
+    }
+
+    async fn left_behind(&self, tables: &[LoadPlan]) -> Result<Vec<LeftView>> {
+        self.inner.left_behind(tables).await
     }
 
     async fn move_away(&self, tables: &[LoadPlan]) -> Result<Moved> {

@@ -6,6 +6,7 @@ mod discovered;
 mod history;
 mod log;
 mod models;
+mod others;
 mod overview;
 mod rehearsal;
 mod watermark;

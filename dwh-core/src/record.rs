@@ -18,7 +18,7 @@ use crate::watermark::{SafeBound, Timestamp, Undrained};
 pub use alert::{AlertClaim, AlertDue, AlertLook, AlertThing, DueThing};
 pub use history::{DayHistory, History, RunSums, TableHistory};
 
-pub use entry::{Accounting, BronzeState, Commit, Committed, LogEntry, Moved, Restore, Upload};
+pub use entry::{Accounting, BronzeState, Commit, Committed, LeftView, LogEntry, Moved, Restore, Upload};
 
 /// The watermark row of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

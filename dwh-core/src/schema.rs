@@ -13,7 +13,7 @@ pub use drift::{Delivered, Drift, drift, lost};
 pub(crate) use index_def::{IndexDef, KeyDef};
 pub use type_def::{Attribute, ObjectName, TypeDef, TypeKind, definition, named_there, needed};
 pub use type_name::TypeName;
-pub(crate) use view_def::ViewDef;
+pub(crate) use view_def::{FilledView, ViewDef};
 
 /// The key of a row: the text of each of its columns; `None` is NULL.
 pub type RowKey = Vec<Option<String>>;

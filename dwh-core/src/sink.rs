@@ -24,7 +24,7 @@ pub use crate::run::{Route, Routing};
 
 pub use crate::record::{
     Accounting, AlertClaim, AlertDue, AlertLook, AlertThing, BronzeState, Commit, Committed, DayHistory, DueThing,
-    History, LeaseHolder, LogEntry, Moved, Overview, Restore, RunFilter, RunRecord, RunSums, TableHistory,
+    History, LeaseHolder, LeftView, LogEntry, Moved, Overview, Restore, RunFilter, RunRecord, RunSums, TableHistory,
     TableOverview, TableState, Upload,
 };
 pub use memory::{MemoryBackup, MemoryRow, MemorySink};
@@ -291,6 +291,15 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// `Contract` if a table may not be read, or if the sink cannot be rebuilt at all.
     async fn occupied(&self, _tables: &[LoadPlan]) -> Result<Vec<String>> {
         Err(no_rebuild())
+    }
+
+    /// The views over these tables, and those over them: they go on reading what is moved away. Without an answer of its own
+    /// a sink has none.
+    ///
+    /// # Errors
+    /// `Contract` if they may not be looked at.
+    async fn left_behind(&self, _tables: &[LoadPlan]) -> Result<Vec<LeftView>> {
+        Ok(Vec::new())
     }
 
     /// Moves these tables, with their watermarks and their rows of the run log, out of the way: all of it or nothing.

@@ -99,6 +99,7 @@ const LISTS: &[&str] = &[
     "tables_present",
     "tests",
     "unmatched",
+    "views_left_behind",
 ];
 
 /// A call about no table: its report has empty lists.

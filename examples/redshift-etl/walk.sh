@@ -51,13 +51,14 @@ dwh models list
 dwh models run --dry-run
 dwh models run
 dwh run www.orders --models
-dwh models run -p wip
+dwh models run -p trial
 
 step "The same under another prefix, beside it"
 export PREFIX=wip SCHEMA_PREFIX=wip_
 dwh setup
 dwh migrate www.orders
 dwh run www.orders
+dwh models run -p wip
 unset PREFIX SCHEMA_PREFIX
 
 step "Users go; what they own goes to the owner role"

@@ -3,6 +3,7 @@
 use dwh_core::Result;
 use dwh_core::operate::ModelsRequest;
 use serde::Serialize;
+use std::fs;
 
 use super::Context;
 use super::report::write;
@@ -41,6 +42,8 @@ pub async fn models(command: ModelsCommand, context: &Context) -> Result<Exit> {
                 context.printer.raw(text.as_bytes())?;
                 return Ok(Exit::DONE);
             }
+            // `dbt/models` may not be there yet. What cannot be made, the write tells.
+            let _ = args.output_file.parent().map(fs::create_dir_all);
             write(&args.output_file, &text)?;
             context.printer.show(&Sources { path: args.output_file.display().to_string(), bytes: text.len() })?;
             Ok(Exit::DONE)

@@ -1,5 +1,7 @@
 //! `dwh models`: SELECTs in files become tables and views, in their order; what is there is replaced whole, or not at all.
 
+mod bound;
+
 use serde_json::Value;
 use std::fs;
 
@@ -215,6 +217,8 @@ async fn a_prefix_builds_beside_and_dbt_gets_its_sources() {
     let fresh = format!("select count(*) from ({query}) q(at) where at > now() - interval '1 hour'");
     assert_eq!(number(&db, &fresh).await, 1);
     project.ok(&["models", "dbt-sources"]);
+    project.ok(&["models", "dbt-sources", "-o", "dbt/models/sources.yml"]);
+    assert!(project.folder().join("dbt/models/sources.yml").exists(), "the folder is made");
     assert!(project.folder().join("sources.yml").exists());
 }
 

@@ -236,3 +236,31 @@ async fn runs_that_found_nothing_leave_no_gap() {
     assert!(report["tables"][0]["notes"].to_string().contains("dwh backfill trips --from"), "{report:#}");
     assert_eq!(project.json(&["recover", "trips"])["found"], nothing);
 }
+
+#[tokio::test]
+async fn what_was_not_made_is_told_as_not_made() {
+    let db = source("rebuild_not_made").await;
+    let project = Project::new(&db, &config());
+    project.ok(&["migrate"]);
+    project.ok(&["run", "trips", "devices"]);
+    let csv = files(&db.blobs().join("test/processed/trips"));
+    let csv = csv.iter().find(|file| !file.to_string_lossy().ends_with(".json")).expect("a CSV");
+    let aside = db.blobs().join("aside");
+    fs::rename(csv, &aside).expect("moved away");
+    db.tgt("drop schema bronze cascade; drop schema dwh_control cascade").await;
+    let rebuild = ["rebuild", "trips", "devices"];
+    let refused = project.fails(4, &rebuild);
+    let report = refused.json();
+    let other = report["tables"].as_array().expect("tables").iter().find(|told| told["table"] == "devices");
+    let other = other.unwrap_or_else(|| panic!("{report:#}"));
+    assert_eq!((&other["made"], &other["error"]), (&Value::Bool(false), &Value::Null), "{report:#}");
+    assert!(other["notes"].to_string().contains("a CSV of `trips` is missing"), "{report:#}");
+    assert_eq!(number(&db, "select count(*) from pg_namespace where nspname = 'dwh_control'").await, 0);
+    let people = project.dwh(&rebuild);
+    assert!(people.stdout.contains("not made") && !people.stdout.contains("rebuilt"), "{}", people.all());
+    // What the note says goes, and the other one once its file is back.
+    assert_eq!(project.json(&["rebuild", "devices"])["tables"][0]["made"], true);
+    fs::rename(&aside, csv).expect("moved back");
+    let people = project.ok(&["rebuild", "trips"]);
+    assert!(people.stdout.contains("rebuilt"), "{}", people.all());
+}

@@ -52,7 +52,7 @@ async fn the_walk_from_an_empty_database_to_loaded_tables() {
     }
     assert_equal_tables(&db, "select * from orders", "select * from wip_www.orders").await;
     let by_day = "select (updated_at at time zone 'America/New_York')::date as day, count(*) as orders, sum(total) as total from orders group by 1";
-    for made in ["analytics", "wip_analytics"] {
+    for made in ["analytics", "trial_analytics", "wip_analytics"] {
         assert_equal_tables(&db, by_day, &format!("select day, orders, total from {made}.orders_by_day")).await;
     }
     let count = |sql: &'static str| number(&db, sql);

@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 
 use crate::connect::sort;
 use crate::error::Result;
-use crate::schema::{TableRef, ViewDef};
+use crate::schema::{FilledView, TableRef, ViewDef};
 
 /// Each behind those that it is made of. What no statement of ours sets keeps a view from being made again.
 const VIEWS: &str = "with recursive over (oid, depth) as ( \
@@ -36,7 +36,19 @@ const VIEWS: &str = "with recursive over (oid, depth) as ( \
                  or exists (select from pg_catalog.pg_seclabel l where l.objoid = c.oid) \
                  or exists (select from pg_catalog.pg_depend d where d.objid = c.oid and d.deptype = 'e' \
                      and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass) \
-             then pg_catalog.format('view `%s.%s` (with triggers, rules or rights of its own)', n.nspname, c.relname) end \
+             then pg_catalog.format('view `%s.%s` (with triggers, rules or rights of its own)', n.nspname, c.relname) end, \
+         c.relkind = 'm' and pg_catalog.pg_has_role(c.relowner, 'usage') and c.reltablespace = 0 \
+             and exists (select from pg_catalog.pg_am m where m.oid = c.relam and m.amname = 'heap') \
+             and not exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped \
+                 and (a.attacl is not null or 'n_distinct' = any (select pg_catalog.split_part(o, '=', 1) from pg_catalog.unnest(a.attoptions) o) \
+                     or a.attstattarget >= 0)) \
+             and not exists (select from pg_catalog.pg_seclabel l where l.objoid = c.oid) \
+             and not exists (select from pg_catalog.pg_statistic_ext s where s.stxrelid = c.oid) \
+             and not exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and (i.indisclustered or not i.indisvalid)) \
+             and not exists (select from pg_catalog.pg_depend d where d.objid = c.oid and d.deptype = 'e' \
+                 and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass), \
+         array(select pg_catalog.pg_get_indexdef(i.indexrelid) from pg_catalog.pg_index i where i.indrelid = c.oid order by 1), \
+         c.relispopulated \
      from (select o.oid, pg_catalog.max(o.depth) as depth from over o where o.depth > 0 group by o.oid) o \
      join pg_catalog.pg_class c on c.oid = o.oid join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
      order by o.depth, 1, 2";
@@ -55,6 +67,7 @@ pub(crate) async fn views(client: &impl GenericClient, table: &TableRef) -> Resu
             comment: row.get(6),
             column_comments: columns.into_iter().zip(row.get::<_, Vec<String>>(8)).collect(),
             stuck: row.get(9),
+            filled: row.get::<_, bool>(10).then(|| FilledView { indexes: row.get(11), populated: row.get(12) }),
         }
     };
     Ok(rows.iter().map(view).collect())

@@ -77,6 +77,24 @@ impl Control {
         }
     }
 
+    /// What a run made is another relation now, made again behind what it reads. One that no run made is let be.
+    pub(crate) async fn model_made_again(
+        &self,
+        client: &impl GenericClient,
+        before: &BronzeId,
+        after: &BronzeId,
+    ) -> Result<()> {
+        let sql = format!(
+            "update {log} set bronze = $3 where bronze - 'file' = $2::jsonb - 'file' and run_id = (select max(run_id) from {log} \
+             where table_name = $1 and kind = 'model' and status = 'loaded')",
+            log = self.log()
+        );
+        // A refresh gives a materialized view other files.
+        self.ask(client, &sql, &[(&after.table, Type::TEXT), (&Json(before), Type::JSONB), (&Json(after), Type::JSONB)])
+            .await
+            .map(drop)
+    }
+
     /// What the last run left that built this model.
     pub(crate) async fn model_made(&self, client: &impl GenericClient, model: &str) -> Result<Option<MadeModel>> {
         let sql = format!(

@@ -54,7 +54,7 @@ fn holds_type(load: &LoadPlan, retyped: &[String], what: &str) -> Error {
     let goes_on = if load.mode == Mode::Incremental { ", which goes on where it stands," } else { "" };
     Error::new(ErrorKind::Contract, format!("table `{table}`: the type of `{columns}` changes, and {what} holds it"))
         .with_hint(format!(
-            "nothing was changed; drop it in the target, run `dwh resync {table}`{goes_on} and make it again"
+            "nothing was changed; drop it in the target, run `dwh resync {table}`{goes_on} and make it again (a model by `dwh models run`)"
         ))
 }
 

@@ -38,6 +38,9 @@ impl Pipeline {
             if cancel.is_cancelled() {
                 return Err(interrupted());
             }
+            if let (Some(view), Some(warning)) = (&step.object, &step.warning) {
+                self.warn(view, warning);
+            }
             let began = Instant::now();
             let done = self.step(&client, &mut step, request, cancel).await;
             step.done = done.is_ok() && !request.dry_run;

@@ -2,6 +2,8 @@
 
 mod build;
 mod dbt;
+mod decide;
+mod probe;
 mod report;
 mod there;
 
@@ -111,7 +113,7 @@ impl Pipeline {
             let run = match cause {
                 _ if cancel.is_cancelled() => run.failed(&interrupted()),
                 Some(cause) => run.skipped(cause.clone()),
-                None => builder.run(plan, run, cancel).await,
+                None => builder.run(plan, run, is_fresh(model, &built), cancel).await,
             };
             let cause = match run.status {
                 ModelState::Failed => Some(format!("model `{}` failed", run.model)),
@@ -163,4 +165,9 @@ impl Pipeline {
         })?;
         Ok(plan)
     }
+}
+
+/// Whether it reads what the same call builds.
+fn is_fresh(model: &Model, built: &BTreeSet<&TableRef>) -> bool {
+    model.reads.iter().chain(&model.after).any(|name| built.contains(name))
 }

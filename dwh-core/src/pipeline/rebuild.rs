@@ -20,7 +20,7 @@ use crate::pipeline::{CauseReport, ErrorReport, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::run::{RunId, RunState};
 use crate::schema::Delivered;
-use crate::sink::{Commit, LogEntry, StageRequest, TableState};
+use crate::sink::{Commit, LeftView, LogEntry, StageRequest, TableState};
 use crate::watermark::Timestamp;
 
 use archive::Archive;
@@ -67,6 +67,9 @@ pub struct RebuiltTable {
     pub csvs_loaded: u64,
     /// Rows inserted or updated now.
     pub rows_loaded: u64,
+    /// Whether the table was made anew now, with all of its CSV files.
+    #[serde(default)]
+    pub made: bool,
     /// Where the watermark stands now.
     pub watermark: Option<Timestamp>,
     /// What was loaded once and is in no CSV any more; the run log keeps the gap, and `dwh recover` tells of it.
@@ -89,6 +92,9 @@ pub struct RebuildReport {
     pub backup: Option<String>,
     /// The tables in that schema.
     pub backup_tables: Vec<String>,
+    /// The views that go on reading what is put aside, or was, each with its remedy.
+    #[serde(default)]
+    pub views_left_behind: Vec<LeftView>,
     /// SQL that brings all of it back to where it was; what was rebuilt goes into a schema of its own then.
     pub restore_sql: Option<String>,
     /// One entry a table.
@@ -136,11 +142,17 @@ impl Pipeline {
         report.tables = archives.iter().map(Archive::report).collect();
         let loads: Vec<LoadPlan> = archives.iter().filter_map(Archive::table).collect();
         report.in_the_way = self.sink.occupied(&loads).await?;
+        if !report.in_the_way.is_empty() {
+            report.views_left_behind = self.sink.left_behind(&loads).await?;
+        }
         if !request.accept_gaps {
             refuse_gaps(&mut report.tables);
         }
         // Before anything is put aside.
         if request.dry_run || report.tables.iter().any(|table| table.error.is_some()) {
+            if !request.dry_run {
+                not_made(&mut report.tables);
+            }
             return Ok(report);
         }
         if !report.in_the_way.is_empty() {
@@ -203,8 +215,9 @@ impl Pipeline {
         self.sink.remember(&self.config.project.name, &made).await?;
         let above = self.highest_run().await?;
         for (archive, told) in archives.iter().zip(&mut report.tables).filter(|(archive, _)| !archive.is_empty()) {
-            if let Err(error) = self.rebuild_table(archive, above, told, cancel).await {
-                told.error = Some((&half_built(error, &archive.table.name)).into());
+            match self.rebuild_table(archive, above, told, cancel).await {
+                Ok(()) => told.made = true,
+                Err(error) => told.error = Some((&half_built(error, &archive.table.name)).into()),
             }
         }
         Ok(())
@@ -296,6 +309,18 @@ fn refuse_gaps(tables: &mut [RebuiltTable]) {
     for table in tables.iter_mut().filter(|table| !table.gaps.is_empty()) {
         let go_on = format!("dwh rebuild {} --accept-gaps", table.table);
         table.error = Some((&lacking(&table.table, &table.gaps, &go_on)).into());
+    }
+}
+
+/// What was not even begun says so, and why.
+fn not_made(tables: &mut [RebuiltTable]) {
+    let failed = tables.iter().filter(|table| table.error.is_some()).map(|table| format!("`{}`", table.table));
+    let failed = failed.collect::<Vec<_>>().join(", ");
+    for table in tables.iter_mut().filter(|table| table.error.is_none()) {
+        table.notes.push(format!(
+            "not made: nothing is put aside or made while a CSV of {failed} is missing; `dwh rebuild '{}'` makes this one alone",
+            table.table
+        ));
     }
 }
 

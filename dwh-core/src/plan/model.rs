@@ -7,6 +7,9 @@ use crate::schema::{TableRef, quote_ident, quote_literal};
 /// What the name of a relation ends with that is built beside another one.
 const BESIDE: &str = "__dwh_build";
 
+/// And of the view that only asks what the SELECT means.
+const PROBE: &str = "__dwh_probe";
+
 /// What is built, and under which name.
 #[derive(Debug, Clone)]
 pub(crate) struct ModelPlan<'a> {
@@ -33,6 +36,15 @@ impl ModelPlan<'_> {
     /// The relation that is built beside the one that is there.
     pub(crate) fn beside(&self) -> TableRef {
         self.name.beside(BESIDE)
+    }
+
+    /// The view that asks what the SELECT means.
+    pub(crate) fn probe(&self) -> TableRef {
+        self.name.beside(PROBE)
+    }
+
+    pub(crate) fn create_probe(&self) -> String {
+        format!("create view {} as {}", self.probe().sql(), self.query)
     }
 
     /// Everything that it is made of: another text makes another relation.

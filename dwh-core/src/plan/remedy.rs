@@ -356,6 +356,8 @@ fn renamed(old: &str, new: &str, bronze: &TableSchema) -> String {
 /// The server refuses another type for a column that something else was made of.
 fn held(column: &str, dependents: &[String]) -> String {
     let mut words = Vec::new();
+    let is_view = |what: &String| ["view ", "materialized view "].iter().any(|word| what.starts_with(word));
+    let by_models = if dependents.iter().any(is_view) { " (a model by `dwh models run`)" } else { "" };
     for dependent in dependents {
         let view = dependent.strip_prefix("view ").or_else(|| dependent.strip_prefix("materialized view "));
         words.push(match view {
@@ -368,7 +370,7 @@ fn held(column: &str, dependents: &[String]) -> String {
     }
     format!(
         "first drop what was made of `{column}`, for the server keeps its type as long as it is there, and make it again \
-         afterwards: {}",
+         afterwards{by_models}: {}",
         words.join(", ")
     )
 }

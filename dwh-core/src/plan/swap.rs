@@ -193,15 +193,38 @@ impl LoadPlan {
 
 impl ViewDef {
     pub(crate) fn drop_sql(&self) -> String {
-        format!("drop view {}", self.view.sql())
+        format!("drop {} {}", self.word(), self.view.sql())
     }
 
-    /// Makes the view again as it was, with its owner, its grants and its comments.
+    /// What SQL calls it.
+    pub(crate) const fn word(&self) -> &'static str {
+        if self.filled.is_some() { "materialized view" } else { "view" }
+    }
+
+    /// Binds a view to what the names in it mean now; rights and comments stay.
+    pub(crate) fn replace_sql(&self) -> String {
+        let options = self.options.as_ref().map_or_else(String::new, |options| format!(" with ({options})"));
+        let query = self.definition.trim().trim_end_matches(';');
+        format!("create or replace view {}{options} as {query};", self.view.sql())
+    }
+
+    /// Makes the view again as it was, with its owner, its grants and its comments, a materialized one with its indexes.
     pub(crate) fn make_sql(&self) -> Vec<String> {
         let view = self.view.sql();
         let options = self.options.as_ref().map_or_else(String::new, |options| format!(" with ({options})"));
-        let mut sql = vec![format!("create view {view}{options} as {}", self.definition)];
-        sql.push(format!("alter view {view} owner to {}", quote_ident(&self.owner)));
+        let word = self.word();
+        let mut sql = match &self.filled {
+            None => vec![format!("create view {view}{options} as {}", self.definition)],
+            Some(filled) => {
+                let query = self.definition.trim_end().trim_end_matches(';');
+                let data = if filled.populated { "" } else { " with no data" };
+                let mut sql = vec![format!("create materialized view {view}{options} as {query}{data}")];
+                sql.extend(filled.indexes.iter().cloned());
+                sql.extend(filled.populated.then(|| format!("analyze {view}")));
+                sql
+            }
+        };
+        sql.push(format!("alter {word} {view} owner to {}", quote_ident(&self.owner)));
         // What default privileges have granted was not granted before.
         sql.push(anonymous(&format!(
             "declare other text;\nbegin\n    for other in select distinct case when a.grantee = 0 then 'public' else \
@@ -212,7 +235,7 @@ impl ViewDef {
             quote_literal(&view)
         )));
         sql.extend(self.grants.iter().map(|grant| format!("grant {grant}")));
-        sql.extend(self.comment.iter().map(|text| format!("comment on view {view} is {}", quote_literal(text))));
+        sql.extend(self.comment.iter().map(|text| format!("comment on {word} {view} is {}", quote_literal(text))));
         sql.extend(self.column_comments.iter().map(|(column, text)| {
             format!("comment on column {view}.{} is {}", quote_ident(column), quote_literal(text))
         }));

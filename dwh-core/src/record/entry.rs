@@ -183,6 +183,24 @@ pub struct Moved {
     pub restore_sql: String,
 }
 
+/// A view over a table that was put aside, or will be: it goes on reading that one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
+pub struct LeftView {
+    /// Its name.
+    pub view: String,
+    /// `view` or `materialized view`.
+    pub kind: String,
+    /// The bronze table that it was made of.
+    pub table: String,
+    /// Whether a run of a model made it.
+    pub model: bool,
+    /// What brings it to the table that is there afterwards, in words.
+    pub remedy: String,
+    /// The SQL that does, if SQL does.
+    pub sql: Option<String>,
+}
+
 /// What a load did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Accounting {

@@ -21,4 +21,22 @@ pub(crate) struct ViewDef {
     pub column_comments: Vec<(String, String)>,
     /// Why it cannot be made again as it was, a few words.
     pub stuck: Option<String>,
+    /// What a materialized view has that is stuck for that reason alone.
+    pub filled: Option<FilledView>,
+}
+
+/// What a materialized view has besides what every view has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FilledView {
+    /// Its indexes, as statements.
+    pub indexes: Vec<String>,
+    /// Whether it has rows that can be read.
+    pub populated: bool,
+}
+
+impl ViewDef {
+    /// Why it cannot be made again even by one who computes the rows of materialized views anew.
+    pub(crate) fn holds(&self) -> Option<&str> {
+        self.stuck.as_deref().filter(|_| self.filled.is_none())
+    }
 }

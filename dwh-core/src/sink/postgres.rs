@@ -35,8 +35,8 @@ use crate::plan::{Cure, Isolation, LoadPlan};
 use crate::run::{RunId, RunState};
 use crate::schema::{Drift, TableRef, TableSchema};
 use crate::sink::{
-    AlertClaim, AlertLook, BronzeState, Commit, Committed, History, Lease, LogEntry, Moved, Overview, Rehearsal,
-    RunFilter, RunRecord, Sink, StageRequest, Staged, TableState, Upload,
+    AlertClaim, AlertLook, BronzeState, Commit, Committed, History, Lease, LeftView, LogEntry, Moved, Overview,
+    Rehearsal, RunFilter, RunRecord, Sink, StageRequest, Staged, TableState, Upload,
 };
 use crate::watermark::{Micros, Timestamp};
 
@@ -362,6 +362,10 @@ impl Sink for PgSink {
 
     async fn occupied(&self, tables: &[LoadPlan]) -> Result<Vec<String>> {
         migrate::occupied(&self.target, &self.environment, tables).await
+    }
+
+    async fn left_behind(&self, tables: &[LoadPlan]) -> Result<Vec<LeftView>> {
+        migrate::left_behind(&self.target, &self.environment, tables).await
     }
 
     async fn move_away(&self, tables: &[LoadPlan]) -> Result<Moved> {

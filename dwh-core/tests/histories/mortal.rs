@@ -15,8 +15,8 @@ use dwh_core::config::{Discovered, TableConfig};
 use dwh_core::identity::BronzeId;
 use dwh_core::schema::{RowKey, TableRef, TableSchema};
 use dwh_core::sink::{
-    AlertClaim, AlertLook, BronzeState, Commit, Committed, History, Lease, LogEntry, Moved, Overview, Rehearsal,
-    RunFilter, RunRecord, Sink, StageRequest, Staged, TableState, Upload,
+    AlertClaim, AlertLook, BronzeState, Commit, Committed, History, Lease, LeftView, LogEntry, Moved, Overview,
+    Rehearsal, RunFilter, RunRecord, Sink, StageRequest, Staged, TableState, Upload,
 };
 use dwh_core::source::{BoundRequest, Estimate, FileTree, ReadRequest, Reading, Source, SourceIdentity};
 use dwh_core::watermark::SafeBound;
@@ -262,6 +262,10 @@ impl Sink for Mortal<MemorySink> {
 
     async fn occupied(&self, tables: &[LoadPlan]) -> Result<Vec<String>> {
         self.life.call(self.inner.occupied(tables)).await
+    }
+
+    async fn left_behind(&self, tables: &[LoadPlan]) -> Result<Vec<LeftView>> {
+        self.life.call(self.inner.left_behind(tables)).await
     }
 
     async fn move_away(&self, tables: &[LoadPlan]) -> Result<Moved> {

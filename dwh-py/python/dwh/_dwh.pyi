@@ -226,6 +226,7 @@ class RebuildReport(_Report):
     in_the_way: list[str]
     backup: Optional[str]
     backup_tables: list[str]
+    views_left_behind: list[dict[str, Any]]
     restore_sql: Optional[str]
     tables: list[dict[str, Any]]
     causes: list[dict[str, Any]]

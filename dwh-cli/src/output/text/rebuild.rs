@@ -52,6 +52,18 @@ impl Show for RebuildReport {
             text.push_str(&format!("\nwhat was there before is in schema `{}`:\n", printable(backup)));
             self.backup_tables.iter().for_each(|table| text.push_str(&format!("  - {}\n", printable(table))));
         }
+        if !self.views_left_behind.is_empty() {
+            text.push_str(match self.backup {
+                Some(_) => "\nthese go on reading what was put aside:\n",
+                None => "\nthese would go on reading what `--reset` puts aside:\n",
+            });
+        }
+        for left in &self.views_left_behind {
+            let [kind, view, remedy] = [&left.kind, &left.view, &left.remedy].map(|word| printable(word));
+            text.push_str(&format!("  - {kind} `{view}`: {remedy}\n"));
+            let sql = left.sql.iter().filter(|_| self.backup.is_some());
+            sql.for_each(|sql| text.push_str(&format!("{}\n", printable(sql))));
+        }
         if let Some(sql) = &self.restore_sql {
             text.push_str(&format!("to go back to it:\n{}", printable(sql)));
         }
@@ -64,6 +76,7 @@ fn status(told: &RebuiltTable, dry_run: bool) -> (String, Tone) {
         Some(_) => ("FAILED".to_owned(), Tone::Bad),
         None if told.csvs + told.waiting == 0 => ("no CSV".to_owned(), Tone::Warn),
         None if dry_run => plain("planned"),
+        None if !told.made => ("not made".to_owned(), Tone::Warn),
         None => ("rebuilt".to_owned(), Tone::Good),
     }
 }

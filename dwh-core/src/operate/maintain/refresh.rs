@@ -29,7 +29,11 @@ pub(super) async fn wanted(
              union select reads.view, below.depth + 1 from below join reads on reads.read = below.oid where below.depth < 100) \
          select pg_catalog.format('%I.%I', n.nspname, c.relname), c.relispopulated and exists ( \
              select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisunique and i.indisvalid \
-                 and i.indpred is null and i.indexprs is null) \
+                 and i.indpred is null and i.indexprs is null), \
+             (with recursive down (oid) as (select c.oid union select reads.read from down join reads on reads.view = down.oid) \
+                 select pg_catalog.string_agg(pg_catalog.format('`%s.%s`', o.nspname, t.relname), ', ' order by o.nspname, t.relname) \
+                 from down join pg_catalog.pg_class t on t.oid = down.oid join pg_catalog.pg_namespace o on o.oid = t.relnamespace \
+                 where t.relkind in ('r', 'p') and pg_catalog.starts_with(o.nspname::text, 'dwh_backup_')) \
          from below join pg_catalog.pg_class c on c.oid = below.oid join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
          where c.relkind = 'm' and n.nspname = any ($2) \
          group by c.oid, c.relispopulated, n.nspname, c.relname order by max(below.depth), 1"
@@ -39,9 +43,19 @@ pub(super) async fn wanted(
     let step = |row: &tokio_postgres::Row| {
         let concurrently: bool = row.get(1);
         let about = if concurrently { "readers go on" } else { "readers wait: it has no unique index over columns" };
-        MaintainStep { concurrently, ..MaintainStep::new(MaintainAction::Refresh, Some(row.get(0)), about) }
+        let warning = row.get::<_, Option<String>>(2).map(left_behind);
+        let step = MaintainStep::new(MaintainAction::Refresh, Some(row.get(0)), about);
+        MaintainStep { concurrently, warning, ..step }
     };
     Ok(rows.iter().map(step).collect())
+}
+
+/// A table that a rebuild put aside gets no rows any more.
+fn left_behind(tables: String) -> String {
+    format!(
+        "it reads {tables}, which `dwh rebuild --reset` put aside, and not the table that is there now: make it again, by \
+         `dwh models run` if it is a model"
+    )
 }
 
 /// Fills the view anew.

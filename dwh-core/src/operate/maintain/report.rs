@@ -65,6 +65,9 @@ pub struct MaintainStep {
     /// Whether readers go on meanwhile, of a materialized view.
     #[serde(default)]
     pub concurrently: bool,
+    /// What is wrong with the object though the step goes well.
+    #[serde(default)]
+    pub warning: Option<String>,
     /// Whether it was done.
     pub done: bool,
     /// How long it took.
@@ -75,7 +78,16 @@ pub struct MaintainStep {
 
 impl MaintainStep {
     pub(super) fn new(action: MaintainAction, object: Option<String>, about: impl Into<String>) -> Self {
-        Self { action, object, about: about.into(), concurrently: false, done: false, seconds: 0.0, error: None }
+        Self {
+            action,
+            object,
+            about: about.into(),
+            concurrently: false,
+            warning: None,
+            done: false,
+            seconds: 0.0,
+            error: None,
+        }
     }
 
     /// One error for those of many tables.

@@ -8,10 +8,12 @@ use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
 
 use super::ModelsRequest;
+use super::decide::{Decided, decide, refuse_held};
+use super::probe::Probe;
 use super::there::{There, look_at};
 use crate::catalog::{self, LockWanted, held_by, holders, is_lock_timeout};
 use crate::config::ModelKind;
-use crate::connect::{Connector, look, sort};
+use crate::connect::{Connector, look, rolled_back, sort};
 use crate::control::Control;
 use crate::dialect::hex;
 use crate::error::{Error, ErrorKind, Result};
@@ -21,7 +23,7 @@ use crate::pipeline::failure::interrupted;
 use crate::pipeline::{ModelRun, ModelState, ModelStep, Pipeline};
 use crate::plan::{Isolation, ModelPlan, opening};
 use crate::run::RunId;
-use crate::schema::{TableRef, TableSchema, ViewDef, quote_ident};
+use crate::schema::{TableRef, ViewDef, quote_ident};
 
 /// Before a view is replaced that may have other columns.
 const SAVEPOINT: &str = "savepoint dwh_view";
@@ -47,11 +49,17 @@ impl<'a> Builder<'a> {
         Ok(Self { pipeline, request, control: Control::new(&target.control_schema), connector, work, log })
     }
 
-    /// Builds one, or tells how it would be built.
-    pub(super) async fn run(&self, plan: &ModelPlan<'_>, mut run: ModelRun, cancel: &CancellationToken) -> ModelRun {
+    /// Builds one, or tells how it would be built; `fresh` says that it reads what the same call builds.
+    pub(super) async fn run(
+        &self,
+        plan: &ModelPlan<'_>,
+        mut run: ModelRun,
+        fresh: bool,
+        cancel: &CancellationToken,
+    ) -> ModelRun {
         let began = Instant::now();
         let done = tokio::select! {
-            done = self.build(plan, &mut run) => done,
+            done = self.build(plan, &mut run, fresh) => done,
             () = cancel.cancelled() => Err(interrupted()),
         };
         let run = match done {
@@ -64,20 +72,26 @@ impl<'a> Builder<'a> {
         ModelRun { seconds: began.elapsed().as_secs_f64(), ..run }
     }
 
-    async fn build(&self, plan: &ModelPlan<'_>, run: &mut ModelRun) -> Result<()> {
+    async fn build(&self, plan: &ModelPlan<'_>, run: &mut ModelRun, fresh: bool) -> Result<()> {
         let sha256 = hex(&Sha256::digest(plan.portrait().as_bytes()));
         if self.request.dry_run {
-            let (_, step) = look(&self.work, self.decide(plan, &sha256)).await?;
-            run.step = Some(step);
+            let settings = ModelPlan::settings(&self.pipeline.config.target.bronze_schema);
+            let asked = async {
+                self.command(&settings).await?;
+                self.decide(plan, &sha256, fresh).await
+            };
+            let decided = rolled_back(&self.work, Isolation::Write, asked).await?;
+            (run.step, run.because) = (Some(decided.step), decided.because);
             return Ok(());
         }
-        self.begin(plan).await?;
+        self.open().await?;
+        self.hold(plan).await?;
         let run_id = self.begin_run(plan).await?;
         run.run_id = Some(run_id);
-        let (there, step) = self.decide(plan, &sha256).await?;
-        run.step = Some(step);
+        let decided = self.decide(plan, &sha256, false).await?;
+        (run.step, run.because) = (Some(decided.step), decided.because);
         self.become_owner(&plan.name.schema).await?;
-        let rows = self.make(plan, there.as_ref(), step, run).await?;
+        let rows = self.make(plan, decided.there.as_ref(), decided.step, run).await?;
         self.command("reset role").await?;
         let relation = self.control.bronze_id(&self.work, &plan.name).await?;
         self.control.model_loaded(&self.work, run_id, rows, &sha256, relation.as_ref()).await?;
@@ -87,11 +101,15 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Opens the transaction, which holds the model until its end: nobody else builds it.
-    async fn begin(&self, plan: &ModelPlan<'_>) -> Result<()> {
+    /// Opens the transaction.
+    async fn open(&self) -> Result<()> {
         let target = &self.pipeline.config.target;
         let opening = opening(Isolation::Write, target.lock_timeout);
-        self.command(&format!("{opening}; {}", ModelPlan::settings(&target.bronze_schema))).await?;
+        self.command(&format!("{opening}; {}", ModelPlan::settings(&target.bronze_schema))).await
+    }
+
+    /// Holds the model until the transaction ends: nobody else builds it.
+    async fn hold(&self, plan: &ModelPlan<'_>) -> Result<()> {
         let name = self.control.lease_name(&format!("model {}", plan.name));
         let lock = "select pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
         let held = self.work.query_typed_one(lock, &[(&name, Type::TEXT)]).await.map_err(sort)?;
@@ -108,24 +126,75 @@ impl<'a> Builder<'a> {
     }
 
     /// What is there, and how the model takes its place.
-    async fn decide(&self, plan: &ModelPlan<'_>, sha256: &str) -> Result<(Option<There>, ModelStep)> {
-        let Some(there) = look_at(&self.work, &plan.name).await? else { return Ok((None, ModelStep::Create)) };
+    async fn decide(&self, plan: &ModelPlan<'_>, sha256: &str, fresh: bool) -> Result<Decided> {
+        let Some(there) = look_at(&self.work, &plan.name).await? else {
+            return Ok(Decided::new(None, ModelStep::Create));
+        };
         let made = self.control.model_made(&self.work, &plan.name.to_string()).await?;
         let now = self.control.bronze_id(&self.work, &plan.name).await?;
         let relation = made.as_ref().and_then(|made| made.relation.as_ref());
         let ours = relation.zip(now.as_ref()).is_some_and(|(made, now)| is_same(there.kind, made, now));
-        if !ours && !self.request.replace {
-            return Err(of_others(plan, there.kind));
+        if !ours {
+            self.refuse_others(plan, there.kind).await?;
         }
         let unchanged = ours && made.and_then(|made| made.sha256).as_deref() == Some(sha256);
-        let step = match (plan.kind, there.kind) {
-            (ModelKind::View, ModelKind::View) => ModelStep::Replace,
-            (ModelKind::MaterializedView, ModelKind::MaterializedView) if unchanged && there.populated => {
-                ModelStep::Refresh
-            }
-            _ => ModelStep::Swap,
+        match Probe::of(&self.work, plan, &self.pipeline.config.target.owner_role).await {
+            Ok(probe) => decide(plan, there, unchanged, &probe),
+            // What it reads may be as its SELECT wants it once the models before it are built.
+            Err(error) if fresh && error.kind() != ErrorKind::Unreachable => Ok(Decided {
+                because: Some("as far as can be told before what it reads is built".to_owned()),
+                ..Decided::new(Some(there), ModelStep::Swap)
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What no run of the model made stays, unless a person says so; what another project made stays in any case.
+    async fn refuse_others(&self, plan: &ModelPlan<'_>, kind: ModelKind) -> Result<()> {
+        let (name, word) = (&plan.name, kind.as_str());
+        let refused = |what: String, hint: String| {
+            let hint = format!("nothing was changed; {hint}");
+            Err(Error::new(ErrorKind::Contract, format!("there is a {word} {name} {what}")).with_hint(hint))
         };
-        Ok((Some(there), step))
+        let project = &self.pipeline.config.project.name;
+        let usable = project.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let beside = match &self.request.prefix {
+            None if usable => {
+                format!("build beside it, `dwh models run -p {project}`, or give the model another schema")
+            }
+            None => "build beside it, `dwh models run -p PREFIX`, or give the model another schema".to_owned(),
+            Some(_) => "take another prefix".to_owned(),
+        };
+        let mut unknown = Vec::new();
+        for other in self.control.others(&self.work).await? {
+            let Some(control) = other.control else {
+                unknown.push(format!("`{}`", other.schema));
+                continue;
+            };
+            let made = control.model_made(&self.work, &name.to_string()).await?.and_then(|made| made.relation);
+            let now = control.bronze_id(&self.work, name).await?;
+            if made.zip(now).is_some_and(|(made, now)| is_same(kind, &made, &now)) {
+                let project = match control.project(&self.work).await? {
+                    Some(project) => format!("project `{project}` (control schema `{}`)", other.schema),
+                    None => format!("another project (control schema `{}`)", other.schema),
+                };
+                return refused(format!("that {project} made"), format!("it is that project's: {beside}"));
+            }
+        }
+        match unknown.is_empty() {
+            _ if self.request.replace => Ok(()),
+            true => refused(
+                "that no run of it made".to_owned(),
+                format!("rename what is there, or let the model take its place: `dwh models run {name} --replace`"),
+            ),
+            false => refused(
+                "that no run of it made".to_owned(),
+                format!(
+                    "it may be another project's, whose control schema ({}) may not be read from here: {beside}",
+                    unknown.join(", ")
+                ),
+            ),
+        }
     }
 
     /// Makes the schema if it is not there, and becomes the role that owns what is built.
@@ -171,6 +240,7 @@ impl<'a> Builder<'a> {
                     Err(error) => Err(sort(error)),
                 }
             }
+            ModelStep::Refill => self.refill(plan).await,
             _ => self.swap(plan, there, run).await,
         }
     }
@@ -190,12 +260,11 @@ impl<'a> Builder<'a> {
     /// Builds it beside what is there, and puts it in its place, with grants, comments and the views over it.
     async fn swap(&self, plan: &ModelPlan<'_>, there: &There, run: &mut ModelRun) -> Result<u64> {
         let rows = self.fill(plan, &plan.beside()).await?;
+        // While it was built, more may have come.
         let views = catalog::views(&self.work, &plan.name).await?;
-        let stuck = views.iter().filter_map(|view| view.stuck.clone());
-        let held: Vec<String> = stuck.chain(there.held.iter().cloned()).collect();
-        if !held.is_empty() {
-            return self.refill(plan, there, rows, &held.join(", "), run).await;
-        }
+        refuse_held(plan, there, &views)?;
+        let filled: Vec<&TableRef> = views.iter().filter(|v| v.filled.is_some()).map(|v| &v.view).collect();
+        let before = self.relations(&filled).await?;
         self.execute(&plan.carry_over()).await?;
         for view in views.iter().rev() {
             self.execute(&view.drop_sql()).await?;
@@ -207,16 +276,35 @@ impl<'a> Builder<'a> {
         for view in &views {
             self.make_again(view).await?;
         }
+        run.step = Some(ModelStep::Swap);
+        let after = self.relations(&filled).await?;
+        self.command("reset role").await?;
+        for (before, after) in before.iter().zip(&after) {
+            self.control.model_made_again(&self.work, before, after).await?;
+        }
         Ok(rows)
+    }
+
+    /// Which relations these are.
+    async fn relations(&self, names: &[&TableRef]) -> Result<Vec<BronzeId>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let owner = format!("set local role {}", quote_ident(&self.pipeline.config.target.owner_role));
+        self.command("reset role").await?;
+        let ids = self.control.bronze_ids(&self.work, names).await?;
+        self.command(&owner).await?;
+        Ok(ids.into_iter().flatten().collect())
     }
 
     async fn make_again(&self, view: &ViewDef) -> Result<()> {
         for sql in view.make_sql() {
             self.work.execute_typed(&sql, &[]).await.map_err(|error| {
-                let name = &view.view;
-                let told = format!("view `{name}` reads it, and does not go with what it is now");
+                let (name, word) = (&view.view, view.word());
+                let told = format!("{word} `{name}` reads it, and does not go with what it is now");
                 let hint = format!(
-                    "nothing was changed; in the target: drop view {}; then run it again, and make the view again",
+                    "nothing was changed; in the target: drop {word} {}; then run it again, and make the view again: \
+                     `dwh models run` does, if it is a model",
                     name.sql()
                 );
                 match sort(error) {
@@ -229,30 +317,8 @@ impl<'a> Builder<'a> {
     }
 
     /// Puts the rows into the table that is there, which stays with all that holds on to it.
-    async fn refill(
-        &self,
-        plan: &ModelPlan<'_>,
-        there: &There,
-        rows: u64,
-        held: &str,
-        run: &mut ModelRun,
-    ) -> Result<u64> {
-        let columns = |schema: Option<TableSchema>| {
-            let columns = schema.map(|schema| schema.columns).unwrap_or_default();
-            columns.into_iter().map(|column| (column.name, column.type_name)).collect::<Vec<_>>()
-        };
-        let tables = plan.kind == ModelKind::Table && there.kind == ModelKind::Table;
-        let (old, new) = (plan.name.clone(), plan.beside());
-        let same = tables
-            && columns(catalog::describe(&self.work, &old).await?)
-                == columns(catalog::describe(&self.work, &new).await?);
-        if !same {
-            return Err(Error::new(
-                ErrorKind::Contract,
-                format!("its columns or its kind change, and {held} holds on to it"),
-            )
-            .with_hint("nothing was changed; drop that in the target, run it again, and make it again"));
-        }
+    async fn refill(&self, plan: &ModelPlan<'_>) -> Result<u64> {
+        let rows = self.fill(plan, &plan.beside()).await?;
         let [empty, fill, remove] = plan.refill();
         self.execute(&empty).await?;
         let filled = self.execute(&fill).await?;
@@ -267,8 +333,6 @@ impl<'a> Builder<'a> {
         if let Some(sql) = plan.analyze(&plan.name) {
             self.execute(&sql).await?;
         }
-        run.step = Some(ModelStep::Refill);
-        run.because = Some(format!("{held} holds on to it"));
         Ok(rows)
     }
 
@@ -326,14 +390,6 @@ fn is_same(kind: ModelKind, made: &BronzeId, now: &BronzeId) -> bool {
         ModelKind::Table | ModelKind::MaterializedView => made.oid == now.oid,
     };
     own && (made.control, &made.warehouse) == (now.control, &now.warehouse)
-}
-
-/// What is there was not made by a run of this model.
-fn of_others(plan: &ModelPlan<'_>, kind: ModelKind) -> Error {
-    let (name, kind) = (&plan.name, kind.as_str());
-    Error::new(ErrorKind::Contract, format!("there is a {kind} {name} that no run of it made")).with_hint(format!(
-        "nothing was changed; rename what is there, or let the model take its place: `dwh models run {name} --replace`"
-    ))
 }
 
 /// Rows that have the same key, or none.
