@@ -128,7 +128,8 @@ async fn a_resync_is_a_neighbour_of_the_runs_around_it() {
         let found = log["runs"].as_array().expect("runs").iter().filter(|run| run["kind"] == kind);
         found.map(|run| run["run_id"].as_i64().expect("a number")).collect::<Vec<_>>()
     };
-    let ([last, first], [resync]) = (of("run")[..], of("resync")[..]) else { panic!("{log:#}") };
+    let (runs, resync) = (of("run"), of("resync")[0]);
+    let [last, first] = runs[..] else { panic!("{log:#}") };
     let show = |run_id: i64| project.json(&["runs", "show", &run_id.to_string()]);
     let told = |neighbour: &Value| (neighbour["run_id"].as_i64(), neighbour["joins"].as_bool());
     for (run, previous, next) in [
