@@ -45,7 +45,7 @@ pub use report::{REPORT_DAYS, WarehouseReport};
 pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
 pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
 pub use status::{
-    Breach, BreachCheck, DiskStatus, DiskUse, ModelStatus, RunningRun, StatusReport, StoreStatus, TableStatus,
+    Breach, BreachCause, BreachCheck, DiskStatus, DiskUse, ModelStatus, RunningRun, StatusReport, StoreStatus, TableStatus,
     WaitingCsvs,
 };
 pub use tap::{LoadType, TapReport, TapRequest};

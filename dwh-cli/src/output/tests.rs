@@ -361,12 +361,14 @@ fn a_cause_of_many_tables_is_one_thing_to_attend_to() {
     let failed = |at: u64| Breach {
         check: BreachCheck::Failure,
         table: Some(format!("t{at}")),
-        message: format!("run {} failed: table `t{at}`: nothing answers at 127.0.0.1:1", 990 + at),
-        remedy: "dwh runs --failed".into(),
+        message: format!("run {} failed, and none was loaded since: nothing answers at 127.0.0.1:1", 990 + at),
+        remedy: format!("dwh runs show {}", 990 + at),
     };
     let text = status_report(Vec::new(), (1..20).map(failed).collect()).text(Paint::new(false));
     assert_eq!(text.matches("ATTENTION").count(), 1, "{text}");
-    assert!(text.contains("ATTENTION  19 tables (`t1`, `t2`, `t3`, `t4`, `t5` and 14 more): run 991 failed"), "{text}");
+    let told = "ATTENTION  19 tables (`t1`, `t2`, `t3`, `t4`, `t5` and 14 more): the newest run of each failed, and none was loaded since: \
+                nothing answers at 127.0.0.1:1\n           dwh runs --failed\n";
+    assert!(text.contains(told), "{text}");
 }
 
 #[test]

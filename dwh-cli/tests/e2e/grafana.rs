@@ -123,6 +123,33 @@ async fn every_alert_speaks_when_its_case_is_there() {
     db.src("drop table app.other").await;
     project.fails(4, &["run", "other"]);
     assert_eq!(alerts(&db).await, said(&[("Runs failed", "other")]));
+    let failed_runs = async || {
+        let rows = panel(&db, &example("dashboard.json"), "Failed runs, last 24 hours").await;
+        rows[0].get::<_, i64>(0)
+    };
+    assert_eq!(failed_runs().await, 1);
+    // What was loaded since is over; but no load of rows mends a look for deletes, nor the other way round.
+    let ended = async |table: &str, kind: &str, status: &str| {
+        db.tgt(&format!(
+            "insert into dwh_control.extract_runs (table_name, status, kind, run_finished_at, error_message)
+             values ('{table}', '{status}', '{kind}', now(), case when '{status}' = 'failed' then 'no' end)"
+        ))
+        .await;
+    };
+    for kind in ["backfill", "keys"] {
+        ended("other", kind, "loaded").await;
+        assert_eq!(alerts(&db).await, said(&[("Runs failed", "other")]), "{kind}");
+    }
+    ended("other", "run", "loaded").await;
+    assert_eq!((alerts(&db).await, failed_runs().await), (said(&[]), 0));
+    for (table, kind) in [("other", "keys"), ("marts.days", "model")] {
+        ended(table, kind, "failed").await;
+        assert_eq!(alerts(&db).await, said(&[("Runs failed", table)]), "{kind}");
+        ended(table, kind, "loaded").await;
+        assert_eq!(alerts(&db).await, said(&[]), "{kind}");
+    }
+    ended("other", "run", "failed").await;
+    assert_eq!(alerts(&db).await, said(&[("Runs failed", "other")]));
 
     db.tgt(
         "update dwh_control.extract_runs set run_started_at = run_started_at - interval '2 days',

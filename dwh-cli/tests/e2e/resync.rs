@@ -117,6 +117,32 @@ async fn what_people_made_of_bronze_stays() {
 }
 
 #[tokio::test]
+async fn a_resync_is_a_neighbour_of_the_runs_around_it() {
+    let (db, project) = loaded("resync_neighbours", "").await;
+    db.src("insert into app.trips (id) values (101)").await;
+    project.ok(&["resync", "trips"]);
+    db.src("insert into app.trips (id) values (102)").await;
+    project.ok(&["run"]);
+    let log = project.json(&["runs", "--table", "trips"]);
+    let of = |kind: &str| {
+        let found = log["runs"].as_array().expect("runs").iter().filter(|run| run["kind"] == kind);
+        found.map(|run| run["run_id"].as_i64().expect("a number")).collect::<Vec<_>>()
+    };
+    let (runs, resync) = (of("run"), of("resync")[0]);
+    let [last, first] = runs[..] else { panic!("{log:#}") };
+    let show = |run_id: i64| project.json(&["runs", "show", &run_id.to_string()]);
+    let told = |neighbour: &Value| (neighbour["run_id"].as_i64(), neighbour["joins"].as_bool());
+    for (run, previous, next) in [
+        (first, (None, None), (Some(resync), Some(true))),
+        (resync, (Some(first), Some(true)), (Some(last), Some(true))),
+        (last, (Some(resync), Some(true)), (None, None)),
+    ] {
+        let shown = show(run);
+        assert_eq!((told(&shown["previous"]), told(&shown["next"])), (previous, next), "run {run}: {shown:#}");
+    }
+}
+
+#[tokio::test]
 async fn a_changed_source_is_followed_without_a_manual_step() {
     for (mode, conflict) in [("update", "on_conflict = \"update\"\n"), ("nothing", "")] {
         let (db, project) =

@@ -84,11 +84,11 @@ pub(super) fn covers(mut spans: Vec<Span>, wanted: Span) -> bool {
     reached >= wanted.end
 }
 
-/// Whether no time lies between the windows of two ordinary runs; `None` where there are no windows.
+/// Whether no time that no run of the `log` has read lies between the windows of two ordinary runs; `None` where there are
+/// no windows.
 #[must_use]
-pub fn joins(earlier: &Link, later: &Link) -> Option<bool> {
+pub fn joins(earlier: &Link, later: &Link, log: &[Link]) -> Option<bool> {
     let chained = |link: &Link| link.span().filter(|_| link.kind.moves_watermark());
-    let low = chained(later)?.low;
-    let goes_on = matches!(earlier.reads, Reads::Window(window) if window.high == Some(low));
-    Some(low <= chained(earlier)?.end || goes_on)
+    let (end, low) = (chained(earlier)?.end, chained(later)?.low);
+    Some(!gaps(log.iter().chain([earlier, later])).iter().any(|gap| gap.from < low && gap.to > end))
 }

@@ -186,9 +186,14 @@ fn gaps_lie_between_the_first_and_the_last_window_of_ordinary_runs() {
     assert_eq!(gaps(&[backfill(1, 1, 2), window(2, 7, 9)]), [], "a backfill of older history begins no chain");
     assert_eq!(gaps(&[window(1, 0, 5), window(2, 7, 9), backfill(3, 4, 8)]), [], "a backfill fills");
     assert_eq!(gaps(&[link(1, Reads::Whole), link(2, Reads::Copy)]), []);
-    assert_eq!(joins(&window(1, 0, 5), &window(2, 5, 9)), Some(true));
-    assert_eq!(joins(&window(1, 0, 5), &window(2, 6, 9)), Some(false));
-    assert_eq!(joins(&window(1, 0, 5), &backfill(2, 6, 9)), None);
+    assert_eq!(joins(&window(1, 0, 5), &window(2, 5, 9), &[]), Some(true));
+    assert_eq!(joins(&window(1, 0, 5), &window(2, 6, 9), &[]), Some(false));
+    assert_eq!(joins(&window(1, 0, 5), &window(2, 6, 9), &[backfill(3, 5, 6)]), Some(true), "read later");
+    let resync = Link { kind: RunKind::Resync, ..window(2, 0, 6) };
+    assert_eq!(joins(&window(1, 0, 5), &window(3, 6, 9), std::slice::from_ref(&resync)), Some(true), "read anew");
+    assert_eq!(joins(&resync, &window(3, 6, 9), &[]), Some(true));
+    assert_eq!(joins(&resync, &window(3, 7, 9), &[]), Some(false));
+    assert_eq!(joins(&window(1, 0, 5), &backfill(2, 6, 9), &[]), None);
 }
 
 #[test]
@@ -198,7 +203,7 @@ fn runs_that_go_on_above_a_held_watermark_leave_no_gap() {
     };
     let chain = [window(1, 0, 5), held(2, 5, 9, 6), held(3, 9, 12, 6), held(4, 12, 15, 6), held(5, 15, 20, 18)];
     assert_eq!(gaps(&chain), []);
-    assert_eq!(joins(&chain[1], &chain[2]), Some(true));
+    assert_eq!(joins(&chain[1], &chain[2], &[]), Some(true));
     let lacking = [chain[0].clone(), chain[1].clone(), chain[3].clone(), chain[4].clone()];
     assert_eq!(gaps(&lacking), [Gap { from: at(6), to: at(12), before: RunId(4), proven: true }]);
     assert_eq!(

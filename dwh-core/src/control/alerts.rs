@@ -32,18 +32,21 @@ impl Control {
         let (checks, subjects) = keys(&look.found);
         let messages: Vec<&str> = look.found.iter().map(|thing| thing.message.as_str()).collect();
         let free = free();
+        // Told, but of another cause: it is due as what is new, and its end is told all the same.
+        let other = "coalesce(a.sent_at is not null and excluded.check_name = any ($9) \
+             and regexp_replace(a.message, '[0-9]+', '#', 'g') <> regexp_replace(excluded.message, '[0-9]+', '#', 'g'), false)";
         // In one order for all: two commands that take the same rows never wait for each other in a circle.
         let sql = format!(
             "insert into {} as a (alert, project, check_name, subject, message, since, seen_at, claim, claimed_at) \
              select $1, $2, f.check_name, f.subject, f.message, $6, $6, $7, pg_catalog.clock_timestamp() \
              from unnest($3, $4, $5) as f(check_name, subject, message) order by 3, 4 \
              on conflict (alert, project, check_name, subject) do update set message = excluded.message, \
-                 since = case when a.over_at is null then a.since else excluded.since end, \
-                 sent_at = case when a.over_at is null then a.sent_at end, over_at = null, \
+                 since = case when a.over_at is null and not {other} then a.since else excluded.since end, \
+                 sent_at = case when a.over_at is not null then null when {other} then '-infinity' else a.sent_at end, over_at = null, \
                  seen_at = excluded.seen_at, claim = excluded.claim, claimed_at = excluded.claimed_at \
-             where a.seen_at <= excluded.seen_at and {free} and (a.sent_at is null or a.over_at is not null \
+             where a.seen_at <= excluded.seen_at and {free} and (a.sent_at is null or a.sent_at = '-infinity' or a.over_at is not null or {other} \
                  or ($8 > 0 and a.sent_at <= pg_catalog.clock_timestamp() - $8 * interval '1 microsecond')) \
-             returning check_name, subject, message, since, case when sent_at is null then 'new' else 'again' end as due",
+             returning check_name, subject, message, since, case when sent_at is null or sent_at = '-infinity' then 'new' else 'again' end as due",
             self.alerts()
         );
         let params: Params<'_> = &[
@@ -55,6 +58,7 @@ impl Control {
             (&look.at, Type::TIMESTAMPTZ),
             (&id, Type::TEXT),
             (&look.repeat.0, Type::INT8),
+            (&look.by_cause, Type::TEXT_ARRAY),
         ];
         self.ask(client, &sql, params).await?.iter().map(due_thing).collect()
     }

@@ -158,6 +158,9 @@ fn look(alert: &AlertConfig, status: &StatusReport, found: &[&Breach], dry_run: 
         found: things.into_iter().map(thing).collect(),
         subjects: subjects.collect(),
         unknown: unknown(status),
+        by_cause: [BreachCheck::Failure, BreachCheck::Conflict, BreachCheck::Store]
+            .map(|check| check.as_str().to_owned())
+            .to_vec(),
         repeat: alert.repeat,
         recovered: alert.tells(AlertOn::Recovered),
         dry_run,

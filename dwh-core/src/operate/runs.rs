@@ -6,10 +6,10 @@ mod report;
 use futures_util::TryStreamExt;
 
 use crate::blob::{BlobKey, BlobMeta, Folder, Manifest, read_manifest};
-use crate::chain;
+use crate::chain::{self, Link};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{ErrorReport, Pipeline};
-use crate::run::{RunId, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{RunFilter, RunRecord};
 
 pub use report::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
@@ -37,32 +37,67 @@ impl Pipeline {
                 .with_hint("`dwh runs` lists the runs there are; `dwh prune` removes old ones")
         })?;
         let (previous, next) = self.neighbours(&run).await?;
+        let joins_previous = self.joins(previous.as_ref(), &run).await?;
+        let joins_next = match &next {
+            Some(next) => self.joins(Some(&run), next).await?,
+            None => None,
+        };
+        // A resync goes on until one is loaded, whatever ordinary runs do meanwhile.
+        let later = match run.kind {
+            RunKind::Resync => self.loaded(&run, &[run.kind], false).await?.is_some(),
+            _ => next.is_some(),
+        };
         let overview = self.sink.overview().await?;
         let (csv, manifest) = self.whereabouts(&run).await;
         Ok(RunDetails {
             seconds: run.run_finished_at.map(|at| at.since(run.run_started_at).as_seconds()),
             bound: run.bound.as_ref().map(|bound| explain::bound(bound, run.watermark)),
-            advice: explain::advice(&run, &csv, next.is_some(), &overview),
-            previous: previous.map(|other| NeighbourReport::new(&other, joins(&other, &run))),
-            next: next.map(|other| NeighbourReport::new(&other, joins(&run, &other))),
+            advice: explain::advice(&run, &csv, later, &overview),
+            previous: previous.map(|other| NeighbourReport::new(&other, joins_previous)),
+            next: next.map(|other| NeighbourReport::new(&other, joins_next)),
             csv,
             manifest,
             run,
         })
     }
 
-    /// The loaded runs of its kind before and after it; for an ordinary run, its neighbours in the chain of windows.
+    /// The loaded runs of its kind before and after it; of one that moves the watermark, those that move it too, whatever
+    /// they were made for: they are its neighbours in the chain of windows.
     async fn neighbours(&self, run: &RunRecord) -> Result<(Option<RunRecord>, Option<RunRecord>)> {
-        let of_kind = RunFilter {
-            table: Some(run.table_name.clone()),
-            kind: Some(run.kind),
-            states: vec![RunState::Loaded],
-            limit: Some(1),
-            ..RunFilter::default()
-        };
-        let before = RunFilter { before: Some(run.run_id), ..of_kind.clone() };
-        let after = RunFilter { after: Some(run.run_id), ..of_kind };
-        Ok((self.sink.runs(&before).await?.pop(), self.sink.runs(&after).await?.pop()))
+        let chained: Vec<RunKind> = RunKind::ALL.into_iter().filter(|kind| kind.moves_watermark()).collect();
+        let kinds = if run.kind.moves_watermark() { chained } else { vec![run.kind] };
+        Ok((self.loaded(run, &kinds, true).await?, self.loaded(run, &kinds, false).await?))
+    }
+
+    /// The loaded run of these kinds that comes next before it, or after it.
+    async fn loaded(&self, run: &RunRecord, kinds: &[RunKind], before: bool) -> Result<Option<RunRecord>> {
+        let mut found: Vec<RunRecord> = Vec::new();
+        for kind in kinds {
+            let of_kind = RunFilter {
+                kind: Some(*kind),
+                before: before.then_some(run.run_id),
+                after: (!before).then_some(run.run_id),
+                limit: Some(1),
+                ..loaded_of(&run.table_name)
+            };
+            found.extend(self.sink.runs(&of_kind).await?);
+        }
+        found.sort_unstable_by_key(|other| other.run_id);
+        Ok(if before { found.pop() } else { found.into_iter().next() })
+    }
+
+    /// Whether no time that no run has read lies between the windows of two ordinary runs; `None` where there are no windows.
+    async fn joins(&self, earlier: Option<&RunRecord>, later: &RunRecord) -> Result<Option<bool>> {
+        let is_loaded = |run: &&RunRecord| run.status == RunState::Loaded;
+        let (Some(earlier), true) = (earlier.filter(is_loaded), is_loaded(&later)) else { return Ok(None) };
+        let (earlier, link) = (Link::from(earlier), Link::from(later));
+        let touch = chain::joins(&earlier, &link, &[]);
+        if touch != Some(false) {
+            return Ok(touch);
+        }
+        // What was read again since is in other runs.
+        let log: Vec<Link> = self.sink.runs(&loaded_of(&later.table_name)).await?.iter().map(Link::from).collect();
+        Ok(chain::joins(&earlier, &link, &log))
     }
 
     /// Where its CSV lies now, and its manifest.
@@ -141,8 +176,6 @@ fn csv_of(files: &[BlobMeta]) -> Option<&BlobMeta> {
     files.iter().find(|meta| meta.key.is_csv())
 }
 
-/// Whether no time lies between the windows of two ordinary runs; `None` where there are no windows.
-fn joins(earlier: &RunRecord, later: &RunRecord) -> Option<bool> {
-    let loaded = [earlier, later].iter().all(|run| run.status == RunState::Loaded);
-    loaded.then(|| chain::joins(&earlier.into(), &later.into()))?
+fn loaded_of(table: &str) -> RunFilter {
+    RunFilter { table: Some(table.to_owned()), states: vec![RunState::Loaded], ..RunFilter::default() }
 }

@@ -1,6 +1,7 @@
 //! `status`: whether all is well, and if not, what is wrong and what to do about it.
 
 mod breach;
+pub(in crate::operate) mod cause;
 mod judge;
 mod models;
 mod report;
@@ -24,10 +25,19 @@ use crate::watermark::Timestamp;
 
 use judge::{Facts, WEEK, table_status};
 
+pub use cause::BreachCause;
 pub use report::{
     Breach, BreachCheck, DiskStatus, DiskUse, ModelStatus, RunningRun, StatusReport, StoreStatus, TableStatus,
     WaitingCsvs,
 };
+
+impl StatusReport {
+    /// What needs attention, the tables that share a cause together.
+    #[must_use]
+    pub fn causes(&self) -> Vec<BreachCause> {
+        BreachCause::of(&self.breaches)
+    }
+}
 
 /// How many runs of a table `status` looks back at most; more than a run a minute for a day.
 const STATUS_RUNS: u32 = 2_000;

@@ -32,6 +32,8 @@ pub struct AlertLook {
     pub subjects: Vec<String>,
     /// Checks and subjects of which nothing is known this time: what was told of them is not over.
     pub unknown: Vec<(String, String)>,
+    /// Checks whose message is a cause: another one, but for its numbers, is another thing, and told as new at once.
+    pub by_cause: Vec<String>,
     /// When something that goes on is told again; zero: never.
     pub repeat: Micros,
     /// Whether it is told that something is over.

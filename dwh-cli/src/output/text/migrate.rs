@@ -50,7 +50,18 @@ impl Show for MigrateReport {
             text.push_str(&format!("\n{}  {message}\n  {hint}\n", paint.bad("ATTENTION")));
         }
         let by = if self.dry_run { "would be made" } else { "made" };
-        self.designs.iter().for_each(|file| text.push_str(&format!("\nNOTE  {by} by its design: {file}\n")));
+        if let Some(first) = self.designs.first() {
+            let told = match self.designs.len() {
+                1 => format!("NOTE  {by} by its design: {first}"),
+                many => {
+                    let first = self.designs.iter().take(FIRST).cloned().collect::<Vec<_>>().join(", ");
+                    let more = many.saturating_sub(FIRST);
+                    let more = if more == 0 { String::new() } else { format!(" and {} more", human::count(more as u64)) };
+                    format!("NOTE  {} {by} by their designs: {first}{more}", human::many(many, "table"))
+                }
+            };
+            text.push_str(&format!("\n{}\n", fold(&printable(&told), paint.width(), 6)));
+        }
         self.notes.iter().for_each(|note| text.push_str(&format!("\nNOTE  {note}\n")));
         let changed = if self.dry_run { "would change" } else { "changed" };
         for (word, drifts) in [(changed, &self.drift_applied), ("LEFT", &self.drift_left)] {

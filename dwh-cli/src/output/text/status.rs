@@ -1,6 +1,7 @@
 //! Whether all is well: one sentence, a line for each table and disk, then what needs attention with its remedy.
 
-use dwh_core::operate::{Breach, BreachCheck, DiskStatus, StatusReport, TableStatus};
+use dwh_core::operate::{Breach, BreachCause, BreachCheck, DiskStatus, StatusReport, TableStatus};
+use std::collections::BTreeSet;
 
 use super::{FEW, Told, logged};
 use crate::output::fold::{fold, remedy};
@@ -20,7 +21,7 @@ impl Show for StatusReport {
         } else if !self.store.url.starts_with("file:") {
             text.push_str(&format!("store  {}  answers\n", printable(&self.store.url)));
         }
-        for (at, cause) in causes(&self.breaches).iter().enumerate() {
+        for (at, cause) in self.causes().iter().enumerate() {
             text.push_str(if at == 0 { "\n" } else { "" });
             cause_lines(&mut text, cause, paint);
         }
@@ -50,15 +51,13 @@ fn tables(report: &StatusReport, paint: Paint<'_>) -> String {
         ">waiting/7",
     ];
     let mut table = Table::new(&columns, paint);
-    let shared: Vec<&str> = causes(&report.breaches)
-        .into_iter()
-        .filter(|cause| cause.len() > FEW)
-        .flat_map(|cause| cause.into_iter().filter_map(|breach| breach.table.as_deref()))
-        .collect();
+    let causes = report.causes();
+    let many = causes.iter().filter(|cause| cause.tables.len() > FEW);
+    let shared: BTreeSet<&str> = many.flat_map(|cause| cause.tables.iter().map(String::as_str)).collect();
     let alike = |status: &TableStatus| {
         let told = report.breaches.iter().any(|breach| breach.table.as_ref() == Some(&status.table));
         match told {
-            true => shared.contains(&status.table.as_str()).then_some("with a cause that many share, told below"),
+            true => shared.contains(status.table.as_str()).then_some("with a cause that many share, told below"),
             false => {
                 let is_well = status.fresh && status.running.is_none();
                 is_well.then_some("well: `dwh status | less` shows them")
@@ -127,42 +126,14 @@ fn disk_line(disk: &DiskStatus) -> String {
     format!("{}  {}  {how}\n", disk.used_for.as_str(), printable(&disk.folder))
 }
 
-/// Breaches that say the same of several tables, the first one's place first.
-fn causes(breaches: &[Breach]) -> Vec<Vec<&Breach>> {
-    let mut causes: Vec<Vec<&Breach>> = Vec::new();
-    let kind = |breach: &Breach| (breach.check, breach.table.is_some(), message(breach));
-    for breach in breaches {
-        match causes.iter_mut().find(|cause| cause.first().is_some_and(|first| kind(first) == kind(breach))) {
-            Some(cause) => cause.push(breach),
-            None => causes.push(vec![breach]),
-        }
-    }
-    causes
-}
-
-/// The message without the table's name and with each number as 0: they differ where the cause is one.
-fn message(breach: &Breach) -> String {
-    let named = breach.table.as_ref().map_or_else(|| breach.message.clone(), |table| breach.message.replace(table, ""));
-    let mut bare = String::new();
-    for letter in named.chars() {
-        match letter.is_numeric() {
-            true if bare.ends_with('0') => {}
-            true => bare.push('0'),
-            false => bare.push(letter),
-        }
-    }
-    bare
-}
-
-fn cause_lines(text: &mut String, cause: &[&Breach], paint: Paint<'_>) {
-    let Some(first) = cause.first() else { return };
-    let tables: Vec<&str> = cause.iter().filter_map(|breach| breach.table.as_deref()).collect();
+fn cause_lines(text: &mut String, cause: &BreachCause, paint: Paint<'_>) {
+    let tables: Vec<&str> = cause.tables.iter().map(String::as_str).collect();
     let subject = match tables[..] {
         [] => String::new(),
         [table] => format!("table `{table}`: "),
         _ => format!("{}: ", human::tables(&tables)),
     };
-    let told = fold(&format!("ATTENTION  {}{}", printable(&subject), printable(&first.message)), paint.width(), 11);
+    let told = fold(&format!("ATTENTION  {}{}", printable(&subject), printable(&cause.message)), paint.width(), 11);
     text.push_str(&format!("{}{}\n", paint.bad("ATTENTION"), &told["ATTENTION".len()..]));
-    text.push_str(&remedy(&printable(&first.remedy), paint, 11));
+    text.push_str(&remedy(&printable(&cause.remedy), paint, 11));
 }

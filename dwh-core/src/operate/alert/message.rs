@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::ToldThing;
+use crate::operate::status::cause::{self, Said, alike};
 use crate::sink::AlertDue;
 
 /// Entries of a message; who wants more looks himself.
@@ -75,31 +76,23 @@ fn count(wrong: usize, over: usize) -> String {
 
 /// What has one cause stands together; what is over comes last.
 fn groups(things: &[ToldThing]) -> Vec<Vec<&ToldThing>> {
-    let mut groups: Vec<(String, Vec<&ToldThing>)> = Vec::new();
-    for thing in things {
-        let cause = cause(thing);
-        match groups.iter_mut().find(|(of, _)| *of == cause) {
-            Some((_, group)) => group.push(thing),
-            None => groups.push((cause, vec![thing])),
-        }
-    }
-    groups.sort_by_key(|(_, group)| group[0].due == AlertDue::Recovered);
-    groups.into_iter().map(|(_, group)| group).collect()
+    let cause = |thing: &ToldThing| format!("{} {}", thing.due.as_str(), said(thing).cause());
+    let mut groups: Vec<Vec<&ToldThing>> = alike(things.iter().map(cause))
+        .into_iter()
+        .map(|group| group.into_iter().map(|at| &things[at]).collect())
+        .collect();
+    groups.sort_by_key(|group| group[0].due == AlertDue::Recovered);
+    groups
 }
 
-/// The message without what differs from table to table: its name, and numbers.
-fn cause(thing: &ToldThing) -> String {
-    let name = thing.subject.split_once(' ').map_or("", |(_, name)| name);
-    let message = thing.message.replace(&format!("`{name}`"), "``");
-    let mut cause = format!("{} {} ", thing.due.as_str(), thing.check);
-    for c in message.chars() {
-        match c {
-            '0'..='9' if cause.ends_with('#') => {}
-            '0'..='9' => cause.push('#'),
-            other => cause.push(other),
-        }
+fn said(thing: &ToldThing) -> Said {
+    let (what, name) = thing.subject.split_once(' ').unwrap_or_default();
+    Said {
+        check: thing.check.clone(),
+        name: if what == "table" { name.to_owned() } else { String::new() },
+        message: thing.message.clone(),
+        remedy: thing.remedy.clone(),
     }
-    cause
 }
 
 fn entry(group: &[&ToldThing]) -> String {
@@ -117,13 +110,17 @@ fn entry(group: &[&ToldThing]) -> String {
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         format!("{} {what}s, {}{more}", group.len(), names.join(", "))
     };
-    let mut text = format!("- {subject}: {}", short(&first.message));
+    let of: Vec<Said> = group.iter().map(|thing| said(thing)).collect();
+    let of: Vec<&Said> = of.iter().collect();
+    let mut text = format!("- {subject}: {}", short(&cause::message(&of)));
     if first.due == AlertDue::Again {
-        text.push_str(&format!(" (since {})", first.since));
+        let since = group.iter().map(|thing| thing.since).min().unwrap_or(first.since);
+        let of_all = if group.iter().all(|thing| thing.since == since) { "since" } else { "the first since" };
+        text.push_str(&format!(" ({of_all} {since})"));
     }
     text.push('\n');
-    if let Some(remedy) = &first.remedy {
-        text.push_str(&format!("  → {}\n", short(remedy)));
+    if let Some(remedy) = cause::remedy(&of) {
+        text.push_str(&format!("  → {}\n", short(&remedy)));
     }
     text
 }
@@ -151,10 +148,11 @@ mod tests {
 
     #[test]
     fn one_cause_is_told_once_and_ends_come_last() {
+        let failed = |run: i32, why: &str| format!("run {run} failed, and none was loaded since: {why}");
         let mut things: Vec<ToldThing> = (1..=5)
             .map(|n| {
                 let table = format!("t{n}");
-                thing(AlertDue::New, &table, &format!("run {n} failed: table `{table}`: source `app` does not answer"))
+                thing(AlertDue::New, &table, &failed(n, "source `app` does not answer"))
             })
             .collect();
         things.insert(0, thing(AlertDue::Recovered, "old", "run 1 failed"));
@@ -163,8 +161,8 @@ mod tests {
         assert_eq!(
             message.text,
             "dwh `fleet`: 6 things need attention, 1 is over\n\
-             - 5 tables, `t1`, `t2`, `t3` and 2 more: run 1 failed: table `t1`: source `app` does not answer\n  \
-             → dwh runs --table t1\n\
+             - 5 tables, `t1`, `t2`, `t3` and 2 more: the newest run of each failed, and none was loaded since: \
+             source `app` does not answer\n  → dwh runs\n\
              - table `b`: run 9 failed: no rights (since 2026-10-01T00:00:00.000000Z)\n  → dwh runs --table b\n\
              \nOver:\n- table `old`: run 1 failed\n"
         );

@@ -1,17 +1,6 @@
 //! Numbers as the page has them.
 
-/// `1,234,567`.
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(super) use crate::operate::status::cause::count;
 
 /// `1.2 M`, for an axis.
 pub(super) fn short(number: f64) -> String {
@@ -37,11 +26,10 @@ fn scaled(number: f64, units: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, count, short};
+    use super::{bytes, short};
 
     #[test]
-    fn numbers_are_grouped_and_scaled() {
-        assert_eq!([0, 12, 999, 1000, 1_234_567].map(count), ["0", "12", "999", "1,000", "1,234,567"]);
+    fn numbers_are_scaled() {
         let numbers = [0.0, 7.0, 999.0, 999.6, 1500.0, 1_000_000.0, 123_456_789.0];
         assert_eq!(numbers.map(short), ["0", "7", "999", "1.0 k", "1.5 k", "1 M", "123 M"]);
         assert_eq!(bytes(2_500_000.0), "2.5 MB");

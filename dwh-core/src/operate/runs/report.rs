@@ -25,9 +25,9 @@ pub struct RunDetails {
     pub csv: CsvReport,
     /// What the manifest says; `null` if there is none, or it cannot be read.
     pub manifest: Option<ManifestReport>,
-    /// The loaded run of its kind before it.
+    /// The loaded run of its kind before it; of one that moves the watermark, the last one before it that did.
     pub previous: Option<NeighbourReport>,
-    /// The loaded run of its kind after it.
+    /// The loaded run of its kind after it; of one that moves the watermark, the next one after it that did.
     pub next: Option<NeighbourReport>,
 }
 

@@ -1,5 +1,6 @@
 //! From the numbers to what needs attention. Pure: whoever delivers alerts asks here too.
 
+use super::cause::count;
 use super::{Breach, BreachCheck, DiskStatus, DiskUse, StoreStatus, TableStatus};
 use crate::config::Thresholds;
 use crate::error::Error;
@@ -26,6 +27,8 @@ pub(super) fn of_table(status: &TableStatus, thresholds: &Thresholds) -> Vec<Bre
     freshness(status, thresholds, &name, &mut add);
     if let Some(run) = &status.unresolved_failure {
         let why = run.error_message.as_deref().unwrap_or("nothing is known of it").replace(['\n', '\t'], " ");
+        // The table is told already.
+        let why = why.strip_prefix(&format!("table `{}`: ", status.table)).unwrap_or(&why);
         let message = format!("run {} failed, and none was loaded since: {why}", run.run_id);
         add(BreachCheck::Failure, message, format!("dwh runs show {}", run.run_id));
     }
@@ -38,7 +41,9 @@ pub(super) fn of_table(status: &TableStatus, thresholds: &Thresholds) -> Vec<Bre
     {
         let message = format!(
             "{} of {} runs of the last 7 days failed: {rate:.1} % were loaded, at least {} % are expected",
-            status.failures_last_7d, status.runs_last_7d, thresholds.success_rate
+            count(status.failures_last_7d),
+            count(status.runs_last_7d),
+            thresholds.success_rate
         );
         add(BreachCheck::SuccessRate, message, format!("dwh runs --table {name} --failed"));
     }
@@ -53,7 +58,8 @@ pub(super) fn of_table(status: &TableStatus, thresholds: &Thresholds) -> Vec<Bre
         let files = if waiting.files == 1 { "CSV file is" } else { "CSV files are" };
         let message = format!(
             "{} complete {files} not loaded, the oldest for {oldest}, at most {} are allowed",
-            waiting.files, thresholds.max_lag
+            count(waiting.files),
+            thresholds.max_lag
         );
         add(BreachCheck::Waiting, message, format!("dwh recover {name}"));
     }
@@ -99,15 +105,15 @@ fn duration(status: &TableStatus, limit: Micros, name: &str, add: &mut Add<'_>) 
 }
 
 fn rows(status: &TableStatus, thresholds: &Thresholds, name: &str, add: &mut Add<'_>) {
-    let rows = status.rows_last_24h;
+    let (rows, told) = (status.rows_last_24h, count(status.rows_last_24h));
     let remedy = format!("dwh runs --table {name}");
     // Before the first load there is nothing to count.
     if let Some(min) = thresholds.min_rows_per_day.filter(|min| rows < *min && status.last_loaded_at.is_some()) {
-        let message = format!("{rows} rows were loaded in the last 24 hours, at least {min} are expected");
+        let message = format!("{told} rows were loaded in the last 24 hours, at least {} are expected", count(min));
         add(BreachCheck::TooFewRows, message, remedy.clone());
     }
     if let Some(max) = thresholds.max_rows_per_day.filter(|max| rows > *max) {
-        let message = format!("{rows} rows were loaded in the last 24 hours, at most {max} are expected");
+        let message = format!("{told} rows were loaded in the last 24 hours, at most {} are expected", count(max));
         add(BreachCheck::TooManyRows, message, remedy);
     }
 }

@@ -40,6 +40,8 @@ impl Pipeline {
             let Some(run) = runs.iter().find(|run| run.table_name == name && run.status.is_final()) else { continue };
             if run.status == RunState::Failed && !run.was_interrupted() {
                 let why = run.error_message.as_deref().unwrap_or("nothing is known of it");
+                // The model is told already.
+                let why = why.strip_prefix(&format!("model `{name}`: ")).unwrap_or(why);
                 let message = format!("run {} of the model failed, and it was not built since: {why}", run.run_id);
                 add(Some(name.clone()), message, format!("dwh runs show {}", run.run_id));
             }

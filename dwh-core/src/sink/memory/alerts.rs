@@ -14,6 +14,8 @@ struct Row {
     since: Timestamp,
     seen_at: Timestamp,
     sent_at: Option<Timestamp>,
+    /// Its cause changed since.
+    untold: bool,
     over_at: Option<Timestamp>,
     claim: Option<(String, Timestamp)>,
 }
@@ -68,25 +70,33 @@ impl Alerts {
             since: look.at,
             seen_at: look.at,
             sent_at: None,
+            untold: false,
             over_at: None,
             claim: None,
         });
         if row.seen_at > look.at {
             return None;
         }
+        let is_other = row.sent_at.is_some()
+            && row.over_at.is_none()
+            && look.by_cause.contains(&thing.check)
+            && without_numbers(&row.message) != without_numbers(&thing.message);
         let again = look.repeat.0 > 0 && row.sent_at.is_some_and(|at| now.since(at) >= look.repeat);
-        if !row.is_free(now) || !(row.sent_at.is_none() || row.over_at.is_some() || again) {
+        let due = row.sent_at.is_none() || row.untold || row.over_at.is_some() || is_other || again;
+        if !row.is_free(now) || !due {
             if row.over_at.is_none() {
                 row.seen_at = look.at;
             }
             return None;
         }
         if row.over_at.take().is_some() {
-            (row.since, row.sent_at) = (look.at, None);
+            (row.since, row.sent_at, row.untold) = (look.at, None, false);
+        } else if is_other {
+            (row.since, row.untold) = (look.at, true);
         }
         row.message.clone_from(&thing.message);
         (row.seen_at, row.claim) = (look.at, Some((id.to_owned(), now)));
-        Some(row.due(key, if row.sent_at.is_none() { AlertDue::New } else { AlertDue::Again }))
+        Some(row.due(key, if row.sent_at.is_none() || row.untold { AlertDue::New } else { AlertDue::Again }))
     }
 
     pub(super) fn settle(&mut self, claim: &AlertClaim, sent: bool, now: Timestamp) {
@@ -94,10 +104,23 @@ impl Alerts {
         for row in self.rows.values_mut().filter(own) {
             row.claim = None;
             match (sent, row.over_at) {
-                (true, None) => row.sent_at = Some(now),
+                (true, None) => (row.sent_at, row.untold) = (Some(now), false),
                 (true, Some(_)) => {}
                 (false, _) => row.over_at = None,
             }
         }
     }
+}
+
+/// A cause: each row of digits as one sign.
+fn without_numbers(message: &str) -> String {
+    let mut bare = String::new();
+    for c in message.chars() {
+        match c {
+            '0'..='9' if bare.ends_with('#') => {}
+            '0'..='9' => bare.push('#'),
+            other => bare.push(other),
+        }
+    }
+    bare
 }

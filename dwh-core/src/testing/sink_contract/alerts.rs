@@ -18,6 +18,7 @@ fn look(at: Timestamp, found: &[&str]) -> AlertLook {
         found: found.iter().map(|subject| thing(subject)).collect(),
         subjects: ["table a", "table b"].map(str::to_owned).to_vec(),
         unknown: Vec::new(),
+        by_cause: vec!["failure".to_owned()],
         repeat: HOUR,
         recovered: true,
         dry_run: false,
@@ -87,4 +88,18 @@ pub async fn alerts_contract(sink: &dyn Sink) {
     let silent = AlertLook { recovered: false, ..look(at(12), &[]) };
     assert_eq!(told(&settled(sink, &silent, true).await), nothing, "an end that is not told");
     assert_eq!(told(&settled(sink, &look(at(13), &[]), true).await), nothing, "is kept all the same");
+
+    let fails = |moments: i64, message: &str| {
+        let thing = AlertThing { check: "failure".to_owned(), message: message.to_owned(), ..thing("table a") };
+        AlertLook { found: vec![thing], ..look(at(moments), &[]) }
+    };
+    assert_eq!(told(&settled(sink, &fails(14, "run 1: no rights"), true).await), [(new, "table a")]);
+    assert_eq!(told(&settled(sink, &fails(15, "run 2: no rights"), true).await), nothing, "the same cause");
+    let gone = settled(sink, &fails(16, "run 3: no relation"), false).await;
+    assert_eq!((told(&gone), gone.due[0].since), (vec![(new, "table a")], at(16)), "another cause is another thing");
+    let gone = settled(sink, &fails(17, "run 4: no relation"), true).await;
+    assert_eq!((told(&gone), gone.due[0].since), (vec![(new, "table a")], at(16)), "due as before");
+    assert_eq!(told(&settled(sink, &fails(18, "run 5: no relation"), true).await), nothing, "told once");
+    assert_eq!(told(&settled(sink, &fails(19, "run 6: no space"), false).await), [(new, "table a")]);
+    assert_eq!(told(&settled(sink, &look(at(20), &[]), true).await), [(over, "table a")], "of what was told, the end");
 }
