@@ -1,6 +1,7 @@
 //! Rows that the source has deleted: found by the keys of one snapshot, marked or removed, and never one too many.
 
 mod archive;
+mod plans;
 
 use std::time::Duration;
 
