@@ -1,7 +1,7 @@
 //! The SQL that cuts a table into chunks by its key, and that reads one of them.
 
 use crate::chain::{KeyRange, Part};
-use crate::config::OnConflict;
+use crate::config::{Mode, OnConflict};
 use crate::plan::extract::from_sql;
 use crate::plan::{LoadPlan, Missing, Plan, PlanColumn};
 use crate::schema::{Column, Drift, RowKey, TableSchema, quote_literal};
@@ -42,7 +42,8 @@ impl Plan {
     }
 
     /// Whether bronze can only be brought to what the source has by reading all rows again: its columns differ in more than
-    /// that some only came, or only went. Where some came and some went, one may have another name.
+    /// that some only came, or only went. Where some came and some went, one may have another name. A manifest asks for a full
+    /// sync where a column came, too: whoever filled it may have moved no stamp.
     pub(crate) fn must_resync(&self, bronze: &TableSchema) -> bool {
         let load = self.load(false);
         let (new, others): (Vec<Drift>, Vec<Drift>) =
@@ -51,7 +52,8 @@ impl Plan {
         let Missing { refused, kept, emptied, .. } = &self.missing;
         let went = [refused, kept, emptied].into_iter().any(|columns| !columns.is_empty());
         let old_rows_differ = || load.cures(&new, bronze).iter().any(|cure| cure.old_rows_differ);
-        !others.iter().all(only_went) || (!new.is_empty() && (went || old_rows_differ()))
+        let full_sync = self.table.manifest.is_some() && self.table.mode == Mode::Incremental;
+        !others.iter().all(only_went) || (!new.is_empty() && (full_sync || went || old_rows_differ()))
     }
 
     fn key_sql(&self) -> String {
