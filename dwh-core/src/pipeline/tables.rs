@@ -50,7 +50,13 @@ impl Pipeline {
                 "`dwh migrate` looks for them, and makes their tables; `dwh check` tells patterns that match nothing";
             (source.to_owned(), Error::new(ErrorKind::Contract, message).with_hint(hint))
         };
-        self.config.pattern_sources(globs).into_iter().filter(unknown).map(told).collect()
+        // A name that a table has asks for nothing else.
+        let is_name = |glob: &&String| whole.config.tables.iter().any(|table| table.name == **glob);
+        let open: Vec<String> = globs.iter().filter(|glob| !is_name(glob)).cloned().collect();
+        match open.is_empty() && !globs.is_empty() {
+            true => Vec::new(),
+            false => self.config.pattern_sources(&open).into_iter().filter(unknown).map(told).collect(),
+        }
     }
 
     /// The same pipeline, with the tables of these relations.
