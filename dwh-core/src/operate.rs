@@ -45,8 +45,8 @@ pub use report::{REPORT_DAYS, WarehouseReport};
 pub use runs::{CsvPlace, CsvReport, ManifestReport, NeighbourReport, RunDetails};
 pub use schedule::{ScheduleFile, ScheduleReport, ScheduleRequest, Scheduler, schedule};
 pub use status::{
-    Breach, BreachCause, BreachCheck, DiskStatus, DiskUse, ModelStatus, RunningRun, StatusReport, StoreStatus, TableStatus,
-    WaitingCsvs,
+    Breach, BreachCause, BreachCheck, DiskStatus, DiskUse, ModelStatus, RunningRun, StatusReport, StoreStatus,
+    TableStatus, WaitingCsvs,
 };
 pub use tap::{LoadType, TapReport, TapRequest};
 pub use verify::{

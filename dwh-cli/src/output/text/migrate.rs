@@ -56,7 +56,8 @@ impl Show for MigrateReport {
                 many => {
                     let first = self.designs.iter().take(FIRST).cloned().collect::<Vec<_>>().join(", ");
                     let more = many.saturating_sub(FIRST);
-                    let more = if more == 0 { String::new() } else { format!(" and {} more", human::count(more as u64)) };
+                    let more =
+                        if more == 0 { String::new() } else { format!(" and {} more", human::count(more as u64)) };
                     format!("NOTE  {} {by} by their designs: {first}{more}", human::many(many, "table"))
                 }
             };

@@ -12,7 +12,10 @@ const OWN: &str = "…";
 /// How a message begins that tells of a failed run: it has the number of the run, which no two tables share.
 const FAILED: [(&str, &str); 2] = [
     (" failed, and none was loaded since: ", "the newest run of each failed, and none was loaded since: "),
-    (" of the model failed, and it was not built since: ", "the newest run of each failed, and it was not built since: "),
+    (
+        " of the model failed, and it was not built since: ",
+        "the newest run of each failed, and it was not built since: ",
+    ),
 ];
 
 /// One thing that needs attention, with the tables that it touches.
@@ -309,7 +312,8 @@ mod tests {
         let late = |ago: &str| format!("last loaded {ago} ago, it is fresh for less than 1 min 0 s");
         let (a, b) = (late("7 min 28 s"), late("2 min 0 s"));
         let held = format!("{b}; a run of db1 pid 7 has held it for 3.0 s");
-        let tables = [("a", a.as_str(), "dwh run a"), ("b", &b, "dwh run b"), ("c", &held, "dwh runs --table c --limit 5")];
+        let tables =
+            [("a", a.as_str(), "dwh run a"), ("b", &b, "dwh run b"), ("c", &held, "dwh runs --table c --limit 5")];
         assert_eq!(
             told(BreachCheck::Stale, &tables),
             [
@@ -336,7 +340,8 @@ mod tests {
                 (format!("t_{n}"), failed(n, &why), format!("dwh runs show {n}"))
             })
             .collect();
-        let all: Vec<_> = all.iter().map(|(table, why, remedy)| (table.as_str(), why.as_str(), remedy.as_str())).collect();
+        let all: Vec<_> =
+            all.iter().map(|(table, why, remedy)| (table.as_str(), why.as_str(), remedy.as_str())).collect();
         let since = "the newest run of each failed, and none was loaded since: ";
         let names = "t_1 t_2 t_3 t_4 t_5 t_6 t_7";
         let gone = row(names, &format!("{since}source relation `public.…` is not there"), "dwh runs --failed");
