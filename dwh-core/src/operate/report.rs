@@ -55,6 +55,10 @@ impl WarehouseReport {
         page::html(self)
     }
 
+    fn moment(&self, at: Timestamp) -> String {
+        at.in_zone(&self.zone()).map_or_else(|| at.to_string(), |at| at.strftime("%Y-%m-%d %H:%M %Z").to_string())
+    }
+
     fn zone(&self) -> TimeZone {
         TimeZone::get(&self.timezone).unwrap_or(TimeZone::UTC)
     }

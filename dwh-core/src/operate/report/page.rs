@@ -32,7 +32,7 @@ pub(super) fn html(report: &WarehouseReport) -> Result<String> {
             }
             body {
                 h1 { (status.project) }
-                p.soft { "As of " (moment(report, status.now)) ", and the " (report.history.days.len()) " days up to then" }
+                p.soft { "As of " (report.moment(status.now)) ", and the " (report.history.days.len()) " days up to then" }
                 (sentence(status))
                 (tiles(status))
                 (causes(&status.causes()))
@@ -50,10 +50,6 @@ pub(super) fn html(report: &WarehouseReport) -> Result<String> {
         }
     };
     Ok(page.into_string())
-}
-
-pub(super) fn moment(report: &WarehouseReport, at: Timestamp) -> String {
-    at.in_zone(&report.zone()).map_or_else(|| at.to_string(), |at| at.strftime("%Y-%m-%d %H:%M %Z").to_string())
 }
 
 fn sentence(status: &StatusReport) -> Markup {

@@ -2,7 +2,6 @@
 
 use maud::{Markup, html};
 
-use super::page::moment;
 use super::{WarehouseReport, words};
 use crate::operate::status::{DiskUse, StatusReport, TableStatus};
 use crate::run::RunState;
@@ -68,7 +67,7 @@ fn row(report: &WarehouseReport, table: &TableStatus, history: Option<&TableHist
         tr {
             td.name { (name(&table.table)) }
             td class=(if bad { "how bad" } else { "how good" }) { (state) }
-            td title=[table.last_loaded_at.map(|at| moment(report, at))] { (ago(table.lag_seconds)) }
+            td title=[table.last_loaded_at.map(|at| report.moment(at))] { (ago(table.lag_seconds)) }
             td.wide { (ago(table.extract_lag_seconds)) }
             @for (cell, (head, class)) in cells.iter().zip(&COLUMNS[4..]) {
                 td class=(if fails && head.starts_with("failed") { "bad" } else { class }) { (cell) }
@@ -100,7 +99,7 @@ pub(super) fn models(report: &WarehouseReport) -> Markup {
                         td class=(if built { "how good" } else { "how bad" }) {
                             (if built { "built" } else if run.was_interrupted() { "interrupted" } else { "failed" })
                         }
-                        td.when { (moment(report, run.run_finished_at.unwrap_or(run.run_started_at))) }
+                        td.when { (report.moment(run.run_finished_at.unwrap_or(run.run_started_at))) }
                         td.tablet { (run.rows_loaded.and_then(|rows| u64::try_from(rows).ok()).map_or_else(|| "–".to_owned(), words::count)) }
                         td.tablet { (took.unwrap_or_else(|| "–".to_owned())) }
                     }
