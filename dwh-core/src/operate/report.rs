@@ -2,6 +2,7 @@
 
 mod page;
 mod pictures;
+mod table;
 mod words;
 
 use jiff::{Span, tz::TimeZone};
@@ -54,6 +55,10 @@ impl WarehouseReport {
         page::html(self)
     }
 
+    fn moment(&self, at: Timestamp) -> String {
+        at.in_zone(&self.zone()).map_or_else(|| at.to_string(), |at| at.strftime("%Y-%m-%d %H:%M %Z").to_string())
+    }
+
     fn zone(&self) -> TimeZone {
         TimeZone::get(&self.timezone).unwrap_or(TimeZone::UTC)
     }
@@ -73,16 +78,4 @@ fn days_before(now: Timestamp, zone: &TimeZone, days: u16) -> Result<Vec<Timesta
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_begin_at_midnight_of_the_zone_also_where_the_clock_is_turned() {
-        let zone = TimeZone::get("Europe/Berlin").expect("zone");
-        let now: Timestamp = "2026-10-26T10:00:00Z".parse().expect("moment");
-        let begins = days_before(now, &zone, 3).expect("days");
-        let told: Vec<String> = begins.iter().map(ToString::to_string).collect();
-        // On the 25th the clock was put back: that day has 25 hours.
-        assert_eq!(told, ["2026-10-23T22:00:00.000000Z", "2026-10-24T22:00:00.000000Z", "2026-10-25T23:00:00.000000Z"]);
-    }
-}
+mod tests;

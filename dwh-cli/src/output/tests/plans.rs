@@ -176,4 +176,9 @@ fn migrate_text() {
     let would = MigrateReport { dry_run: true, ..report.clone() };
     assert_snapshot("text_migrate", &report.text(Paint::new(false)));
     assert_snapshot("text_migrate_dry_run", &would.text(Paint::new(false)));
+    let designs = (1..=500).map(|at| format!("designs/bronze/t{at}.sql")).collect();
+    let many = MigrateReport { designs, ..report }.text(Paint::new(false));
+    let told: Vec<&str> = many.lines().filter(|line| line.contains("design")).collect();
+    let first = (1..=5).map(|at| format!("designs/bronze/t{at}.sql")).collect::<Vec<_>>().join(", ");
+    assert_eq!(told, [format!("NOTE  500 tables made by their designs: {first} and 495 more")]);
 }

@@ -3,15 +3,18 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::pictures::{self, BLUE, Bar, RED, SKY, Series};
+use super::table::{models, storage, tables};
 use super::{WarehouseReport, words};
 use crate::error::Result;
-use crate::operate::status::{Breach, StatusReport, TableStatus};
+use crate::operate::status::{BreachCause, BreachCheck, StatusReport, TableStatus};
 use crate::sink::{RunSums, TableHistory};
-use crate::watermark::{Micros, Timestamp};
+use crate::watermark::Timestamp;
 
 const STYLE: &str = include_str!("style.css");
-/// How many breaches are told one by one.
-const BREACHES: usize = 50;
+/// How many causes are told one by one.
+const CAUSES: usize = 50;
+/// How many tables are named of those that share one.
+const NAMES: usize = 5;
 /// How many tables a picture shows.
 const BARS: usize = 15;
 
@@ -29,14 +32,17 @@ pub(super) fn html(report: &WarehouseReport) -> Result<String> {
             }
             body {
                 h1 { (status.project) }
-                p.soft { "As of " (moment(report, status.now)) ", and the " (report.history.days.len()) " days up to then" }
+                p.soft { "As of " (report.moment(status.now)) ", and the " (report.history.days.len()) " days up to then" }
                 (sentence(status))
                 (tiles(status))
-                (breaches(&status.breaches))
+                (causes(&status.causes()))
                 h2 { "The last days" }
-                div.pictures { @for picture in &pictures { (picture) } }
+                @if ran(report) { div.pictures { @for picture in &pictures { (picture) } } }
+                @else { p.soft { "No run ended in these days, so there is nothing to draw." } }
+                (all_fresh(&status.tables))
                 h2 { "Tables" }
                 (tables(report))
+                (models(report))
                 h2 { "Storage" }
                 (storage(status))
                 p.soft { (concat!("dwh", " ", env!("CARGO_PKG_VERSION"))) ". Times are those of the zone " (report.timezone) "." }
@@ -44,10 +50,6 @@ pub(super) fn html(report: &WarehouseReport) -> Result<String> {
         }
     };
     Ok(page.into_string())
-}
-
-fn moment(report: &WarehouseReport, at: Timestamp) -> String {
-    at.in_zone(&report.zone()).map_or_else(|| at.to_string(), |at| at.strftime("%Y-%m-%d %H:%M %Z").to_string())
 }
 
 fn sentence(status: &StatusReport) -> Markup {
@@ -67,12 +69,18 @@ fn tiles(status: &StatusReport) -> Markup {
     };
     let late = status.tables.iter().filter(|table| !table.fresh).count();
     let failures = sum(|table| table.failures_last_24h);
+    // What was loaded since needs nobody, however much failed before.
+    let unresolved = status.breaches.iter().any(|breach| breach.check == BreachCheck::Failure);
+    let told = match (failures, unresolved) {
+        (0, _) | (_, true) => "failed runs in 24 h",
+        _ => "failed runs in 24 h, all loaded since",
+    };
     let tile = |name: &str, number: String, bad: bool| html! { div.tile.bad[bad] { b { (number) } (name) } };
     html! {
         div.tiles {
             (tile("tables", words::count(status.tables.len() as u64), false))
             (tile("late, or never loaded", words::count(late as u64), late > 0))
-            (tile("failed runs in 24 h", words::count(failures), failures > 0))
+            (tile(told, words::count(failures), unresolved))
             (tile("rows in 24 h", words::count(sum(|table| table.rows_last_24h)), false))
             (tile("loads in 24 h", words::count(sum(|table| table.loads_last_24h)), false))
             (tile("of the runs of 7 days were loaded", rate, false))
@@ -80,21 +88,44 @@ fn tiles(status: &StatusReport) -> Markup {
     }
 }
 
-fn breaches(breaches: &[Breach]) -> Markup {
+fn causes(causes: &[BreachCause]) -> Markup {
     html! {
-        @if !breaches.is_empty() {
+        @if !causes.is_empty() {
             h2 { "What needs attention" }
             ol.breaches {
-                @for breach in breaches.iter().take(BREACHES) {
+                @for cause in causes.iter().take(CAUSES) {
                     li {
-                        @if let Some(table) = &breach.table { b { (table) } ": " }
-                        (breach.message) br; code { (breach.remedy) }
+                        @match cause.tables.as_slice() {
+                            [] => {},
+                            [table] => { b { (table) } ": " },
+                            many => {
+                                b { (words::count(many.len() as u64)) " tables" } " (" (many[..many.len().min(NAMES)].join(", "))
+                                @if many.len() > NAMES { " and " (words::count((many.len() - NAMES) as u64)) " more" }
+                                "): "
+                            },
+                        }
+                        (cause.message) br; @for line in cause.remedy.lines() { code { (line) } br; }
                     }
                 }
             }
-            @if breaches.len() > BREACHES {
-                p.soft { "and " (breaches.len() - BREACHES) " more: " code { "dwh status" } }
+            @if causes.len() > CAUSES {
+                p.soft { "and " (causes.len() - CAUSES) " more: " code { "dwh status" } }
             }
+        }
+    }
+}
+
+/// Whether any run ended in the days of the pictures.
+fn ran(report: &WarehouseReport) -> bool {
+    report.history.days.iter().any(|day| day.runs.loaded + day.runs.failed > 0)
+}
+
+/// In the place of a picture that would show nothing.
+fn all_fresh(tables: &[TableStatus]) -> Markup {
+    let oldest = tables.iter().filter_map(|table| table.lag_seconds).max_by(f64::total_cmp);
+    html! {
+        @if let Some(oldest) = oldest.filter(|_| tables.iter().all(|table| table.fresh)) {
+            p.soft { "All tables are fresh: the oldest last load was " (words::span(oldest)) " ago." }
         }
     }
 }
@@ -117,15 +148,17 @@ fn pictures(report: &WarehouseReport) -> Result<Vec<Markup>> {
         series("longest", SKY, |runs| runs.longest_seconds.unwrap_or(f64::NAN)),
         series("median", BLUE, |runs| runs.median_seconds.unwrap_or(f64::NAN)),
     ];
+    let longest = seconds[0].values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
     let bytes = [series("bytes", BLUE, |runs| runs.bytes as f64)];
     let mut drawn = vec![
-        figure("Rows loaded a day", &[], &pictures::columns(&labels, &rows, words::short)?),
-        figure("Runs a day", &runs, &pictures::columns(&labels, &runs, words::short)?),
-        figure("How long runs took", &seconds, &pictures::lines(&labels, &seconds, span)?),
-        figure("CSV files a day, uncompressed", &[], &pictures::columns(&labels, &bytes, words::bytes)?),
+        figure("Rows loaded a day", &[], &pictures::columns(&labels, &rows, &words::short)?),
+        figure("Runs a day", &runs, &pictures::columns(&labels, &runs, &words::short)?),
+        figure("How long runs took", &seconds, &pictures::lines(&labels, &seconds, &words::span_up_to(longest))?),
+        figure("CSV files a day, uncompressed", &[], &pictures::columns(&labels, &bytes, &words::bytes)?),
     ];
     let ages = ages(&report.status.tables);
-    if !ages.is_empty() {
+    // Of tables that are all fresh a line tells as much.
+    if report.status.tables.iter().any(|table| !table.fresh) && !ages.is_empty() {
         let title = "Age of the last load; the line is what is allowed";
         drawn.push(figure(title, &[], &pictures::across(&ages, Some(1.0))?));
     }
@@ -160,7 +193,7 @@ fn ages(tables: &[TableStatus]) -> Vec<Bar> {
         .filter_map(|table| {
             let lag = table.lag_seconds?;
             let color = if table.fresh { BLUE } else { RED };
-            Some(Bar { name: table.table.clone(), value: lag / table.max_lag_seconds, told: span(lag), color })
+            Some(Bar { name: table.table.clone(), value: lag / table.max_lag_seconds, told: words::span(lag), color })
         })
         .collect();
     largest(&mut ages);
@@ -180,86 +213,4 @@ fn sizes(tables: &[TableHistory]) -> Vec<Bar> {
 fn largest(bars: &mut Vec<Bar>) {
     bars.sort_by(|one, other| other.value.total_cmp(&one.value));
     bars.truncate(BARS);
-}
-
-fn span(seconds: f64) -> String {
-    Micros::from_seconds(seconds).to_string()
-}
-
-/// All tables, those that need attention first.
-fn tables(report: &WarehouseReport) -> Markup {
-    let status = &report.status;
-    let bad = |table: &TableStatus| status.breaches.iter().any(|breach| breach.table.as_ref() == Some(&table.table));
-    let mut rows: Vec<(&TableStatus, bool)> = status.tables.iter().map(|table| (table, bad(table))).collect();
-    rows.sort_by_key(|(_, bad)| !bad);
-    let of = |name: &str| report.history.tables.iter().find(|table| table.table == name);
-    html! {
-        div.scroll {
-            table {
-                thead {
-                    tr {
-                        @for head in ["table", "state", "last load", "behind", "rows 24 h", "loads 24 h", "failed 7 d",
-                            "median", "longest", "rows", "size", "waiting"] { th scope="col" { (head) } }
-                    }
-                }
-                tbody { @for (table, bad) in rows { (row(report, table, of(&table.table), bad)) } }
-            }
-        }
-    }
-}
-
-fn row(report: &WarehouseReport, table: &TableStatus, history: Option<&TableHistory>, bad: bool) -> Markup {
-    let ago = |seconds: Option<f64>| seconds.map_or_else(|| "–".to_owned(), span);
-    let runs = history.map(|history| &history.runs);
-    let state = match (table.last_loaded_at, table.fresh) {
-        (None, _) => "never loaded",
-        (Some(_), false) => "late",
-        (Some(_), true) if bad => "see above",
-        (Some(_), true) => "fresh",
-    };
-    let size = history.and_then(|history| history.bronze_bytes);
-    html! {
-        tr {
-            td { (table.table) }
-            td class=(if bad { "bad" } else { "good" }) { (state) }
-            td title=[table.last_loaded_at.map(|at| moment(report, at))] { (ago(table.lag_seconds)) }
-            td { (ago(table.extract_lag_seconds)) }
-            td { (words::count(table.rows_last_24h)) }
-            td { (table.loads_last_24h) }
-            td.bad[table.failures_last_7d > 0] { (table.failures_last_7d) "/" (table.runs_last_7d) }
-            td { (ago(runs.and_then(|runs| runs.median_seconds))) }
-            td { (ago(runs.and_then(|runs| runs.longest_seconds))) }
-            td { (runs.map_or_else(|| "–".to_owned(), |runs| words::count(runs.rows))) }
-            td { (size.map_or_else(|| "–".to_owned(), |size| words::bytes(size as f64))) }
-            td { (table.waiting.map_or_else(|| "?".to_owned(), |waiting| waiting.files.to_string())) }
-        }
-    }
-}
-
-fn storage(status: &StatusReport) -> Markup {
-    html! {
-        div.scroll {
-            table {
-                thead { tr { th scope="col" { "what" } th scope="col" { "where" } th scope="col" { "used" } th scope="col" { "free" } } }
-                tbody {
-                    @for disk in &status.disks {
-                        tr {
-                            td { (disk.used_for.as_str()) }
-                            td { (disk.folder) }
-                            td { (disk.used_percent.map_or_else(|| "?".to_owned(), |used| format!("{used:.0} %"))) }
-                            td { (disk.free_bytes.map_or_else(|| "?".to_owned(), |free| words::bytes(free as f64))) }
-                        }
-                    }
-                    tr {
-                        td { "blob store" }
-                        td { (status.store.url) }
-                        td class=[status.store.error.is_some().then_some("bad")] {
-                            (if status.store.error.is_some() { "does not answer" } else { "answers" })
-                        }
-                        td { "" }
-                    }
-                }
-            }
-        }
-    }
 }

@@ -16,14 +16,17 @@ pub(super) const SKY: RGBColor = RGBColor(0x93, 0xc5, 0xfd);
 /// What is wrong.
 pub(super) const RED: RGBColor = RGBColor(0xdc, 0x26, 0x26);
 
-const WIDTH: u32 = 640;
-const HEIGHT: u32 = 220;
+/// Not wide, so that its letters can be read where it is shrunk to a phone.
+const WIDTH: u32 = 480;
+const HEIGHT: u32 = 190;
 /// Room of a row of [`across`], and above and below all of them.
-const ROW: u32 = 24;
+const ROW: u32 = 22;
 const MARGIN: u32 = 12;
 /// Room of the names of [`across`], and of the numbers behind their bars.
-const NAMES: i32 = 220;
-const NUMBERS: i32 = 90;
+const NAMES: i32 = 190;
+const NUMBERS: i32 = 80;
+/// Height of letters.
+const LETTERS: i32 = 14;
 
 /// One series of a picture over days.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ pub(super) struct Series {
 }
 
 /// Columns, one a day; several series stand on each other.
-pub(super) fn columns(labels: &[String], series: &[Series], unit: fn(f64) -> String) -> Result<String> {
+pub(super) fn columns(labels: &[String], series: &[Series], unit: &dyn Fn(f64) -> String) -> Result<String> {
     let top = (0..labels.len()).map(|day| series.iter().map(|one| one.values[day]).sum()).fold(0.0, f64::max);
     over_days(labels, top, unit, |chart| {
         for day in 0..labels.len() {
@@ -51,7 +54,7 @@ pub(super) fn columns(labels: &[String], series: &[Series], unit: fn(f64) -> Str
 }
 
 /// Lines with a dot a day; a day without a value (NaN) is left out.
-pub(super) fn lines(labels: &[String], series: &[Series], unit: fn(f64) -> String) -> Result<String> {
+pub(super) fn lines(labels: &[String], series: &[Series], unit: &dyn Fn(f64) -> String) -> Result<String> {
     let top = series.iter().flat_map(|one| &one.values).copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
     over_days(labels, top, unit, |chart| {
         for one in series {
@@ -75,7 +78,7 @@ type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 fn over_days(
     labels: &[String],
     top: f64,
-    unit: fn(f64) -> String,
+    unit: &dyn Fn(f64) -> String,
     draw: impl FnOnce(&mut Days<'_, '_>) -> Drawn,
 ) -> Result<String> {
     let mut svg = String::new();
@@ -87,7 +90,7 @@ fn over_days(
             .x_label_area_size(24)
             .y_label_area_size(56)
             .build_cartesian_2d(-0.6..labels.len() as f64 - 0.4, 0.0..top)?;
-        let text = ("sans-serif", 15).into_font().color(&INK);
+        let text = ("sans-serif", LETTERS).into_font().color(&INK);
         let day = |at: &f64| {
             let whole = (at.fract() == 0.0 && *at >= 0.0).then_some(*at as usize);
             whole.and_then(|day| labels.get(day)).cloned().unwrap_or_default()
@@ -98,7 +101,7 @@ fn over_days(
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID)
             .axis_style(GRID)
-            .x_labels(labels.len().min(8))
+            .x_labels(labels.len().min(6))
             .y_labels(5)
             .x_label_formatter(&day)
             .y_label_formatter(&|value| unit(*value))
@@ -129,7 +132,7 @@ pub(super) fn across(bars: &[Bar], limit: Option<f64>) -> Result<String> {
     let mut svg = String::new();
     let mut drawn = || -> Drawn {
         let root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
-        let text = |side| ("sans-serif", 15).into_font().color(&INK).pos(Pos::new(side, VPos::Center));
+        let text = |side| ("sans-serif", LETTERS).into_font().color(&INK).pos(Pos::new(side, VPos::Center));
         for (at, bar) in (0_u32..).zip(bars) {
             let top = (MARGIN + ROW * at) as i32;
             let middle = top + ROW as i32 / 2;
@@ -149,15 +152,30 @@ pub(super) fn across(bars: &[Bar], limit: Option<f64>) -> Result<String> {
     Ok(svg)
 }
 
-/// A name that fits before a bar.
+/// A name that fits before a bar: its beginning and its end, for names that differ in one of them alone.
 fn cut(name: &str) -> String {
-    const LONGEST: usize = 32;
-    if name.chars().count() <= LONGEST {
+    const LONGEST: usize = 26;
+    let length = name.chars().count();
+    if length <= LONGEST {
         return name.to_owned();
     }
-    name.chars().take(LONGEST - 1).chain(['…']).collect()
+    let begin = LONGEST / 2;
+    let end = LONGEST - begin - 1;
+    name.chars().take(begin).chain(['…']).chain(name.chars().skip(length - end)).collect()
 }
 
 fn failed(error: DrawingAreaErrorKind<std::io::Error>) -> Error {
     Error::new(ErrorKind::Internal, format!("report: a picture cannot be drawn: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_long_name_keeps_its_beginning_and_its_end() {
+        assert_eq!(cut("position_history"), "position_history");
+        let long = |end: &str| cut(&format!("warehouse_of_position_history_{end}"));
+        assert_eq!([long("2025"), long("2026")], ["warehouse_of_…history_2025", "warehouse_of_…history_2026"]);
+    }
 }
