@@ -152,6 +152,15 @@ impl FileTree for FileSource {
         self.copy_back(path, run).await
     }
 
+    fn archive_path(&self, path: &str, year: i16) -> Option<String> {
+        Some(keep::archive_path(path, year))
+    }
+
+    async fn is_put_away(&self, file: &RawFile, year: i16) -> Result<bool> {
+        let there = self.place.stat(&keep::archive_path(&file.path, year)).await?;
+        Ok(there.is_some_and(|there| there.bytes == file.bytes))
+    }
+
     async fn put_away(&self, file: &RawFile, year: i16) -> Result<String> {
         self.archive_away(file, year).await
     }

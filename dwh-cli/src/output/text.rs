@@ -55,7 +55,8 @@ impl Show for RunReport {
             text.push_str("\npreview: counted in the target and rolled back, nothing is kept\n");
             for run in &self.runs {
                 let window = run.window.as_ref().map(|window| plan::window_text(window, paint));
-                let read = window.unwrap_or_else(|| "the whole table".to_owned());
+                let file = || run.file.as_ref().map(|path| format!("file `{}`", printable(path)));
+                let read = window.or_else(file).unwrap_or_else(|| "the whole table".to_owned());
                 let line = format!("  {}: {read}", printable(&run.table));
                 text.push_str(&format!("{}\n", fold(&line, paint.width(), 4)));
             }
@@ -186,16 +187,18 @@ fn sharing<'a>(errors: impl IntoIterator<Item = (&'a str, &'a ErrorReport)>) -> 
 }
 
 /// Counts that most runs do not have.
-const fn rare(run: &TableRun) -> [u64; 5] {
-    [run.rows_different, run.rows_kept_newer, run.rows_removed, run.rows_marked, run.rows_unmarked]
+const fn rare(run: &TableRun) -> [u64; 6] {
+    let (removed, marked, unmarked) = (run.rows_removed, run.rows_marked, run.rows_unmarked);
+    [run.rows_rejected, run.rows_different, run.rows_kept_newer, removed, marked, unmarked]
 }
 
-/// Which columns a table needs for counts that most runs do not have: rows of the CSV that did not get into bronze, and
-/// rows of bronze that were removed or marked.
-struct Stayed([bool; 5]);
+/// Which columns a table needs for counts that most runs do not have: records of a file that were rejected, rows of the
+/// CSV that did not get into bronze, and rows of bronze that were removed or marked.
+struct Stayed([bool; 6]);
 
 impl Stayed {
-    const NAMES: [(&'static str, Tone); 5] = [
+    const NAMES: [(&'static str, Tone); 6] = [
+        (">rejected/1", Tone::Warn),
         (">different/1", Tone::Warn),
         (">kept newer/1", Tone::Plain),
         (">removed/1", Tone::Plain),
@@ -204,15 +207,15 @@ impl Stayed {
     ];
 
     /// For runs with these counts, in the order of the names.
-    fn of(runs: impl Iterator<Item = [u64; 5]>) -> Self {
-        Self(runs.fold([false; 5], |found, counts| std::array::from_fn(|at| found[at] || counts[at] > 0)))
+    fn of(runs: impl Iterator<Item = [u64; 6]>) -> Self {
+        Self(runs.fold([false; 6], |found, counts| std::array::from_fn(|at| found[at] || counts[at] > 0)))
     }
 
     fn columns(&self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.into_iter().zip(self.0).filter(|(_, shown)| *shown).map(|((name, _), _)| name)
     }
 
-    fn cells(&self, counts: [Option<u64>; 5]) -> impl Iterator<Item = (String, Tone)> {
+    fn cells(&self, counts: [Option<u64>; 6]) -> impl Iterator<Item = (String, Tone)> {
         let told = |(rows, (_, tone)): (Option<u64>, (&str, Tone))| match rows {
             Some(rows) if rows > 0 => (human::count(rows), tone),
             rows => plain(rows.map_or_else(|| "-".to_owned(), human::count)),

@@ -275,6 +275,24 @@ async fn a_resync_of_compressed_chunks_goes_on() {
     }
 }
 
+#[tokio::test]
+async fn what_goes_between_two_chunks_is_found_and_taken_away() {
+    let (db, project) = loaded("resync_goes", "on_conflict = \"update\"").await;
+    let mut child = project.spawn(&["resync", "trips", "--jobs", "1"]);
+    killed_at(&db, &mut child, LOADED, 3).await;
+    let status = project.ok(&["status"]).all();
+    assert!(status.contains("cut off"), "{status}");
+    db.src("delete from app.trips where id = 5; update app.trips set id = 1006, at = clock_timestamp() where id = 6")
+        .await;
+    project.ok(&["resync", "trips"]);
+    project.ok(&["run"]);
+    let report = project.fails(4, &["verify", "trips"]).json();
+    let found = ["missing", "extra", "different"].map(|name| report["tables"][0][name].as_u64());
+    assert_eq!(found, [Some(0), Some(2), Some(0)], "{report:#}");
+    project.ok(&["verify", "--repair", "trips"]);
+    equal(&db).await;
+}
+
 /// Of the newest chunk that was moved, the last step is left to do: its manifest is still in `exports/`.
 fn move_that_was_cut_off(db: &TestDb) {
     let folder = |name: &str| db.blobs().join("test").join(name).join("trips");

@@ -17,6 +17,11 @@ fn backup_of(run: RunId, path: &str) -> String {
     format!("run-{run}/{path}")
 }
 
+/// Where the archive has a file.
+pub(super) fn archive_path(path: &str, year: i16) -> String {
+    format!("{ARCHIVE}/{year}/{path}")
+}
+
 impl FileSource {
     /// Copies a file that was loaded; what it overwrites is backed up first. The second call does nothing.
     pub(super) async fn copy_accepted(&self, file: &RawFile, run: RunId) -> Result<()> {
@@ -55,7 +60,7 @@ impl FileSource {
 
     /// Moves a raw file into the archive, with a line in its log first.
     pub(super) async fn archive_away(&self, file: &RawFile, year: i16) -> Result<String> {
-        let to = format!("{ARCHIVE}/{year}/{}", file.path);
+        let to = archive_path(&file.path, year);
         let sha256 = file.sha256.as_deref().unwrap_or("-");
         let line = format!("{} {} -> {to} ({} bytes, sha256 {sha256})", Timestamp::now(), file.path, file.bytes);
         // A name may hold what ends a line.

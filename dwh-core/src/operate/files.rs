@@ -76,7 +76,7 @@ pub struct FileReport {
     pub rows: Option<u64>,
     /// Records that were rejected.
     pub rejected: u64,
-    /// Where it was moved to.
+    /// Where it was moved to, or would be.
     pub moved_to: Option<String>,
     /// Why it is not valid, or was not loaded.
     pub error: Option<ErrorReport>,
@@ -165,7 +165,7 @@ impl Pipeline {
             let pending = self.pending_files(table, &state).await.map_err(|error| named(error, &table.name))?;
             let pending: BTreeSet<&str> = pending.iter().map(|file| file.path.as_str()).collect();
             let done = self.done_files(table, &state).await?;
-            let last = self.last_runs(table).await?;
+            let (last, loads) = self.last_runs(table).await?;
             for file in listed.iter().filter(|file| wanted.takes(&file.path)) {
                 let run = last.get(&file.path);
                 let failed = run.filter(|run| run.status == RunState::Failed && read_this(run, file));
@@ -176,16 +176,25 @@ impl Pipeline {
                     (_, None) => (FileState::New, file),
                 };
                 let mut told = FileReport::new(table, shown, state);
-                told.run_id = run.map(|run| run.run_id);
-                told.rows = run.and_then(|run| run.rows_extracted).and_then(|rows| u64::try_from(rows).ok());
+                // What is loaded stays so, though a later run that read it again has failed.
+                let told_of = match state {
+                    FileState::Loaded => done.get(&file.path).and_then(|(_, run_id, _)| loads.get(run_id)),
+                    _ => run,
+                };
+                told.run_id = told_of.map(|run| run.run_id);
+                told.rows = told_of.and_then(rows_of);
                 told.error = failed.map(of_log);
                 report.files.push(told);
             }
             let there: BTreeSet<&str> = listed.iter().map(|file| file.path.as_str()).collect();
             for (file, run_id, _) in done.values().filter(|(file, ..)| !there.contains(file.path.as_str())) {
                 if wanted.takes(&file.path) {
-                    let gone = FileReport::new(table, file, FileState::Gone);
-                    report.files.push(FileReport { run_id: Some(*run_id), ..gone });
+                    let mut gone = FileReport::new(table, file, FileState::Gone);
+                    (gone.run_id, gone.rows) = (Some(*run_id), loads.get(run_id).and_then(rows_of));
+                    if let Some(to) = self.archived_at(table, file).await? {
+                        (gone.state, gone.moved_to) = (FileState::Archived, Some(to));
+                    }
+                    report.files.push(gone);
                 }
             }
         }
@@ -210,16 +219,28 @@ impl Pipeline {
         Ok(found)
     }
 
-    /// The newest run of each path, whatever became of it.
-    async fn last_runs(&self, table: &TableConfig) -> Result<BTreeMap<String, RunRecord>> {
+    /// Where the archive has a file that is gone, if it has it.
+    async fn archived_at(&self, table: &TableConfig, file: &RawFile) -> Result<Option<String>> {
+        let (tree, Some(date)) = (self.tree(table)?, file.date()) else { return Ok(None) };
+        let is_there = tree.is_put_away(file, date.year()).await.map_err(|error| named(error, &table.name))?;
+        Ok(tree.archive_path(&file.path, date.year()).filter(|_| is_there))
+    }
+
+    /// The newest run of each path, whatever became of it; and all that loaded a file, by number.
+    async fn last_runs(
+        &self,
+        table: &TableConfig,
+    ) -> Result<(BTreeMap<String, RunRecord>, BTreeMap<RunId, RunRecord>)> {
         let filter = RunFilter { table: Some(table.name.clone()), kind: Some(RunKind::File), ..RunFilter::default() };
-        let mut last = BTreeMap::new();
+        let (mut last, mut loads) = (BTreeMap::new(), BTreeMap::new());
         for run in self.sink.runs(&filter).await? {
-            if let Some(path) = run.file.as_ref().map(|file| file.path.clone()) {
-                last.entry(path).or_insert(run);
+            let Some(path) = run.file.as_ref().map(|file| file.path.clone()) else { continue };
+            if run.status == RunState::Loaded {
+                loads.insert(run.run_id, run.clone());
             }
+            last.entry(path).or_insert(run);
         }
-        Ok(last)
+        Ok((last, loads))
     }
 
     /// Reads the files that match to their ends and says which could be loaded; nothing is written. The target is not
@@ -285,7 +306,9 @@ impl Pipeline {
         })?;
         let listed = self.list_files(request).await?;
         let mut report = FilesReport { dry_run, ..FilesReport::default() };
-        for mut told in listed.files.into_iter().filter(|file| file.state != FileState::Gone) {
+        for mut told in
+            listed.files.into_iter().filter(|file| !matches!(file.state, FileState::Gone | FileState::Archived))
+        {
             let file = RawFile {
                 sha256: told.sha256.clone(),
                 ..RawFile::listed(told.path.clone(), told.bytes, told.modified, None)
@@ -299,7 +322,9 @@ impl Pipeline {
                 )
                 .with_hint("`dwh run` loads it; an archive of files that nobody loaded would hide them");
                 told.error = Some((&error).into());
-            } else if !dry_run {
+            } else if dry_run {
+                told.moved_to = self.tree(self.config.table(&told.table)?)?.archive_path(&told.path, date.year());
+            } else {
                 let table = self.config.table(&told.table)?;
                 match self.put_away(table, &file, date.year()).await {
                     Ok(to) => (told.state, told.moved_to) = (FileState::Archived, Some(to)),
@@ -317,6 +342,11 @@ impl Pipeline {
         let now = now.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("file `{}` is gone", file.path)))?;
         tree.put_away(&RawFile { sha256: file.sha256.clone(), ..now }, year).await
     }
+}
+
+/// Records of a file that a run took.
+fn rows_of(run: &RunRecord) -> Option<u64> {
+    run.rows_extracted.and_then(|rows| u64::try_from(rows).ok())
 }
 
 /// Whether a run read, or tried to read, the file as it is now.

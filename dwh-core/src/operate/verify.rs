@@ -324,7 +324,7 @@ fn remedy(table: &TableConfig, lost: bool) -> String {
         Mode::Incremental => "verify --repair",
         Mode::Scd if lost => "rebuild --reset",
         Mode::Files if lost => "reseed",
-        Mode::Files => return "dwh files reprocess '**'".to_owned(),
+        Mode::Files => return format!("dwh files reprocess '**' --table {}", quoted(&table.name)),
         Mode::Snapshot | Mode::Scd => "run",
     };
     format!("dwh {verb} {}", quoted(&table.name))

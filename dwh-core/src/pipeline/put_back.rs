@@ -148,7 +148,16 @@ impl Pipeline {
         };
         let of_path = |run: &RunRecord| run.file.as_ref().is_some_and(|file| file.path == *path);
         let runs: Vec<RunRecord> = self.sink.runs(&filter).await?.into_iter().filter(of_path).collect();
+        let bytes = |run: &RunRecord| run.file.as_ref().and_then(|file| file.sha256.clone());
+        let is_old = |newest: &RunRecord| runs.iter().find(|run| run.run_id < run_id && bytes(run) == bytes(newest));
         match runs.first() {
+            Some(newest) if newest.run_id != run_id && bytes(newest) != bytes(undone) && is_old(newest).is_some() => {
+                let before = is_old(newest).map_or(run_id, |run| run.run_id);
+                return refuse(
+                    format!("run {run_id} is undone: run {} loaded the version of run {before} again", newest.run_id),
+                    "nothing is to be done; `dwh files list` shows the run of each file",
+                );
+            }
             Some(newest) if newest.run_id != run_id => {
                 return refuse(
                     format!("run {} loaded a newer version of `{path}` than run {run_id}", newest.run_id),

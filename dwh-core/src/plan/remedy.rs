@@ -321,10 +321,19 @@ impl LoadPlan {
             self.cures(found, bronze).into_iter().partition(|cure| !cure.statements.is_empty());
         sql.iter().for_each(|cure| lines.extend(cure.lines()));
         if !sql.is_empty() {
-            lines.push("or map the column in `[table.select]`, or `exclude` it".to_owned());
+            lines.push(self.otherwise().to_owned());
         }
         words.iter().for_each(|cure| lines.extend(cure.lines()));
         lines.join("\n")
+    }
+}
+
+impl LoadPlan {
+    const fn otherwise(&self) -> &'static str {
+        match self.mode {
+            Mode::Files => "or let `[table.columns]` name no other columns and types than bronze has",
+            _ => "or map the column in `[table.select]`, or `exclude` it",
+        }
     }
 }
 

@@ -295,3 +295,16 @@ fn a_lost_column_is_refused_kept_or_emptied() {
     table.on_missing_column = OnMissingColumn::Null;
     assert_eq!(missing(&table), (0, 0, 1));
 }
+
+#[test]
+fn a_table_of_files_is_told_of_no_key_that_is_refused_for_it() {
+    let ends = |kind: &str| {
+        let at = column("at", "timestamp with time zone");
+        schema(vec![column("id", "bigint"), at, column("n", kind)])
+    };
+    let mut load = Plan::new(&table(), ends("bigint")).expect("a plan").load(false);
+    load.mode = Mode::Files;
+    let told = load.remedies(&load.drift(&ends("integer")), &ends("integer"));
+    assert!(told.contains("[table.columns]"), "{told}");
+    assert!(!told.contains("exclude") && !told.contains("[table.select]"), "{told}");
+}

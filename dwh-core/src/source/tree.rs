@@ -57,6 +57,19 @@ pub trait FileTree: Send + Sync {
         Ok(false)
     }
 
+    /// Where the archive has, or would have, a file of this path that belongs to this year; `None` without an archive.
+    fn archive_path(&self, _path: &str, _year: i16) -> Option<String> {
+        None
+    }
+
+    /// Whether the archive has this version of a file, where [`archive_path`](Self::archive_path) says.
+    ///
+    /// # Errors
+    /// If that cannot be told.
+    async fn is_put_away(&self, _file: &RawFile, _year: i16) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Moves a raw file into the archive, and returns where it is now.
     ///
     /// # Errors

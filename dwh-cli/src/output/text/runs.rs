@@ -51,8 +51,14 @@ impl Show for Runs {
 }
 
 /// Counts that most runs do not have.
-const fn rare(run: &RunRecord) -> [Option<i64>; 5] {
-    [run.rows_different, run.rows_kept_newer, run.rows_removed, run.rows_marked, run.rows_unmarked]
+fn rare(run: &RunRecord) -> [Option<i64>; 6] {
+    let (removed, marked, unmarked) = (run.rows_removed, run.rows_marked, run.rows_unmarked);
+    [rejected(run), run.rows_different, run.rows_kept_newer, removed, marked, unmarked]
+}
+
+/// Records of its file that were left out.
+fn rejected(run: &RunRecord) -> Option<i64> {
+    run.file.as_ref().and_then(|file| i64::try_from(file.rejected).ok())
 }
 
 /// How the table is moved, or what else the run was made for.
@@ -113,7 +119,8 @@ impl Show for RunDetails {
         line("host", run.host.as_deref().unwrap_or("-"));
         line("engine", run.engine_version.as_deref().unwrap_or("-"));
         line("csv", &csv(&self.csv));
-        line("manifest", &self.manifest.as_ref().map_or_else(|| "-".to_owned(), |it| manifest(it, paint)));
+        let of_files = run.mode == Some(Mode::Files);
+        line("manifest", &self.manifest.as_ref().map_or_else(|| "-".to_owned(), |it| manifest(it, of_files, paint)));
         line("previous", &self.previous.as_ref().map_or_else(|| "-".to_owned(), neighbour));
         line("next", &self.next.as_ref().map_or_else(|| "-".to_owned(), neighbour));
         line("error", run.error_message.as_deref().unwrap_or("-"));
@@ -127,6 +134,9 @@ fn kind(run: &RunRecord) -> String {
 }
 
 fn window(run: &RunRecord, paint: Paint<'_>) -> String {
+    if run.mode == Some(Mode::Files) {
+        return if run.file.is_some() { "the whole file" } else { "no new file" }.to_owned();
+    }
     if run.mode.is_some_and(|mode| mode != Mode::Incremental) {
         return "the whole table".to_owned();
     }
@@ -144,6 +154,10 @@ fn counts(run: &RunRecord) -> String {
         None | Some(0) => String::new(),
         late => format!(" ({} of them below the window, delivered late)", number(late)),
     };
+    let left_out = match rejected(run) {
+        None | Some(0) => String::new(),
+        rows => format!("; {} of the file rejected, kept beside the CSV in `….rejected.jsonl`", number(rows)),
+    };
     let of_bronze = [(run.rows_removed, "removed"), (run.rows_marked, "marked"), (run.rows_unmarked, "unmarked")];
     let told = |(rows, word): (Option<i64>, &str)| match rows {
         None | Some(0) => String::new(),
@@ -158,7 +172,7 @@ fn counts(run: &RunRecord) -> String {
         return format!("{} keys read{removed}{nothing}", number(run.rows_extracted));
     }
     format!(
-        "{} extracted{late}: {} inserted, {} updated, {} identical, {} different, {} kept newer{removed}",
+        "{} extracted{late}: {} inserted, {} updated, {} identical, {} different, {} kept newer{removed}{left_out}",
         number(run.rows_extracted),
         number(run.rows_inserted),
         number(run.rows_updated),
@@ -191,13 +205,18 @@ fn csv(csv: &CsvReport) -> String {
     csv.error.as_ref().map_or_else(|| text.clone(), |error| format!("{text} ({})", error.message))
 }
 
-fn manifest(manifest: &ManifestReport, paint: Paint<'_>) -> String {
+fn manifest(manifest: &ManifestReport, of_files: bool, paint: Paint<'_>) -> String {
     let mut text = human::many(manifest.columns, "column");
     if !manifest.key.is_empty() {
         text.push_str(&format!(", key ({})", manifest.key.join(", ")));
     }
     if let Some(snapshot) = &manifest.snapshot {
         let source = &snapshot.identity;
+        if of_files {
+            let at = paint.moment(Some(snapshot.taken_at));
+            text.push_str(&format!("; read at {at} out of source `{}`, {}", source.database, source.system_identifier));
+            return text;
+        }
         text.push_str(&format!(
             "; snapshot {}:{} of {}, database {} of cluster {}, PostgreSQL {}{}",
             snapshot.xmin,

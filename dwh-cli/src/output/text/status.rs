@@ -1,6 +1,8 @@
 //! Whether all is well: one sentence, a line for each table and disk, then what needs attention with its remedy.
 
 use dwh_core::operate::{Breach, BreachCause, BreachCheck, DiskStatus, StatusReport, TableStatus};
+use dwh_core::sink::RunRecord;
+use dwh_core::{RunKind, RunState};
 use std::collections::BTreeSet;
 
 use super::{FEW, Told, logged};
@@ -107,6 +109,9 @@ fn last_run(status: &TableStatus, duration: Tone) -> (String, Tone) {
         return (format!("{id} {word} for {}", human::seconds(running.seconds)), duration);
     }
     let Some(run) = &status.last_run else { return plain("-") };
+    if is_cut_off(run) {
+        return (format!("{} cut off", run.run_id), Tone::Warn);
+    }
     let (word, tone) = logged(run);
     let took = run.run_finished_at.map(|at| at.since(run.run_started_at).as_seconds());
     match took.filter(|_| tone == Tone::Good) {
@@ -115,6 +120,15 @@ fn last_run(status: &TableStatus, duration: Tone) -> (String, Tone) {
             if duration == Tone::Bad { duration } else { tone },
         ),
         None => (format!("{} {word}", run.run_id), tone),
+    }
+}
+
+/// Whether a run that nobody goes on with stopped halfway. What `extract` left waits for its load.
+fn is_cut_off(run: &RunRecord) -> bool {
+    match run.status {
+        RunState::Extracting | RunState::Loading => true,
+        RunState::Uploaded => matches!(run.kind, RunKind::Resync | RunKind::Chunk),
+        _ => false,
     }
 }
 

@@ -92,6 +92,19 @@ async fn rejected_records_are_counted_and_kept_beside_the_csv() {
     let record: Value = serde_json::from_str(&line).expect("one document");
     assert_eq!((&record["_record"], &record["problems"][0]["rule"]), (&"/1".into(), &"enum".into()), "{line}");
     assert!(line.contains("2.50"), "{line}");
+    // So the screen says, of the run and in the log; and a look at the run names no table and no server.
+    let log = raw.project.json(&["runs", "--table", "grants", "--limit", "1"]);
+    assert_eq!(log["runs"][0]["file"]["rejected"], 1, "{log:#}");
+    assert!(raw.project.ok(&["runs"]).all().contains("rejected"));
+    let shown = raw.project.ok(&["runs", "show", &run["run_id"].to_string()]).all();
+    for word in ["1 of the file rejected", ".rejected.jsonl", "the whole file", "out of source `raw`, file:///"] {
+        assert!(shown.contains(word), "`{word}` is not in {shown}");
+    }
+    for word in ["whole table", "PostgreSQL", "cluster", "snapshot 0:0"] {
+        assert!(!shown.contains(word), "`{word}` is in {shown}");
+    }
+    let again = raw.project.ok(&["files", "reprocess", "a/**"]).all();
+    assert!(again.contains("rejected"), "{again}");
     // A file of which nothing is left is refused all the same.
     let all_bad = r#"[{"grant_id": "b", "amount": 1, "date": "2024-03-15", "source": "x"}]"#;
     let (message, _) = told_with(&raw, all_bad);

@@ -32,11 +32,15 @@ async fn verify_replay_rebuild_recover_and_prune_know_files() {
     raw.project.ok(&["run"]);
     let rows = raw.rows(ROWS).await;
     assert_eq!(rows.len(), 4, "{rows:?}");
-    assert_eq!(verified(&raw.project.json(&["verify", "grants"])), [4, 0, 0, 0]);
+    let report = raw.project.json(&["verify", "grants"]);
+    assert_eq!(verified(&report), [4, 0, 0, 0]);
+    assert_eq!(report["tables"][0]["rows_source"], 4, "`c` stands in two files, and is one row");
 
     // A row that is lost is missed, and comes back out of the archive; a row of nobody is found.
     raw.db.tgt("delete from bronze.grants where grant_id = 'b'").await;
-    assert_eq!(verified(&raw.project.fails(4, &["verify", "grants"]).json()), [3, 1, 0, 0]);
+    let report = raw.project.fails(4, &["verify", "grants"]).json();
+    assert_eq!(verified(&report), [3, 1, 0, 0]);
+    assert_eq!(report["tables"][0]["remedy"], "dwh files reprocess '**' --table grants");
     raw.project.ok(&["replay", "grants"]);
     assert_eq!(raw.rows(ROWS).await, rows);
     raw.db.tgt("insert into bronze.grants values ('z', 1, null, null, 'x', '/0')").await;
@@ -96,6 +100,9 @@ async fn copies_are_made_good_backed_up_and_put_back() {
     assert_eq!((&report["copy_restored"], &report["run"]["rows_inserted"]), (&true.into(), &1.into()), "{report:#}");
     assert_eq!(fs::read_to_string(&copy).expect("copy"), one);
     assert_eq!(raw.rows("select concat(grant_id, amount) from bronze.grants order by 1").await, ["a1", "b1"]);
+    let failure = raw.project.fails(4, &["files", "restore", "--run", &run]);
+    assert!(failure.all().contains(&format!("run {run} is undone: run")), "{}", failure.all());
+    assert!(failure.all().contains("loaded the version of run 1 again"), "{}", failure.all());
     // What bronze holds now is what the archive says.
     raw.project.ok(&["rebuild", "grants", "--reset"]);
     assert_eq!(raw.rows("select concat(grant_id, amount) from bronze.grants order by 1").await, ["a1", "b1"]);
@@ -134,15 +141,44 @@ async fn files_are_listed_validated_reprocessed_and_archived() {
     let report = raw.project.dwh(&["files", "reprocess", "a/**", "--output", "json"]).json();
     let read: Vec<&str> = runs(&report, "grants").iter().filter_map(|run| run["file"].as_str()).collect();
     assert_eq!(read, ["a/dumps/2023-05-01/data.json", "b/dumps/2025-05-01/data.json", "c/dumps/2023-05-01/data.json"]);
+    let planned = raw.project.fails(4, &["files", "archive", "--before", "2024-01-01", "--dry-run"]).json();
+    let place = "_archive/2023/a/dumps/2023-05-01/data.json";
+    assert_eq!(planned["files"][0]["moved_to"], place, "{planned:#}");
+    assert!(planned["files"][1]["moved_to"].is_null(), "{planned:#}");
     let archived = raw.project.fails(4, &["files", "archive", "--before", "2024-01-01"]).json();
     assert_eq!(states(&archived), ["a/dumps/2023-05-01/data.json archived", "c/dumps/2023-05-01/data.json failed"]);
     assert!(raw.folder.join("_archive/2023/a/dumps/2023-05-01/data.json").is_file());
     let log = fs::read_to_string(raw.folder.join("_archive/ARCHIVE_LOG.txt")).expect("log");
     assert!(log.contains("a/dumps/2023-05-01/data.json -> _archive/2023/a/dumps/2023-05-01/data.json"), "{log}");
+    let listed = raw.project.json(&["files", "list", "a/**"]);
+    assert_eq!(states(&listed), ["a/dumps/2023-05-01/data.json archived"]);
+    assert_eq!(
+        (&listed["files"][0]["moved_to"], &listed["files"][0]["rows"]),
+        (&place.into(), &1.into()),
+        "{listed:#}"
+    );
+    raw.project.ok(&["files", "archive", "--before", "2024-01-01", "a/**"]);
+    fs::remove_file(raw.folder.join(place)).expect("removed");
     assert_eq!(states(&raw.project.json(&["files", "list", "a/**"])), ["a/dumps/2023-05-01/data.json gone"]);
     assert_eq!(number(&raw.db, "select count(*) from bronze.grants where grant_id = 'a'").await, 1);
     let output = raw.project.dwh(&["files", "reprocess", "nothing/**"]);
     assert_eq!(output.code, 4, "{}", output.all());
+}
+
+#[tokio::test]
+async fn a_file_that_was_read_again_in_vain_stays_as_it_was_loaded() {
+    let raw = Raw::new("files_in_vain", TABLES).await;
+    raw.write("a/dumps/1/data.json", grants(&[("a", "1"), ("b", "1")]));
+    raw.project.ok(&["run", "grants"]);
+    raw.schema("grants.json", &GRANTS_SCHEMA.replace("\"required\": [", "\"required\": [\"url\", "));
+    raw.project.fails(4, &["files", "reprocess", "a/**"]);
+    let listed = raw.project.dwh(&["files", "list", "--output", "json"]).json();
+    let file = &listed["files"][0];
+    assert_eq!(
+        (&file["state"], &file["run_id"], &file["rows"]),
+        (&"loaded".into(), &1.into(), &2.into()),
+        "{listed:#}"
+    );
 }
 
 #[tokio::test]

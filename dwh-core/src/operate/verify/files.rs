@@ -43,7 +43,8 @@ impl Pipeline {
         let own_key = table.key != [FILE, RECORD];
         for (run_id, rows, counts) in self.compare_versions(table, &done).await? {
             found.windows += 1;
-            found.rows_source += rows;
+            // A key of several files is one row, which the file has that brought it last.
+            found.rows_source += if own_key { counts.inserted + counts.identical } else { rows };
             found.missing += counts.inserted;
             identical += counts.identical;
             if counts.inserted > 0 || (counts.updated > 0 && !own_key) {
