@@ -32,9 +32,7 @@ async fn verify_replay_rebuild_recover_and_prune_know_files() {
     raw.project.ok(&["run"]);
     let rows = raw.rows(ROWS).await;
     assert_eq!(rows.len(), 4, "{rows:?}");
-    let report = raw.project.json(&["verify", "grants"]);
-    assert_eq!(verified(&report), [4, 0, 0, 0]);
-    assert_eq!(report["tables"][0]["rows_source"], 4, "`c` stands in two files, and is one row");
+    assert_eq!(verified(&raw.project.json(&["verify", "grants"])), [4, 0, 0, 0]);
 
     // A row that is lost is missed, and comes back out of the archive; a row of nobody is found.
     raw.db.tgt("delete from bronze.grants where grant_id = 'b'").await;

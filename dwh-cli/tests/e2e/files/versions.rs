@@ -75,6 +75,8 @@ async fn a_key_belongs_to_the_file_that_brought_it_last() {
     raw.project.ok(&["run", "grants"]);
     let sql = "select concat_ws('|', grant_id, amount, _file) from bronze.grants order by 1";
     assert_eq!(raw.rows(sql).await, ["a|1|a/dumps/1/data.json", "b|2|a/dumps/2/data.json", "c|2|a/dumps/2/data.json"]);
+    let report = raw.project.json(&["verify", "grants"]);
+    assert_eq!(report["tables"][0]["rows_source"], 3, "`b` stands in two files, and is one row: {report:#}");
     // The same bytes under another name are another file: they bring the same keys.
     fs::rename(raw.folder.join("a/dumps/2"), raw.folder.join("a/dumps/3")).expect("renamed");
     let report = raw.project.json(&["run", "grants"]);
