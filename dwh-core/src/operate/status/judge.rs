@@ -77,9 +77,15 @@ pub(super) fn table_status(facts: &Facts<'_>) -> TableStatus {
         running: running(facts),
         waiting: facts.waiting.map(|began| waiting(began, now)),
         unresolved_failure: failures().find(|failed| !settled(failed)).cloned(),
-        last_run: runs.first().cloned(),
+        last_run: cut_off(runs).or_else(|| runs.first()).cloned(),
         conflict: facts.conflict.map(Into::into),
     }
+}
+
+/// A resync that waits for its chunks, whose runs have higher numbers.
+fn cut_off(runs: &[RunRecord]) -> Option<&RunRecord> {
+    let newest = runs.iter().find(|run| run.kind == RunKind::Resync)?;
+    (newest.status == RunState::Uploaded).then_some(newest)
 }
 
 fn running(facts: &Facts<'_>) -> Option<RunningRun> {

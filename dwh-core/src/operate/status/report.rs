@@ -53,7 +53,7 @@ pub struct TableStatus {
     pub waiting: Option<WaitingCsvs>,
     /// The newest failure of the last 24 hours, if no ordinary run was loaded since.
     pub unresolved_failure: Option<RunRecord>,
-    /// The newest run, whatever became of it.
+    /// The newest run, whatever became of it; before it a resync that was cut off.
     pub last_run: Option<RunRecord>,
     /// Why the watermark cannot be used: it belongs to something else, or bronze lost what was loaded.
     #[serde(default)]
