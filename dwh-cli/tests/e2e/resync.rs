@@ -280,6 +280,8 @@ async fn what_goes_between_two_chunks_is_found_and_taken_away() {
     let (db, project) = loaded("resync_goes", "on_conflict = \"update\"").await;
     let mut child = project.spawn(&["resync", "trips", "--jobs", "1"]);
     killed_at(&db, &mut child, LOADED, 3).await;
+    let status = project.ok(&["status"]).all();
+    assert!(status.contains("cut off"), "{status}");
     db.src("delete from app.trips where id = 5; update app.trips set id = 1006, at = clock_timestamp() where id = 6")
         .await;
     project.ok(&["resync", "trips"]);
