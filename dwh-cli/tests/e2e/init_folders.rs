@@ -173,7 +173,7 @@ async fn a_folder_of_manifests_becomes_a_configuration_that_reads_them() {
         "# Its 2 tables:",
         "# - shop.orders of `shop.yaml`: incremental; its query has a window over `updated_at`; key (id); `advanced_metadata` adds `_task_instance`",
         "# - shop.plans of `plans.yml`: scd; its query has no window, so each run adds a dated copy; key (id)",
-        "doubtful: the zone of a window's column that has none",
+        "in which the column of a window is read that has no zone itself",
     ] {
         assert!(text.contains(line), "no `{line}` in\n{text}");
     }

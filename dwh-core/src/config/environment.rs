@@ -31,7 +31,15 @@ impl Environment {
             Error::new(ErrorKind::Config, format!("`{}` cannot be read", path.display()))
                 .with_hint("each line must be NAME=value; put values with blanks or `#` in single quotes")
         };
-        for pair in dotenvy::from_path_iter(&path).map_err(|_| fail())? {
+        let closed = |error: &dotenvy::Error| matches!(error, dotenvy::Error::Io(why) if why.kind() == std::io::ErrorKind::PermissionDenied);
+        let pairs = dotenvy::from_path_iter(&path).map_err(|error| match closed(&error) {
+            true => Error::new(ErrorKind::Config, format!("`{}` may not be read by this user", path.display()))
+                .with_hint(
+                    "let the user who runs dwh own it (chown, chmod 600), or set its variables in the environment",
+                ),
+            false => fail(),
+        })?;
+        for pair in pairs {
             let (name, value) = pair.map_err(|_| fail())?;
             self.0.entry(name).or_insert(value);
         }

@@ -94,7 +94,6 @@ impl Pipeline {
     /// Whoever only looks says what becomes of columns that bronze lacks.
     pub(crate) fn tell_waiting(&self, plan: &Plan, bronze: &TableSchema, added: &str) {
         for told in plan.load(false).told_added(bronze, added) {
-            tracing::warn!(table = plan.table.name, "{told}");
             self.warn(&plan.table.name, &told);
         }
     }

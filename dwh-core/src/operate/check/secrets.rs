@@ -44,7 +44,8 @@ fn has_password(line: &str) -> bool {
         if user.starts_with("${") { None } else { user.split_once(':').map(|(_, password)| password) }
     });
     let in_pairs = line.split_once("password=").map(|(_, rest)| rest);
-    in_url.or(in_pairs).is_some_and(|password| !password.is_empty() && !password.starts_with("${"))
+    let given = in_url.or(in_pairs).map(|password| password.trim_start_matches(['\'', '"']));
+    given.is_some_and(|password| !password.is_empty() && !password.starts_with("${"))
 }
 
 #[cfg(test)]
@@ -59,6 +60,8 @@ mod tests {
             (r#"url = "postgresql://host/db?user=me&password=secret""#, true),
             (r#"url = "${DWH_SOURCE_URL}""#, false),
             (r#"url = "postgresql://me:${PASSWORD}@host/db""#, false),
+            (r#"url = "host=h user=u password='${PASSWORD}' dbname=d""#, false),
+            (r#"url = "host=h user=u password='it is' dbname=d""#, true),
             (r#"url = "postgresql://me@host:5432/db""#, false),
             (r#"# url = "postgresql://me:secret@host/db""#, false),
             (r#"url = "s3://bucket/prefix""#, false),

@@ -203,7 +203,7 @@ fn section(pattern: &str, sources: &[Source], variables: &BTreeSet<&str>) -> Str
         text.push_str(&format!("variables = {{ {} }}  # of the environment, as the queries call them\n", map(values)));
     }
     text.push_str(
-        "watermark_timezone = \"UTC\"  # doubtful: the zone of a window's column that has none\n\
+        "watermark_timezone = \"UTC\"  # in which the column of a window is read that has no zone itself\n\
          on_conflict = \"append\"  # each version of a row is kept; \"update\" keeps the newest\n",
     );
     text
