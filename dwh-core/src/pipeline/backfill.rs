@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use crate::chain::{Piece, Range, unfinished, unfinished_end};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::identity::BronzeId;
 use crate::pipeline::describe::{finite, window_report};
 use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
 use crate::pipeline::{Event, Pipeline, RunReport, TableRun, WindowReport};
@@ -179,8 +178,8 @@ impl Pipeline {
         records.sort_by_key(|record| std::cmp::Reverse(record.run_id));
         let plan = Some(self.plan_table(table, state).await?.sha256());
         let bronze = self.sink.bronze_id(&table.target).await?.map(|bronze| bronze.id);
-        let is_there = |then: &BronzeId| bronze.as_ref().is_some_and(|now| then.is_still(now));
-        let stands = |record: &RunRecord| record.bronze.as_ref().is_some_and(is_there) && record.plan_sha256 == plan;
+        // Nor a table that was emptied, and filled again since, which looks like one that was rewritten.
+        let stands = |record: &RunRecord| bronze.is_some() && record.bronze == bronze && record.plan_sha256 == plan;
         let piece = |record: &RunRecord| {
             Some(Piece {
                 run_id: record.run_id,
