@@ -24,7 +24,9 @@ pub(super) async fn make_tables(
     tables: &[LoadPlan],
     report: &mut MigrateReport,
 ) -> Result<()> {
-    may_make_schemas(client, target, tables).await?;
+    let tx = begin(client, target).await?;
+    may_make_schemas(&tx, target, tables).await?;
+    tx.commit().await.map_err(sort)?;
     for some in tables.chunks(TABLES_AT_ONCE) {
         make_some(client, target, some, report).await?;
     }
@@ -32,9 +34,8 @@ pub(super) async fn make_tables(
 }
 
 /// Refuses with all schemas of bronze tables that are missing and that the connection may not make.
-async fn may_make_schemas(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan]) -> Result<()> {
+pub(super) async fn may_make_schemas(tx: &Transaction<'_>, target: &TargetConfig, tables: &[LoadPlan]) -> Result<()> {
     let names: Vec<&str> = schemas_of(target, tables).into_iter().collect();
-    let tx = begin(client, target).await?;
     let rows = tx
         .query_typed(
             "select w.name, current_user::text, pg_catalog.current_database()::text from pg_catalog.unnest($1) w(name) \
@@ -44,7 +45,6 @@ async fn may_make_schemas(client: &mut Client, target: &TargetConfig, tables: &[
         )
         .await
         .map_err(sort)?;
-    tx.commit().await.map_err(sort)?;
     if rows.is_empty() {
         return Ok(());
     }
