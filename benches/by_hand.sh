@@ -66,5 +66,5 @@ insert into byhand.position_history ($columns) select $columns from staged on co
 commit;
 SQL
     ;;
-  *) sed -n '2,15s/^# //p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,13s/^# //p' "$0" >&2; exit 2 ;;
 esac

@@ -32,11 +32,10 @@ class Case:
     run: Callable[[Lab], Iterator[dict]]
     minutes: float  # of a whole run at full size on two cores, for the estimate
     fixed: float = 0.0  # the part of it that does not depend on the number of rows
-    title: str = ""  # of a case without bars
 
     @property
     def names(self) -> list:
-        return [bar.name for bar in self.bars] or [self.title]
+        return [bar.name for bar in self.bars]
 
 
 def turns(lab: Lab, most: int | None = None, limit: float = 420) -> Iterator[int]:

@@ -190,7 +190,6 @@ class Lab:
         if store != "local":
             address = self.s3()  # which sets the keys, too
             env = self.env | env | {"PUT_URL": f"{address}/bronze/floor-{time.time_ns()}.csv"}
-        self.checkpoint()
         return self.by_hand(env, geometry, what)
 
     def newest(self) -> str:

@@ -77,7 +77,7 @@ def replay() -> Case:
                 "dwh": lambda: lab.measure([lab.dwh, "-q", "replay", "position_history"], env),
             })
             # of the file that the yardstick left
-            found["floor"] = lab.floor(env, what="staged")
+            found |= lab.in_turn(turn, {"floor": lambda: lab.floor(env, what="staged")})
             lab.compare_with_hand(bar.name)
             yield ratio(bar.name, found)
 
@@ -137,7 +137,7 @@ def rebuild() -> Case:
                 "by hand": lambda: lab.by_hand(env),
                 "dwh": lambda: lab.measure([lab.dwh, "-q", "rebuild"], env),
             })
-            found["floor"] = lab.floor(env, what="restore")
+            found |= lab.in_turn(turn, {"floor": lambda: lab.floor(env, what="restore")})
             lab.compare_with_hand(bar.name)
             yield ratio(bar.name, found)
 

@@ -83,7 +83,6 @@ def table(report: dict) -> str:
     for entry in report["bars"]:
         if entry["failure"]:
             lines += ["", f"`{entry['bar']}`: {entry['failure']}"]
-    lines += [f"\n{failure}" for failure in report["failures"]]
     lines += ["", "Floor: what the servers alone need for the same rows, × by hand, with no watermark, bound, merge, checksum or record (by_hand.sh `floor`, `pipe`, `restore`, `staged`)."]
     for curve, points in report["curves"].items():
         points = merged(points, curve)

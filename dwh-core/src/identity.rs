@@ -152,9 +152,7 @@ impl BronzeId {
             (false, false, _) => Fate::Moved,
         }
     }
-}
 
-impl BronzeId {
     /// Whether what was loaded into this table is in that one, which may have been rewritten since, or restored.
     #[must_use]
     pub(crate) fn is_still(&self, now: &Self) -> bool {

@@ -156,6 +156,7 @@ async fn make_all(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan
     for migration in render(target) {
         apply(client, target, &migration, &mut report).await?;
     }
+    owner::may_make_schemas(client, target, tables).await?;
     make_tables(client, target, tables, &mut report).await?;
     let transaction = begin(client, target).await?;
     match transaction.batch_execute(&audits(target)).await.map_err(refused) {

@@ -3,7 +3,8 @@
 //! The writer appends what the source sends; readers follow behind it from the beginning, each at its own pace, and may
 //! start again. The source never waits for them, and memory stays constant: a reader that keeps up takes the very bytes
 //! that were written, and what is pushed out of memory by newer bytes goes into the file, so that a small table is never
-//! written to disk; what a store on this machine has in a file of its own by then is read from there. The spool's file has no name (it is unlinked while open), so nothing is left of it, however the process ends.
+//! written to disk; what a store on this machine has in a file of its own by then is read from there. The spool's file
+//! has no name (it is unlinked while open), so nothing is left of it, however the process ends.
 
 mod newest;
 
@@ -11,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -35,7 +36,6 @@ enum Progress {
 struct Store {
     newest: Newest,
     file: Scratch,
-    folder: PathBuf,
     kept: Mutex<Option<(Scratch, u64)>>,
 }
 
@@ -60,8 +60,7 @@ pub struct Spool {
 /// # Errors
 /// `Disk` if no file can be made there: that is known before anything is read, also for a table that stays in memory.
 pub fn spool(folder: &Path) -> Result<(SpoolWriter, Spool)> {
-    let (file, folder) = (Scratch::new(folder)?, folder.to_owned());
-    let store = Arc::new(Store { newest: Newest::default(), file, folder, kept: Mutex::default() });
+    let store = Arc::new(Store { newest: Newest::default(), file: Scratch::new(folder)?, kept: Mutex::default() });
     let (progress, follow) = watch::channel(Progress::Written(0));
     let writer = SpoolWriter { store: Arc::clone(&store), buffer: BytesMut::new(), written: 0, progress };
     Ok((writer, Spool { store, progress: follow }))
@@ -91,7 +90,7 @@ impl Store {
             Some((known, end)) if known.is(file) => *end = until,
             // Nothing may be taken back: what left the memory is in the first one.
             Some(_) => {}
-            None => *kept = Some((Scratch::of(&self.folder, Arc::clone(file)), until)),
+            None => *kept = Some((self.file.beside(file), until)),
         }
     }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use tempfile::TempDir;
 
 const TABLES: &str = "
@@ -114,6 +115,9 @@ impl Fresh {
 
     /// Applies `grants.sql` as it tells: the logins by hand, then each part at its own server.
     pub fn apply_grants(&self) {
+        // All tests share the two roles, and PostgreSQL refuses one of two changes to one role that meet.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let (of_source, of_target) = parts(&self.read("grants.sql"));
         for (server, part) in [(&Clusters::shared().source, of_source), (&Clusters::shared().target, of_target)] {
             let by_hand = part.lines().find_map(|line| line.strip_prefix("-- first, by hand:  ")).expect("a login");

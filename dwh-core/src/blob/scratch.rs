@@ -26,7 +26,7 @@ impl Scratch {
     /// `Disk` if none can be made there.
     pub(crate) fn new(folder: &Path) -> Result<Self> {
         let file = tempfile::tempfile_in(folder).map_err(|error| disk(folder, error))?;
-        Ok(Self::of(folder, Arc::new(file)))
+        Ok(Self(Arc::new(Inner { folder: folder.to_owned(), file: Arc::new(file) })))
     }
 
     /// The file, for a thread that writes it from its beginning on.
@@ -56,9 +56,9 @@ impl Scratch {
         .await
     }
 
-    /// A file that somebody else writes and only grows.
-    pub(crate) fn of(folder: &Path, file: Arc<File>) -> Self {
-        Self(Arc::new(Inner { folder: folder.to_owned(), file }))
+    /// A file that somebody else writes and that only grows, read for the same purpose.
+    pub(crate) fn beside(&self, file: &Arc<File>) -> Self {
+        Self(Arc::new(Inner { folder: self.0.folder.clone(), file: Arc::clone(file) }))
     }
 
     /// Whether it is this file.

@@ -3,7 +3,7 @@
 use tokio_postgres::{Client, Transaction};
 
 use super::design::design_of;
-use super::tables::{is_there, lacks_of_bronze, may_make_schemas, note};
+use super::tables::{is_there, lacks_of_bronze, note};
 use super::{
     MigrateReport, audit_keys, audit_roles, is_applied, loads, look_at, not_applied, owner, pinned, refused, render,
 };
@@ -50,13 +50,13 @@ async fn look(client: &mut Client, target: &TargetConfig, tables: &[LoadPlan]) -
     if !prepared && let Some(error) = owner::foreign(client, target, tables).await? {
         return Err(error);
     }
+    owner::may_make_schemas(client, target, tables).await?;
     let tx = read_only(client).await?;
     if prepared {
         tx.batch_execute(&audit_roles(target)).await.map_err(refused)?;
         let owner = quote_ident(&target.owner_role);
         tx.batch_execute(&format!("set local role {owner}; reset role")).await.map_err(refused)?;
     }
-    may_make_schemas(&tx, target, tables).await?;
     let mut keyless = Vec::new();
     for load in tables {
         keyless.extend(table(&tx, target, load, &mut report).await?);

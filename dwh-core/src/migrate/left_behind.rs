@@ -1,13 +1,14 @@
 //! Views over tables that a rebuild puts aside: they are bound to the tables, and go with them.
 
+use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
-use tokio_postgres::{GenericClient, Transaction};
 
 use super::tables::is_there;
 use super::{pinned, refused};
 use crate::catalog;
 use crate::config::{Environment, TargetConfig};
 use crate::connect::{Connector, sort};
+use crate::control::Control;
 use crate::error::Result;
 use crate::plan::{Isolation, LoadPlan};
 use crate::record::LeftView;
@@ -33,8 +34,8 @@ pub(crate) async fn left_behind(
     let mut client = Connector::to_target(target, environment)?.connect().await?;
     let tx = client.transaction().await.map_err(sort)?;
     tx.batch_execute(&pinned(Isolation::Look)).await.map_err(sort)?;
-    let log = TableRef::new(&target.control_schema, "extract_runs");
-    let logged = is_there(&tx, &log).await?;
+    let control = Control::new(&target.control_schema);
+    let logged = is_there(&tx, &TableRef::new(&target.control_schema, "extract_runs")).await?;
     let mut found: Vec<LeftView> = Vec::new();
     for load in tables {
         for view in catalog::views(&tx, &load.target).await? {
@@ -42,7 +43,7 @@ pub(crate) async fn left_behind(
             if found.iter().any(|left| left.view == name) {
                 continue;
             }
-            let model = logged && is_model(&tx, &log, &name).await?;
+            let model = logged && control.model_made(&tx, &name).await?.is_some();
             found.push(left(&tx, &load.target, &view, model).await?);
         }
     }
@@ -82,15 +83,4 @@ fn again(view: &ViewDef, over: &[ViewDef]) -> Option<String> {
     let lines: Vec<String> =
         drops.chain(makes).map(|sql| format!("{};", sql.trim_end().trim_end_matches(';'))).collect();
     Some(format!("begin;\n{}\ncommit;", lines.join("\n")))
-}
-
-async fn is_model(client: &impl GenericClient, log: &TableRef, name: &str) -> Result<bool> {
-    let sql = format!(
-        "select exists (select from {} where table_name = $1 and kind = 'model' and status = 'loaded')",
-        log.sql()
-    );
-    match client.query_typed_one(&sql, &[(&name, Type::TEXT)]).await {
-        Ok(row) => Ok(row.get(0)),
-        Err(error) => Err(refused(error)),
-    }
 }

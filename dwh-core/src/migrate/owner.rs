@@ -3,7 +3,8 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::PRINT_HINT;
+use super::tables::schemas_of;
+use super::{BY_SETUP_OR_A_SUPERUSER, PRINT_HINT};
 use crate::catalog::{Holder, LockWanted, held_by, holders, is_lock_timeout};
 use crate::config::TargetConfig;
 use crate::connect::{look, sort};
@@ -71,4 +72,33 @@ pub(super) async fn foreign(client: &Client, target: &TargetConfig, tables: &[Lo
         Error::new(ErrorKind::Contract, format!("tables of others are in the way:{problems}"))
             .with_hint(format!("a superuser of the target runs:{remedies}"))
     }))
+}
+
+/// The schemas of `$1` that are missing and that this role may not make.
+const NOT_MADE: &str = "select w.name, current_user::text, pg_catalog.current_database()::text from pg_catalog.unnest($1) w(name) \
+     where not exists (select from pg_catalog.pg_namespace n where n.nspname = w.name) \
+     and not pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create') order by 1";
+
+/// Refuses with all schemas of bronze tables that are missing and that the connection may not make.
+pub(super) async fn may_make_schemas(client: &Client, target: &TargetConfig, tables: &[LoadPlan]) -> Result<()> {
+    let names: Vec<&str> = schemas_of(target, tables).into_iter().collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let names = [(&names as _, Type::TEXT_ARRAY)];
+    let rows = look(client, async { client.query_typed(NOT_MADE, &names).await.map_err(sort) }).await?;
+    let (mut problems, mut remedies) = (String::new(), String::new());
+    for row in &rows {
+        let (name, role, database): (&str, &str, &str) = (row.get(0), row.get(1), row.get(2));
+        problems += &format!(
+            "\n  - schema \"{name}\" is missing, and \"{role}\" may not create schemas in database \"{database}\""
+        );
+        remedies +=
+            &format!("create schema {} authorization {};\n", quote_ident(name), quote_ident(&target.owner_role));
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Contract, format!("the warehouse is not prepared:{problems}"))
+        .with_hint(format!("{BY_SETUP_OR_A_SUPERUSER}{}", remedies.trim_end())))
 }

@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Transaction};
 
 use super::design::{design_of, fits};
 use super::types::{self, Prepared};
-use super::{AddedLabel, BY_SETUP_OR_A_SUPERUSER, MigrateReport, begin, refused};
+use super::{AddedLabel, MigrateReport, begin, refused};
 use crate::config::{Mode, TargetConfig};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,41 +24,10 @@ pub(super) async fn make_tables(
     tables: &[LoadPlan],
     report: &mut MigrateReport,
 ) -> Result<()> {
-    let tx = begin(client, target).await?;
-    may_make_schemas(&tx, target, tables).await?;
-    tx.commit().await.map_err(sort)?;
     for some in tables.chunks(TABLES_AT_ONCE) {
         make_some(client, target, some, report).await?;
     }
     Ok(())
-}
-
-/// Refuses with all schemas of bronze tables that are missing and that the connection may not make.
-pub(super) async fn may_make_schemas(tx: &Transaction<'_>, target: &TargetConfig, tables: &[LoadPlan]) -> Result<()> {
-    let names: Vec<&str> = schemas_of(target, tables).into_iter().collect();
-    let rows = tx
-        .query_typed(
-            "select w.name, current_user::text, pg_catalog.current_database()::text from pg_catalog.unnest($1) w(name) \
-             where not exists (select from pg_catalog.pg_namespace n where n.nspname = w.name) \
-             and not pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create') order by 1",
-            &[(&names, Type::TEXT_ARRAY)],
-        )
-        .await
-        .map_err(sort)?;
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let (mut problems, mut remedies) = (String::new(), String::new());
-    for row in &rows {
-        let (name, role, database): (&str, &str, &str) = (row.get(0), row.get(1), row.get(2));
-        problems += &format!(
-            "\n  - schema \"{name}\" is missing, and \"{role}\" may not create schemas in database \"{database}\""
-        );
-        remedies +=
-            &format!("create schema {} authorization {};\n", quote_ident(name), quote_ident(&target.owner_role));
-    }
-    Err(Error::new(ErrorKind::Contract, format!("the warehouse is not prepared:{problems}"))
-        .with_hint(format!("{BY_SETUP_OR_A_SUPERUSER}{}", remedies.trim_end())))
 }
 
 async fn make_some(

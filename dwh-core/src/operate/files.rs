@@ -39,6 +39,11 @@ pub enum FileState {
 }
 
 impl FileState {
+    /// Whether the file does not lie where raw files do.
+    pub(crate) const fn is_gone(self) -> bool {
+        matches!(self, Self::Gone | Self::Archived)
+    }
+
     /// The word in reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -306,9 +311,7 @@ impl Pipeline {
         })?;
         let listed = self.list_files(request).await?;
         let mut report = FilesReport { dry_run, ..FilesReport::default() };
-        for mut told in
-            listed.files.into_iter().filter(|file| !matches!(file.state, FileState::Gone | FileState::Archived))
-        {
+        for mut told in listed.files.into_iter().filter(|file| !file.state.is_gone()) {
             let file = RawFile {
                 sha256: told.sha256.clone(),
                 ..RawFile::listed(told.path.clone(), told.bytes, told.modified, None)

@@ -178,7 +178,7 @@ impl Pipeline {
         records.sort_by_key(|record| std::cmp::Reverse(record.run_id));
         let plan = Some(self.plan_table(table, state).await?.sha256());
         let bronze = self.sink.bronze_id(&table.target).await?.map(|bronze| bronze.id);
-        // Nor a table that was emptied, and filled again since, which looks like one that was rewritten.
+        // A table in other files of the server's may have been emptied and filled again: its windows are read again.
         let stands = |record: &RunRecord| bronze.is_some() && record.bronze == bronze && record.plan_sha256 == plan;
         let piece = |record: &RunRecord| {
             Some(Piece {

@@ -149,22 +149,18 @@ impl Pipeline {
         let of_path = |run: &RunRecord| run.file.as_ref().is_some_and(|file| file.path == *path);
         let runs: Vec<RunRecord> = self.sink.runs(&filter).await?.into_iter().filter(of_path).collect();
         let bytes = |run: &RunRecord| run.file.as_ref().and_then(|file| file.sha256.clone());
-        let is_old = |newest: &RunRecord| runs.iter().find(|run| run.run_id < run_id && bytes(run) == bytes(newest));
-        match runs.first() {
-            Some(newest) if newest.run_id != run_id && bytes(newest) != bytes(undone) && is_old(newest).is_some() => {
-                let before = is_old(newest).map_or(run_id, |run| run.run_id);
-                return refuse(
+        if let Some(newest) = runs.first().filter(|newest| newest.run_id != run_id) {
+            let is_newest = |run: &&RunRecord| run.run_id < run_id && bytes(run) == bytes(newest);
+            return match runs.iter().find(is_newest).filter(|_| bytes(newest) != bytes(undone)) {
+                Some(RunRecord { run_id: before, .. }) => refuse(
                     format!("run {run_id} is undone: run {} loaded the version of run {before} again", newest.run_id),
                     "nothing is to be done; `dwh files list` shows the run of each file",
-                );
-            }
-            Some(newest) if newest.run_id != run_id => {
-                return refuse(
+                ),
+                None => refuse(
                     format!("run {} loaded a newer version of `{path}` than run {run_id}", newest.run_id),
                     "put the newest run back first",
-                );
-            }
-            _ => {}
+                ),
+            };
         }
         match runs.into_iter().find(|run| run.run_id < run_id) {
             Some(before) => Ok((path.clone(), before)),

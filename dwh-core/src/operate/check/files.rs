@@ -185,10 +185,7 @@ async fn waiting(pipeline: &Pipeline, table: &TableConfig, known: bool, about: &
     let paths = if known {
         let request = FilesRequest { tables: vec![table.name.clone()], ..FilesRequest::default() };
         let listed = pipeline.list_files(&request).await?.files.into_iter();
-        listed
-            .filter(|file| !matches!(file.state, FileState::Loaded | FileState::Gone | FileState::Archived))
-            .map(|file| file.path)
-            .collect()
+        listed.filter(|file| file.state != FileState::Loaded && !file.state.is_gone()).map(|file| file.path).collect()
     } else {
         let files = pipeline.tree(table)?.list(table).await?.into_iter();
         files.map(|file| file.path).collect::<Vec<_>>()

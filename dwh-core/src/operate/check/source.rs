@@ -67,15 +67,13 @@ pub(super) async fn not_copied(server: &Server, tables: &[&TableConfig], about: 
     let known: BTreeSet<&TableRef> = tables.iter().filter_map(|table| table.relation.as_ref()).collect();
     let all = copyable(&server.survey, &server.role).await?;
     let rest: Vec<String> = all.iter().filter(|one| !known.contains(one)).map(ToString::to_string).collect();
-    let message = match &rest[..] {
-        [] => return Ok(()),
-        [one] => format!("1 relation is in no table of the configuration: {one}"),
-        [first @ .., _] if rest.len() > FIRST => {
-            let (first, more) = (first[..FIRST].join(", "), rest.len() - FIRST);
-            format!("{} relations are in no table of the configuration: {first}, and {more} more", rest.len())
-        }
-        _ => format!("{} relations are in no table of the configuration: {}", rest.len(), rest.join(", ")),
-    };
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let relations = if rest.len() == 1 { "relation is" } else { "relations are" };
+    let first = rest[..rest.len().min(FIRST)].join(", ");
+    let more = if rest.len() > FIRST { format!(", and {} more", rest.len() - FIRST) } else { String::new() };
+    let message = format!("{} {relations} in no table of the configuration: {first}{more}", rest.len());
     about.remark(Word::NotCopied, message, "dwh init --update");
     Ok(())
 }

@@ -226,13 +226,13 @@ fn is_table(relation: &Relation) -> bool {
     matches!(relation.kind, RelationKind::Table | RelationKind::Partitioned)
 }
 
-/// What keeps a relation from being copied.
 /// The relations that a second look would take, if none of them is known.
 pub(in crate::operate) async fn copyable(survey: &Survey, role: &str) -> Result<Vec<TableRef>> {
     let relations = survey.relations().await?.into_iter().filter(|relation| why_not(relation, role).is_none());
     Ok(relations.map(|relation| relation.table).collect())
 }
 
+/// What keeps a relation from being copied.
 fn why_not(relation: &Relation, role: &str) -> Option<LeftOut> {
     let table = &relation.table;
     let left_out =

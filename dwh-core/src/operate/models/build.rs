@@ -278,7 +278,9 @@ impl<'a> Builder<'a> {
         }
         run.step = Some(ModelStep::Swap);
         let after = self.relations(&filled).await?;
-        self.command("reset role").await?;
+        if !after.is_empty() {
+            self.command("reset role").await?;
+        }
         for (before, after) in before.iter().zip(&after) {
             self.control.model_made_again(&self.work, before, after).await?;
         }
