@@ -201,6 +201,8 @@ fn assert_remedy_mends(project: &Project, name: &str, wanted: &str) {
     assert_eq!(text.code, 4, "{}", text.all());
     let line = format!("to mend it: {wanted}\n");
     assert!(text.stdout.contains(&line), "`{line}` is not in {}", text.all());
+    let tells = text.stdout.contains("a repair removes what bronze alone has (");
+    assert_eq!(tells, wanted.contains("--repair") && text.stdout.contains("(only in bronze)"), "{}", text.stdout);
     let report = project.fails(4, &["verify"]).json();
     let tables = report["tables"].as_array().expect("tables");
     let table = tables.iter().find(|table| table["table"] == name).expect("table");

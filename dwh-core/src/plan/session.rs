@@ -17,7 +17,7 @@ const SETTINGS: [(&str, &str); 21] = [
     ("datestyle", "ISO, YMD"),
     ("intervalstyle", "postgres"),
     ("timezone", "UTC"),
-    ("timezone_abbreviations", "Default"),
+    FROM_A_FILE,
     ("bytea_output", "hex"),
     ("extra_float_digits", "3"),
     ("lc_monetary", "C"),
@@ -63,13 +63,17 @@ impl Isolation {
 /// locked. That one should be [`NO_TIME_LIMIT`].
 #[must_use]
 pub fn opening(isolation: Isolation, lock_timeout: Micros) -> String {
-    let mut sql = format!("begin {}; {}{}", isolation.sql(), settings(), patience(lock_timeout));
+    let told = SETTINGS.iter().filter(|(name, _)| isolation == Isolation::Snapshot || *name != FROM_A_FILE.0);
+    let mut sql = format!("begin {}; {}{NO_LIMITS}{}", isolation.sql(), set_local(told), patience(lock_timeout));
     if isolation == Isolation::Look {
         sql.push_str(NOT_COMPILED);
     }
     if isolation != Isolation::Snapshot {
-        sql.push_str("; ");
-        sql.push_str(NO_TIME_LIMIT);
+        let (name, value) = FROM_A_FILE;
+        sql.push_str(&format!(
+            "; {NO_TIME_LIMIT}; select pg_catalog.set_config('{name}', '{value}', true) \
+             where pg_catalog.current_setting('{name}') <> '{value}'"
+        ));
     }
     sql
 }
@@ -89,13 +93,15 @@ pub const NO_TIME_LIMIT: &str = "select pg_catalog.set_config(name, '0', true) f
 /// A look at catalogs is a large statement over few rows: compiling it takes half a second, running it a fiftieth of that.
 const NOT_COMPILED: &str = "; set local jit = off";
 
-/// The settings, and the time limits that a role or a database may have and that would end a long statement.
-fn settings() -> String {
-    let mut sql = String::new();
-    for (name, value) in SETTINGS {
-        sql.push_str(&format!("set local {name} = {}; ", quote_literal(value)));
-    }
-    sql + "set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; "
+/// The time limits that a role or a database may have and that would end a long statement.
+const NO_LIMITS: &str = "set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; ";
+
+/// To set it, the server reads a file: more than half of what a short transaction costs it, and as a rule for the value
+/// that is there. So it is set where it differs, unless a query would take the snapshot too early.
+const FROM_A_FILE: (&str, &str) = ("timezone_abbreviations", "Default");
+
+fn set_local<'a>(settings: impl Iterator<Item = &'a (&'a str, &'a str)>) -> String {
+    settings.map(|(name, value)| format!("set local {name} = {}; ", quote_literal(value))).collect()
 }
 
 /// Those on which the text of a value depends, for a transaction that a person pastes into a session of any settings.
@@ -113,8 +119,7 @@ pub(super) fn for_text() -> String {
         "lc_time",
         "xmlbinary",
     ];
-    let told = SETTINGS.iter().filter(|(name, _)| !others.contains(name));
-    told.map(|(name, value)| format!("set local {name} = {}; ", quote_literal(value))).collect()
+    set_local(SETTINGS.iter().filter(|(name, _)| !others.contains(name)))
 }
 
 /// Selects the settings that are not as [`opening`] left them, and the properties of the transaction, as one array of
@@ -151,7 +156,8 @@ mod tests {
             );
         }
         let look = opening(Isolation::Look, Micros(1));
-        assert!(look.ends_with(NO_TIME_LIMIT) && look.contains("set_config(name, '0', true)"), "{look}");
+        assert!(look.contains("set_config(name, '0', true)"), "{look}");
+        assert!(look.contains("current_setting('timezone_abbreviations') <> 'Default'"), "{look}");
         for (name, _) in SETTINGS {
             assert!(sql.contains(&format!("set local {name} = ")), "{sql}");
             assert!(not_in_force(Isolation::Look).contains(name), "{name}");

@@ -110,6 +110,13 @@ fn details(text: &mut String, found: &TableVerify, paint: Paint<'_>) {
             let at = paint.moment(Some(at));
             text.push_str(&format!("  loaded at {at}: rows deleted at the source since then are extra\n"));
         }
+        let repairs = found.remedy.as_ref().is_some_and(|remedy| remedy.contains("--repair"));
+        if repairs && found.extra > 0 {
+            let extra = human::count(found.extra);
+            text.push_str(&format!(
+                "  a repair removes what bronze alone has ({extra}), or marks it with `deletes = \"mark\"`\n"
+            ));
+        }
         if let Some(remedy) = &found.remedy {
             text.push_str(&format!("  to mend it: {}\n", printable(remedy)));
         }

@@ -170,7 +170,6 @@ impl Session {
     /// How many rows a table has.
     pub(super) async fn count(&self, table: &TableRef) -> Result<u64> {
         self.execute(&opening(Isolation::Look, Micros::ZERO)).await?;
-        self.execute(NO_TIME_LIMIT).await?;
         let rows = self.query(&format!("select count(*) from {}", table.sql()), &[]).await?;
         self.execute("commit").await?;
         Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
