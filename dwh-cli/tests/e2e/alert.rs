@@ -217,6 +217,23 @@ async fn what_cannot_be_sent_is_told_and_due_again_and_fails_no_run() {
 }
 
 #[tokio::test]
+async fn what_was_not_looked_at_is_not_over() {
+    let http = Server::http();
+    let (_db, project) = fleet("alert_part", &(webhook("team", &http) + "[models]\ndir = \"models\"\n")).await;
+    project.ok(&["run"]);
+    project.ok(&["alert"]);
+    let texts = http.texts();
+    assert!(texts.len() == 1 && texts[0].contains(": 1 thing needs attention\n- machine "), "{texts:?}");
+    // Of one table: nobody looked for the models.
+    project.ok(&["alert", "events"]);
+    project.ok(&["alert"]);
+    assert_eq!(http.take().len(), 0);
+    fs::create_dir(project.folder().join("models")).expect("the folder of the models");
+    project.ok(&["alert"]);
+    assert!(http.texts()[0].contains(": 1 is over\n"), "once it was looked for");
+}
+
+#[tokio::test]
 async fn without_alerts_nobody_is_told() {
     let (_db, project) = fleet("alert_none", "").await;
     let output = project.fails(2, &["alert"]);
