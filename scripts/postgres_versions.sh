@@ -14,7 +14,7 @@ pins='14 14.23.0-beta.17 4bfb69335cb48a5243fef0938602b4b7a3f2cfa6f5474cc432ce1e8
 18 18.4.0-beta.17 795d587bb466423385db256dc81e61f2ee40c9e10efde21e881f3e997dd1bdb2'
 
 # what asks a catalog of the source or of the target
-suites='type_matrix:: versions:: types:: relations:: held:: lost_column::'
+suites='type_matrix:: versions:: types:: relations:: held:: lost_column:: access::an_administrator'
 library='source:: safe_bound:: catalog:: check:: hidden:: appears::'
 # those of them that make a geometry
 with_postgis='types::types_ types::another_srid own_types::all_kinds own_types::a_missing_extension own_types::printed_sql

@@ -43,7 +43,7 @@ pub(crate) use tables::table_schema;
 pub(crate) use types::look_at;
 pub(crate) use views::{drop_views, make_views, views_over};
 
-const FILES: [(&str, &str); 14] = [
+const FILES: [(&str, &str); 15] = [
     ("261001_dwh_control.sql", include_str!("../migrations/261001_dwh_control.sql")),
     ("261002_bronze_constraints_audit.sql", include_str!("../migrations/261002_bronze_constraints_audit.sql")),
     ("261003_dwh_roles.sql", include_str!("../migrations/261003_dwh_roles.sql")),
@@ -58,6 +58,7 @@ const FILES: [(&str, &str); 14] = [
     ("261501_dwh_discovered.sql", include_str!("../migrations/261501_dwh_discovered.sql")),
     ("261601_dwh_alerts.sql", include_str!("../migrations/261601_dwh_alerts.sql")),
     ("261701_dwh_models.sql", include_str!("../migrations/261701_dwh_models.sql")),
+    ("261801_dwh_freshness.sql", include_str!("../migrations/261801_dwh_freshness.sql")),
 ];
 
 /// How the migrations begin the list of what a superuser does.

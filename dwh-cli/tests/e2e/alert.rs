@@ -217,6 +217,45 @@ async fn what_cannot_be_sent_is_told_and_due_again_and_fails_no_run() {
 }
 
 #[tokio::test]
+async fn what_was_not_looked_at_is_not_over() {
+    let http = Server::http();
+    let (_db, project) = fleet("alert_part", &(webhook("team", &http) + "[models]\ndir = \"models\"\n")).await;
+    project.ok(&["run"]);
+    project.ok(&["alert"]);
+    let texts = http.texts();
+    assert!(texts.len() == 1 && texts[0].contains(": 1 thing needs attention\n- machine "), "{texts:?}");
+    // Of one table: nobody looked for the models.
+    project.ok(&["alert", "events"]);
+    project.ok(&["alert"]);
+    assert_eq!(http.take().len(), 0);
+    fs::create_dir(project.folder().join("models")).expect("the folder of the models");
+    project.ok(&["alert"]);
+    assert!(http.texts()[0].contains(": 1 is over\n"), "once it was looked for");
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_silences_nobody() {
+    let http = Server::http();
+    let (db, project) = fleet("alert_clock", &webhook("team", &http)).await;
+    project.ok(&["alert"]);
+    assert_eq!(http.take().len(), 1);
+    // As it stands after a server that was a year ahead.
+    let ahead = "update dwh_control.alerts_sent set seen_at = seen_at + interval '1 year', sent_at = sent_at + interval '1 year',
+        since = since + interval '1 year'";
+    db.tgt(&format!("{ahead}, claim = 'nobody', claimed_at = now() + interval '1 year' where subject = 'table other'"))
+        .await;
+    db.tgt(&format!("{ahead} where subject = 'table events'")).await;
+    let report = project.json(&["alert"]);
+    let due: Vec<&Value> =
+        of(&report, "team")["things"].as_array().expect("things").iter().map(|one| &one["due"]).collect();
+    assert_eq!(due, ["again", "again"], "{report:#}");
+    db.tgt(&format!("{ahead} where subject = 'table events'")).await;
+    project.ok(&["run"]);
+    project.ok(&["alert"]);
+    assert!(http.texts().last().is_some_and(|text| text.contains(": 2 are over\n")), "what is over is told");
+}
+
+#[tokio::test]
 async fn without_alerts_nobody_is_told() {
     let (_db, project) = fleet("alert_none", "").await;
     let output = project.fails(2, &["alert"]);

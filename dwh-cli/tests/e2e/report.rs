@@ -93,4 +93,10 @@ async fn runs_are_summed_by_the_days_of_the_project() {
     assert_eq!((other.table.as_str(), other.runs.loaded, other.runs.failed), ("other", 1, 1));
     assert!(events.runs.bytes > 0 && events.runs.longest_seconds.is_some(), "{events:?}");
     assert!(events.bronze_bytes.is_some_and(|bytes| bytes >= 8192), "{events:?}");
+
+    // What a resync brings is told once, and not by its chunks as well.
+    project.ok(&["resync", "events"]);
+    let config = Config::parse(&text, "dwh.toml".as_ref(), Environment::default()).expect("a configuration");
+    let report = Pipeline::from_config(config).expect("a pipeline").report(1).await.expect("a report");
+    assert_eq!((report.history.days[0].runs.rows, report.history.tables[0].runs.rows), (100, 100));
 }

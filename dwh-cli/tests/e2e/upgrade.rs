@@ -79,7 +79,8 @@ async fn a_warehouse_of_release_0_1_0_goes_on() {
             "261401_dwh_deletes.sql",
             "261501_dwh_discovered.sql",
             "261601_dwh_alerts.sql",
-            "261701_dwh_models.sql"
+            "261701_dwh_models.sql",
+            "261801_dwh_freshness.sql"
         ]),
         "{report:#}"
     );

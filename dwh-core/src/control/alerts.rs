@@ -31,8 +31,9 @@ impl Control {
     async fn claim_found(&self, client: &impl GenericClient, look: &AlertLook, id: &str) -> Result<Vec<DueThing>> {
         let (checks, subjects) = keys(&look.found);
         let messages: Vec<&str> = look.found.iter().map(|thing| thing.message.as_str()).collect();
-        let free = free();
+        let (free, newest) = (free(), newest("excluded.seen_at"));
         // Told, but of another cause: it is due as what is new, and its end is told all the same.
+        let to_come = to_come("a.sent_at");
         let other = "coalesce(a.sent_at is not null and excluded.check_name = any ($9) \
              and regexp_replace(a.message, '[0-9]+', '#', 'g') <> regexp_replace(excluded.message, '[0-9]+', '#', 'g'), false)";
         // In one order for all: two commands that take the same rows never wait for each other in a circle.
@@ -44,8 +45,8 @@ impl Control {
                  since = case when a.over_at is null and not {other} then a.since else excluded.since end, \
                  sent_at = case when a.over_at is not null then null when {other} then '-infinity' else a.sent_at end, over_at = null, \
                  seen_at = excluded.seen_at, claim = excluded.claim, claimed_at = excluded.claimed_at \
-             where a.seen_at <= excluded.seen_at and {free} and (a.sent_at is null or a.sent_at = '-infinity' or a.over_at is not null or {other} \
-                 or ($8 > 0 and a.sent_at <= pg_catalog.clock_timestamp() - $8 * interval '1 microsecond')) \
+             where {newest} and {free} and (a.sent_at is null or a.sent_at = '-infinity' or a.over_at is not null or {other} \
+                 or ($8 > 0 and (a.sent_at <= pg_catalog.clock_timestamp() - $8 * interval '1 microsecond' or {to_come}))) \
              returning check_name, subject, message, since, case when sent_at is null or sent_at = '-infinity' then 'new' else 'again' end as due",
             self.alerts()
         );
@@ -67,12 +68,13 @@ impl Control {
     async fn saw(&self, client: &impl GenericClient, look: &AlertLook) -> Result<()> {
         let (checks, subjects) = keys(&look.found);
         let sql = format!(
-            "with seen as (select check_name, subject from {alerts} where alert = $1 and project = $2 \
-                 and seen_at < $5 and over_at is null \
+            "with seen as (select check_name, subject from {alerts} a where alert = $1 and project = $2 \
+                 and (a.seen_at < $5 or {to_come}) and over_at is null \
                  and (check_name, subject) in (select * from unnest($3, $4)) order by 1, 2 for update) \
              update {alerts} a set seen_at = $5 from seen s where a.alert = $1 and a.project = $2 \
                  and (a.check_name, a.subject) = (s.check_name, s.subject) returning a.subject",
-            alerts = self.alerts()
+            alerts = self.alerts(),
+            to_come = to_come("a.seen_at")
         );
         let params: Params<'_> = &[
             (&look.alert, Type::TEXT),
@@ -88,10 +90,10 @@ impl Control {
     async fn claim_over(&self, client: &impl GenericClient, look: &AlertLook, id: &str) -> Result<Vec<DueThing>> {
         let (checks, subjects) = keys(&look.found);
         let (unknown_checks, unknown_subjects): (Vec<String>, Vec<String>) = look.unknown.iter().cloned().unzip();
-        let free = free();
+        let (free, newest) = (free(), newest("$6"));
         let sql = format!(
             "with gone as (select a.check_name, a.subject from {alerts} a where a.alert = $1 and a.project = $2 \
-                 and a.seen_at <= $6 and a.subject = any ($5) and (a.check_name, a.subject) not in (select * from unnest($9, $10)) and {free} and (a.over_at is null or a.claim is not null) \
+                 and {newest} and a.subject = any ($5) and (a.check_name, a.subject) not in (select * from unnest($9, $10)) and {free} and (a.over_at is null or a.claim is not null) \
                  and (a.check_name, a.subject) not in (select * from unnest($3, $4)) order by 1, 2 for update) \
              update {alerts} a set over_at = $6, seen_at = $6, \
                  claim = case when $8 and a.sent_at is not null then $7 end, \
@@ -147,7 +149,21 @@ impl Control {
 /// That nobody is telling of the row `a` at this moment.
 fn free() -> String {
     let expires = AlertClaim::EXPIRES.0;
-    format!("(a.claim is null or a.claimed_at < pg_catalog.clock_timestamp() - {expires} * interval '1 microsecond')")
+    let to_come = to_come("a.claimed_at");
+    format!(
+        "(a.claim is null or a.claimed_at < pg_catalog.clock_timestamp() - {expires} * interval '1 microsecond' or {to_come})"
+    )
+}
+
+/// That nobody has seen the row `a` in a look newer than `at`.
+fn newest(at: &str) -> String {
+    format!("(a.seen_at <= {at} or {})", to_come("a.seen_at"))
+}
+
+/// That a moment was stamped before the server's clock was set back: waiting for it could take years.
+fn to_come(stamp: &str) -> String {
+    let expires = AlertClaim::EXPIRES.0;
+    format!("{stamp} > pg_catalog.clock_timestamp() + {expires} * interval '1 microsecond'")
 }
 
 fn keys(things: &[AlertThing]) -> (Vec<&str>, Vec<&str>) {

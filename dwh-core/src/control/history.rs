@@ -9,10 +9,10 @@ use crate::record::{DayHistory, History, RunSums, TableHistory};
 use crate::schema::TableRef;
 use crate::watermark::Timestamp;
 
-/// The columns of [`sums`], over rows of the run log.
+/// The columns of [`sums`], over rows of the run log. The rows of a chunk come into bronze with its resync, and count there.
 const SUMS: &str = "count(*) filter (where status = 'loaded') as loaded, \
      count(*) filter (where status = 'failed' and error_code is distinct from 'interrupted') as failed, \
-     coalesce(sum(rows_loaded) filter (where status = 'loaded'), 0)::bigint as rows, \
+     coalesce(sum(rows_loaded) filter (where status = 'loaded' and kind <> 'chunk'), 0)::bigint as rows, \
      coalesce(sum(bytes) filter (where status = 'loaded'), 0)::bigint as bytes, \
      percentile_cont(0.5) within group (order by extract(epoch from run_finished_at - run_started_at)::float8) \
      filter (where status = 'loaded') as median, \

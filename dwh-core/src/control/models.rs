@@ -19,7 +19,7 @@ pub(crate) struct MadeModel {
 
 impl Control {
     /// A new row of the run log, `loading`. An older one of this model that is open is `failed`: whoever calls holds the
-    /// model, so nobody works on it.
+    /// model, so nobody works on it. Its process died, which nobody wanted: it is not told as `interrupted`.
     pub(crate) async fn begin_model(
         &self,
         client: &impl GenericClient,
@@ -27,7 +27,7 @@ impl Control {
         task_instance: Option<&str>,
     ) -> Result<RunId> {
         let left = format!(
-            "update {} set status = 'failed', run_finished_at = pg_catalog.clock_timestamp(), error_code = 'interrupted', \
+            "update {} set status = 'failed', run_finished_at = pg_catalog.clock_timestamp(), error_code = null, \
              error_message = 'the command ended before the model was built' \
              where table_name = $1 and kind = 'model' and status not in ('loaded', 'failed') returning run_id",
             self.log()

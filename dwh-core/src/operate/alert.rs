@@ -45,7 +45,7 @@ impl Pipeline {
             join_all(self.config.alerts.iter().map(|alert| test(project, alert, request.dry_run))).await
         } else {
             let status = self.status(&request.tables).await?;
-            join_all(self.config.alerts.iter().map(|alert| self.send_due(alert, &status, request.dry_run))).await
+            join_all(self.config.alerts.iter().map(|alert| self.send_due(alert, &status, request))).await
         };
         Ok(AlertReport { project: project.clone(), dry_run: request.dry_run, test: request.test, alerts })
     }
@@ -66,18 +66,18 @@ impl Pipeline {
         }
     }
 
-    async fn send_due(&self, alert: &AlertConfig, status: &StatusReport, dry_run: bool) -> SentAlert {
+    async fn send_due(&self, alert: &AlertConfig, status: &StatusReport, request: &AlertRequest) -> SentAlert {
         let found: Vec<&Breach> = status.breaches.iter().filter(|breach| alert.tells(kind(breach.check))).collect();
         let mut sent = SentAlert::of(alert);
         let done = async {
-            let claim = self.sink.claim_alerts(&look(alert, status, &found, dry_run)).await?;
+            let claim = self.sink.claim_alerts(&look(alert, status, &found, request)).await?;
             sent.things = claim.due.iter().map(|due| told(due, &found)).collect();
             if sent.things.is_empty() {
                 return Ok(());
             }
             let message = Message::of(&self.config.project.name, &alert.name, &sent.things);
             sent.text = Some(message.text.clone());
-            if dry_run {
+            if request.dry_run {
                 return Ok(());
             }
             let delivered = send(alert, &message).await;
@@ -135,7 +135,7 @@ fn subject(table: Option<&str>) -> String {
     table.map_or_else(|| format!("machine {}", gethostname().to_string_lossy()), |table| format!("table {table}"))
 }
 
-fn look(alert: &AlertConfig, status: &StatusReport, found: &[&Breach], dry_run: bool) -> AlertLook {
+fn look(alert: &AlertConfig, status: &StatusReport, found: &[&Breach], request: &AlertRequest) -> AlertLook {
     let mut things: BTreeMap<(&str, String), String> = BTreeMap::new();
     for breach in found {
         let said = things.entry((breach.check.as_str(), subject(breach.table.as_deref()))).or_default();
@@ -157,19 +157,25 @@ fn look(alert: &AlertConfig, status: &StatusReport, found: &[&Breach], dry_run: 
         at: status.now,
         found: things.into_iter().map(thing).collect(),
         subjects: subjects.collect(),
-        unknown: unknown(status),
+        unknown: unknown(status, request.tables.is_empty()),
         by_cause: [BreachCheck::Failure, BreachCheck::Conflict, BreachCheck::Store]
             .map(|check| check.as_str().to_owned())
             .to_vec(),
         repeat: alert.repeat,
         recovered: alert.tells(AlertOn::Recovered),
-        dry_run,
+        dry_run: request.dry_run,
     }
 }
 
-/// What is not over only because nothing is seen of it.
-fn unknown(status: &StatusReport) -> Vec<(String, String)> {
+/// What is not over only because nothing is seen of it; `all`: of no table in particular.
+fn unknown(status: &StatusReport, all: bool) -> Vec<(String, String)> {
     let mut unknown = Vec::new();
+    // Files of models, and sources of which no table is known, are not looked for where tables are named.
+    if !all {
+        unknown.extend(
+            [BreachCheck::Failure, BreachCheck::NeverLoaded].map(|check| (check.as_str().to_owned(), subject(None))),
+        );
+    }
     for table in &status.tables {
         let mut add = |check: BreachCheck| unknown.push((check.as_str().to_owned(), subject(Some(&table.table))));
         // Which files wait is not known of a store that does not answer.

@@ -123,10 +123,10 @@ async fn a_member_of_the_owner_role_migrates_and_migrates_again() {
     ];
     let url = db.target_url_as("dwh_loader");
     let first = run(&url, &plans).await.expect("first");
-    assert_eq!((first.applied.len(), first.present.len()), (14, 0));
+    assert_eq!((first.applied.len(), first.present.len()), (15, 0));
     assert_eq!(first.tables_created, ["bronze.trips", "bronze.devices"]);
     let second = run(&url, &plans).await.expect("second");
-    assert_eq!((second.applied.len(), second.present.len()), (0, 14));
+    assert_eq!((second.applied.len(), second.present.len()), (0, 15));
     assert_eq!(second.tables_present, ["bronze.trips", "bronze.devices"]);
     let types = told(
         &db,
@@ -249,7 +249,7 @@ async fn what_psql_applies_is_what_migrate_applies() {
     let server = &Clusters::shared().target;
     server.psql(db.name(), &print_sql(&target("x"), &plans).expect("SQL"));
     let report = run(&db.target_url_as("dwh_loader"), &plans).await.expect("nothing left to do");
-    assert_eq!((report.present.len(), report.applied.len()), (14, 0));
+    assert_eq!((report.present.len(), report.applied.len()), (15, 0));
     assert_eq!(report.tables_present, ["bronze.trips"]);
     // The whole may be applied once more.
     server.psql(db.name(), &print_sql(&target("x"), &plans).expect("SQL"));
@@ -265,7 +265,7 @@ async fn the_files_can_be_applied_by_hand_one_by_one() {
         }
     }
     let report = run(&db.target_url_as("dwh_loader"), &[]).await.expect("over what is there");
-    assert_eq!(report.applied.len(), 14);
+    assert_eq!(report.applied.len(), 15);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -425,14 +425,14 @@ async fn roles_are_made_or_asked_for() {
     }
 
     let report = run(&server.url("maker", "d"), &plans).await.expect("may create roles");
-    assert_eq!((report.applied.len(), report.tables_created.len()), (14, 1));
+    assert_eq!((report.applied.len(), report.tables_created.len()), (15, 1));
 
     // What the hint says is all that a plain role needs, in a database where nothing is yet.
     server.psql("postgres", "create database e");
     let error = run(&server.url("plain", "e"), &plans).await.expect_err("may do nothing there either");
     server.psql("e", &error.hint().lines().skip(1).collect::<Vec<_>>().join("\n"));
     let report = run(&server.url("plain", "e"), &plans).await.expect("after the hint was followed");
-    assert_eq!((report.applied.len(), report.tables_created.len()), (14, 1));
+    assert_eq!((report.applied.len(), report.tables_created.len()), (15, 1));
 
     // Schemas of other sources are told together, too.
     let elsewhere = ["hyppo", "www"].map(|schema| {

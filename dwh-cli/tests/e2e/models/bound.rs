@@ -113,6 +113,32 @@ async fn one_materialized_view_under_another_changes() {
 }
 
 #[tokio::test]
+async fn what_does_not_go_with_new_columns_is_dropped_by_the_words_of_the_refusal() {
+    let (db, project) = with_models("models_words").await;
+    let both = |column: &str| {
+        write(&project, "qa", &format!("-- kind: materialized view\nselect id, note as {column} from bronze.events"));
+        write(&project, "qb", &format!("-- kind: materialized view\nselect count({column}) as n from marts.qa"));
+    };
+    both("note");
+    project.ok(&["models", "run", "marts.q*"]);
+    db.tgt(
+        "set role dwh_owner; create view marts.over as select n from marts.qb;
+         create view marts.over_that as select n from marts.over; reset role",
+    )
+    .await;
+    both("words");
+    let refused = project.fails(4, &["models", "run", "marts.q*"]);
+    let told_of = "materialized view `marts.qb` reads it, and does not go with what it is now";
+    assert!(refused.stderr.contains(told_of), "{}", refused.all());
+    let report = refused.json();
+    let hint = report["models"][0]["error"]["hint"].as_str().expect("a hint");
+    let sql = hint.split_once("in the target: ").and_then(|(_, rest)| rest.split_once("; then")).expect("SQL").0;
+    assert_eq!(sql.matches("drop ").count(), 3, "{hint}");
+    db.tgt(sql).await;
+    assert_eq!(told(&project.json(&["models", "run", "marts.q*"])), ["marts.qa swap built", "marts.qb create built"]);
+}
+
+#[tokio::test]
 async fn a_dry_run_tells_the_step_of_the_run() {
     let (db, project) = with_models("models_dry").await;
     project.ok(&["models", "run"]);

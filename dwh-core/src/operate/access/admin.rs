@@ -20,10 +20,14 @@ const ROLES: &str = "select r.oid is not null, coalesce(r.rolcanlogin, false), \
      from pg_catalog.unnest($1) with ordinality w(name, place) left join pg_catalog.pg_roles r on r.rolname = w.name \
      order by w.place";
 
-/// Whether one role has the rights of another one, and whether it may take them; not if one of them is not there.
-const MEMBER: &str = "select coalesce(bool_or(pg_catalog.pg_has_role(m.oid, g.oid, 'usage')), false), \
-     coalesce(bool_or(pg_catalog.pg_has_role(m.oid, g.oid, 'member')), false) \
-     from pg_catalog.pg_roles m, pg_catalog.pg_roles g where m.rolname = $1 and g.rolname = $2";
+/// Whether one role has the rights of another one, and whether it may take them; not if one of them is not there. From
+/// PostgreSQL 16 on whoever makes a role is a member who may give it to others, and may neither use nor take it himself.
+const MEMBER: &str = "select coalesce(bool_or(m.uses), false), coalesce(bool_or(m.takes and (m.uses or not v.apart)), false), \
+         bool_or(v.apart) \
+     from (select pg_catalog.current_setting('server_version_num')::int4 >= 160000 as apart) v left join lateral ( \
+         select pg_catalog.pg_has_role(m.oid, g.oid, 'usage') as uses, \
+             pg_catalog.pg_has_role(m.oid, g.oid, case when v.apart then 'set' else 'member' end) as takes \
+         from pg_catalog.pg_roles m, pg_catalog.pg_roles g where m.rolname = $1 and g.rolname = $2) m on true";
 
 /// A role of the target.
 #[derive(Debug, Clone, Copy)]
@@ -118,9 +122,13 @@ impl Admin {
         self.run(&changes.roles).await?;
         let mut borrowed = Vec::new();
         for role in &changes.member_of {
-            // One who was a member before, if without its rights, stays one.
-            if !self.membership(&self.role, role).await?.get::<_, bool>(1) {
-                self.execute(&format!("grant {} to {}", quote_ident(role), quote_ident(&self.role))).await?;
+            // One who was a member before, if without its rights, stays one; where he is told apart from one who takes
+            // them, his membership is another one than the one that is borrowed.
+            let row = self.membership(&self.role, role).await?;
+            let (takes, apart): (bool, bool) = (row.get(1), row.get(2));
+            if !takes {
+                let with = if apart { " with inherit true, set true" } else { "" };
+                self.execute(&format!("grant {} to {}{with}", quote_ident(role), quote_ident(&self.role))).await?;
                 borrowed.push(role);
             }
         }

@@ -23,11 +23,15 @@ use crate::pipeline::failure::interrupted;
 use crate::pipeline::{ModelRun, ModelState, ModelStep, Pipeline};
 use crate::plan::{Isolation, ModelPlan, opening};
 use crate::run::RunId;
-use crate::schema::{TableRef, ViewDef, quote_ident};
+use crate::schema::{TableRef, ViewDef, quote_ident, quote_literal};
 
 /// Before a view is replaced that may have other columns.
 const SAVEPOINT: &str = "savepoint dwh_view";
 const BACK: &str = "rollback to savepoint dwh_view";
+
+/// Before what is there goes, with the views over it.
+const WHOLE: &str = "savepoint dwh_whole";
+const WHOLE_AGAIN: &str = "rollback to savepoint dwh_whole";
 
 /// Builds models one after the other.
 pub(super) struct Builder<'a> {
@@ -265,6 +269,7 @@ impl<'a> Builder<'a> {
         refuse_held(plan, there, &views)?;
         let filled: Vec<&TableRef> = views.iter().filter(|v| v.filled.is_some()).map(|v| &v.view).collect();
         let before = self.relations(&filled).await?;
+        self.command(WHOLE).await?;
         self.execute(&plan.carry_over()).await?;
         for view in views.iter().rev() {
             self.execute(&view.drop_sql()).await?;
@@ -301,21 +306,34 @@ impl<'a> Builder<'a> {
 
     async fn make_again(&self, view: &ViewDef) -> Result<()> {
         for sql in view.make_sql() {
-            self.work.execute_typed(&sql, &[]).await.map_err(|error| {
-                let (name, word) = (&view.view, view.word());
-                let told = format!("{word} `{name}` reads it, and does not go with what it is now");
-                let hint = format!(
-                    "nothing was changed; in the target: drop {word} {}; then run it again, and make the view again: \
-                     `dwh models run` does, if it is a model",
-                    name.sql()
-                );
-                match sort(error) {
+            if let Err(error) = self.work.execute_typed(&sql, &[]).await {
+                return Err(match sort(error) {
                     lost if lost.kind() == ErrorKind::Unreachable => lost,
-                    cause => Error::new(ErrorKind::Contract, told).with_hint(hint).with_source(cause),
-                }
-            })?;
+                    cause => self.does_not_go(view, cause).await,
+                });
+            }
         }
         Ok(())
+    }
+
+    /// The error of a view that cannot be made again, with the statements that drop it and what is made of it.
+    async fn does_not_go(&self, view: &ViewDef, cause: Error) -> Error {
+        let over = async {
+            self.command(WHOLE_AGAIN).await?;
+            catalog::views(&self.work, &view.view).await
+        };
+        let over: Vec<ViewDef> = over.await.unwrap_or_default();
+        let drops: Vec<String> = over.iter().rev().chain([view]).map(ViewDef::drop_sql).collect();
+        let them = if over.is_empty() { "the view" } else { "these views" };
+        let (name, word) = (&view.view, view.word());
+        Error::new(ErrorKind::Contract, format!("{word} `{name}` reads it, and does not go with what it is now"))
+            .with_hint(format!(
+                "nothing was changed; in the target: {}; then run it again, and make {them} again: `dwh models run` does, for \
+                 models (of any other keep what this prints: select pg_catalog.pg_get_viewdef({}::pg_catalog.regclass);)",
+                drops.join("; "),
+                quote_literal(&name.sql())
+            ))
+            .with_source(cause)
     }
 
     /// Puts the rows into the table that is there, which stays with all that holds on to it.

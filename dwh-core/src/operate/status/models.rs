@@ -1,17 +1,19 @@
 //! Models, and those of which the newest run failed.
 
-use super::STATUS_RUNS;
 use super::judge::WEEK;
 use super::report::{Breach, BreachCheck, ModelStatus};
 use crate::error::Result;
 use crate::pipeline::Pipeline;
 use crate::run::{RunKind, RunState};
-use crate::sink::RunFilter;
+use crate::sink::RunRecord;
 use crate::watermark::Timestamp;
 
+/// How many runs of a model are looked at: so many may one after the other have been stopped by somebody.
+const RUNS: u32 = 100;
+
 impl Pipeline {
-    /// Of each model the newest run of the last 7 days that has ended, and what is wrong with it. Those under a prefix are
-    /// tries.
+    /// Of each model the newest run of the last 7 days that has ended and that nobody stopped, and what is wrong with it.
+    /// Those under a prefix are tries.
     pub(super) async fn judge_models(&self, now: Timestamp) -> Result<(Vec<ModelStatus>, Vec<Breach>)> {
         let (mut told, mut breaches) = (Vec::new(), Vec::new());
         if self.config.models.is_none() {
@@ -28,17 +30,18 @@ impl Pipeline {
                 return Ok((told, breaches));
             }
         };
-        let week = RunFilter {
-            kind: Some(RunKind::Model),
-            since: Some(now.minus(WEEK)),
-            limit: Some(STATUS_RUNS),
-            ..RunFilter::default()
+        let names: Vec<String> = models.0.iter().map(|model| model.name.to_string()).collect();
+        let words: Vec<&str> = names.iter().map(String::as_str).collect();
+        let since = now.minus(WEEK);
+        let runs = self.sink.recent(&words, since, RUNS).await?;
+        // What somebody stopped mends nothing, and is no failure.
+        let counts = |run: &&RunRecord| {
+            run.kind == RunKind::Model && run.run_started_at >= since && run.status.is_final() && !run.was_interrupted()
         };
-        let runs = self.sink.runs(&week).await?;
-        for name in models.0.iter().map(|model| model.name.to_string()) {
+        for (name, runs) in names.into_iter().zip(&runs) {
             // The newest first.
-            let Some(run) = runs.iter().find(|run| run.table_name == name && run.status.is_final()) else { continue };
-            if run.status == RunState::Failed && !run.was_interrupted() {
+            let Some(run) = runs.iter().find(counts) else { continue };
+            if run.status == RunState::Failed {
                 let why = run.error_message.as_deref().unwrap_or("nothing is known of it");
                 // The model is told already.
                 let why = why.strip_prefix(&format!("model `{name}`: ")).unwrap_or(why);

@@ -207,7 +207,7 @@ pub struct Breach {
 pub struct ModelStatus {
     /// Schema and name.
     pub model: String,
-    /// Its newest run that has ended.
+    /// Its newest run that has ended, but for those that somebody stopped.
     pub last_run: RunRecord,
 }
 
