@@ -104,6 +104,9 @@ class MovingOperator(DwhOperator):
     Airflow retries as `retries` says.
     """
 
+    # Whether a run that holds the table does the work of this task, too.
+    _is_done_by_others = True
+
     def __init__(
         self, *, when_locked: WhenLocked = "skip", poll_interval: timedelta = timedelta(seconds=30), **kwargs: Any
     ) -> None:
@@ -123,12 +126,12 @@ class MovingOperator(DwhOperator):
         try:
             return self.call(verb, *args, wait=self.when_locked == "wait", **options)
         except dwh.LockedError as error:
-            if self.when_locked == "fail":
+            if self.when_locked in ("fail", "wait"):
                 raise
             if self.when_locked == "defer":
                 self._defer()
             runs = getattr(error.report, "runs", [])
-            if all(run["error"] is not None for run in runs):
+            if not self._is_done_by_others or all(run["error"] is not None for run in runs):
                 raise AirflowSkipException(error.message) from error
             self.log.warning("%s", error.message)
             of_others: Report = error.report
