@@ -51,6 +51,30 @@ def test_a_connection_may_be_the_whole_configuration(airflow: Airflow) -> None:
     assert done.splitlines()[-1] == "['trips']"
 
 
+def test_tables_that_an_earlier_try_loaded_are_told(airflow: Airflow) -> None:
+    said = airflow.python(
+        """
+        from types import SimpleNamespace
+        from dwh.airflow.compat import AssetAlias
+        from dwh.airflow.operators import DwhRunOperator
+
+        for number in (1, 2):
+            operator = DwhRunOperator(task_id="run", outlets=[AssetAlias("dwh")])
+            told = []
+
+            class Events:
+                def __getitem__(self, outlet):
+                    return SimpleNamespace(add=lambda asset, extra: told.append(asset.uri))
+
+            context = {"outlet_events": Events(), "ti": SimpleNamespace(try_number=number)}
+            operator.tell_assets(context, "fleet", {"trips": {"rows_loaded": 0}, "devices": {"rows_loaded": 2}})
+            print("TOLD", *told)
+        """
+    )
+    told = [line.split()[1:] for line in said.splitlines() if line.startswith("TOLD")]
+    assert told == [["dwh://fleet/devices"], ["dwh://fleet/trips", "dwh://fleet/devices"]], said
+
+
 def tail(output: str) -> str:
     """JSON that stands behind warnings."""
     return output[output.index("[") :]

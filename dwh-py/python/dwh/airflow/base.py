@@ -83,13 +83,17 @@ class DwhOperator(BaseOperator):
         if AIRFLOW_3 and self._is_calling:
             raise AirflowException("the task was asked to stop")
 
+    _is_again = False
+
     def tell_assets(self, context: Mapping[str, Any], project: str, tables: Mapping[str, Mapping[str, Any]]) -> None:
         """An asset alias among the outlets gets the assets of the tables that new rows came into; an asset gets the sums."""
+        # What an earlier try had loaded, before it failed or was deferred, was told to nobody.
+        again = self._is_again or context["ti"].try_number > 1
         events = context["outlet_events"]
         for outlet in self.outlets:
             if isinstance(outlet, AssetAlias):
                 for table, sums in tables.items():
-                    if sums["rows_loaded"]:
+                    if sums["rows_loaded"] or again:
                         events[outlet].add(table_asset(project, table), extra=dict(sums))
             elif isinstance(outlet, Asset):
                 own = {f"dwh://{project}/{table}": sums for table, sums in tables.items()}
@@ -144,6 +148,7 @@ class MovingOperator(DwhOperator):
 
     def again(self, context: Any, event: Any = None) -> Any:
         """Called when the time of a deferred task has come."""
+        self._is_again = True
         return self.work(context)
 
 
