@@ -65,6 +65,60 @@ def test_a_table_that_another_run_holds(airflow: Airflow, project: Project) -> N
     assert project.rows("trips") == 100
 
 
+def test_a_back_fill_waits_for_the_run_that_holds_its_table(airflow: Airflow, project: Project) -> None:
+    airflow.python("import dwh; dwh.Pipeline().run('trips')")
+    project.target("delete from bronze.trips where recorded_at < '2026-09-03Z'")
+    project.source("insert into app.trips values (1000, 'new', now())")
+    days = 'from_="2026-09-01T00:00:00Z", to="2026-09-03T00:00:00Z"'
+    airflow.dag("again", dag("again", f'DwhBackfillOperator(task_id="range", table="trips", {days})'))
+    # Whoever asks for a lease without waiting for it gives up after a second.
+    waiting = "select count(*) from pg_stat_activity where query = 'close all' and xact_start < clock_timestamp() - interval '3 s'"
+    with project.held("trips"):
+        other = airflow.start_python("import dwh; dwh.Pipeline().run('trips')")
+        project.wait_for_load()
+        again = airflow.start("dags", "test", "again", "2026-09-10")
+        wait_until(lambda: project.target(waiting) == "2" or again.poll() is not None)
+    assert (other.wait(60), again.wait(120)) == (0, 0)
+    assert airflow.states("again") == {("range", -1): "success"}
+    assert project.rows("trips") == 101
+
+
+def test_a_back_fill_that_was_cut_off_by_another_run_is_no_success(airflow: Airflow) -> None:
+    """What is said of a range of which one window was read, before another run took the table."""
+    said = airflow.python(
+        """
+        from types import SimpleNamespace
+        import dwh
+        from dwh.airflow.compat import AirflowSkipException
+        from dwh.airflow.operators import DwhBackfillOperator, DwhRunOperator
+
+        def held(*tables, wait):
+            error = dwh.LockedError("another run holds it")
+            error.message, error.retryable = "another run holds it", True
+            error.report = SimpleNamespace(runs=[{"error": None}, {"error": {"code": "locked"}}])
+            raise error
+
+        for kind in (DwhBackfillOperator, DwhRunOperator):
+            options = {"table": "trips"} if kind is DwhBackfillOperator else {}
+            for when in ("skip", "wait", "fail"):
+                try:
+                    ended = kind(task_id="a", when_locked=when, **options).move(held).runs[0]
+                except (AirflowSkipException, dwh.LockedError) as error:
+                    ended = type(error).__name__
+                print("ENDED", kind.__name__, when, ended)
+        """
+    )
+    ended = [line.split(maxsplit=3)[1:] for line in said.splitlines() if line.startswith("ENDED")]
+    assert ended == [
+        ["DwhBackfillOperator", "skip", "AirflowSkipException"],
+        ["DwhBackfillOperator", "wait", "LockedError"],
+        ["DwhBackfillOperator", "fail", "LockedError"],
+        ["DwhRunOperator", "skip", "{'error': None}"],
+        ["DwhRunOperator", "wait", "LockedError"],
+        ["DwhRunOperator", "fail", "LockedError"],
+    ], said
+
+
 def test_a_task_that_is_killed_loses_nothing(airflow: Airflow, project: Project) -> None:
     task = 'DwhRunOperator(task_id="run", tables="trips")'
     airflow.dag("killed", dag("killed", task))

@@ -51,6 +51,50 @@ def test_a_connection_may_be_the_whole_configuration(airflow: Airflow) -> None:
     assert done.splitlines()[-1] == "['trips']"
 
 
+def test_addresses_of_connections_with_odd_values(airflow: Airflow) -> None:
+    odd = {
+        "PASSWORD": {"password": "hunter2", "host": "db", "schema": "fleet"},
+        "HOSTS": {"login": "r", "host": "a,b:5433", "port": 6432, "schema": "fleet"},
+        "ADDRESS": {"login": "r@x", "password": "p/w", "host": "::1", "port": 6432},
+        "EXTRA": {"host": "db", "extra": {"sslmode": "require", "channel_binding": "require", "sslrootcert": None, "iam": False}},
+    }
+    done = airflow.python(
+        "from dwh.airflow.hook import DwhHook\nfor name in %r: print('URL', DwhHook()._address(name.lower()))" % list(odd),
+        **{f"AIRFLOW_CONN_{name}": json.dumps({"conn_type": "postgres", **conn}) for name, conn in odd.items()},
+    )
+    assert [line.split()[1] for line in done.splitlines() if line.startswith("URL")] == [
+        # A name that is not there is not the password: names are told in messages.
+        "postgresql://:hunter2@db/fleet",
+        "postgresql://r@a:6432,b:5433/fleet",
+        "postgresql://r%40x:p%2Fw@[::1]:6432/",
+        "postgresql://db/?sslmode=require&channel_binding=require",
+    ], done
+
+
+def test_tables_that_an_earlier_try_loaded_are_told(airflow: Airflow) -> None:
+    said = airflow.python(
+        """
+        from types import SimpleNamespace
+        from dwh.airflow.compat import AssetAlias
+        from dwh.airflow.operators import DwhRunOperator
+
+        for number in (1, 2):
+            operator = DwhRunOperator(task_id="run", outlets=[AssetAlias("dwh")])
+            told = []
+
+            class Events:
+                def __getitem__(self, outlet):
+                    return SimpleNamespace(add=lambda asset, extra: told.append(asset.uri))
+
+            context = {"outlet_events": Events(), "ti": SimpleNamespace(try_number=number)}
+            operator.tell_assets(context, "fleet", {"trips": {"rows_loaded": 0}, "devices": {"rows_loaded": 2}})
+            print("TOLD", *told)
+        """
+    )
+    told = [line.split()[1:] for line in said.splitlines() if line.startswith("TOLD")]
+    assert told == [["dwh://fleet/devices"], ["dwh://fleet/trips", "dwh://fleet/devices"]], said
+
+
 def tail(output: str) -> str:
     """JSON that stands behind warnings."""
     return output[output.index("[") :]

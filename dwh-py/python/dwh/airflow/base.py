@@ -83,13 +83,17 @@ class DwhOperator(BaseOperator):
         if AIRFLOW_3 and self._is_calling:
             raise AirflowException("the task was asked to stop")
 
+    _is_again = False
+
     def tell_assets(self, context: Mapping[str, Any], project: str, tables: Mapping[str, Mapping[str, Any]]) -> None:
         """An asset alias among the outlets gets the assets of the tables that new rows came into; an asset gets the sums."""
+        # What an earlier try had loaded, before it failed or was deferred, was told to nobody.
+        again = self._is_again or context["ti"].try_number > 1
         events = context["outlet_events"]
         for outlet in self.outlets:
             if isinstance(outlet, AssetAlias):
                 for table, sums in tables.items():
-                    if sums["rows_loaded"]:
+                    if sums["rows_loaded"] or again:
                         events[outlet].add(table_asset(project, table), extra=dict(sums))
             elif isinstance(outlet, Asset):
                 own = {f"dwh://{project}/{table}": sums for table, sums in tables.items()}
@@ -103,6 +107,9 @@ class MovingOperator(DwhOperator):
     the worker; `defer`, which leaves the worker to others and tries again every `poll_interval`; or `fail`, which
     Airflow retries as `retries` says.
     """
+
+    # Whether a run that holds the table does the work of this task, too.
+    _is_done_by_others = True
 
     def __init__(
         self, *, when_locked: WhenLocked = "skip", poll_interval: timedelta = timedelta(seconds=30), **kwargs: Any
@@ -123,12 +130,12 @@ class MovingOperator(DwhOperator):
         try:
             return self.call(verb, *args, wait=self.when_locked == "wait", **options)
         except dwh.LockedError as error:
-            if self.when_locked == "fail":
+            if self.when_locked in ("fail", "wait"):
                 raise
             if self.when_locked == "defer":
                 self._defer()
             runs = getattr(error.report, "runs", [])
-            if all(run["error"] is not None for run in runs):
+            if not self._is_done_by_others or all(run["error"] is not None for run in runs):
                 raise AirflowSkipException(error.message) from error
             self.log.warning("%s", error.message)
             of_others: Report = error.report
@@ -141,6 +148,7 @@ class MovingOperator(DwhOperator):
 
     def again(self, context: Any, event: Any = None) -> Any:
         """Called when the time of a deferred task has come."""
+        self._is_again = True
         return self.work(context)
 
 

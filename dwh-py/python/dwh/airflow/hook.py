@@ -11,16 +11,33 @@ import dwh
 from dwh.airflow.compat import AirflowFailException, BaseHook
 
 _POSTGRES = ("postgres", "postgresql")
-# settings of libpq that an Airflow connection to PostgreSQL may have in `extra`; others are Airflow's own
+# options of libpq that an Airflow connection to PostgreSQL may have in `extra`; others are Airflow's own. Those that dwh does
+# not support are handed on, too: it refuses them, for to leave one out would promise more than is kept.
 _LIBPQ = (
     "application_name",
+    "channel_binding",
     "connect_timeout",
+    "gssencmode",
+    "hostaddr",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
     "options",
+    "passfile",
+    "require_auth",
+    "service",
+    "ssl_min_protocol_version",
     "sslcert",
+    "sslcrl",
+    "sslcrldir",
     "sslkey",
     "sslmode",
+    "sslnegotiation",
+    "sslpassword",
     "sslrootcert",
     "target_session_attrs",
+    "tcp_user_timeout",
 )
 
 
@@ -94,12 +111,14 @@ class DwhHook(BaseHook):
         conn = self.get_connection(conn_id)
         if conn.conn_type not in _POSTGRES:
             raise AirflowFailException(f"connection `{conn_id}` is of type `{conn.conn_type}`, `postgres` is needed")
-        login = ":".join(quote(part, safe="") for part in (conn.login, conn.password) if part)
+        # A password without a name must not stand in the place of the name, which is told in messages.
+        password = f":{quote(conn.password, safe='')}" if conn.password else ""
+        login = quote(conn.login or "", safe="") + password
         user = f"{login}@" if login else ""
-        port = f":{conn.port}" if conn.port else ""
-        extra = {key: value for key, value in conn.extra_dejson.items() if key in _LIBPQ}
+        places = ",".join(_place(host, conn.port) for host in (conn.host or "").split(","))
+        extra = {key: value for key, value in conn.extra_dejson.items() if key in _LIBPQ and value is not None}
         settings = f"?{urlencode(extra, quote_via=quote)}" if extra else ""
-        return f"postgresql://{user}{_host(conn.host)}{port}/{quote(conn.schema or '', safe='')}{settings}"
+        return f"postgresql://{user}{places}/{quote(conn.schema or '', safe='')}{settings}"
 
     def _keys(self, conn_id: str) -> dict[str, str]:
         """The variables of a connection of type `aws`."""
@@ -122,8 +141,9 @@ def _config_of(extra: Mapping[str, Any]) -> Any:
     return {key: value for key, value in extra.items() if key not in others} or None
 
 
-def _host(host: str | None) -> str:
-    """A name, an address, or the folder of a socket."""
-    if host and host.count(":") > 1 and "," not in host and not host.startswith("["):
-        return f"[{host}]"
-    return quote(host or "", safe="[]:,.")
+def _place(host: str, port: int | None) -> str:
+    """A name, an address, or the folder of a socket; with the port, unless it has one of its own."""
+    host = host.strip()
+    is_bare = host.count(":") > 1 and not host.startswith("[")
+    place = f"[{host}]" if is_bare else quote(host, safe="[]:.")
+    return place if not port or ":" in place.rpartition("]")[2] else f"{place}:{port}"

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Union
 
-from dwh.airflow.base import DwhOperator, MovingOperator
-from dwh.airflow.compat import AirflowFailException
+from dwh.airflow.base import DwhOperator, MovingOperator, WhenLocked
+from dwh.airflow.compat import AirflowFailException, AirflowSkipException
 from dwh.airflow.summary import by_table
 
 Tables = Union[str, Sequence[str], None]
@@ -94,7 +94,11 @@ class DwhLoadOperator(MovingOperator):
         params = json.loads(self.extracted) if isinstance(self.extracted, str) else self.extracted
         runs = [self.move(pipeline.load, params).to_dict()]
         if self.catch_up and params.get("more"):
-            runs += self.move(pipeline.run, params["table"]).runs
+            try:
+                runs += self.move(pipeline.run, params["table"]).runs
+            except AirflowSkipException as held:
+                # The CSV is loaded, and others wait for the word of it: what follows it is read by the next run.
+                self.log.warning("%s", held)
         tables = by_table(runs)
         self.tell_assets(context, pipeline.project, tables)
         return tables
@@ -103,22 +107,32 @@ class DwhLoadOperator(MovingOperator):
 class DwhBackfillOperator(MovingOperator):
     """Reads a range of history again, `from_` inclusive and `to` exclusive; the watermark stays where it is.
 
-    Without `from_` and `to` that is the data interval of the DAG run.
+    Without `from_` and `to` that is the data interval of the DAG run. No other run does this work, so the task waits for
+    one that holds the table, unless `when_locked` says something else; `skip` leaves the range, or the rest of it, unread.
     """
 
     template_fields = (*MovingOperator.template_fields, "table", "from_", "to")
+    _is_done_by_others = False
 
     def __init__(
-        self, *, table: str, from_: datetime | str | None = None, to: datetime | str | None = None, **kwargs: Any
+        self,
+        *,
+        table: str,
+        from_: datetime | str | None = None,
+        to: datetime | str | None = None,
+        when_locked: WhenLocked = "wait",
+        **kwargs: Any,
     ) -> None:
         kwargs.setdefault("map_index_template", "{{ task.table }}")
-        super().__init__(**kwargs)
+        super().__init__(when_locked=when_locked, **kwargs)
         self.table = table
         self.from_ = from_
         self.to = to
 
     def work(self, context: Any) -> dict[str, dict[str, Any]]:
         from_, to = self.from_, self.to
+        if from_ is None and to is not None:
+            raise AirflowFailException("`to` stands without `from_`\n\nhint: set both, or none for the data interval")
         if from_ is None:
             from_, to = interval(context)
         pipeline = self.pipeline(context)
