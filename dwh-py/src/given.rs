@@ -16,6 +16,8 @@ const NO_FILE: &str = "configuration";
 /// What Python gave, kept to make the same again.
 pub struct Given {
     origin: Origin,
+    /// From where a path leads; the process may go to another folder later.
+    folder: PathBuf,
     /// Variables besides those of the process; they win.
     environment: BTreeMap<String, String>,
 }
@@ -43,7 +45,8 @@ impl Given {
                 Err(_) => Origin::File(config.extract()?),
             },
         };
-        Ok(Self { origin, environment })
+        // A folder that is gone leaves the path as it was given.
+        Ok(Self { origin, folder: std::env::current_dir().unwrap_or_default(), environment })
     }
 
     /// The configuration, read and checked.
@@ -64,7 +67,7 @@ impl Given {
     /// The configuration as Python gave it, with a path that means the same in another folder.
     pub fn config_again<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match &self.origin {
-            Origin::File(path) => Ok(std::path::absolute(path)?.into_pyobject(py)?.into_any()),
+            Origin::File(path) => Ok(self.folder.join(path).into_pyobject(py)?.into_any()),
             Origin::Sections(sections) => convert::to_python(py, sections),
         }
     }

@@ -22,10 +22,11 @@ pub fn runtime(py: Python<'_>) -> PyResult<Arc<Runtime>> {
 pub fn block_on(py: Python<'_>, call: Call) -> PyResult<Py<PyAny>> {
     let (runtime, door) = (runtime(py)?, exit::door(py)?);
     let (done, _inside) = py.detach(|| (runtime.block_on(watched(call, &door)), door.enter_or_stay()));
-    told::deliver(py)?;
-    match done? {
-        (ended, None) => ended(py),
-        (ended, Some(signal)) => Err(with_report(py, signal, ended(py))),
+    let told = told::deliver(py);
+    let (ended, signal) = done?;
+    match signal.or(told.err()) {
+        None => ended(py),
+        Some(signal) => Err(with_report(py, signal, ended(py))),
     }
 }
 

@@ -4,6 +4,7 @@
 //! call, or one that goes in through the door of `exit`.
 
 use dwh_core::pipeline::{Event, Observer, TableRun};
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -52,26 +53,38 @@ pub fn listen(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Hands everything to Python. What a progress function raises is shown and stops nothing.
+/// Hands everything to Python. What a progress function or a handler of `logging` raises is shown and stops nothing.
+///
+/// # Errors
+/// What is no `Exception`, such as a `KeyboardInterrupt`: a signal that came while Python was at it.
 pub fn deliver(py: Python<'_>) -> PyResult<()> {
     let messages = messages().map(|mut messages| std::mem::take(&mut *messages)).unwrap_or_default();
     if messages.is_empty() {
         return Ok(());
     }
     let logging = py.import("logging")?;
+    let mut signal = Ok(());
     for message in messages {
-        match message {
+        let (to, done) = match message {
             Message::Line { level, logger, text } => {
-                logging.call_method1("getLogger", (logger,))?.call_method1("log", (level, "%s", text))?;
+                let logger = logging.call_method1("getLogger", (logger,));
+                (None, logger.and_then(|logger| logger.call_method1("log", (level, "%s", text)).map(drop)))
             }
             Message::Event { to, event } => {
-                if let Err(raised) = to.call1(py, (to_python(py, &event)?,)) {
-                    raised.write_unraisable(py, Some(to.bind(py)));
-                }
+                let done = to_python(py, &event).and_then(|event| to.call1(py, (event,)).map(drop));
+                (Some(to), done)
             }
+        };
+        match done {
+            Err(raised) if raised.is_instance_of::<PyException>(py) => {
+                raised.write_unraisable(py, to.as_ref().map(|to| to.bind(py)));
+            }
+            // The rest is told all the same.
+            Err(raised) => signal = signal.and(Err(raised)),
+            Ok(()) => {}
         }
     }
-    Ok(())
+    signal
 }
 
 /// `None` only in a child that was forked while another thread was at it.

@@ -82,6 +82,38 @@ def test_an_interrupt_carries_the_report(project: Project) -> None:
     assert ended == {"events": "loaded", "slow": "failed"}
 
 
+def test_an_interrupt_while_the_progress_function_works_is_one(project: Project, events: list[dict[str, Any]]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def press(event: dict[str, Any]) -> None:
+        if event["event"] == "run_started":
+            os.kill(os.getpid(), signal.SIGINT)  # and its handler raises in here
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        dwh.Pipeline(project.config, progress=press).run("slow")
+    [run] = caught.value.report.runs  # type: ignore[attr-defined]
+    assert (run["status"], run["error"]["code"]) == ("failed", "interrupted")
+
+
+def test_a_handler_of_logging_that_raises_stops_nothing(
+    project: Project, events: list[dict[str, Any]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("sys.unraisablehook", shown.append)
+
+    def broken(record: logging.LogRecord) -> bool:
+        raise ValueError("broken")
+
+    logger = logging.getLogger("dwh")
+    logger.addFilter(broken)
+    try:
+        with caplog.at_level(logging.INFO, "dwh"):
+            assert dwh.Pipeline(project.config).run("events").runs[0]["rows_loaded"] == 50
+    finally:
+        logger.removeFilter(broken)
+    assert shown and isinstance(shown[0].exc_value, ValueError)
+
+
 def test_whether_a_retry_helps(project: Project, events: list[dict[str, Any]]) -> None:
     pipeline = dwh.Pipeline(project.config)
     project.source("drop table app.devices")
