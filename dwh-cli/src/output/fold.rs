@@ -4,7 +4,8 @@ use unicode_width::UnicodeWidthStr;
 
 use super::Paint;
 
-/// Folds each line of a text at spaces, and indents what follows. What stands in backticks stays whole: it is pasted.
+/// Folds each line of a text at spaces, and indents what follows. What stands in backticks stays whole, and so does what SQL
+/// has in quotes: it is pasted, and another space in a literal is another value.
 pub fn fold(text: &str, width: Option<usize>, indent: usize) -> String {
     let Some(width) = width else { return text.to_owned() };
     let lines: Vec<String> = text.split('\n').map(|line| fold_line(line, width, indent)).collect();
@@ -40,22 +41,40 @@ fn fold_line(line: &str, width: usize, indent: usize) -> String {
     folded
 }
 
-/// What is parted by spaces outside of backticks; spaces at the beginning belong to the first word.
+/// What is parted by spaces outside of quotes; spaces at the beginning belong to the first word.
 fn words(line: &str) -> Vec<&str> {
-    let (mut words, mut begin, mut quoted, mut text) = (Vec::new(), 0, false, false);
+    let (mut words, mut begin, mut open, mut text) = (Vec::new(), 0, None, false);
     for (at, letter) in line.char_indices() {
         match letter {
-            '`' => (quoted, text) = (!quoted, true),
-            ' ' if text && !quoted => {
+            ' ' if text && open.is_none() => {
                 words.push(&line[begin..at]);
                 begin = at + 1;
             }
             ' ' => {}
+            '`' | '\'' | '"' => {
+                open = match open {
+                    None => quotes(line, at, letter).then_some(letter),
+                    Some(quote) => (quote != letter).then_some(quote),
+                };
+                text = true;
+            }
             _ => text = true,
         }
     }
     words.push(&line[begin..]);
     words
+}
+
+/// Whether this letter begins what is quoted: an apostrophe stands behind a letter, and has none that ends it.
+fn quotes(line: &str, at: usize, letter: char) -> bool {
+    let word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '`');
+    let before = line[..at].strip_suffix(['e', 'E']).filter(|before| !before.ends_with(word)).unwrap_or(&line[..at]);
+    let ends = line[at + 1..].contains(letter);
+    match letter {
+        '`' => true,
+        '\'' => ends && !before.ends_with(word),
+        _ => ends,
+    }
 }
 
 #[cfg(test)]
@@ -74,6 +93,14 @@ mod tests {
         // nothing can be done for a word that is too long, and an odd backtick ends with its line
         assert_eq!(fold("an `odd one", Some(4), 0), "an\n`odd one");
         assert_eq!(fold("", Some(4), 0), "");
+        // SQL is pasted, too: a literal that is folded is another one, and an apostrophe is none
+        let sql = "in the source's target: alter table \"my trips\" add note text default 'it''s not known yet', b text default E'a \\ b';";
+        assert_eq!(
+            fold(sql, Some(20), 2),
+            "in the source's\n  target: alter\n  table \"my trips\"\n  add note text\n  default\n  \
+             'it''s not known yet',\n  b text default\n  E'a \\ b';"
+        );
+        assert_eq!(fold("of `trips`'s key and its owner's", Some(16), 0), "of `trips`'s key\nand its owner's");
         let command = "dwh runs --table customers --failed";
         assert_eq!(remedy(command, Paint::new(false).within(Some(20)), 2), format!("  {command}\n"));
         assert_eq!(
