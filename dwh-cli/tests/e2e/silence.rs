@@ -39,7 +39,7 @@ const fn closed_first(proxy: Proxy) -> Proxy {
 /// Ends with 3 within double the idle timeout and what a busy machine adds.
 fn ends_with_3(project: &Project) -> Output {
     let began = Instant::now();
-    let output = project.fails(3, &["run"]);
+    let output = project.fails(3, &["run", "-vv"]);
     assert!(began.elapsed() < Duration::from_secs(15), "it took {:?}: {}", began.elapsed(), output.all());
     output
 }
@@ -66,6 +66,9 @@ async fn a_source_that_stops_in_the_middle_of_a_copy() {
     let failure = output.failure("large");
     failure.names(&["table `large`", "source `app`: 127.0.0.1:", "sent nothing for", "the connection was cut"]);
     assert_eq!(failure.code, "unreachable");
+    for look in ["it is asked over another connection", "and is looked at once more", "the connection was cut"] {
+        assert!(output.stderr.lines().any(|line| line.contains("sent nothing for") && line.contains(look)), "{look}");
+    }
     let report = output.json();
     let small = report["runs"].as_array().expect("runs").iter().find(|run| run["table"] == "small").expect("its run");
     assert_eq!(small["status"], "loaded", "the other table is not harmed: {}", output.all());

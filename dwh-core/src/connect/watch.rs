@@ -37,6 +37,16 @@ enum Seen {
     Gone,
 }
 
+impl Seen {
+    const fn told(self) -> &'static str {
+        match self {
+            Self::Works => "it works on what it was asked",
+            Self::WaitsForUs => "it waits for our next word",
+            Self::Gone => "its session of this connection is gone",
+        }
+    }
+}
+
 impl Drop for Watch {
     fn drop(&mut self) {
         self.peer.closed();
@@ -57,6 +67,7 @@ impl Watch {
         if let Err(known) = self.peer.ask() {
             return Some(known);
         }
+        tracing::debug!("{}; it is asked over another connection", silent());
         let seen = tokio::time::timeout(self.peer.probe(), async {
             let client = (self.dial)().await?;
             let seen = self.session(&client, wire_pid).await?;
@@ -68,8 +79,9 @@ impl Watch {
                 tracing::info!("{}; it is there, and works on what it was asked", silent());
                 return None;
             }
-            Ok(Ok((client, _))) => {
+            Ok(Ok((client, seen))) => {
                 self.peer.heard();
+                tracing::debug!("{}; {}, and is looked at once more", silent(), seen.told());
                 self.look_again(&client, wire_pid).await?
             }
             Ok(Err(error)) if error.kind() != ErrorKind::Unreachable => {
@@ -80,16 +92,15 @@ impl Watch {
             }
             Ok(Err(_)) | Err(_) => {
                 let error = Error::new(ErrorKind::Unreachable, format!("{}, and answers nobody else", silent()));
+                tracing::debug!("{error}");
                 let pooled = self.pid.load(Ordering::Relaxed) != 0 && self.known(wire_pid).is_none();
                 let hint = format!("{HINT}{}", if pooled || self.peer.open() > 1 { POOLER } else { "" });
                 return Some(self.peer.silent(error.with_hint(hint)));
             }
         };
-        let what = match lost {
-            Seen::Gone => "its session of this connection is gone",
-            _ => "it waits for our next word",
-        };
-        let error = Error::new(ErrorKind::Unreachable, format!("{}, and {what}: the connection was cut", silent()));
+        let cut = format!("{}, and {}: the connection was cut", silent(), lost.told());
+        tracing::debug!("{cut}");
+        let error = Error::new(ErrorKind::Unreachable, cut);
         Some(self.peer.lost(error.with_hint(HINT_CUT)))
     }
 
