@@ -3,9 +3,11 @@
 #   drain.sh [GLOB...] [--from TIME --to TIME]
 # Start as many as you like, all with the same arguments. Each takes the units of tables that no other holds; when one dies,
 # another goes on behind its last window. It ends when every back-fill is done: those that were cut off, and
-# with --from those of that range. Runs that are due are left to the schedule.
-work=$(dwh --quiet plan --output json "$@") || exit
-units=$(printf '%s' "$work" | jq -r '.plans[].units[] | select(.kind == "backfill") | .command')
+# with --from those of that range. A table that fails, or cannot be planned, stops no other: the code of the last one that did
+# is that of the worker. Runs that are due are left to the schedule.
+work=$(dwh --quiet plan --output json "$@")
+failed=$?
+units=$(printf '%s' "$work" | jq -r '.plans[]?.units[] | select(.kind == "backfill") | .command') || exit
 while [ -n "$units" ]; do
   left=
   while IFS= read -r unit; do
@@ -14,10 +16,11 @@ while [ -n "$units" ]; do
     code=$?
     # 5: another one holds the table; it ends, or dies, and then it is free. What was done meanwhile is not done again
     if [ "$code" -eq 5 ]; then left="$left$unit
-"; elif [ "$code" -ne 0 ]; then exit "$code"; fi
+"; elif [ "$code" -gt 128 ]; then exit "$code"; elif [ "$code" -ne 0 ]; then failed=$code; fi
   done <<END
 $units
 END
   units=$left
   if [ -n "$units" ]; then sleep "${DWH_WORKER_PAUSE:-5}"; fi
 done
+exit "$failed"

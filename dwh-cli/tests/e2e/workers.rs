@@ -169,3 +169,14 @@ async fn processes_share_the_windows_of_one_table() {
     }
     assert_once(&db, &["a"]).await;
 }
+
+#[tokio::test]
+async fn a_table_that_fails_stops_no_other_of_a_worker() {
+    let names = ["a", "b"];
+    let (db, project) = march("workers_fail", &names, "0").await;
+    // Bronze refuses the rows that it lacks.
+    db.tgt("delete from bronze.a where id < 10; alter table bronze.a add check (id > 10) not valid").await;
+    let mut worker = worker(&project, "drain.sh", &["--from", FROM, "--to", TO]);
+    assert_eq!(worker.wait().expect("it ends").code(), Some(4));
+    assert_once(&db, &["b"]).await;
+}
