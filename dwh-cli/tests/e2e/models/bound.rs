@@ -113,6 +113,19 @@ async fn one_materialized_view_under_another_changes() {
 }
 
 #[tokio::test]
+async fn a_star_means_the_columns_of_today() {
+    let (db, project) = with_models("models_star").await;
+    write(&project, "all", "-- kind: materialized view\n-- key: id\nselect * from bronze.events");
+    project.ok(&["models", "run", "marts.all"]);
+    db.tgt("set role dwh_owner; alter table bronze.events add column extra int default 7; reset role").await;
+    let dry = project.json(&["models", "run", "marts.all", "--dry-run"]);
+    let ran = project.json(&["models", "run", "marts.all"]);
+    assert_eq!((planned(&dry), told(&ran)), (told(&ran), vec!["marts.all swap built".to_owned()]), "{ran:#}");
+    assert_eq!(number(&db, "select max(extra)::int8 from marts.all").await, 7);
+    assert_eq!(told(&project.json(&["models", "run", "marts.all"])), ["marts.all refresh built"]);
+}
+
+#[tokio::test]
 async fn what_does_not_go_with_new_columns_is_dropped_by_the_words_of_the_refusal() {
     let (db, project) = with_models("models_words").await;
     let both = |column: &str| {

@@ -148,7 +148,7 @@ fn scalar(name: &TypeName, types: &[TypeDef]) -> Result<Option<Scalar>, &'static
 }
 
 /// What stands between the parentheses of a type's name.
-fn modifiers(name: &TypeName) -> Vec<&str> {
+pub(super) fn modifiers(name: &TypeName) -> Vec<&str> {
     let list = name.bare().split_once('(').and_then(|(_, rest)| rest.split_once(')'));
     list.map(|(list, _)| list.split(',').map(str::trim).collect()).unwrap_or_default()
 }

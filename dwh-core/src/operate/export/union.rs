@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::columns::{Scalar, Shape};
+use super::columns::{Scalar, Shape, modifiers};
 use super::convert::Place;
 use super::key::family;
 use crate::blob::{BlobKey, Manifest};
@@ -116,7 +116,8 @@ fn alike<'a>(table: &TableConfig, names: impl Iterator<Item = &'a str>) -> Resul
 /// Refuses a column of which older texts may be other values in its type of today.
 fn same_values(table: &TableConfig, newest: &Column, older: &Column, as_text: &[String]) -> Result<()> {
     let (now, was) = (&newest.type_name, &older.type_name);
-    let same = now.bare() == was.bare() || (family(now) == family(was) && !as_text.contains(&newest.name));
+    let alike = family(now) == family(was) && !rounds(now, was) && !as_text.contains(&newest.name);
+    let same = now.bare() == was.bare() || alike;
     if same {
         return Ok(());
     }
@@ -126,4 +127,28 @@ fn same_values(table: &TableConfig, newest: &Column, older: &Column, as_text: &[
         "what the server made of the older values, the files do not tell; after `dwh resync {}` they do, or read {} instead",
         table.name, table.target
     )))
+}
+
+/// Whether the newer type keeps fewer digits of a second: the server has rounded what was there.
+fn rounds(now: &TypeName, was: &TypeName) -> bool {
+    const ALL: u8 = 6;
+    let digits = |name: &TypeName| match name.name() {
+        "timestamp" | "time" => modifiers(name).first().and_then(|digits| digits.parse().ok()).unwrap_or(ALL),
+        _ => ALL,
+    };
+    digits(now) < digits(was)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rounds;
+
+    #[test]
+    fn fewer_digits_of_a_second_are_other_values() {
+        let rounds = |now: &str, was: &str| rounds(&now.parse().expect("a type"), &was.parse().expect("a type"));
+        assert!(rounds("timestamp(3) with time zone", "timestamp with time zone"));
+        assert!(rounds("time(0) without time zone", "time(3) without time zone"));
+        assert!(!rounds("timestamp with time zone", "timestamp(3) with time zone"));
+        assert!(!rounds("numeric(3,1)", "numeric(8,4)"), "its texts are refused one by one");
+    }
 }

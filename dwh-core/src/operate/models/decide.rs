@@ -31,7 +31,7 @@ pub(super) fn decide(plan: &ModelPlan<'_>, there: There, unchanged: bool, probe:
     match (plan.kind, there.kind) {
         (ModelKind::View, ModelKind::View) if probe.replaces() => return of(ModelStep::Replace, None, there),
         (ModelKind::MaterializedView, ModelKind::MaterializedView) if unchanged && there.populated => {
-            because = probe.left_behind();
+            because = probe.left_behind().or_else(|| probe.reshaped());
             if because.is_none() {
                 return of(ModelStep::Refresh, None, there);
             }

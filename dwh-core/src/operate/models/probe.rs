@@ -70,6 +70,12 @@ impl Probe {
         self.old == self.new
     }
 
+    /// What the SELECT of a materialized view gives that it was not made of: a `*` in it means other columns than then.
+    /// `None` if they are the same.
+    pub(super) fn reshaped(&self) -> Option<String> {
+        (!self.same_columns()).then(|| "its SELECT gives other columns than it has".to_owned())
+    }
+
     /// Whether `create or replace view` takes it: the columns are as they were, or more at the end.
     pub(super) fn replaces(&self) -> bool {
         self.new.starts_with(&self.old)
