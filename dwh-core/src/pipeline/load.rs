@@ -261,6 +261,7 @@ impl Pipeline {
             load.missing = Missing::of(table, &load.columns, bronze, state.delivered());
         }
         load.check_columns(bronze.as_ref())?;
+        bronze.as_ref().map_or(Ok(()), |bronze| load.check_definitions(bronze))?;
         let becomes = after(state, manifest, place, &load.missing.kept);
         Ok((load, place, becomes))
     }
