@@ -6,6 +6,7 @@ mod chunk;
 mod compare;
 mod convert;
 mod ddl;
+mod definitions;
 mod deletes;
 mod design;
 mod equality;
@@ -241,14 +242,16 @@ impl Plan {
         needed(self.columns.iter().map(|column| &column.column.type_name), &self.source.types)
     }
 
-    /// Judges bronze against what will be delivered: columns, types, and the key behind `ON CONFLICT`. A column that a run
-    /// adds first is no difference.
+    /// Judges bronze against what will be delivered: columns, types and what they are made of, and the key behind
+    /// `ON CONFLICT`. A column that a run adds first is no difference.
     ///
     /// # Errors
     /// `NotFound` if bronze has no such table; `Drift` with every difference and the statement that mends it;
     /// `Contract` if no usable unique key backs the configured one.
     pub fn check_bronze(&self, bronze: Option<&TableSchema>) -> Result<()> {
-        self.load(false).check_columns(bronze)
+        let load = self.load(false);
+        load.check_columns(bronze)?;
+        bronze.map_or(Ok(()), |bronze| load.check_definitions(bronze))
     }
 
     /// Whether the late-row sweep can be done: rows have `xmin`, and it is switched on.

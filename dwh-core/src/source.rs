@@ -131,12 +131,13 @@ impl<'a> ReadRequest<'a> {
 
     /// U for a snapshot of this moment; `None` if there is no window. Where the window leaves it open: the source's clock when
     /// the bound was looked for, since what came later lies above the watermark and would only be read twice; and never below
-    /// the watermark that the run will leave, whatever the clocks say.
+    /// the watermark that the run will leave, nor below the window itself, whatever the clocks say: what appeared below since
+    /// the last run is told by that run's snapshot, and no later run looks for it.
     #[must_use]
     pub fn upper(&self, taken_at: Timestamp) -> Option<Timestamp> {
         let window = self.window?;
         let looked = self.bound.map_or(Timestamp::INFINITY, |bound| bound.source_clock);
-        let now = taken_at.min(self.run_started_at).min(looked).max(window.watermark);
+        let now = taken_at.min(self.run_started_at).min(looked).max(window.watermark).max(window.low);
         Some(window.high.unwrap_or(now))
     }
 }

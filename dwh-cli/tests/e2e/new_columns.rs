@@ -145,3 +145,24 @@ async fn a_rebuild_gives_old_rows_the_value_that_bronze_gave_them() {
     project.ok(&["rebuild", "inc", "--reset"]);
     assert_eq!(number(&db, "select count(*) from bronze.inc where n is null").await, 3);
 }
+
+#[tokio::test]
+async fn a_csv_that_waits_gets_what_a_column_gave_to_old_rows() {
+    let (db, project) = loaded("later_waits").await;
+    let add = |name: &str| format!("alter table app.inc add column {name} text default 'it''s'");
+    for (name, adds) in [("n", &["migrate", "--apply-drift"][..]), ("m", &["extract", "inc"])] {
+        db.src("insert into app.inc (id) select max(id) + 1 from app.inc").await;
+        let first = project.ok(&["extract", "inc"]).stdout;
+        db.src(&format!("{}; insert into app.inc (id, {name}) select max(id) + 1, 'new' from app.inc", add(name)))
+            .await;
+        let second = project.ok(adds).stdout;
+        project.ok(&["load", "--params", first.trim()]);
+        if name == "m" {
+            project.ok(&["load", "--params", second.trim()]);
+        }
+        project.ok(&["run", "inc"]);
+        equal(&db, "inc").await;
+    }
+    project.ok(&["rebuild", "inc", "--reset"]);
+    equal(&db, "inc").await;
+}

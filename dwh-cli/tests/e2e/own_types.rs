@@ -186,6 +186,47 @@ async fn a_type_of_another_definition_is_refused_with_both() {
 }
 
 #[tokio::test]
+async fn values_are_not_read_by_another_definition() {
+    let db = app(
+        "own_changed",
+        "create type app.pair as (a int, b int); create domain app.price as numeric(10,2);
+         create table app.t (id int primary key, at timestamptz not null default now(), p app.pair, q app.price);
+         create index on app.t (at); insert into app.t (id, p) values (1, (1, 2))",
+    )
+    .await;
+    let project = Project::new(&db, &in_every_mode("app.t"));
+    project.ok(&["migrate"]);
+    project.ok(&["run"]);
+    let waits = project.ok(&["extract", "inc"]).stdout;
+    // The second attribute takes the place of the first, and a domain gets more digits: both under the names that they had.
+    db.src(
+        "alter type app.pair drop attribute a; alter type app.pair add attribute a int;
+         alter table app.t alter q type numeric; drop domain app.price; create domain app.price as numeric(10,4);
+         alter table app.t alter q type app.price; update app.t set p = (20, 10), q = 1.2345, at = clock_timestamp()",
+    )
+    .await;
+    let report = project.fails(4, &["run"]);
+    for (name, _, _) in MODES {
+        let failure = report.failure(name);
+        assert_eq!(failure.code, "drift");
+        failure.names(&["`app.pair`", "`app.price`", "numeric(10,4)"]);
+    }
+    assert_eq!(number(&db, "select count(*) from bronze.inc where p = (1, 2)::app.pair").await, 1);
+    // What was read before fits.
+    project.ok(&["load", "--params", waits.trim()]);
+    db.tgt(
+        "alter type app.pair drop attribute a; alter type app.pair add attribute a int;
+         alter domain app.price rename to old_price; create domain app.price as numeric(10,4)",
+    )
+    .await;
+    for (name, _, _) in MODES {
+        db.tgt(&format!("alter table bronze.{name} alter q type app.price")).await;
+    }
+    project.ok(&["run"]);
+    assert_eq!(number(&db, "select count(*) from bronze.inc where p = (20, 10)::app.pair and q = 1.2345").await, 1);
+}
+
+#[tokio::test]
 async fn a_missing_extension_is_one_cause_of_all_its_tables() {
     let names: Vec<String> = (1..=12).map(|n| format!("t{n}")).collect();
     let tables: String = names.iter().map(|n| format!("create table app.{n} (id int, g public.geometry[]);")).collect();

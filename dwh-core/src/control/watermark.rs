@@ -7,7 +7,7 @@ use tokio_postgres::{GenericClient, Row};
 use super::{Control, Params, json, value};
 use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::identity::{BronzeId, Member, Origin};
+use crate::identity::{BronzeId, Fate, Member, Origin};
 use crate::plan::LoadPlan;
 use crate::record::{Accounting, Commit, TableState};
 use crate::run::{Routing, RunId, RunKind};
@@ -106,7 +106,31 @@ impl Control {
             self.bronze_id(client, &load.target)
         )?;
         let state = unmoved(&load.table, state.ok_or_else(|| no_row(&load.table))?, expected)?;
-        Ok(Held { kind, state, bronze })
+        self.refuse_lost(client, load, Held { kind, state, bronze }).await
+    }
+
+    /// Refuses a load that would follow rows which are gone. Bronze is looked at before a run begins; somebody may have emptied
+    /// it, or made it anew, between two of its windows, and the row would name what is there now.
+    async fn refuse_lost(&self, client: &impl GenericClient, load: &LoadPlan, held: Held) -> Result<Held> {
+        let follows = matches!(held.kind, RunKind::Run | RunKind::File)
+            && load.mode != Mode::Snapshot
+            && held.state.last_run_id.is_some();
+        let both = held.state.bronze.as_ref().zip(held.bronze.as_ref());
+        let Some((then, now)) = both.filter(|(then, now)| follows && then != now) else { return Ok(held) };
+        let fate = then.fate(now, self.is_empty(client, &load.target).await?);
+        if !fate.lost_rows() {
+            return Ok(held);
+        }
+        let what = match fate {
+            Fate::Emptied | Fate::RestoredEmpty => "was emptied",
+            _ => "is another table than before",
+        };
+        let (table, target) = (&load.table, &load.target);
+        Err(Error::new(
+            ErrorKind::Contract,
+            format!("table `{table}`: {target} {what}: rows that were loaded are gone"),
+        )
+        .with_hint(format!("nothing was loaded by this run; `dwh check {table}` tells the ways back")))
     }
 
     /// The same without waiting: `None` if another transaction holds the row.
@@ -124,7 +148,7 @@ impl Control {
         let state = unmoved(&load.table, state, expected)?;
         self.may_identify(client).await?;
         let (kind, bronze) = try_join!(self.kind(client, run_id), self.bronze_id(client, &load.target))?;
-        Ok(Some(Held { kind, state, bronze }))
+        self.refuse_lost(client, load, Held { kind, state, bronze }).await.map(Some)
     }
 
     /// The watermark row, locked; `None` if there is none, or `wait` says not to wait for it.

@@ -312,16 +312,7 @@ fn difference(wanted: &TypeDef, there: &TypeDef) -> Difference {
                 )),
             }
         }
-        // Before PostgreSQL 14 there is no multirange, and from then on every range has one.
-        (
-            TypeKind::Range { subtype, multirange, collation, operator_class },
-            TypeKind::Range { subtype: subtype_there, multirange: multirange_there, collation: c, operator_class: o },
-        ) => {
-            let named = multirange.is_none() || multirange_there.is_none() || multirange == multirange_there;
-            let same = subtype == subtype_there && collation == c && operator_class == o && named;
-            if same { Difference::None } else { another() }
-        }
-        (wanted, there) if wanted == there => Difference::None,
+        (wanted, there) if wanted.is_same(there) => Difference::None,
         _ => another(),
     }
 }

@@ -13,7 +13,7 @@ use crate::pipeline::links::{named_by_us, reads_today};
 use crate::pipeline::{Pipeline, WindowReport};
 use crate::plan::{LoadPlan, Missing};
 use crate::run::{RunId, RunKind, RunState};
-use crate::schema::{Column, Delivered, TableSchema};
+use crate::schema::{Column, Delivered, TableSchema, lost};
 use crate::sink::{RunFilter, RunRecord};
 use crate::watermark::{Micros, Timestamp};
 
@@ -90,6 +90,29 @@ impl FirstCsvs {
         };
         later.filter_map(there).collect()
     }
+}
+
+/// The columns that came after a CSV was written and before it is loaded, with what they gave to the rows that were there:
+/// newer files tell it, or, where no load has brought them yet, the catalog of bronze.
+pub(super) fn came_later(
+    load: &LoadPlan,
+    bronze: &TableSchema,
+    before: Delivered<'_>,
+    (run, newer): (RunId, &FirstCsvs),
+) -> Vec<Column> {
+    let lost = lost(&load.columns, &bronze.columns, before);
+    let mut found = newer.later_than(run, bronze);
+    let filled_by_bronze = |column: &Column| column.default.is_some() || column.generated || column.identity;
+    let came = bronze.columns.iter().filter(|column| column.old_value.is_some() && !filled_by_bronze(column));
+    found.extend(came.filter(|column| !lost.contains(column)).cloned());
+    let known = |name: &String, before: &[Column]| before.iter().any(|other| other.name == *name);
+    let mut filled: Vec<Column> = Vec::new();
+    for column in found {
+        if !known(&column.name, &load.columns) && !known(&column.name, &filled) {
+            filled.push(column);
+        }
+    }
+    filled
 }
 
 /// A store answers after a while, and there may be thousands.

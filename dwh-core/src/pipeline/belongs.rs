@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{BronzeId, Fate, Origin, Stranger};
 use crate::pipeline::Pipeline;
 use crate::sink::{BronzeState, TableState};
-use crate::source::SourceIdentity;
+use crate::source::{Snapshot, SourceIdentity};
 
 /// What speaks against a load on top of a watermark.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +139,30 @@ pub(super) fn relation_of(table: &TableConfig) -> String {
         (Some(relation), _) => relation.to_string(),
         (None, query) => query.clone().unwrap_or_default(),
     }
+}
+
+/// Whether the state was read from the server of the snapshot.
+pub(super) fn same_server(state: &TableState, snapshot: &Snapshot) -> bool {
+    state.system_identifier.as_deref().zip(state.timeline) == Some(snapshot.identity.history())
+}
+
+/// Whether the snapshot was taken before the one that the state was read in.
+pub(super) fn is_behind(state: &TableState, snapshot: &Snapshot) -> bool {
+    same_server(state, snapshot) && state.snapshot_xmin.is_some_and(|loaded| snapshot.xmin < loaded)
+}
+
+/// Refuses to read all of a table from a standby that is behind the server which was read last: what bronze has is newer. Of
+/// windows none is lost by it, and what lies behind is read again.
+pub(super) fn refuse_behind(table: &TableConfig, state: &TableState, snapshot: &Snapshot) -> Result<()> {
+    let whole = matches!(table.mode, Mode::Snapshot | Mode::Scd);
+    if !(whole && snapshot.identity.in_recovery && is_behind(state, snapshot)) {
+        return Ok(());
+    }
+    let (name, source) = (&table.name, &table.source);
+    let text = format!("table `{name}`: the standby of source `{source}` is behind the server that was read last");
+    Err(Error::new(ErrorKind::Busy, text).with_hint(
+        "nothing was read, for bronze has newer rows; run it again once the standby has caught up, or read from another server",
+    ))
 }
 
 /// What a CSV was read for; `None` for one of release 0.1, and one that came from no database.

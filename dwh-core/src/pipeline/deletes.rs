@@ -13,10 +13,11 @@ use crate::blob::{Body, Folder, Manifest};
 use crate::config::{Deletes, Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::archived::Archived;
+use crate::pipeline::belongs::is_behind;
 use crate::pipeline::describe::window_report;
 use crate::pipeline::failure::{failed, interrupted, named, told, with_way_out};
 use crate::pipeline::report::one_code;
-use crate::pipeline::transfer::{Slice, same_server, stopped};
+use crate::pipeline::transfer::{Slice, stopped};
 use crate::pipeline::{CauseReport, ErrorReport, Event, Pipeline, TableRun};
 use crate::plan::{LoadPlan, Plan};
 use crate::run::{RunId, RunKind, RunState};
@@ -376,9 +377,7 @@ fn refuse_unloaded(table: &TableConfig, state: &TableState) -> Result<()> {
 /// Refuses keys of a server that is behind the one that bronze was loaded from.
 fn refuse_older(slice: &Slice, snapshot: Option<&Snapshot>) -> Result<()> {
     let (state, table) = (&slice.state, &slice.plan.table);
-    let older = snapshot
-        .is_some_and(|now| same_server(state, now) && state.snapshot_xmin.is_some_and(|loaded| now.xmin < loaded));
-    if !older {
+    if !snapshot.is_some_and(|now| is_behind(state, now)) {
         return Ok(());
     }
     Err(Error::new(

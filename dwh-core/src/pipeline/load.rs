@@ -11,7 +11,7 @@ use crate::blob::{BlobKey, BlobStore, Body, ByteStream, Folder, Manifest, Stored
 use crate::chain::{Link, Place, RunIdentity, Standing};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::archived::{Archived, former_keys_of};
+use crate::pipeline::archived::{Archived, FirstCsvs, came_later, former_keys_of};
 use crate::pipeline::describe::{describe_manifest, describe_record};
 use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
 use crate::pipeline::links::{after, identity, must_serve, still_known};
@@ -235,6 +235,7 @@ impl Pipeline {
         let place = Standing::from(state).place(&Link::from(manifest));
         let mut load = manifest.load_plan(place.older()).as_configured(table);
         load.allow_empty = table.allow_empty || self.allow_empty;
+        let mut later = FirstCsvs::default();
         if place.older() && load.mode == Mode::Incremental {
             let after = Some(manifest.run_id);
             let mut others = self.held(table, Folder::Processed, after).await?.complete;
@@ -242,6 +243,7 @@ impl Pipeline {
             // A newer one may have been loaded, and its move cut off.
             others.extend(self.held(table, Folder::Exports, after).await?.complete);
             load.former_keys = former_keys_of(table, manifest, &others);
+            later = FirstCsvs::of(others.values().map(|(_, other)| other));
         } else {
             load.former_keys = former_keys_of(table, manifest, &Archived::new());
         }
@@ -251,11 +253,15 @@ impl Pipeline {
         let bronze = self.sink.describe(&load.target).await?;
         if let Some(bronze) = &bronze {
             load = manifest.compared(load, bronze)?;
+            if load.mode == Mode::Incremental && load.keys.is_none() {
+                load.filled = came_later(&load, bronze, state.delivered(), (manifest.run_id, &later));
+            }
         }
         if let Some(bronze) = bronze.as_ref().filter(|_| place.moves()) {
             load.missing = Missing::of(table, &load.columns, bronze, state.delivered());
         }
         load.check_columns(bronze.as_ref())?;
+        bronze.as_ref().map_or(Ok(()), |bronze| load.check_definitions(bronze))?;
         let becomes = after(state, manifest, place, &load.missing.kept);
         Ok((load, place, becomes))
     }

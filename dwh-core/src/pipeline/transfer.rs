@@ -14,7 +14,7 @@ use crate::chain::{Before, Link, Part, Replaced, Standing};
 use crate::config::Mode;
 use crate::dialect::Tally;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::belongs::relation_of;
+use crate::pipeline::belongs::{refuse_behind, relation_of, same_server};
 use crate::pipeline::failure::interrupted;
 use crate::pipeline::links::after;
 use crate::pipeline::{Event, Pipeline, TableRun};
@@ -184,6 +184,7 @@ impl Pipeline {
         let reading = source.read(request(slice.sweep)).await?;
         // The plan may have been made on another server: nothing of this one may get into a file, let alone into bronze.
         self.judge_source(&slice.plan.table, &slice.state, &reading.snapshot().identity)?;
+        refuse_behind(&slice.plan.table, &slice.state, reading.snapshot())?;
         let Sweep::Xmin { since, back_to } = slice.sweep else { return Ok(reading) };
         if same_history(&slice.state, reading.snapshot(), since) {
             return Ok(reading);
@@ -440,11 +441,6 @@ impl Extract {
         self.writer.finish().await?;
         Ok((ended, totals))
     }
-}
-
-/// Whether the state was read from the server of the snapshot.
-pub(super) fn same_server(state: &TableState, snapshot: &Snapshot) -> bool {
-    state.system_identifier.as_deref().zip(state.timeline) == Some(snapshot.identity.history())
 }
 
 /// Whether transaction numbers of `state` can be compared with those of `snapshot`.

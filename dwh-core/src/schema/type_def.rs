@@ -72,6 +72,22 @@ pub struct Attribute {
     pub type_name: TypeName,
 }
 
+impl TypeKind {
+    /// Whether a value is the same by either definition.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let (
+            Self::Range { subtype, multirange, collation, operator_class },
+            Self::Range { subtype: s, multirange: m, collation: c, operator_class: o },
+        ) = (self, other)
+        else {
+            return self == other;
+        };
+        // Before PostgreSQL 14 there is no multirange, and from then on every range has one.
+        let named = multirange.is_none() || m.is_none() || multirange == m;
+        subtype == s && collation == c && operator_class == o && named
+    }
+}
+
 impl TypeDef {
     /// Whether it is the type of that name, or brings it as its multirange.
     #[must_use]

@@ -189,6 +189,7 @@ async fn what_this_database_does_not_write_is_not_called_proven() {
          create function app_rows() returns setof events language plpgsql stable
            as $$ begin return query select * from events; end $$;
          create function plain(n bigint) returns setof bigint language sql immutable as $$ select generate_series(1, n) $$;
+         create materialized view kept as select * from events; create view of_kept as select * from kept;
          create view computed as select p as id, ''::text as note, recorded_at from events, plain(id) p;"
     );
     let named = |name: &str| events_table(TableRef::new("public", name));
@@ -206,6 +207,9 @@ async fn what_this_database_does_not_write_is_not_called_proven() {
         (query("select * from public.events join public.far using (id, note, recorded_at)"), Some("`public.far`")),
         (query("select * from public.app_rows()"), Some("`public.app_rows` does not show which tables")),
         (query("select (public.app_rows()).*"), Some("`public.app_rows` does not show which tables")),
+        (named("of_kept"), Some("rows of `public.kept` appear when it is refreshed")),
+        (query("select k.* from public.kept k join public.events using (id)"), Some("`public.kept`")),
+        (named("kept"), None),
         (named("events"), None),
         (named("computed"), None),
         (query("select n as id, now() as recorded_at from generate_series(1, 3) n"), None),

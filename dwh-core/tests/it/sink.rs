@@ -118,6 +118,44 @@ async fn rows_that_the_target_drops_fail_the_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_window_does_not_follow_rows_that_are_gone() {
+    let made_again = "create table bronze.again (like bronze.contract_incremental including all);
+         alter table bronze.again owner to dwh_owner; drop table bronze.contract_incremental;
+         alter table bronze.again rename to contract_incremental";
+    let truncated = "truncate bronze.contract_incremental";
+    for (test, sql, word) in [("sink_gone", truncated, "emptied"), ("sink_anew", made_again, "another table")] {
+        let (db, sink) = warehouse(test).await;
+        let load = contract_load(Mode::Incremental);
+        let lease = sink.lease(&load.table, false).await.expect("lease");
+        let mut state = lease.state().clone();
+        let mut ends = Vec::new();
+        for (row, at) in ROWS.iter().zip(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]) {
+            let run_id = loading(&sink, &load).await;
+            let last_extracted_at = Some(at.parse().expect("a moment"));
+            let becomes = dwh_core::sink::TableState { last_extracted_at, ..state.clone() };
+            let commit = Commit::of(run_id, Some(1), state.clone()).becoming(Some(becomes));
+            let request = StageRequest::new(&load, csv(&load, &[row])).of(run_id, &state);
+            let done = match sink.stage(request).await {
+                Ok(staged) => staged.commit(commit).await,
+                Err(error) => Err(error),
+            };
+            if let Ok(committed) = &done {
+                state = committed.state.clone();
+                // Somebody empties it, or makes it anew, while the next window is read.
+                db.tgt(sql).await;
+            }
+            ends.push(done);
+        }
+        assert!(ends[0].is_ok(), "{ends:?}");
+        let error = ends[1].as_ref().expect_err("the rows of the window before are gone");
+        assert_eq!(error.kind(), ErrorKind::Contract, "{error}");
+        assert!(error.to_string().contains(word), "{error}");
+        assert_eq!(count(&db, "select count(*) from bronze.contract_incremental").await, 0);
+        drop(lease);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_sinks_race_and_one_wins() {
     let (db, sink) = warehouse("sink_race").await;
     let load = contract_load(Mode::Incremental);

@@ -216,6 +216,25 @@ async fn rows_that_no_window_contains_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_appears_late_is_read_though_a_clock_went_back() {
+    let db = TestDb::new("late_back").await;
+    db.src(EVENTS).await;
+    let since: i64 = db.source().query_one("select pg_current_xact_id()::text::int8", &[]).await.expect("xid").get(0);
+    db.src("insert into events values (1, '', '2026-01-05Z')").await;
+    let source = pg(&db, "app_ro", |_| {});
+    let plan = plan_of(&source, &events()).await;
+    let at = |text: &str| text.parse::<Timestamp>().expect("a moment");
+    // The watermark is held on the 1st, rows were read up to the 10th, and the target's clock says that it is the 3rd.
+    let window = Window { low: at("2026-01-10T00:00:00Z"), high: None, watermark: at("2026-01-01T00:00:00Z") };
+    let sweep = Sweep::Xmin { since: since.cast_unsigned(), back_to: at("2025-12-31T00:00:00Z") };
+    let request = ReadRequest { window: Some(window), sweep, ..ReadRequest::whole(&plan, at("2026-01-03T00:00:00Z")) };
+    let mut reading = source.read(request).await.expect("a reading");
+    assert_eq!((reading.high(), reading.late_rows()), (Some(window.low), 1));
+    let text = reading.next().await.expect("a piece").expect("rows");
+    assert_eq!(rows(std::str::from_utf8(&text).expect("UTF-8")).len(), 1, "no later run would look for it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn expressions_queries_and_odd_names_are_described() {
     let db = TestDb::new("described").await;
     db.src(

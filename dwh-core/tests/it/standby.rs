@@ -1,13 +1,19 @@
 //! A standby as the source.
 
 use dwh_core::config::{Environment, IDLE_TIMEOUT, SourceConfig};
-use dwh_core::schema::TableRef;
+use dwh_core::schema::{TableRef, TableSchema};
 use dwh_core::source::{BoundRequest, ReadRequest};
 use dwh_core::testing::Server;
 use dwh_core::watermark::{BoundRule, Micros, SafeBound, Window};
-use dwh_core::{ErrorKind, PgSink, PgSource, Plan, Secret, Sink, Source, Timestamp};
+use dwh_core::{
+    Config, ErrorKind, MemoryBlobs, MemorySink, PgSink, PgSource, Pipeline, Plan, RunRequest, Secret, Sink, Source,
+    Timestamp,
+};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 use crate::source::{EVENTS, events};
 
@@ -122,6 +128,50 @@ async fn a_standby_is_read_behind_its_primarys_bound() {
     let (itself, _) = source(&there, Some(&there), day);
     assert_eq!(bound(&itself, &plan).await.expect_err("no primary").kind(), ErrorKind::Config);
     refuses_to_be_written_to(&there).await;
+    writer.batch_execute("rollback").await.expect("rollback");
+    is_not_read_whole_behind_its_primary(&here, &there).await;
+}
+
+/// What a table that is read whole has from the primary is not replaced by what a standby had before.
+async fn is_not_read_whole_behind_its_primary(here: &str, there: &str) {
+    let text = "[project]\nname = \"fleet\"\n[source.app]\nurl = \"postgresql://app/app\"\n[target]\n\
+                url = \"postgresql://warehouse/warehouse\"\n[blob]\nurl = \"file:///blobs\"\n[[table]]\n\
+                name = \"events\"\nrelation = \"public.events\"\nmode = \"snapshot\"\n";
+    let config = Config::parse(text, "dwh.toml".as_ref(), Environment::default()).expect("configuration");
+    let table = config.table("events").expect("table");
+    let (primary, _) = source(here, None, Micros::ZERO);
+    let described = primary.describe(table).await.expect("described");
+    let (sink, blobs) = (MemorySink::new(), Arc::new(MemoryBlobs::new()));
+    sink.add_table("events", TableSchema { table: table.target.clone(), ..described });
+    let run = async |url: &str| {
+        let source: Arc<dyn Source> = Arc::new(source(url, None, Micros::ZERO).0);
+        let sources = BTreeMap::from([("app".to_owned(), source)]);
+        let pipeline = Pipeline::new(config.clone(), sources, blobs.clone(), Arc::new(sink.clone()));
+        pipeline.run(&RunRequest::default(), &CancellationToken::new()).await.expect("run").runs.remove(0)
+    };
+    let client = async |url: &str| {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("connected");
+        tokio::spawn(connection);
+        client
+    };
+    let (writer, standby) = (client(here).await, client(there).await);
+    standby.batch_execute("select pg_wal_replay_pause()").await.expect("pause");
+    let until = async |condition: &str| {
+        let holds = async || standby.query_one(condition, &[]).await.expect(condition).get::<_, bool>(0);
+        while !holds().await {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    until("select pg_get_wal_replay_pause_state() = 'paused'").await;
+    writer.batch_execute("insert into events values (3)").await.expect("insert");
+    let rows = run(here).await.rows_inserted;
+    let behind = run(there).await;
+    let error = behind.error.unwrap_or_else(|| panic!("an older state took the place of {rows} rows"));
+    assert!(error.message.contains("is behind the server that was read last"), "{error:?}");
+    assert_eq!(sink.rows(&table.target).len() as u64, rows);
+    standby.batch_execute("select pg_wal_replay_resume()").await.expect("resume");
+    until("select exists (select from events where id = 3)").await;
+    assert_eq!(run(there).await.error, None);
 }
 
 /// As a target, a standby is named as what it is; what only looks is answered.

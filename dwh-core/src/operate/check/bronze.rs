@@ -65,7 +65,8 @@ pub(super) async fn check(
             about.warn(Word::Drift, told, "`on_new_column = \"stop\"` of the table leaves it to you");
         }
     }
-    match plan.check_bronze(bronze.as_ref()) {
+    // What types are made of was looked at above.
+    match plan.load(false).check_columns(bronze.as_ref()) {
         // `dwh migrate` would not help yet.
         Err(error) if error.kind() == ErrorKind::NotFound && !can_be_made => {}
         Err(error) if error.kind() == ErrorKind::Drift && plan.table.on_schema_change == OnSchemaChange::Resync => {

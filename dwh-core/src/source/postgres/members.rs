@@ -33,6 +33,8 @@ pub(super) struct Members {
     functions: Vec<String>,
     /// Servers and planners' nodes that show nothing of their tables.
     elsewhere: Vec<String>,
+    /// Materialized views below a view or a query, which show no transaction numbers of theirs.
+    refreshed: Vec<String>,
 }
 
 impl Members {
@@ -62,7 +64,11 @@ impl Members {
         let foreign = self.tables.iter().filter(|member| member.foreign).map(|member| &member.name);
         let foreign: Vec<String> = foreign.chain(&self.elsewhere).cloned().collect();
         let opaque = || format!("{} does not show which tables its rows come from", list(&self.functions));
-        elsewhere(&foreign).or_else(|| (!self.functions.is_empty()).then(opaque))
+        // After `refresh … concurrently` they lie in the same file.
+        let refreshed = || format!("rows of {} appear when it is refreshed, as old as they are", list(&self.refreshed));
+        elsewhere(&foreign)
+            .or_else(|| (!self.functions.is_empty()).then(opaque))
+            .or_else(|| (!self.refreshed.is_empty()).then(refreshed))
     }
 }
 
@@ -116,9 +122,12 @@ async fn shown(client: &Client, plan: &Plan) -> Result<Members> {
          on n.nspname = wanted.schema and c.relname = wanted.name order by c.oid"
     );
     let values: [(&(dyn ToSql + Sync), Type); 2] = [(&schemas, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)];
-    let tables = listed(client, &sql.replace("pg_catalog.unnest", "unnest"), &values).await?;
+    let sql = sql.replace("pg_catalog.unnest", "unnest");
+    let tables = listed(client, &sql, &values).await?;
     let functions = opaque(client, &found.functions).await?;
-    Ok(Members { tables, functions, elsewhere: found.elsewhere.into_iter().collect() })
+    let refreshed = listed(client, &sql.replace(" order by", " and c.relkind = 'm' order by"), &values).await?;
+    let refreshed = refreshed.into_iter().map(|member| member.name).collect();
+    Ok(Members { tables, functions, elsewhere: found.elsewhere.into_iter().collect(), refreshed })
 }
 
 /// Those functions that may read tables: an immutable one may not.
@@ -248,6 +257,8 @@ mod tests {
         let member = |name: &str, foreign| Member { oid: 1, file: 1, name: name.to_owned(), foreign };
         let mut members = Members { tables: vec![member("app.a", false)], ..Members::default() };
         assert_eq!(members.unseen(), None);
+        members.refreshed.push("app.m".to_owned());
+        assert!(members.unseen().expect("refreshed").contains("`app.m` appear when it is refreshed"));
         members.functions.push("app.rows".to_owned());
         assert!(members.unseen().expect("hidden").contains("`app.rows` does not show"));
         members.tables.push(member("app.f", true));
