@@ -164,6 +164,30 @@ async fn files_are_listed_validated_reprocessed_and_archived() {
 }
 
 #[tokio::test]
+async fn a_file_of_two_tables_is_archived_once_both_have_it() {
+    let tables = format!(
+        "{TABLES}{}",
+        TABLES[..TABLES.find("[[table]]\nname = \"events\"").expect("the next")].replace("\"grants\"", "\"again\"")
+    );
+    let raw = Raw::new("files_shared", &tables).await;
+    let path = "a/dumps/2023-05-01/data.json";
+    raw.write(path, grants(&[("a", "1")]));
+    raw.project.ok(&["run", "grants"]);
+    let archive = ["files", "archive", "--before", "2024-01-01"];
+    let narrow = [&archive[..], &["--table", "grants"]].concat();
+    let told = raw.project.fails(4, &narrow).json();
+    let message = told["files"][0]["error"]["message"].as_str().expect("a message");
+    assert_eq!(message, format!("file `{path}` is new to table `again`, so it stays"), "{told:#}");
+    assert!(raw.folder.join(path).exists());
+    raw.project.ok(&["run"]);
+    let told = raw.project.json(&archive);
+    let moved: Vec<&Value> = told["files"].as_array().expect("files").iter().map(|file| &file["moved_to"]).collect();
+    assert_eq!(moved, [&Value::from(format!("_archive/2023/{path}")); 2], "{told:#}");
+    let log = fs::read_to_string(raw.folder.join("_archive/ARCHIVE_LOG.txt")).expect("log");
+    assert_eq!(log.lines().count(), 1, "{log}");
+}
+
+#[tokio::test]
 async fn a_file_that_was_read_again_in_vain_stays_as_it_was_loaded() {
     let raw = Raw::new("files_in_vain", TABLES).await;
     raw.write("a/dumps/1/data.json", grants(&[("a", "1"), ("b", "1")]));
