@@ -136,3 +136,29 @@ fn the_blob_store_may_lie_below_the_files_in_a_bucket_too() {
     assert_eq!(below("file:///srv/raw", "s3://bucket"), None);
     assert_eq!(below("file:///srv/a%20b", "file:///srv/a%20b/lake%201").as_deref(), Some("lake 1/"));
 }
+
+#[tokio::test]
+async fn each_line_is_compared_with_the_schema_whatever_is_said_of_documents() {
+    for validate in ["record", "document"] {
+        let folder = tempfile::tempdir().expect("folder");
+        let schema = folder.path().join("schema.json");
+        fs::write(&schema, r#"{"properties": {"id": {"maximum": 9}}}"#).expect("schema");
+        fs::write(folder.path().join("a.jsonl"), record(5) + &record(10)).expect("file");
+        let keys = format!("files = \"*.jsonl\"\njson_schema = \"{}\"\nvalidate = \"{validate}\"", schema.display());
+        let text = TABLE.replace("files = \"*.jsonl\"", &keys).replace("FOLDER", &folder.path().display().to_string());
+        let config = Config::parse(&text, "dwh.toml".as_ref(), Environment::default()).expect("a configuration");
+        let table = &config.tables[0];
+        let source = FileSource::new("raw", config.sources["raw"].files.as_ref().expect("files"), &config).expect("it");
+        let plan = Plan::new(table, source.describe(table).await.expect("columns")).expect("a plan");
+        let file = source.tree().expect("a tree").list(table).await.expect("files").remove(0);
+        let request = ReadRequest { file: Some(&file), ..ReadRequest::whole(&plan, Timestamp::now()) };
+        let mut reading = source.read(request).await.expect("open");
+        let error = loop {
+            match reading.next().await {
+                Ok(piece) => assert!(piece.is_some(), "{validate}: nothing was compared"),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("1 of 2 records are not valid: line 2 `/id` maximum 9"), "{error}");
+    }
+}
