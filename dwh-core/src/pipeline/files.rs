@@ -88,7 +88,7 @@ impl Pipeline {
     }
 
     /// What a run does before it reads: files that are loaded and have no copy get one.
-    async fn settle_files(&self, table: &TableConfig, state: &TableState) -> Result<Vec<RawFile>> {
+    pub(super) async fn settle_files(&self, table: &TableConfig, state: &TableState) -> Result<Vec<RawFile>> {
         let tree = self.tree(table)?;
         let (pending, loaded) = self.sorted_files(table, state).await?;
         let files: Vec<RawFile> = loaded.iter().map(|(file, _)| file.clone()).collect();

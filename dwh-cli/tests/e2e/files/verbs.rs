@@ -110,6 +110,33 @@ async fn copies_are_made_good_backed_up_and_put_back() {
 }
 
 #[tokio::test]
+async fn a_copy_of_the_version_before_is_made_good_though_it_has_the_same_size() {
+    let raw = Raw::with("files_same_size", TABLES, "validated = \"file://HOME/validated\"").await;
+    let (path, copy) = ("a/dumps/1/data.json", raw.home().join("validated/a/dumps/1/data.json"));
+    raw.write(path, grants(&[("a", "1")]));
+    raw.project.ok(&["run", "grants"]);
+    // As a process leaves it that dies between load and copy. The files have times from before the copies.
+    for (amount, next, code) in [("2", "run", 0), ("3", "extract", 4)] {
+        let now = grants(&[("a", amount)]);
+        raw.write(path, &now);
+        let file = fs::File::options().write(true).open(raw.folder.join(path)).expect("file");
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000 + 60 * number_of(amount));
+        file.set_modified(at).expect("a time");
+        let params = raw.project.json(&["extract", "grants"]);
+        raw.project.ok(&["load", "--params", &params.to_string()]);
+        assert_ne!(fs::read_to_string(&copy).expect("copy"), now);
+        let output = raw.project.dwh(&[next, "grants"]);
+        assert_eq!(output.code, code, "{}", output.all());
+        assert_eq!(fs::read_to_string(&copy).expect("copy"), now, "{}", output.all());
+        assert_eq!(copy.metadata().and_then(|meta| meta.modified()).expect("a time"), at);
+    }
+}
+
+fn number_of(text: &str) -> u64 {
+    text.parse().expect("a number")
+}
+
+#[tokio::test]
 async fn files_are_listed_validated_reprocessed_and_archived() {
     let raw = Raw::new("files_list", TABLES).await;
     raw.write("a/dumps/2023-05-01/data.json", grants(&[("a", "1")]));
