@@ -1,7 +1,7 @@
 //! The other verbs treat a table of files as any other.
 
 use super::{GRANTS_SCHEMA, Raw, TABLES, runs};
-use crate::support::{Project, age, number};
+use crate::support::{Project, age, files, number};
 use dwh_core::testing::{TestBlobs, TestDb};
 use serde_json::Value;
 use std::fs;
@@ -60,6 +60,40 @@ async fn verify_replay_rebuild_recover_and_prune_know_files() {
     let again = raw.project.json(&["run", "grants"]);
     assert!(runs(&again, "grants")[0]["file"].is_null(), "{again:#}");
     assert_eq!(verified(&raw.project.json(&["verify", "grants"])), [4, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn of_a_file_that_was_replaced_only_the_newest_version_is_missed() {
+    let raw = Raw::with("files_missed", TABLES, "[retention]\nprocessed = \"1h\"").await;
+    let csvs = || -> Vec<std::path::PathBuf> {
+        let mut all = files(&raw.db.blobs().join("test/processed/grants"));
+        all.retain(|path| path.extension().is_some_and(|end| end == "csv"));
+        all.sort();
+        all
+    };
+    raw.write("a/dumps/1/data.json", grants(&[("a", "1")]));
+    raw.project.ok(&["run", "grants"]);
+    raw.write("a/dumps/2/data.json", grants(&[("b", "1"), ("c", "1")]));
+    raw.project.ok(&["run", "grants"]);
+    raw.write("a/dumps/2/data.json", grants(&[("b", "20")]));
+    raw.project.ok(&["run", "grants"]);
+    let rows = raw.rows(ROWS).await;
+    age(&raw.db, &TestBlobs::local(&raw.db), "true", "2 days").await;
+    raw.project.ok(&["prune"]);
+    assert_eq!(csvs().len(), 2, "the version that was replaced went: {:?}", csvs());
+    assert_eq!(raw.project.json(&["recover", "--dry-run"])["found"], Value::Array(Vec::new()));
+    raw.project.ok(&["verify", "grants", "--blobs"]);
+    raw.project.ok(&["replay", "grants"]);
+    raw.project.ok(&["rebuild", "grants", "--reset"]);
+    assert_eq!(raw.rows(ROWS).await, rows);
+    // The newest version of a file is missed, though all other CSV files are newer.
+    fs::remove_file(&csvs()[0]).expect("removed");
+    let told = raw.project.fails(4, &["verify", "grants", "--blobs"]).json();
+    assert!(told["tables"][0]["blobs"]["problems"].to_string().contains("run 1: "), "{told:#}");
+    let found = raw.project.dwh(&["recover", "--dry-run", "--output", "json"]).json();
+    assert_eq!(found["found"][0]["state"], "csv_missing", "{found:#}");
+    let refused = raw.project.fails(4, &["rebuild", "grants", "--reset"]);
+    assert!(refused.all().contains("the CSV of run 1, is not in `processed/`"), "{}", refused.all());
 }
 
 #[tokio::test]
