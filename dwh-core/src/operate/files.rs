@@ -252,25 +252,42 @@ impl Pipeline {
     /// asked.
     ///
     /// # Errors
-    /// `Config` if nothing matches. What is wrong with a file stands in its report.
+    /// `Config` if nothing matches. What is wrong with a file, or with the JSON Schema of its table, stands in its report. If a
+    /// table that shows no file cannot be validated: what is wrong with it, and with all others.
     pub async fn validate_files(&self, request: &FilesRequest) -> Result<FilesReport> {
         let wanted = Wanted::new(&request.paths)?;
         let mut report = FilesReport { dry_run: true, ..FilesReport::default() };
+        let (mut unusable, mut untold) = (Vec::<Error>::new(), false);
         for table in self.file_tables(&request.tables)? {
+            let before = report.files.len();
             let read = async {
-                let source = self.source(table)?;
-                let plan = Arc::new(Plan::new(table, source.describe(table).await?)?);
-                for file in self.tree(table)?.list(table).await?.iter().filter(|file| wanted.takes(&file.path)) {
-                    report.files.push(self.validate_file(&plan, file).await);
+                let (source, mut listed) = (self.source(table)?, self.tree(table)?.list(table).await?);
+                listed.retain(|file| wanted.takes(&file.path));
+                let planned = source.describe(table).await.and_then(|columns| Plan::new(table, columns)).map(Arc::new);
+                for file in &listed {
+                    report.files.push(match &planned {
+                        Ok(plan) => self.validate_file(plan, file).await,
+                        Err(error) => {
+                            FileReport { error: Some(error.into()), ..FileReport::new(table, file, FileState::Failed) }
+                        }
+                    });
                 }
-                Ok(())
+                planned.map(drop)
             };
-            read.await.map_err(|error| named(error, &table.name))?;
+            if let Err(error) = read.await {
+                unusable.push(named(error, &table.name));
+                untold |= report.files.len() == before;
+            }
         }
-        if report.files.is_empty() {
-            return Err(wanted.nothing());
+        match unusable.first().filter(|_| untold) {
+            Some(first) => {
+                let (messages, hints): (Vec<String>, Vec<&str>) =
+                    unusable.iter().map(|error| (error.to_string(), error.hint())).unzip();
+                Err(Error::new(first.kind(), messages.join("; ")).with_hint(hints.join("\n")))
+            }
+            None if report.files.is_empty() => Err(wanted.nothing()),
+            None => Ok(report),
         }
-        Ok(report)
     }
 
     async fn validate_file(&self, plan: &Arc<Plan>, file: &RawFile) -> FileReport {
