@@ -20,6 +20,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::blob::Layout;
 use crate::config::{BlobConfig, Config, Environment, FileFormat, FileTable, FilesConfig, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Plan;
@@ -35,8 +36,9 @@ pub(crate) use place::folder_of;
 pub(crate) use sample::Sample;
 pub(crate) use write::FileBody;
 
-/// What is never a file of a table: names that begin with a dot, and what `dwh files archive` put away.
-const HIDDEN: [&str; 3] = ["_archive/**", ".*", "**/.*"];
+/// What is never a file of a table: names that begin with a dot, of folders too (a storage keeps snapshots in one, rsync
+/// what it has not finished), and what `dwh files archive` put away.
+const HIDDEN: [&str; 4] = ["_archive/**", ".*", "**/.*", "**/.*/**"];
 
 /// Files of a folder or a bucket.
 ///
@@ -49,6 +51,8 @@ pub struct FileSource {
     place: Place,
     validated: Option<Place>,
     backups: Option<Place>,
+    /// Where below the files the blob store lies, if it does, with a slash at the end.
+    store: Option<String>,
 }
 
 impl fmt::Debug for FileSource {
@@ -70,12 +74,21 @@ impl FileSource {
             place: open(&files.url)?,
             validated: files.validated.as_ref().map(open).transpose()?,
             backups: files.backups.as_ref().map(open).transpose()?,
+            store: store_below(&files.url, config),
         })
     }
 
     /// Every file, of whatever table.
     pub(crate) async fn every_file(&self) -> Result<Vec<RawFile>> {
-        self.place.list(|_| true).await
+        Ok(self.raw(self.place.list(|_| true).await?))
+    }
+
+    /// Those that are not ours: a CSV of the blob store that was read as a raw file would make another one, and so on.
+    fn raw(&self, mut files: Vec<RawFile>) -> Vec<RawFile> {
+        if let Some(store) = &self.store {
+            files.retain(|file| !file.path.starts_with(store));
+        }
+        files
     }
 
     /// A look at the first records of a file.
@@ -93,6 +106,17 @@ impl FileSource {
             in_recovery: false,
         }
     }
+}
+
+/// Where below the files the blob store lies, or what it has of this project where both are one place.
+fn store_below(files: &str, config: &Config) -> Option<String> {
+    let store = &config.blob.url;
+    let below = match (folder_of(files), folder_of(store)) {
+        (Some(files), Some(store)) => store.strip_prefix(files).ok()?.to_str()?.to_owned(),
+        _ => store.strip_prefix(files).filter(|rest| rest.is_empty() || rest.starts_with('/'))?.replacen('/', "", 1),
+    };
+    let layout = Layout { project: config.project.name.clone(), zone: config.project.zone.clone() };
+    Some(if below.is_empty() { layout.project_prefix() } else { below + "/" })
 }
 
 fn open_place(url: &str, blob: &BlobConfig, environment: &Environment) -> Result<Place> {
@@ -126,14 +150,14 @@ fn matcher(table: &FileTable) -> Result<impl Fn(&str) -> bool + use<>> {
 impl FileTree for FileSource {
     async fn list(&self, table: &TableConfig) -> Result<Vec<RawFile>> {
         let is_one = matcher(of_files(table)?)?;
-        let mut files = self.place.list(matcher(of_files(table)?)?).await?;
+        let mut files = self.raw(self.place.list(matcher(of_files(table)?)?).await?);
         files.retain(|file| is_one(&file.path));
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
     }
 
     async fn all(&self) -> Result<Vec<RawFile>> {
-        self.place.list(|_| false).await
+        Ok(self.raw(self.place.list(|_| false).await?))
     }
 
     async fn sha256(&self, file: &RawFile) -> Result<String> {

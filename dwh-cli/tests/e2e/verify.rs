@@ -240,10 +240,9 @@ async fn files_are_read_and_compared() {
     project.ok(&["verify", "--blobs"]);
 }
 
-/// Late rows lie anywhere below the window of their CSV: its window alone, read again, would not bring them back.
-#[tokio::test]
-async fn a_lost_csv_with_late_rows_is_read_again_from_the_first_row_on() {
-    let (db, project) = project("verify_late", EVENTS, CONFIG).await;
+/// A CSV with a late row, taken out of the archive.
+async fn lost_late(test: &str) -> (TestDb, Project) {
+    let (db, project) = project(test, EVENTS, CONFIG).await;
     db.src("insert into app.events (id, place, recorded_at) values (5001, 'late', now() - interval '1 hour')").await;
     let run = project.json(&["run"]);
     let late = format!("select rows_late from dwh_control.extract_runs where run_id = {}", run["runs"][0]["run_id"]);
@@ -254,10 +253,27 @@ async fn a_lost_csv_with_late_rows_is_read_again_from_the_first_row_on() {
     let report = project.fails(4, &["verify", "--blobs"]).json();
     let problems = one(&report)["blobs"]["problems"].to_string();
     assert!(problems.contains("lost its CSV") && problems.contains("`dwh reseed events`"), "{problems}");
-    // Just after midnight the late row lies in the window before, and one that finds no row leaves no file.
-    db.src("insert into app.events (id, place) values (5002, 'newest')").await;
-    project.ok(&["run"]);
+    (db, project)
+}
+
+/// Late rows lie anywhere below the window of their CSV: its window alone, read again, would not bring them back.
+#[tokio::test]
+async fn a_lost_csv_with_late_rows_is_read_again_from_the_first_row_on() {
+    let (_db, project) = lost_late("verify_late").await;
     project.ok(&["reseed", "events"]);
+    project.ok(&["verify", "--blobs"]);
+}
+
+#[tokio::test]
+async fn a_window_that_a_reseed_found_empty_was_read_again_too() {
+    let (db, project) = lost_late("verify_late_gone").await;
+    // Its window is the last one, and no row is left in it.
+    db.src("delete from app.events where recorded_at > now() - interval '2 days'").await;
+    db.tgt("delete from bronze.events where recorded_at > now() - interval '2 days'").await;
+    project.ok(&["reseed", "events"]);
+    let last = "select count(*) from dwh_control.extract_runs where run_id = (select max(run_id) from \
+                dwh_control.extract_runs) and kind = 'reseed' and csv_path is null";
+    assert_eq!(number(&db, last).await, 1);
     project.ok(&["verify", "--blobs"]);
 }
 

@@ -72,7 +72,7 @@ pub enum Validate {
     /// Each record by itself.
     #[default]
     Record,
-    /// The whole file: it must fit into memory.
+    /// The whole file, which must fit into memory; of `jsonl` and `csv` each line.
     Document,
 }
 

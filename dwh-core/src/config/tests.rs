@@ -447,6 +447,11 @@ fn what_is_wrong_with_files_is_told_by_line_and_key() {
             "",
             "table.watermark: is only for a table of a database",
         ),
+        (
+            "files = \"*\"\nmode = \"files\"\ndeletes = \"mark\"\njson_schema = \"s\"",
+            "",
+            "table.deletes: is only for a table of a database",
+        ),
         ("files = \"*\"\nmode = \"files\"\njson_schema = \"s\"", "url = \"x\"", "stands beside `url`"),
         (
             "files = \"*\"\nmode = \"files\"\njson_schema = \"s\"",

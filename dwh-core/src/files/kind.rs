@@ -40,6 +40,8 @@ pub(super) enum Kind {
     Date,
     Timestamp {
         zoned: bool,
+        /// Of a second.
+        decimals: usize,
     },
     Uuid,
     Json {
@@ -68,6 +70,8 @@ impl Kind {
         match name.name() {
             "text" => Self::Text { longest: None },
             "character varying" => Self::Text { longest: number(0).and_then(|most| usize::try_from(most).ok()) },
+            // Without a length it holds one letter.
+            "character" => Self::Text { longest: usize::try_from(number(0).unwrap_or(1)).ok() },
             "smallint" => Self::Whole { min: i16::MIN.into(), max: i16::MAX.into() },
             "integer" => Self::Whole { min: i32::MIN.into(), max: i32::MAX.into() },
             "bigint" => Self::Whole { min: i64::MIN, max: i64::MAX },
@@ -78,7 +82,10 @@ impl Kind {
             "double precision" | "real" => Self::Float { single: name.name() == "real" },
             "boolean" => Self::Boolean,
             "date" => Self::Date,
-            "timestamp" => Self::Timestamp { zoned: bare.ends_with("with time zone") },
+            "timestamp" => Self::Timestamp {
+                zoned: bare.ends_with("with time zone"),
+                decimals: number(0).and_then(|most| usize::try_from(most).ok()).unwrap_or(6),
+            },
             "uuid" => Self::Uuid,
             "json" => Self::Json { binary: false },
             "jsonb" => Self::Json { binary: true },
@@ -166,8 +173,9 @@ impl Kind {
             Self::Text { longest: Some(most) } if text.chars().count() > *most => {
                 return Err(format!("maxLength {most}"));
             }
-            Self::Date => text.len() == 10 && text.parse::<civil::Date>().is_ok(),
-            Self::Timestamp { zoned } => return moment(text, *zoned),
+            Self::Date => text.len() == 10 && !is_year_0(text) && text.parse::<civil::Date>().is_ok(),
+            Self::Timestamp { zoned, decimals } if moment(text, *zoned) => return fine(text, *decimals),
+            Self::Timestamp { .. } => false,
             Self::Uuid => is_uuid(text),
             _ => true,
         };
@@ -217,8 +225,8 @@ impl Kind {
             Self::Float { single: false } => "number",
             Self::Boolean => "boolean",
             Self::Date => "date (YYYY-MM-DD)",
-            Self::Timestamp { zoned: true } => "timestamp with a zone",
-            Self::Timestamp { zoned: false } => "timestamp without a zone",
+            Self::Timestamp { zoned: true, .. } => "timestamp with a zone",
+            Self::Timestamp { zoned: false, .. } => "timestamp without a zone",
             Self::Uuid => "uuid",
             Self::Json { .. } => "JSON",
             Self::Geometry { .. } => "geometry",
@@ -228,21 +236,29 @@ impl Kind {
     }
 }
 
-/// A moment as ISO 8601 writes it; PostgreSQL would pass over a zone that has no place, and round what is too fine.
-fn moment(text: &str, zoned: bool) -> Result<(), String> {
-    let kind = Kind::Timestamp { zoned };
-    let wrong = || Err(format!("type {}", kind.word()));
-    if text.contains('[') || text.starts_with(['+', '-']) {
-        return wrong();
+/// A moment as ISO 8601 writes it, and PostgreSQL reads it: that would pass over a zone that has no place, and knows neither a
+/// comma before the decimals nor hours alone.
+fn moment(text: &str, zoned: bool) -> bool {
+    let clock = text.split(['T', 't', ' ']).nth(1).map(|time| time.split(['Z', 'z', '+', '-']).next().unwrap_or(time));
+    let hours_alone = clock.is_some_and(|clock| clock.len() < 4);
+    if text.contains(['[', ',']) || text.starts_with(['+', '-']) || is_year_0(text) || hours_alone {
+        return false;
     }
     let has_zone = text.parse::<jiff::Timestamp>().is_ok();
     let is_civil = text.parse::<civil::DateTime>().is_ok();
-    if zoned != has_zone || (!zoned && !is_civil) {
-        return wrong();
-    }
+    zoned == has_zone && (zoned || is_civil)
+}
+
+/// Refuses what PostgreSQL would round.
+fn fine(text: &str, most: usize) -> Result<(), String> {
     let decimals = text.split_once('.').map_or("", |(_, rest)| rest);
     let decimals = decimals.bytes().take_while(u8::is_ascii_digit).count();
-    if decimals > 6 { Err("at most 6 decimals of a second".to_owned()) } else { Ok(()) }
+    if decimals > most { Err(format!("at most {most} decimals of a second")) } else { Ok(()) }
+}
+
+/// The year before 1, which PostgreSQL calls 1 BC.
+fn is_year_0(text: &str) -> bool {
+    text.starts_with("0000")
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -336,6 +352,15 @@ mod tests {
             ("timestamp with time zone", "\"2024-02-03T10:00:00\""),
             ("timestamp without time zone", "\"2024-02-03T10:00:00Z\""),
             ("timestamp with time zone", "\"2024-02-03T10:00:00.1234567Z\""),
+            ("timestamp(3) with time zone", "\"2024-02-03T10:00:00.1234Z\""),
+            ("timestamp(0) without time zone", "\"2024-02-03T10:00:00.5\""),
+            ("timestamp with time zone", "\"2024-02-03T10:00:00,5Z\""),
+            ("timestamp with time zone", "\"2024-02-03T10Z\""),
+            ("timestamp with time zone", "\"2024-02-03T10+03:00\""),
+            ("timestamp with time zone", "\"0000-02-03T10:00:00Z\""),
+            ("date", "\"0000-01-01\""),
+            ("character(2)", "\"abc\""),
+            ("character(2)", "\"ab \""),
             ("uuid", "\"x\""),
             ("jsonb", "\"a\\u0000b\""),
             ("text[]", "\"a\""),
@@ -356,6 +381,11 @@ mod tests {
             ("timestamp with time zone", "\"2025-10-30T22:56:51Z\"", "2025-10-30T22:56:51Z"),
             ("timestamp with time zone", "\"2025-10-30T22:56:51.123456+03:00\"", "2025-10-30T22:56:51.123456+03:00"),
             ("timestamp without time zone", "\"2025-10-30 22:56:51\"", "2025-10-30 22:56:51"),
+            ("timestamp(3) with time zone", "\"2025-10-30T22:56:51.123Z\"", "2025-10-30T22:56:51.123Z"),
+            ("timestamp with time zone", "\"20251030T225651Z\"", "20251030T225651Z"),
+            ("timestamp without time zone", "\"2025-10-30T22:56\"", "2025-10-30T22:56"),
+            ("timestamp without time zone", "\"2025-10-30\"", "2025-10-30"),
+            ("character(2)", "\"ab\"", "ab"),
             ("jsonb", "{\"a\": [1.10]}", "{\"a\": [1.10]}"),
             ("jsonb", "\"a\\\\u0000\"", "\"a\\\\u0000\""),
             ("text[]", "[\"a\", \"b\\\"\\\\\", null]", "{\"a\",\"b\\\"\\\\\",NULL}"),

@@ -47,7 +47,7 @@ impl Place {
         }
     }
 
-    /// All files. Symbolic links are not followed. A name that is no UTF-8 stops it where `wants` takes what is readable of
+    /// All files, but in a folder those whose names begin with a dot, or lie in a folder of such a name. Symbolic links are not followed. A name that is no UTF-8 stops it where `wants` takes what is readable of
     /// the path; any other such file is left out.
     pub(crate) async fn list(&self, wants: impl Fn(&str) -> bool + Send + 'static) -> Result<Vec<RawFile>> {
         match self {
@@ -144,6 +144,10 @@ fn walk(root: &Path, folder: &str, wants: &dyn Fn(&str) -> bool, found: &mut Vec
     for entry in fs::read_dir(&path).map_err(|error| sorted(&path, error))? {
         let entry = entry.map_err(|error| sorted(&path, error))?;
         let name = entry.file_name();
+        // Never a file of a table, and perhaps a copy of the whole tree.
+        if name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
         let path = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
         let Some(below) = name.to_str().map(path) else {
             // What is in a folder of such a name, nobody can say.

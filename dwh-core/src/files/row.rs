@@ -46,6 +46,8 @@ pub(super) struct Rows<'a> {
     out: Vec<u8>,
     send: Send<'a>,
     rejected: Option<BufWriter<File>>,
+    /// Whether each record is compared with the JSON Schema: of lines there is no document but theirs.
+    compared: bool,
     unknown: BTreeSet<String>,
     pub problems: Problems,
     pub total: u64,
@@ -75,6 +77,7 @@ impl<'a> Rows<'a> {
         if format == FileFormat::Geojson {
             taken.extend(["type", "id", "bbox", "geometry", "properties"].map(str::to_owned));
         }
+        let of_lines = matches!(format, FileFormat::Jsonl | FileFormat::Csv);
         let mut rows = Self {
             shape,
             path,
@@ -86,6 +89,7 @@ impl<'a> Rows<'a> {
             out: Vec::new(),
             send,
             rejected: None,
+            compared: of_lines || shape.table.validate == Validate::Record,
             unknown: BTreeSet::new(),
             problems: Problems::default(),
             total: 0,
@@ -263,12 +267,10 @@ impl Taker for Rows<'_> {
             return self.reject(spot, &[Problem::new("", "type object")], || raw.get().to_owned());
         };
         let mut problems = match &self.shape.schema {
-            Some(schema) if self.shape.table.validate == Validate::Record => {
-                match serde_json::from_str::<Value>(raw.get()) {
-                    Ok(value) => schema.problems(&value),
-                    Err(_) => vec![Problem::new("", "JSON: a number, a text or its depth is out of range")],
-                }
-            }
+            Some(schema) if self.compared => match serde_json::from_str::<Value>(raw.get()) {
+                Ok(value) => schema.problems(&value),
+                Err(_) => vec![Problem::new("", "JSON: a number, a text or its depth is out of range")],
+            },
             _ => Vec::new(),
         };
         if let Err(rule) = sound::without_nul(&spot.text()) {

@@ -6,12 +6,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::decode::Raw;
 use super::place::{Place, blocking, unread};
 use crate::blob::{Body, ByteStream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw_file::RawFile;
+use crate::watermark::Timestamp;
 
 /// Read at once.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -85,6 +87,20 @@ impl Place {
                 let there = self.stat(&name).await?.ok_or_else(|| differs(&name))?;
                 same(&name, &self.sha256(&there).await?, &want)
             }
+        }
+    }
+
+    /// Gives a file the time of another one, in a folder. Where that is refused, nothing is lost: a listing shows less.
+    pub(super) async fn stamp(&self, path: &str, modified: Timestamp) {
+        let Self::Folder(root) = self else { return };
+        let full = root.join(path);
+        let micros = u64::try_from(modified.since(Timestamp::from_micros(0)).0).unwrap_or_default();
+        let stamped = blocking(move || {
+            let set = |file: File| file.set_modified(UNIX_EPOCH + Duration::from_micros(micros));
+            File::open(&full).and_then(set).map_err(|error| unwritten(&full, error))
+        });
+        if let Err(error) = stamped.await {
+            tracing::debug!(error = %error.chain(), "a copy keeps a time of its own, and is hashed again by the next run");
         }
     }
 

@@ -252,25 +252,42 @@ impl Pipeline {
     /// asked.
     ///
     /// # Errors
-    /// `Config` if nothing matches. What is wrong with a file stands in its report.
+    /// `Config` if nothing matches. What is wrong with a file, or with the JSON Schema of its table, stands in its report. If a
+    /// table that shows no file cannot be validated: what is wrong with it, and with all others.
     pub async fn validate_files(&self, request: &FilesRequest) -> Result<FilesReport> {
         let wanted = Wanted::new(&request.paths)?;
         let mut report = FilesReport { dry_run: true, ..FilesReport::default() };
+        let (mut unusable, mut untold) = (Vec::<Error>::new(), false);
         for table in self.file_tables(&request.tables)? {
+            let before = report.files.len();
             let read = async {
-                let source = self.source(table)?;
-                let plan = Arc::new(Plan::new(table, source.describe(table).await?)?);
-                for file in self.tree(table)?.list(table).await?.iter().filter(|file| wanted.takes(&file.path)) {
-                    report.files.push(self.validate_file(&plan, file).await);
+                let (source, mut listed) = (self.source(table)?, self.tree(table)?.list(table).await?);
+                listed.retain(|file| wanted.takes(&file.path));
+                let planned = source.describe(table).await.and_then(|columns| Plan::new(table, columns)).map(Arc::new);
+                for file in &listed {
+                    report.files.push(match &planned {
+                        Ok(plan) => self.validate_file(plan, file).await,
+                        Err(error) => {
+                            FileReport { error: Some(error.into()), ..FileReport::new(table, file, FileState::Failed) }
+                        }
+                    });
                 }
-                Ok(())
+                planned.map(drop)
             };
-            read.await.map_err(|error| named(error, &table.name))?;
+            if let Err(error) = read.await {
+                unusable.push(named(error, &table.name));
+                untold |= report.files.len() == before;
+            }
         }
-        if report.files.is_empty() {
-            return Err(wanted.nothing());
+        match unusable.first().filter(|_| untold) {
+            Some(first) => {
+                let (messages, hints): (Vec<String>, Vec<&str>) =
+                    unusable.iter().map(|error| (error.to_string(), error.hint())).unzip();
+                Err(Error::new(first.kind(), messages.join("; ")).with_hint(hints.join("\n")))
+            }
+            None if report.files.is_empty() => Err(wanted.nothing()),
+            None => Ok(report),
         }
-        Ok(report)
     }
 
     async fn validate_file(&self, plan: &Arc<Plan>, file: &RawFile) -> FileReport {
@@ -309,40 +326,72 @@ impl Pipeline {
             Error::new(ErrorKind::Config, format!("`{}` is no date", before.escape_debug()))
                 .with_hint("write a day such as `2024-01-01`: files that are older than it are moved")
         })?;
-        let listed = self.list_files(request).await?;
+        let asked = self.file_tables(&request.tables)?;
+        // Other tables may take a file too, and it is theirs as well.
+        let listed = self.list_files(&FilesRequest { tables: Vec::new(), ..request.clone() }).await?.files;
         let mut report = FilesReport { dry_run, ..FilesReport::default() };
-        for mut told in listed.files.into_iter().filter(|file| !file.state.is_gone()) {
-            let file = RawFile {
-                sha256: told.sha256.clone(),
-                ..RawFile::listed(told.path.clone(), told.bytes, told.modified, None)
-            };
-            let Some(date) = file.date().filter(|date| *date < before) else { continue };
-            told.error = None;
-            if told.state != FileState::Loaded {
-                let error = Error::new(
-                    ErrorKind::Contract,
-                    format!("file `{}` is {}, so it stays", told.path, told.state.as_str()),
-                )
-                .with_hint("`dwh run` loads it; an archive of files that nobody loaded would hide them");
-                told.error = Some((&error).into());
-            } else if dry_run {
-                told.moved_to = self.tree(self.config.table(&told.table)?)?.archive_path(&told.path, date.year());
-            } else {
-                let table = self.config.table(&told.table)?;
-                match self.put_away(table, &file, date.year()).await {
-                    Ok(to) => (told.state, told.moved_to) = (FileState::Archived, Some(to)),
+        let mut moved: BTreeMap<(&str, String), String> = BTreeMap::new();
+        for table in asked {
+            let own = listed.iter().filter(|file| file.table == table.name && !file.state.is_gone());
+            for mut told in own.cloned() {
+                let file = RawFile {
+                    sha256: told.sha256.clone(),
+                    ..RawFile::listed(told.path.clone(), told.bytes, told.modified, None)
+                };
+                let Some(date) = file.date().filter(|date| *date < before) else { continue };
+                told.error = None;
+                let place = (table.source.as_str(), told.path.clone());
+                let archived = match moved.get(&place) {
+                    Some(to) => Ok(to.clone()),
+                    None => match self.must_be_loaded(table, &told, &listed) {
+                        Err(error) => Err(error),
+                        Ok(()) if dry_run => {
+                            told.moved_to = self.tree(table)?.archive_path(&told.path, date.year());
+                            report.files.push(told);
+                            continue;
+                        }
+                        Ok(()) => self.put_away(table, &file, date.year()).await,
+                    },
+                };
+                match archived {
+                    Ok(to) => {
+                        moved.insert(place, to.clone());
+                        (told.state, told.moved_to) = (FileState::Archived, Some(to));
+                    }
                     Err(error) => told.error = Some((&error).into()),
                 }
+                report.files.push(told);
             }
-            report.files.push(told);
         }
         Ok(report)
+    }
+
+    /// Refuses a file of which some table that takes it has not loaded this version.
+    fn must_be_loaded(&self, table: &TableConfig, told: &FileReport, listed: &[FileReport]) -> Result<()> {
+        let same_source =
+            |other: &FileReport| self.config.table(&other.table).is_ok_and(|other| other.source == table.source);
+        // A table that takes it no more, and loaded it once, calls it gone.
+        let lacks = |state: FileState| state != FileState::Loaded && !state.is_gone();
+        let waits = |other: &&FileReport| other.path == told.path && lacks(other.state) && same_source(other);
+        // What the table itself lacks goes first.
+        let first = Some(told).filter(waits).or_else(|| listed.iter().find(waits));
+        let Some(other) = first else { return Ok(()) };
+        let whose = if other.table == told.table { String::new() } else { format!(" to table `{}`", other.table) };
+        let text = format!("file `{}` is {}{whose}, so it stays", told.path, other.state.as_str());
+        Err(Error::new(ErrorKind::Contract, text)
+            .with_hint("`dwh run` loads it; an archive of files that nobody loaded would hide them"))
     }
 
     async fn put_away(&self, table: &TableConfig, file: &RawFile, year: i16) -> Result<String> {
         let tree = self.tree(table)?;
         let now = tree.list(table).await?.into_iter().find(|now| now.path == file.path);
         let now = now.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("file `{}` is gone", file.path)))?;
+        // It took a while to look at all of them, and another version may have come since.
+        if !file.looks_like(&now) && file.sha256.as_deref() != Some(tree.sha256(&now).await?.as_str()) {
+            let text = format!("file `{}` changed since it was listed, so it stays", file.path);
+            return Err(Error::new(ErrorKind::Contract, text)
+                .with_hint("`dwh run` loads the version that is there now; then call this again"));
+        }
         tree.put_away(&RawFile { sha256: file.sha256.clone(), ..now }, year).await
     }
 }
@@ -383,5 +432,43 @@ impl Wanted {
     fn nothing(&self) -> Error {
         Error::new(ErrorKind::NotFound, format!("no file of a table matches `{}`", self.words))
             .with_hint("`dwh files list` shows every file; a pattern is over the path below the source")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Environment};
+    use std::fs;
+
+    #[tokio::test]
+    async fn what_came_since_the_files_were_listed_is_not_put_away() {
+        let folder = tempfile::tempdir().expect("folder");
+        let text = format!(
+            "[project]\nname = \"p\"\n[source.raw]\nfiles = \"file://{}\"\n[target]\nurl = \"postgresql://u@localhost/x\"\n\
+             [blob]\nurl = \"file:///nowhere\"\n[[table]]\nname = \"notes\"\nfiles = \"*.jsonl\"\nmode = \"files\"\n\
+             [table.columns]\nid = {{ type = \"bigint\" }}\n",
+            folder.path().display()
+        );
+        let config = Config::parse(&text, "dwh.toml".as_ref(), Environment::default()).expect("a configuration");
+        let pipeline = Pipeline::from_config(config).expect("a pipeline");
+        let table = &pipeline.config.tables[0];
+        let (tree, path) = (pipeline.tree(table).expect("a tree"), folder.path().join("a.jsonl"));
+        let written = async |text: &str, at: u64| {
+            fs::write(&path, text).expect("file");
+            let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(at);
+            fs::File::options().write(true).open(&path).expect("file").set_modified(at).expect("a time");
+            let file = tree.list(table).await.expect("files").remove(0);
+            RawFile { sha256: Some(tree.sha256(&file).await.expect("a hash")), ..file }
+        };
+        let loaded = written("{\"id\": 1}\n", 1_700_000_000).await;
+        written("{\"id\": 2}\n", 1_700_000_001).await;
+        let error = pipeline.put_away(table, &loaded, 2023).await.expect_err("another version");
+        assert_eq!(error.kind(), ErrorKind::Contract);
+        assert!(error.to_string().contains("`a.jsonl` changed since it was listed") && path.exists(), "{error}");
+        // The same bytes under another time are the same version.
+        written("{\"id\": 1}\n", 1_700_000_002).await;
+        assert_eq!(pipeline.put_away(table, &loaded, 2023).await.expect("moved"), "_archive/2023/a.jsonl");
+        assert!(!path.exists());
     }
 }

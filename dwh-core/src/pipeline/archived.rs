@@ -243,12 +243,19 @@ impl Pipeline {
 
     /// What is missing between the CSV files and, where there is a run log, among those that it names; a manifest whose
     /// CSV is gone counts as a row of the log.
-    pub(super) async fn holes(&self, links: &[Link], log: &[Link]) -> Holes {
-        let taken = self.taken().await;
+    pub(super) async fn holes(&self, table: &TableConfig, links: &[Link], log: &[Link]) -> Result<Holes> {
+        let (taken, versions) = (self.taken().await, self.versions(table).await?);
         // What a run has read and found nothing of was read again too.
         let empty = log.iter().filter(|link| !link.csv).cloned();
         let readers: Vec<Link> = links.iter().cloned().chain(empty).collect();
-        let (pruned, lost): (Vec<Lost>, Vec<Lost>) = chain::lost(&readers, log).into_iter().partition(taken);
+        // Files follow each other in no order: of each, all versions but the newest may be taken.
+        let of_files = |lost: Lost| match table.mode {
+            Mode::Files => Lost { oldest: !versions.newest.contains(&lost.csv.run.run_id), ..lost },
+            _ => lost,
+        };
+        let missed = chain::lost(&readers, log).into_iter().map(of_files);
+        let missed = missed.filter(|lost| !versions.older.contains(&lost.csv.run.run_id));
+        let (pruned, lost): (Vec<Lost>, Vec<Lost>) = missed.partition(taken);
         let told = |gap: &Gap| {
             let holds = |span: Span| span.low <= gap.from && span.end >= gap.to;
             lost.iter().any(|lost| lost.csv.span.is_some_and(holds))
@@ -257,12 +264,12 @@ impl Pipeline {
         let mut gaps: Vec<GapReport> = lost.iter().map(of_lost).collect();
         gaps.extend(proven.iter().filter(|gap| !told(gap)).map(of_gap));
         let read_again = chain::is_replaced(&readers, log);
-        Holes {
+        Ok(Holes {
             gaps,
             pruned: !pruned.is_empty(),
             read_again,
             doubtful: doubtful.into_iter().filter(|gap| !told(gap)).collect(),
-        }
+        })
     }
 
     /// What is missing among the CSV files that serve a table, by the run log and by their own manifests; `bereft` are
@@ -276,7 +283,7 @@ impl Pipeline {
         let links: Vec<Link> = serving.values().map(|(_, manifest)| Link::from(manifest)).collect();
         let mut once = self.logged(table).await?;
         once.extend(loaded_once(table, bereft));
-        let mut holes = self.holes(&links, &once).await;
+        let mut holes = self.holes(table, &links, &once).await?;
         holes.gaps.extend(torn);
         let from_the_first =
             table.mode != Mode::Incremental || links.iter().filter_map(Link::span).any(|span| !span.low.is_finite());

@@ -310,7 +310,10 @@ impl Pipeline {
             done = stage => done.map_err(stopped)??,
             () = cancel.cancelled() => return Err(interrupted()),
         };
-        let gone = staged.gone(KEYS_NAMED).await?;
+        let gone = tokio::select! {
+            gone = staged.gone(KEYS_NAMED) => gone?,
+            () = cancel.cancelled() => return Err(interrupted()),
+        };
         let may_go = self.may_go(table, totals.rows, &gone);
         found.tell(&run, gone);
         drop(staged);

@@ -1,11 +1,11 @@
 //! `run` of a table of files: each file that is new, or another version of one that is known, is a run of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{FILE, RECORD, TableConfig};
+use crate::config::{FILE, Mode, RECORD, TableConfig};
 use crate::dialect::Tally;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::FileBody;
@@ -17,14 +17,57 @@ use crate::plan::{LoadPlan, Plan};
 use crate::raw_file::RawFile;
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::Delivered;
-use crate::sink::{Accounting, Commit, LogEntry, RunFilter, StageRequest, TableState};
+use crate::sink::{Accounting, Commit, LogEntry, RunFilter, RunRecord, StageRequest, TableState};
 use crate::source::{FileTree, Snapshot};
 use crate::watermark::Timestamp;
 
 /// Versions of files that are loaded, by path, with the moment when their runs began.
 pub(crate) type Done = BTreeMap<String, (RawFile, RunId, Timestamp)>;
 
+/// Which loaded runs of files brought the newest version of their file, and which one that was replaced since. Of the latter
+/// nothing is missed: retention takes their CSV files, and their rows are not in bronze.
+#[derive(Debug, Default)]
+pub(crate) struct Versions {
+    pub(crate) newest: BTreeSet<RunId>,
+    pub(crate) older: BTreeSet<RunId>,
+}
+
+impl Versions {
+    /// As the run log tells; runs of other kinds, or that are not loaded, are left out.
+    pub(crate) fn of<'a>(runs: impl IntoIterator<Item = &'a RunRecord>) -> Self {
+        let (mut newest, mut older) = (BTreeMap::<&str, RunId>::new(), BTreeSet::new());
+        let loads = |run: &&RunRecord| run.kind == RunKind::File && run.status == RunState::Loaded;
+        for run in runs.into_iter().filter(loads) {
+            let Some(file) = &run.file else { continue };
+            let known = newest.entry(&file.path).or_insert(run.run_id);
+            if *known != run.run_id {
+                older.insert(run.run_id.min(*known));
+                *known = run.run_id.max(*known);
+            }
+        }
+        Self { newest: newest.into_values().collect(), older }
+    }
+}
+
 impl Pipeline {
+    /// The versions of the files of a table, as far as there is a run log; none of any other table.
+    pub(super) async fn versions(&self, table: &TableConfig) -> Result<Versions> {
+        if table.mode != Mode::Files {
+            return Ok(Versions::default());
+        }
+        let filter = RunFilter {
+            table: Some(table.name.clone()),
+            kind: Some(RunKind::File),
+            states: vec![RunState::Loaded],
+            ..RunFilter::default()
+        };
+        match self.sink.runs(&filter).await {
+            Ok(runs) => Ok(Versions::of(&runs)),
+            Err(error) if error.kind() == ErrorKind::Contract => Ok(Versions::default()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The files of a table's source.
     pub(crate) fn tree(&self, table: &TableConfig) -> Result<&dyn FileTree> {
         self.source(table)?.tree().ok_or_else(|| {
@@ -88,7 +131,7 @@ impl Pipeline {
     }
 
     /// What a run does before it reads: files that are loaded and have no copy get one.
-    async fn settle_files(&self, table: &TableConfig, state: &TableState) -> Result<Vec<RawFile>> {
+    pub(super) async fn settle_files(&self, table: &TableConfig, state: &TableState) -> Result<Vec<RawFile>> {
         let tree = self.tree(table)?;
         let (pending, loaded) = self.sorted_files(table, state).await?;
         let files: Vec<RawFile> = loaded.iter().map(|(file, _)| file.clone()).collect();

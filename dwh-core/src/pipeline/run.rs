@@ -264,7 +264,8 @@ impl Pipeline {
     ) -> Result<Slice> {
         let table = &plan.table;
         if table.mode == Mode::Files {
-            let mut files = self.pending_files(table, state).await?.into_iter();
+            // What was loaded since the last extract gets its copy.
+            let mut files = self.settle_files(table, state).await?.into_iter();
             let file = files.next().ok_or_else(|| no_file(table))?;
             let mut slice = self.begin(plan, state, RunKind::File, run).await?;
             self.reads(&mut slice, Some(file)).await?;

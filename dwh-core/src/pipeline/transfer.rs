@@ -116,15 +116,11 @@ impl Pipeline {
         reading.warnings.iter().for_each(|warning| self.warn(&slice.plan.table.name, warning));
         let staged = if slice.kind.stages_first() {
             let mut staged = staged(stage, run, cancel).await?;
-            match &mut staged {
-                Some(Ok(ready)) if slice.kind.replaces() => {
-                    manifest.spares = self.spare(slice, &manifest, ready.as_mut()).await?.spares;
+            if let Some(Ok(ready)) = &mut staged {
+                tokio::select! {
+                    judged = self.judge_staged(slice, &mut manifest, ready.as_mut()) => judged?,
+                    () = cancel.cancelled() => return Err(interrupted()),
                 }
-                Some(Ok(ready)) if slice.kind == RunKind::Keys => {
-                    self.guard_deletes(slice, &manifest, ready.as_mut()).await?;
-                }
-                Some(Ok(ready)) => ready.told_apart().await?,
-                _ => {}
             }
             if let Some(rejected) = reading.rejected {
                 self.keep_rejected(&key, rejected).await?;
@@ -138,6 +134,16 @@ impl Pipeline {
             staged(stage, run, cancel).await?
         };
         Ok(Extracted { becomes: slice.becomes(&manifest), manifest, staged, stored: true })
+    }
+
+    /// Before the manifest is written: what the rows mean for bronze.
+    async fn judge_staged(&self, slice: &Slice, manifest: &mut Manifest, ready: &mut dyn Staged) -> Result<()> {
+        match slice.kind {
+            kind if kind.replaces() => manifest.spares = self.spare(slice, manifest, ready).await?.spares,
+            RunKind::Keys => self.guard_deletes(slice, manifest, ready).await?,
+            _ => ready.told_apart().await?,
+        }
+        Ok(())
     }
 
     pub(super) async fn open(&self, slice: &Slice, run: &mut TableRun, cancel: &CancellationToken) -> Result<Extract> {

@@ -160,3 +160,29 @@ async fn every_keyword_is_named_where_it_is_broken() {
         fs::remove_dir_all(raw.folder.join("events")).expect("removed");
     }
 }
+
+#[tokio::test]
+async fn each_json_schema_that_cannot_be_used_is_named_and_the_other_files_are_validated() {
+    let other = "[[table]]\nname = \"other\"\nsource = \"raw\"\nfiles = \"other.csv\"\nmode = \"files\"\n[table.columns]\nid = { type = \"int\" }\n";
+    let raw = Raw::new("files_schemas_broken", &format!("{TABLES}{other}")).await;
+    raw.write("a/dumps/1/data.json", "[]");
+    raw.write("other.csv", "id\n1\n");
+    for name in ["grants.json", "event.json"] {
+        raw.schema(name, "{");
+    }
+    // Of `events` there is no file that could tell.
+    let output = raw.project.dwh(&["files", "validate"]);
+    assert_eq!(output.code, 2, "{}", output.all());
+    for name in ["grants", "event"] {
+        assert!(output.stderr.contains(&format!("schemas/{name}.json` is no JSON")), "{}", output.all());
+    }
+    raw.write("events/one.json", "{}");
+    let report = raw.project.dwh(&["files", "validate", "--output", "json"]).json();
+    let told = |file: &Value| {
+        let message = file["error"]["message"].as_str().unwrap_or_default().to_owned();
+        (file["path"].as_str().expect("path").to_owned(), message.contains("` is no JSON"))
+    };
+    let files: Vec<(String, bool)> = report["files"].as_array().expect("files").iter().map(told).collect();
+    let expected = [("a/dumps/1/data.json", true), ("events/one.json", true), ("other.csv", false)];
+    assert_eq!(files, expected.map(|(path, broken)| (path.to_owned(), broken)), "{report:#}");
+}

@@ -1,7 +1,7 @@
 //! The other verbs treat a table of files as any other.
 
 use super::{GRANTS_SCHEMA, Raw, TABLES, runs};
-use crate::support::{Project, age, number};
+use crate::support::{Project, age, files, number};
 use dwh_core::testing::{TestBlobs, TestDb};
 use serde_json::Value;
 use std::fs;
@@ -63,6 +63,40 @@ async fn verify_replay_rebuild_recover_and_prune_know_files() {
 }
 
 #[tokio::test]
+async fn of_a_file_that_was_replaced_only_the_newest_version_is_missed() {
+    let raw = Raw::with("files_missed", TABLES, "[retention]\nprocessed = \"1h\"").await;
+    let csvs = || -> Vec<std::path::PathBuf> {
+        let mut all = files(&raw.db.blobs().join("test/processed/grants"));
+        all.retain(|path| path.extension().is_some_and(|end| end == "csv"));
+        all.sort();
+        all
+    };
+    raw.write("a/dumps/1/data.json", grants(&[("a", "1")]));
+    raw.project.ok(&["run", "grants"]);
+    raw.write("a/dumps/2/data.json", grants(&[("b", "1"), ("c", "1")]));
+    raw.project.ok(&["run", "grants"]);
+    raw.write("a/dumps/2/data.json", grants(&[("b", "20")]));
+    raw.project.ok(&["run", "grants"]);
+    let rows = raw.rows(ROWS).await;
+    age(&raw.db, &TestBlobs::local(&raw.db), "true", "2 days").await;
+    raw.project.ok(&["prune"]);
+    assert_eq!(csvs().len(), 2, "the version that was replaced went: {:?}", csvs());
+    assert_eq!(raw.project.json(&["recover", "--dry-run"])["found"], Value::Array(Vec::new()));
+    raw.project.ok(&["verify", "grants", "--blobs"]);
+    raw.project.ok(&["replay", "grants"]);
+    raw.project.ok(&["rebuild", "grants", "--reset"]);
+    assert_eq!(raw.rows(ROWS).await, rows);
+    // The newest version of a file is missed, though all other CSV files are newer.
+    fs::remove_file(&csvs()[0]).expect("removed");
+    let told = raw.project.fails(4, &["verify", "grants", "--blobs"]).json();
+    assert!(told["tables"][0]["blobs"]["problems"].to_string().contains("run 1: "), "{told:#}");
+    let found = raw.project.dwh(&["recover", "--dry-run", "--output", "json"]).json();
+    assert_eq!(found["found"][0]["state"], "csv_missing", "{found:#}");
+    let refused = raw.project.fails(4, &["rebuild", "grants", "--reset"]);
+    assert!(refused.all().contains("the CSV of run 1, is not in `processed/`"), "{}", refused.all());
+}
+
+#[tokio::test]
 async fn a_process_that_dies_leaves_nothing_half_loaded() {
     let raw = Raw::new("files_killed", TABLES).await;
     let many: Vec<String> = (0..40_000).map(|n| format!("g{n}")).collect();
@@ -107,6 +141,33 @@ async fn copies_are_made_good_backed_up_and_put_back() {
     // The first version has none before it.
     let output = raw.project.dwh(&["files", "restore", "--run", "1"]);
     assert_eq!(output.code, 4, "{}", output.all());
+}
+
+#[tokio::test]
+async fn a_copy_of_the_version_before_is_made_good_though_it_has_the_same_size() {
+    let raw = Raw::with("files_same_size", TABLES, "validated = \"file://HOME/validated\"").await;
+    let (path, copy) = ("a/dumps/1/data.json", raw.home().join("validated/a/dumps/1/data.json"));
+    raw.write(path, grants(&[("a", "1")]));
+    raw.project.ok(&["run", "grants"]);
+    // As a process leaves it that dies between load and copy. The files have times from before the copies.
+    for (amount, next, code) in [("2", "run", 0), ("3", "extract", 4)] {
+        let now = grants(&[("a", amount)]);
+        raw.write(path, &now);
+        let file = fs::File::options().write(true).open(raw.folder.join(path)).expect("file");
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000 + 60 * number_of(amount));
+        file.set_modified(at).expect("a time");
+        let params = raw.project.json(&["extract", "grants"]);
+        raw.project.ok(&["load", "--params", &params.to_string()]);
+        assert_ne!(fs::read_to_string(&copy).expect("copy"), now);
+        let output = raw.project.dwh(&[next, "grants"]);
+        assert_eq!(output.code, code, "{}", output.all());
+        assert_eq!(fs::read_to_string(&copy).expect("copy"), now, "{}", output.all());
+        assert_eq!(copy.metadata().and_then(|meta| meta.modified()).expect("a time"), at);
+    }
+}
+
+fn number_of(text: &str) -> u64 {
+    text.parse().expect("a number")
 }
 
 #[tokio::test]
@@ -161,6 +222,30 @@ async fn files_are_listed_validated_reprocessed_and_archived() {
     assert_eq!(number(&raw.db, "select count(*) from bronze.grants where grant_id = 'a'").await, 1);
     let output = raw.project.dwh(&["files", "reprocess", "nothing/**"]);
     assert_eq!(output.code, 4, "{}", output.all());
+}
+
+#[tokio::test]
+async fn a_file_of_two_tables_is_archived_once_both_have_it() {
+    let tables = format!(
+        "{TABLES}{}",
+        TABLES[..TABLES.find("[[table]]\nname = \"events\"").expect("the next")].replace("\"grants\"", "\"again\"")
+    );
+    let raw = Raw::new("files_shared", &tables).await;
+    let path = "a/dumps/2023-05-01/data.json";
+    raw.write(path, grants(&[("a", "1")]));
+    raw.project.ok(&["run", "grants"]);
+    let archive = ["files", "archive", "--before", "2024-01-01"];
+    let narrow = [&archive[..], &["--table", "grants"]].concat();
+    let told = raw.project.fails(4, &narrow).json();
+    let message = told["files"][0]["error"]["message"].as_str().expect("a message");
+    assert_eq!(message, format!("file `{path}` is new to table `again`, so it stays"), "{told:#}");
+    assert!(raw.folder.join(path).exists());
+    raw.project.ok(&["run"]);
+    let told = raw.project.json(&archive);
+    let moved: Vec<&Value> = told["files"].as_array().expect("files").iter().map(|file| &file["moved_to"]).collect();
+    assert_eq!(moved, [&Value::from(format!("_archive/2023/{path}")); 2], "{told:#}");
+    let log = fs::read_to_string(raw.folder.join("_archive/ARCHIVE_LOG.txt")).expect("log");
+    assert_eq!(log.lines().count(), 1, "{log}");
 }
 
 #[tokio::test]

@@ -8,12 +8,16 @@
 mod columns;
 mod relations;
 
-use sqlparser::ast::{BinaryOperator, Distinct, Expr, GroupByExpr, Query, Select, SetExpr, Statement};
+use sqlparser::ast::{
+    BinaryOperator, Distinct, DollarQuotedString, Expr, GroupByExpr, Query, Select, SetExpr, Statement, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
+};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use super::variables::{as_written, has_window, pieces};
 use crate::schema::TableRef;
@@ -91,17 +95,39 @@ pub(super) fn take(text: &str, filter: Option<&str>, schema: &str) -> Checked<Ta
 fn parse(text: &str) -> Checked<Query> {
     let statements = Parser::parse_sql(&PostgreSqlDialect {}, text).map_err(|error| format!("is no SQL: {error}"))?;
     match <[Statement; 1]>::try_from(statements) {
-        Ok([Statement::Query(query)]) => Ok(*query),
+        Ok([Statement::Query(query)]) => Ok(spelled_out(*query)),
         Ok(_) => Err("is no SELECT".to_owned()),
         Err(others) => Err(format!("holds {} statements, and must be one", others.len())),
     }
+}
+
+/// The same with its strings as they can be printed: the parser's printer takes two quotes in a row, or one behind a backslash, for
+/// one that is escaped already, and so `''''''` would become another text.
+fn spelled_out<T: VisitMut>(mut tree: T) -> T {
+    struct Strings;
+    impl VisitorMut for Strings {
+        type Break = ();
+
+        fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
+            if let Value::SingleQuotedString(text) = &value.value
+                && (text.contains("''") || text.contains("\\'"))
+            {
+                let free = |tag: &String| !text.contains(&format!("${tag}"));
+                let tag = (0..).map(|at| format!("text{at}")).find(free);
+                value.value = Value::DollarQuotedString(DollarQuotedString { value: text.clone(), tag });
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _done = VisitMut::visit(&mut tree, &mut Strings);
+    tree
 }
 
 fn expression_of(text: &str) -> Checked<Expr> {
     let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).map_err(|error| error.to_string())?;
     let expression = parser.parse_expr().map_err(|error| error.to_string())?;
     match parser.next_token().token {
-        Token::EOF => Ok(expression),
+        Token::EOF => Ok(spelled_out(expression)),
         other => Err(format!("`{other}` is too much")),
     }
 }

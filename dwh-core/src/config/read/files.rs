@@ -28,7 +28,7 @@ const OF_FILES: [&str; 10] = [
     "fail_on_warning",
 ];
 /// Keys of a table that files do not have.
-const OF_DATABASES: [&str; 15] = [
+const OF_DATABASES: [&str; 18] = [
     "relation",
     "query",
     "watermark",
@@ -44,6 +44,9 @@ const OF_DATABASES: [&str; 15] = [
     "select",
     "on_schema_change",
     "chunk_rows",
+    "deletes",
+    "deletes_every",
+    "deletes_max",
 ];
 /// Keys of a source that only databases have.
 const OF_SERVERS: [&str; 7] =

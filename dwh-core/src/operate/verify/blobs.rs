@@ -13,6 +13,7 @@ use crate::error::{ErrorKind, Result};
 use crate::operate::shell::quoted;
 use crate::pipeline::archived::window_mended_by;
 use crate::pipeline::describe::finite;
+use crate::pipeline::files::Versions;
 use crate::pipeline::links::{identity, named_by_us};
 use crate::pipeline::{Pipeline, WindowReport};
 use crate::run::{RunId, RunKind, RunState};
@@ -89,15 +90,19 @@ impl Pipeline {
                 damaged.push((wrong, csv, Some(manifest.into())));
             }
         }
-        let sound: Vec<Link> =
+        let mut sound: Vec<Link> =
             manifests.values().filter(|manifest| !unread.contains(&manifest.run_id)).map(Link::from).collect();
+        // What a run has read and found nothing of, as the last window of a reseed may, was read again too.
+        let empty = log.values().filter(|run| run.csv_path.is_none()).map(Link::from);
+        sound.extend(empty.filter(|link| matches!(link.reads, Reads::Window(_))));
         let mend = Mend { table, store: self.blobs.url(), sound: &sound };
         damaged.iter().for_each(|(wrong, csv, link)| report.problem(mend.damaged(wrong, csv, link.as_ref())));
         for (csv, run) in bare {
             report.lost(&mend, format!("`{csv}` has lost its manifest"), &run.into());
         }
-        self.manifests_alone(&keys, &manifests, &mend, &mut report).await?;
-        missing_files(&manifests, &log, &mend, &mut report);
+        let versions = Versions::of(log.values());
+        self.manifests_alone(&keys, &manifests, &versions, &mend, &mut report).await?;
+        missing_files(&manifests, &log, &versions, &mend, &mut report);
         if table.mode == Mode::Incremental {
             gaps(&manifests, &log, &mend, &mut report);
         }
@@ -109,12 +114,16 @@ impl Pipeline {
         &self,
         keys: &[BlobKey],
         manifests: &BTreeMap<RunId, Manifest>,
+        versions: &Versions,
         mend: &Mend<'_>,
         report: &mut BlobsReport,
     ) -> Result<()> {
-        // Retention takes the CSV first, and the oldest run first: a call that was cut off leaves one manifest.
+        // Retention takes the CSV first, and the oldest run first, of files all versions but the newest: a call that was cut
+        // off leaves one manifest.
         let oldest = manifests.keys().next().copied();
-        let pruned = |key: &BlobKey| key.csv_name().is_some_and(|name| Some(name.run_id) < oldest);
+        let is_old =
+            |run: RunId| versions.older.contains(&run) || (Some(run) < oldest && !versions.newest.contains(&run));
+        let pruned = |key: &BlobKey| key.csv_name().is_some_and(|name| is_old(name.run_id));
         let beside: BTreeSet<BlobKey> = keys.iter().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
         for key in keys.iter().filter(|key| key.is_manifest() && !pruned(key) && !beside.contains(key)) {
             match read_manifest_at(self.blobs.as_ref(), key).await {
@@ -210,16 +219,19 @@ impl Mend<'_> {
     }
 }
 
-/// Runs that wrote a file which is not there. Those older than every file there is were pruned.
+/// Runs that wrote a file which is not there. Those older than every file there is were pruned, and versions of raw files that
+/// were replaced since.
 fn missing_files(
     manifests: &BTreeMap<RunId, Manifest>,
     log: &BTreeMap<RunId, RunRecord>,
+    versions: &Versions,
     mend: &Mend<'_>,
     report: &mut BlobsReport,
 ) {
     let there: BTreeSet<RunId> = manifests.keys().copied().collect();
-    let links: Vec<Link> = log.values().filter(|run| named_by_us(run)).map(Link::from).collect();
-    for run_id in chain::missing(&links, &there, |_| true) {
+    let wrote = log.values().filter(|run| named_by_us(run) && !versions.older.contains(&run.run_id));
+    let links: Vec<Link> = wrote.map(Link::from).collect();
+    for run_id in chain::missing(&links, &there, |link| !versions.newest.contains(&link.run_id())) {
         let Some(run) = log.get(&run_id) else { continue };
         let name = run.csv_path.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
         report.lost(mend, format!("run {run_id}: `{name}` is not in `processed/`, or has no manifest"), &run.into());

@@ -65,7 +65,7 @@ impl Pipeline {
         // What waits in `exports/` comes in by the next run.
         let waits = |run: &RunIdentity| waiting.values().any(|(_, other)| run.differs(&other.into()).is_none());
         let log: Vec<Link> = log.into_iter().filter(|link| !waits(&link.run)).collect();
-        let mut holes = self.holes(&links, &log).await;
+        let mut holes = self.holes(table, &links, &log).await?;
         holes.gaps.extend(files.torn);
         let presumed = presumed(&loaded, &holes.doubtful);
         let all: BTreeMap<RunId, &Manifest> =

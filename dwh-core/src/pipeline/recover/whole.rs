@@ -6,6 +6,7 @@ use crate::blob::BlobKey;
 use crate::chain::{self, Link, Lost};
 use crate::config::Mode;
 use crate::pipeline::archived::{mended_by, of_lost};
+use crate::pipeline::files::Versions;
 use crate::pipeline::recover::Trouble;
 use crate::run::RunState;
 use crate::sink::RunRecord;
@@ -46,11 +47,13 @@ pub(super) fn copies(whole: &Whole) -> Vec<Found> {
 /// Loaded runs whose CSV is gone. Retention takes the oldest first and never the newest: what it took is not missed.
 pub(super) fn missing(scene: &Scene, whole: &Whole) -> Vec<Found> {
     let loaded = scene.records.values().filter(|record| record.status == RunState::Loaded);
-    let log: Vec<Link> = loaded.map(Link::from).collect();
+    // Of files it takes all versions but the newest of each.
+    let versions = Versions::of(scene.records.values());
+    let log: Vec<Link> = loaded.filter(|record| !versions.older.contains(&record.run_id)).map(Link::from).collect();
     let waiting = scene.records.values().filter(|record| scene.has_csv_of(record)).map(|record| record.run_id);
     // What waits in `exports/` is newer than what retention takes, and says nothing of it.
     let waiting: Vec<_> = waiting.collect();
-    let gone = chain::missing(&log, &whole.there, |_| true);
+    let gone = chain::missing(&log, &whole.there, |link| !versions.newest.contains(&link.run_id()));
     let gone = gone.into_iter().filter(|run_id| !waiting.contains(run_id));
     gone.map(|run_id| Found {
         trouble: Trouble::CsvMissing,

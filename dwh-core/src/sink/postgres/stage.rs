@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_postgres::CancelToken;
 
 use super::PgSink;
 use super::copy::{Begun, copy};
@@ -13,6 +15,7 @@ use super::pool::Tx;
 use super::replace::{Extra, Keyed};
 use super::straight::{Done, Straight};
 use crate::blob::Body;
+use crate::connect::Connector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::retry::retry;
@@ -30,7 +33,28 @@ pub(super) struct PgStaged {
     keyed: Keyed,
     /// Newer keys of the source.
     keys: Option<(LoadPlan, Arc<dyn Body>)>,
+    stop: Stop,
     _one_of_the_loads: OwnedSemaphorePermit,
+}
+
+/// Ends the statement that rows which nobody wants any more are in the middle of. The server would notice that the connection is
+/// closed when the statement is over, and hold its locks until then.
+struct Stop {
+    connector: Connector,
+    token: Option<CancelToken>,
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        if let (Some(token), Ok(runtime)) = (self.token.take(), Handle::try_current()) {
+            let connector = self.connector.clone();
+            runtime.spawn(async move {
+                if let Err(error) = connector.cancel(&token).await {
+                    tracing::debug!(%error, "the cancel request was not taken; the statement goes on to its end");
+                }
+            });
+        }
+    }
 }
 
 impl PgStaged {
@@ -49,7 +73,8 @@ impl PgStaged {
         }
         let (sink, load) = (sink.clone(), request.load.clone());
         let (extra, keyed, keys) = (Extra::default(), Keyed::default(), request.keys.clone());
-        Ok(Self { sink, load, tx, arrived, extra, keyed, keys, _one_of_the_loads: permit })
+        let stop = Stop { connector: sink.connector.clone(), token: Some(tx.client()?.cancel_token()) };
+        Ok(Self { sink, load, tx, arrived, extra, keyed, keys, stop, _one_of_the_loads: permit })
     }
 }
 
@@ -111,7 +136,8 @@ impl Staged for PgStaged {
     }
 
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
-        let Self { sink, load, tx, mut arrived, keyed, keys, _one_of_the_loads, .. } = *self;
+        let Self { sink, load, tx, mut arrived, keyed, keys, mut stop, _one_of_the_loads, .. } = *self;
+        stop.token = None;
         if let Some(keys) = keys.as_ref().filter(|_| arrived.rows > 0) {
             arrived.deleted = Deleted::find(&sink, &tx, &load, &keyed, keys).await?;
         }
@@ -123,7 +149,8 @@ impl Staged for PgStaged {
     }
 
     async fn preview(self: Box<Self>) -> Result<Accounting> {
-        let Self { sink, load, tx, arrived, keyed, _one_of_the_loads, .. } = *self;
+        let Self { sink, load, tx, arrived, keyed, mut stop, _one_of_the_loads, .. } = *self;
+        stop.token = None;
         let counted = merge::preview(&load, &keyed, tx.client()?, arrived.rows).await;
         // Which rolls back.
         drop(tx);

@@ -132,3 +132,20 @@ fn a_key_may_be_an_expression() {
     assert!(found.key("a b c").is_err());
     assert_eq!(taken("SELECT * FROM t").key("z").expect("SQL"), Some(vec!["z".to_owned()]));
 }
+
+#[test]
+fn a_string_with_quotes_in_a_row_stays_what_it_is() {
+    let found = taken(
+        r"SELECT id, replace(name, '''''', '''') AS name, a || 'it''s' AS b, '\''$text0$' AS c FROM t WHERE x <> 'a''''b'",
+    );
+    let select: Vec<(&str, &str)> = found.select.iter().map(|(name, of)| (name.as_str(), of.as_str())).collect();
+    assert_eq!(
+        select,
+        [("b", "a || 'it''s'"), ("c", r"$text1$\'$text0$$text1$"), ("name", "replace(name, $text0$''$text0$, '''')")]
+    );
+    assert_eq!(found.filter.as_deref(), Some("x <> $text0$a''b$text0$"));
+    // The key is found among the columns all the same.
+    assert_eq!(found.key("replace(name, '''''', '''')"), Ok(Some(vec!["name".to_owned()])));
+    let whole = taken("SELECT t.id FROM t JOIN u USING (id) WHERE t.x <> ''''''").query.expect("a query");
+    assert!(whole.ends_with("WHERE t.x <> $text0$''$text0$"), "{whole}");
+}
