@@ -376,7 +376,7 @@ impl Pipeline {
         // What the table itself lacks goes first.
         let first = Some(told).filter(waits).or_else(|| listed.iter().find(waits));
         let Some(other) = first else { return Ok(()) };
-        let whose = if other.table == told.table { String::new() } else { format!(" to table `{}`", other.table) };
+        let whose = if other.table == told.table { String::new() } else { format!(" for table `{}`", other.table) };
         let text = format!("file `{}` is {}{whose}, so it stays", told.path, other.state.as_str());
         Err(Error::new(ErrorKind::Contract, text)
             .with_hint("`dwh run` loads it; an archive of files that nobody loaded would hide them"))

@@ -238,7 +238,7 @@ async fn a_file_of_two_tables_is_archived_once_both_have_it() {
     let narrow = [&archive[..], &["--table", "grants"]].concat();
     let told = raw.project.fails(4, &narrow).json();
     let message = told["files"][0]["error"]["message"].as_str().expect("a message");
-    assert_eq!(message, format!("file `{path}` is new to table `again`, so it stays"), "{told:#}");
+    assert_eq!(message, format!("file `{path}` is new for table `again`, so it stays"), "{told:#}");
     assert!(raw.folder.join(path).exists());
     raw.project.ok(&["run"]);
     let told = raw.project.json(&archive);

@@ -29,7 +29,8 @@ pub(super) fn of_table(status: &TableStatus, thresholds: &Thresholds) -> Vec<Bre
         let why = run.error_message.as_deref().unwrap_or("nothing is known of it").replace(['\n', '\t'], " ");
         // The table is told already.
         let why = why.strip_prefix(&format!("table `{}`: ", status.table)).unwrap_or(&why);
-        let message = format!("run {} failed, and none was loaded since: {why}", run.run_id);
+        let whose = if run.file.is_some() { "its file was not" } else { "none was" };
+        let message = format!("run {} failed, and {whose} loaded since: {why}", run.run_id);
         add(BreachCheck::Failure, message, format!("dwh runs show {}", run.run_id));
     }
     // What is mended is over, however many runs failed before: a load since then shows that it is.

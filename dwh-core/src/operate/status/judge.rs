@@ -48,9 +48,11 @@ pub(super) fn table_status(facts: &Facts<'_>) -> TableStatus {
     let counts = |run: &&RunRecord| run.kind.moves_watermark() && run.status.is_final() && !run.was_interrupted();
     let week = || runs.iter().filter(counts).filter(within(WEEK));
     let (ended_7d, failed_7d) = (week().count(), week().filter(has_failed).count());
-    // What a look for deletes could not do, no load of rows has done since.
-    let settles = |run: &RunRecord, failed: &RunRecord| match failed.kind {
-        RunKind::Keys => run.status == RunState::Loaded && run.kind == RunKind::Keys,
+    // What a look for deletes could not do, no load of rows has done since, nor the load of a file what that of another one
+    // could not; but a run that found no file to read has them all.
+    let settles = |run: &RunRecord, failed: &RunRecord| match (failed.kind, &failed.file) {
+        (RunKind::Keys, _) => run.status == RunState::Loaded && run.kind == RunKind::Keys,
+        (RunKind::File, Some(file)) => is_load(&run) && run.file.as_ref().is_none_or(|own| own.path == file.path),
         _ => is_load(&run),
     };
     let settled = |failed: &RunRecord| runs.iter().any(|run| run.run_id > failed.run_id && settles(run, failed));

@@ -51,7 +51,7 @@ pub struct TableStatus {
     pub running: Option<RunningRun>,
     /// Complete CSV files that are not loaded; `null` if the blob store does not say.
     pub waiting: Option<WaitingCsvs>,
-    /// The newest failure of the last 24 hours, if no ordinary run was loaded since.
+    /// The newest failure of the last 24 hours, if no ordinary run was loaded since; of a file, if that was not.
     pub unresolved_failure: Option<RunRecord>,
     /// The newest run, whatever became of it; before it a resync that was cut off.
     pub last_run: Option<RunRecord>,
@@ -149,7 +149,7 @@ pub enum BreachCheck {
     Stale,
     /// The watermark belongs to another project, source, relation or column, or bronze lost what was loaded.
     Conflict,
-    /// A run failed in the last 24 hours, and no ordinary one was loaded since.
+    /// A run failed in the last 24 hours, and no ordinary one, or not its file, was loaded since.
     Failure,
     /// Fewer than `success_rate` percent of the runs of 7 days were loaded.
     SuccessRate,

@@ -124,6 +124,28 @@ fn a_failure_counts_for_a_day_or_until_the_next_load() {
     assert_eq!(breach.remedy, "dwh runs show 2");
 }
 
+#[test]
+fn a_file_that_failed_is_mended_by_none_that_was_loaded_after_it() {
+    let of = |run: RunRecord, path: Option<&str>| RunRecord {
+        kind: RunKind::File,
+        file: path.map(|path| crate::raw_file::RawFile::listed(path, 1, NOW, None)),
+        ..run
+    };
+    let bad = || of(failed(2, HOUR), Some("a.json"));
+    let after = |path: Option<&str>| found(&limits(), &[of(loaded(3, Micros::ZERO), path), bad(), loaded(1, HOUR)]);
+    assert_eq!(after(Some("b.json")), [BreachCheck::Failure]);
+    assert_eq!(after(Some("a.json")), []);
+    assert_eq!(after(None), [], "there was no file left that had to be read");
+    let told = status(&limits(), &[of(loaded(3, Micros::ZERO), Some("b.json")), bad()], None, &[]);
+    assert_eq!(
+        breach::of_table(&told, &limits())[0].message,
+        "run 2 failed, and its file was not loaded since: it broke"
+    );
+    // One that failed before a file was chosen is mended by any.
+    let early = of(failed(2, HOUR), None);
+    assert_eq!(found(&limits(), &[of(loaded(3, Micros::ZERO), Some("b.json")), early, loaded(1, HOUR)]), []);
+}
+
 /// So many failures and then loads a week ago, and a failure now.
 fn week(failures: i64, loads: i64) -> Vec<RunRecord> {
     let at = |run_id: i64| Micros(7 * DAY.0 - 1 - run_id);
