@@ -12,7 +12,10 @@ const OWN: &str = "…";
 /// How a message begins that tells of a failed run: it has the number of the run, which no two tables share.
 const FAILED: [(&str, &str); 3] = [
     (" failed, and none was loaded since: ", "the newest run of each failed, and none was loaded since: "),
-    (" failed, and its file was not loaded since: ", "the newest run of each failed, and its file was not loaded since: "),
+    (
+        " failed, and its file was not loaded since: ",
+        "the newest run of each failed, and its file was not loaded since: ",
+    ),
     (
         " of the model failed, and it was not built since: ",
         "the newest run of each failed, and it was not built since: ",
