@@ -94,6 +94,10 @@ impl Staged for AnnouncedStaged {
         self.inner.told_apart().await
     }
 
+    async fn stop(self: Box<Self>) {
+        self.inner.stop().await;
+    }
+
     async fn preview(self: Box<Self>) -> Result<Accounting> {
         self.inner.preview().await
     }

@@ -445,6 +445,10 @@ pub trait Staged: Send {
         Ok(())
     }
 
+    /// Ends at once what the sink is in the middle of for these rows; they are given up. Called where a caller stops before
+    /// [`gone`](Self::gone), [`told_apart`](Self::told_apart) or [`extra`](Self::extra) has answered, and may end its process next.
+    async fn stop(self: Box<Self>) {}
+
     /// Counts what a commit would do with the rows as those of the newest run, and rolls back. Called instead of
     /// [`commit`](Self::commit).
     ///

@@ -311,8 +311,12 @@ impl Pipeline {
             () = cancel.cancelled() => return Err(interrupted()),
         };
         let gone = tokio::select! {
-            gone = staged.gone(KEYS_NAMED) => gone?,
-            () = cancel.cancelled() => return Err(interrupted()),
+            gone = staged.gone(KEYS_NAMED) => Some(gone?),
+            () = cancel.cancelled() => None,
+        };
+        let Some(gone) = gone else {
+            staged.stop().await;
+            return Err(interrupted());
         };
         let may_go = self.may_go(table, totals.rows, &gone);
         found.tell(&run, gone);

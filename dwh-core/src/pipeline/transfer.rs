@@ -116,11 +116,17 @@ impl Pipeline {
         reading.warnings.iter().for_each(|warning| self.warn(&slice.plan.table.name, warning));
         let staged = if slice.kind.stages_first() {
             let mut staged = staged(stage, run, cancel).await?;
-            if let Some(Ok(ready)) = &mut staged {
-                tokio::select! {
-                    judged = self.judge_staged(slice, &mut manifest, ready.as_mut()) => judged?,
-                    () = cancel.cancelled() => return Err(interrupted()),
-                }
+            if let Some(Ok(mut ready)) = staged {
+                let judged = tokio::select! {
+                    judged = self.judge_staged(slice, &mut manifest, ready.as_mut()) => Some(judged),
+                    () = cancel.cancelled() => None,
+                };
+                let Some(judged) = judged else {
+                    ready.stop().await;
+                    return Err(interrupted());
+                };
+                judged?;
+                staged = Some(Ok(ready));
             }
             if let Some(rejected) = reading.rejected {
                 self.keep_rejected(&key, rejected).await?;

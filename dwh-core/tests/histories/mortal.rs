@@ -328,6 +328,10 @@ impl Staged for MortalStaged {
         self.life.call(self.inner.told_apart()).await
     }
 
+    async fn stop(self: Box<Self>) {
+        self.inner.stop().await;
+    }
+
     async fn commit(self: Box<Self>, commit: Commit) -> Result<Committed> {
         self.life.call(self.inner.commit(commit)).await
     }

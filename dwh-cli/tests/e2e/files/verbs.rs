@@ -89,7 +89,7 @@ async fn of_a_file_that_was_replaced_only_the_newest_version_is_missed() {
     // The newest version of a file is missed, though all other CSV files are newer.
     fs::remove_file(&csvs()[0]).expect("removed");
     let told = raw.project.fails(4, &["verify", "grants", "--blobs"]).json();
-    assert!(told["tables"][0]["blobs"]["problems"].to_string().contains("run 1: "), "{told:#}");
+    assert!(told["causes"].to_string().contains("the CSV of run 1, which loaded `a/dumps/1/data.json`"), "{told:#}");
     let found = raw.project.dwh(&["recover", "--dry-run", "--output", "json"]).json();
     assert_eq!(found["found"][0]["state"], "csv_missing", "{found:#}");
     let refused = raw.project.fails(4, &["rebuild", "grants", "--reset"]);

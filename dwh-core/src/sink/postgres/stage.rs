@@ -44,15 +44,16 @@ struct Stop {
     token: Option<CancelToken>,
 }
 
+async fn ask_to_end(connector: Connector, token: CancelToken) {
+    if let Err(error) = connector.cancel(&token).await {
+        tracing::debug!(%error, "the cancel request was not taken; the statement goes on to its end");
+    }
+}
+
 impl Drop for Stop {
     fn drop(&mut self) {
         if let (Some(token), Ok(runtime)) = (self.token.take(), Handle::try_current()) {
-            let connector = self.connector.clone();
-            runtime.spawn(async move {
-                if let Err(error) = connector.cancel(&token).await {
-                    tracing::debug!(%error, "the cancel request was not taken; the statement goes on to its end");
-                }
-            });
+            runtime.spawn(ask_to_end(self.connector.clone(), token));
         }
     }
 }
@@ -146,6 +147,12 @@ impl Staged for PgStaged {
             Err(error) => return Err(sink.naming_holders(Some(&load), error).await),
         };
         end(&sink, &load, tx, commit.run_id, committed).await
+    }
+
+    async fn stop(mut self: Box<Self>) {
+        if let Some(token) = self.stop.token.take() {
+            ask_to_end(self.stop.connector.clone(), token).await;
+        }
     }
 
     async fn preview(self: Box<Self>) -> Result<Accounting> {
