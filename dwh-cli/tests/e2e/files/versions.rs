@@ -83,3 +83,50 @@ async fn a_key_belongs_to_the_file_that_brought_it_last() {
     assert_eq!(runs(&report, "grants")[0]["rows_updated"], 2, "{report:#}");
     assert_eq!(number(&raw.db, "select count(*) from bronze.grants where _file like '%/3/%'").await, 2);
 }
+
+/// The target as it was after its first run: rows, watermark and run log go back together, and so do the numbers.
+async fn restore_the_first(raw: &Raw) {
+    raw.db
+        .tgt(
+            "delete from dwh_control.extract_runs where run_id > 1; delete from dwh_control.extract_watermarks;
+             insert into dwh_control.extract_watermarks table kept.watermarks;
+             select setval(pg_get_serial_sequence('dwh_control.extract_runs', 'run_id'), 1);
+             delete from bronze.grants; insert into bronze.grants table kept.grants",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn files_that_were_archived_before_the_target_was_restored_are_named() {
+    let raw = Raw::new("files_restored", TABLES).await;
+    raw.write("a/dumps/2023-01-01/data.json", grants(&[("a", "1"), ("b", "1")]));
+    raw.project.ok(&["run", "grants"]);
+    raw.db
+        .tgt(
+            "create schema kept; create table kept.watermarks as table dwh_control.extract_watermarks;
+             create table kept.grants as table bronze.grants",
+        )
+        .await;
+    raw.write("a/dumps/2023-01-01/data.json", grants(&[("a", "2")]));
+    raw.write("a/dumps/2023-02-02/data.json", grants(&[("c", "1")]));
+    raw.write("a/dumps/2025-02-02/data.json", grants(&[("d", "1")]));
+    raw.project.ok(&["run", "grants"]);
+    let all = "select concat(grant_id, amount) from bronze.grants order by 1";
+    assert_eq!(raw.rows(all).await, ["a2", "c1", "d1"]);
+    raw.project.ok(&["files", "archive", "--before", "2024-01-01"]);
+    restore_the_first(&raw).await;
+    // What is still there is read again.
+    raw.project.ok(&["run", "grants"]);
+    assert_eq!(raw.rows(all).await, ["a1", "b1", "d1"]);
+    let named = || -> Vec<String> {
+        let report = raw.project.dwh(&["recover", "grants", "--dry-run", "--output", "json"]).json();
+        let found = report["found"].as_array().expect("found").iter();
+        let lost = found.filter(|found| found["state"] == "copy_not_loaded" && found["action"] == "person");
+        lost.map(|found| found["message"].as_str().expect("a message").split('`').nth(1).expect("a path").to_owned())
+            .collect()
+    };
+    assert_eq!(named(), ["a/dumps/2023-01-01/data.json", "a/dumps/2023-02-02/data.json"]);
+    raw.project.ok(&["rebuild", "grants", "--reset"]);
+    assert_eq!(raw.rows(all).await, ["a2", "c1", "d1"]);
+    assert_eq!(named(), Vec::<String>::new());
+}

@@ -8,7 +8,7 @@ use crate::run::{RunKind, RunState};
 use crate::sink::RunRecord;
 
 use super::scene::{Bare, Foreign, Found, Mend, Scene};
-use super::whole::{behind, copies, gaps, lost, missing, watermark};
+use super::whole::{behind, copies, gaps, lost, missing, versions, watermark};
 
 const DIED_EXTRACTING: &str = "the process ended before the CSV was complete; its rows are read anew";
 const DIED_LOADING: &str =
@@ -24,6 +24,7 @@ pub(super) fn find(scene: &Scene) -> Vec<Found> {
     if let Some(whole) = &scene.whole {
         found.extend(behind(scene, whole));
         found.extend(copies(whole));
+        found.extend(versions(whole));
         found.extend(missing(scene, whole));
         found.extend(lost(whole));
         if whole.mode == Mode::Incremental {

@@ -74,7 +74,7 @@ struct Case {
 }
 
 fn whole(there: BTreeSet<RunId>, state: TableState, mode: Mode) -> Whole {
-    Whole { there, ahead: None, copies: Vec::new(), lost: Vec::new(), state, mode }
+    Whole { there, ahead: None, copies: Vec::new(), versions: Vec::new(), lost: Vec::new(), state, mode }
 }
 
 fn scene(case: &Case) -> Scene {

@@ -1,7 +1,7 @@
 //! Reads what `find` judges.
 
 use futures_util::TryStreamExt;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::scene::{Bare, Foreign, Scene, Whole};
 use crate::blob::{BlobKey, Folder, Manifest, read_manifest, read_manifest_at, verify::Fingerprint};
@@ -64,9 +64,10 @@ impl Pipeline {
         let numbers = archived.iter().filter(complete).filter_map(|key| key.csv_name().map(|name| name.run_id));
         let ahead = self.files_ahead(&scene, numbers.max()).await?;
         let copies = self.lost_copies(table, &scene, archived.iter().filter(complete)).await?;
+        let versions = self.lost_versions(table, &scene, archived.iter().filter(complete)).await?;
         self.know_windows(&mut scene, archived.iter().filter(complete)).await?;
         let lost = self.lost_for_good(table, &scene, &archived).await?;
-        scene.whole = Some(Whole { there, ahead, copies, lost, state: state.clone(), mode: table.mode });
+        scene.whole = Some(Whole { there, ahead, copies, versions, lost, state: state.clone(), mode: table.mode });
         Ok(scene)
     }
 
@@ -220,6 +221,44 @@ impl Pipeline {
         }
         found.sort_by_key(|(_, manifest)| manifest.run_id);
         Ok(found)
+    }
+
+    /// Newest versions of files in `processed/` whose load the log has lost, as for dated copies, and whose raw file is not
+    /// there any more. Others are read by the next run.
+    async fn lost_versions(
+        &self,
+        table: &TableConfig,
+        scene: &Scene,
+        archived: impl Iterator<Item = &BlobKey>,
+    ) -> Result<Vec<(BlobKey, Manifest)>> {
+        let Some(oldest) = scene.records.keys().next().filter(|_| table.mode == Mode::Files) else {
+            return Ok(Vec::new());
+        };
+        let (mut newest, mut there) = (BTreeMap::<String, (BlobKey, Manifest)>::new(), None);
+        for key in archived {
+            let Some(name) = key.csv_name().filter(|name| name.run_id > *oldest) else { continue };
+            let known = scene.records.get(&name.run_id);
+            if known.is_some_and(|record| record.status == RunState::Loaded && self.is_file_of(record, key)) {
+                continue;
+            }
+            let Some(manifest) = read_manifest(self.blobs.as_ref(), key).await? else { continue };
+            let Some(path) = manifest.file.as_ref().map(|file| file.path.clone()) else { continue };
+            let of_path = |record: &&RunRecord| record.file.as_ref().is_some_and(|file| file.path == path);
+            let since = scene.records.values().filter(of_path).filter(|record| record.status == RunState::Loaded);
+            let superseded = since.map(|record| record.run_id).max() > Some(manifest.run_id)
+                || newest.get(&path).is_some_and(|(_, other)| other.run_id > manifest.run_id);
+            let waits = scene.complete.iter().any(|other| other.csv == manifest.csv);
+            if superseded || waits || manifest.table != table.name || manifest.kind != RunKind::File {
+                continue;
+            }
+            if there.is_none() {
+                there = Some(self.tree(table)?.list(table).await?);
+            }
+            if !there.iter().flatten().any(|file| file.path == path) {
+                newest.insert(path, (key.clone(), manifest));
+            }
+        }
+        Ok(newest.into_values().collect())
     }
 
     /// The windows of loaded runs whose row in the log was never filled: their manifests have them. Otherwise there would

@@ -58,6 +58,9 @@ pub(super) struct Whole {
     pub ahead: Option<RunId>,
     /// Dated copies in `processed/` that the log does not call loaded: bronze was restored to before them.
     pub copies: Vec<(BlobKey, Manifest)>,
+    /// Newest versions of raw files in `processed/` that the log does not call loaded, and that no run reads again: the raw
+    /// file is gone.
+    pub versions: Vec<(BlobKey, Manifest)>,
     /// Runs whose manifest is in `processed/` without its CSV, that the log does not call loaded, and whose rows no loaded
     /// run has read again; what retention may have taken is not among them. With that manifest.
     pub lost: Vec<(Lost, BlobKey)>,

@@ -44,6 +44,29 @@ pub(super) fn copies(whole: &Whole) -> Vec<Found> {
     found.collect()
 }
 
+/// Files that were loaded after the backup from which the target was restored, and that are not there any more. Rows of other
+/// files may have come since, so that a load of the CSV alone would not end with the rows that were there.
+pub(super) fn versions(whole: &Whole) -> Vec<Found> {
+    let found = whole.versions.iter().map(|(csv, manifest)| {
+        let path = manifest.file.as_ref().map(|file| file.path.as_str()).unwrap_or_default();
+        Found {
+            trouble: Trouble::CopyNotLoaded,
+            run_id: Some(manifest.run_id),
+            csv: Some(csv.clone()),
+            message: format!(
+                "the CSV of file `{path}` (run {}) is in `processed/`, the run log has lost its load, and the raw file is gone",
+                manifest.run_id
+            ),
+            mend: Mend::Person(
+                "put the file back, out of `_archive/` if it is there, and `dwh run TABLE` loads it; or `dwh rebuild TABLE --reset` \
+                 makes the table anew from all CSV files"
+                    .to_owned(),
+            ),
+        }
+    });
+    found.collect()
+}
+
 /// Loaded runs whose CSV is gone. Retention takes the oldest first and never the newest: what it took is not missed.
 pub(super) fn missing(scene: &Scene, whole: &Whole) -> Vec<Found> {
     let loaded = scene.records.values().filter(|record| record.status == RunState::Loaded);
