@@ -3,7 +3,7 @@
 mod archive;
 mod plans;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::{Project, READABLE, number, quoted, table, total};
 use dwh_core::testing::TestDb;
@@ -54,37 +54,6 @@ async fn assert_told_apart(db: &TestDb) {
 
 fn deletes(project: &Project, more: &[&str]) -> Value {
     project.json(&[&["deletes", "items"], more].concat())["tables"][0].clone()
-}
-
-#[tokio::test]
-async fn a_look_that_is_stopped_ends_at_once_and_leaves_no_statement_behind() {
-    let (db, project) = items("deletes_stopped", "deletes = \"mark\"").await;
-    db.src("delete from app.items where id <= 10").await;
-    // A look at a row takes a tenth of a second, so that one at all of them takes minutes.
-    db.tgt(
-        "alter table bronze.items enable row level security; alter table bronze.items force row level security;
-         create policy slow on bronze.items using (pg_sleep(0.1)::text = '')",
-    )
-    .await;
-    let slow = "select count(*) from pg_stat_activity where datname = current_database() and state = 'active' \
-                and query like 'select count(*) from %items%as b where%'";
-    for more in [&[][..], &["--dry-run"]] {
-        let mut child = project.spawn(&[&["deletes", "items"], more].concat());
-        while number(&db, slow).await == 0 {
-            assert!(child.try_wait().expect("waits").is_none(), "it ended before it was stopped");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let asked = Instant::now();
-        assert!(dwh_core::testing::signal("TERM", &[child.id()]));
-        assert_eq!(child.wait().expect("ended").code(), Some(143));
-        while number(&db, slow).await > 0 {
-            assert!(asked.elapsed() < Duration::from_secs(30), "the statement goes on");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        assert!(asked.elapsed() < Duration::from_secs(30), "it took {:?}", asked.elapsed());
-    }
-    db.tgt("alter table bronze.items disable row level security").await;
-    assert_eq!(deletes(&project, &[])["rows_gone"], 10);
 }
 
 #[tokio::test]
