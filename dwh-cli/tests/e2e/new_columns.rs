@@ -165,4 +165,13 @@ async fn a_csv_that_waits_gets_what_a_column_gave_to_old_rows() {
     }
     project.ok(&["rebuild", "inc", "--reset"]);
     equal(&db, "inc").await;
+    // What bronze alone has is its own.
+    db.tgt(
+        "alter table bronze.inc add column own text default 'x'; alter table bronze.inc alter column own drop default",
+    )
+    .await;
+    db.src("insert into app.inc (id) select max(id) + 1 from app.inc").await;
+    let waits = project.ok(&["extract", "inc"]).stdout;
+    project.ok(&["load", "--params", waits.trim()]);
+    assert_eq!(number(&db, "select count(*) from bronze.inc where own is null").await, 1);
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::finite;
 use crate::pipeline::links::{named_by_us, reads_today};
 use crate::pipeline::{Pipeline, WindowReport};
-use crate::plan::{LoadPlan, Missing};
+use crate::plan::{LoadPlan, Missing, Plan};
 use crate::run::{RunId, RunKind, RunState};
 use crate::schema::{Column, Delivered, TableSchema, lost};
 use crate::sink::{RunFilter, RunRecord};
@@ -90,29 +90,6 @@ impl FirstCsvs {
         };
         later.filter_map(there).collect()
     }
-}
-
-/// The columns that came after a CSV was written and before it is loaded, with what they gave to the rows that were there:
-/// newer files tell it, or, where no load has brought them yet, the catalog of bronze.
-pub(super) fn came_later(
-    load: &LoadPlan,
-    bronze: &TableSchema,
-    before: Delivered<'_>,
-    (run, newer): (RunId, &FirstCsvs),
-) -> Vec<Column> {
-    let lost = lost(&load.columns, &bronze.columns, before);
-    let mut found = newer.later_than(run, bronze);
-    let filled_by_bronze = |column: &Column| column.default.is_some() || column.generated || column.identity;
-    let came = bronze.columns.iter().filter(|column| column.old_value.is_some() && !filled_by_bronze(column));
-    found.extend(came.filter(|column| !lost.contains(column)).cloned());
-    let known = |name: &String, before: &[Column]| before.iter().any(|other| other.name == *name);
-    let mut filled: Vec<Column> = Vec::new();
-    for column in found {
-        if !known(&column.name, &load.columns) && !known(&column.name, &filled) {
-            filled.push(column);
-        }
-    }
-    filled
 }
 
 /// A store answers after a while, and there may be thousands.
@@ -289,6 +266,44 @@ impl Pipeline {
             table.mode != Mode::Incremental || links.iter().filter_map(Link::span).any(|span| !span.low.is_finite());
         let complete = holes.gaps.is_empty() && holes.doubtful.is_empty() && !holes.pruned && from_the_first;
         Ok(Lacks { gaps: holes.gaps, pruned: holes.pruned, read_again: holes.read_again, complete })
+    }
+
+    /// The columns that came after a CSV was written and before it is loaded, with what they gave to the rows that were there.
+    ///
+    /// Newer files tell of them. Where no load has brought one yet, bronze shows that it came with such a value, and the source
+    /// is asked whether it is one of its own.
+    pub(super) async fn came_later(
+        &self,
+        table: &TableConfig,
+        load: &LoadPlan,
+        bronze: &TableSchema,
+        before: Delivered<'_>,
+        (run, newer): (RunId, &FirstCsvs),
+    ) -> Result<Vec<Column>> {
+        let among = |column: &Column, others: &[Column]| others.iter().any(|other| other.name == column.name);
+        let mut filled = newer.later_than(run, bronze);
+        filled.retain(|column| !among(column, &load.columns));
+        let lost = lost(&load.columns, &bronze.columns, before);
+        let came = |column: &&Column| {
+            let by_bronze = column.default.is_some() || column.generated || column.identity;
+            let known = among(column, &load.columns) || among(column, &filled) || among(column, &lost);
+            column.old_value.is_some() && !by_bronze && !known
+        };
+        let came: Vec<&Column> = bronze.columns.iter().filter(came).collect();
+        if came.is_empty() {
+            return Ok(filled);
+        }
+        let there = match self.source(table)?.describe(table).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            described => described.and_then(|schema| Plan::new(table, schema)).map(|plan| plan.delivered()),
+        };
+        let there = there.unwrap_or_default();
+        let given = |column: &Column| {
+            let old_value = there.iter().find(|own| own.name == column.name)?.old_value.clone()?;
+            Some(Column { old_value: Some(old_value), ..column.clone() })
+        };
+        filled.extend(came.into_iter().filter_map(given));
+        Ok(filled)
     }
 
     /// How a CSV of any age is loaded into bronze as it is now, and the table as it is configured now.

@@ -11,7 +11,7 @@ use crate::blob::{BlobKey, BlobStore, Body, ByteStream, Folder, Manifest, Stored
 use crate::chain::{Link, Place, RunIdentity, Standing};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::archived::{Archived, FirstCsvs, came_later, former_keys_of};
+use crate::pipeline::archived::{Archived, FirstCsvs, former_keys_of};
 use crate::pipeline::describe::{describe_manifest, describe_record};
 use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
 use crate::pipeline::links::{after, identity, must_serve, still_known};
@@ -254,7 +254,8 @@ impl Pipeline {
         if let Some(bronze) = &bronze {
             load = manifest.compared(load, bronze)?;
             if load.mode == Mode::Incremental && load.keys.is_none() {
-                load.filled = came_later(&load, bronze, state.delivered(), (manifest.run_id, &later));
+                let newer = (manifest.run_id, &later);
+                load.filled = self.came_later(table, &load, bronze, state.delivered(), newer).await?;
             }
         }
         if let Some(bronze) = bronze.as_ref().filter(|_| place.moves()) {
