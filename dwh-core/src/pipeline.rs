@@ -286,8 +286,9 @@ impl Pipeline {
     }
 
     /// What the run log gets when a run of a table begins.
-    pub(crate) fn begins(&self, table: &str, mode: Mode, kind: RunKind) -> LogEntry {
-        LogEntry::Begin { table: table.to_owned(), mode, kind, task_instance: self.task_instance.clone() }
+    pub(crate) fn begins(&self, table: &TableConfig, mode: Mode, kind: RunKind) -> LogEntry {
+        let (name, task_instance) = (table.name.clone(), self.task_instance.clone());
+        LogEntry::Begin { table: name, mode, kind, task_instance, dated: table.is_dated() }
     }
 
     /// Takes a table's lease; waiting for another run ends when the call is cancelled.

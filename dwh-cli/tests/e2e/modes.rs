@@ -182,6 +182,41 @@ async fn scd_appends_dated_copies() {
 }
 
 #[tokio::test]
+async fn a_version_is_newer_than_those_before_whatever_the_clock_says() {
+    let (db, project) = fleet(
+        "dated",
+        "create table fleet.drivers (id int primary key, name text, updated_at timestamptz default now());
+         insert into fleet.drivers (id, name) values (1, 'Ann'), (2, 'Ben');",
+        "[[table]]\nname = \"whole\"\nrelation = \"fleet.drivers\"\nmode = \"scd\"\n
+         [[table]]\nname = \"changed\"\nrelation = \"fleet.drivers\"\nmode = \"incremental\"\nwatermark = \"updated_at\"\nkey = [\"id\"]\non_conflict = \"append\"\n",
+    )
+    .await;
+    project.ok(&["run"]);
+    // As if the target's clock had been set back by a day since.
+    db.tgt(
+        "update dwh_control.extract_runs set run_started_at = run_started_at + interval '1 day', run_finished_at = run_finished_at + interval '1 day';
+         update dwh_control.extract_watermarks set last_loaded_at = last_loaded_at + interval '1 day';
+         update bronze.whole set _uploaded_at = _uploaded_at + interval '1 day';
+         update bronze.changed set _uploaded_at = _uploaded_at + interval '1 day'",
+    )
+    .await;
+    db.src("update fleet.drivers set name = 'Bob', updated_at = now() where id = 2").await;
+    let ran = project.ok(&["run"]);
+    assert!(ran.stderr.contains("table `whole`: the target's clock went back"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("table `changed`: the target's clock went back"), "{}", ran.stderr);
+    for table in ["whole", "changed"] {
+        let newest = format!(
+            "select count(*) from (select distinct on (id) name from bronze.{table} order by id, _uploaded_at desc) n
+             where name in ('Ann', 'Bob')"
+        );
+        assert_eq!(number(&db, &newest).await, 2, "{table}");
+    }
+    // Read once more, it is no version of its own.
+    project.ok(&["run"]);
+    assert_eq!(number(&db, "select count(*) from bronze.changed").await, 3);
+}
+
+#[tokio::test]
 async fn extract_prints_what_load_takes() {
     let (db, project) = fleet("halves", PINGS, &PINGS_CONFIG.replace("1d", "0")).await;
     let params = project.dwh(&["extract", "pings", "--output", "json"]);

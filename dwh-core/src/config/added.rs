@@ -25,11 +25,17 @@ impl TableConfig {
         both.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
     }
 
+    /// Whether each row says in `_uploaded_at` when the run began that read it.
+    #[must_use]
+    pub fn is_dated(&self) -> bool {
+        self.uploaded_at || self.mode == Mode::Scd || self.is_appended()
+    }
+
     /// The columns that are added to those of the source, in their order.
     #[must_use]
     pub fn added(&self) -> Vec<&'static str> {
-        let dated = self.uploaded_at || self.mode == Mode::Scd || self.is_appended();
-        let all = [(dated, UPLOADED_AT), (self.task_instance.is_some(), TASK_INSTANCE), (self.run_id, RUN_ID)];
+        let all =
+            [(self.is_dated(), UPLOADED_AT), (self.task_instance.is_some(), TASK_INSTANCE), (self.run_id, RUN_ID)];
         all.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
     }
 }

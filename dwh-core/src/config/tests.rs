@@ -386,6 +386,8 @@ fn files_problems(lines: &str, source: &str) -> String {
     Config::parse(&text, "dwh.toml".as_ref(), Environment::default()).expect_err(lines).to_string()
 }
 
+const BY_SCHEMA: &str = "files = \"*\"\nmode = \"files\"\njson_schema = \"s\"";
+
 #[test]
 fn a_table_of_files_is_read() {
     let text = format!(
@@ -452,25 +454,33 @@ fn what_is_wrong_with_files_is_told_by_line_and_key() {
             "",
             "table.deletes: is only for a table of a database",
         ),
-        ("files = \"*\"\nmode = \"files\"\njson_schema = \"s\"", "url = \"x\"", "stands beside `url`"),
+        (BY_SCHEMA, "url = \"x\"", "stands beside `url`"),
+        (BY_SCHEMA, "validated = \"file:///srv/raw/v\"", "lies in the same folder as `files`"),
+        (BY_SCHEMA, "backups = \"file:///b\"", "there is no `validated`"),
+        // Two sources, and one folder in which files of one path would take each other's places.
         (
-            "files = \"*\"\nmode = \"files\"\njson_schema = \"s\"",
-            "validated = \"file:///srv/raw/v\"",
-            "lies in the same folder as `files`",
+            BY_SCHEMA,
+            "validated = \"file:///v\"\n[source.other]\nfiles = \"file:///other\"\nvalidated = \"file:///v\"",
+            "validated: lies in the same folder as `validated` of source `",
         ),
-        ("files = \"*\"\nmode = \"files\"\njson_schema = \"s\"", "backups = \"file:///b\"", "there is no `validated`"),
         (
-            "files = \"*\"\nmode = \"files\"\njson_schema = \"s\"",
-            "lock_timeout = \"5s\"",
-            "is only for a database; leave it out",
+            BY_SCHEMA,
+            "validated = \"file:///v\"\n[source.other]\nfiles = \"file:///o\"\nvalidated = \"file:///w\"\nbackups = \"file:///.//v/b\"",
+            "in the same folder as `",
         ),
+        (
+            BY_SCHEMA,
+            "[source.other]\nfiles = \"file:///o\"\nvalidated = \"file:///srv/raw/o\"",
+            "lies in the same folder as `",
+        ),
+        (BY_SCHEMA, "lock_timeout = \"5s\"", "is only for a database; leave it out"),
         (
             "files = \"*\"\nmode = \"files\"\n[table.columns]\na = {}",
             "",
             "dwh.toml:16: table.columns.a.type: is missing, and there is no `json_schema`",
         ),
         (
-            "files = \"*\"\nmode = \"files\"\njson_schema = \"s\"",
+            BY_SCHEMA,
             "validatd = \"file:///v\"",
             "dwh.toml:6: source.raw.validatd: unknown key; did you mean `validated`?",
         ),

@@ -26,11 +26,20 @@ impl Control {
         mode: Mode,
         kind: RunKind,
         task_instance: Option<&str>,
+        dated: bool,
     ) -> Result<RunRecord> {
+        let log = self.log();
+        let started = if dated {
+            format!(
+                "greatest(pg_catalog.now(), (select run_started_at + interval '1 microsecond' from {log} where table_name = $1 \
+                 order by run_id desc limit 1))"
+            )
+        } else {
+            "pg_catalog.now()".to_owned()
+        };
         let sql = format!(
-            "insert into {} (table_name, status, mode, host, engine_version, kind, _task_instance) \
-             values ($1, 'extracting', $2, $3, $4, $5, $6) returning {RUN}",
-            self.log()
+            "insert into {log} (table_name, status, mode, host, engine_version, kind, _task_instance, run_started_at) \
+             values ($1, 'extracting', $2, $3, $4, $5, $6, {started}) returning {RUN}"
         );
         let (mode, version) = (mode.as_str(), env!("CARGO_PKG_VERSION"));
         let params: Params<'_> = &[

@@ -32,7 +32,7 @@ impl Pipeline {
             Some(record) => record,
             None => {
                 self.number_above_files().await?;
-                self.sink.log(self.begins(&table.name, table.mode, RunKind::Run)).await?
+                self.sink.log(self.begins(table, table.mode, RunKind::Run)).await?
             }
         };
         run.run_id = Some(record.run_id);

@@ -201,7 +201,7 @@ impl Pipeline {
     ) -> Result<()> {
         use crate::blob::Folder;
         use crate::chain::Compression;
-        let begin = self.begins(&table.name, table.mode, RunKind::File);
+        let begin = self.begins(table, table.mode, RunKind::File);
         let record = self.sink.log(begin).await?;
         run.run_id = Some(record.run_id);
         let how = before.stored.as_ref().map_or(Compression::None, |form| form.compression);

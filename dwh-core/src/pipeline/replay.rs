@@ -231,7 +231,7 @@ impl Pipeline {
         run: &mut TableRun,
         cancel: &CancellationToken,
     ) -> Result<()> {
-        let run_id = self.sink.log(self.begins(&table.name, manifest.mode, RunKind::Replay)).await?.run_id;
+        let run_id = self.sink.log(self.begins(table, manifest.mode, RunKind::Replay)).await?.run_id;
         run.run_id = Some(run_id);
         describe_manifest(run, manifest, Some(self.address(csv)));
         let upload = Upload { run_id, ..self.upload_of(csv, manifest) };

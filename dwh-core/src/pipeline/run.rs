@@ -293,7 +293,8 @@ impl Pipeline {
         kind: RunKind,
         run: &mut TableRun,
     ) -> Result<Slice> {
-        let record = self.sink.log(self.begins(&plan.table.name, plan.table.mode, kind)).await?;
+        let record = self.sink.log(self.begins(&plan.table, plan.table.mode, kind)).await?;
+        self.tell_target_clock(&plan.table, state, record.run_started_at);
         (run.run_id, run.kind) = (Some(record.run_id), kind);
         Ok(Slice::new(kind, Arc::clone(plan), state.clone(), record))
     }
@@ -396,7 +397,7 @@ impl Pipeline {
             return;
         }
         let kind = if run.mode == Mode::Files { RunKind::File } else { RunKind::Run };
-        match self.sink.log(self.begins(&run.table, run.mode, kind)).await {
+        match self.sink.log(self.begins(table, run.mode, kind)).await {
             Ok(record) => {
                 run.run_id = Some(record.run_id);
                 self.log_failure(run, error).await;

@@ -3,6 +3,7 @@
 use super::describe::finite;
 use super::transfer::Slice;
 use super::{Pipeline, TableRun};
+use crate::config::{TableConfig, UPLOADED_AT};
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::run::RunKind;
@@ -116,6 +117,19 @@ impl Pipeline {
     /// Whether a further window follows this one at once.
     pub(super) fn goes_on(&self, slice: &Slice) -> bool {
         slice.window.zip(slice.bound.as_ref()).is_some_and(|(window, bound)| !self.is_last(window, bound))
+    }
+
+    /// Says so where the target's clock went back since the last load, and rows are dated by it.
+    pub(super) fn tell_target_clock(&self, table: &TableConfig, state: &TableState, began: Timestamp) {
+        if let Some(loaded) = state.last_loaded_at.filter(|loaded| table.is_dated() && began < *loaded) {
+            self.warn(
+                &table.name,
+                &format!(
+                    "the target's clock went back: the last load was at {loaded}. `{UPLOADED_AT}` of this run is {began}, after \
+                     that of the runs before it"
+                ),
+            );
+        }
     }
 
     fn tell_bound(&self, plan: &Plan, state: &TableState, ahead: &Ahead, call: Call, run: &mut TableRun) {

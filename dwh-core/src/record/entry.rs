@@ -23,6 +23,9 @@ pub enum LogEntry {
         kind: RunKind,
         /// The orchestrator's name of it.
         task_instance: Option<String>,
+        /// Whether its rows say in `_uploaded_at` when it began: it begins after the runs before it of its table then,
+        /// whatever the target's clock says, so that the newest version of a row is the one that was read last.
+        dated: bool,
     },
     /// Which file the run is about to read, as it was listed.
     Reads {

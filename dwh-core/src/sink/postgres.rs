@@ -201,9 +201,9 @@ impl Sink for PgSink {
     async fn log(&self, entry: LogEntry) -> Result<RunRecord> {
         let control = &self.control;
         let (run_id, next, moved) = match &entry {
-            LogEntry::Begin { table, mode, kind, task_instance } => {
+            LogEntry::Begin { table, mode, kind, task_instance, dated } => {
                 let task = task_instance.as_deref();
-                return self.write(async |client| control.begin(client, table, *mode, *kind, task).await).await;
+                return self.write(async |client| control.begin(client, table, *mode, *kind, task, *dated).await).await;
             }
             LogEntry::Reads { run_id, file } => {
                 return self.write(async |client| control.reads(client, *run_id, file).await).await;

@@ -84,6 +84,7 @@ pub async fn sink_contract(sink: &dyn Sink) {
     copies_are_dated(sink).await;
     newer::the_newest_run_is_known(sink).await;
     newer::a_manifest_fills_the_log(sink).await;
+    newer::a_dated_run_begins_after_the_one_before(sink).await;
     replace::a_window_is_replaced(sink).await;
     newer::a_table_begins_anew(sink).await;
     preview::a_preview_tells(sink).await;
@@ -126,7 +127,7 @@ pub async fn loading(sink: &dyn Sink, load: &LoadPlan) -> RunId {
 /// # Panics
 /// If the run log refuses it.
 pub async fn begun(sink: &dyn Sink, load: &LoadPlan, kind: RunKind) -> RunId {
-    let begin = LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind, task_instance: None };
+    let begin = LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind, task_instance: None, dated: false };
     let run_id = sink.log(begin).await.expect("begin").run_id;
     let upload = Upload {
         run_id,
@@ -220,7 +221,13 @@ async fn leases(sink: &dyn Sink) {
 async fn run_log(sink: &dyn Sink) {
     let load = contract_load(Mode::Incremental);
     let begun = sink
-        .log(LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind: RunKind::Run, task_instance: None })
+        .log(LogEntry::Begin {
+            table: load.table.clone(),
+            mode: load.mode,
+            kind: RunKind::Run,
+            task_instance: None,
+            dated: false,
+        })
         .await
         .expect("begin");
     assert_eq!((begun.status, begun.attempt, begun.mode), (RunState::Extracting, 1, Some(Mode::Incremental)));

@@ -1,6 +1,7 @@
 //! The rules of `files`: of a source, and of a table.
 
 use globset::Glob;
+use std::collections::BTreeMap;
 use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -10,7 +11,8 @@ use super::raw::{Metadata, RawColumn, RawSource, RawTable};
 use super::section::{Reader, Section};
 use super::value;
 use crate::config::{
-    FILE, FieldFrom, FileColumn, FileFormat, FileTable, FilesConfig, Mode, OnConflict, RECORD, TableConfig,
+    FILE, FieldFrom, FileColumn, FileFormat, FileTable, FilesConfig, Mode, OnConflict, RECORD, SourceConfig,
+    TableConfig,
 };
 use crate::schema::TypeName;
 
@@ -94,9 +96,38 @@ pub(super) fn source(section: &Section<'_, RawSource>) -> Option<FilesConfig> {
     Some(files)
 }
 
+/// Refuses a folder that two sources would write, or that one writes and another reads: files of one path would take each
+/// other's places.
+pub(super) fn apart(section: &Section<'_, RawSource>, own: &FilesConfig, others: &BTreeMap<String, SourceConfig>) {
+    fn places(files: &FilesConfig) -> [(&'static str, Option<&String>, bool); 3] {
+        [
+            ("files", Some(&files.url), false),
+            ("validated", files.validated.as_ref(), true),
+            ("backups", files.backups.as_ref(), true),
+        ]
+    }
+    for (name, other) in others.iter().filter_map(|(name, other)| Some((name, other.files.as_ref()?))) {
+        for (key, place, writes) in places(own) {
+            let shared = places(other).into_iter().find(|(_, taken, written)| {
+                let both = place.zip(*taken).filter(|(place, taken)| !place.is_empty() && !taken.is_empty());
+                (writes || *written) && both.is_some_and(|(place, taken)| within(place, taken) || within(taken, place))
+            });
+            if let Some((taken, ..)) = shared {
+                section.problem(
+                    key,
+                    &format!("lies in the same folder as `{taken}` of source `{name}`; name another one beside it"),
+                );
+            }
+        }
+    }
+}
+
 /// Whether one address lies in the other.
 fn within(inner: &str, outer: &str) -> bool {
-    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let parts = |address: &str| -> Vec<String> {
+        address.split('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_owned).collect()
+    };
+    parts(inner).starts_with(&parts(outer))
 }
 
 /// `[table.columns]` of each table, in the order of the file.

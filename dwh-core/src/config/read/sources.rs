@@ -47,7 +47,11 @@ pub(super) fn sources(
             section.problem("defaults", "is only for a database; leave it out");
         }
         globs.extend(globs_of(&section).map(|globs| (name.get_ref().to_string(), globs)));
-        sources.insert(name.get_ref().to_string(), source(&section));
+        let source = source(&section);
+        if let Some(files) = &source.files {
+            files::apart(&section, files, &sources);
+        }
+        sources.insert(name.get_ref().to_string(), source);
     }
     (sources, globs)
 }

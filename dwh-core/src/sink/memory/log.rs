@@ -28,14 +28,16 @@ impl World {
         Ok(run)
     }
 
-    fn begin(&mut self, table: &str, mode: Mode, kind: RunKind, task_instance: Option<&str>) -> RunRecord {
+    fn begin(&mut self, table: &str, mode: Mode, kind: RunKind, task_instance: Option<&str>, dated: bool) -> RunRecord {
         self.above += 1;
         self.clock = self.clock.map(|clock| clock.plus(Micros(1)));
+        let before = self.runs.iter().rfind(|run| dated && run.table_name == table);
+        let began = before.map_or(self.now(), |run| self.now().max(run.run_started_at.plus(Micros(1))));
         let run = RunRecord {
             host: Some(host()),
             engine_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             task_instance: task_instance.map(str::to_owned),
-            ..RunRecord::begun(RunId(self.above), table, mode, kind, self.now())
+            ..RunRecord::begun(RunId(self.above), table, mode, kind, began)
         };
         self.runs.push(run.clone());
         run
@@ -66,8 +68,8 @@ impl World {
 
     pub(super) fn write(&mut self, entry: &LogEntry) -> Result<RunRecord> {
         let run = match entry {
-            LogEntry::Begin { table, mode, kind, task_instance } => {
-                return Ok(self.begin(table, *mode, *kind, task_instance.as_deref()));
+            LogEntry::Begin { table, mode, kind, task_instance, dated } => {
+                return Ok(self.begin(table, *mode, *kind, task_instance.as_deref(), *dated));
             }
             LogEntry::Restore(lost) => return self.restore(lost),
             LogEntry::Reads { run_id, file } => {

@@ -77,7 +77,13 @@ pub(super) async fn the_newest_run_is_known(sink: &dyn Sink) {
 /// The CSV of a run that the log has not heard enough of: its manifest fills the row.
 pub(super) async fn a_manifest_fills_the_log(sink: &dyn Sink) {
     let load = contract_load(Mode::Incremental);
-    let begin = LogEntry::Begin { table: load.table.clone(), mode: load.mode, kind: RunKind::Run, task_instance: None };
+    let begin = LogEntry::Begin {
+        table: load.table.clone(),
+        mode: load.mode,
+        kind: RunKind::Run,
+        task_instance: None,
+        dated: false,
+    };
     let run_id = sink.log(begin).await.expect("begin").run_id;
     sink.log(LogEntry::Failed { run_id, message: "the target went away".to_owned(), kind: None })
         .await
@@ -107,6 +113,25 @@ pub(super) async fn a_manifest_fills_the_log(sink: &dyn Sink) {
     let other = Upload { csv_path: Some("memory://p/y.csv".to_owned()), rows: 9, window: None, ..upload };
     assert_eq!(told(&sink.log(enter(&other)).await.expect("again")), told(&filled));
     sink.log(LogEntry::Failed { run_id, message: "given up".to_owned(), kind: None }).await.expect("failed");
+}
+
+/// The newest version of a row is the one that was read last.
+pub(super) async fn a_dated_run_begins_after_the_one_before(sink: &dyn Sink) {
+    let load = contract_load(Mode::Scd);
+    let begin = || LogEntry::Begin {
+        table: load.table.clone(),
+        mode: load.mode,
+        kind: RunKind::Run,
+        task_instance: None,
+        dated: true,
+    };
+    let first = sink.log(begin()).await.expect("begin");
+    let second = sink.log(begin()).await.expect("begin");
+    assert!(first.run_started_at < second.run_started_at, "{first:?} {second:?}");
+    for run_id in [first.run_id, second.run_id] {
+        let failed = LogEntry::Failed { run_id, message: "only begun".to_owned(), kind: None };
+        sink.log(failed).await.expect("failed");
+    }
 }
 
 pub(super) async fn a_table_begins_anew(sink: &dyn Sink) {
