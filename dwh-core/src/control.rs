@@ -9,6 +9,7 @@ mod models;
 mod others;
 mod overview;
 mod rehearsal;
+mod runs;
 mod watermark;
 
 use gethostname::gethostname;
@@ -20,8 +21,9 @@ use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::quote_ident;
 
+pub(crate) use bronze::Alone;
 pub(crate) use overview::IS_LEASE;
-pub(crate) use watermark::Held;
+pub(crate) use watermark::{Brought, Held};
 
 type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 

@@ -315,7 +315,7 @@ impl Pipeline {
     /// The same with the bronze table, which is not judged yet.
     pub(crate) async fn fit(&self, table: &TableConfig, state: &TableState) -> Result<(Plan, Option<TableSchema>)> {
         let (identity, schema, bronze) = match self.catalogs(table).await? {
-            Some(Known { identity, schema, bronze }) => (identity, schema, bronze),
+            Some(Known { identity, schema, bronze, .. }) => (identity, schema, bronze),
             None => {
                 let source = self.source(table)?;
                 let identity = source.identity().await?;

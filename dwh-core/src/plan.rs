@@ -44,7 +44,7 @@ pub(crate) use model::ModelPlan;
 pub(crate) use remedy::Cure;
 pub(crate) use replace::EXTRA;
 pub use replace::Stamp;
-pub use session::{Isolation, NO_TIME_LIMIT, opening};
+pub use session::{Isolation, opening, opening_query};
 pub(crate) use session::{not_in_force, patience};
 pub(crate) use straight::{BACK, SAVEPOINT};
 pub(crate) use swap::Swap;

@@ -363,6 +363,12 @@ pub trait Lease: Send + Sync {
     /// The watermark row, read under the lease.
     fn state(&self) -> &TableState;
 
+    /// The newest run of the table, 0 if it has none, where all of its runs were final under the lease. `None`: one was not, or
+    /// that is not known, and [`Sink::unsettled`] tells.
+    fn settled(&self) -> Option<RunId> {
+        None
+    }
+
     /// Gives the table free.
     ///
     /// # Errors

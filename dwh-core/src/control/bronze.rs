@@ -20,10 +20,58 @@ const BRONZE: &str = "with recursive root (place, oid) as ( \
      case when pg_catalog.count(*) = 1 then pg_catalog.min(f.node) else pg_catalog.encode(pg_catalog.sha256( \
      pg_catalog.convert_to(pg_catalog.string_agg(f.oid::text || ':' || f.node, ',' order by f.oid), 'UTF8')), 'hex') end";
 
+/// The same of one table, and whether it may have partitions or children: without them the server has much less to plan.
+const ALONE: &str = "select c.oid, $2::pg_catalog.regclass::oid, \
+     (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database()), \
+     coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)::text";
+
+/// What one short question tells of a bronze table.
+pub(crate) enum Alone {
+    /// There is none.
+    Missing,
+    /// Which table it is.
+    Known(BronzeId),
+    /// It has partitions or children, and they are not looked at.
+    HasParts,
+}
+
 impl Control {
     /// Which table it is; `None` if there is none.
     pub(crate) async fn bronze_id(&self, client: &impl GenericClient, target: &TableRef) -> Result<Option<BronzeId>> {
-        Ok(self.bronze_ids(client, &[target]).await?.pop().flatten())
+        match self.bronze_alone(client, target).await? {
+            Alone::Missing => Ok(None),
+            Alone::Known(id) => Ok(Some(id)),
+            Alone::HasParts => Ok(self.bronze_ids(client, &[target]).await?.pop().flatten()),
+        }
+    }
+
+    /// The same by one statement, once [`Self::may_identify`] was asked.
+    pub(crate) async fn bronze_alone(&self, client: &impl GenericClient, target: &TableRef) -> Result<Alone> {
+        let cluster = self.cluster(client).await?;
+        let sql = format!(
+            "{ALONE}, {cluster}, c.relhassubclass from pg_catalog.pg_class c where c.oid = pg_catalog.to_regclass($1)"
+        );
+        let params: Params<'_> = &[(&target.sql(), Type::TEXT), (&self.watermarks(), Type::TEXT)];
+        let rows = self.ask(client, &sql, params).await?;
+        let Some(row) = rows.first() else { return Ok(Alone::Missing) };
+        if row.get(5) {
+            return Ok(Alone::HasParts);
+        }
+        Ok(Alone::Known(BronzeId {
+            warehouse: format!("{}/{}", row.get::<_, &str>(4), row.get::<_, u32>(2)),
+            control: row.get(1),
+            table: target.to_string(),
+            oid: row.get(0),
+            file: row.get(3),
+        }))
+    }
+
+    /// What asks for the cluster's own number, which is not to be had on every managed service.
+    async fn cluster(&self, client: &impl GenericClient) -> Result<&'static str> {
+        Ok(match self.may_identify(client).await? {
+            true => "(select system_identifier::text from pg_catalog.pg_control_system())",
+            false => "''",
+        })
     }
 
     /// The same of many, in their order. One statement, once [`Self::may_identify`] was asked.
@@ -32,11 +80,7 @@ impl Control {
         client: &impl GenericClient,
         targets: &[&TableRef],
     ) -> Result<Vec<Option<BronzeId>>> {
-        // Not on every managed service.
-        let cluster = match self.may_identify(client).await? {
-            true => "(select system_identifier::text from pg_catalog.pg_control_system())",
-            false => "''",
-        };
+        let cluster = self.cluster(client).await?;
         let sql = format!("{BRONZE}, {cluster} from root r join file f on f.root = r.oid group by r.place, r.oid");
         let names: Vec<String> = targets.iter().map(|target| target.sql()).collect();
         let params: Params<'_> = &[(&names, Type::TEXT_ARRAY), (&self.watermarks(), Type::TEXT)];

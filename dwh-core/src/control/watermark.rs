@@ -9,7 +9,7 @@ use crate::config::Mode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{BronzeId, Fate, Member, Origin};
 use crate::plan::LoadPlan;
-use crate::record::{Accounting, Commit, TableState};
+use crate::record::{Accounting, Commit, RunRecord, TableState, Upload};
 use crate::run::{Routing, RunId, RunKind};
 use crate::watermark::{Timestamp, Undrained};
 
@@ -36,6 +36,15 @@ impl Held {
     fn takes_it(&self, commit: &Commit) -> bool {
         commit.becomes.is_some() || commit.whole || self.state.bronze.is_none() || self.state.bronze == self.bronze
     }
+}
+
+/// What a run brought to bronze.
+#[derive(Clone, Copy)]
+pub(crate) enum Brought<'a> {
+    /// Rows, counted, and the route that they took.
+    Rows(&'a Accounting, Option<&'a Routing>),
+    /// It found none, and has no CSV.
+    Nothing(&'a Upload),
 }
 
 impl Control {
@@ -100,12 +109,9 @@ impl Control {
     ) -> Result<Held> {
         self.may_identify(client).await?;
         // Polled, and so sent, in this order: the row is held before the rest is looked at.
-        let (state, kind, bronze) = try_join!(
-            self.lock_state(client, load, ""),
-            self.kind(client, run_id),
-            self.bronze_id(client, &load.target)
-        )?;
-        let state = unmoved(&load.table, state.ok_or_else(|| no_row(&load.table))?, expected)?;
+        let (row, bronze) = try_join!(self.lock_state(client, load, run_id, ""), self.bronze_id(client, &load.target))?;
+        let (state, kind) = row.ok_or_else(|| no_row(&load.table))?;
+        let state = unmoved(&load.table, state, expected)?;
         self.refuse_lost(client, load, Held { kind, state, bronze }).await
     }
 
@@ -144,20 +150,33 @@ impl Control {
         run_id: RunId,
         expected: &TableState,
     ) -> Result<Option<Held>> {
-        let Some(state) = self.lock_state(client, load, "skip locked").await? else { return Ok(None) };
+        let Some((state, kind)) = self.lock_state(client, load, run_id, "skip locked").await? else { return Ok(None) };
         let state = unmoved(&load.table, state, expected)?;
-        self.may_identify(client).await?;
-        let (kind, bronze) = try_join!(self.kind(client, run_id), self.bronze_id(client, &load.target))?;
+        let bronze = self.bronze_id(client, &load.target).await?;
         self.refuse_lost(client, load, Held { kind, state, bronze }).await.map(Some)
     }
 
-    /// The watermark row, locked; `None` if there is none, or `wait` says not to wait for it.
+    /// The watermark row, locked, and what the run is made for; `None` if there is none, or `wait` says not to wait for it.
+    /// A run that is not in the log is taken for the ordinary thing, and then it cannot become `loaded`.
     ///
-    /// The chunks of a resync leave it as it is, so several may be loaded at a time.
-    async fn lock_state(&self, client: &impl GenericClient, load: &LoadPlan, wait: &str) -> Result<Option<TableState>> {
+    /// The chunks of a resync leave the row as it is, so several may be loaded at a time.
+    async fn lock_state(
+        &self,
+        client: &impl GenericClient,
+        load: &LoadPlan,
+        run_id: RunId,
+        wait: &str,
+    ) -> Result<Option<(TableState, RunKind)>> {
         let how = if load.apart { "share" } else { "update" };
-        let sql = format!("select {STATE} from {} where table_name = $1 for {how} {wait}", self.watermarks());
-        self.ask(client, &sql, &[(&load.table, Type::TEXT)]).await?.first().map(table_state).transpose()
+        let sql = format!(
+            "select {STATE}, (select kind from {} where run_id = $2) as kind from {} where table_name = $1 for {how} {wait}",
+            self.log(),
+            self.watermarks()
+        );
+        let rows = self.ask(client, &sql, &[(&load.table, Type::TEXT), (&run_id.0, Type::INT8)]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let kind = value::<Option<&str>>(row, "kind")?.map_or(Ok(RunKind::Run), RunKind::parse)?;
+        Ok(Some((table_state(row)?, kind)))
     }
 
     /// Rows are merged: the run becomes `loaded`, and the watermark row what the load makes of it.
@@ -167,16 +186,20 @@ impl Control {
         load: &LoadPlan,
         commit: &Commit,
         held: Held,
-        counts: &Accounting,
-        routing: Option<&Routing>,
+        brought: Brought<'_>,
     ) -> Result<TableState> {
+        let none = Accounting::default();
+        let counts = match brought {
+            Brought::Rows(counts, _) => counts,
+            Brought::Nothing(_) => &none,
+        };
         let bronze = match load.mode {
             Mode::Incremental if counts.staged == 0 && counts.removed == 0 => held.bronze.clone(),
             // Afterwards: a truncate gives the table another file.
             _ => self.bronze_id(client, &load.target).await?,
         };
         if load.apart {
-            self.loaded(client, commit.run_id, counts, routing, bronze.as_ref()).await?;
+            self.ended(client, commit.run_id, brought, bronze.as_ref()).await?;
             return Ok(held.state);
         }
         let emptied = counts.removed > 0 && self.is_empty(client, &load.target).await?;
@@ -203,10 +226,24 @@ impl Control {
         let rows = (counts.inserted + counts.updated).cast_signed();
         // Polled, and so sent, in this order.
         let (_, state) = try_join!(
-            self.loaded(client, commit.run_id, counts, routing, bronze.as_ref()),
+            self.ended(client, commit.run_id, brought, bronze.as_ref()),
             self.write(client, &load.table, &state, moves.then_some(rows))
         )?;
         Ok(state)
+    }
+
+    /// The run becomes `loaded`.
+    async fn ended(
+        &self,
+        client: &impl GenericClient,
+        run_id: RunId,
+        brought: Brought<'_>,
+        bronze: Option<&BronzeId>,
+    ) -> Result<RunRecord> {
+        match brought {
+            Brought::Rows(counts, routing) => self.loaded(client, run_id, counts, routing, bronze).await,
+            Brought::Nothing(upload) => self.loaded_nothing(client, upload, bronze).await,
+        }
     }
 
     /// Sets the watermark row back to the seed.

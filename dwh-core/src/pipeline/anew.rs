@@ -38,7 +38,7 @@ impl Pipeline {
         }
         self.number_above_files().await?;
         state = self.sink.begin_anew(&table.name, &state).await?;
-        if self.run_leased(table, &mut state, cancel, &mut report.runs).await.is_ok() {
+        if self.run_leased(table, (&mut state, None), cancel, &mut report.runs).await.is_ok() {
             lease.release().await?;
         }
         Ok(Some(report))

@@ -269,6 +269,17 @@ impl Pipeline {
         }
     }
 
+    /// The same of a table that was looked at with others a moment ago. Whoever loaded it since has written into the watermark
+    /// row which table it is, so only a table that is the one of that row is believed.
+    pub(super) async fn judge_ahead(&self, table: &TableConfig, state: &TableState) -> Result<()> {
+        let same = |now: &BronzeState| state.bronze.as_ref() == Some(&now.id) && !now.empty;
+        let known = self.bronze_ahead(table).await.filter(same);
+        match self.conflict_with(table, state, None, known).await? {
+            Some(found) => Err(found.error(table, state)),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses a source that the rows of a table did not come from.
     pub(super) fn judge_source(
         &self,

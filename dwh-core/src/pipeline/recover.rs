@@ -17,6 +17,7 @@ use crate::config::TableConfig;
 use crate::error::{Error, Result};
 use crate::pipeline::failure::{interrupted, named, told};
 use crate::pipeline::{CauseReport, Pipeline, TableRun};
+use crate::run::RunId;
 use crate::sink::TableState;
 use crate::watermark::Micros;
 
@@ -135,7 +136,18 @@ impl Pipeline {
         runs: &mut Vec<TableRun>,
         cancel: &CancellationToken,
     ) -> Result<()> {
-        let scene = self.look(table, state).await?;
+        self.recover_leased(table, (state, None), runs, cancel).await
+    }
+
+    /// The same right after the lease was taken, which may have told how far the runs of the table are settled.
+    pub(super) async fn recover_leased(
+        &self,
+        table: &TableConfig,
+        (state, settled): (&mut TableState, Option<RunId>),
+        runs: &mut Vec<TableRun>,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let scene = self.look(table, state, settled).await?;
         for found in find(&scene) {
             match &found.mend {
                 Mend::Person(hint) => {
@@ -153,7 +165,7 @@ impl Pipeline {
     /// Before an extract alone: runs that died without a CSV are failed; uploaded ones wait for their load.
     pub(super) async fn fail_dead_extracts(&self, table: &TableConfig, state: &TableState) -> Result<()> {
         let (mut state, cancel) = (state.clone(), CancellationToken::new());
-        let scene = self.look(table, &state).await?;
+        let scene = self.look(table, &state, None).await?;
         let uploading = |found: &Found| {
             let record = found.run_id.and_then(|run_id| scene.records.get(&run_id));
             record.is_some_and(|record| record.status == crate::run::RunState::Extracting)

@@ -166,7 +166,7 @@ impl Pipeline {
         if bronze.is_some_and(|bronze| !plan.load(false).drift(&bronze).is_empty()) {
             self.sink.fit_columns(&plan.load(false)).await?;
         }
-        self.run_leased(table, state, cancel, runs).await
+        self.run_leased(table, (state, None), cancel, runs).await
     }
 
     /// Under the lease: cuts the table, reads it, and swaps.

@@ -18,7 +18,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::failure::repeated;
 use crate::run::RunId;
 use crate::schema::{TableRef, TableSchema};
-use crate::sink::RunRecord;
+use crate::sink::{BronzeState, RunRecord};
 use crate::source::SourceIdentity;
 use crate::watermark::BoundMode;
 
@@ -63,6 +63,8 @@ pub(crate) struct Known {
     pub(crate) schema: TableSchema,
     /// The bronze table.
     pub(crate) bronze: Option<TableSchema>,
+    /// Which table that is, where that was asked.
+    state: Option<BronzeState>,
 }
 
 /// Catalogs read ahead, of one source.
@@ -131,6 +133,13 @@ impl Pipeline {
         Ok(ahead.known.remove(&table.name).flatten())
     }
 
+    /// Which table bronze was, as it was read with others a moment ago.
+    pub(super) async fn bronze_ahead(&self, table: &TableConfig) -> Option<BronzeState> {
+        let ahead = self.round.as_ref()?.catalogs.get(&table.source)?.lock().await;
+        ahead.read_at.filter(|at| at.elapsed() < BELIEVED)?;
+        ahead.known.get(&table.name)?.as_ref()?.state.clone()
+    }
+
     /// Reads the catalogs of all tables that wait, of every source at once: they answer while the run log and the blob store
     /// are still being looked at.
     pub(super) async fn read_ahead(&self) {
@@ -190,10 +199,14 @@ impl Pipeline {
             }
             Ok(identity)
         };
-        let (identity, schemas, bronze) =
-            try_join!(identity, source.describe_all(&all), self.sink.describe_all(&targets))?;
-        let known = tables.iter().zip(schemas).zip(bronze).map(|((table, schema), bronze)| {
-            let known = schema.map(|schema| Known { identity: identity.clone(), schema, bronze });
+        let bronze = async {
+            let schemas = self.sink.describe_all(&targets).await?;
+            Ok((schemas, self.sink.bronze_ids(&targets).await?))
+        };
+        let (identity, schemas, (bronze, states)) = try_join!(identity, source.describe_all(&all), bronze)?;
+        let of_bronze = bronze.into_iter().zip(states);
+        let known = tables.iter().zip(schemas).zip(of_bronze).map(|((table, schema), (bronze, state))| {
+            let known = schema.map(|schema| Known { identity: identity.clone(), schema, bronze, state });
             (table.name.clone(), known)
         });
         Ok(known.collect())

@@ -16,7 +16,7 @@ use crate::pipeline::links::still_known;
 use crate::pipeline::transfer::{Extracted, Goal, Slice};
 use crate::pipeline::{CauseReport, Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun};
 use crate::plan::{LoadPlan, Plan};
-use crate::run::{RunKind, RunState};
+use crate::run::{RunId, RunKind, RunState};
 use crate::sink::{Accounting, Commit, Committed, LogEntry, RunRecord, Staged, TableState, Upload};
 use crate::watermark::{Call, Window};
 
@@ -117,20 +117,21 @@ impl Pipeline {
         }
         let lease = self.lease(table, wait, cancel).await?;
         let mut state = lease.state().clone();
-        self.run_leased(table, &mut state, cancel, runs).await?;
+        self.run_leased(table, (&mut state, lease.settled()), cancel, runs).await?;
         lease.release().await
     }
 
-    /// Under the lease: settles what earlier runs left, then reads window after window.
+    /// Under the lease, which may have told how far the runs of the table are settled: settles what earlier runs left, then
+    /// reads window after window.
     pub(super) async fn run_leased(
         &self,
         table: &TableConfig,
-        state: &mut TableState,
+        (state, settled): (&mut TableState, Option<RunId>),
         cancel: &CancellationToken,
         runs: &mut Vec<TableRun>,
     ) -> Result<()> {
         let mut run = TableRun::new(&table.name, table.mode);
-        let plan = match self.prepare(table, state, runs, &mut run, cancel).await {
+        let plan = match self.prepare(table, (state, settled), runs, &mut run, cancel).await {
             Ok(plan) => plan,
             // A load of what was left over failed: that is a run of its own.
             Err(_) if runs.last().is_some_and(|run| run.error.is_some()) => return Err(told()),
@@ -170,15 +171,15 @@ impl Pipeline {
     async fn prepare(
         &self,
         table: &TableConfig,
-        state: &mut TableState,
+        (state, settled): (&mut TableState, Option<RunId>),
         runs: &mut Vec<TableRun>,
         run: &mut TableRun,
         cancel: &CancellationToken,
     ) -> Result<Arc<Plan>> {
         let begun = runs.len();
         let prepared = async {
-            self.judge(table, state).await?;
-            self.recover_table(table, state, runs, cancel).await?;
+            self.judge_ahead(table, state).await?;
+            self.recover_leased(table, (state, settled), runs, cancel).await?;
             self.may_begin(table, state).await?;
             self.plan_that_follows(table, state, run, runs, cancel).await
         };

@@ -60,22 +60,31 @@ impl Isolation {
 /// `begin`, with everything that the transaction relies on set for it alone. A `lock_timeout` of zero waits for ever.
 ///
 /// With [`Isolation::Snapshot`] there is no query in it: the snapshot is taken by the first one, after what is read was
-/// locked. That one should be [`NO_TIME_LIMIT`].
+/// locked. That one must be [`opening_query`].
 #[must_use]
 pub fn opening(isolation: Isolation, lock_timeout: Micros) -> String {
-    let told = SETTINGS.iter().filter(|(name, _)| isolation == Isolation::Snapshot || *name != FROM_A_FILE.0);
-    let mut sql = format!("begin {}; {}{NO_LIMITS}{}", isolation.sql(), set_local(told), patience(lock_timeout));
+    let plain = SETTINGS.iter().filter(|(name, _)| *name != FROM_A_FILE.0);
+    let mut sql = format!("begin {}; {}{NO_LIMITS}{}", isolation.sql(), set_local(plain), patience(lock_timeout));
     if isolation == Isolation::Look {
         sql.push_str(NOT_COMPILED);
     }
     if isolation != Isolation::Snapshot {
-        let (name, value) = FROM_A_FILE;
-        sql.push_str(&format!(
-            "; {NO_TIME_LIMIT}; select pg_catalog.set_config('{name}', '{value}', true) \
-             where pg_catalog.current_setting('{name}') <> '{value}'"
-        ));
+        sql.push_str("; ");
+        sql.push_str(&opening_query());
     }
     sql
+}
+
+/// Sets what is set only where it differs: the time limit of the whole transaction, which not every version has, and
+/// [`FROM_A_FILE`]. The view of all settings would answer the same, and costs the server more than all the rest of a short
+/// transaction.
+#[must_use]
+pub fn opening_query() -> String {
+    let (name, value) = FROM_A_FILE;
+    format!(
+        "select pg_catalog.set_config(name, value, true) from (values ('transaction_timeout', '0'), ('{name}', '{value}')) \
+         t(name, value) where pg_catalog.current_setting(name, true) <> value"
+    )
 }
 
 /// How long the transaction waits for a lock from here on; zero waits for ever.
@@ -85,11 +94,6 @@ pub(crate) fn patience(lock_timeout: Micros) -> String {
     format!("set local lock_timeout = {lock_ms}")
 }
 
-/// Lifts the time limit of the whole transaction, which not every version has. The view of all settings would answer the
-/// same, and costs the server more than all the rest of a short transaction.
-pub const NO_TIME_LIMIT: &str = "select pg_catalog.set_config(name, '0', true) from (values ('transaction_timeout')) t(name) \
-     where pg_catalog.current_setting(name, true) is not null";
-
 /// A look at catalogs is a large statement over few rows: compiling it takes half a second, running it a fiftieth of that.
 const NOT_COMPILED: &str = "; set local jit = off";
 
@@ -97,7 +101,7 @@ const NOT_COMPILED: &str = "; set local jit = off";
 const NO_LIMITS: &str = "set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; ";
 
 /// To set it, the server reads a file: more than half of what a short transaction costs it, and as a rule for the value
-/// that is there. So it is set where it differs, unless a query would take the snapshot too early.
+/// that is there. So it is set where it differs.
 const FROM_A_FILE: (&str, &str) = ("timezone_abbreviations", "Default");
 
 fn set_local<'a>(settings: impl Iterator<Item = &'a (&'a str, &'a str)>) -> String {
@@ -156,10 +160,10 @@ mod tests {
             );
         }
         let look = opening(Isolation::Look, Micros(1));
-        assert!(look.contains("set_config(name, '0', true)"), "{look}");
-        assert!(look.contains("current_setting('timezone_abbreviations') <> 'Default'"), "{look}");
+        assert!(look.ends_with(&opening_query()), "{look}");
         for (name, _) in SETTINGS {
-            assert!(sql.contains(&format!("set local {name} = ")), "{sql}");
+            let set = format!("set local {name} = ");
+            assert!(sql.contains(&set) || (name == FROM_A_FILE.0 && opening_query().contains(name)), "{sql}");
             assert!(not_in_force(Isolation::Look).contains(name), "{name}");
         }
     }

@@ -168,7 +168,8 @@ impl Sink for MemorySink {
         let state = world.state(table)?.clone();
         let now = world.now();
         world.taken.insert(table.to_owned(), now);
-        Ok(Box::new(MemoryLease { state, _held: held }))
+        let settled = world.settled(table);
+        Ok(Box::new(MemoryLease { state, settled, _held: held }))
     }
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
@@ -286,6 +287,7 @@ impl Sink for MemorySink {
 
 struct MemoryLease {
     state: TableState,
+    settled: Option<RunId>,
     _held: OwnedMutexGuard<()>,
 }
 
@@ -293,6 +295,10 @@ struct MemoryLease {
 impl Lease for MemoryLease {
     fn state(&self) -> &TableState {
         &self.state
+    }
+
+    fn settled(&self) -> Option<RunId> {
+        self.settled
     }
 
     async fn release(self: Box<Self>) -> Result<()> {

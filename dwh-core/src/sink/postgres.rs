@@ -27,7 +27,7 @@ use crate::catalog::{self, LockWanted, held_by, holders, is_lock_timeout};
 use crate::chain::RunIdentity;
 use crate::config::{Discovered, Environment, Mode, Replace, TargetConfig};
 use crate::connect::{Connector, sort};
-use crate::control::Control;
+use crate::control::{Alone, Control};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
 use crate::migrate;
@@ -298,16 +298,25 @@ impl Sink for PgSink {
         if !self.control.knows_itself() {
             self.ask(async |client| self.control.may_identify(client).await).await?;
         }
-        let (id, empty) = self
-            .ask(async |client| {
-                let (id, empty) = join!(self.control.bronze_id(client, target), self.control.is_empty(client, target));
-                // A table that is not there has no rows to be asked for.
-                let Some(id) = id? else { return Ok(None) };
-                Ok(Some((id, empty?)))
+        let alone = self.ask(async |client| {
+            let (id, empty) = join!(self.control.bronze_alone(client, target), self.control.is_empty(client, target));
+            Ok(match id? {
+                // It has no rows to be asked for.
+                Alone::Missing => Some(None),
+                Alone::Known(id) => Some(Some(BronzeState { id, empty: empty? })),
+                Alone::HasParts => None,
             })
-            .await?
-            .unzip();
-        Ok(id.zip(empty).map(|(id, empty)| BronzeState { id, empty }))
+        });
+        if let Some(state) = alone.await? {
+            return Ok(state);
+        }
+        self.ask(async |client| {
+            let one = [target];
+            let (ids, empty) = join!(self.control.bronze_ids(client, &one), self.control.is_empty(client, target));
+            let Some(id) = ids?.pop().flatten() else { return Ok(None) };
+            Ok(Some(BronzeState { id, empty: empty? }))
+        })
+        .await
     }
 
     async fn bronze_ids(&self, targets: &[&TableRef]) -> Result<Vec<Option<BronzeState>>> {

@@ -33,7 +33,7 @@ pub(super) async fn check(
 ) -> Result<Option<Size>> {
     let known = pipeline.catalogs(table).await?;
     let (source, ends) = match known {
-        Some(Known { identity, schema, bronze }) => (Ok(schema), Some((identity, bronze))),
+        Some(Known { identity, schema, bronze, .. }) => (Ok(schema), Some((identity, bronze))),
         None => (pipeline.source(table)?.describe(table).await, None),
     };
     let plan = match source {

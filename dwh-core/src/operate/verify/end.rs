@@ -8,7 +8,7 @@ use crate::catalog::equality;
 use crate::connect::{Connector, sort};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Compared, Hash, Isolation, NO_TIME_LIMIT, Plan, opening};
+use crate::plan::{Compared, Hash, Isolation, Plan, opening, opening_query};
 use crate::schema::TableRef;
 use crate::sink::TableState;
 use crate::watermark::Micros;
@@ -96,7 +96,7 @@ impl Session {
             self.execute("rollback").await?;
             self.execute(&begin).await?;
         }
-        self.execute(NO_TIME_LIMIT).await
+        self.execute(&opening_query()).await
     }
 
     async fn execute(&self, sql: &str) -> Result<()> {

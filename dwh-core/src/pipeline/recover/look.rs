@@ -16,9 +16,12 @@ use crate::sink::{RunFilter, RunRecord, TableState};
 
 impl Pipeline {
     /// What lies in `exports/`, with the rows of the run log that it needs.
-    pub(super) async fn look(&self, table: &TableConfig, state: &TableState) -> Result<Scene> {
+    pub(super) async fn look(&self, table: &TableConfig, state: &TableState, settled: Option<RunId>) -> Result<Scene> {
         let newest = self.round.as_ref().and_then(|round| round.exports.get()).map(|exports| exports.newest);
-        let unsettled = self.sink.unsettled(&table.name, newest).await?;
+        let unsettled = match settled.filter(|settled| newest.is_none_or(|newest| *settled <= newest)) {
+            Some(_) => Vec::new(),
+            None => self.sink.unsettled(&table.name, newest).await?,
+        };
         let keys = match self.lay_in_exports(table, &unsettled) {
             Some(keys) => keys,
             None => self.keys(table, Folder::Exports).await?,
@@ -284,7 +287,7 @@ impl Pipeline {
 
     /// The first run whose complete CSV waits for its load in `exports/`.
     pub(crate) async fn first_waiting(&self, table: &TableConfig, state: &TableState) -> Result<Option<RunId>> {
-        let scene = self.look(table, state).await?;
+        let scene = self.look(table, state, None).await?;
         let waits = |manifest: &&Manifest| {
             let record = scene.record_of(manifest);
             !scene.manifest_only.contains(&manifest.csv) && record.is_some_and(|r| r.status != RunState::Loaded)

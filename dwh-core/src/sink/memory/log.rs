@@ -28,6 +28,13 @@ impl World {
         Ok(run)
     }
 
+    /// The newest run of a table, 0 if it has none, where all of its runs are final.
+    pub(super) fn settled(&self, table: &str) -> Option<RunId> {
+        let of_table = || self.runs.iter().filter(|run| run.table_name == table);
+        let newest = of_table().map(|run| run.run_id).max().unwrap_or(RunId(0));
+        of_table().all(|run| run.status.is_final()).then_some(newest)
+    }
+
     fn begin(&mut self, table: &str, mode: Mode, kind: RunKind, task_instance: Option<&str>, dated: bool) -> RunRecord {
         self.above += 1;
         self.clock = self.clock.map(|clock| clock.plus(Micros(1)));

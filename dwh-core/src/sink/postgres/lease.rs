@@ -11,6 +11,7 @@ use super::pool::{WORD, beginning, not_begun};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Isolation, patience};
+use crate::run::RunId;
 use crate::sink::{Lease, TableState};
 use crate::watermark::Micros;
 
@@ -30,6 +31,7 @@ pub(super) struct PgLease {
     client: Client,
     table: String,
     state: TableState,
+    settled: Option<RunId>,
 }
 
 impl PgLease {
@@ -39,22 +41,23 @@ impl PgLease {
         let (name, beginning) = (sink.control.lease_name(table), beginning(Isolation::Write, Micros::ZERO));
         let lock = "select pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
         let params: [(&(dyn ToSql + Sync), Type); 1] = [(&name, Type::TEXT)];
-        let state = loop {
+        let (state, settled) = loop {
             let begin = async { if begun { Ok(()) } else { client.batch_execute(&beginning).await } };
             // Polled, and so sent, in this order. What is read without the lock is not looked at. The portal of the last
             // query would keep its snapshot for as long as the transaction is open.
-            let (opened, held, state, closed) = join!(
+            let (opened, held, state, settled, closed) = join!(
                 begin,
                 client.query_typed_one(lock, &params),
                 sink.control.state(&client, table),
+                sink.control.settled(&client, table),
                 client.batch_execute("close all")
             );
             opened.map_err(not_begun)?;
             begun = true;
             if held.map_err(sort)?.get(0) {
-                let state = state?;
+                let found = (state?, settled?);
                 closed.map_err(sort)?;
-                break state;
+                break found;
             }
             if !wait && grace == 0 {
                 return Err(held_by_another(sink, &client, table).await?);
@@ -64,7 +67,7 @@ impl PgLease {
             tokio::time::sleep(AGAIN).await;
         };
         sink.note(async |client| sink.control.take(client, table).await).await?;
-        Ok(Self { sink: sink.clone(), client, table: table.to_owned(), state })
+        Ok(Self { sink: sink.clone(), client, table: table.to_owned(), state, settled })
     }
 }
 
@@ -81,6 +84,10 @@ async fn held_by_another(sink: &PgSink, client: &Client, table: &str) -> Result<
 impl Lease for PgLease {
     fn state(&self) -> &TableState {
         &self.state
+    }
+
+    fn settled(&self) -> Option<RunId> {
+        self.settled
     }
 
     async fn release(self: Box<Self>) -> Result<()> {

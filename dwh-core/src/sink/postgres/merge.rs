@@ -7,6 +7,7 @@ use super::deletes::{self, Deleted};
 use super::errors::named;
 use super::replace::{self, Keyed};
 use crate::config::{Mode, OnConflict, Replace};
+use crate::control::Brought;
 use crate::control::Held;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
@@ -66,7 +67,7 @@ pub(super) async fn merge(
     } else {
         merge_staged(load, keyed, client, staged, held.kind, &deleted).await?
     };
-    let state = sink.control.settle(client, load, commit, held, &counts, routing.as_ref()).await?;
+    let state = sink.control.settle(client, load, commit, held, Brought::Rows(&counts, routing.as_ref())).await?;
     Ok(Committed { counts, routing, state })
 }
 

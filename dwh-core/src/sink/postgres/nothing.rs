@@ -5,9 +5,9 @@ use futures_util::join;
 use super::PgSink;
 use super::pool::{Tx, beginning, not_begun};
 use super::stage::end;
+use crate::control::Brought;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Isolation, LoadPlan};
-use crate::run::RunState;
 use crate::sink::{Accounting, Commit, Committed, Upload};
 
 /// The run log and the watermark, as a load without a row leaves them. No staging table is made, for nothing comes from it.
@@ -33,23 +33,12 @@ pub(super) async fn load_nothing(
 }
 
 async fn settle(sink: &PgSink, tx: &Tx, load: &LoadPlan, upload: &Upload, commit: &Commit) -> Result<Committed> {
-    let (client, control, run_id) = (tx.client()?, &sink.control, commit.run_id);
+    let (client, control) = (tx.client()?, &sink.control);
     let beginning = beginning(Isolation::Write, sink.lock_timeout);
     // Polled, and so sent, in this order, and one answer is waited for.
-    let (begun, held, uploaded, loading) = join!(
-        client.batch_execute(&beginning),
-        control.hold(client, load, run_id, &commit.expected),
-        control.uploaded(client, upload),
-        control.loading(client, run_id, None)
-    );
+    let (begun, held) =
+        join!(client.batch_execute(&beginning), control.hold(client, load, commit.run_id, &commit.expected));
     begun.map_err(not_begun)?;
-    let held = held?;
-    for (moved, next) in [(uploaded?, RunState::Uploaded), (loading?, RunState::Loading)] {
-        if moved.is_none() {
-            return Err(control.refusal(client, run_id, next).await?);
-        }
-    }
-    let counts = Accounting::default();
-    let state = control.settle(client, load, commit, held, &counts, None).await?;
-    Ok(Committed { counts, routing: None, state })
+    let state = control.settle(client, load, commit, held?, Brought::Nothing(upload)).await?;
+    Ok(Committed { counts: Accounting::default(), routing: None, state })
 }

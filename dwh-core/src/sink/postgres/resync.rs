@@ -9,6 +9,7 @@ use super::pool::Tx;
 use super::replace::Keyed;
 use super::stage::end;
 use crate::catalog;
+use crate::control::Brought;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::BronzeId;
 use crate::migrate::{drop_views, make_views, views_over};
@@ -52,7 +53,7 @@ async fn put_in(sink: &PgSink, tx: &Tx, load: &LoadPlan, apart: &BronzeId, commi
     }
     let counts = Accounting { removed, ..fill(client, load, &bronze, &there, rows).await? };
     execute(client, load, &format!("drop table {}", beside.target.sql())).await?;
-    let state = sink.control.settle(client, load, commit, held, &counts, None).await?;
+    let state = sink.control.settle(client, load, commit, held, Brought::Rows(&counts, None)).await?;
     Ok(Committed { counts, routing: None, state })
 }
 

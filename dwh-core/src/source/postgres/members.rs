@@ -43,6 +43,11 @@ impl Members {
         matches!(plan.source.kind, RelationKind::View | RelationKind::Query)
     }
 
+    /// A relation all of whose rows lie in it.
+    pub(super) fn alone(own: Member) -> Self {
+        Self { tables: vec![own], ..Self::default() }
+    }
+
     /// Looks, in an open transaction.
     pub(super) async fn of(client: &Client, plan: &Plan) -> Result<Self> {
         match Self::are_planned(plan) {

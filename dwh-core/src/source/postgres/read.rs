@@ -12,14 +12,14 @@ use super::identity::{Answered, identify, same_process};
 use super::lock::{Guard, lock};
 use super::members::{Members, reaching_below};
 use super::pool::Lease;
-use super::seen::Seen;
+use super::seen::{Seen, Shape};
 use super::time::Instant;
 use super::{PgSource, catalog};
 use crate::config::Mode;
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
-use crate::plan::{Extent, Isolation, NO_TIME_LIMIT, Plan, ReadBy, not_in_force};
+use crate::plan::{Extent, Isolation, Plan, ReadBy, not_in_force, opening_query};
 use crate::schema::RelationKind;
 use crate::source::{ReadRequest, Reading, Snapshot, SourceIdentity, Sweep, appeared};
 use crate::watermark::Timestamp;
@@ -38,13 +38,13 @@ async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading>
     let first = || -> BoxFuture<'_, Result<First>> { Box::pin(first(&client, request)) };
     let (guard, first) = lock(&source.pool, &client, plan, source.lock_timeout, first).await?;
     refuse_other_server(request, &first.answered, guard.as_ref())?;
-    let seen = match first.seen {
-        Some((seen, true)) => seen.settled(&client, &plan.source.table).await?,
-        Some((seen, false)) => seen,
+    let shape = match first.seen {
+        Some((seen, true)) => seen.settled(&client, &plan.source.table).await?.shape,
+        Some((seen, false)) => seen.shape,
         // Their columns come from statements that are prepared, one after the other.
-        None => Seen::of(&catalog::describe(&client, &plan.table).await?),
+        None => Shape::of(&catalog::describe(&client, &plan.table).await?),
     };
-    refuse_drift(plan, &seen)?;
+    refuse_drift(plan, &shape)?;
     let mut snapshot = snapshot(plan, &first.snapshot, first.answered.identity())?;
     let low = request.window.map_or(Timestamp::NEG_INFINITY, |window| window.low);
     let high = request.upper(snapshot.taken_at);
@@ -94,7 +94,8 @@ struct First {
 async fn first(client: &Client, request: &ReadRequest<'_>) -> Result<First> {
     let plan = request.plan;
     let plain = plan.table.relation.as_ref().filter(|_| plan.table.select.is_empty());
-    let listed = plan.table.mode == Mode::Incremental && !Members::are_planned(plan);
+    // Of a plain relation the first question tells as much, unless it has children.
+    let listed = plan.table.mode == Mode::Incremental && !Members::are_planned(plan) && plain.is_none();
     let seen = async {
         match plain {
             Some(relation) => Seen::ask(client, relation).await.map(Some),
@@ -102,24 +103,23 @@ async fn first(client: &Client, request: &ReadRequest<'_>) -> Result<First> {
         }
     };
     let members = async { if listed { Members::of(client, plan).await.map(Some) } else { Ok(None) } };
-    let snapshot = snapshot_sql();
+    let (settings, snapshot) = (opening_query(), snapshot_sql());
     // Polled, and so sent, in this order. Who answers is asked last: a refusal there takes the transaction back to that place.
-    let (limit, seen, snapshot, sees_xmin, members, answered) = join!(
-        client.batch_execute(NO_TIME_LIMIT),
+    let (set, seen, snapshot, sees_xmin, members, answered) = join!(
+        client.batch_execute(&settings),
         seen,
         client.query_typed_one(&snapshot, &[]),
         sees_xmin(client, request),
         members,
         identify(client)
     );
-    limit.map_err(about(plan))?;
-    Ok(First {
-        seen: seen?,
-        snapshot: snapshot.map_err(sort)?,
-        sees_xmin: sees_xmin?,
-        members: members?,
-        answered: answered?,
-    })
+    set.map_err(about(plan))?;
+    let seen = seen?;
+    let members = match &seen {
+        Some((seen, _)) => seen.alone.clone().map(Members::alone),
+        None => members?,
+    };
+    Ok(First { seen, snapshot: snapshot.map_err(sort)?, sees_xmin: sees_xmin?, members, answered: answered? })
 }
 
 /// The tables that are read from their beginning, and the sweep, which is more where they cannot be told apart.
@@ -182,8 +182,8 @@ fn about(plan: &Plan) -> impl Fn(tokio_postgres::Error) -> Error {
 }
 
 /// Under the lock, so nothing can change any more.
-fn refuse_drift(plan: &Plan, now: &Seen) -> Result<()> {
-    let then = Seen::of(&plan.source);
+fn refuse_drift(plan: &Plan, now: &Shape) -> Result<()> {
+    let then = Shape::of(&plan.source);
     if then == *now {
         return Ok(());
     }
