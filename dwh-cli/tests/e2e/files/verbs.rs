@@ -63,6 +63,21 @@ async fn verify_replay_rebuild_recover_and_prune_know_files() {
 }
 
 #[tokio::test]
+async fn a_key_of_several_files_that_bronze_lacks_is_one_missing_row() {
+    let raw = Raw::new("files_lost_key", TABLES).await;
+    raw.write("a/dumps/1/data.json", grants(&[("a", "1"), ("c", "1")]));
+    raw.write("a/dumps/2/data.json", grants(&[("c", "2"), ("d", "2")]));
+    raw.write("a/dumps/3/data.json", grants(&[("c", "3"), ("e", "3")]));
+    raw.project.ok(&["run", "grants"]);
+    raw.db.tgt("delete from bronze.grants where grant_id in ('c', 'd')").await;
+    let report = raw.project.fails(4, &["verify", "grants"]).json();
+    assert_eq!(verified(&report), [2, 2, 0, 0], "`c` and `d`: {report:#}");
+    assert_eq!(report["tables"][0]["rows_source"], 4, "{report:#}");
+    raw.project.ok(&["files", "reprocess", "a/**"]);
+    assert_eq!(verified(&raw.project.json(&["verify", "grants"])), [4, 0, 0, 0]);
+}
+
+#[tokio::test]
 async fn of_a_file_that_was_replaced_only_the_newest_version_is_missed() {
     let raw = Raw::with("files_missed", TABLES, "[retention]\nprocessed = \"1h\"").await;
     let csvs = || -> Vec<std::path::PathBuf> {
