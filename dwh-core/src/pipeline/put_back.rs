@@ -246,7 +246,15 @@ impl Pipeline {
             before: self.before(table, state, RunKind::File).await,
             ..before.clone()
         };
-        self.blobs.copy(&self.layout.moved(&before.csv, Folder::Processed)?, &csv).await?;
+        let from = self.layout.moved(&before.csv, Folder::Processed)?;
+        self.blobs.copy(&from, &csv).await?;
+        if before.file.as_ref().is_some_and(|file| file.rejected > 0) {
+            match self.blobs.copy(&from.rejected(), &csv.rejected()).await {
+                // They are for people, and rows do not depend on them.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
         write_manifest(self.blobs.as_ref(), &manifest).await?;
         self.record_upload(&manifest, true, run).await?;
         let record = self.run_of(record.run_id).await?.unwrap_or(record);
