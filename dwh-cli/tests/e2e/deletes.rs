@@ -2,6 +2,7 @@
 
 mod archive;
 mod plans;
+mod stopped;
 
 use std::time::Duration;
 

@@ -282,10 +282,15 @@ async fn what_goes_between_two_chunks_is_found_and_taken_away() {
     killed_at(&db, &mut child, LOADED, 3).await;
     let status = project.ok(&["status"]).all();
     assert!(status.contains("cut off"), "{status}");
+    assert!(!status.contains("healthy") && status.contains("dwh resync trips"), "{status}");
+    let report = project.fails(4, &["status", "--check"]).json();
+    assert_eq!((&report["breaches"][0]["check"], &report["healthy"]), (&"cut_off".into(), &false.into()), "{report:#}");
     db.src("delete from app.trips where id = 5; update app.trips set id = 1006, at = clock_timestamp() where id = 6")
         .await;
     project.ok(&["resync", "trips"]);
+    assert!(!project.ok(&["status"]).all().contains("cut off"));
     project.ok(&["run"]);
+    project.ok(&["status", "--check"]);
     let report = project.fails(4, &["verify", "trips"]).json();
     let found = ["missing", "extra", "different"].map(|name| report["tables"][0][name].as_u64());
     assert_eq!(found, [Some(0), Some(2), Some(0)], "{report:#}");

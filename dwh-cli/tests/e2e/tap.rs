@@ -153,6 +153,33 @@ async fn everything_else_works(db: &TestDb, project: &Project) {
 }
 
 #[tokio::test]
+async fn columns_without_a_name_are_called_as_the_source_calls_them() {
+    let (db, project) = gitlab("tap_unnamed").await;
+    let lists = [
+        "id, CASE WHEN id > 1 THEN 'a' ELSE NULL::text END, CASE WHEN id > 1 THEN 'a' ELSE upper(name) END, \
+         CASE WHEN id > 1 THEN '' ELSE name::text END, CASE WHEN id > 1 THEN 0 ELSE coalesce(price, 0)::float8 END",
+        "id, (CASE WHEN id > 1 THEN 1 ELSE 0 END)::int",
+    ];
+    for (at, list) in lists.into_iter().enumerate() {
+        let manifest = MANIFEST.replace("SELECT id, name, price::VARCHAR", &format!("SELECT {list}"));
+        write(&project, &manifest.replace("export_table: plans", &format!("export_table: plans_{at}")));
+        project.ok(&["migrate"]);
+        tap(&project, "scd", &[]);
+        db.src(&format!("create view public.named_{at} as select {list} from public.plans")).await;
+        let names = |table: &str| {
+            format!(
+                "select string_agg(attname, ' ' order by attnum) from pg_attribute \
+                 where attrelid = '{table}'::regclass and attnum > 0 and attname not like '\\_%'"
+            )
+        };
+        let source = db.source().query_one(&names(&format!("public.named_{at}")), &[]).await.expect("names");
+        let bronze = db.target().query_one(&names(&format!("gitlab.plans_{at}")), &[]).await.expect("names");
+        assert_eq!(bronze.get::<_, String>(0), source.get::<_, String>(0), "{list}");
+        assert_eq!(number(&db, &format!("select count(*) from gitlab.plans_{at}")).await, 2);
+    }
+}
+
+#[tokio::test]
 async fn the_orchestrators_name_stands_in_bronze_and_in_the_run_log() {
     let (db, project) = gitlab("tap_task_instance").await;
     let project = project.env("DWH_TASK_INSTANCE", "dag/from the environment");

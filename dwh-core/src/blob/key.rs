@@ -70,7 +70,8 @@ impl BlobKey {
     /// The key of the rejected records beside this CSV.
     #[must_use]
     pub fn rejected(&self) -> Self {
-        Self(self.manifest().0.replace(".manifest.json", ".rejected.jsonl"))
+        let manifest = if self.is_manifest() { self.clone() } else { self.manifest() };
+        Self(format!("{}.rejected.jsonl", manifest.0.trim_end_matches(".manifest.json")))
     }
 
     /// What its name says, if it is exactly one that a run gives to its CSV, or the manifest of one. It is no proof.
@@ -84,6 +85,11 @@ impl BlobKey {
     #[must_use]
     pub fn is_manifest(&self) -> bool {
         self.0.ends_with(".manifest.json")
+    }
+
+    /// The name of the CSV beside which these rejected records were kept; `None` for anything else.
+    pub(crate) fn csv_name_of_rejected(&self) -> Option<CsvName> {
+        CsvName::parse(&format!("{}.csv", self.file_name().strip_suffix(".rejected.jsonl")?))
     }
 
     /// Whether this is a CSV, compressed or not.

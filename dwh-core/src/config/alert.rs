@@ -69,7 +69,7 @@ impl AlertChannel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertOn {
-    /// A run failed, a watermark cannot be used, or the blob store does not answer.
+    /// A run failed, a resync was cut off, a watermark cannot be used, or the blob store does not answer.
     Failure,
     /// A limit of `[thresholds]` is not kept.
     Breach,

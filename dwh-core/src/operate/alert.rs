@@ -125,7 +125,7 @@ async fn send(alert: &AlertConfig, message: &Message<'_>) -> Result<()> {
 /// What kind of thing a check tells of.
 const fn kind(check: BreachCheck) -> AlertOn {
     match check {
-        BreachCheck::Failure | BreachCheck::Conflict | BreachCheck::Store => AlertOn::Failure,
+        BreachCheck::Failure | BreachCheck::CutOff | BreachCheck::Conflict | BreachCheck::Store => AlertOn::Failure,
         _ => AlertOn::Breach,
     }
 }

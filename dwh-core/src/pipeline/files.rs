@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::blob::Body;
 use crate::config::{FILE, Mode, RECORD, TableConfig};
 use crate::dialect::Tally;
 use crate::error::{Error, ErrorKind, Result};
@@ -23,6 +24,16 @@ use crate::watermark::Timestamp;
 
 /// Versions of files that are loaded, by path, with the moment when their runs began.
 pub(crate) type Done = BTreeMap<String, (RawFile, RunId, Timestamp)>;
+
+/// The newest version of a file, compared with bronze.
+pub(crate) struct ComparedFile {
+    pub(crate) run_id: RunId,
+    pub(crate) rows: u64,
+    /// What its load would do.
+    pub(crate) counts: Accounting,
+    pub(crate) load: LoadPlan,
+    pub(crate) csv: Arc<dyn Body>,
+}
 
 /// Which loaded runs of files brought the newest version of their file, and which one that was replaced since. Of the latter
 /// nothing is missed: retention takes their CSV files, and their rows are not in bronze.
@@ -258,12 +269,8 @@ impl Pipeline {
         self.blobs.put(&csv.rejected(), &FileBody::new(rejected)).await.map(drop)
     }
 
-    /// What the loads of the newest versions would do, counted and rolled back: their runs, their rows, and the account.
-    pub(crate) async fn compare_versions(
-        &self,
-        table: &TableConfig,
-        done: &Done,
-    ) -> Result<Vec<(RunId, u64, Accounting)>> {
+    /// What the loads of the newest versions would do, counted and rolled back.
+    pub(crate) async fn compare_versions(&self, table: &TableConfig, done: &Done) -> Result<Vec<ComparedFile>> {
         let archived = self.archived(table).await?.complete;
         let first = FirstCsvs::of(archived.values().map(|(_, manifest)| manifest));
         let mut found = Vec::new();
@@ -275,8 +282,9 @@ impl Pipeline {
                 )
             })?;
             let load = self.load_again(table, manifest, false, Delivered::Nothing, &first).await?;
-            let staged = self.sink.stage(StageRequest::new(&load, self.stored_csv(csv, manifest))).await?;
-            found.push((*run_id, manifest.rows, staged.preview().await?));
+            let csv = self.stored_csv(csv, manifest);
+            let counts = self.sink.stage(StageRequest::new(&load, Arc::clone(&csv))).await?.preview().await?;
+            found.push(ComparedFile { run_id: *run_id, rows: manifest.rows, counts, load, csv });
         }
         Ok(found)
     }

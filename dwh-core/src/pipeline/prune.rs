@@ -313,7 +313,9 @@ impl Kept {
     fn old_archives(&self, keep: Micros, needed: Option<RunId>) -> Vec<BlobKey> {
         let csvs: BTreeSet<BlobKey> = self.processed.keys().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
         let alone = self.processed.keys().filter(|key| key.is_manifest() && !csvs.contains(key));
-        let mut old: Vec<BlobKey> = alone.filter(|key| self.age(key, &self.processed) > keep).cloned().collect();
+        let rejected = |key: &BlobKey| Some(key.rejected()).filter(|rejected| self.processed.contains_key(rejected));
+        let alone = alone.filter(|key| self.age(key, &self.processed) > keep);
+        let mut old: Vec<BlobKey> = alone.flat_map(|key| rejected(key).into_iter().chain([key.clone()])).collect();
         let of_files = self.newest_of_files();
         for (run_id, key) in self.complete_by_run() {
             if Some(run_id) >= needed {
@@ -324,8 +326,8 @@ impl Kept {
             }
             let loaded = self.records.get(&run_id).is_none_or(|record| record.status == RunState::Loaded);
             if loaded && self.age(key, &self.processed) > keep {
-                let rejected = Some(key.rejected()).filter(|rejected| self.processed.contains_key(rejected));
-                old.extend([key.clone(), key.manifest()].into_iter().chain(rejected));
+                // The rejected records first: without the other two, nobody would know of them.
+                old.extend(rejected(key).into_iter().chain([key.clone(), key.manifest()]));
             }
         }
         old

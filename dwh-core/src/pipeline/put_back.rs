@@ -100,14 +100,6 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<RestoreReport> {
         let (path, before) = self.version_before(table, undone).await?;
-        let archived = self.archived(table).await?.complete;
-        let (_, manifest) = archived.get(&before.run_id).ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound,
-                format!("the CSV of run {}, the version before, is not in `processed/`", before.run_id),
-            )
-            .with_hint("bring it back from a backup of the store; or put the file itself back, and `dwh run` loads it")
-        })?;
         let mut report = RestoreReport {
             table: table.name.clone(),
             path: path.clone(),
@@ -121,16 +113,56 @@ impl Pipeline {
                 undone.run_id
             ),
         };
+        if !dry_run {
+            report.run = self.load_what_waits(table, state, &before, cancel).await?;
+            match &report.run {
+                Some(run) if run.error.is_some() => return Ok(report),
+                Some(_) => {}
+                // A newer version of the file may have waited.
+                None => drop(self.version_before(table, undone).await?),
+            }
+        }
+        let archived = self.archived(table).await?.complete;
+        let (_, manifest) = archived.get(&before.run_id).ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                format!("the CSV of run {}, the version before, is not in `processed/`", before.run_id),
+            )
+            .with_hint("bring it back from a backup of the store; or put the file itself back, and `dwh run` loads it")
+        })?;
         if dry_run {
             return Ok(report);
         }
-        let run = self.load_version(table, state, manifest, cancel).await;
-        let went_well = run.error.is_none();
-        report.run = Some(run);
-        if went_well {
-            report.copy_restored = self.tree(table)?.put_back(&path, undone.run_id).await?;
+        // The copy first: once the rows are loaded, the run is undone, and no further call would come this far.
+        report.copy_restored = self.tree(table)?.put_back(&path, undone.run_id).await?;
+        if report.run.is_none() {
+            report.run = Some(self.load_version(table, state, manifest, cancel).await);
         }
         Ok(report)
+    }
+
+    /// Loads what earlier runs left, which would be older than bronze otherwise. Returns the run that loaded the version
+    /// `before` again, as a call that was cut off leaves it, or one that failed.
+    async fn load_what_waits(
+        &self,
+        table: &TableConfig,
+        state: &mut TableState,
+        before: &RunRecord,
+        cancel: &CancellationToken,
+    ) -> Result<Option<TableRun>> {
+        let mut runs = Vec::new();
+        if let Err(error) = self.recover_table(table, state, &mut runs, cancel).await {
+            return runs.pop().filter(|run| run.error.is_some()).map(Some).ok_or(error);
+        }
+        let version = |file: &Option<RawFile>| file.as_ref().map(|file| (file.path.clone(), file.sha256.clone()));
+        for run in runs.into_iter().rev() {
+            let Some(run_id) = run.run_id.filter(|_| run.status == RunState::Loaded) else { continue };
+            let record = self.run_of(run_id).await?;
+            if record.is_some_and(|record| version(&record.file) == version(&before.file)) {
+                return Ok(Some(run));
+            }
+        }
+        Ok(None)
     }
 
     /// The path of a run's file, and the run that loaded the version before.
@@ -214,7 +246,15 @@ impl Pipeline {
             before: self.before(table, state, RunKind::File).await,
             ..before.clone()
         };
-        self.blobs.copy(&self.layout.moved(&before.csv, Folder::Processed)?, &csv).await?;
+        let from = self.layout.moved(&before.csv, Folder::Processed)?;
+        self.blobs.copy(&from, &csv).await?;
+        if before.file.as_ref().is_some_and(|file| file.rejected > 0) {
+            match self.blobs.copy(&from.rejected(), &csv.rejected()).await {
+                // They are for people, and rows do not depend on them.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
         write_manifest(self.blobs.as_ref(), &manifest).await?;
         self.record_upload(&manifest, true, run).await?;
         let record = self.run_of(record.run_id).await?.unwrap_or(record);

@@ -20,6 +20,9 @@ const KEYS: &str = "pg_temp.dwh_keys";
 /// Staged rows that bronze lacks and that the newer snapshot lacks too.
 const GONE: &str = "pg_temp.dwh_gone";
 
+/// Keys of several CSV files that bronze lacks.
+const LOST: &str = "pg_temp.dwh_lost";
+
 /// What a CSV of keys stands for: rows of bronze up to `high` whose keys it lacks are gone at the source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeysOf {
@@ -228,5 +231,26 @@ impl LoadPlan {
             self.same_key(key),
             self.and_unmarked("b")
         )
+    }
+
+    /// Makes a place for keys that bronze lacks.
+    pub(crate) fn create_lost(&self) -> String {
+        let names = self.key_names("");
+        format!(
+            "create temporary table dwh_lost on commit drop as select {names} from {} with no data",
+            self.target.sql()
+        )
+    }
+
+    /// Notes the keys of the staged rows that bronze lacks, and takes the staged rows away.
+    pub(crate) fn note_lost(&self, key: &[Equality]) -> String {
+        let (names, lost) = (self.key_names("s."), self.is_new(key));
+        format!("insert into {LOST} select {names} from {STAGE} s where {lost}; drop table {STAGE}")
+    }
+
+    /// Counts those keys, each once: what the unique index calls equal is one.
+    pub(crate) fn count_lost(&self, key: &[Equality]) -> String {
+        let same: Vec<String> = key.iter().map(|part| part.collated(&quote_ident(&part.column))).collect();
+        format!("select count(*) from (select from {LOST} group by {}) q", same.join(", "))
     }
 }

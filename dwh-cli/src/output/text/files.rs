@@ -42,9 +42,13 @@ impl Show for FilesReport {
 
 impl Show for RestoreReport {
     fn text(&self, paint: Paint<'_>) -> String {
-        let word = if self.run.is_some() { "is" } else { "would be" };
+        let (word, bronze) = match &self.run {
+            Some(run) if run.error.is_some() => ("is not", "would have"),
+            Some(_) => ("is", "has"),
+            None => ("would be", "has"),
+        };
         let mut text = format!(
-            "file `{}` of table `{}`: run {} {word} undone, bronze has the version of run {}\n",
+            "file `{}` of table `{}`: run {} {word} undone, bronze {bronze} the version of run {}\n",
             printable(&self.path),
             printable(&self.table),
             self.undone,

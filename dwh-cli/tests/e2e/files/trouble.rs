@@ -111,6 +111,68 @@ async fn rejected_records_are_counted_and_kept_beside_the_csv() {
     assert!(message.contains("1 of 1 records are not valid"), "{message}");
 }
 
+#[tokio::test]
+async fn rejected_records_of_a_csv_that_goes_go_with_it() {
+    let tables = TABLES.replace("[table.columns]", "on_invalid = \"reject_record\"\n[table.columns]");
+    let raw = Raw::with("files_rejected_left", &tables, "[retention]\nprocessed = \"1h\"").await;
+    let blobs = TestBlobs::local(&raw.db);
+    let names = async |folder: &str, end: &str| -> Vec<String> {
+        let mut names = blobs.list(&format!("test/{folder}/grants/")).await;
+        names.retain(|name| name.ends_with(end));
+        names
+    };
+    let written = async |amount: u64| {
+        let good = r#""date": "2024-03-15", "source": "Fund A""#;
+        let all =
+            format!(r#"[{{"grant_id": "a", "amount": {amount}, {good}}}, {{"grant_id": "b", "amount": -1, {good}}}]"#);
+        raw.write("a/dumps/1/data.json", all);
+        raw.project.ok(&["extract", "grants"]);
+        assert_eq!(names("exports", "").await.len(), 3, "a CSV, its manifest, and what was rejected");
+    };
+    let died = "update dwh_control.extract_runs set status = 'extracting', csv_path = null, sha256 = null,
+         rows_extracted = null, bytes = null where status = 'uploaded'";
+    // Died before the manifest was written; and the same, but its CSV went.
+    for gone in ["json", "on"] {
+        written(1).await;
+        for name in names("exports", "").await {
+            let of_csv = name.ends_with(".csv") && gone == "on";
+            if name.ends_with(".manifest.json") || of_csv {
+                std::fs::remove_file(raw.db.blobs().join(&name)).expect("removed");
+            }
+        }
+        raw.db.tgt(died).await;
+        raw.project.ok(&["recover", "grants"]);
+        assert_eq!(names("exports", "").await, Vec::<String>::new());
+    }
+    // Set aside: with its CSV.
+    written(1).await;
+    let newest = || raw.project.json(&["runs", "--table", "grants", "--limit", "1"])["runs"][0]["run_id"].to_string();
+    raw.project.ok(&["recover", "--set-aside", &newest()]);
+    assert_eq!(names("exports", "").await, Vec::<String>::new());
+    assert_eq!(names("set_aside", "").await.len(), 3);
+    // What no run was writing is named, and stays.
+    let strange = "test/exports/grants/20260101_0000_UTC_900.rejected.jsonl";
+    blobs.write(strange, b"{}".to_vec()).await;
+    let found = raw.project.dwh(&["recover", "grants", "--dry-run", "--output", "json"]).json();
+    assert_eq!(
+        (
+            &found["found"][0]["csv_path"].as_str().is_some_and(|path| path.ends_with(strange)),
+            &found["found"][0]["action"]
+        ),
+        (&true, &"person".into()),
+        "{found:#}"
+    );
+    raw.project.ok(&["run", "grants"]);
+    assert_eq!(names("exports", "").await, [strange]);
+    std::fs::remove_file(raw.db.blobs().join(strange)).expect("removed");
+    // The version before comes back with what was rejected of it.
+    written(2).await;
+    raw.project.ok(&["recover", "grants"]);
+    let second = newest();
+    raw.project.ok(&["files", "restore", "--run", &second]);
+    assert_eq!(names("processed", ".rejected.jsonl").await.len(), 3);
+}
+
 fn told_with(raw: &Raw, text: &str) -> (String, String) {
     raw.write("a/dumps/bad/data.json", text);
     let failure = raw.project.fails(4, &["run", "grants"]).failure("grants");

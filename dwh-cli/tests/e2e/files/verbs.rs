@@ -63,6 +63,21 @@ async fn verify_replay_rebuild_recover_and_prune_know_files() {
 }
 
 #[tokio::test]
+async fn a_key_of_several_files_that_bronze_lacks_is_one_missing_row() {
+    let raw = Raw::new("files_lost_key", TABLES).await;
+    raw.write("a/dumps/1/data.json", grants(&[("a", "1"), ("c", "1")]));
+    raw.write("a/dumps/2/data.json", grants(&[("c", "2"), ("d", "2")]));
+    raw.write("a/dumps/3/data.json", grants(&[("c", "3"), ("e", "3")]));
+    raw.project.ok(&["run", "grants"]);
+    raw.db.tgt("delete from bronze.grants where grant_id in ('c', 'd')").await;
+    let report = raw.project.fails(4, &["verify", "grants"]).json();
+    assert_eq!(verified(&report), [2, 2, 0, 0], "`c` and `d`: {report:#}");
+    assert_eq!(report["tables"][0]["rows_source"], 4, "{report:#}");
+    raw.project.ok(&["files", "reprocess", "a/**"]);
+    assert_eq!(verified(&raw.project.json(&["verify", "grants"])), [4, 0, 0, 0]);
+}
+
+#[tokio::test]
 async fn of_a_file_that_was_replaced_only_the_newest_version_is_missed() {
     let raw = Raw::with("files_missed", TABLES, "[retention]\nprocessed = \"1h\"").await;
     let csvs = || -> Vec<std::path::PathBuf> {
@@ -141,6 +156,44 @@ async fn copies_are_made_good_backed_up_and_put_back() {
     // The first version has none before it.
     let output = raw.project.dwh(&["files", "restore", "--run", "1"]);
     assert_eq!(output.code, 4, "{}", output.all());
+}
+
+/// Once it cannot write the copy, once it is killed before its load: the same call goes on with it each time.
+#[tokio::test]
+async fn a_restore_that_dies_is_gone_on_with() {
+    let source = "validated = \"file://HOME/validated\"\nbackups = \"file://HOME/backups\"";
+    let raw = Raw::with("files_restore_dies", TABLES, source).await;
+    let (path, copy) = ("a/dumps/1/data.json", raw.home().join("validated/a/dumps/1/data.json"));
+    let (one, two) = (grants(&[("a", "1"), ("b", "1")]), grants(&[("a", "2")]));
+    for text in [&one, &two] {
+        raw.write(path, text);
+        raw.project.ok(&["run", "grants"]);
+    }
+    // Nothing reads it again.
+    fs::remove_file(raw.folder.join(path)).expect("removed");
+    let (version, loading) = (
+        || fs::read_to_string(&copy).expect("copy"),
+        "select count(*) from dwh_control.extract_runs where status = 'loading'",
+    );
+    let die = async || {
+        raw.db.tgt("begin; lock table bronze.grants in exclusive mode").await;
+        let mut child = raw.project.spawn(&["files", "restore", "--run", "2"]);
+        crate::support::killed_at(&raw.db, &mut child, loading, 1).await;
+        raw.db.tgt("rollback").await;
+    };
+    let amounts = "select concat(grant_id, amount) from bronze.grants order by 1";
+    let folders = ["validated/a", "away"].map(|name| raw.home().join(name));
+    fs::rename(&folders[0], &folders[1]).expect("moved");
+    fs::write(&folders[0], "").expect("in the way");
+    raw.project.fails(1, &["files", "restore", "--run", "2"]);
+    fs::remove_file(&folders[0]).expect("removed");
+    fs::rename(&folders[1], &folders[0]).expect("moved back");
+    die().await;
+    assert_eq!(raw.rows(amounts).await, ["a2"]);
+    let report = raw.project.json(&["files", "restore", "--run", "2"]);
+    assert_eq!((&report["copy_restored"], &report["run"]["rows_inserted"]), (&true.into(), &1.into()), "{report:#}");
+    assert_eq!((raw.rows(amounts).await, version()), (vec!["a1".to_owned(), "b1".to_owned()], one.clone()));
+    assert_eq!(raw.project.json(&["recover", "--dry-run"])["found"], Value::Array(Vec::new()));
 }
 
 #[tokio::test]

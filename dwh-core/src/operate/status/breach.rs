@@ -5,6 +5,7 @@ use super::{Breach, BreachCheck, DiskStatus, DiskUse, StoreStatus, TableStatus};
 use crate::config::Thresholds;
 use crate::error::Error;
 use crate::operate::shell::quoted;
+use crate::run::RunKind;
 use crate::watermark::Micros;
 
 /// One failure is no rate, nor is one of few runs: it stands as a failure until the next load, and is over then.
@@ -23,6 +24,12 @@ pub(super) fn of_table(status: &TableStatus, thresholds: &Thresholds) -> Vec<Bre
         let about = format!("table `{}`: ", status.table);
         let message = conflict.message.strip_prefix(&about).unwrap_or(&conflict.message);
         add(BreachCheck::Conflict, message.to_owned(), conflict.hint.clone());
+    }
+    if let Some(run) = status.last_run.as_ref().filter(|run| run.kind == RunKind::Resync && !run.status.is_final())
+        && status.running.is_none()
+    {
+        let message = format!("run {}, a resync, was cut off, and nobody goes on with it", run.run_id);
+        add(BreachCheck::CutOff, message, format!("dwh resync {name}"));
     }
     freshness(status, thresholds, &name, &mut add);
     if let Some(run) = &status.unresolved_failure {

@@ -149,6 +149,8 @@ pub enum BreachCheck {
     Stale,
     /// The watermark belongs to another project, source, relation or column, or bronze lost what was loaded.
     Conflict,
+    /// A resync was cut off between its chunks, and nobody goes on with it.
+    CutOff,
     /// A run failed in the last 24 hours, and no ordinary one, or not its file, was loaded since.
     Failure,
     /// Fewer than `success_rate` percent of the runs of 7 days were loaded.
@@ -175,6 +177,7 @@ impl BreachCheck {
             Self::NeverLoaded => "never_loaded",
             Self::Stale => "stale",
             Self::Conflict => "conflict",
+            Self::CutOff => "cut_off",
             Self::Failure => "failure",
             Self::SuccessRate => "success_rate",
             Self::Duration => "duration",

@@ -103,6 +103,21 @@ fn what_is_gone_from_the_log_is_remembered_by_the_watermark_row() {
 }
 
 #[test]
+fn a_resync_that_nobody_goes_on_with_comes_first() {
+    let resync = |status| RunRecord { kind: RunKind::Resync, ..run(1, status, HOUR) };
+    let chunk = RunRecord { kind: RunKind::Chunk, ..loaded(2, HOUR) };
+    let now = loaded(0, MOMENT);
+    for stopped in [RunState::Extracting, RunState::Uploaded, RunState::Loading] {
+        assert_eq!(found(&limits(), &[resync(stopped), now.clone()]), [BreachCheck::CutOff]);
+    }
+    let runs = [failed(3, HOUR), chunk, resync(RunState::Uploaded), now.clone()];
+    assert_eq!(found(&limits(), &runs), [BreachCheck::CutOff, BreachCheck::Failure]);
+    let status = status(&limits(), &runs[1..], Some(&held(HOUR)), &[]);
+    assert!(breach::of_table(&status, &limits()).is_empty(), "somebody is at it");
+    assert_eq!(found(&limits(), &[resync(RunState::Loaded), now]), []);
+}
+
+#[test]
 fn a_failure_counts_for_a_day_or_until_the_next_load() {
     let limits = Thresholds { max_lag: Micros(30 * DAY.0), ..limits() };
     let fresh = loaded(1, Micros(2 * DAY.0));

@@ -1,14 +1,17 @@
 //! One server during a comparison: a connection with one snapshot.
 
+use futures_util::{SinkExt, TryStreamExt};
 use std::collections::BTreeMap;
+use std::pin::pin;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
+use crate::blob::Body;
 use crate::catalog::equality;
 use crate::connect::{Connector, sort};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Compared, Hash, Isolation, Plan, opening, opening_query};
+use crate::plan::{Compared, Hash, Isolation, LoadPlan, Plan, opening, opening_query};
 use crate::schema::TableRef;
 use crate::sink::TableState;
 use crate::watermark::Micros;
@@ -172,6 +175,33 @@ impl Session {
         self.execute(&opening(Isolation::Look, Micros::ZERO)).await?;
         let rows = self.query(&format!("select count(*) from {}", table.sql()), &[]).await?;
         self.execute("commit").await?;
+        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
+    }
+
+    /// How many keys some CSV files have and bronze lacks, each counted once. Nothing of it stays.
+    pub(super) async fn keys_lost<'a>(&self, csvs: impl Iterator<Item = (&'a LoadPlan, &'a dyn Body)>) -> Result<u64> {
+        self.execute(&opening(Isolation::Write, Micros::ZERO)).await?;
+        let mut count = None;
+        for (load, csv) in csvs {
+            let key = equality(&self.client, Some(&load.target), &load.key_columns()).await?;
+            if count.is_none() {
+                self.execute(&load.create_lost()).await?;
+            }
+            self.execute(&load.create_stage()).await?;
+            let copy = self.client.copy_in(&load.copy_in()).await.map_err(|error| self.failed(error))?;
+            let (mut copy, mut csv) = (pin!(copy), csv.open());
+            while let Some(piece) = csv.try_next().await? {
+                copy.feed(piece).await.map_err(|error| self.failed(error))?;
+            }
+            copy.finish().await.map_err(|error| self.failed(error))?;
+            self.execute(&load.note_lost(&key)).await?;
+            count = Some(load.count_lost(&key));
+        }
+        let rows = match &count {
+            Some(count) => self.query(count, &[]).await?,
+            None => Vec::new(),
+        };
+        self.execute("rollback").await?;
         Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
     }
 

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::operate::shell::quoted;
 use crate::pipeline::Pipeline;
 use crate::pipeline::belongs::Conflict;
+use crate::pipeline::files::ComparedFile;
 
 impl Pipeline {
     /// Every row of bronze must be a row of the CSV of its file's newest version, and every such row must be there, unless
@@ -41,11 +42,17 @@ impl Pipeline {
         found.rows_bronze = target.count(&table.target).await?;
         let mut identical = 0;
         let own_key = table.key != [FILE, RECORD];
-        for (run_id, rows, counts) in self.compare_versions(table, &done).await? {
+        let versions = self.compare_versions(table, &done).await?;
+        let lacking = || versions.iter().filter(|version| version.counts.inserted > 0);
+        // A key of several files is one row, which the file has that brought it last.
+        found.missing = match own_key && lacking().count() > 1 {
+            true => target.keys_lost(lacking().map(|version| (&version.load, version.csv.as_ref()))).await?,
+            false => lacking().map(|version| version.counts.inserted).sum(),
+        };
+        found.rows_source += if own_key { found.missing } else { 0 };
+        for ComparedFile { run_id, rows, counts, .. } in versions {
             found.windows += 1;
-            // A key of several files is one row, which the file has that brought it last.
-            found.rows_source += if own_key { counts.inserted + counts.identical } else { rows };
-            found.missing += counts.inserted;
+            found.rows_source += if own_key { counts.identical } else { rows };
             identical += counts.identical;
             if counts.inserted > 0 || (counts.updated > 0 && !own_key) {
                 found.windows_differing += 1;

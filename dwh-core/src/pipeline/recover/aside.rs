@@ -201,7 +201,8 @@ impl Pipeline {
     /// is left to do.
     pub(super) async fn clear_exports(&self, csv: &BlobKey) -> Result<()> {
         let to = self.layout.moved(csv, Folder::SetAside)?;
-        for (from, to) in [(csv.clone(), to.clone()), (csv.manifest(), to.manifest())] {
+        let rejected = (csv.rejected(), to.rejected());
+        for (from, to) in [rejected, (csv.clone(), to.clone()), (csv.manifest(), to.manifest())] {
             copy_as_it_is(self.blobs.as_ref(), &from, &to).await?;
             self.blobs.delete(&from).await?;
         }

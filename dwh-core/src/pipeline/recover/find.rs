@@ -162,7 +162,8 @@ fn unfinished(scene: &Scene, record: &RunRecord) -> Option<Found> {
 }
 
 /// A CSV without a manifest does not exist for the engine. One that a dead run of ours was writing is removed (the
-/// watermark never moved, so its rows are read anew); anything else may be a person's, and stays.
+/// watermark never moved, so its rows are read anew); anything else may be a person's, and stays. Rejected records without
+/// their CSV are judged in the same way.
 fn without_manifest(scene: &Scene, bare: &Bare) -> Found {
     let record = bare.run_id.and_then(|run_id| scene.records.get(&run_id));
     let ours = record.is_some_and(|record| {
@@ -170,6 +171,11 @@ fn without_manifest(scene: &Scene, bare: &Bare) -> Found {
     });
     let (message, mend) = if ours {
         (format!("`{}` was never finished", bare.key), Mend::Delete(bare.key.clone()))
+    } else if !bare.key.is_csv() {
+        (
+            format!("`{}` holds rejected records of a CSV that is not there: it stays where it is", bare.key),
+            Mend::Person("nothing reads it: move it to where you want it, or delete it".to_owned()),
+        )
     } else {
         (
             format!("`{}` has no manifest, and no run of the log was writing it: it stays where it is", bare.key),

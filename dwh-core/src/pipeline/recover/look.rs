@@ -28,7 +28,7 @@ impl Pipeline {
         };
         let (mut scene, bare) = self.exports(table, keys).await?;
         scene.records = unsettled.into_iter().map(|record| (record.run_id, record)).collect();
-        let in_names = bare.iter().filter_map(|key| key.csv_name().map(|name| name.run_id));
+        let in_names = bare.iter().filter_map(run_named);
         let named: BTreeSet<RunId> = scene.complete.iter().map(|manifest| manifest.run_id).chain(in_names).collect();
         self.know_runs(table, named, &mut scene).await?;
         self.know_the_rest(table, state, bare, &mut scene).await?;
@@ -124,6 +124,12 @@ impl Pipeline {
                 None => bare.push(key.clone()),
             }
         }
+        // Rejected records are kept after their CSV and before its manifest; they go with the CSV.
+        let rejected = |key: &&BlobKey| key.csv_name_of_rejected().is_some();
+        if keys.iter().any(|key| rejected(&key)) {
+            let kept: BTreeSet<BlobKey> = keys.iter().filter(|key| !rejected(key)).map(BlobKey::rejected).collect();
+            bare.extend(keys.iter().filter(rejected).filter(|key| !kept.contains(key)).cloned());
+        }
         // The CSV of an interrupted move may be gone while its manifest is still here.
         let beside: BTreeSet<BlobKey> = keys.iter().filter(|key| key.is_csv()).map(BlobKey::manifest).collect();
         for key in keys.iter().filter(|key| key.is_manifest() && !beside.contains(key)) {
@@ -170,9 +176,10 @@ impl Pipeline {
         scene: &mut Scene,
     ) -> Result<()> {
         for key in bare {
-            let run_id = key.csv_name().map(|name| name.run_id);
+            let run_id = run_named(&key);
             let record = run_id.and_then(|run_id| scene.records.get(&run_id));
-            let named_by_us = record.is_some_and(|record| self.names_of(record).contains(&key));
+            let is_named = |name: &BlobKey| *name == key || name.rejected() == key;
+            let named_by_us = record.is_some_and(|record| self.names_of(record).iter().any(is_named));
             scene.bare.push(Bare { key, run_id: run_id.filter(|_| named_by_us) });
         }
         let lost = scene.complete.iter().filter(|manifest| {
@@ -337,6 +344,11 @@ impl Pipeline {
         };
         Ok((there.bytes, there.sha256.as_str()) == manifest.stored_form())
     }
+}
+
+/// The number in the name of a file without a manifest.
+fn run_named(key: &BlobKey) -> Option<RunId> {
+    key.csv_name().or_else(|| key.csv_name_of_rejected()).map(|name| name.run_id)
 }
 
 /// A manifest in `exports/` that cannot be read keeps its table waiting: with the way out of it.

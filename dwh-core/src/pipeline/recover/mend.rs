@@ -39,12 +39,17 @@ impl Pipeline {
                 let message = (*message).to_owned();
                 self.sink.log(LogEntry::Failed { run_id: *run_id, message, kind: None }).await.map(drop)
             }
-            Mend::Delete(key) => self.blobs.delete(key).await,
+            Mend::Delete(key) => {
+                // Without the CSV, nobody would know of them.
+                self.blobs.delete(&key.rejected()).await?;
+                self.blobs.delete(key).await
+            }
             Mend::Drop(run_id, manifest) => {
                 if self.record_of(table, *run_id).await?.is_some_and(|record| !record.status.is_final()) {
                     let message = "its CSV is gone from `exports/`; its rows are read anew".to_owned();
                     self.sink.log(LogEntry::Failed { run_id: *run_id, message, kind: None }).await?;
                 }
+                self.blobs.delete(&manifest.rejected()).await?;
                 self.blobs.delete(manifest).await
             }
             Mend::SetAside(csv) => self.clear_exports(csv).await,

@@ -19,7 +19,7 @@ pub(super) struct Scene {
     pub manifest_only: BTreeSet<BlobKey>,
     /// Manifests without a CSV that are none of this table's.
     pub foreign: Vec<Foreign>,
-    /// CSV files in `exports/` without a manifest.
+    /// CSV files in `exports/` without a manifest, and rejected records without either.
     pub bare: Vec<Bare>,
     /// Those of the complete ones that are in `processed/` too, and whether the two are the same.
     pub copies: BTreeMap<BlobKey, bool>,

@@ -1,7 +1,8 @@
 //! The columns of a SELECT list, named as PostgreSQL names them.
 
 use sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, Select, SelectItem, Visit, VisitMut, Visitor, VisitorMut, visit_expressions,
+    BinaryOperator, Expr, Ident, ObjectName, Query, Select, SelectItem, Visit, VisitMut, Visitor, VisitorMut,
+    visit_expressions,
 };
 use std::ops::ControlFlow;
 
@@ -103,15 +104,41 @@ pub(super) fn copied(rows: &Select) -> Vec<(String, String)> {
 
 /// What PostgreSQL calls a column without an alias; `None` where that is not certain.
 fn name(expression: &Expr) -> Option<String> {
+    match called(expression) {
+        Called::By(name) => Some(name),
+        Called::Case => Some("case".to_owned()),
+        Called::Weakly | Called::Unknown => None,
+    }
+}
+
+/// What an expression gives a name, and whether something around it may give another one.
+enum Called {
+    /// It has a name, whatever stands around it.
+    By(String),
+    /// `case`, unless a cast stands around it, which gives the name of its type.
+    Case,
+    /// Nothing, or the name of a type.
+    Weakly,
+    Unknown,
+}
+
+fn called(expression: &Expr) -> Called {
     match expression {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => column(expression),
-        Expr::Nested(inner) => name(inner),
-        Expr::Cast { expr, .. } => name(expr),
-        Expr::Function(function) => last(&function.name),
-        Expr::Case { else_result, .. } => {
-            else_result.as_ref().and_then(|other| column(other)).or_else(|| Some("case".to_owned()))
-        }
-        _ => None,
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => column(expression).map_or(Called::Unknown, Called::By),
+        Expr::Nested(inner) => called(inner),
+        Expr::Function(function) => last(&function.name).map_or(Called::Unknown, Called::By),
+        Expr::Cast { expr, .. } => match called(expr) {
+            Called::Case => Called::Weakly,
+            inner => inner,
+        },
+        // Of its branches, the last one decides.
+        Expr::Case { else_result, .. } => match else_result.as_deref().map(called) {
+            None | Some(Called::Case | Called::Weakly) => Called::Case,
+            Some(found) => found,
+        },
+        Expr::BinaryOp { op: BinaryOperator::Overlaps, .. } => Called::Unknown,
+        Expr::Value(_) | Expr::TypedString(_) | Expr::UnaryOp { .. } | Expr::BinaryOp { .. } => Called::Weakly,
+        _ => Called::Unknown,
     }
 }
 

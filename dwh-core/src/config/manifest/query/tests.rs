@@ -42,6 +42,36 @@ fn a_query_over_one_relation_becomes_its_columns_and_a_condition() {
 }
 
 #[test]
+fn a_column_without_a_name_is_called_as_the_server_calls_it() {
+    let case = |last: &str| format!("SELECT id, CASE WHEN a THEN NULL{last} END FROM t");
+    let elses = [
+        ("", "case"),
+        (" ELSE 'x'", "case"),
+        (" ELSE NULL::text", "case"),
+        (" ELSE -1", "case"),
+        (" ELSE a + b", "case"),
+        (" ELSE CASE WHEN b THEN 1 END", "case"),
+        (" ELSE o", "o"),
+        (" ELSE (t.o)", "o"),
+        (" ELSE o::text", "o"),
+        (" ELSE lower(o)", "lower"),
+        (" ELSE coalesce(o, 'x')::varchar", "coalesce"),
+        (" ELSE CASE WHEN b THEN 1 ELSE o END", "o"),
+    ];
+    for (last, name) in elses {
+        let columns = taken(&case(last)).columns.expect(last);
+        assert_eq!(columns, ["id", name], "{last}");
+    }
+    // The server is asked.
+    for cast in ["(CASE WHEN a THEN 1 ELSE 0 END)::int", "'x'::text", "a + b", "CASE WHEN a THEN 1 ELSE (SELECT 1) END"]
+    {
+        let found = taken(&format!("SELECT id, {cast} FROM t"));
+        assert!(found.columns.is_none() && found.query.is_some(), "{cast}: {found:?}");
+    }
+    assert!(refused("SELECT CASE WHEN a THEN 1 END, CASE WHEN b THEN 1 END FROM t").contains("two columns `case`"));
+}
+
+#[test]
 fn a_filter_may_begin_with_where_or_and_whatever_stands_before_it() {
     for filter in ["WHERE a > 1", "AND a > 1", "a > 1", " -- why\n and a > 1;"] {
         for (query, whole) in
