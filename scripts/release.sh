@@ -5,7 +5,7 @@
 #   release.sh notes [NAME]   prints the notes of a version out of CHANGELOG.md, or of `Unreleased`
 #   release.sh wheel TARGET   the wheel alone, such as aarch64-unknown-linux-gnu
 # Command and wheels run with glibc 2.17 or newer: zig links against that one, whatever this machine has. `setup.sh release`
-# installs it. Nothing is published and no tag is made.
+# installs it. Nothing is published and no tag is made. Of a version such as 0.2.0-rc.1 the wheels are called 0.2.0rc1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -23,6 +23,17 @@ export SOURCE_DATE_EPOCH
 
 fail() { echo "release: $1" >&2; exit 1; }
 say() { echo "release: $1" >&2; }
+
+# As Python writes a version (PEP 440), which maturin puts into the names of wheels and of the source distribution.
+python_version() {
+  local number='(0|[1-9][0-9]*)' written
+  local plain="$number\\.$number\\.$number"
+  written=$(printf '%s\n' "$version" | sed -nE "s/^($plain)\$/\\1/p; s/^($plain)-(alpha|beta|rc|dev)\\.?$number\$/\\1-\\5\\6/p" |
+    sed -e 's/-alpha/a/; s/-beta/b/; s/-rc/rc/; s/-dev/.dev/')
+  [ -n "$written" ] ||
+    fail "Python cannot say the version \`$version\`: write \`version\` in Cargo.toml as 1.2.3, or as 1.2.3-rc.1 (alpha, beta, rc, dev)"
+  printf '%s\n' "$written"
+}
 
 notes() { # NAME
   local text
@@ -77,7 +88,7 @@ wheel() { # TARGET
   say "the wheel for $1"
   .venv/bin/maturin build -q --release --locked --zig --target "$1" --manifest-path dwh-py/Cargo.toml \
     --compatibility "manylinux_${glibc/./_}" --auditwheel check --out "$dist"
-  wheel=$(ls "$dist"/dwh-"$version"-*"${1%%-*}".whl)
+  wheel=$(ls "$dist"/dwh-"$python"-*"${1%%-*}".whl)
   work=$(mktemp -d)
   python3 -m zipfile -e "$wheel" "$work"
   portable "$work/dwh/_dwh.abi3.so"
@@ -92,7 +103,7 @@ started() {
   tar -xzf "$dist/dwh-$version-${targets[0]}.tar.gz" -C "$work" --strip-components=1
   "$work/dwh" --version | grep -Fx "dwh $version"
   python3 -m venv "$work/python"
-  "$work/python/bin/pip" install -q --disable-pip-version-check --no-index "$dist"/dwh-"$version"-*x86_64.whl
+  "$work/python/bin/pip" install -q --disable-pip-version-check --no-index "$dist"/dwh-"$python"-*x86_64.whl
   (cd "$work" && python/bin/python -c 'import dwh; print("dwh for Python", dwh.__version__)' | grep -Fx "dwh for Python $version")
   rm -r "$work"
 }
@@ -109,7 +120,7 @@ everything() { # NAME
     wheel "$target"
   done
   .venv/bin/maturin sdist --manifest-path dwh-py/Cargo.toml --out "$dist"
-  twine check --strict "$dist/dwh-$version.tar.gz"
+  twine check --strict "$dist/dwh-$python.tar.gz"
   started
   say "the crates"
   env -u RUSTFLAGS scripts/crates.sh "$dist"
@@ -118,6 +129,9 @@ everything() { # NAME
   (cd "$dist" && ls -l)
 }
 
+case "${1:-}:$#" in
+  :0 | --draft:1 | wheel:2) python=$(python_version) ;;
+esac
 case "${1:-}:$#" in
   :0) notes "$version" > /dev/null && clean && everything "$version" ;;
   --draft:1) everything Unreleased ;;

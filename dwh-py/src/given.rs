@@ -51,8 +51,8 @@ impl Given {
 
     /// The configuration, read and checked.
     pub fn config(&self, py: Python<'_>) -> PyResult<Config> {
-        let process = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        let environment: Environment = process.chain(self.environment.clone()).collect();
+        let given: Environment = self.environment.clone().into_iter().collect();
+        let environment = given.over(Environment::of_process());
         let config = match &self.origin {
             Origin::File(path) if !path.exists() => Err(missing(path)),
             Origin::File(path) => Config::load(path, environment),

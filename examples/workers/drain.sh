@@ -5,7 +5,17 @@
 # another goes on behind its last window. It ends when every back-fill is done: those that were cut off, and
 # with --from those of that range. A table that fails, or cannot be planned, stops no other: the code of the last one that did
 # is that of the worker. Runs that are due are left to the schedule.
-work=$(dwh --quiet plan --output json "$@")
+# A worker makes its list when it starts, and what is done by then counts as done before: one that joins late reads again what
+# the others have finished. So that it does not, make the list once, and give it to all:
+#   dwh plan --output json [GLOB...] [--from TIME --to TIME] > work.json;  DWH_WORKER_PLAN=work.json drain.sh
+if [ -z "${DWH_WORKER_PLAN:-}" ]; then
+  work=$(dwh --quiet plan --output json "$@")
+elif [ $# -gt 0 ]; then
+  echo "drain.sh: DWH_WORKER_PLAN says what is to be done: give no tables and no range besides" >&2
+  exit 2
+else
+  work=$(cat -- "$DWH_WORKER_PLAN")
+fi
 failed=$?
 units=$(printf '%s' "$work" | jq -r '.plans[]?.units[] | select(.kind == "backfill") | .command') || exit
 while [ -n "$units" ]; do

@@ -71,6 +71,32 @@ def test_addresses_of_connections_with_odd_values(airflow: Airflow) -> None:
     ], done
 
 
+def test_a_session_token_stays_with_its_keys(airflow: Airflow) -> None:
+    old = {"AWS_ACCESS_KEY_ID": "k0", "AWS_SECRET_ACCESS_KEY": "s0", "AWS_SESSION_TOKEN": "t0"}
+    keys = {"conn_type": "aws", "login": "k1", "password": "s1"}
+    fleet = {"conn_type": "dwh", "extra": {"config": {}, "aws_conn_id": "plain", "environment": old}}
+    connections = {"FLEET": fleet, "PLAIN": keys, "SHORT": {**keys, "extra": {"aws_session_token": "t1"}}, "ROLE": {"conn_type": "aws"}}
+    done = airflow.python(
+        """
+        import dwh
+        from dwh.airflow.hook import DwhHook
+        dwh.Pipeline = lambda config, environment: environment
+        own = {"AWS_ACCESS_KEY_ID": "k2", "AWS_SECRET_ACCESS_KEY": "s2"}
+        for aws, more in (("plain", {}), ("short", {}), ("role", {}), ("short", own)):
+            found = DwhHook("fleet", aws_conn_id=aws, environment=more).get_conn()
+            print("KEYS", found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"], repr(found["AWS_SESSION_TOKEN"]))
+        """,
+        **{f"AIRFLOW_CONN_{name}": json.dumps(conn) for name, conn in connections.items()},
+    )
+    # An empty one is none, and hides that of the worker.
+    assert [line for line in done.splitlines() if line.startswith("KEYS")] == [
+        "KEYS k1 s1 ''",
+        "KEYS k1 s1 't1'",
+        "KEYS k0 s0 't0'",
+        "KEYS k2 s2 ''",
+    ], done
+
+
 def test_tables_that_an_earlier_try_loaded_are_told(airflow: Airflow) -> None:
     said = airflow.python(
         """

@@ -59,32 +59,18 @@ async fn requested(args: InitArgs, terminal: Option<&Context>) -> Result<InitReq
         ("--target", "DWH_TARGET_URL", args.target, is_first, "address of the target"),
         ("--blob", "", args.blob, is_first, "where CSV files go, file:///folder or s3://bucket"),
     ];
-    let (mut values, mut missing) = (Vec::new(), Vec::new());
-    for (option, variable, given, is_needed, meaning) in needed {
+    let (mut values, mut missing) = ([String::new(), String::new(), String::new()], Vec::new());
+    for ((option, variable, given, is_needed, meaning), value) in needed.into_iter().zip(&mut values) {
         // The address of a source that is added is another one than that of the first.
         let of_file = || known.get(variable).filter(|_| args.add.is_none()).map(str::to_owned);
-        let mut value = given.filter(|text| !text.is_empty()).or_else(of_file);
-        if value.is_none() && is_needed {
-            match terminal {
-                Some(context) => value = Some(ask::line(&format!("{meaning}: "), context).await?),
-                None => missing.push(option),
-            }
+        match given.filter(|text| !text.is_empty()).or_else(of_file) {
+            Some(known) => *value = known,
+            None if is_needed => missing.push((option, meaning)),
+            None => {}
         }
-        values.push(value.unwrap_or_default());
     }
-    if !missing.is_empty() {
-        let (is, it) = if missing.len() == 1 { ("is", "it") } else { ("are", "them") };
-        let missing: Vec<String> = missing.iter().map(|option| format!("`{option}`")).collect();
-        let told = format!("{} {is} missing", missing.join(" and "));
-        return Err(Error::new(ErrorKind::Config, told).with_hint(format!(
-            "give {it}; addresses may stand in DWH_SOURCE_URL and DWH_TARGET_URL, in the environment or in `.env`, where \
-             other people do not see them"
-        )));
-    }
-    let mut values = values.into_iter();
-    let mut next = || values.next().unwrap_or_default();
-    let (source, target, blob) = (Secret::new(next()), Secret::new(next()), next());
-    let mut request = InitRequest::new(source, target, blob, args.output_file);
+    let [source, target, blob] = values;
+    let mut request = InitRequest::new(Secret::new(source), Secret::new(target), blob, args.output_file);
     request.add = args.add;
     request.update = args.update;
     request.files = args.files;
@@ -95,7 +81,35 @@ async fn requested(args: InitArgs, terminal: Option<&Context>) -> Result<InitReq
     request.name = args.name;
     request.timezone = args.timezone.unwrap_or_else(machine_zone);
     request.dry_run = args.dry_run;
+    match terminal {
+        Some(context) => ask_for(&missing, &mut request, context).await?,
+        None if missing.is_empty() => {}
+        None => return Err(are_missing(&missing)),
+    }
     Ok(request)
+}
+
+/// Asks for what is missing, unless nothing could come of it.
+async fn ask_for(missing: &[(&str, &str)], request: &mut InitRequest, context: &Context) -> Result<()> {
+    request.refuse_existing(&Environment::of_process())?;
+    for (option, meaning) in missing {
+        let typed = ask::line(&format!("{meaning}: "), context).await?;
+        match *option {
+            "--source" => request.source = Secret::new(typed),
+            "--target" => request.target = Secret::new(typed),
+            _ => request.blob = typed,
+        }
+    }
+    Ok(())
+}
+
+fn are_missing(missing: &[(&str, &str)]) -> Error {
+    let (is, it) = if missing.len() == 1 { ("is", "it") } else { ("are", "them") };
+    let missing: Vec<String> = missing.iter().map(|(option, _)| format!("`{option}`")).collect();
+    Error::new(ErrorKind::Config, format!("{} {is} missing", missing.join(" and "))).with_hint(format!(
+        "give {it}; addresses may stand in DWH_SOURCE_URL and DWH_TARGET_URL, in the environment or in `.env`, where \
+         other people do not see them"
+    ))
 }
 
 /// Asks about each table of which something is doubtful, until somebody has enough of it.

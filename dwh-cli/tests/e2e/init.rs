@@ -365,7 +365,7 @@ async fn on_a_terminal_it_asks_about_what_is_doubtful_and_nothing_else() {
     let (source, target) = (fresh.db.source_url_as("app_ro"), fresh.db.target_url_as("dwh_loader"));
     let blob = fresh.db.blob_url();
     let args = ["init", "app.devices", "app.empty", "app.local_log", "app.device_times"];
-    let answered = |answers: &str| {
+    let answered = |args: &[&str], answers: &str| {
         let mut child = Command::new("script")
             .args(["-qefc", &format!("exec '{}' {}", env!("CARGO_BIN_EXE_dwh"), args.join(" ")), "/dev/null"])
             .current_dir(fresh.folder.path())
@@ -379,13 +379,31 @@ async fn on_a_terminal_it_asks_about_what_is_doubtful_and_nothing_else() {
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
     // where the files go; the empty table is left out; the log is copied whole after a word that is none
-    let (code, shown) = answered(&format!("{blob}\nl\nwhat\ns\n"));
+    let (code, shown) = answered(&args, &format!("{blob}\nl\nwhat\ns\n"));
     assert_eq!(code, Some(0), "{shown}");
     assert!(shown.contains("1/2  app.empty: snapshot") && shown.contains("2/2  app.local_log"), "{shown}");
     assert!(!shown.contains("app.devices:"), "what is not doubtful is not asked: {shown}");
     let written = fresh.read("dwh.toml");
     assert!(!written.contains("app.empty\""), "{written}");
     assert!(written.contains("# snapshot: it was asked for\nname = \"local_log\""), "{written}");
+
+    // Whoever answers all of it once more is not told afterwards that it was in vain.
+    fs::write(fresh.folder.path().join("grants-second.sql"), "").expect("in the way");
+    for (args, answers, words) in [
+        (
+            &args[..],
+            &*format!("{blob}\n"),
+            &["`dwh.toml` and", "are there already", "`dwh init --update`", "`dwh init --add NAME`"][..],
+        ),
+        (&["init", "--add", "second", "app.local_log"], "s\n", &["`grants-second.sql` is there already"]),
+        (&["init", "--add", "main", "app.local_log"], "s\n", &["a source `main` already"]),
+    ] {
+        let (code, shown) = answered(args, answers);
+        assert_eq!(code, Some(2), "{shown}");
+        assert!(words.iter().all(|word| shown.contains(word)), "{shown}");
+        assert!(!shown.contains("CSV files go") && !shown.contains("1/1") && !shown.contains("looking"), "{shown}");
+        assert_eq!(fresh.read("dwh.toml"), written);
+    }
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ async fn a_folder_of_files_becomes_tables() {
     }
     // Nothing is overwritten, and an empty folder is told.
     let again = fresh.init(&["--files", &raw]);
-    assert!(again.code == 2 && again.stderr.contains("is there already"), "{}", again.all());
+    assert!(again.code == 2 && again.stderr.contains("are there already"), "{}", again.all());
     fs::create_dir(fresh.folder.path().join("empty")).expect("folder");
     let empty = fresh.url_of(&fresh.folder.path().join("empty"));
     let told = fresh.init(&["--files", &empty, "--dry-run"]);

@@ -109,3 +109,23 @@ async fn delete_replaces_behind_a_reader_and_under_a_foreign_key() {
     assert_equal_tables(&db, "select * from app.t", "select * from bronze.t").await;
     assert_eq!(number(&db, "select count(*) from public.hangs").await, 1);
 }
+
+#[tokio::test]
+async fn a_trigger_that_keeps_old_rows_stops_the_snapshot() {
+    let (db, project) = snapshot("delete_kept", "replace = \"delete\"\n").await;
+    db.src("update app.t set v = 'new'").await;
+    for keeps in [
+        "create function public.keeps() returns trigger language plpgsql as 'begin return null; end';
+         create trigger keeps before delete on bronze.t for each row execute function public.keeps()",
+        "drop trigger keeps on bronze.t; create rule keeps as on delete to bronze.t do instead nothing",
+    ] {
+        db.tgt(keeps).await;
+        let refused = project.fails(4, &["run"]).failure("t");
+        refused.names(&["keeps rows that were deleted", "bronze.t"]);
+        assert!(refused.hint.contains("trigger"), "{refused:?}");
+        assert_eq!(number(&db, "select count(*) from bronze.t where v <> 'new'").await, 2);
+    }
+    db.tgt("drop rule keeps on bronze.t").await;
+    project.ok(&["run"]);
+    assert_equal_tables(&db, "select * from app.t", "select * from bronze.t").await;
+}

@@ -13,6 +13,11 @@ const TABLES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
 /// Runs as one of several workers, in a process group of its own.
 fn worker(project: &Project, script: &str, args: &[&str]) -> Child {
+    worker_of(project, script, args, "")
+}
+
+/// The same with a list of work that was made before.
+fn worker_of(project: &Project, script: &str, args: &[&str], plan: &str) -> Child {
     let dwh = Path::new(env!("CARGO_BIN_EXE_dwh")).parent().expect("folder");
     let path = format!("{}:{}", dwh.display(), env::var("PATH").unwrap_or_default());
     Command::new("sh")
@@ -21,6 +26,7 @@ fn worker(project: &Project, script: &str, args: &[&str]) -> Child {
         .current_dir(project.folder())
         .env("PATH", path)
         .env("DWH_WORKER_PAUSE", "0.2")
+        .env("DWH_WORKER_PLAN", plan)
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
@@ -179,4 +185,28 @@ async fn a_table_that_fails_stops_no_other_of_a_worker() {
     let mut worker = worker(&project, "drain.sh", &["--from", FROM, "--to", TO]);
     assert_eq!(worker.wait().expect("it ends").code(), Some(4));
     assert_once(&db, &["b"]).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_joins_late_reads_nothing_again_if_all_have_one_list() {
+    let names = ["a", "b"];
+    let (db, project) = march("workers_late", &names, "0").await;
+    let range = ["--from", FROM, "--to", TO];
+    let list = project.ok(&[&["plan", "--output", "json"], &range[..]].concat()).stdout;
+    std::fs::write(project.folder().join("work.json"), list).expect("written");
+    let done = |args: &[&str], plan: &str| worker_of(&project, "drain.sh", args, plan).wait().expect("it ends").code();
+    for _ in ["the first", "a late one"] {
+        assert_eq!(done(&[], "work.json"), Some(0));
+        assert_once(&db, &names).await;
+    }
+    assert_eq!((done(&range, "work.json"), done(&[], "no.json")), (Some(2), Some(1)));
+    assert_once(&db, &names).await;
+    // With a list of its own it does the work once more, and no row is there twice.
+    assert_eq!(done(&range, ""), Some(0));
+    let windows = "select (count(*) - count(distinct window_low)) from dwh_control.extract_runs where kind = 'backfill' and table_name = 'a'";
+    assert!(number(&db, windows).await > 0, "docs/scale-out.md says that it reads them again");
+    for name in names {
+        let rows = |table: &str| format!("select id, at from {table}.{name}");
+        assert_equal_tables(&db, &rows("app"), &rows("bronze")).await;
+    }
 }

@@ -6,6 +6,12 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// The two halves of an access key for S3.
+const KEY: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+
+/// The token that a key for a while was issued with.
+const TOKEN: &str = "AWS_SESSION_TOKEN";
+
 /// The variables that a configuration may use. Values never print.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Environment(BTreeMap<String, String>);
@@ -21,7 +27,7 @@ impl Environment {
     ///
     /// # Errors
     /// `Config` if the file is there and cannot be read.
-    pub fn with_dotenv(mut self, folder: &Path) -> Result<Self> {
+    pub fn with_dotenv(self, folder: &Path) -> Result<Self> {
         let path = folder.join(".env");
         if !path.exists() {
             return Ok(self);
@@ -39,11 +45,30 @@ impl Environment {
                 ),
             false => fail(),
         })?;
+        let mut file = Self::default();
         for pair in pairs {
             let (name, value) = pair.map_err(|_| fail())?;
+            file.0.insert(name, value);
+        }
+        Ok(self.over(file))
+    }
+
+    /// These variables, and those of another place that are not among them.
+    ///
+    /// The session token of an access key for S3 stays with the key: where one of the two places has the whole key, the
+    /// token of the other one is not taken with it.
+    #[must_use]
+    pub fn over(mut self, below: Self) -> Self {
+        let whole = |place: &Self| KEY.iter().all(|name| place.get(name).is_some());
+        if whole(&self) {
+            self.0.entry(TOKEN.to_owned()).or_default();
+        } else if whole(&below) && !KEY.iter().any(|name| self.0.contains_key(*name)) {
+            self.0.remove(TOKEN);
+        }
+        for (name, value) in below.0 {
             self.0.entry(name).or_insert(value);
         }
-        Ok(self)
+        self
     }
 
     /// The same with one more variable.
@@ -97,5 +122,44 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Environment({} variables)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Environment, KEY, TOKEN};
+
+    /// The key and the token of the variables that stand in the first place, over those of the second.
+    fn found(above: &[(&str, &str)], below: &[(&str, &str)]) -> [String; 3] {
+        let of = |pairs: &[(&str, &str)]| pairs.iter().copied().collect::<Environment>();
+        let found = of(above).over(of(below));
+        // a file beside the configuration is a place like others
+        let folder = tempfile::tempdir().expect("folder");
+        let lines: String = below.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
+        std::fs::write(folder.path().join(".env"), lines).expect("written");
+        assert_eq!(of(above).with_dotenv(folder.path()).expect("read"), found);
+        [KEY[0], KEY[1], TOKEN].map(|name| found.get(name).unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn a_session_token_stays_with_its_key() {
+        let [id, secret] = KEY;
+        let key = |n: &'static str| [(id, n), (secret, n)];
+        let with = |n: &'static str| [(id, n), (secret, n), (TOKEN, n)];
+        assert_eq!(found(&key("1"), &with("2")), ["1", "1", ""], "a token of another key");
+        assert_eq!(found(&[(TOKEN, "1")], &key("2")), ["2", "2", ""], "one that was left behind");
+        assert_eq!(found(&[(TOKEN, "1")], &with("2")), ["2", "2", "2"]);
+        assert_eq!(found(&with("1"), &with("2")), ["1", "1", "1"]);
+        assert_eq!(found(&[], &with("2")), ["2", "2", "2"]);
+        // One place may hold what is no secret, the other one the rest.
+        assert_eq!(found(&[(id, "1")], &[(secret, "1"), (TOKEN, "1")]), ["1", "1", "1"]);
+        assert_eq!(found(&[(id, "1"), (TOKEN, "1")], &[(secret, "1")]), ["1", "1", "1"]);
+    }
+
+    #[test]
+    fn a_third_place_is_no_other() {
+        let of = |pairs: &[(&str, &str)]| pairs.iter().copied().collect::<Environment>();
+        let key = of(&[(KEY[0], "1"), (KEY[1], "1")]);
+        assert_eq!(key.over(of(&[])).over(of(&[(TOKEN, "3")])).get(TOKEN), None);
     }
 }

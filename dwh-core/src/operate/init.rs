@@ -90,6 +90,36 @@ impl InitRequest {
             dry_run: false,
         }
     }
+
+    /// Says no where [`init`] would, because a file that it writes is there already. Connects to nothing and needs no
+    /// address that is not known yet: whoever asks a person asks here first.
+    ///
+    /// # Errors
+    /// `Config` if something is in the way; with `add`, too, if there is no configuration or it has a source of that name.
+    pub fn refuse_existing(&self, environment: &Environment) -> Result<()> {
+        if let Some(name) = self.add.as_ref().filter(|_| !self.update && !self.writes_alone()) {
+            return add::place(name, self, environment).map(drop);
+        }
+        if self.update && !self.writes_alone() {
+            return Ok(());
+        }
+        self.place().refuse_existing(self)
+    }
+
+    /// Whether the source is no database, for which there is nothing to add to.
+    const fn writes_alone(&self) -> bool {
+        self.files.is_some() || self.manifests.is_some()
+    }
+
+    /// Where the files of a new project go.
+    fn place(&self) -> Files {
+        let files = Files::beside(&self.output_file);
+        if self.writes_alone() { files } else { files.knowing(&self.addresses()) }
+    }
+
+    fn addresses(&self) -> [(&'static str, &str); 2] {
+        [("DWH_SOURCE_URL", self.source.expose()), ("DWH_TARGET_URL", self.target.expose())]
+    }
 }
 
 /// A table that is copied.
@@ -129,12 +159,11 @@ pub async fn init(request: &InitRequest, environment: &Environment) -> Result<In
     if let Some(name) = &request.add {
         return add::init(name, request, environment).await;
     }
-    let addresses = [("DWH_SOURCE_URL", request.source.expose()), ("DWH_TARGET_URL", request.target.expose())];
-    let files = Files::beside(&request.output_file).knowing(&addresses);
+    let files = request.place();
     if !request.dry_run {
-        files.refuse_existing()?;
+        files.refuse_existing(request)?;
     }
-    let env = files::env(&addresses)?;
+    let env = files::env(&request.addresses())?;
     let target = Connector::new("target", &request.target, environment)?;
     let survey = Survey::open("source", &request.source, environment).await?;
     let server = survey.server().await?;

@@ -25,7 +25,9 @@ use crate::watermark::Timestamp;
 
 use judge::{Facts, WEEK, table_status};
 
+pub(in crate::operate) use breach::stamped_ahead;
 pub use cause::BreachCause;
+pub(in crate::operate) use judge::ahead;
 pub use report::{
     Breach, BreachCheck, DiskStatus, DiskUse, ModelStatus, RunningRun, StatusReport, StoreStatus, TableStatus,
     WaitingCsvs,

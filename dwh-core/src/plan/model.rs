@@ -149,6 +149,16 @@ impl ModelPlan<'_> {
         ]
     }
 
+    /// Whether row security is for the role that empties the table, too.
+    pub(crate) fn hides_rows(&self) -> String {
+        format!("select pg_catalog.row_security_active({}::pg_catalog.regclass)", quote_literal(&self.name.sql()))
+    }
+
+    /// Whether the table has a row.
+    pub(crate) fn any_row(&self) -> String {
+        format!("select exists (select from {})", self.name.sql())
+    }
+
     pub(crate) fn refresh(&self, concurrently: bool) -> String {
         let how = if concurrently { "concurrently " } else { "" };
         format!("refresh materialized view {how}{}", self.name.sql())

@@ -233,3 +233,40 @@ async fn a_model_that_holds_a_column_is_dropped_and_made_again_by_the_words_of_t
     project.ok(&["models", "run", "marts.holds"]);
     assert_eq!(text(&db, "select pg_typeof(id)::text from marts.holds limit 1").await, "numeric");
 }
+
+#[tokio::test]
+async fn old_rows_that_a_refill_cannot_delete_are_no_model() {
+    let (db, project) = with_models("models_kept").await;
+    project.ok(&["models", "run", "marts.solo"]);
+    let ours = "select count(*) from marts.solo";
+    let refused = async |code: i32, words: &str| {
+        let refused = project.fails(code, &["models", "run", "marts.solo"]);
+        assert!(refused.stderr.contains(words), "{}", refused.all());
+        assert_eq!(number(&db, ours).await, 100);
+        refused.json()["models"][0]["error"]["hint"].as_str().expect("a hint").to_owned()
+    };
+    // Other keys than before: the old rows are in nobody's way.
+    write(&project, "solo", "-- key: id\nselect id + 1000 as id, note from bronze.events");
+    db.tgt(
+        "create function marts.keeps() returns trigger language plpgsql as 'begin return null; end';
+         create trigger keeps before delete on marts.solo for each row execute function marts.keeps()",
+    )
+    .await;
+    let hint = refused(4, "keeps rows that were deleted").await;
+    assert!(hint.contains("trigger"), "{hint}");
+    db.tgt("drop trigger keeps on marts.solo; create rule keeps as on delete to marts.solo do instead nothing").await;
+    refused(4, "keeps rows that were deleted").await;
+
+    // Forced on the owner, too, who sees some of the rows.
+    db.tgt(
+        "drop rule keeps on marts.solo; alter table marts.solo enable row level security, force row level security;
+         create policy part on marts.solo using (id > 50) with check (true)",
+    )
+    .await;
+    let hint = refused(4, "is forced on its owner `dwh_owner`").await;
+    let sql = hint.split_once("in the target: ").and_then(|(_, rest)| rest.split_once(" (")).expect("SQL").0;
+    db.tgt(sql).await;
+    assert_eq!(told(&project.json(&["models", "run", "marts.solo"])), ["marts.solo refill built"]);
+    let is_new = "select (count(*) = 100 and min(id) > 1000)::int::int8 from marts.solo";
+    assert_eq!(number(&db, is_new).await, 1);
+}

@@ -41,6 +41,12 @@ pub async fn another_run_holds_the_table(night: &mut Night) {
     let mut hanging = night.project.spawn(&["run", "trips"]);
     let waits = "select from pg_stat_activity where usename = 'dwh_reader' and datname = current_database() and wait_event_type = 'Lock'";
     night.until(night.db.source(), waits).await;
+    // A run of another machine, at another table.
+    let other = night.db.another_source().await;
+    other.batch_execute("begin; lock table fleet.devices in access exclusive mode").await.expect("lock");
+    let mut healthy = night.project.spawn(&["run", "devices"]);
+    let both = waits.replace("select from", "select count(*) from") + " having count(*) = 2";
+    night.until(night.db.source(), &both).await;
     night.follow();
     night.follow();
     let seen = night.follow();
@@ -51,6 +57,8 @@ pub async fn another_run_holds_the_table(night: &mut Night) {
     blocker.batch_execute("rollback").await.expect("unlock");
     let ended = hanging.wait().expect("it ends");
     assert!(!ended.success(), "a run without its lease does not load");
+    other.batch_execute("rollback").await.expect("unlock");
+    assert!(healthy.wait().expect("it ends").success(), "a run of another table was ended");
     night.follow_all();
     equal(night).await;
 }

@@ -96,23 +96,15 @@ pub(super) fn source(section: &Section<'_, RawSource>) -> Option<FilesConfig> {
     Some(files)
 }
 
-/// Refuses a folder that two sources would write, or that one writes and another reads: files of one path would take each
-/// other's places.
+/// Refuses a folder that two sources would write: files of one path would take each other's places. What one writes may well
+/// be what another reads.
 pub(super) fn apart(section: &Section<'_, RawSource>, own: &FilesConfig, others: &BTreeMap<String, SourceConfig>) {
-    fn places(files: &FilesConfig) -> [(&'static str, Option<&String>, bool); 3] {
-        [
-            ("files", Some(&files.url), false),
-            ("validated", files.validated.as_ref(), true),
-            ("backups", files.backups.as_ref(), true),
-        ]
-    }
+    let written = |files: &FilesConfig| [("validated", files.validated.clone()), ("backups", files.backups.clone())];
     for (name, other) in others.iter().filter_map(|(name, other)| Some((name, other.files.as_ref()?))) {
-        for (key, place, writes) in places(own) {
-            let shared = places(other).into_iter().find(|(_, taken, written)| {
-                let both = place.zip(*taken).filter(|(place, taken)| !place.is_empty() && !taken.is_empty());
-                (writes || *written) && both.is_some_and(|(place, taken)| within(place, taken) || within(taken, place))
-            });
-            if let Some((taken, ..)) = shared {
+        for (key, place) in written(own) {
+            let Some(place) = place else { continue };
+            let shared = |taken: &String| within(&place, taken) || within(taken, &place);
+            if let Some((taken, _)) = written(other).into_iter().find(|(_, taken)| taken.as_ref().is_some_and(shared)) {
                 section.problem(
                     key,
                     &format!("lies in the same folder as `{taken}` of source `{name}`; name another one beside it"),

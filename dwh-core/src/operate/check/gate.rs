@@ -11,6 +11,7 @@ use crate::config::{Mode, TableConfig};
 use crate::connect::{Connector, look, sort};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operate::shell::quoted;
+use crate::operate::status::{ahead, stamped_ahead};
 use crate::operate::{CheckReport, TableStatus, VerifyRequest};
 use crate::pipeline::Pipeline;
 use crate::run::RunState;
@@ -299,6 +300,7 @@ impl Pipeline {
 
 fn fresh(status: &TableStatus, about: &mut About<'_>) {
     let said = match status.lag_seconds {
+        Some(_) if let Some(ahead) = ahead(status) => stamped_ahead(ahead),
         Some(lag) => {
             let (lag, limit) = (Micros::from_seconds(lag), Micros::from_seconds(status.max_lag_seconds));
             format!("last loaded {lag} ago; fresh is less than {limit}")

@@ -18,18 +18,10 @@ use crate::source::survey::Survey;
 /// As [`init`](super::init); `Config` if there is no configuration, or it has a source of that name.
 pub(super) async fn init(name: &str, request: &InitRequest, environment: &Environment) -> Result<InitReport> {
     let path = &request.output_file;
-    let config = Config::load(path, environment.clone())?;
+    let (config, out) = place(name, request, environment)?;
     let before = read(path)?;
-    if config.sources.contains_key(name) {
-        return Err(Error::new(ErrorKind::Config, format!("`{}` has a source `{name}` already", path.display()))
-            .with_hint("take another name with `--add`"));
-    }
     let variable = variable(name);
-    let out = Files { grants: path.with_file_name(grants_file(name)), ..Files::beside(path) };
     let env = address(&variable, request, &config)?;
-    if !request.dry_run {
-        refuse_existing(&out.grants)?;
-    }
     let with_target = InitRequest { target: config.target.url.clone(), ..request.clone() };
     let survey = Survey::open(&format!("source `{name}`"), &request.source, environment).await?;
     let server = survey.server().await?;
@@ -80,6 +72,24 @@ pub(super) async fn init(name: &str, request: &InitRequest, environment: &Enviro
         config: request.dry_run.then_some(added),
         grants: request.dry_run.then_some(grants),
     })
+}
+
+/// The configuration that the source is added to, and the files that are written.
+///
+/// # Errors
+/// `Config` if there is no configuration, it has a source of that name, or the file of its grants is in the way.
+pub(super) fn place(name: &str, request: &InitRequest, environment: &Environment) -> Result<(Config, Files)> {
+    let path = &request.output_file;
+    let config = Config::load(path, environment.clone())?;
+    if config.sources.contains_key(name) {
+        return Err(Error::new(ErrorKind::Config, format!("`{}` has a source `{name}` already", path.display()))
+            .with_hint("take another name with `--add`"));
+    }
+    let out = Files { grants: path.with_file_name(grants_file(name)), ..Files::beside(path) };
+    if !request.dry_run {
+        refuse_existing(&out.grants)?;
+    }
+    Ok((config, out))
 }
 
 pub(super) fn read(path: &Path) -> Result<String> {

@@ -4,8 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::InitRequest;
 use crate::config::Environment;
 use crate::error::{Error, ErrorKind, Result};
+use crate::operate::shell::quoted;
 
 /// Where the files lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +52,7 @@ impl Files {
     }
 
     /// Refuses if any of them is there.
-    pub(super) fn refuse_existing(&self) -> Result<()> {
+    pub(super) fn refuse_existing(&self, request: &InitRequest) -> Result<()> {
         // A link that leads nowhere is there as well.
         let there: Vec<String> = self
             .all()
@@ -61,8 +63,29 @@ impl Files {
         if there.is_empty() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Config, format!("{} is there already, and nothing was written", there.join(" and ")))
-            .with_hint("move it away, name another folder with `--output-file`, or look only, with `--dry-run`"))
+        let is = if there.len() == 1 { "is" } else { "are" };
+        Err(Error::new(
+            ErrorKind::Config,
+            format!("{} {is} there already, and nothing was written", there.join(" and ")),
+        )
+        .with_hint(format!(
+            "{}move it away, name another folder with `--output-file`, or look only, with `--dry-run`",
+            self.adding(request)
+        )))
+    }
+
+    /// How to add to the configuration that is there, where it may be one that `init` made of databases.
+    fn adding(&self, request: &InitRequest) -> String {
+        if request.files.is_some() || request.manifests.is_some() || !self.config.is_file() {
+            return String::new();
+        }
+        let place = match self.config.to_string_lossy() {
+            path if path == "dwh.toml" => String::new(),
+            path => format!(" --output-file {}", quoted(&path)),
+        };
+        format!(
+            "`dwh init --update{place}` adds the tables that are new at its sources, `dwh init --add NAME{place}` one more source; or "
+        )
     }
 
     /// Writes all three, `.env` for its owner only. What was written is removed when a later one fails.
@@ -134,7 +157,12 @@ pub(super) fn env_line(name: &str, value: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Files, env};
+    use super::{Files, InitRequest, env};
+    use crate::config::Secret;
+
+    fn request() -> InitRequest {
+        InitRequest::new(Secret::new(String::new()), Secret::new(String::new()), "", "dwh.toml")
+    }
 
     #[test]
     fn addresses_come_back_as_they_were() {
@@ -153,7 +181,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let files = Files::beside(&folder.path().join("dwh.toml"));
         std::fs::create_dir(&files.config).expect("in the way");
-        let refused = files.refuse_existing().expect_err("a folder is there");
+        let refused = files.refuse_existing(&request()).expect_err("a folder is there");
         assert!(refused.to_string().contains("dwh.toml"));
         let error = files.write("c", "e", "g").expect_err("cannot be written");
         assert!(error.to_string().contains("dwh.toml"));
@@ -166,11 +194,11 @@ mod tests {
         let config = folder.path().join("dwh.toml");
         std::fs::write(folder.path().join(".env"), "# mine\nDWH_SOURCE_URL='a'\nDWH_TARGET_URL='b'\n")
             .expect("written");
-        assert!(Files::beside(&config).refuse_existing().is_err());
+        assert!(Files::beside(&config).refuse_existing(&request()).is_err());
         let other = Files::beside(&config).knowing(&[("DWH_SOURCE_URL", "a"), ("DWH_TARGET_URL", "c")]);
-        assert!(other.refuse_existing().is_err());
+        assert!(other.refuse_existing(&request()).is_err());
         let same = Files::beside(&config).knowing(&[("DWH_SOURCE_URL", "a"), ("DWH_TARGET_URL", "b")]);
-        same.refuse_existing().expect("nothing is in the way");
+        same.refuse_existing(&request()).expect("nothing is in the way");
         same.write("c", "e", "g").expect("written");
         assert!(std::fs::read_to_string(&same.env).expect("text").starts_with("# mine"));
     }

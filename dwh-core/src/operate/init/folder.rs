@@ -29,7 +29,7 @@ struct Group {
 pub(super) async fn init(url: &str, request: &InitRequest, environment: &Environment) -> Result<InitReport> {
     let files = Files::beside(&request.output_file);
     if !request.dry_run {
-        files.refuse_existing()?;
+        files.refuse_existing(request)?;
     }
     let env = files::env(&[("DWH_TARGET_URL", request.target.expose())])?;
     let project = request.name.clone().unwrap_or_else(|| stem(url));

@@ -33,7 +33,7 @@ struct Source {
 pub(super) fn init(folder: &Path, request: &InitRequest, environment: &Environment) -> Result<InitReport> {
     let out = Files::beside(&request.output_file);
     if !request.dry_run {
-        out.refuse_existing()?;
+        out.refuse_existing(request)?;
     }
     let (paths, pattern) = manifests(folder, &request.output_file)?;
     let needs = paths.iter().map(|path| Ok((path.as_path(), manifest_needs(path)?))).collect::<Result<Vec<_>>>()?;

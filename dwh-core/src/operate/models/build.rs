@@ -340,7 +340,15 @@ impl<'a> Builder<'a> {
     async fn refill(&self, plan: &ModelPlan<'_>) -> Result<u64> {
         let rows = self.fill(plan, &plan.beside()).await?;
         let [empty, fill, remove] = plan.refill();
+        self.refuse_hidden(plan).await?;
         self.execute(&empty).await?;
+        if self.holds(&plan.any_row()).await? {
+            let text = format!("{} keeps rows that were deleted: they would stand beside the new ones", plan.name);
+            return Err(Error::new(ErrorKind::Data, text).with_hint(format!(
+                "nothing was changed; look for a trigger or a rule on {} that lets no row be deleted",
+                plan.name
+            )));
+        }
         let filled = self.execute(&fill).await?;
         if filled != rows {
             let text = format!("{rows} rows were built, and {} took {filled}", plan.name);
@@ -354,6 +362,26 @@ impl<'a> Builder<'a> {
             self.execute(&sql).await?;
         }
         Ok(rows)
+    }
+
+    /// What row security hides cannot be deleted. The server refuses as well, as if a right were missing.
+    async fn refuse_hidden(&self, plan: &ModelPlan<'_>) -> Result<()> {
+        if !self.holds(&plan.hides_rows()).await? {
+            return Ok(());
+        }
+        let (name, owner) = (&plan.name, &self.pipeline.config.target.owner_role);
+        let text =
+            format!("row level security of {name} is forced on its owner `{owner}`, whom it hides old rows from");
+        Err(Error::new(ErrorKind::Contract, text).with_hint(format!(
+            "nothing was changed; in the target: alter table {} no force row level security; (others stay under its policies)",
+            name.sql()
+        )))
+    }
+
+    /// What a question says that is answered by yes or no.
+    async fn holds(&self, sql: &str) -> Result<bool> {
+        let row = self.work.query_typed_one(sql, &[]).await.map_err(sort)?;
+        Ok(row.get(0))
     }
 
     /// Ends the transaction, and tells the run log; the error comes back with who holds a lock that was not granted.

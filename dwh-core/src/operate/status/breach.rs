@@ -1,6 +1,7 @@
 //! From the numbers to what needs attention. Pure: whoever delivers alerts asks here too.
 
 use super::cause::count;
+use super::judge;
 use super::{Breach, BreachCheck, DiskStatus, DiskUse, StoreStatus, TableStatus};
 use crate::config::Thresholds;
 use crate::error::Error;
@@ -82,6 +83,7 @@ fn freshness(status: &TableStatus, thresholds: &Thresholds, name: &str, add: &mu
     }
     let (check, mut message) = match status.lag_seconds.map(Micros::from_seconds) {
         None => (BreachCheck::NeverLoaded, "never loaded".to_owned()),
+        Some(_) if let Some(ahead) = judge::ahead(status) => (BreachCheck::Stale, stamped_ahead(ahead)),
         Some(lag) => {
             (BreachCheck::Stale, format!("last loaded {lag} ago, it is fresh for less than {}", thresholds.max_lag))
         }
@@ -97,6 +99,13 @@ fn freshness(status: &TableStatus, thresholds: &Thresholds, name: &str, add: &mu
         }
         None => add(check, message, format!("dwh run {name}")),
     }
+}
+
+/// Nobody can tell how old such a load is; the next one has a stamp that tells.
+pub(in crate::operate) fn stamped_ahead(ahead: Micros) -> String {
+    format!(
+        "its last load is stamped {ahead} ahead of the clock of the target, which was set back: how old it is cannot be told"
+    )
 }
 
 /// The run that goes on counts before the one that is over.

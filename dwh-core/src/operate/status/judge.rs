@@ -12,6 +12,16 @@ const DAY: Micros = Micros::seconds(24 * 3600);
 /// As far back as the success rate looks.
 pub(super) const WEEK: Micros = Micros::seconds(7 * 24 * 3600);
 
+/// So far ahead of the target's clock a stamp may lie that the same clock gave: another machine took over, or it was set
+/// right by seconds. What lies further ahead was stamped before that clock was set back, and tells no age.
+const AHEAD: Micros = Micros::seconds(300);
+
+/// How far ahead of the target's clock the last load is stamped, if that is more than clocks differ by.
+pub(in crate::operate) fn ahead(status: &TableStatus) -> Option<Micros> {
+    let ahead = Micros::from_seconds(-status.lag_seconds?);
+    (ahead > AHEAD).then_some(ahead)
+}
+
 /// All that is known of a table.
 #[derive(Debug)]
 pub(super) struct Facts<'a> {
@@ -44,7 +54,8 @@ pub(super) fn table_status(facts: &Facts<'_>) -> TableStatus {
         None => loaded.and_then(|run| run.watermark),
     };
     let lag = last_loaded_at.map(|at| now.since(at));
-    let today = || runs.iter().filter(is_load).filter(within(DAY));
+    let limit = now.minus(Micros(-AHEAD.0));
+    let today = || runs.iter().filter(is_load).filter(within(DAY)).filter(|run| ended(run) <= limit);
     let counts = |run: &&RunRecord| run.kind.moves_watermark() && run.status.is_final() && !run.was_interrupted();
     let week = || runs.iter().filter(counts).filter(within(WEEK));
     let (ended_7d, failed_7d) = (week().count(), week().filter(has_failed).count());
@@ -66,7 +77,7 @@ pub(super) fn table_status(facts: &Facts<'_>) -> TableStatus {
         last_loaded_at,
         lag_seconds: lag.map(Micros::as_seconds),
         max_lag_seconds: table.thresholds.max_lag.as_seconds(),
-        fresh: lag.is_some_and(|lag| lag < table.thresholds.max_lag),
+        fresh: lag.is_some_and(|lag| lag < table.thresholds.max_lag && lag.0 >= -AHEAD.0),
         rows_last_24h: today().filter_map(|run| run.rows_loaded).filter_map(|rows| u64::try_from(rows).ok()).sum(),
         loads_last_24h: today().count() as u64,
         failures_last_24h: failures().count() as u64,

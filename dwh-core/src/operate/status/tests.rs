@@ -79,6 +79,16 @@ fn freshness_ends_at_max_lag() {
     assert_eq!(found(&limits, &[]), [BreachCheck::NeverLoaded]);
     assert_eq!(found(&limits, &[loaded(1, Micros(2 * HOUR.0 - 1))]), []);
     assert_eq!(found(&limits, &[loaded(1, Micros(2 * HOUR.0))]), [BreachCheck::Stale]);
+    // A stamp of the future tells no age, but for the seconds by which clocks differ.
+    let minutes = |ahead: i64| loaded(1, Micros::seconds(-60 * ahead));
+    assert_eq!(found(&limits, &[minutes(5)]), []);
+    let ahead = status(&limits, &[minutes(120)], None, &[]);
+    let breaches = breach::of_table(&ahead, &limits);
+    assert_eq!((ahead.fresh, ahead.rows_last_24h, checks(&breaches)), (false, 0, vec![BreachCheck::Stale]));
+    let told = "its last load is stamped 2 h 0 min ahead of the clock of the target, which was set back: how old it is cannot be told";
+    assert_eq!((&*breaches[0].message, &*breaches[0].remedy), (told, "dwh run trips"));
+    // The next load, of a higher number, has a stamp that tells.
+    assert_eq!(found(&limits, &[loaded(2, HOUR), minutes(120)]), []);
     // A backfill makes no table fresh, nor does a run that is not over.
     let backfill = RunRecord { kind: RunKind::Backfill, ..loaded(1, HOUR) };
     assert_eq!(found(&limits, &[backfill]), [BreachCheck::NeverLoaded]);

@@ -284,8 +284,22 @@ impl Merge<'_> {
         for sql in self.load.empty() {
             self.client.execute_typed(&sql, &[]).await.map_err(|error| self.not_emptied(error))?;
         }
+        if self.load.replace == Replace::Delete && self.holds(&self.load.any_row()).await? {
+            return Err(self.not_empty());
+        }
         let inserted = self.execute(&self.load.merge()).await?;
         self.balanced(self.account(inserted))
+    }
+
+    /// A trigger or a rule can make a `delete` end well that deletes nothing.
+    fn not_empty(&self) -> Error {
+        let (table, target) = (&self.load.table, &self.load.target);
+        let told =
+            format!("table `{table}`: {target} keeps rows that were deleted, which would stand beside the new ones");
+        Error::new(ErrorKind::Data, told).with_hint(format!(
+            "nothing was changed; take the trigger or the rule off {target} that lets no row be deleted (`dwh check` names \
+             them), or write `replace = \"truncate\"` under the table in `dwh.toml`"
+        ))
     }
 
     /// A driver's error, with what to do about a foreign key that points at the table.

@@ -94,9 +94,8 @@ class DwhHook(BaseHook):
             environment[name] = self._address(conn_id)
         aws = self.aws_conn_id or extra.get("aws_conn_id")
         if aws:
-            environment.update(self._keys(aws))
-        environment.update(self.environment)
-        return dwh.Pipeline(config, environment=environment)
+            environment = _over(self._keys(aws), environment)
+        return dwh.Pipeline(config, environment=_over(self.environment, environment))
 
     def test_connection(self) -> tuple[bool, str]:
         """What `dwh check` says."""
@@ -132,6 +131,14 @@ class DwhHook(BaseHook):
             "AWS_ENDPOINT_URL": extra.get("endpoint_url"),
         }
         return {name: value for name, value in values.items() if value}
+
+
+def _over(variables: Mapping[str, str], below: Mapping[str, str]) -> dict[str, str]:
+    """These variables, and those of another place. A session token belongs to the keys that it was issued with: keys without
+    one are told to have none, so that no token of another place, nor of the worker, is sent with them."""
+    has_keys = variables.get("AWS_ACCESS_KEY_ID") and variables.get("AWS_SECRET_ACCESS_KEY")
+    token = {"AWS_SESSION_TOKEN": ""} if has_keys else {}
+    return {**below, **token, **variables}
 
 
 def _config_of(extra: Mapping[str, Any]) -> Any:
