@@ -468,7 +468,6 @@ fn what_is_wrong_with_files_is_told_by_line_and_key() {
             "validated = \"file:///v\"\n[source.other]\nfiles = \"file:///o\"\nvalidated = \"file:///w\"\nbackups = \"file:///.//v/b\"",
             "in the same folder as `",
         ),
-        (BY_SCHEMA, "[source.o]\nfiles = \"file:///o\"\nvalidated = \"file:///srv/raw\"", "in the same folder as `"),
         (BY_SCHEMA, "lock_timeout = \"5s\"", "is only for a database; leave it out"),
         (
             "files = \"*\"\nmode = \"files\"\n[table.columns]\na = {}",
