@@ -36,7 +36,10 @@ async fn statements_are_told_with_their_end_and_time_and_without_values() {
     ] {
         assert!(line.contains(" (took ") && line.ends_with(" ms)"), "{line}");
     }
+    // The microseconds of a time may be any number.
+    let untimed = |line: &str| line.split_once(' ').map_or_else(String::new, |(_, rest)| rest.to_owned());
+    let lines: Vec<String> = told.stderr.lines().map(untimed).collect();
     for value in ["geheim", "verborgen", "31337", "4711", "password", "secret"] {
-        assert!(!told.stderr.contains(value), "{value}\n{}", told.all());
+        assert!(!lines.iter().any(|line| line.contains(value)), "{value}\n{}", told.all());
     }
 }
