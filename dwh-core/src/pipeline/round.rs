@@ -37,6 +37,8 @@ pub(crate) struct Round {
     /// When it began.
     pub(crate) since: Instant,
     catalogs: BTreeMap<String, Mutex<Ahead>>,
+    /// Whether it is over so many tables that it is worth while to wait for what is asked for all of them.
+    many: bool,
     /// The blob store as it was, once it was looked at.
     pub(super) exports: OnceCell<Exports>,
     /// Whether new runs have numbers above all files of the project.
@@ -87,7 +89,8 @@ impl Round {
             let ahead = catalogs.entry(table.source.clone()).or_default();
             ahead.get_mut().waiting.push(table.clone());
         }
-        Self { since: Instant::now(), catalogs, exports: OnceCell::new(), numbered: OnceCell::new() }
+        let many = tables.len() > LEAST;
+        Self { since: Instant::now(), catalogs, many, exports: OnceCell::new(), numbered: OnceCell::new() }
     }
 }
 
@@ -135,7 +138,7 @@ impl Pipeline {
 
     /// Which table bronze was, as it was read with others a moment ago.
     pub(super) async fn bronze_ahead(&self, table: &TableConfig) -> Option<BronzeState> {
-        let ahead = self.round.as_ref()?.catalogs.get(&table.source)?.lock().await;
+        let ahead = self.round.as_ref().filter(|round| round.many)?.catalogs.get(&table.source)?.lock().await;
         ahead.read_at.filter(|at| at.elapsed() < BELIEVED)?;
         ahead.known.get(&table.name)?.as_ref()?.state.clone()
     }
@@ -201,7 +204,10 @@ impl Pipeline {
         };
         let bronze = async {
             let schemas = self.sink.describe_all(&targets).await?;
-            Ok((schemas, self.sink.bronze_ids(&targets).await?))
+            // Of a few tables each asks by itself meanwhile.
+            let states =
+                if tables.len() > LEAST { self.sink.bronze_ids(&targets).await? } else { vec![None; tables.len()] };
+            Ok((schemas, states))
         };
         let (identity, schemas, (bronze, states)) = try_join!(identity, source.describe_all(&all), bronze)?;
         let of_bronze = bronze.into_iter().zip(states);

@@ -16,6 +16,7 @@ use super::replace::{Extra, Keyed};
 use super::straight::{Done, Straight};
 use crate::blob::Body;
 use crate::connect::Connector;
+use crate::control::Held;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LoadPlan;
 use crate::retry::retry;
@@ -66,8 +67,18 @@ impl PgStaged {
             .acquire_owned()
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, "target: the sink is closed").with_source(error))?;
-        let (begun, tx) = tokio::try_join!(Begun::read(request.csv.open()), sink.begin())?;
-        let arrived = arrive(sink, &tx, request, begun).await?;
+        // The watermark row comes first: it holds off every other load of the table, and a run that lost the race ends before it
+        // has done any work.
+        let opened = async {
+            let tx = sink.begin().await?;
+            let held = match request.run {
+                Some((run_id, expected)) => sink.control.try_hold(tx.client()?, request.load, run_id, expected).await?,
+                None => None,
+            };
+            Ok((tx, held))
+        };
+        let (begun, (tx, held)) = tokio::try_join!(Begun::read(request.csv.open()), opened)?;
+        let arrived = arrive(sink, &tx, held, request, begun).await?;
         if let Some(Routing { route, reason }) = &arrived.routing {
             let (table, rows) = (&request.load.table, arrived.rows);
             tracing::info!(%table, %route, reason, rows, "rows are at the target");
@@ -80,15 +91,14 @@ impl PgStaged {
 }
 
 /// Brings the rows to the target, by the shortest way that is open to them.
-///
-/// The watermark row comes first: it holds off every other load of the table, and a run that lost the race ends before it
-/// has done any work.
-async fn arrive(sink: &PgSink, tx: &Tx, request: &StageRequest<'_>, begun: Begun) -> Result<Arrived> {
+async fn arrive(
+    sink: &PgSink,
+    tx: &Tx,
+    held: Option<Held>,
+    request: &StageRequest<'_>,
+    begun: Begun,
+) -> Result<Arrived> {
     let load = request.load;
-    let held = match request.run {
-        Some((run_id, expected)) => sink.control.try_hold(tx.client()?, load, run_id, expected).await?,
-        None => None,
-    };
     let deleted = Deleted::default;
     if load.adds_rows_alone() && begun.is_bare(load)? {
         return Ok(Arrived { rows: 0, routing: None, held, had_rows: false, deleted: deleted() });
