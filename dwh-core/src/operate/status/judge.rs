@@ -66,7 +66,11 @@ pub(super) fn table_status(facts: &Facts<'_>) -> TableStatus {
         (RunKind::File, Some(file)) => is_load(&run) && run.file.as_ref().is_none_or(|own| own.path == file.path),
         _ => is_load(&run),
     };
-    let settled = |failed: &RunRecord| runs.iter().any(|run| run.run_id > failed.run_id && settles(run, failed));
+    // The chunks of a resync have higher numbers than it has itself, and it is loaded after all of them.
+    let is_later = |run: &RunRecord, failed: &RunRecord| {
+        run.run_id > failed.run_id || (run.kind == RunKind::Resync && ended(run) > ended(failed))
+    };
+    let settled = |failed: &RunRecord| runs.iter().any(|run| is_later(run, failed) && settles(run, failed));
     let failures = || runs.iter().filter(has_failed).filter(within(DAY));
     TableStatus {
         table: table.name.clone(),

@@ -124,7 +124,10 @@ fn a_resync_that_nobody_goes_on_with_comes_first() {
     assert_eq!(found(&limits(), &runs), [BreachCheck::CutOff, BreachCheck::Failure]);
     let status = status(&limits(), &runs[1..], Some(&held(HOUR)), &[]);
     assert!(breach::of_table(&status, &limits()).is_empty(), "somebody is at it");
-    assert_eq!(found(&limits(), &[resync(RunState::Loaded), now]), []);
+    assert_eq!(found(&limits(), &[resync(RunState::Loaded), now.clone()]), []);
+    // The chunk that died has a higher number than the resync, which was gone on with.
+    let ended = RunRecord { run_finished_at: Some(ago(MOMENT)), ..resync(RunState::Loaded) };
+    assert_eq!(found(&limits(), &[failed(3, HOUR), ended, now]), []);
 }
 
 #[test]
