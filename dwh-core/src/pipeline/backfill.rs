@@ -10,7 +10,7 @@ use crate::chain::{Piece, Range, unfinished, unfinished_end};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{finite, window_report};
-use crate::pipeline::failure::{failed, interrupted, named, with_way_out};
+use crate::pipeline::failure::{failed, interrupted, named, or_stopped, with_way_out};
 use crate::pipeline::{Event, Pipeline, RunReport, TableRun, WindowReport};
 use crate::plan::Plan;
 use crate::run::{RunId, RunKind, RunState};
@@ -205,7 +205,7 @@ impl Pipeline {
         }
         let lease = self.lease(work.table, work.wait, cancel).await?;
         let mut state = lease.state().clone();
-        self.judge(work.table, &state).await?;
+        or_stopped(cancel, self.judge(work.table, &state)).await?;
         if !report.dry_run
             && let Err(error) = self.recover_table(work.table, &mut state, &mut report.runs, cancel).await
             // A load that failed is in the report.
@@ -317,7 +317,7 @@ impl Pipeline {
                 }
             }
             let mut added = Vec::new();
-            let plan = self.plan_to_load(work.table, &state, &mut added).await?;
+            let plan = or_stopped(cancel, self.plan_to_load(work.table, &state, &mut added)).await?;
             may_replace(range.kind, &plan)?;
             let high = range.next_after(at, self.source(work.table)?.earliest(&plan, at).await?);
             let window = Window { low: at, high: Some(high), watermark: range.end };

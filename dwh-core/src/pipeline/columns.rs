@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Mode, OnSchemaChange, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::failure::or_stopped;
 use crate::pipeline::{Pipeline, TableRun};
 use crate::plan::Plan;
 use crate::schema::TableSchema;
@@ -33,7 +34,7 @@ impl Pipeline {
         runs: &mut Vec<TableRun>,
         cancel: &CancellationToken,
     ) -> Result<Arc<Plan>> {
-        let mut fitted = self.fit(table, state).await?;
+        let mut fitted = or_stopped(cancel, self.fit(table, state)).await?;
         if self.follow_schema(table, state, &fitted, runs, cancel).await? {
             fitted = self.fit(table, state).await?;
         }

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::archived::Archived;
 use crate::pipeline::belongs::is_behind;
 use crate::pipeline::describe::window_report;
-use crate::pipeline::failure::{failed, interrupted, named, told, with_way_out};
+use crate::pipeline::failure::{failed, interrupted, named, or_stopped, told, with_way_out};
 use crate::pipeline::report::one_code;
 use crate::pipeline::transfer::{Slice, stopped};
 use crate::pipeline::{CauseReport, ErrorReport, Event, Pipeline, TableRun};
@@ -179,10 +179,10 @@ impl Pipeline {
         self.number_above_files().await?;
         let lease = self.lease(table, wait, cancel).await?;
         let mut state = lease.state().clone();
-        self.judge(table, &state).await?;
+        or_stopped(cancel, self.judge(table, &state)).await?;
         self.recover_table(table, &mut state, &mut found.runs, cancel).await?;
         let mut added = Vec::new();
-        let plan = self.plan_to_load(table, &state, &mut added).await?;
+        let plan = or_stopped(cancel, self.plan_to_load(table, &state, &mut added)).await?;
         refuse_unloaded(table, &state)?;
         let (mut run, gone) = self.keys_run(&plan, &mut state, cancel).await;
         run.columns_added = added;
@@ -294,8 +294,8 @@ impl Pipeline {
     ) -> Result<()> {
         let lease = self.lease(table, wait, cancel).await?;
         let state = lease.state().clone();
-        self.judge(table, &state).await?;
-        let (plan, bronze) = self.fit(table, &state).await?;
+        or_stopped(cancel, self.judge(table, &state)).await?;
+        let (plan, bronze) = or_stopped(cancel, self.fit(table, &state)).await?;
         plan.check_bronze(bronze.as_ref())?;
         refuse_unloaded(table, &state)?;
         let record = self.would_begin(table, RunKind::Keys).await?;

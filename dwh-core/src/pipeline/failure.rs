@@ -1,6 +1,8 @@
 //! How a run that went wrong is told: the error with its table, the report of it, and the way out.
 
-use crate::error::{Error, ErrorKind};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::TableRun;
 use crate::run::RunState;
 
@@ -27,6 +29,15 @@ pub(crate) fn repeated(error: &Error) -> Error {
 /// The error of a call that was cancelled.
 pub(crate) fn interrupted() -> Error {
     Error::new(ErrorKind::Interrupted, "stopped on request")
+}
+
+/// What a look gives, unless the call is cancelled first: it may wait for a lock for long. Nothing is left of it but a
+/// server that waits until that time is over.
+pub(super) async fn or_stopped<T>(cancel: &CancellationToken, look: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        done = look => done,
+        () = cancel.cancelled() => Err(interrupted()),
+    }
 }
 
 /// The error that stands for one which is in a report already.

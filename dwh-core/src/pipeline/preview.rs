@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{finite, window_report};
-use crate::pipeline::failure::{failed, interrupted, named};
+use crate::pipeline::failure::{failed, interrupted, named, or_stopped};
 use crate::pipeline::files::is_of_the_file;
 use crate::pipeline::run::tell_counts;
 use crate::pipeline::transfer::{Slice, stopped};
@@ -55,7 +55,7 @@ impl Pipeline {
         cancel: &CancellationToken,
         run: &mut TableRun,
     ) -> Result<()> {
-        self.judge(table, state).await?;
+        or_stopped(cancel, self.judge(table, state)).await?;
         self.is_first(table, state).await?;
         if let Some(waiting) = self.first_waiting(table, state).await? {
             let message =

@@ -14,7 +14,7 @@ use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::archived::Archived;
 use crate::pipeline::describe::finite;
-use crate::pipeline::failure::{failed, interrupted, named, told};
+use crate::pipeline::failure::{failed, interrupted, named, or_stopped, told};
 use crate::pipeline::transfer::{Extracted, Slice};
 use crate::pipeline::{Pipeline, TableRun};
 use crate::plan::LoadPlan;
@@ -158,10 +158,10 @@ impl Pipeline {
             }
             let lease = self.lease(table, wait, cancel).await?;
             let mut state = lease.state().clone();
-            self.judge(table, &state).await?;
+            or_stopped(cancel, self.judge(table, &state)).await?;
             self.recover_table(table, &mut state, runs, cancel).await?;
             let mut added = Vec::new();
-            let plan = self.plan_to_load(table, &state, &mut added).await?;
+            let plan = or_stopped(cancel, self.plan_to_load(table, &state, &mut added)).await?;
             plan.load(false).check_stamp()?;
             let run = self.load_window(&plan, repairing(table), *window, &state, cancel).await;
             let run = TableRun { columns_added: added, ..run };

@@ -16,7 +16,7 @@ use crate::config::{Mode, OnSchemaChange, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::columns::{changed, differences};
 use crate::pipeline::describe::{describe_manifest, window_report};
-use crate::pipeline::failure::{failed, interrupted, named, told, with_way_out};
+use crate::pipeline::failure::{failed, interrupted, named, or_stopped, told, with_way_out};
 use crate::pipeline::links::after;
 use crate::pipeline::transfer::Goal;
 use crate::pipeline::{CauseReport, Event, Pipeline, TableRun};
@@ -85,7 +85,7 @@ impl Pipeline {
         }
         let lease = self.lease(table, request.wait, cancel).await?;
         let mut state = lease.state().clone();
-        self.judge(table, &state).await?;
+        or_stopped(cancel, self.judge(table, &state)).await?;
         if request.dry_run {
             let (plan, _) = self.fit(table, &state).await?;
             told.chunks = match table.mode {

@@ -10,7 +10,7 @@ use crate::blob::{Manifest, archive};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{describe_manifest, finite, window_report};
-use crate::pipeline::failure::{failed, interrupted, named, repeated, told, with_way_out};
+use crate::pipeline::failure::{failed, interrupted, named, or_stopped, repeated, told, with_way_out};
 use crate::pipeline::jobs::Jobs;
 use crate::pipeline::links::still_known;
 use crate::pipeline::transfer::{Extracted, Goal, Slice};
@@ -178,9 +178,9 @@ impl Pipeline {
     ) -> Result<Arc<Plan>> {
         let begun = runs.len();
         let prepared = async {
-            self.judge_ahead(table, state).await?;
+            or_stopped(cancel, self.judge_ahead(table, state)).await?;
             self.recover_leased(table, (state, settled), runs, cancel).await?;
-            self.may_begin(table, state).await?;
+            or_stopped(cancel, self.may_begin(table, state)).await?;
             self.plan_that_follows(table, state, run, runs, cancel).await
         };
         let error = match prepared.await {
@@ -274,10 +274,7 @@ impl Pipeline {
         }
         let mut slice = self.begin(plan, state, RunKind::Run, run).await?;
         if table.mode == Mode::Incremental {
-            tokio::select! {
-                done = self.set_window(&mut slice, call, run) => done?,
-                () = cancel.cancelled() => return Err(interrupted()),
-            }
+            or_stopped(cancel, self.set_window(&mut slice, call, run)).await?;
             let window = slice.window.unwrap_or(Window { low: state.low(), high: None, watermark: state.low() });
             run.window = Some(window_report(window));
         }
@@ -419,7 +416,7 @@ impl Pipeline {
         let lease = self.lease(table, wait, cancel).await?;
         let mut run = TableRun::new(&table.name, table.mode);
         let prepared = async {
-            self.judge(table, lease.state()).await?;
+            or_stopped(cancel, self.judge(table, lease.state())).await?;
             self.fail_dead_extracts(table, lease.state()).await?;
             self.refuse_under_resync(table).await?;
             self.may_begin(table, lease.state()).await?;

@@ -1,4 +1,4 @@
-//! A look that is stopped while the target waits: the command ends at once, and so does its statement there.
+//! What is stopped while a server waits for a lock: the command ends at once, and the count of a look for deletes there, too.
 
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -63,4 +63,31 @@ async fn a_look_that_is_stopped_ends_at_once_and_leaves_no_statement_behind() {
     db.src("drop table app.more").await;
     db.tgt("drop table bronze.more").await;
     assert_eq!(deletes(&project, &[])["rows_gone"], 10);
+}
+
+#[tokio::test]
+async fn a_run_that_waits_for_a_lock_before_it_begins_ends_when_it_is_stopped() {
+    let (db, project) = items("stopped_early", "deletes = \"mark\"\n").await;
+    project.ok(&["run", "items"]);
+    let (source, target) = (db.another_source().await, db.another_target().await);
+    for (at, by, relation) in [(db.target(), &target, "bronze.items"), (db.source(), &source, "app.items")] {
+        for (verb, name, code) in [("run", "TERM", 143), ("deletes", "INT", 130)] {
+            locked(by, relation).await;
+            let mut child = project.spawn(&[verb, "items"]);
+            waits(at, relation, &mut child).await;
+            let asked = Instant::now();
+            assert!(signal(name, &[child.id()]));
+            while child.try_wait().expect("waits").is_none() {
+                assert!(asked.elapsed() < SOON, "{verb}: it waits for {relation}");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert_eq!(child.wait().expect("ended").code(), Some(code), "{verb} {relation}");
+            by.batch_execute("rollback").await.expect("unlocked");
+            // The server's session of the one that was stopped may still have come to its turn.
+            while !waiting(at, relation).await.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+    project.ok(&["run", "items"]);
 }
