@@ -7,6 +7,7 @@ from harness.bars import Bar, Case, sample, turns
 from harness.lab import Lab, position
 
 TABLES = 4
+WHO = ("by hand", "dwh", "floor")
 
 
 def sizes(lab: Lab) -> list:
@@ -37,7 +38,7 @@ def growth() -> Case:
     bar = Bar("growth: time per row, 1/10 to 10 times the rows", 10, "% apart", "the middle size")
 
     def run(lab: Lab) -> Iterator[dict]:
-        per_row = {}
+        per_row = {who: {} for who in WHO}
         for rows in sizes(lab):
             lab.seed(rows)
             found_all = []
@@ -46,19 +47,21 @@ def growth() -> Case:
                 found = lab.in_turn(turn, {
                     "by hand": lambda: lab.by_hand(env),
                     "dwh": lambda: lab.measure([lab.dwh, "-q", "run"], env),
+                    "floor": lambda: lab.floor(env),
                 })
                 lab.compare_with_hand(bar.name)
+                lab.compare_with_floor(bar.name)
                 found_all.append(found)
             point = {"rows": rows}
-            for who in ("by hand", "dwh"):
+            for who in WHO:
                 point[f"{who}, s"] = median(found[who]["seconds"] for found in found_all)
+                per_row[who][rows] = point[f"{who}, s"] / rows
             point["one table, local, MiB"] = max(found["dwh"]["peak_mib"] for found in found_all)
-            per_row[rows] = point["dwh, s"] / rows
             yield {"bar": None, "curve": "rows", "point": point, "pairs": found_all}
         lab.empty_target()
         lab.forget(lab.rows * 10)
-        middle = per_row[lab.rows]
-        apart = {rows: 100 * (value / middle - 1) for rows, value in per_row.items()}
-        yield sample(bar.name, max(abs(value) for value in apart.values()), apart=apart)
+        apart = {who: {rows: 100 * (value / of[lab.rows] - 1) for rows, value in of.items()} for who, of in per_row.items()}
+        furthest = {who: max(abs(value) for value in of.values()) for who, of in apart.items()}
+        yield sample(bar.name, furthest["dwh"], floor=furthest["floor"], apart=apart)
 
     return Case([bar], run, 12.0)

@@ -51,7 +51,10 @@ def _middle(samples: list, side: str, what: str) -> str:
     return f"{median(values):.2f}" if values else ""
 
 
-def _floor(entry: dict, sides: dict) -> float:
+def _floor(entry: dict, found: dict) -> float:
+    if "floor" in found:
+        return found["floor"]
+    sides = found["sides"]
     # a ratio beside ratios; CPU of the clients beside the CPU of ours, which is per million rows
     if entry["unit"] != "×":
         return sides["floor"]["cpu_seconds"] * entry["samples"][0]["value"] / entry["samples"][0]["sides"]["dwh"]["cpu_seconds"]
@@ -63,7 +66,7 @@ def _line(entry: dict) -> str:
     sides = list(samples[0].get("sides", {})) if samples else []
     ours = "--jobs 4" if "--jobs 4" in sides else "dwh"
     beside = max((_middle(samples, side, "seconds") for side in sides if side not in (ours, "floor")), key=lambda text: float(text or 0), default="")
-    floors = [_floor(entry, sample["sides"]) for sample in samples if "floor" in sample.get("sides", {})]
+    floors = [_floor(entry, sample) for sample in samples if "floor" in sample or "floor" in sample.get("sides", {})]
     peaks = [sample["sides"][ours]["peak_mib"] for sample in samples if ours in sample.get("sides", {})]
     value = "" if entry["value"] is None else f"{entry['value']:.2f}" if entry["unit"] != "MiB" else f"{entry['value']:.0f}"
     spread = "" if entry["pairs"] < 2 else f"{entry['lowest']:.2f}–{entry['highest']:.2f}"
@@ -83,7 +86,7 @@ def table(report: dict) -> str:
     for entry in report["bars"]:
         if entry["failure"]:
             lines += ["", f"`{entry['bar']}`: {entry['failure']}"]
-    lines += ["", "Floor: what the servers alone need for the same rows, × by hand, with no watermark, bound, merge, checksum or record (by_hand.sh `floor`, `pipe`, `restore`, `staged`)."]
+    lines += ["", "Floor: what the servers alone need for the same rows, × by hand (of growth: how far it is apart itself), with no watermark, bound, merge, checksum or record (by_hand.sh `floor`, `pipe`, `restore`, `staged`)."]
     for curve, points in report["curves"].items():
         points = merged(points, curve)
         keys = list(dict.fromkeys(key for point in points for key in point))

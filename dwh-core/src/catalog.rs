@@ -23,7 +23,7 @@ use crate::schema::{
 pub(crate) use equality::equality;
 pub(crate) use holders::{Holder, LockWanted, held_by, holders, is_lock_timeout};
 pub(crate) use indexes::{Loadable, indexes, loadable, portrait};
-pub(crate) use types::{TypesOf, types};
+pub(crate) use types::{TypesOf, printed_type, types};
 pub(crate) use views::views;
 
 /// Those of the tables `$1` (schemas), `$2` (names) that there are, by their place in the list.
@@ -44,7 +44,8 @@ const ROW_ESTIMATE: &str = "with recursive family(root, oid) as ( \
 
 /// A domain is followed to its base type; `not null` of any domain on the way counts. That of a column counts if no row can
 /// be older than it (PostgreSQL 18 has `not valid` for it too), neither here nor in a table that inherits from this one.
-const COLUMNS: &str = "with recursive chain(start, kind, name, base, not_null) as ( \
+const COLUMNS: &str = concat!(
+    "with recursive chain(start, kind, name, base, not_null) as ( \
          select t.oid, t.typtype, t.typname::text, t.typbasetype, t.typnotnull from pg_catalog.pg_type t \
          where t.oid in (select u.atttypid from pg_catalog.pg_attribute u \
              where u.attrelid = any ($1) and u.attnum > 0 and not u.attisdropped) \
@@ -60,14 +61,17 @@ const COLUMNS: &str = "with recursive chain(start, kind, name, base, not_null) a
              and not (m.attnotnull and not exists (select from pg_catalog.pg_constraint k \
                  where k.conrelid = f.oid and k.contype = 'n' and m.attnum = any (k.conkey) and not k.convalidated)) \
          group by f.root, m.attname) \
-     select a.attrelid, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
+     select a.attrelid, a.attname::text, ",
+    printed_type!(),
+    ", \
          based.not_null or nullable.root is null, a.attgenerated <> '', a.attidentity <> '', \
          based.name in ('geometry', 'geography'), \
          case when a.attgenerated = '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end \
      from pg_catalog.pg_attribute a join based on based.start = a.atttypid \
      left join nullable on nullable.root = a.attrelid and nullable.attname = a.attname \
      left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum \
-     where a.attrelid = any ($1) and a.attnum > 0 and not a.attisdropped order by a.attrelid, a.attnum";
+     where a.attrelid = any ($1) and a.attnum > 0 and not a.attisdropped order by a.attrelid, a.attnum"
+);
 
 /// What [`COLUMNS`] does not say, by name: the number, where an ordinary catalog gave it; the value that a
 /// constant default gave to the rows that were there (a partitioned table has none itself, its partitions have); what keeps

@@ -8,6 +8,26 @@ use crate::connect::sort;
 use crate::error::Result;
 use crate::schema::{Attribute, ObjectName, TypeDef, TypeKind};
 
+/// SQL for the type of a column `a` of `pg_attribute`, as `format_type` prints it. For `geometry(Point,4326)` that function
+/// would load the library of PostGIS into the session, which takes longer than the whole question: bits of the modifier are
+/// spelled out here as `postgis_typmod_out` does (PostGIS, `libpgcommon/gserialized_typmod.c`), and what it may say of kinds
+/// of geometry that came later is left to it.
+macro_rules! printed_type {
+    () => {
+        "coalesce(case when a.atttypmod between 1 and 268435455 and ( \
+                 select t.typmodout::text ~ '(^|[.])geo(metry|graphy)_typmod_out$' from pg_catalog.pg_type t \
+                 where t.oid = a.atttypid and t.typelem = 0) \
+             then pg_catalog.format_type(a.atttypid, null) || '(' || (array['Geometry', 'Point', 'LineString', 'Polygon', \
+                 'MultiPoint', 'MultiLineString', 'MultiPolygon', 'GeometryCollection', 'CircularString', 'CompoundCurve', \
+                 'CurvePolygon', 'MultiCurve', 'MultiSurface', 'PolyhedralSurface', 'Triangle', 'Tin' \
+             ])[1 + ((a.atttypmod & 252) >> 2)] || case when a.atttypmod & 2 > 0 then 'Z' else '' end \
+             || case when a.atttypmod & 1 > 0 then 'M' else '' end \
+             || coalesce(',' || nullif((a.atttypmod & 268435200) >> 8, 0), '') || ')' end, \
+         pg_catalog.format_type(a.atttypid, a.atttypmod))"
+    };
+}
+pub(crate) use printed_type;
+
 /// From the columns of relations, types by number and types by name, down to all that they are made of; and what the
 /// extensions bring. The walk ends at types of PostgreSQL and of extensions. An array leads to its elements, a multirange to
 /// its range, and neither is listed. Asked by number, so that no right to use a schema is needed. `to_jsonb`, because

@@ -74,6 +74,40 @@ async fn every_type_is_named_as_the_server_names_it() {
     }
 }
 
+/// PostGIS is the oracle: its modifiers are spelled out without it, since that would load it into the session.
+#[tokio::test(flavor = "multi_thread")]
+async fn places_are_named_as_postgis_names_them() {
+    let db = TestDb::new("catalog_places").await;
+    db.src(
+        "create table places (bare geometry, several geometry(Point, 4326)[]);
+         do $$ declare kind text; dims text; srid text; type text; begin
+           foreach kind in array array['Geometry', 'Point', 'LineString', 'Polygon', 'MultiPoint', 'MultiLineString', 'MultiPolygon',
+             'GeometryCollection', 'CircularString', 'CompoundCurve', 'CurvePolygon', 'MultiCurve', 'MultiSurface',
+             'PolyhedralSurface', 'Triangle', 'Tin'] loop
+             foreach dims in array array['', 'Z', 'M', 'ZM'] loop
+               foreach srid in array array['', ',4326', ',2056', ',998999'] loop
+                 type := format('geometry(%s%s%s)', kind, dims, srid);
+                 execute format('alter table places add column %I %s', type, type);
+                 if srid = ',4326' and kind !~ 'C|Surface|T' then
+                   type := format('geography(%s%s%s)', kind, dims, srid);
+                   execute format('alter table places add column %I %s', type, type);
+                 end if;
+               end loop;
+             end loop;
+           end loop; end $$",
+    )
+    .await;
+    let table = seen(&db, "places").await.expect("is there");
+    let told: Vec<String> = table.columns.iter().map(|column| column.type_name.to_string()).collect();
+    db.src("set search_path = ''").await;
+    let sql = "select format_type(atttypid, atttypmod) from pg_attribute \
+               where attrelid = 'public.places'::regclass and attnum > 0 order by attnum";
+    let rows = db.source().query(sql, &[]).await.expect("types");
+    let named: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(told, named);
+    assert!(named.len() > 280, "{}", named.len());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_say_why_they_cannot_serve() {
     let db = TestDb::new("catalog_keys").await;

@@ -3,18 +3,22 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::catalog::{is_hypertable, relation_kind, type_name};
+use crate::catalog::{is_hypertable, printed_type, relation_kind, type_name};
 use crate::connect::sort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Member;
 use crate::schema::{Column, RelationKind, TableRef, TableSchema, TypeName};
 
-const COLUMNS: &str = "select c.relkind::text, pg_catalog.to_regclass('_timescaledb_catalog.hypertable') is not null, \
-     a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attgenerated <> '', \
+const COLUMNS: &str = concat!(
+    "select c.relkind::text, pg_catalog.to_regclass('_timescaledb_catalog.hypertable') is not null, \
+     a.attname::text, ",
+    printed_type!(),
+    ", a.attgenerated <> '', \
      c.oid, c.relfilenode, n.nspname || '.' || c.relname, c.relhassubclass \
      from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
      left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped \
-     where n.nspname = $1 and c.relname = $2 order by a.attnum";
+     where n.nspname = $1 and c.relname = $2 order by a.attnum"
+);
 
 /// A relation as one question shows it.
 #[derive(Debug)]
