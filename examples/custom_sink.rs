@@ -215,6 +215,11 @@ impl<S: Sink> Sink for Announced<S> {
         Ok(committed)
     }
 
+    /// Not even if the sink does: it would have to announce each run of such a commit.
+    fn loads_together(&self) -> bool {
+        false
+    }
+
     async fn rehearse(&self, load: &LoadPlan, csv: &dyn Body) -> Result<Rehearsal> {
         self.inner.rehearse(load, csv).await
     }

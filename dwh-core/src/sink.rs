@@ -155,6 +155,12 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// moved meanwhile, where the sink sees that before the commit.
     async fn stage(&self, request: StageRequest<'_>) -> Result<Box<dyn Staged>>;
 
+    /// Whether it takes the CSV files of several runs [together](StageRequest::together), and marks all of these runs `loaded`
+    /// by [one commit](Commit::together). A sink that does not gets them one by one.
+    fn loads_together(&self) -> bool {
+        false
+    }
+
     /// Puts the CSV into a table of its own, made as bronze is or would be, and rolls that back: tells how many rows fit, and
     /// which of the others do not, the first ones.
     ///
@@ -422,6 +428,9 @@ pub trait Staged: Send {
     /// that names another table and the load neither moves the watermark nor makes bronze whole: rows may be missing
     /// then, and what says so must stay. `newest_run_id` becomes the run's, unless the load is [older](LoadPlan::older)
     /// or a replay.
+    ///
+    /// Older runs that are committed [together](Commit::together) with the run become `loaded` in the same transaction, each
+    /// with its own number of rows, all of them inserted.
     ///
     /// When the answer to the commit is lost, the run log is read again: it was written in the same transaction, so it
     /// is the proof.

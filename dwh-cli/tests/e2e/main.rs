@@ -48,6 +48,7 @@ mod prune;
 mod real_schemas;
 mod rebuild;
 mod rebuild_more;
+mod rebuild_together;
 mod recover;
 mod redshift_etl;
 mod relations;

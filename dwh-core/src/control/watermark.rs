@@ -1,5 +1,6 @@
 //! The watermark rows, `extract_watermarks`: one row a table.
 
+use futures_util::future::try_join_all;
 use futures_util::try_join;
 use tokio_postgres::types::{Json, Type};
 use tokio_postgres::{GenericClient, Row};
@@ -193,6 +194,11 @@ impl Control {
             Brought::Rows(counts, _) => counts,
             Brought::Nothing(_) => &none,
         };
+        let own = commit.of_run(counts).ok_or_else(|| not_new(load))?;
+        let brought = match brought {
+            Brought::Rows(_, routing) => Brought::Rows(&own, routing),
+            nothing @ Brought::Nothing(_) => nothing,
+        };
         let bronze = match load.mode {
             Mode::Incremental if counts.staged == 0 && counts.removed == 0 => held.bronze.clone(),
             // Afterwards: a truncate gives the table another file.
@@ -223,7 +229,8 @@ impl Control {
             relations: commit.relations.clone().or(new.relations),
             ..new
         };
-        let rows = (counts.inserted + counts.updated).cast_signed();
+        let rows = (own.inserted + own.updated).cast_signed();
+        self.ended_together(client, commit, brought, bronze.as_ref()).await?;
         // Polled, and so sent, in this order.
         let (_, state) = try_join!(
             self.ended(client, commit.run_id, brought, bronze.as_ref()),
@@ -244,6 +251,21 @@ impl Control {
             Brought::Rows(counts, routing) => self.loaded(client, run_id, counts, routing, bronze).await,
             Brought::Nothing(upload) => self.loaded_nothing(client, upload, bronze).await,
         }
+    }
+
+    /// The other runs of the commit become `loaded`. All are sent before an answer is waited for.
+    async fn ended_together(
+        &self,
+        client: &impl GenericClient,
+        commit: &Commit,
+        brought: Brought<'_>,
+        bronze: Option<&BronzeId>,
+    ) -> Result<()> {
+        let Brought::Rows(_, routing) = brought else { return Ok(()) };
+        let ended = commit.together.iter().map(|(run_id, rows)| async move {
+            self.loaded(client, *run_id, &Accounting::of_new(*rows), routing, bronze).await
+        });
+        try_join_all(ended).await.map(drop)
     }
 
     /// Sets the watermark row back to the seed.
@@ -315,6 +337,12 @@ fn unmoved(table: &str, state: TableState, expected: &TableState) -> Result<Tabl
     };
     Err(Error::new(ErrorKind::Locked, format!("table `{table}`: the watermark moved meanwhile ({by})"))
         .with_hint("nothing was loaded by this run; run it again, it goes on from the new watermark"))
+}
+
+fn not_new(load: &LoadPlan) -> Error {
+    let (table, target) = (&load.table, &load.target);
+    Error::new(ErrorKind::Data, format!("table `{table}`: of runs that are loaded together {target} had rows already"))
+        .with_hint("nothing was changed; load their CSV files one by one")
 }
 
 fn no_row(table: &str) -> Error {

@@ -318,26 +318,38 @@ impl Pipeline {
         before: Delivered<'_>,
         first: &FirstCsvs,
     ) -> Result<LoadPlan> {
-        let mut load = manifest.load_plan(older).as_configured(table);
-        // It was loaded before, so somebody allowed it then.
-        load.allow_empty = true;
-        // In the place of what was there before, as when the resync put them in.
-        if manifest.kind == RunKind::Chunk && !load.is_appended() {
-            load.on_conflict = OnConflict::Update;
-        }
-        let bronze = self.sink.describe(&load.target).await?;
-        if let Some(bronze) = &bronze {
-            load = manifest.compared(load.with_types_of(bronze), bronze)?;
-            if table.mode == Mode::Incremental {
-                load.filled = first.later_than(manifest.run_id, bronze);
-            }
-            if table.mode == Mode::Snapshot {
-                load.missing = Missing::of(table, &load.columns, bronze, before);
-            }
-        }
-        load.check_columns(bronze.as_ref())?;
-        Ok(load)
+        let bronze = self.sink.describe(&table.target).await?;
+        loaded_into(bronze.as_ref(), table, manifest, older, before, first)
     }
+}
+
+/// The same into bronze as it was described.
+pub(super) fn loaded_into(
+    bronze: Option<&TableSchema>,
+    table: &TableConfig,
+    manifest: &Manifest,
+    older: bool,
+    before: Delivered<'_>,
+    first: &FirstCsvs,
+) -> Result<LoadPlan> {
+    let mut load = manifest.load_plan(older).as_configured(table);
+    // It was loaded before, so somebody allowed it then.
+    load.allow_empty = true;
+    // In the place of what was there before, as when the resync put them in.
+    if manifest.kind == RunKind::Chunk && !load.is_appended() {
+        load.on_conflict = OnConflict::Update;
+    }
+    if let Some(bronze) = bronze {
+        load = manifest.compared(load.with_types_of(bronze), bronze)?;
+        if table.mode == Mode::Incremental {
+            load.filled = first.later_than(manifest.run_id, bronze);
+        }
+        if table.mode == Mode::Snapshot {
+            load.missing = Missing::of(table, &load.columns, bronze, before);
+        }
+    }
+    load.check_columns(bronze)?;
+    Ok(load)
 }
 
 /// The newest resync: it stands for all that was read before it, unless each version of a row stays.

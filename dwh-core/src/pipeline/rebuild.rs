@@ -2,6 +2,7 @@
 
 mod archive;
 mod relations;
+mod together;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -236,20 +237,21 @@ impl Pipeline {
         // A row that is gone at the source, and stays with a mark, stands in older files alone.
         let marks = archive.table.deletes == Deletes::Mark;
         let whole_from = whole_from(&archive.table, &archive.loaded).filter(|_| !marks);
-        for (csv, manifest) in archive.loaded.values() {
+        let together = match whole_from {
+            None => self.load_together(archive, above, &mut empties, &mut state, told, cancel).await?,
+            Some(_) => 0,
+        };
+        for file in archive.loaded.values().skip(together) {
+            let (csv, manifest) = file;
             if cancel.is_cancelled() {
                 return Err(interrupted());
-            }
-            // Two extracts without a load between them name the same one.
-            if let Some(empty) = archive.empty_before(manifest).filter(|empty| empties.insert(empty.run_id)) {
-                self.restore_empty(manifest, empty, above).await?;
             }
             // Of snapshots only the last one is left in bronze, and of rows those that a resync read, or later runs.
             let replaced = match manifest.mode {
                 Mode::Snapshot => Some(manifest.run_id) != archive.newest_loaded(),
                 _ => whole_from.is_some_and(|resync| manifest.run_id < resync),
             };
-            self.restore(csv, manifest, replaced, above).await?;
+            self.restore_next(archive, file, replaced, &mut empties, above).await?;
             if !replaced {
                 self.load_restored(archive, csv, manifest, &mut state, told, cancel).await?;
             }
@@ -259,6 +261,22 @@ impl Pipeline {
         }
         told.watermark = state.last_extracted_at.filter(|at| *at > Timestamp::SEED).and_then(finite);
         lease.release().await
+    }
+
+    /// The row of a run, after that of the run before it that found nothing, if there is one.
+    async fn restore_next(
+        &self,
+        archive: &Archive,
+        (csv, manifest): &(BlobKey, Manifest),
+        replaced: bool,
+        empties: &mut BTreeSet<RunId>,
+        above: RunId,
+    ) -> Result<()> {
+        // Two extracts without a load between them name the same one.
+        if let Some(empty) = archive.empty_before(manifest).filter(|empty| empties.insert(empty.run_id)) {
+            self.restore_empty(manifest, empty, above).await?;
+        }
+        self.restore(csv, manifest, replaced, above).await.map(drop)
     }
 
     async fn load_restored(

@@ -131,13 +131,29 @@ pub struct Commit {
     /// Whether bronze holds all rows up to the watermark once this load is committed, though it may be another table
     /// than the one that the row names: the last CSV of a replay of all of them.
     pub whole: bool,
+    /// Older runs whose CSV files were staged with that of the run, each with its rows, which `rows` counts too: they become
+    /// `loaded` with it. Only for a sink that [loads runs together](crate::sink::Sink::loads_together).
+    pub together: Vec<(RunId, u64)>,
 }
 
 impl Commit {
     /// A load that leaves the watermark where it is.
     #[must_use]
     pub const fn of(run_id: RunId, rows: Option<u64>, expected: TableState) -> Self {
-        Self { run_id, rows, expected, becomes: None, relations: None, newest: None, whole: false }
+        let together = Vec::new();
+        Self { run_id, rows, expected, becomes: None, relations: None, newest: None, whole: false, together }
+    }
+
+    /// What the run itself brought of all that was loaded. Of runs that are loaded together each row must be a new one: which
+    /// of them brought the others could not be told. `None` if that is not so.
+    #[must_use]
+    pub fn of_run(&self, counts: &Accounting) -> Option<Accounting> {
+        if self.together.is_empty() {
+            return Some(*counts);
+        }
+        let others = self.together.iter().map(|(_, rows)| rows).sum();
+        let own = counts.staged.checked_sub(others)?;
+        (*counts == Accounting::of_new(counts.staged)).then(|| Accounting::of_new(own))
     }
 
     /// The same load, after which only rows of these tables count as loaded.
@@ -228,6 +244,12 @@ pub struct Accounting {
 }
 
 impl Accounting {
+    /// Of rows all of which are new.
+    #[must_use]
+    pub fn of_new(rows: u64) -> Self {
+        Self { staged: rows, inserted: rows, ..Self::default() }
+    }
+
     /// Whether every staged row is accounted for.
     #[must_use]
     pub const fn balances(&self) -> bool {

@@ -250,7 +250,18 @@ impl Sink for MemorySink {
         columns.extend_from_slice(&load.waiting);
         let csv: Vec<u8> = csv.map_ok(|piece| piece.to_vec()).try_concat().await?;
         let rows = rows::read(load, &columns, &csv)?;
+        if request.together {
+            let mut there = self.world().table(&load.target)?.rows.clone();
+            let counts = rows::merge(load, &columns, &mut there, &rows, RunKind::Run)?;
+            if counts != Accounting::of_new(counts.staged) {
+                return Err(log::not_new(load));
+            }
+        }
         Ok(Box::new(MemoryStaged { sink: self.clone(), load: load.clone(), rows, told: false }))
+    }
+
+    fn loads_together(&self) -> bool {
+        true
     }
 
     async fn occupied(&self, tables: &[LoadPlan]) -> Result<Vec<String>> {

@@ -365,6 +365,10 @@ impl Sink for PgSink {
         }
     }
 
+    fn loads_together(&self) -> bool {
+        true
+    }
+
     async fn rehearse(&self, load: &LoadPlan, csv: &dyn Body) -> Result<Rehearsal> {
         rehearse::rehearse(self, load, csv).await
     }

@@ -24,13 +24,16 @@ pub struct StageRequest<'a> {
     /// The newest keys of the source that were read after the CSV, where bronze may lack rows because of them: what both
     /// bronze and these keys lack is deleted, and must not come back unmarked.
     pub keys: Option<(LoadPlan, Arc<dyn Body>)>,
+    /// Whether it is the CSV files of several runs, which are committed [together](crate::sink::Commit::together) with the run:
+    /// each of their rows comes in as a new one, or the sink ends in an error, with nothing changed and nothing held.
+    pub together: bool,
 }
 
 impl<'a> StageRequest<'a> {
     /// A CSV that may never be committed.
     #[must_use]
     pub fn new(load: &'a LoadPlan, csv: Arc<dyn Body>) -> Self {
-        Self { load, csv, run: None, keys: None }
+        Self { load, csv, run: None, keys: None, together: false }
     }
 
     /// The same for this run, which expects the watermark row to be like this.
@@ -45,6 +48,12 @@ impl StageRequest<'_> {
     #[must_use]
     pub fn beside(self, keys: Option<(LoadPlan, Arc<dyn Body>)>) -> Self {
         Self { keys, ..self }
+    }
+
+    /// The same of the CSV files of several runs.
+    #[must_use]
+    pub fn together(self) -> Self {
+        Self { together: true, ..self }
     }
 }
 

@@ -4,6 +4,7 @@ mod alerts;
 mod newer;
 mod preview;
 mod replace;
+mod together;
 mod versions;
 
 use bytes::Bytes;
@@ -74,6 +75,7 @@ pub fn contract_load(mode: Mode) -> LoadPlan {
 pub async fn sink_contract(sink: &dyn Sink) {
     leases(sink).await;
     run_log(sink).await;
+    together::runs_are_loaded_together(sink).await;
     loads_account_for_every_row(sink).await;
     failures_change_nothing(sink).await;
     the_watermark_moves_once(sink).await;

@@ -296,6 +296,10 @@ impl Sink for Mortal<MemorySink> {
         self.life.call(self.inner.make_tables(tables)).await
     }
 
+    fn loads_together(&self) -> bool {
+        self.inner.loads_together()
+    }
+
     async fn claim_alerts(&self, look: &AlertLook) -> Result<AlertClaim> {
         self.life.call(self.inner.claim_alerts(look)).await
     }

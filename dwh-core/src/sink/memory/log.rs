@@ -146,11 +146,23 @@ impl World {
         if load.mode == Mode::Snapshot && counts.inserted == counts.staged {
             table.file = self.next_oid();
         }
-        count(self.transition(commit.run_id, RunState::Loaded)?, &counts);
+        let own = commit.of_run(&counts).ok_or_else(|| not_new(load))?;
+        let others = commit.together.iter().map(|(run_id, rows)| (*run_id, Accounting::of_new(*rows)));
+        let ended: Vec<(RunId, Accounting)> = others.chain([(commit.run_id, own)]).collect();
+        let before = self.runs.clone();
+        for (run_id, counts) in &ended {
+            match self.transition(*run_id, RunState::Loaded) {
+                Ok(run) => count(run, counts),
+                Err(error) => {
+                    self.runs = before;
+                    return Err(error);
+                }
+            }
+        }
         self.tables.insert(load.target.clone(), table);
         let bronze = self.bronze_id(&load.target);
-        if let Some(run) = self.runs.iter_mut().find(|run| run.run_id == commit.run_id) {
-            run.bronze = bronze;
+        for run in self.runs.iter_mut().filter(|run| ended.iter().any(|(run_id, _)| run.run_id == *run_id)) {
+            run.bronze.clone_from(&bronze);
         }
         let is_newest = !load.older && kind != RunKind::Replay && !old.is_newer_than(commit.run_id);
         let moves = commit.becomes.is_some();
@@ -171,6 +183,11 @@ impl World {
         self.states.insert(load.table.clone(), state.clone());
         Ok(Committed { counts, routing: None, state })
     }
+}
+
+pub(super) fn not_new(load: &LoadPlan) -> Error {
+    let message = format!("table `{}`: of runs that are loaded together bronze had rows already", load.table);
+    Error::new(ErrorKind::Data, message)
 }
 
 /// Fills what is empty in the row by what the manifest says.

@@ -78,7 +78,14 @@ impl PgStaged {
             Ok((tx, held))
         };
         let (begun, (tx, held)) = tokio::try_join!(Begun::read(request.csv.open()), opened)?;
-        let arrived = arrive(sink, &tx, held, request, begun).await?;
+        let arrived = match arrive(sink, &tx, held, request, begun).await {
+            Err(error) if request.together => {
+                // They come again one by one, at once, and then nothing must be held any more.
+                drop(tx.client()?.batch_execute("rollback").await);
+                return Err(error);
+            }
+            arrived => arrived?,
+        };
         if let Some(Routing { route, reason }) = &arrived.routing {
             let (table, rows) = (&request.load.table, arrived.rows);
             tracing::info!(%table, %route, reason, rows, "rows are at the target");
@@ -113,6 +120,7 @@ async fn arrive(
         Done::Loaded { routing, rows, had_rows } => {
             return Ok(Arrived { rows, routing: Some(routing), held, had_rows, deleted: deleted() });
         }
+        Done::Staged { reason, .. } if request.together => return Err(not_together(load, &reason)),
         Done::Staged { reason, csv } => (reason, csv.unwrap_or_else(|| request.csv.open())),
     };
     let client = tx.client()?;
@@ -120,6 +128,12 @@ async fn arrive(
     let rows = copy(tx, load, &load.copy_in(), csv, None).await.map_err(|stopped| stopped.error(sink, load))?;
     let routing = Some(Routing::new(Route::Staged, reason));
     Ok(Arrived { rows, routing, held, had_rows: false, deleted: deleted() })
+}
+
+/// The CSV files of several runs are not staged: which of them brought which row could not be told any more.
+fn not_together(load: &LoadPlan, reason: &str) -> Error {
+    Error::new(ErrorKind::Contract, format!("table `{}`: its CSV files are not loaded together: {reason}", load.table))
+        .with_hint("load them one by one")
 }
 
 #[async_trait]
