@@ -332,6 +332,20 @@ async fn a_load_that_ends_in_the_middle_leaves_nothing() {
     }
 }
 
+/// [`MANY`] rows and one more, which comes two seconds later.
+async fn slow(db: &TestDb, load: &LoadPlan) -> Arc<dyn Body> {
+    let wait = Arc::new(db.another_target().await);
+    let (start, end) = (numbered(load, 0..MANY), Bytes::from(row(load, MANY)));
+    body(move || {
+        let (wait, end) = (wait.clone(), end.clone());
+        let slow = async move {
+            wait.batch_execute("select pg_sleep(2)").await.expect("a while");
+            Ok(end)
+        };
+        start.open().chain(stream::once(slow)).boxed()
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn others_do_not_wait_long_for_rows_that_come_slowly() {
     let (db, _) = warehouse("route_slow").await;
@@ -340,20 +354,24 @@ async fn others_do_not_wait_long_for_rows_that_come_slowly() {
     let sink = PgSink::new(&config, &Environment::default()).expect("a sink");
     for (mode, first) in [(Mode::Incremental, "not fresh"), (Mode::Snapshot, "not replace")] {
         let load = contract_load(mode);
-        let wait = Arc::new(db.another_target().await);
-        let (start, end) = (numbered(&load, 0..MANY), Bytes::from(row(&load, MANY)));
-        let body = body(move || {
-            let (wait, end) = (wait.clone(), end.clone());
-            let slow = async move {
-                wait.batch_execute("select pg_sleep(2)").await.expect("a while");
-                Ok(end)
-            };
-            start.open().chain(stream::once(slow)).boxed()
-        });
+        let body = slow(&db, &load).await;
         let done = load_body(&sink, &load, RunKind::Run, body, MANY + 1).await.expect("loaded");
         let reason = format!("{first}: the rows came slowly, and nobody could use bronze meanwhile");
         assert_eq!((way(&done), done.counts), ((Route::Staged, reason.as_str()), new(MANY + 1)));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_made_anew_waits_for_rows_that_come_slowly() {
+    let (db, _) = warehouse("route_anew").await;
+    let mut config = target(&db.target_url_as("dwh_loader"));
+    config.lock_timeout = Micros::seconds(1);
+    let sink = PgSink::new(&config, &Environment::default()).expect("a sink");
+    let load = contract_load(Mode::Incremental);
+    let state = sink.overview().await.expect("overview").tables.remove(&load.table).expect("a row").state;
+    let run_id = loading(&sink, &load).await;
+    let request = StageRequest::new(&load, slow(&db, &load).await).of(run_id, &state).together();
+    assert_eq!(sink.stage(request).await.expect("by the short way").rows(), MANY + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -112,7 +112,9 @@ async fn arrive(
     }
     let done = match (&held, request.run) {
         _ if request.keys.is_some() => Done::staged("newer keys may say that some of its rows were deleted", begun),
-        (Some(held), Some((run_id, _))) => (Straight { sink, tx, load, run_id }).go(held, begun).await?,
+        (Some(held), Some((run_id, _))) => {
+            (Straight { sink, tx, load, run_id, patient: request.together }).go(held, begun).await?
+        }
         (None, Some(_)) => Done::staged("another transaction holds the watermark row", begun),
         (_, None) => Done::staged("the rows are only counted", begun),
     };

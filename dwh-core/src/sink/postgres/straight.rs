@@ -26,6 +26,8 @@ pub(super) struct Straight<'a> {
     pub(super) tx: &'a Tx,
     pub(super) load: &'a LoadPlan,
     pub(super) run_id: RunId,
+    /// Whether its rows take as long as they take: others wait for a table that is made anew.
+    pub(super) patient: bool,
 }
 
 /// What became of it.
@@ -219,7 +221,8 @@ impl Straight<'_> {
 
     async fn fill(&self, routing: Routing, ready: Ready, begun: Begun) -> Result<Done, Stop> {
         let load = self.load;
-        let patience = (routing.route != Route::Direct).then(|| self.patience()).flatten();
+        let waits = routing.route == Route::Direct || self.patient;
+        let patience = (!waits).then(|| self.patience()).flatten();
         let sql = load.copy_straight(routing.route == Route::Replace);
         let rows = copy(self.tx, load, &sql, begun.whole(), patience).await.map_err(|stopped| match stopped {
             Stopped::Csv(error) => Stop::Error(error),
