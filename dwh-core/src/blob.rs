@@ -27,7 +27,9 @@ use crate::watermark::Timestamp;
 
 pub(crate) use aside::copy_as_it_is;
 
-pub use archive::{Archived, archive, read_manifest, read_manifest_at, write_manifest};
+pub use archive::{
+    Archived, ReadBack, archive, archive_read, read_back, read_manifest, read_manifest_at, write_manifest,
+};
 pub use key::{BlobKey, Folder, Layout};
 pub use local::LocalBlobs;
 pub use manifest::{Manifest, StoredForm};
@@ -175,6 +177,14 @@ pub trait BlobStore: fmt::Debug + Send + Sync {
     /// # Errors
     /// `NotFound` if there is no `from`.
     async fn copy(&self, from: &BlobKey, to: &BlobKey) -> Result<()>;
+
+    /// Whether both are one file under two names, as a [copy](Self::copy) may make it: their bytes cannot differ then.
+    ///
+    /// # Errors
+    /// `NotFound` if one of them is not there; `Permission`, `Disk`.
+    async fn is_one_file(&self, _one: &BlobKey, _other: &BlobKey) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Removes the object; one that is not there counts as removed.
     ///

@@ -6,7 +6,7 @@ use futures_util::TryStreamExt;
 use futures_util::stream::{self, BoxStream};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind as Io};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -186,6 +186,16 @@ impl BlobStore for LocalBlobs {
             // Two names of one file: rename() then does nothing. Dropping `name` unlinks it, or finds it gone.
             drop(name);
             sync_folder_of(&target)
+        })
+        .await
+    }
+
+    async fn is_one_file(&self, one: &BlobKey, other: &BlobKey) -> Result<bool> {
+        let paths = [self.path(one)?, self.path(other)?];
+        blocking(move || {
+            let [one, other] = paths.map(|path| fs::metadata(&path).map_err(|error| sorted(&path, error)));
+            let (one, other) = (one?, other?);
+            Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
         })
         .await
     }

@@ -6,14 +6,14 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::blob::{Manifest, archive};
+use crate::blob::{Archived, Manifest, archive_read};
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::describe::{describe_manifest, finite, window_report};
 use crate::pipeline::failure::{failed, interrupted, named, or_stopped, repeated, told, with_way_out};
 use crate::pipeline::jobs::Jobs;
 use crate::pipeline::links::still_known;
-use crate::pipeline::transfer::{Extracted, Goal, Slice};
+use crate::pipeline::transfer::{Extracted, Goal, ReadingBack, Slice, stopped};
 use crate::pipeline::{CauseReport, Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun};
 use crate::plan::{LoadPlan, Plan};
 use crate::run::{RunId, RunKind, RunState};
@@ -232,7 +232,7 @@ impl Pipeline {
         run: &mut TableRun,
         cancel: &CancellationToken,
     ) -> Result<Manifest> {
-        let Extracted { manifest, becomes, staged, stored } = extracted;
+        let Extracted { manifest, becomes, staged, stored, read_back } = extracted;
         let known = still_known(&slice.state, &manifest);
         let load = slice.load();
         let commit = Commit::of(slice.record.run_id, Some(manifest.rows), slice.state);
@@ -247,11 +247,20 @@ impl Pipeline {
         self.commit_run(&manifest, staged, commit, state, run).await?;
         if stored {
             let started = Instant::now();
-            let moved = archive(self.blobs.as_ref(), &self.layout, &manifest).await?;
+            let moved = self.archive(&manifest, read_back).await?;
             run.csv_path = Some(self.address(&moved.csv));
             run.seconds.archive = started.elapsed().as_secs_f64();
         }
         Ok(manifest)
+    }
+
+    /// Archives a CSV whose run is loaded, and which may have been read meanwhile. What went wrong with that shows up again.
+    async fn archive(&self, manifest: &Manifest, reading: Option<ReadingBack>) -> Result<Archived> {
+        let read = match reading {
+            Some(reading) => reading.await.map_err(stopped)?.ok(),
+            None => None,
+        };
+        archive_read(self.blobs.as_ref(), &self.layout, manifest, read).await
     }
 
     /// Begins a run in the log and decides what it reads.

@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::blob::{BlobKey, Manifest, StoredForm, write_manifest};
+use crate::blob::{BlobKey, Manifest, ReadBack, StoredForm, read_back, write_manifest};
 use crate::chain::{Before, Link, Part, Replaced, Standing};
 use crate::config::Mode;
 use crate::dialect::Tally;
@@ -61,7 +61,12 @@ pub(super) struct Extracted {
     pub staged: Option<Result<Box<dyn Staged>>>,
     /// Whether there is a CSV: a run of `dwh run` that found nothing new writes none.
     pub stored: bool,
+    /// What the store has of it, if that is read meanwhile.
+    pub read_back: Option<ReadingBack>,
 }
+
+/// A CSV that is read back from its store.
+pub(super) type ReadingBack = AbortOnDropHandle<Result<ReadBack>>;
 
 /// What the caller wants of an extract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +102,8 @@ impl Pipeline {
             let (reading, totals) = extract.end().await?;
             run.seconds.extract = started.elapsed().as_secs_f64();
             let manifest = self.manifest(slice, &key, &reading, totals, None, None);
-            let nothing = Extracted { becomes: slice.becomes(&manifest), manifest, staged: None, stored: false };
+            let becomes = slice.becomes(&manifest);
+            let nothing = Extracted { becomes, manifest, staged: None, stored: false, read_back: None };
             return if slice.kind.replaces() {
                 self.only_remove(slice, &load, &spool, nothing).await
             } else {
@@ -114,6 +120,7 @@ impl Pipeline {
         let Read { reading, totals, stored, .. } = read;
         let mut manifest = self.manifest(slice, &key, &reading, totals, stored, before);
         reading.warnings.iter().for_each(|warning| self.warn(&slice.plan.table.name, warning));
+        let mut read_back = None;
         let staged = if slice.kind.stages_first() {
             let mut staged = staged(stage, run, cancel).await?;
             if let Some(Ok(mut ready)) = staged {
@@ -137,9 +144,17 @@ impl Pipeline {
             staged.map(Ok)
         } else {
             write_manifest(self.blobs.as_ref(), &manifest).await?;
+            read_back = stage.as_ref().and_then(|_| self.read_back(&manifest));
             staged(stage, run, cancel).await?
         };
-        Ok(Extracted { becomes: slice.becomes(&manifest), manifest, staged, stored: true })
+        Ok(Extracted { becomes: slice.becomes(&manifest), manifest, staged, stored: true, read_back })
+    }
+
+    /// Reads a CSV back while its rows are on their way into bronze, where its copy in the archive will be the same file.
+    pub(super) fn read_back(&self, manifest: &Manifest) -> Option<ReadingBack> {
+        self.blobs.folder()?;
+        let (blobs, manifest) = (Arc::clone(&self.blobs), manifest.clone());
+        Some(AbortOnDropHandle::new(tokio::spawn(async move { read_back(blobs.as_ref(), &manifest).await })))
     }
 
     /// Before the manifest is written: what the rows mean for bronze.

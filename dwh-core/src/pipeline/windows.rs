@@ -210,13 +210,14 @@ impl Pipeline {
         let Read { reading, totals, stored, has_csv, .. } = read;
         let manifest = self.manifest(&slice, &key, &reading, totals, stored, before);
         reading.warnings.iter().for_each(|warning| self.warn(&slice.plan.table.name, warning));
-        let mut staged_rows = None;
+        let (mut staged_rows, mut read_back) = (None, None);
         if has_csv {
             write_manifest(self.blobs.as_ref(), &manifest).await?;
+            read_back = self.read_back(&manifest);
             staged_rows = staged(stage, run, cancel).await?;
         }
         let becomes = slice.becomes(&manifest);
-        let extracted = Extracted { manifest, becomes, staged: staged_rows, stored: has_csv };
+        let extracted = Extracted { manifest, becomes, staged: staged_rows, stored: has_csv, read_back };
         self.load_extracted(slice, extracted, state, run, cancel).await.map(drop)
     }
 

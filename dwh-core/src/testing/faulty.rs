@@ -129,6 +129,10 @@ impl<S: BlobStore> BlobStore for Faulty<S> {
         with(self.next(false), self.inner.copy(from, to)).await
     }
 
+    async fn is_one_file(&self, one: &BlobKey, other: &BlobKey) -> Result<bool> {
+        with(self.next(false), self.inner.is_one_file(one, other)).await
+    }
+
     async fn delete(&self, key: &BlobKey) -> Result<()> {
         with(self.next(false), self.inner.delete(key)).await
     }

@@ -110,6 +110,10 @@ impl BlobStore for Mortal<MemoryBlobs> {
         self.life.call(self.inner.copy(from, to)).await
     }
 
+    async fn is_one_file(&self, one: &BlobKey, other: &BlobKey) -> Result<bool> {
+        self.life.call(self.inner.is_one_file(one, other)).await
+    }
+
     async fn delete(&self, key: &BlobKey) -> Result<()> {
         self.life.call(self.inner.delete(key)).await
     }

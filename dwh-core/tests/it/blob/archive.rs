@@ -1,7 +1,7 @@
 //! The move from `exports/` to `processed/`, which may die at any step.
 
 use bytes::Bytes;
-use dwh_core::blob::{Folder, Layout, archive, read_manifest, write_manifest};
+use dwh_core::blob::{Folder, Layout, archive, archive_read, read_back, read_manifest, write_manifest};
 use dwh_core::testing::{Fault, Faulty, S3Server};
 use dwh_core::{BlobKey, BlobStore, ErrorKind, LocalBlobs, Manifest, MemoryBlobs};
 use futures_util::TryStreamExt;
@@ -99,11 +99,7 @@ async fn dies_at_any_call_and_is_repaired_by_the_next() {
 #[tokio::test]
 async fn dies_at_any_call_on_disk() {
     for fault in [Fault::Before, Fault::After] {
-        survives(fault, async || {
-            let folder = tempfile::tempdir().expect("folder").keep();
-            LocalBlobs::open(&format!("file://{}", folder.display())).expect("store")
-        })
-        .await;
+        survives(fault, async || on_disk()).await;
     }
 }
 
@@ -116,6 +112,49 @@ async fn works_on_s3_and_may_be_repeated() {
         archive(&store, &layout(), &manifest()).await.expect("archive");
         archived(&store).await;
     }
+}
+
+fn on_disk() -> LocalBlobs {
+    let folder = tempfile::tempdir().expect("folder").keep();
+    LocalBlobs::open(&format!("file://{}", folder.display())).expect("store")
+}
+
+#[tokio::test]
+async fn what_was_read_is_not_read_again_under_its_second_name() {
+    // Looks for a copy, makes it, and looks whether it is the file that was read: a further look would find other bytes.
+    let store = Faulty::new(on_disk(), 3, Fault::Flip);
+    extracted(store.inner()).await;
+    assert_eq!(archive(&store, &layout(), &manifest()).await.expect_err("read").kind(), ErrorKind::Data);
+    let store = Faulty::new(on_disk(), 3, Fault::Flip);
+    extracted(store.inner()).await;
+    let read = read_back(store.inner(), &manifest()).await.expect("as it was written");
+    archive_read(&store, &layout(), &manifest(), Some(read)).await.expect("archived");
+    archived(store.inner()).await;
+}
+
+#[tokio::test]
+async fn a_copy_of_its_own_is_read_whatever_was_read_before() {
+    let store = on_disk();
+    extracted(&store).await;
+    assert!(!store.is_one_file(&key(FROM), &key(FROM).manifest()).await.expect("two files"));
+    assert_eq!(store.is_one_file(&key(FROM), &key(TO)).await.expect_err("there is none").kind(), ErrorKind::NotFound);
+    let read = read_back(&store, &manifest()).await.expect("as it was written");
+    let mut tampered = CSV.to_vec();
+    tampered[9] ^= 1;
+    store.put(&key(TO), &Bytes::from(tampered)).await.expect("put");
+    let error = archive_read(&store, &layout(), &manifest(), Some(read)).await.expect_err("tampered");
+    assert_eq!(error.kind(), ErrorKind::Data);
+    store.delete(&key(TO)).await.expect("deleted");
+    store.copy(&key(FROM), &key(TO)).await.expect("copied");
+    assert!(store.is_one_file(&key(FROM), &key(TO)).await.expect("one file"));
+}
+
+#[tokio::test]
+async fn reading_back_finds_other_bytes() {
+    let store = MemoryBlobs::new();
+    extracted(&store).await;
+    let bent = Faulty::new(store, 1, Fault::Flip);
+    assert_eq!(read_back(&bent, &manifest()).await.expect_err("bent").kind(), ErrorKind::Data);
 }
 
 #[tokio::test]
