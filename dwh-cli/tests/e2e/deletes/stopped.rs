@@ -10,10 +10,10 @@ use tokio_postgres::Client;
 /// Far below what any of these statements waits for a lock, and far above what a request to end one takes.
 const SOON: Duration = Duration::from_secs(10);
 
-/// The statements that wait for a lock on this relation, in the database of this connection.
+/// The statements of sessions that wait for a lock on this relation, in the database of this connection; autovacuum is none.
 async fn waiting(client: &Client, relation: &str) -> Vec<String> {
     let sql = "select a.query from pg_locks l join pg_stat_activity a using (pid) \
-               where a.datname = current_database() and l.relation = to_regclass($1) and not l.granted";
+               where a.datname = current_database() and a.backend_type = 'client backend' and l.relation = to_regclass($1) and not l.granted";
     client.query(sql, &[&relation]).await.expect("statements").iter().map(|row| row.get(0)).collect()
 }
 
