@@ -332,6 +332,13 @@ async fn a_load_that_ends_in_the_middle_leaves_nothing() {
     }
 }
 
+/// A sink that waits a second for a lock, and lets others wait no longer for rows.
+fn impatient(db: &TestDb) -> PgSink {
+    let mut config = target(&db.target_url_as("dwh_loader"));
+    config.lock_timeout = Micros::seconds(1);
+    PgSink::new(&config, &Environment::default()).expect("a sink")
+}
+
 /// [`MANY`] rows and one more, which comes two seconds later.
 async fn slow(db: &TestDb, load: &LoadPlan) -> Arc<dyn Body> {
     let wait = Arc::new(db.another_target().await);
@@ -349,9 +356,7 @@ async fn slow(db: &TestDb, load: &LoadPlan) -> Arc<dyn Body> {
 #[tokio::test(flavor = "multi_thread")]
 async fn others_do_not_wait_long_for_rows_that_come_slowly() {
     let (db, _) = warehouse("route_slow").await;
-    let mut config = target(&db.target_url_as("dwh_loader"));
-    config.lock_timeout = Micros::seconds(1);
-    let sink = PgSink::new(&config, &Environment::default()).expect("a sink");
+    let sink = impatient(&db);
     for (mode, first) in [(Mode::Incremental, "not fresh"), (Mode::Snapshot, "not replace")] {
         let load = contract_load(mode);
         let body = slow(&db, &load).await;
@@ -364,9 +369,7 @@ async fn others_do_not_wait_long_for_rows_that_come_slowly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_made_anew_waits_for_rows_that_come_slowly() {
     let (db, _) = warehouse("route_anew").await;
-    let mut config = target(&db.target_url_as("dwh_loader"));
-    config.lock_timeout = Micros::seconds(1);
-    let sink = PgSink::new(&config, &Environment::default()).expect("a sink");
+    let sink = impatient(&db);
     let load = contract_load(Mode::Incremental);
     let state = sink.overview().await.expect("overview").tables.remove(&load.table).expect("a row").state;
     let run_id = loading(&sink, &load).await;
