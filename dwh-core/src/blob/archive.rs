@@ -28,7 +28,7 @@ pub struct ReadBack(());
 /// `Data` if they are not those of the manifest; whatever the store answers.
 pub async fn read_back(store: &dyn BlobStore, manifest: &Manifest) -> Result<ReadBack> {
     let there = Fingerprint::of_blob(store, &manifest.csv).await?;
-    if (there.bytes, there.sha256.as_str()) == manifest.stored_form() {
+    if is_csv_of(manifest, &there) {
         return Ok(ReadBack(()));
     }
     Err(Error::new(ErrorKind::Data, format!("blob `{}` holds other bytes than were written", manifest.csv)))
@@ -97,11 +97,15 @@ async fn place_csv(
         }
         other => other?,
     };
-    let (bytes, sha256) = manifest.stored_form();
-    if (there.bytes, there.sha256.as_str()) == (bytes, sha256) {
+    if is_csv_of(manifest, &there) {
         return Ok(());
     }
+    let (bytes, _) = manifest.stored_form();
     Err(refused(from, to, &format!("holds {} bytes that are not those of the manifest ({bytes})", there.bytes)))
+}
+
+fn is_csv_of(manifest: &Manifest, there: &Fingerprint) -> bool {
+    (there.bytes, there.sha256.as_str()) == manifest.stored_form()
 }
 
 /// Rejected records go with their CSV. Nothing is ever loaded from them, so their bytes are compared with each other.
