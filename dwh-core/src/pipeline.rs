@@ -9,6 +9,7 @@ mod by_hand;
 mod cause;
 mod clock;
 mod columns;
+mod commit;
 pub(crate) mod deletes;
 pub(crate) mod describe;
 pub(crate) mod failure;

@@ -267,8 +267,12 @@ pub trait Reading: Send {
     /// U: the upper end of what is read, inclusive; `None` for tables that are read whole.
     fn high(&self) -> Option<Timestamp>;
 
-    /// How many rows below the window the sweep found; they are among the rows.
-    fn late_rows(&self) -> u64;
+    /// How many rows below the window the sweep found; they are among the rows. Asked once at most, after the last piece and
+    /// before [`finish`](Self::finish), and not where there was no row: whoever takes the rows goes on meanwhile.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    async fn late_rows(&mut self) -> Result<u64>;
 
     /// The sweep that was made in the end, where it is another one than was asked for.
     fn sweep(&self) -> Option<Sweep> {

@@ -1,7 +1,7 @@
 //! `-vv`: what is asked of source and target, and no value of it.
 
 use crate::support::{Project, READABLE, table};
-use dwh_core::testing::TestDb;
+use dwh_core::testing::{Clusters, TestDb};
 
 #[tokio::test]
 async fn statements_are_told_with_their_end_and_time_and_without_values() {
@@ -42,4 +42,39 @@ async fn statements_are_told_with_their_end_and_time_and_without_values() {
     for value in ["geheim", "verborgen", "31337", "4711", "password", "secret"] {
         assert!(!lines.iter().any(|line| line.contains(value)), "{value}\n{}", told.all());
     }
+}
+
+#[tokio::test]
+async fn postgis_is_loaded_where_rows_are_read_before_they_are() {
+    let db = TestDb::new("printing").await;
+    db.src(&format!(
+        "create schema app; {READABLE}
+         create table app.places (id int primary key, g geometry(Point, 4326), at timestamptz not null default now());
+         create index on app.places (at);
+         insert into app.places (id, g) values (1, 'SRID=4326;POINT(1 2)')"
+    ))
+    .await;
+    let project =
+        Project::new(&db, &table("places", "app.places", "incremental", "watermark = \"at\"\nkey = [\"id\"]"));
+    project.ok(&["migrate"]);
+    let source = &Clusters::shared().source;
+    source.psql("postgres", &format!("alter database \"{}\" set log_statement = 'all'", db.name()));
+    // What was logged of this database by sessions that said this.
+    let logged = |what: &str| -> Vec<String> {
+        let log = std::fs::read_to_string(source.folder().join("log")).expect("the server's log");
+        let session = |line: &str| line.split(['[', ']']).nth(1).map(str::to_owned);
+        let of_ours: Vec<String> =
+            log.lines().filter(|line| line.contains("\"app\".\"places\"")).filter_map(session).collect();
+        let lines = log.lines().filter(|line| line.contains(what));
+        lines.filter(|line| session(line).is_some_and(|pid| of_ours.contains(&pid))).map(str::to_owned).collect()
+    };
+    let (loads, copies) = ("select null::public.geometry", "copy (select");
+    project.ok(&["check"]);
+    assert_eq!(logged(loads), [""; 0], "nothing is read");
+    project.ok(&["run"]);
+    let (loaded, copied) = (logged(loads), logged(copies));
+    let session = |line: &String| line.split(['[', ']']).nth(1).map(str::to_owned);
+    assert_eq!((loaded.len(), copied.len()), (1, 1), "{loaded:#?} {copied:#?}");
+    assert_eq!(session(&loaded[0]), session(&copied[0]), "another session reads");
+    assert!(loaded[0] < copied[0], "{loaded:#?} {copied:#?}");
 }

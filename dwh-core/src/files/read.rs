@@ -70,8 +70,8 @@ impl Reading for FileReading {
         None
     }
 
-    fn late_rows(&self) -> u64 {
-        0
+    async fn late_rows(&mut self) -> Result<u64> {
+        Ok(0)
     }
 
     fn statement(&self) -> Option<&str> {

@@ -6,10 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::commit::tell_counts;
 use crate::pipeline::describe::{finite, window_report};
 use crate::pipeline::failure::{failed, interrupted, named, or_stopped};
 use crate::pipeline::files::is_of_the_file;
-use crate::pipeline::run::tell_counts;
 use crate::pipeline::transfer::{Slice, stopped};
 use crate::pipeline::{Event, Pipeline, TableRun};
 use crate::run::{RunId, RunKind, RunState};

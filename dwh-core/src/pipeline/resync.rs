@@ -326,7 +326,7 @@ impl Pipeline {
         run.rows_extracted = gathered.rows;
         run.seconds.commit = started.elapsed().as_secs_f64();
         run.status = RunState::Loaded;
-        crate::pipeline::run::tell_counts(run, &counts);
+        crate::pipeline::commit::tell_counts(run, &counts);
         run.watermark = now.last_extracted_at;
         *state = now;
         let moved = archive(self.blobs.as_ref(), &self.layout, manifest).await?;

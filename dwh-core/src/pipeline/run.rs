@@ -6,18 +6,17 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::blob::{Archived, Manifest, archive_read};
+use crate::blob::Manifest;
 use crate::config::{Mode, TableConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::describe::{describe_manifest, finite, window_report};
+use crate::pipeline::describe::window_report;
 use crate::pipeline::failure::{failed, interrupted, named, or_stopped, repeated, told, with_way_out};
 use crate::pipeline::jobs::Jobs;
-use crate::pipeline::links::still_known;
-use crate::pipeline::transfer::{Extracted, Goal, ReadingBack, Slice, stopped};
+use crate::pipeline::transfer::{Extracted, Goal, Slice};
 use crate::pipeline::{CauseReport, Event, LoadParams, Pipeline, RunReport, RunRequest, TableRun};
-use crate::plan::{LoadPlan, Plan};
+use crate::plan::Plan;
 use crate::run::{RunId, RunKind, RunState};
-use crate::sink::{Accounting, Commit, Committed, LogEntry, RunRecord, Staged, TableState, Upload};
+use crate::sink::{LogEntry, RunRecord, TableState};
 use crate::watermark::{Call, Window};
 
 impl Pipeline {
@@ -223,46 +222,6 @@ impl Pipeline {
         self.load_extracted(slice, extracted, state, run, cancel).await
     }
 
-    /// The rest of a run, once its CSV is complete.
-    pub(super) async fn load_extracted(
-        &self,
-        slice: Slice,
-        extracted: Extracted,
-        state: &mut TableState,
-        run: &mut TableRun,
-        cancel: &CancellationToken,
-    ) -> Result<Manifest> {
-        let Extracted { manifest, becomes, staged, stored, read_back } = extracted;
-        let known = still_known(&slice.state, &manifest);
-        let load = slice.load();
-        let commit = Commit::of(slice.record.run_id, Some(manifest.rows), slice.state);
-        let commit = commit.becoming(becomes).knowing(known);
-        let Some(staged) = staged else {
-            return self.load_nothing(&load, &manifest, commit, state, run).await.map(|()| manifest);
-        };
-        self.record_upload(&manifest, stored, run).await?;
-        if cancel.is_cancelled() {
-            return Err(interrupted());
-        }
-        self.commit_run(&manifest, staged, commit, state, run).await?;
-        if stored {
-            let started = Instant::now();
-            let moved = self.archive(&manifest, read_back).await?;
-            run.csv_path = Some(self.address(&moved.csv));
-            run.seconds.archive = started.elapsed().as_secs_f64();
-        }
-        Ok(manifest)
-    }
-
-    /// Archives a CSV whose run is loaded, and which may have been read meanwhile. What went wrong with that shows up again.
-    async fn archive(&self, manifest: &Manifest, reading: Option<ReadingBack>) -> Result<Archived> {
-        let read = match reading {
-            Some(reading) => reading.await.map_err(stopped)?.ok(),
-            None => None,
-        };
-        archive_read(self.blobs.as_ref(), &self.layout, manifest, read).await
-    }
-
     /// Begins a run in the log and decides what it reads.
     pub(super) async fn slice(
         &self,
@@ -304,78 +263,6 @@ impl Pipeline {
         self.tell_target_clock(&plan.table, state, record.run_started_at);
         (run.run_id, run.kind) = (Some(record.run_id), kind);
         Ok(Slice::new(kind, Arc::clone(plan), state.clone(), record))
-    }
-
-    pub(super) async fn record_upload(&self, manifest: &Manifest, stored: bool, run: &mut TableRun) -> Result<()> {
-        let csv_path = stored.then(|| self.address(&manifest.csv));
-        describe_manifest(run, manifest, csv_path.clone());
-        run.status = RunState::Uploaded;
-        let upload = Upload { csv_path, ..self.upload_of(&manifest.csv, manifest) };
-        self.sink.log(LogEntry::Uploaded(Box::new(upload))).await.map(drop)
-    }
-
-    pub(super) async fn commit_run(
-        &self,
-        manifest: &Manifest,
-        staged: Result<Box<dyn Staged>>,
-        commit: Commit,
-        state: &mut TableState,
-        run: &mut TableRun,
-    ) -> Result<()> {
-        self.sink.log(LogEntry::Loading { run_id: commit.run_id, upload: None }).await?;
-        run.status = RunState::Loading;
-        let staged = staged?;
-        if !manifest.kind.moves_watermark() {
-            run.watermark = finite(state.low());
-        }
-        *state = self.commit(staged, commit, run).await?;
-        Ok(())
-    }
-
-    /// Ends a run that found no row: the watermark moves all the same.
-    pub(super) async fn load_nothing(
-        &self,
-        load: &LoadPlan,
-        manifest: &Manifest,
-        commit: Commit,
-        state: &mut TableState,
-        run: &mut TableRun,
-    ) -> Result<()> {
-        let started = Instant::now();
-        describe_manifest(run, manifest, None);
-        let upload = Upload { csv_path: None, ..self.upload_of(&manifest.csv, manifest) };
-        let moves = commit.becomes.is_some();
-        let Committed { counts, state: now, .. } = self.sink.load_nothing(load, upload, commit).await?;
-        run.seconds.commit = started.elapsed().as_secs_f64();
-        run.status = RunState::Loaded;
-        tell_counts(run, &counts);
-        if moves {
-            run.watermark = now.last_extracted_at;
-        } else if !manifest.kind.moves_watermark() {
-            run.watermark = finite(now.low());
-        }
-        *state = now;
-        Ok(())
-    }
-
-    /// Commits staged rows and puts the counts into the report; returns the watermark row as it stands now.
-    pub(super) async fn commit(
-        &self,
-        staged: Box<dyn Staged>,
-        commit: Commit,
-        run: &mut TableRun,
-    ) -> Result<TableState> {
-        let started = Instant::now();
-        let moves = commit.becomes.is_some();
-        let Committed { counts, routing, state } = staged.commit(commit).await?;
-        run.seconds.commit = started.elapsed().as_secs_f64();
-        run.status = RunState::Loaded;
-        tell_counts(run, &counts);
-        (run.route, run.route_reason) = routing.map(|routing| (routing.route, routing.reason)).unzip();
-        if moves {
-            run.watermark = state.last_extracted_at;
-        }
-        Ok(state)
     }
 
     /// Tells whoever watches that a run has ended.
@@ -478,17 +365,4 @@ fn no_file(table: &TableConfig) -> Error {
     Error::new(ErrorKind::NotFound, format!("table `{}`: no file is new, and none has changed", table.name)).with_hint(
         "nothing is to be done; `dwh files list` shows every file, and `dwh files reprocess` reads some again",
     )
-}
-
-/// Puts the account of a load into its report.
-pub(super) fn tell_counts(run: &mut TableRun, counts: &Accounting) {
-    run.rows_loaded = counts.inserted + counts.updated;
-    run.rows_inserted = counts.inserted;
-    run.rows_updated = counts.updated;
-    run.rows_identical = counts.identical;
-    run.rows_different = counts.different;
-    run.rows_kept_newer = counts.kept_newer;
-    run.rows_removed = counts.removed;
-    run.rows_marked = counts.marked;
-    run.rows_unmarked = counts.unmarked;
 }

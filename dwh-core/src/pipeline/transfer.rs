@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::belongs::{refuse_behind, relation_of, same_server};
 use crate::pipeline::failure::interrupted;
 use crate::pipeline::links::after;
-use crate::pipeline::{Event, Pipeline, TableRun};
+use crate::pipeline::{Pipeline, TableRun};
 use crate::plan::{KeysOf, LoadPlan, Plan};
 use crate::raw_file::RawFile;
 use crate::run::{RunId, RunKind};
@@ -63,6 +63,8 @@ pub(super) struct Extracted {
     pub stored: bool,
     /// What the store has of it, if that is read meanwhile.
     pub read_back: Option<ReadingBack>,
+    /// Whether the log knows of it, and that its load has begun.
+    pub logged: bool,
 }
 
 /// A CSV that is read back from its store.
@@ -78,7 +80,7 @@ pub(super) enum Goal {
 }
 
 /// Rows on their way into the staging area, and how long that took.
-type Staging = AbortOnDropHandle<Result<(Box<dyn Staged>, f64)>>;
+pub(super) type Staging = AbortOnDropHandle<Result<(Box<dyn Staged>, f64)>>;
 
 impl Pipeline {
     /// Reads one slice. When this returns, the source transaction is over and the manifest stands beside the CSV.
@@ -103,7 +105,7 @@ impl Pipeline {
             run.seconds.extract = started.elapsed().as_secs_f64();
             let manifest = self.manifest(slice, &key, &reading, totals, None, None);
             let becomes = slice.becomes(&manifest);
-            let nothing = Extracted { becomes, manifest, staged: None, stored: false, read_back: None };
+            let nothing = Extracted { becomes, manifest, staged: None, stored: false, read_back: None, logged: false };
             return if slice.kind.replaces() {
                 self.only_remove(slice, &load, &spool, nothing).await
             } else {
@@ -120,9 +122,12 @@ impl Pipeline {
         let Read { reading, totals, stored, .. } = read;
         let mut manifest = self.manifest(slice, &key, &reading, totals, stored, before);
         reading.warnings.iter().for_each(|warning| self.warn(&slice.plan.table.name, warning));
-        let mut read_back = None;
+        let (mut read_back, mut logged) = (None, false);
         let staged = if slice.kind.stages_first() {
-            let mut staged = staged(stage, run, cancel).await?;
+            let mut staged = match stage {
+                Some(stage) => Some(staged(stage, run, cancel).await?),
+                None => None,
+            };
             if let Some(Ok(mut ready)) = staged {
                 let judged = tokio::select! {
                     judged = self.judge_staged(slice, &mut manifest, ready.as_mut()) => Some(judged),
@@ -144,10 +149,15 @@ impl Pipeline {
             staged.map(Ok)
         } else {
             write_manifest(self.blobs.as_ref(), &manifest).await?;
-            read_back = stage.as_ref().and_then(|_| self.read_back(&manifest));
-            staged(stage, run, cancel).await?
+            match stage {
+                Some(stage) => {
+                    (read_back, logged) = (self.read_back(&manifest), true);
+                    Some(self.staged_and_logged(&manifest, stage, run, cancel).await?)
+                }
+                None => None,
+            }
         };
-        Ok(Extracted { becomes: slice.becomes(&manifest), manifest, staged, stored: true, read_back })
+        Ok(Extracted { becomes: slice.becomes(&manifest), manifest, staged, stored: true, read_back, logged })
     }
 
     /// Reads a CSV back while its rows are on their way into bronze, where its copy in the archive will be the same file.
@@ -401,73 +411,6 @@ impl Extract {
         let key = load.key.clone();
         load.replacing(window.map(|(window, high)| Replaced { low: window.low, high, key, spares, at }))
     }
-
-    /// Reads until there is a row, or the end; says whether there is a row.
-    async fn until_first_row(&mut self) -> Result<bool> {
-        while !self.ended && self.tally.rows() == 0 && self.tally.bytes() <= self.header + 2 {
-            self.step().await?;
-        }
-        Ok(!self.ended || self.tally.rows() > 0)
-    }
-
-    async fn step(&mut self) -> Result<()> {
-        let piece = tokio::select! {
-            piece = self.reading.next() => piece?,
-            () = self.stop.cancelled() => return Err(interrupted()),
-            () = self.cancel.cancelled() => return Err(interrupted()),
-        };
-        match piece {
-            Some(piece) => {
-                self.tally.push(&piece);
-                self.writer.write(piece).await
-            }
-            None => {
-                self.ended = true;
-                Ok(())
-            }
-        }
-    }
-
-    /// Reads to the end. An error drops the writer, which breaks the stream of every reader.
-    pub(super) async fn pump(mut self, observer: &super::Observer) -> Result<((Ended, crate::dialect::Totals), f64)> {
-        let mut told = 0;
-        while !self.ended {
-            self.step().await?;
-            if self.tally.bytes() - told >= PROGRESS_BYTES {
-                told = self.tally.bytes();
-                self.tell(observer);
-            }
-        }
-        self.tell(observer);
-        let started = self.started;
-        Ok((self.end().await?, started.elapsed().as_secs_f64()))
-    }
-
-    fn tell(&self, observer: &super::Observer) {
-        let (table, run_id) = (self.table.clone(), self.run_id);
-        observer(&Event::Extracted { table, run_id, rows: self.tally.rows(), bytes: self.tally.bytes() });
-    }
-
-    async fn end(mut self) -> Result<(Ended, crate::dialect::Totals)> {
-        let ended = Ended {
-            snapshot: self.reading.snapshot().clone(),
-            high: self.reading.high(),
-            late_rows: self.reading.late_rows(),
-            sweep: self.reading.sweep(),
-            statement: self.reading.statement().map(str::to_owned),
-            file: self.reading.file(),
-            warnings: self.reading.warnings(),
-            rejected: self.reading.rejected(),
-        };
-        self.reading.finish().await?;
-        drop(self.job.take());
-        if !self.tally.is_complete() {
-            return Err(Error::new(ErrorKind::Data, "the server's COPY ended in the middle of a row"));
-        }
-        let totals = self.tally.totals();
-        self.writer.finish().await?;
-        Ok((ended, totals))
-    }
 }
 
 /// Whether transaction numbers of `state` can be compared with those of `snapshot`.
@@ -478,20 +421,19 @@ fn same_history(state: &TableState, snapshot: &Snapshot, since: u64) -> bool {
         && snapshot.xmax - since < (1 << 31)
 }
 
-/// The staged rows once they are, if that was asked for.
+/// The staged rows once they are.
 pub(super) async fn staged(
-    stage: Option<Staging>,
+    stage: Staging,
     run: &mut TableRun,
     cancel: &CancellationToken,
-) -> Result<Option<Result<Box<dyn Staged>>>> {
-    let Some(stage) = stage else { return Ok(None) };
-    Ok(Some(tokio::select! {
+) -> Result<Result<Box<dyn Staged>>> {
+    Ok(tokio::select! {
         done = stage => done.map_err(stopped)?.map(|(staged, seconds)| {
             run.seconds.stage = seconds;
             staged
         }),
         () = cancel.cancelled() => Err(interrupted()),
-    }))
+    })
 }
 
 /// A task of ours that ended without a result.

@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::blob::{BlobKey, write_manifest};
 use crate::error::{Error, Result};
 use crate::pipeline::failure::{failed, interrupted, named, repeated, told, with_way_out};
-use crate::pipeline::transfer::{Extracted, Read, Slice, staged, stopped};
+use crate::pipeline::transfer::{Extracted, Read, Slice, stopped};
 use crate::pipeline::{Pipeline, TableRun};
 use crate::plan::{LoadPlan, Plan};
 use crate::sink::TableState;
@@ -210,14 +210,14 @@ impl Pipeline {
         let Read { reading, totals, stored, has_csv, .. } = read;
         let manifest = self.manifest(&slice, &key, &reading, totals, stored, before);
         reading.warnings.iter().for_each(|warning| self.warn(&slice.plan.table.name, warning));
-        let (mut staged_rows, mut read_back) = (None, None);
-        if has_csv {
+        let (mut staged, mut read_back) = (None, None);
+        if let Some(stage) = stage {
             write_manifest(self.blobs.as_ref(), &manifest).await?;
             read_back = self.read_back(&manifest);
-            staged_rows = staged(stage, run, cancel).await?;
+            staged = Some(self.staged_and_logged(&manifest, stage, run, cancel).await?);
         }
-        let becomes = slice.becomes(&manifest);
-        let extracted = Extracted { manifest, becomes, staged: staged_rows, stored: has_csv, read_back };
+        let (becomes, logged) = (slice.becomes(&manifest), staged.is_some());
+        let extracted = Extracted { manifest, becomes, staged, stored: has_csv, read_back, logged };
         self.load_extracted(slice, extracted, state, run, cancel).await.map(drop)
     }
 
@@ -225,10 +225,8 @@ impl Pipeline {
     async fn give_up_window(&self, window: Result<Reading>, last: &Error) -> Error {
         if let Ok(Reading { read, key, .. }) = window
             && let Ok(Ok(Read { has_csv: true, .. })) = read.await
-            && let Err(error) = self.blobs.delete(&key).await
         {
-            // The next run does it: it has no manifest.
-            tracing::warn!(%key, error = %error.chain(), "a CSV that is not wanted stays in `exports/`");
+            self.discard(&key).await;
         }
         repeated(last)
     }

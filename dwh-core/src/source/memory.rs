@@ -298,8 +298,8 @@ impl Reading for MemoryReading {
         self.high
     }
 
-    fn late_rows(&self) -> u64 {
-        self.late_rows
+    async fn late_rows(&mut self) -> Result<u64> {
+        Ok(self.late_rows)
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {

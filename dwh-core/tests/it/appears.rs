@@ -53,12 +53,13 @@ impl Follower {
             ..ReadRequest::whole(&plan, Timestamp::INFINITY)
         };
         let mut reading = self.source.read(request).await.expect("a reading");
-        let (late, sweep) = (reading.late_rows(), reading.sweep().expect("a sweep"));
+        let sweep = reading.sweep().expect("a sweep");
         let snapshot = reading.snapshot().clone();
         let mut text = Vec::new();
         while let Some(piece) = reading.next().await.expect("a piece") {
             text.extend_from_slice(&piece);
         }
+        let late = reading.late_rows().await.expect("counted");
         reading.finish().await.expect("finished");
         let text = String::from_utf8(text).expect("UTF-8");
         let id = |line: &str| line.split(',').next().expect("id").parse().expect("a number");

@@ -35,6 +35,9 @@ const TOO_LONG: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
     opened: usize,
+    /// Runs whose load has begun, as the log says.
+    loading: usize,
+    staged: usize,
     committed: usize,
     /// The most windows that were opened and not committed.
     in_flight: usize,
@@ -43,12 +46,18 @@ struct Seen {
 /// What the ends wait for, and where they fail.
 #[derive(Debug, Clone, Default)]
 struct Script {
+    /// Rows come to the target once the log says that their load has begun.
+    stages_wait: bool,
     /// Commits wait until the window after theirs is opened.
     commits_wait: bool,
     /// Rows come once so many windows are open at a time.
     rows_wait_for: usize,
     /// The window of this number cannot be read.
     unread: usize,
+    /// Late rows are counted once the rows of their window are staged.
+    counts_wait: bool,
+    /// The late rows of the window of this number cannot be counted.
+    uncounted: usize,
     /// The window of this number cannot be loaded.
     unloaded: usize,
     /// In the commit of this window somebody presses Ctrl-C.
@@ -92,13 +101,14 @@ impl Source for Watched<MemorySource> {
             seen.in_flight = seen.in_flight.max(seen.opened - seen.committed);
         });
         let number = self.seen.borrow().opened;
-        Ok(Box::new(WatchedReading { inner, number, source: self.clone() }))
+        Ok(Box::new(WatchedReading { inner, number, lines: 0, source: self.clone() }))
     }
 }
 
 struct WatchedReading {
     inner: Box<dyn Reading>,
     number: usize,
+    lines: usize,
     source: Watched<MemorySource>,
 }
 
@@ -112,8 +122,15 @@ impl Reading for WatchedReading {
         self.inner.high()
     }
 
-    fn late_rows(&self) -> u64 {
-        self.inner.late_rows()
+    async fn late_rows(&mut self) -> Result<u64> {
+        assert!(self.lines > 1, "late rows are counted where there is no row at all");
+        if self.source.script.counts_wait {
+            self.source.until("rows wait for the count of the late ones", |seen| seen.staged >= self.number).await;
+        }
+        if self.source.script.uncounted == self.number {
+            return Err(Error::new(ErrorKind::Unreachable, "the source is away"));
+        }
+        self.inner.late_rows().await
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {
@@ -122,7 +139,9 @@ impl Reading for WatchedReading {
         if self.source.script.unread == self.number {
             return Err(Error::new(ErrorKind::Unreachable, "the source is away"));
         }
-        self.inner.next().await
+        let piece = self.inner.next().await?;
+        self.lines += piece.iter().flatten().filter(|byte| **byte == b'\n').count();
+        Ok(piece)
     }
 
     async fn finish(self: Box<Self>) -> Result<()> {
@@ -145,11 +164,19 @@ impl Sink for Watched<MemorySink> {
     }
 
     async fn log(&self, entry: LogEntry) -> Result<RunRecord> {
-        self.inner.log(entry).await
+        let loads = matches!(entry, LogEntry::Loading { .. });
+        let record = self.inner.log(entry).await?;
+        self.seen.send_modify(|seen| seen.loading += usize::from(loads));
+        Ok(record)
     }
 
     async fn stage(&self, request: StageRequest<'_>) -> Result<Box<dyn Staged>> {
         let inner = self.inner.stage(request).await?;
+        if self.script.stages_wait {
+            let number = self.seen.borrow().staged + 1;
+            self.until("the log waits for the rows", |seen| seen.loading >= number).await;
+        }
+        self.seen.send_modify(|seen| seen.staged += 1);
         Ok(Box::new(WatchedStaged { inner, sink: self.clone() }))
     }
 }
@@ -314,6 +341,32 @@ async fn jobs_read_windows_side_by_side_and_load_them_in_order() {
     let (report, seen) = world.run(Script { rows_wait_for: 3, ..Script::default() }, Some(3)).await;
     assert_eq!(states(&report), vec![RunState::Loaded; ROWS + 1], "{report:#?}");
     assert!((3..=4).contains(&seen.in_flight), "three are read, and one is loaded: {seen:?}");
+    world.assert_whole_after_a_run().await;
+}
+
+#[tokio::test]
+async fn rows_do_not_wait_for_the_count_of_the_late_ones() {
+    let world = World::new();
+    let (report, _) = world.run(Script { counts_wait: true, ..Script::default() }, None).await;
+    assert_eq!(states(&report), vec![RunState::Loaded; ROWS + 1], "{report:#?}");
+    world.assert_whole_after_a_run().await;
+}
+
+#[tokio::test]
+async fn the_log_does_not_wait_for_the_rows() {
+    let world = World::new();
+    let (report, _) = world.run(Script { stages_wait: true, ..Script::default() }, None).await;
+    assert_eq!(states(&report), vec![RunState::Loaded; ROWS + 1], "{report:#?}");
+    world.assert_whole_after_a_run().await;
+}
+
+#[tokio::test]
+async fn of_a_window_whose_late_rows_cannot_be_counted_nothing_is_left() {
+    let world = World::new();
+    let (report, _) = world.run(Script { counts_wait: true, uncounted: 2, ..Script::default() }, None).await;
+    assert_eq!(states(&report)[..2], [RunState::Loaded, RunState::Failed], "{report:#?}");
+    assert!(message(&report.runs[1]).contains("the source is away"), "{report:#?}");
+    assert_eq!(world.exports().await, [""; 0]);
     world.assert_whole_after_a_run().await;
 }
 

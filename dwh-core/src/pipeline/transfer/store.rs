@@ -7,12 +7,13 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Ended, Extract, Slice, stopped};
+use super::{Ended, Extract, PROGRESS_BYTES, Slice, stopped};
 use crate::blob::transform::Encoded;
 use crate::blob::{BlobKey, BlobStore, StoredForm};
 use crate::dialect::Totals;
-use crate::error::{ErrorKind, Result};
-use crate::pipeline::{Pipeline, TableRun};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::failure::interrupted;
+use crate::pipeline::{Event, Observer, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::sink::TableState;
 use crate::spool::Spool;
@@ -47,6 +48,80 @@ impl Extract {
     pub(in crate::pipeline) fn for_load(&self, slice: &Slice) -> (LoadPlan, Spool) {
         (self.load(slice), self.spool.clone())
     }
+
+    /// Reads until there is a row, or the end; says whether there is a row.
+    pub(super) async fn until_first_row(&mut self) -> Result<bool> {
+        while !self.ended && self.tally.rows() == 0 && self.tally.bytes() <= self.header + 2 {
+            self.step().await?;
+        }
+        Ok(!self.ended || self.tally.rows() > 0)
+    }
+
+    async fn step(&mut self) -> Result<()> {
+        let piece = tokio::select! {
+            piece = self.reading.next() => piece?,
+            () = self.stop.cancelled() => return Err(interrupted()),
+            () = self.cancel.cancelled() => return Err(interrupted()),
+        };
+        match piece {
+            Some(piece) => {
+                self.tally.push(&piece);
+                self.writer.write(piece).await
+            }
+            None => {
+                self.ended = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads to the end. An error drops the writer, which breaks the stream of every reader.
+    pub(in crate::pipeline) async fn pump(mut self, observer: &Observer) -> Result<((Ended, Totals), f64)> {
+        let mut told = 0;
+        while !self.ended {
+            self.step().await?;
+            if self.tally.bytes() - told >= PROGRESS_BYTES {
+                told = self.tally.bytes();
+                self.tell(observer);
+            }
+        }
+        self.tell(observer);
+        let started = self.started;
+        Ok((self.end().await?, started.elapsed().as_secs_f64()))
+    }
+
+    fn tell(&self, observer: &Observer) {
+        let (table, run_id) = (self.table.clone(), self.run_id);
+        observer(&Event::Extracted { table, run_id, rows: self.tally.rows(), bytes: self.tally.bytes() });
+    }
+
+    pub(super) async fn end(mut self) -> Result<(Ended, Totals)> {
+        if !self.tally.is_complete() {
+            return Err(Error::new(ErrorKind::Data, "the server's COPY ended in the middle of a row"));
+        }
+        let totals = self.tally.totals();
+        // Whoever takes the rows goes on while the source counts.
+        self.writer.finish().await?;
+        let late = async { if totals.rows > 0 { self.reading.late_rows().await } else { Ok(0) } };
+        let late_rows = tokio::select! {
+            late_rows = late => late_rows?,
+            () = self.stop.cancelled() => return Err(interrupted()),
+            () = self.cancel.cancelled() => return Err(interrupted()),
+        };
+        let ended = Ended {
+            snapshot: self.reading.snapshot().clone(),
+            high: self.reading.high(),
+            late_rows,
+            sweep: self.reading.sweep(),
+            statement: self.reading.statement().map(str::to_owned),
+            file: self.reading.file(),
+            warnings: self.reading.warnings(),
+            rejected: self.reading.rejected(),
+        };
+        self.reading.finish().await?;
+        drop(self.job.take());
+        Ok((ended, totals))
+    }
 }
 
 impl Pipeline {
@@ -54,13 +129,16 @@ impl Pipeline {
     pub(super) async fn store(&self, key: BlobKey, extract: Extract) -> Result<Read> {
         let compression = self.config.blob.compression;
         let body = Arc::new(Encoded::new(extract.spool.clone(), compression));
-        let upload = self.spawn_upload(key, Arc::clone(&body), extract.stop.clone());
+        let upload = self.spawn_upload(key.clone(), Arc::clone(&body), extract.stop.clone());
         let read = extract.pump(&self.observer).await;
         let ((reading, totals), extract_seconds, upload_seconds) = match (read, upload.await.map_err(stopped)?) {
             // A reader that only echoes the writer's failure is not the cause.
             (Err(error), Err(echo)) if echo.kind() == ErrorKind::Interrupted => return Err(error),
             (_, Err(cause)) => return Err(cause),
-            (Err(error), Ok(_)) => return Err(error),
+            (Err(error), Ok(_)) => {
+                self.discard(&key).await;
+                return Err(error);
+            }
             (Ok((read, seconds)), Ok(uploaded)) => (read, seconds, uploaded),
         };
         let stored = body.sent().map(|(bytes, sha256)| StoredForm { compression, bytes, sha256 });
@@ -96,6 +174,14 @@ impl Pipeline {
         // What is counted does not matter for it.
         let totals = Totals { rows: 0, bytes: 0, sha256: String::new() };
         slice.leaves(&self.manifest(slice, &self.key(slice), &reading, totals, None, None))
+    }
+
+    /// Takes a CSV away that nobody wants and that has no manifest.
+    pub(in crate::pipeline) async fn discard(&self, key: &BlobKey) {
+        if let Err(error) = self.blobs.delete(key).await {
+            // The next run does it: it has no manifest.
+            tracing::warn!(%key, error = %error.chain(), "a CSV that is not wanted stays in `exports/`");
+        }
     }
 
     fn spawn_upload(

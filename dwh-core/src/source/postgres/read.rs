@@ -34,7 +34,7 @@ pub(super) async fn read(source: &PgSource, request: ReadRequest<'_>) -> Result<
 
 async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading> {
     let plan = request.plan;
-    let client = source.pool.take().await?;
+    let client = source.pool.take_to_print().await?;
     let first = || -> BoxFuture<'_, Result<First>> { Box::pin(first(&client, request)) };
     let (guard, first) = lock(&source.pool, &client, plan, source.lock_timeout, first).await?;
     refuse_other_server(request, &first.answered, guard.as_ref())?;
@@ -53,10 +53,7 @@ async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading>
     let ancient = low.is_finite() && is_ancient(&client, plan, sweep).await?;
     let extent =
         Extent { low, high: high.unwrap_or(Timestamp::INFINITY), sweep, ancient, whole: &whole, part: request.part };
-    let late_rows = match plan.count_late(&extent) {
-        Some(sql) => client.query_typed_one(&sql, &[]).await.map_err(about(plan))?.get::<_, i64>(0),
-        None => 0,
-    };
+    let count_late = plan.count_late(&extent);
     let statement =
         plan.select_extent(&extent, ReadBy { run_started_at: request.run_started_at, run_id: request.run_id });
     let copy = format!("copy ({statement}) to stdout (format csv, header)");
@@ -66,8 +63,8 @@ async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading>
         guard.session.batch_execute("rollback").await.map_err(about(plan))?;
         guard.session.give_back();
     }
-    let late_rows = u64::try_from(late_rows).unwrap_or(0);
-    Ok(PgReading { snapshot, high, late_rows, sweep, statement, stream, large: None, sent_all: false, client })
+    let table = plan.table.name.clone();
+    Ok(PgReading { table, snapshot, high, count_late, sweep, statement, stream, large: None, sent_all: false, client })
 }
 
 /// A bound proves nothing of another server's rows, and a lock there keeps nothing here.
@@ -178,7 +175,11 @@ fn tell_new(plan: &Plan, new: &[Member], what: &str) {
 
 /// A driver's error with the table before it.
 fn about(plan: &Plan) -> impl Fn(tokio_postgres::Error) -> Error {
-    |error| sort(error).context(format!("table `{}`", plan.table.name))
+    |error| of(&plan.table.name, sort(error))
+}
+
+fn of(table: &str, error: Error) -> Error {
+    error.context(format!("table `{table}`"))
 }
 
 /// Under the lock, so nothing can change any more.
@@ -265,9 +266,11 @@ async fn is_compressed(client: &Client, plan: &Plan) -> Result<bool> {
 }
 
 struct PgReading {
+    table: String,
     snapshot: Snapshot,
     high: Option<Timestamp>,
-    late_rows: u64,
+    /// The question how many rows are late, where any can be.
+    count_late: Option<String>,
     sweep: Sweep,
     statement: String,
     stream: Pin<Box<CopyOutStream>>,
@@ -287,8 +290,12 @@ impl Reading for PgReading {
         self.high
     }
 
-    fn late_rows(&self) -> u64 {
-        self.late_rows
+    async fn late_rows(&mut self) -> Result<u64> {
+        let Some(sql) = self.count_late.take() else { return Ok(0) };
+        // In the snapshot of the COPY.
+        let counted = self.client.query_typed_one(&sql, &[]).await;
+        let counted = counted.map_err(|error| of(&self.table, self.client.explain(sort(error))))?;
+        Ok(counted.get::<_, i64>(0).cast_unsigned())
     }
 
     fn sweep(&self) -> Option<Sweep> {
@@ -332,7 +339,7 @@ impl Reading for PgReading {
         }
         // COMMIT of a broken transaction answers with success; any statement before it does not.
         self.client.batch_execute("select; commit").await.map_err(sort)?;
-        self.client.give_back();
+        self.client.printed(true).give_back();
         Ok(())
     }
 }
