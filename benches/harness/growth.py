@@ -47,7 +47,7 @@ def growth() -> Case:
                 found = lab.in_turn(turn, {
                     "by hand": lambda: lab.by_hand(env),
                     "dwh": lambda: lab.measure([lab.dwh, "-q", "run"], env),
-                    "floor": lambda: lab.floor(env),
+                    "floor": lambda: lab.floor(env, what="windows"),
                 })
                 lab.compare_with_hand(bar.name)
                 lab.compare_with_floor(bar.name)

@@ -44,7 +44,7 @@ def slices(store: str, goals: tuple) -> Case:
         rows = min(SLICE_ROWS, lab.rows)
         try:
             lab.in_turn(0, sides | {"floor": lambda: lab.floor(env, "local")})
-            sides["floor"] = lambda: lab.floor(env | {"SINCE": since}, store, what="pipe")
+            sides["floor"] = lambda: lab.floor(env | {"SINCE": since}, store, what="newer")
             # one turn that does not count: the first slice comes right after the first load
             for turn in range(-1, lab.pairs):
                 since = lab.newest()

@@ -16,13 +16,14 @@ use tokio_postgres::{GenericClient, Row};
 use crate::connect::sort;
 use crate::error::{Error, Result};
 use crate::schema::{
-    Column, DEFERRABLE, NULLS, OVERLAPS, RelationKind, TableRef, TableSchema, TypeDef, TypeKind, TypeName, UniqueKey,
-    needed,
+    Column, DEFERRABLE, NULLS, OVERLAPS, ObjectName, RelationKind, TableRef, TableSchema, TypeDef, TypeKind, TypeName,
+    UniqueKey, needed,
 };
 
 pub(crate) use equality::equality;
 pub(crate) use holders::{Holder, LockWanted, held_by, holders, is_lock_timeout};
 pub(crate) use indexes::{Loadable, indexes, loadable, portrait};
+use types::extension_types;
 pub(crate) use types::{TypesOf, printed_type, types};
 pub(crate) use views::views;
 
@@ -154,19 +155,30 @@ pub(crate) async fn describe_all(
         return Ok(vec![None; tables.len()]);
     }
     let rows = |sql: &'static str| by_relation(client, sql, &oids);
-    let wanted = TypesOf { relations: &oids, ..TypesOf::default() };
     // Polled, and so sent, in this order; one answer is waited for.
-    let (columns, facts, keys, leading, estimates, types) = try_join!(
+    let (columns, facts, keys, leading, estimates, of_extensions) = try_join!(
         rows(COLUMNS),
         rows(COLUMN_FACTS),
         rows(KEYS),
         rows(LEADING),
         rows(ROW_ESTIMATE),
-        types(client, &wanted)
+        extension_types(client)
     )?;
+    let columns: HashMap<u32, Vec<Column>> = oids
+        .iter()
+        .map(|oid| Ok((*oid, self::columns(of(&columns, *oid), of(&facts, *oid))?)))
+        .collect::<Result<_>>()?;
+    // Others are made of parts, down to which they are followed.
+    let is_known = |name: &ObjectName| of_extensions.iter().any(|def| def.name == *name);
+    let mut used = columns.values().flatten().filter_map(|column| column.type_name.object());
+    let types = if used.all(|name| is_known(&name)) {
+        of_extensions
+    } else {
+        types(client, &TypesOf { relations: &oids, ..TypesOf::default() }).await?
+    };
     let described = |(table, kind): (&&TableRef, &Option<(u32, RelationKind)>)| {
         let Some((oid, kind)) = *kind else { return Ok(None) };
-        let columns = self::columns(of(&columns, oid), of(&facts, oid))?;
+        let columns = columns.get(&oid).cloned().unwrap_or_default();
         Ok(Some(TableSchema {
             table: (*table).clone(),
             kind,

@@ -76,6 +76,16 @@ const TYPES: &str = "with recursive member(oid, extension) as ( \
      and not exists (select from pg_catalog.pg_type e where e.oid = t.typelem and e.typarray = t.oid) \
      order by 1, 2";
 
+/// The types that extensions bring, as [`TYPES`] lists them: where no other is used, a fresh session plans and answers
+/// this in less than half the time.
+const OF_EXTENSIONS: &str = "select n.nspname::text, t.typname::text, x.extname::text \
+     from pg_catalog.pg_extension x join pg_catalog.pg_depend d on d.refobjid = x.oid \
+         and d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass and d.deptype = 'e' \
+         and d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass \
+     join pg_catalog.pg_type t on t.oid = d.objid join pg_catalog.pg_namespace n on n.oid = t.typnamespace \
+     where n.nspname not in ('pg_catalog', 'information_schema') \
+     and not exists (select from pg_catalog.pg_type e where e.oid = t.typelem and e.typarray = t.oid) order by 1, 2";
+
 /// What is asked for: the columns of relations, types by number, types by name. What extensions bring is
 /// always in the answer.
 #[derive(Debug, Default)]
@@ -98,6 +108,16 @@ pub(crate) async fn types(client: &impl GenericClient, wanted: &TypesOf<'_>) -> 
         (&names, Type::TEXT_ARRAY),
     ];
     client.query_typed(TYPES, &values).await.map_err(sort)?.iter().map(type_def).collect()
+}
+
+/// The types that extensions bring.
+pub(crate) async fn extension_types(client: &impl GenericClient) -> Result<Vec<TypeDef>> {
+    let rows = client.query_typed(OF_EXTENSIONS, &[]).await.map_err(sort)?;
+    let def = |row: &Row| TypeDef {
+        name: ObjectName::new(row.get::<_, String>(0), row.get::<_, String>(1)),
+        kind: TypeKind::Extension { extension: row.get(2) },
+    };
+    Ok(rows.iter().map(def).collect())
 }
 
 fn type_def(row: &Row) -> Result<TypeDef> {
