@@ -78,3 +78,26 @@ async fn postgis_is_loaded_where_rows_are_read_before_they_are() {
     assert_eq!(session(&loaded[0]), session(&copied[0]), "another session reads");
     assert!(loaded[0] < copied[0], "{loaded:#?} {copied:#?}");
 }
+
+#[tokio::test]
+async fn a_domain_that_is_called_geometry_has_nothing_of_its_owners_called() {
+    let db = TestDb::new("domain_geometry").await;
+    let called = format!("called in {}", db.name());
+    db.src(&format!(
+        "create schema app; {READABLE}
+         create domain app.geometry as text;
+         create table app.t (id int primary key, g app.geometry, at timestamptz not null default now());
+         create index on app.t (at);
+         insert into app.t (id, g) values (1, 'here');
+         create function app.spy(text) returns bool language plpgsql as $$ begin raise warning '{called}'; return true; end $$;
+         alter domain app.geometry add check (app.spy(value)) not valid;
+         grant execute on function app.spy to public; grant usage on type app.geometry to public"
+    ))
+    .await;
+    let project = Project::new(&db, &table("t", "app.t", "incremental", "watermark = \"at\"\nkey = [\"id\"]"));
+    project.ok(&["migrate"]);
+    project.ok(&["run"]);
+    let log = std::fs::read_to_string(Clusters::shared().source.folder().join("log")).expect("the server's log");
+    let told = log.lines().filter(|line| line.contains(&format!("WARNING:  {called}"))).count();
+    assert_eq!(told, 0, "dwh had a function of the table's owner called");
+}

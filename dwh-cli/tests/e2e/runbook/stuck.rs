@@ -68,7 +68,9 @@ pub async fn a_run_was_killed(night: &mut Night) {
     night.db.src("insert into fleet.trips values (901, 'd1', 1)").await;
     reader.batch_execute("begin; lock table bronze.trips in share mode").await.expect("lock");
     let mut killed = night.project.spawn(&["run", "trips"]);
-    let loads = "select from pg_locks where not granted and relation = 'bronze.trips'::regclass";
+    // The log is told of the CSV while its rows wait.
+    let loads = "select from pg_locks, dwh_control.extract_runs r where not granted \
+                 and relation = 'bronze.trips'::regclass and r.table_name = 'trips' and r.status = 'loading'";
     night.until(night.db.target(), loads).await;
     killed.kill().and_then(|()| killed.wait()).expect("killed");
     reader.batch_execute("rollback").await.expect("unlock");

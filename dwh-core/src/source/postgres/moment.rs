@@ -32,7 +32,8 @@ use crate::watermark::{Micros, Observation, Prepared, SafeBound, Verdict, safe_b
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// The tables (`$1` schemas, `$2` names), whether our role, or any that it may become, can write to them or to one of
-/// their partitions and children, which of these lie on another server, and which types of PostGIS their columns have.
+/// their partitions and children, which of these lie on another server, and which types of PostGIS their columns have: base
+/// types, which only a superuser can make. A domain of that name could have us call anything.
 const TABLES: &str = "with recursive root(place, oid) as (select w.place, c.oid \
          from unnest($1, $2) with ordinality w(schema, name, place) join pg_catalog.pg_namespace n on n.nspname = w.schema \
          join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name), \
@@ -46,7 +47,7 @@ const TABLES: &str = "with recursive root(place, oid) as (select w.place, c.oid 
          coalesce(array_agg(distinct n.nspname || '.' || c.relname) filter (where c.relkind = 'f'), '{}') as foreign_, \
          array(select distinct pg_catalog.format_type(a.atttypid, null) from pg_catalog.pg_attribute a \
              join pg_catalog.pg_type y on y.oid = a.atttypid where a.attrelid = r.oid and a.attnum > 0 \
-             and not a.attisdropped and y.typname in ('geometry', 'geography')) as of_postgis \
+             and not a.attisdropped and y.typtype = 'b' and y.typname in ('geometry', 'geography')) as of_postgis \
      from root r join tree t on t.root = r.oid join pg_catalog.pg_class c on c.oid = t.oid \
      join pg_catalog.pg_namespace n on n.oid = c.relnamespace cross join mine m group by r.place, r.oid";
 
