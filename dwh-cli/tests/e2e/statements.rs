@@ -74,9 +74,10 @@ async fn postgis_is_loaded_where_rows_are_read_before_they_are() {
     project.ok(&["run"]);
     let (loaded, copied) = (logged(loads), logged(copies));
     let session = |line: &String| line.split(['[', ']']).nth(1).map(str::to_owned);
-    assert_eq!((loaded.len(), copied.len()), (1, 1), "{loaded:#?} {copied:#?}");
-    assert_eq!(session(&loaded[0]), session(&copied[0]), "another session reads");
-    assert!(loaded[0] < copied[0], "{loaded:#?} {copied:#?}");
+    assert_eq!(copied.len(), 1, "{copied:#?}");
+    // A slow machine looks again, perhaps in another session.
+    let before = |line: &&String| session(line) == session(&copied[0]) && **line < copied[0];
+    assert!(loaded.iter().any(|line| before(&line)), "{loaded:#?} {copied:#?}");
 }
 
 #[tokio::test]
