@@ -59,10 +59,10 @@ async fn postgis_is_loaded_where_rows_are_read_before_they_are() {
     project.ok(&["migrate"]);
     let source = &Clusters::shared().source;
     source.psql("postgres", &format!("alter database \"{}\" set log_statement = 'all'", db.name()));
-    // What was logged of this database by sessions that said this.
+    let session = |line: &str| line.split(['[', ']']).nth(1).map(str::to_owned);
+    // The lines with this text, of sessions that name our table.
     let logged = |what: &str| -> Vec<String> {
         let log = std::fs::read_to_string(source.folder().join("log")).expect("the server's log");
-        let session = |line: &str| line.split(['[', ']']).nth(1).map(str::to_owned);
         let of_ours: Vec<String> =
             log.lines().filter(|line| line.contains("\"app\".\"places\"")).filter_map(session).collect();
         let lines = log.lines().filter(|line| line.contains(what));
@@ -73,7 +73,6 @@ async fn postgis_is_loaded_where_rows_are_read_before_they_are() {
     assert_eq!(logged(loads), [""; 0], "nothing is read");
     project.ok(&["run"]);
     let (loaded, copied) = (logged(loads), logged(copies));
-    let session = |line: &String| line.split(['[', ']']).nth(1).map(str::to_owned);
     assert_eq!(copied.len(), 1, "{copied:#?}");
     // A slow machine looks again, perhaps in another session.
     let before = |line: &&String| session(line) == session(&copied[0]) && **line < copied[0];

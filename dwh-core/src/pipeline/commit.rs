@@ -24,7 +24,7 @@ impl Pipeline {
         run: &mut TableRun,
         cancel: &CancellationToken,
     ) -> Result<Manifest> {
-        let Extracted { manifest, becomes, staged, stored, read_back, logged } = extracted;
+        let Extracted { manifest, becomes, staged, stored, read_back } = extracted;
         let known = still_known(&slice.state, &manifest);
         let load = slice.load();
         let commit = Commit::of(slice.record.run_id, Some(manifest.rows), slice.state);
@@ -32,14 +32,15 @@ impl Pipeline {
         let Some(staged) = staged else {
             return self.load_nothing(&load, &manifest, commit, state, run).await.map(|()| manifest);
         };
-        if !logged {
-            self.log_upload(&manifest, stored).await?;
+        // Of the others the log was told while they were staged.
+        let unlogged = manifest.kind.stages_first();
+        if unlogged {
+            self.record_upload(&manifest, stored, run).await?;
         }
-        self.tell_upload(&manifest, stored, run);
         if cancel.is_cancelled() {
             return Err(interrupted());
         }
-        if !logged {
+        if unlogged {
             self.log_load(commit.run_id).await?;
         }
         run.status = RunState::Loading;

@@ -63,8 +63,6 @@ pub(super) struct Extracted {
     pub stored: bool,
     /// What the store has of it, if that is read meanwhile.
     pub read_back: Option<ReadingBack>,
-    /// Whether the log knows of it, and that its load has begun.
-    pub logged: bool,
 }
 
 /// A CSV that is read back from its store.
@@ -105,7 +103,7 @@ impl Pipeline {
             run.seconds.extract = started.elapsed().as_secs_f64();
             let manifest = self.manifest(slice, &key, &reading, totals, None, None);
             let becomes = slice.becomes(&manifest);
-            let nothing = Extracted { becomes, manifest, staged: None, stored: false, read_back: None, logged: false };
+            let nothing = Extracted { becomes, manifest, staged: None, stored: false, read_back: None };
             return if slice.kind.replaces() {
                 self.only_remove(slice, &load, &spool, nothing).await
             } else {
@@ -122,7 +120,7 @@ impl Pipeline {
         let Read { reading, totals, stored, .. } = read;
         let mut manifest = self.manifest(slice, &key, &reading, totals, stored, before);
         reading.warnings.iter().for_each(|warning| self.warn(&slice.plan.table.name, warning));
-        let (mut read_back, mut logged) = (None, false);
+        let mut read_back = None;
         let staged = if slice.kind.stages_first() {
             let mut staged = match stage {
                 Some(stage) => Some(staged(stage, run, cancel).await?),
@@ -151,13 +149,13 @@ impl Pipeline {
             write_manifest(self.blobs.as_ref(), &manifest).await?;
             match stage {
                 Some(stage) => {
-                    (read_back, logged) = (self.read_back(&manifest), true);
+                    read_back = self.read_back(&manifest);
                     Some(self.staged_and_logged(&manifest, stage, run, cancel).await?)
                 }
                 None => None,
             }
         };
-        Ok(Extracted { becomes: slice.becomes(&manifest), manifest, staged, stored: true, read_back, logged })
+        Ok(Extracted { becomes: slice.becomes(&manifest), manifest, staged, stored: true, read_back })
     }
 
     /// Reads a CSV back while its rows are on their way into bronze, where its copy in the archive will be the same file.
@@ -195,8 +193,7 @@ impl Pipeline {
             spool,
             tally: Tally::default(),
             ended: false,
-            stop: CancellationToken::new(),
-            cancel: cancel.clone(),
+            stop: cancel.child_token(),
             started: Instant::now(),
             job: None,
         })
@@ -362,9 +359,8 @@ pub(super) struct Extract {
     spool: Spool,
     tally: Tally,
     ended: bool,
-    /// Cancelled when the upload failed: there is no use in reading on.
+    /// Cancelled with the run, and when the upload failed: there is no use in reading on.
     stop: CancellationToken,
-    cancel: CancellationToken,
     started: Instant,
     /// Held until the source has sent all.
     job: Option<OwnedSemaphorePermit>,

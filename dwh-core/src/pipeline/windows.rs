@@ -216,8 +216,8 @@ impl Pipeline {
             read_back = self.read_back(&manifest);
             staged = Some(self.staged_and_logged(&manifest, stage, run, cancel).await?);
         }
-        let (becomes, logged) = (slice.becomes(&manifest), staged.is_some());
-        let extracted = Extracted { manifest, becomes, staged, stored: has_csv, read_back, logged };
+        let becomes = slice.becomes(&manifest);
+        let extracted = Extracted { manifest, becomes, staged, stored: has_csv, read_back };
         self.load_extracted(slice, extracted, state, run, cancel).await.map(drop)
     }
 

@@ -12,7 +12,7 @@ use crate::blob::transform::Encoded;
 use crate::blob::{BlobKey, BlobStore, StoredForm};
 use crate::dialect::Totals;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::failure::interrupted;
+use crate::pipeline::failure::or_stopped;
 use crate::pipeline::{Event, Observer, Pipeline, TableRun};
 use crate::plan::LoadPlan;
 use crate::sink::TableState;
@@ -58,12 +58,7 @@ impl Extract {
     }
 
     async fn step(&mut self) -> Result<()> {
-        let piece = tokio::select! {
-            piece = self.reading.next() => piece?,
-            () = self.stop.cancelled() => return Err(interrupted()),
-            () = self.cancel.cancelled() => return Err(interrupted()),
-        };
-        match piece {
+        match or_stopped(&self.stop, self.reading.next()).await? {
             Some(piece) => {
                 self.tally.push(&piece);
                 self.writer.write(piece).await
@@ -102,12 +97,7 @@ impl Extract {
         let totals = self.tally.totals();
         // Whoever takes the rows goes on while the source counts.
         self.writer.finish().await?;
-        let late = async { if totals.rows > 0 { self.reading.late_rows().await } else { Ok(0) } };
-        let late_rows = tokio::select! {
-            late_rows = late => late_rows?,
-            () = self.stop.cancelled() => return Err(interrupted()),
-            () = self.cancel.cancelled() => return Err(interrupted()),
-        };
+        let late_rows = if totals.rows > 0 { or_stopped(&self.stop, self.reading.late_rows()).await? } else { 0 };
         let ended = Ended {
             snapshot: self.reading.snapshot().clone(),
             high: self.reading.high(),

@@ -63,8 +63,7 @@ async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading>
         guard.session.batch_execute("rollback").await.map_err(about(plan))?;
         guard.session.give_back();
     }
-    let table = plan.table.name.clone();
-    Ok(PgReading { table, snapshot, high, count_late, sweep, statement, stream, large: None, sent_all: false, client })
+    Ok(PgReading { snapshot, high, count_late, sweep, statement, stream, large: None, sent_all: false, client })
 }
 
 /// A bound proves nothing of another server's rows, and a lock there keeps nothing here.
@@ -175,11 +174,7 @@ fn tell_new(plan: &Plan, new: &[Member], what: &str) {
 
 /// A driver's error with the table before it.
 fn about(plan: &Plan) -> impl Fn(tokio_postgres::Error) -> Error {
-    |error| of(&plan.table.name, sort(error))
-}
-
-fn of(table: &str, error: Error) -> Error {
-    error.context(format!("table `{table}`"))
+    |error| sort(error).context(format!("table `{}`", plan.table.name))
 }
 
 /// Under the lock, so nothing can change any more.
@@ -266,7 +261,6 @@ async fn is_compressed(client: &Client, plan: &Plan) -> Result<bool> {
 }
 
 struct PgReading {
-    table: String,
     snapshot: Snapshot,
     high: Option<Timestamp>,
     /// The question how many rows are late, where any can be.
@@ -294,7 +288,7 @@ impl Reading for PgReading {
         let Some(sql) = self.count_late.take() else { return Ok(0) };
         // In the snapshot of the COPY.
         let counted = self.client.query_typed_one(&sql, &[]).await;
-        let counted = counted.map_err(|error| of(&self.table, self.client.explain(sort(error))))?;
+        let counted = counted.map_err(|error| self.client.explain(sort(error)))?;
         Ok(counted.get::<_, i64>(0).cast_unsigned())
     }
 
