@@ -365,11 +365,12 @@ fn among(tables: &[u32]) -> String {
 /// Row versions that transactions at or above `since` wrote.
 ///
 /// Both ages are taken from the same counter in the same transaction, so it cancels out; an age counted from the
-/// snapshot's own `xmax` would miss rows when transactions began between the two.
+/// snapshot's own `xmax` would miss rows when transactions began between the two. The limit's is asked once, not for every
+/// row: a quarter of the time of a sweep that finds nothing.
 pub(super) fn young(since: u64) -> String {
     // The three lowest numbers are no ordinary transactions.
     let low_half = (since & 0xffff_ffff).max(3);
-    format!("pg_catalog.age(t.xmin) <= pg_catalog.age('{low_half}'::pg_catalog.xid)")
+    format!("pg_catalog.age(t.xmin) <= (select pg_catalog.age('{low_half}'::pg_catalog.xid))")
 }
 
 /// A moment as a `timestamptz` literal.

@@ -237,6 +237,47 @@ async fn what_appears_late_is_read_though_a_clock_went_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_sweep_is_left_out_only_where_nothing_was_written_since() {
+    let db = TestDb::new("sweep_left_out").await;
+    db.src(EVENTS).await;
+    let source = pg(&db, "app_ro", |_| {});
+    let plan = plan_of(&source, &events()).await;
+    let at = |text: &str| text.parse::<Timestamp>().expect("a moment");
+    let low = at("2026-01-10T00:00:00Z");
+    let back_to = at("2026-01-01T00:00:00Z");
+    // What the snapshot is, how many rows were late, and whether they were looked for.
+    let read = async |since: u64| {
+        let window = Window { low, high: None, watermark: low };
+        let sweep = Sweep::Xmin { since, back_to };
+        let request = ReadRequest { window: Some(window), sweep, ..ReadRequest::whole(&plan, low) };
+        let mut reading = source.read(request).await.expect("a reading");
+        assert_eq!(reading.sweep(), Some(sweep), "what was swept is told all the same");
+        let looked = reading.statement().expect("sql").contains("xmin");
+        while reading.next().await.expect("a piece").is_some() {}
+        (reading.snapshot().clone(), reading.late_rows().await.expect("counted"), looked)
+    };
+    // The server has other databases, in which other tests write.
+    let mut since = read(0).await.0.xmax;
+    let snapshot = loop {
+        let (snapshot, late, looked) = read(since).await;
+        assert_eq!((late, looked), (0, snapshot.xmax != since));
+        if !looked {
+            break snapshot;
+        }
+        since = snapshot.xmax;
+    };
+    // From here on a transaction is open, so the next snapshot looks from it, and another one writes and ends.
+    let open = db.another_source().await;
+    open.batch_execute("begin; select pg_current_xact_id()").await.expect("a writer");
+    let held = read(snapshot.xmin).await.0;
+    db.src("insert into events values (1, '', '2026-01-05Z')").await;
+    let (now, late, looked) = read(held.xmin).await;
+    assert!(now.xmax > held.xmin, "{held:?} {now:?}");
+    assert_eq!((late, looked), (1, true));
+    open.batch_execute("rollback").await.expect("ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn expressions_queries_and_odd_names_are_described() {
     let db = TestDb::new("described").await;
     db.src(

@@ -50,9 +50,10 @@ async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading>
     let high = request.upper(snapshot.taken_at);
     let sweep = comparable(&client, plan, request.sweep, first.sees_xmin, &snapshot).await?;
     let (sweep, whole) = below(&client, request, low, sweep, first.members, &mut snapshot).await?;
-    let ancient = low.is_finite() && is_ancient(&client, plan, sweep).await?;
-    let extent =
-        Extent { low, high: high.unwrap_or(Timestamp::INFINITY), sweep, ancient, whole: &whole, part: request.part };
+    let swept = if finds_nothing(sweep, &snapshot) { Sweep::Off } else { sweep };
+    let ancient = low.is_finite() && is_ancient(&client, plan, swept).await?;
+    let until = high.unwrap_or(Timestamp::INFINITY);
+    let extent = Extent { low, high: until, sweep: swept, ancient, whole: &whole, part: request.part };
     let count_late = plan.count_late(&extent);
     let statement =
         plan.select_extent(&extent, ReadBy { run_started_at: request.run_started_at, run_id: request.run_id });
@@ -150,6 +151,12 @@ async fn below(
         tell_new(plan, &new, "they are read from their beginning");
     }
     Ok((sweep, new.iter().map(|member| member.oid).collect()))
+}
+
+/// Whether no row version that this snapshot sees can be one that the sweep looks for: all that it sees were written
+/// below its `xmax`. So it is where nothing was written at the server since the last run.
+fn finds_nothing(sweep: Sweep, snapshot: &Snapshot) -> bool {
+    matches!(sweep, Sweep::Xmin { since, .. } if since >= snapshot.xmax)
 }
 
 /// Whether there is a row stamped `-infinity` for the sweep.
