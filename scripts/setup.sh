@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine, and nothing that is there: PostgreSQL with PostGIS, Python with venv, a C
 # compiler (by apt-get, as root or with sudo), and the Python tools of scripts/requirements.txt in .venv.
-# `setup.sh compiler` stops behind the compiler. `setup.sh tests` also installs what only the tests need, `setup.sh peers`
-# the tools that benchmarks set beside dwh, and `setup.sh airflow`, `dbt`, `n8n`, `readers`, `release` and `types` what the
-# make targets of these names run.
+# `setup.sh compiler` stops behind the compiler. `setup.sh tests` also installs what only the tests need, `setup.sh bench`
+# what the benchmarks compress with, `setup.sh peers` the tools that they set beside dwh, and `setup.sh airflow`, `dbt`,
+# `n8n`, `readers`, `release` and `types` what the make targets of these names run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -148,6 +148,7 @@ if [ "${1:-}" = airflow ]; then
 fi
 if [ "${1:-}" = dbt ]; then environment dbt tests/dbt/requirements.txt; fi
 if [ "${1:-}" = types ]; then environment types dwh-py/tests/typed.txt; fi
+if [ "${1:-}" = bench ]; then command -v zstd > /dev/null || apt zstd; fi
 if [ "${1:-}" = peers ]; then peers; fi
 if [ "${1:-}" = tests ]; then tests; fi
 if [ "${1:-}" = readers ]; then readers; fi

@@ -13,6 +13,7 @@ CPUS_FOR_JOBS = 8  # two clusters and dwh beside each other: below that, four jo
 def first_load(goal: float, minutes: float, *, geometry: str = "ewkb", store: str = "local", compression: str = "none", cpu_goal: float | None = None) -> Case:
     how = ", ".join([geometry, store] + [compression] * (compression != "none"))
     bars = [Bar(f"first load, {how}", goal)]
+    packed = {"PACK": compression} if compression != "none" else {}
     if cpu_goal:
         bars.append(Bar(f"client CPU, a million rows, {how}", cpu_goal, "s", "–"))
 
@@ -23,7 +24,7 @@ def first_load(goal: float, minutes: float, *, geometry: str = "ewkb", store: st
             found = lab.in_turn(turn, {
                 "by hand": lambda: lab.by_hand(env, geometry),
                 "dwh": lambda: lab.measure([lab.dwh, "-q", "run"], env),
-                "floor": lambda: lab.floor(env, store, geometry),
+                "floor": lambda: lab.floor(env | packed, store, geometry),
             })
             lab.compare_with_hand(bars[0].name)
             lab.compare_with_floor(bars[0].name)

@@ -86,7 +86,7 @@ def table(report: dict) -> str:
     for entry in report["bars"]:
         if entry["failure"]:
             lines += ["", f"`{entry['bar']}`: {entry['failure']}"]
-    lines += ["", "Floor: what the steps need that cannot be left out, × by hand (of growth: how far it is apart itself), with no watermark, bound, merge, checksum or record (by_hand.sh `floor`, `newer`, `windows`, `restore`, `staged`)."]
+    lines += ["", "Floor: what the steps need that cannot be left out, × by hand (of growth: how far it is apart itself), with no catalog, watermark, merge, checksum or record (by_hand.sh `floor`, `newer`, `windows`, `restore`, `staged`)."]
     for curve, points in report["curves"].items():
         points = merged(points, curve)
         keys = list(dict.fromkeys(key for point in points for key in point))
