@@ -118,7 +118,7 @@ release: setup ## command, wheels, crates, notes and SHA256SUMS of a version in 
 fmt: ## format the Rust code
 	cargo fmt --all
 
-bench: setup ## every bar of speed and memory beside its yardstick (ROWS=, PAIRS=, ONLY="first slice", QUICK=1, PEERS=1)
+bench: ## every bar of speed and memory beside its yardstick (ROWS=, PAIRS=, ONLY="first slice", QUICK=1, PEERS=1)
 	@scripts/setup.sh bench
 	$(if $(PEERS),@scripts/setup.sh peers)
 	cargo build -q --release -p dwh-cli

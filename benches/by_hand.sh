@@ -22,14 +22,14 @@ source_sql() { psql -X -q -v ON_ERROR_STOP=1 "$SOURCE_URL" "$@"; }
 target_sql() { psql -X -q -v ON_ERROR_STOP=1 "$TARGET_URL" "$@"; }
 # behind CONDITION FILE PSQL-ARGUMENTS: the rows go into FILE, which waits for nobody; behind it the target does what the arguments say
 behind() {
-  local condition=$1 file=$2 reading loading
+  local condition=$1 file=$2 reading loading packing=
   shift 2
   : > "$file"
   source_sql "${looks[@]}" -c "copy (select $list from bench.position_history $condition) to stdout (format csv)" > "$file" & reading=$!
   follow $reading "$file" | target_sql "$@" & loading=$!
   if [ -n "${PACK:-}" ]; then follow $reading "$file" | "$PACK" -1 -q -f -o "$file.packed" & packing=$!; fi
   wait $reading
-  if [ -n "${packing:-}" ]; then wait "$packing"; fi
+  if [ -n "$packing" ]; then wait "$packing"; fi
   if [ -z "${PUT_URL:-}" ]; then
     sync -d "$file${PACK:+.packed}"
   elif [ -s "$file" ]; then
@@ -93,5 +93,5 @@ insert into byhand.position_history ($columns) select $columns from staged on co
 commit;
 SQL
     ;;
-  *) sed -n '2,20s/^# //p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,18s/^# //p' "$0" >&2; exit 2 ;;
 esac
