@@ -145,6 +145,10 @@ pub trait BlobStore: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Does what the first request would have to wait for, such as looking keys up. Asked for while others are waited for,
+    /// so what goes wrong is told by the first request.
+    async fn make_ready(&self) {}
+
     /// Creates the object from the body and returns its size in bytes.
     ///
     /// All or nothing: it is visible once this returns, or not at all, also after a crash or when the future is

@@ -24,7 +24,7 @@ pub(crate) use equality::equality;
 pub(crate) use holders::{Holder, LockWanted, held_by, holders, is_lock_timeout};
 pub(crate) use indexes::{Loadable, indexes, loadable, portrait};
 use types::extension_types;
-pub(crate) use types::{TypesOf, printed_type, types};
+pub(crate) use types::{TypesOf, load_postgis, printed_type, types};
 pub(crate) use views::views;
 
 /// Those of the tables `$1` (schemas), `$2` (names) that there are, by their place in the list.

@@ -37,7 +37,7 @@ pub use ddl::{bronze_ddl, missing_extension_hint};
 pub use deletes::KeysOf;
 pub(crate) use design::{Design, Remarks, design_file, design_text};
 pub(crate) use equality::Equality;
-pub(crate) use extract::{Extent, ReadBy, first_number, first_print, from_sql};
+pub(crate) use extract::{Extent, ReadBy, first_number, from_sql};
 pub use load::LoadPlan;
 pub use missing::Missing;
 pub(crate) use model::ModelPlan;

@@ -267,6 +267,11 @@ pub trait Reading: Send {
     /// U: the upper end of what is read, inclusive; `None` for tables that are read whole.
     fn high(&self) -> Option<Timestamp>;
 
+    /// Whether it is known, before the first piece has come, that there is a row: the load may begin then.
+    fn has_rows(&self) -> bool {
+        false
+    }
+
     /// How many rows below the window the sweep found; they are among the rows. Asked once at most, after the last piece and
     /// before [`finish`](Self::finish), and not where there was no row: whoever takes the rows goes on meanwhile.
     ///

@@ -174,6 +174,13 @@ impl BlobStore for S3Blobs {
         &self.client.options.url
     }
 
+    /// The certificates of the system are read for it, also where the server has none; a listing takes less time.
+    async fn make_ready(&self) {
+        if let Err(error) = self.client.bucket().await {
+            tracing::debug!(error = %error.chain(), "the first request tells what is wrong");
+        }
+    }
+
     async fn put(&self, key: &BlobKey, body: &dyn Body) -> Result<u64> {
         let object = self.object(key);
         let address = self.client.options.address(&object);

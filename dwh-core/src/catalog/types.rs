@@ -6,7 +6,7 @@ use tokio_postgres::{GenericClient, Row};
 use super::type_name;
 use crate::connect::sort;
 use crate::error::Result;
-use crate::schema::{Attribute, ObjectName, TypeDef, TypeKind};
+use crate::schema::{Attribute, ObjectName, TableRef, TypeDef, TypeKind};
 
 /// SQL for the type of a column `a` of `pg_attribute`, as `format_type` prints it. For `geometry(Point,4326)` that function
 /// would load the library of PostGIS into the session, which takes longer than the whole question: bits of the modifier are
@@ -27,6 +27,12 @@ macro_rules! printed_type {
     };
 }
 pub(crate) use printed_type;
+
+/// Has the session load PostGIS, if the table has a column of its types: printing a modifier does, and 0 stands for none.
+const LOAD_POSTGIS: &str = "select pg_catalog.format_type(t.oid, 0) from pg_catalog.pg_attribute a \
+     join pg_catalog.pg_type t on t.oid = a.atttypid \
+     where a.attrelid = pg_catalog.to_regclass($1) and a.attnum > 0 and not a.attisdropped \
+     and t.typtype = 'b' and t.typname in ('geometry', 'geography') limit 1";
 
 /// From the columns of relations, types by number and types by name, down to all that they are made of; and what the
 /// extensions bring. The walk ends at types of PostgreSQL and of extensions. An array leads to its elements, a multirange to
@@ -118,6 +124,11 @@ pub(crate) async fn extension_types(client: &impl GenericClient) -> Result<Vec<T
         kind: TypeKind::Extension { extension: row.get(2) },
     };
     Ok(rows.iter().map(def).collect())
+}
+
+/// See [`LOAD_POSTGIS`]. It takes 10 ms, which the first rows of a load do not have to wait for then.
+pub(crate) async fn load_postgis(client: &impl GenericClient, table: &TableRef) -> Result<()> {
+    client.query_typed(LOAD_POSTGIS, &[(&table.sql(), Type::TEXT)]).await.map(drop).map_err(sort)
 }
 
 fn type_def(row: &Row) -> Result<TypeDef> {

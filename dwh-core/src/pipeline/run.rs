@@ -38,9 +38,9 @@ impl Pipeline {
         this.shared = request.jobs.map(|_| Arc::new(Jobs::new(jobs, tables.len())));
         let preview = request.preview;
         (this.observer)(&Event::TablesChosen { tables: tables.len() });
-        let _catalogs = AbortOnDropHandle::new(tokio::spawn({
+        let _ahead = AbortOnDropHandle::new(tokio::spawn({
             let this = this.clone();
-            async move { this.read_ahead().await }
+            async move { tokio::join!(this.blobs.make_ready(), this.read_ahead()) }
         }));
         let numbered = Arc::new(if preview { Ok(()) } else { this.number_above_files().await });
         let work = futures_util::stream::iter(tables.into_iter().enumerate())

@@ -1,7 +1,6 @@
 //! The SQL that reads the source.
 
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
 
 use crate::chain::Part;
 use crate::config::{GeometryForm, TableConfig};
@@ -61,13 +60,6 @@ fn expression(column: &Column, form: GeometryForm) -> String {
     // 30 decimals, not the default 15, which moves 5 to 8 % of points; the text is never longer than it must be.
     let schema = column.type_name.schema().map(|schema| format!("{schema}.")).unwrap_or_default();
     format!("{schema}st_asewkt({name}, 30)")
-}
-
-/// A row of values of these types, whose printing has the session load what it prints rows with: PostGIS takes 10 ms for
-/// that. `None` without types.
-pub(crate) fn first_print(types: &BTreeSet<String>) -> Option<String> {
-    let values: Vec<String> = types.iter().map(|name| format!("null::{name}")).collect();
-    (!values.is_empty()).then(|| format!("select {}", values.join(", ")))
 }
 
 /// `FROM` of every read: the relation or the query, under the alias `t`, and the condition that all its rows meet: as a
@@ -187,6 +179,25 @@ impl Plan {
             }
         }
         sql
+    }
+
+    /// Whether a window above `low` has a row, where it pays to ask first: a COPY has the server load PostGIS before it looks
+    /// for the first geometry, and that takes longer than anything else of a run that finds nothing. An index answers, and
+    /// below the window nothing may be read.
+    pub(crate) fn any_new(&self, extent: &Extent<'_>) -> Option<String> {
+        let (column, kind) = self.watermark_sql()?;
+        let window_alone = extent.low.is_finite() && extent.sweep == Sweep::Off && extent.whole.is_empty();
+        let prints_geometry = self.columns.iter().any(|column| column.column.geometry);
+        let quick = self.watermark_indexed && self.table.filter.is_none() && extent.part.is_none();
+        let asked = window_alone && prints_geometry && quick;
+        let rows = format!("select from {} where {}", from_sql(&self.table), range(&column, kind, extent));
+        asked.then(|| format!("select exists ({rows})"))
+    }
+
+    /// A `SELECT` of the same columns, without a type, that has no row.
+    pub(crate) fn select_none(&self) -> String {
+        let names = self.columns.iter().map(|column| format!("null as {}", quote_ident(&column.column.name)));
+        format!("select {} limit 0", names.collect::<Vec<_>>().join(", "))
     }
 
     /// Counts the rows below the window that are read with it.

@@ -103,6 +103,10 @@ impl<S: BlobStore> BlobStore for Faulty<S> {
         self.inner.folder()
     }
 
+    async fn make_ready(&self) {
+        self.inner.make_ready().await;
+    }
+
     async fn put(&self, key: &BlobKey, body: &dyn Body) -> Result<u64> {
         with(self.next(false), self.inner.put(key, body)).await
     }

@@ -88,6 +88,10 @@ impl BlobStore for Mortal<MemoryBlobs> {
         self.inner.folder()
     }
 
+    async fn make_ready(&self) {
+        self.inner.make_ready().await;
+    }
+
     async fn put(&self, key: &BlobKey, body: &dyn Body) -> Result<u64> {
         self.life.call(self.inner.put(key, body)).await
     }

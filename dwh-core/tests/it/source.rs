@@ -277,6 +277,64 @@ async fn the_sweep_is_left_out_only_where_nothing_was_written_since() {
     open.batch_execute("rollback").await.expect("ended");
 }
 
+/// Which COPY ran is seen at the server: nothing else shows whether a session has loaded PostGIS.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_an_index_finds_nothing_new_no_geometry_is_printed() {
+    let db = TestDb::new("nothing_new").await;
+    db.src(
+        r#"create table spots (id bigint primary key, "a ""b"", c" text, spot public.geometry(Point, 4326),
+             recorded_at timestamptz not null);
+           create table plain (id bigint primary key, recorded_at timestamptz not null);
+           insert into spots values (1, 'x', 'SRID=4326;POINT(1 2)', '2026-01-02Z');
+           insert into plain values (1, '2026-01-02Z');
+           grant select on spots, plain to app_ro"#,
+    )
+    .await;
+    let source = pg(&db, "app_ro", |_| {});
+    let server = db.another_source().await;
+    // What was read between two moments of January, and whether a geometry would have been printed.
+    let read = async |table: &TableConfig, low: &str, high: &str, sweep: Sweep| {
+        let at = |day: &str| format!("2026-01-{day}T00:00:00Z").parse::<Timestamp>().expect("a moment");
+        let plan = plan_of(&source, table).await;
+        let window = Window { low: at(low), high: Some(at(high)), watermark: at(high) };
+        let request = ReadRequest { window: Some(window), sweep, ..ReadRequest::whole(&plan, at(high)) };
+        let mut reading = source.read(request).await.expect("a reading");
+        let known = reading.has_rows();
+        let mut text = Vec::new();
+        while let Some(piece) = reading.next().await.expect("a piece") {
+            text.extend_from_slice(&piece);
+        }
+        let sql = "select query like 'copy (select null as %' from pg_stat_activity \
+                   where datname = current_database() and query like 'copy (%'";
+        let printed = !server.query_one(sql, &[]).await.expect("one COPY").get::<_, bool>(0);
+        assert!(reading.statement().expect("sql").contains("recorded_at"), "what is told is the whole question");
+        reading.finish().await.expect("finished");
+        let text = String::from_utf8(text).expect("UTF-8");
+        assert!(!known || !rows(&text).is_empty(), "{text}");
+        (text, printed, known)
+    };
+    let spots = events_table(TableRef::new("public", "spots"));
+    // Without an index the table would be read twice.
+    let (before, printed, known) = read(&spots, "02", "03", Sweep::Off).await;
+    assert_eq!((printed, known), (true, false));
+    assert!(!read(&spots, "01", "02", Sweep::Off).await.2);
+    db.src("create index on spots (recorded_at)").await;
+    let (after, printed, known) = read(&spots, "02", "03", Sweep::Off).await;
+    assert_eq!((printed, known), (false, false));
+    assert_eq!(after, before, "the same header, as the server writes it");
+    assert_eq!(before.lines().next(), Some(r#"id,"a ""b"", c",spot,recorded_at"#));
+    let (row, printed, known) = read(&spots, "01", "02", Sweep::Off).await;
+    assert_eq!((rows(&row).len(), printed, known), (1, true, true), "{row}");
+    // Below the window lies more than the index is asked for, and a filter may take long for each row.
+    let all = Sweep::LookBack { back_to: "2026-01-02T00:00:00Z".parse().expect("a moment") };
+    assert!(read(&spots, "02", "03", all).await.1);
+    let mut filtered = spots.clone();
+    filtered.filter = Some("id > 0".to_owned());
+    assert!(read(&filtered, "02", "03", Sweep::Off).await.1);
+    db.src("create index on plain (recorded_at)").await;
+    assert!(read(&events_table(TableRef::new("public", "plain")), "02", "03", Sweep::Off).await.1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn expressions_queries_and_odd_names_are_described() {
     let db = TestDb::new("described").await;

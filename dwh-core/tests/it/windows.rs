@@ -122,6 +122,10 @@ impl Reading for WatchedReading {
         self.inner.high()
     }
 
+    fn has_rows(&self) -> bool {
+        self.inner.has_rows()
+    }
+
     async fn late_rows(&mut self) -> Result<u64> {
         assert!(self.lines > 1, "late rows are counted where there is no row at all");
         if self.source.script.counts_wait {

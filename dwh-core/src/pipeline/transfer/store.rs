@@ -49,8 +49,11 @@ impl Extract {
         (self.load(slice), self.spool.clone())
     }
 
-    /// Reads until there is a row, or the end; says whether there is a row.
+    /// Reads until it is known that there is a row, or to the end; says whether there is one.
     pub(super) async fn until_first_row(&mut self) -> Result<bool> {
+        if self.reading.has_rows() {
+            return Ok(true);
+        }
         while !self.ended && self.tally.rows() == 0 && self.tally.bytes() <= self.header + 2 {
             self.step().await?;
         }

@@ -1,6 +1,7 @@
 //! Rows of an open load transaction: in bronze already, or in a temporary table beside it.
 
 use async_trait::async_trait;
+use futures_util::try_join;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
@@ -13,8 +14,9 @@ use super::errors::named;
 use super::merge::{self, Arrived};
 use super::pool::Tx;
 use super::replace::{Extra, Keyed};
-use super::straight::{Done, Straight};
+use super::straight::{Chosen, Done, Straight};
 use crate::blob::Body;
+use crate::catalog::load_postgis;
 use crate::connect::Connector;
 use crate::control::Held;
 use crate::error::{Error, ErrorKind, Result};
@@ -75,10 +77,11 @@ impl PgStaged {
                 Some((run_id, expected)) => sink.control.try_hold(tx.client()?, request.load, run_id, expected).await?,
                 None => None,
             };
-            Ok((tx, held))
+            let ready = make_ready(sink, &tx, held.as_ref(), request).await;
+            Ok((tx, held, ready))
         };
-        let (begun, (tx, held)) = tokio::try_join!(Begun::read(request.csv.open()), opened)?;
-        let arrived = match arrive(sink, &tx, held, request, begun).await {
+        let (begun, (tx, held, ready)) = try_join!(Begun::read(request.csv.open()), opened)?;
+        let arrived = match arrive(sink, &tx, held, ready, (request, begun)).await {
             Err(error) if request.together => {
                 // They come again one by one, at once, and then nothing must be held any more.
                 drop(tx.client()?.batch_execute("rollback").await);
@@ -97,25 +100,46 @@ impl PgStaged {
     }
 }
 
+/// What can be done before the first row: the session loads what it needs for geometries, and the way of the rows is chosen,
+/// where one is open to them.
+async fn make_ready(sink: &PgSink, tx: &Tx, held: Option<&Held>, request: &StageRequest<'_>) -> Result<Option<Chosen>> {
+    let load = request.load;
+    let geometry = async {
+        match load.columns.iter().any(|column| column.geometry) {
+            true => load_postgis(tx.client()?, &load.target).await,
+            false => Ok(()),
+        }
+    };
+    let chosen = async {
+        match held.zip(request.run).filter(|_| request.keys.is_none()) {
+            Some((held, (run_id, _))) => straight(sink, tx, run_id, request).choose(held).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    Ok(try_join!(geometry, chosen)?.1)
+}
+
+fn straight<'a>(sink: &'a PgSink, tx: &'a Tx, run_id: RunId, request: &'a StageRequest<'_>) -> Straight<'a> {
+    Straight { sink, tx, load: request.load, run_id, patient: request.together }
+}
+
 /// Brings the rows to the target, by the shortest way that is open to them.
 async fn arrive(
     sink: &PgSink,
     tx: &Tx,
     held: Option<Held>,
-    request: &StageRequest<'_>,
-    begun: Begun,
+    ready: Result<Option<Chosen>>,
+    (request, begun): (&StageRequest<'_>, Begun),
 ) -> Result<Arrived> {
-    let load = request.load;
+    let (load, chosen) = (request.load, ready?);
     let deleted = Deleted::default;
     if load.adds_rows_alone() && begun.is_bare(load)? {
         return Ok(Arrived { rows: 0, routing: None, held, had_rows: false, deleted: deleted() });
     }
-    let done = match (&held, request.run) {
+    let done = match (chosen, request.run) {
+        (Some(chosen), Some((run_id, _))) => straight(sink, tx, run_id, request).go(chosen, begun).await?,
         _ if request.keys.is_some() => Done::staged("newer keys may say that some of its rows were deleted", begun),
-        (Some(held), Some((run_id, _))) => {
-            (Straight { sink, tx, load, run_id, patient: request.together }).go(held, begun).await?
-        }
-        (None, Some(_)) => Done::staged("another transaction holds the watermark row", begun),
+        (_, Some(_)) => Done::staged("another transaction holds the watermark row", begun),
         (_, None) => Done::staged("the rows are only counted", begun),
     };
     let (reason, csv) = match done {

@@ -57,6 +57,20 @@ impl Done {
     }
 }
 
+/// The way that a load should take, by how much there is to load.
+pub(super) struct Chosen {
+    /// Of a CSV that is small: for it, it is not worth while to keep others out.
+    small: Routing,
+    large: Routing,
+}
+
+impl Chosen {
+    fn one(route: Route, reason: &str) -> Self {
+        let routing = Routing::new(route, reason);
+        Self { small: routing.clone(), large: routing }
+    }
+}
+
 /// What ends an attempt.
 enum Stop {
     /// The CSV can be staged still.
@@ -83,19 +97,21 @@ impl Straight<'_> {
     ///
     /// # Errors
     /// The CSV's own; `Data` if a value does not fit; those of the connection.
-    pub(super) async fn go(&self, held: &Held, begun: Begun) -> Result<Done> {
-        let chosen = self.choose(held, begun.ended).await?;
-        if chosen.route == Route::Staged {
-            return Ok(Done::staged(chosen.reason, begun));
+    pub(super) async fn go(&self, chosen: Chosen, begun: Begun) -> Result<Done> {
+        let routing = if begun.ended { chosen.small } else { chosen.large };
+        if routing.route == Route::Staged {
+            return Ok(Done::staged(routing.reason, begun));
         }
-        self.take(chosen, begun).await
+        self.take(routing, begun).await
     }
 
-    /// The way that the load should take, judged by what is known before its rows are there. For a `small` CSV it is not worth
-    /// while to keep others out.
-    async fn choose(&self, held: &Held, small: bool) -> Result<Routing> {
+    /// The way that the load should take, judged by what is known before its rows are there.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub(super) async fn choose(&self, held: &Held) -> Result<Chosen> {
         let (load, client) = (self.load, self.tx.client()?);
-        let staged = |reason: &str| Ok(Routing::new(Route::Staged, reason));
+        let staged = |reason: &str| Ok(Chosen::one(Route::Staged, reason));
         if let Some(reason) = load.needs_staging(held.kind) {
             return staged(reason);
         }
@@ -106,18 +122,20 @@ impl Straight<'_> {
             return staged(&obstacle);
         }
         if load.apart {
-            return Ok(Routing::new(Route::Direct, "a table of its own, without a key"));
+            return Ok(Chosen::one(Route::Direct, "a table of its own, without a key"));
         }
         if load.mode == Mode::Snapshot {
-            return match (small, truncates) {
-                (true, _) => staged("a small snapshot: readers wait for its commit alone"),
-                (false, true) => Ok(Routing::new(Route::Replace, "a snapshot takes the place of all rows")),
-                (false, false) => staged("we may not empty bronze, or a foreign key points at it"),
+            let small = Routing::new(Route::Staged, "a small snapshot: readers wait for its commit alone");
+            let large = match truncates {
+                true => Routing::new(Route::Replace, "a snapshot takes the place of all rows"),
+                false => Routing::new(Route::Staged, "we may not empty bronze, or a foreign key points at it"),
             };
+            return Ok(Chosen { small, large });
         }
         if !self.has_rows().await? {
-            let route = if owned && !small { Route::Fresh } else { Route::Direct };
-            return Ok(Routing::new(route, "bronze is empty"));
+            let way = |route| Routing::new(route, "bronze is empty");
+            let large = if owned { Route::Fresh } else { Route::Direct };
+            return Ok(Chosen { small: way(Route::Direct), large: way(large) });
         }
         if load.older {
             return staged("bronze may hold newer versions of its rows");
@@ -126,7 +144,7 @@ impl Straight<'_> {
         if load.is_appended() {
             return staged("bronze may have some of its rows as they are");
         }
-        let direct = |reason: &str| Ok(Routing::new(Route::Direct, reason));
+        let direct = |reason: &str| Ok(Chosen::one(Route::Direct, reason));
         match (load.mode, held.kind) {
             (Mode::Scd, RunKind::Run) => direct("a dated copy beside the others"),
             (Mode::Scd, _) => staged("bronze may have this copy"),

@@ -10,7 +10,7 @@
 //! prepared transactions that hold it, and what of it another server writes. A table whose watermark is newer than the
 //! looks was loaded by somebody else meanwhile, and is looked at by itself.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
@@ -23,7 +23,7 @@ use super::primary::sessions;
 use super::time::{Instant as Stamp, optional};
 use crate::connect::sort;
 use crate::error::Result;
-use crate::plan::{Plan, first_print};
+use crate::plan::Plan;
 use crate::schema::{RelationKind, TableRef};
 use crate::source::BoundRequest;
 use crate::watermark::{Micros, Observation, Prepared, SafeBound, Verdict, safe_bound};
@@ -32,8 +32,7 @@ use crate::watermark::{Micros, Observation, Prepared, SafeBound, Verdict, safe_b
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// The tables (`$1` schemas, `$2` names), whether our role, or any that it may become, can write to them or to one of
-/// their partitions and children, which of these lie on another server, and which types of PostGIS their columns have: base
-/// types, which only a superuser can make. A domain of that name could have us call anything.
+/// their partitions and children, and which of these lie on another server.
 const TABLES: &str = "with recursive root(place, oid) as (select w.place, c.oid \
          from unnest($1, $2) with ordinality w(schema, name, place) join pg_catalog.pg_namespace n on n.nspname = w.schema \
          join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name), \
@@ -44,10 +43,7 @@ const TABLES: &str = "with recursive root(place, oid) as (select w.place, c.oid 
      select r.place, r.oid, \
          not bool_or(pg_catalog.has_any_column_privilege(m.oid, t.oid, 'insert, update') \
              or pg_catalog.has_table_privilege(m.oid, t.oid, 'delete, truncate')) as role_cannot_write, \
-         coalesce(array_agg(distinct n.nspname || '.' || c.relname) filter (where c.relkind = 'f'), '{}') as foreign_, \
-         array(select distinct pg_catalog.format_type(a.atttypid, null) from pg_catalog.pg_attribute a \
-             join pg_catalog.pg_type y on y.oid = a.atttypid where a.attrelid = r.oid and a.attnum > 0 \
-             and not a.attisdropped and y.typtype = 'b' and y.typname in ('geometry', 'geography')) as of_postgis \
+         coalesce(array_agg(distinct n.nspname || '.' || c.relname) filter (where c.relkind = 'f'), '{}') as foreign_ \
      from root r join tree t on t.root = r.oid join pg_catalog.pg_class c on c.oid = t.oid \
      join pg_catalog.pg_namespace n on n.oid = c.relnamespace cross join mine m group by r.place, r.oid";
 
@@ -93,13 +89,10 @@ impl Moment {
         client.batch_execute(&source.begin()).await.map_err(sort)?;
         let answered = identify(&client).await?;
         client.batch_execute("commit").await.map_err(sort)?;
-        let (mut tables, of_postgis) = watched(&client, tables).await?;
-        // Rows are read soon.
-        let print = first_print(&of_postgis);
-        let (function, server) = (source.activity_function.as_ref(), &answered.server);
-        let (first, second, printed) = sessions(&client, function, server, prints(&client, print)).await?;
+        let mut tables = watched(&client, tables).await?;
+        let (first, second) = sessions(&client, source.activity_function.as_ref(), &answered.server).await?;
         note_prepared(&client, &answered, &mut tables).await?;
-        client.printed(printed).give_back();
+        client.give_back();
         Ok(Self { began, answered, first, second, tables })
     }
 
@@ -130,15 +123,7 @@ pub(super) fn can_share(plan: &Plan) -> bool {
     own && plan.table.fixed_lag.is_none()
 }
 
-/// Has the session print a row, so that what it needs for that is loaded; says whether it did.
-async fn prints(client: &Client, sql: Option<String>) -> bool {
-    let Some(sql) = sql else { return false };
-    // Nothing depends on it: whoever reads rows is told what is wrong.
-    ask(client, &sql, &[]).await.is_ok()
-}
-
-/// The tables, and the types of PostGIS among their columns.
-async fn watched(client: &Client, tables: &[TableRef]) -> Result<(HashMap<TableRef, Watched>, BTreeSet<String>)> {
+async fn watched(client: &Client, tables: &[TableRef]) -> Result<HashMap<TableRef, Watched>> {
     let (schemas, names): (Vec<&str>, Vec<&str>) =
         tables.iter().map(|table| (table.schema.as_str(), table.name.as_str())).unzip();
     let values: [(&(dyn ToSql + Sync), Type); 2] = [(&schemas, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)];
@@ -148,8 +133,7 @@ async fn watched(client: &Client, tables: &[TableRef]) -> Result<(HashMap<TableR
         let (role_cannot_write, foreign) = (row.get(2), row.get(3));
         Some((table.clone(), Watched { root: row.get(1), role_cannot_write, foreign, prepared: Vec::new() }))
     };
-    let of_postgis = rows.iter().flat_map(|row| row.get::<_, Vec<String>>(4)).collect();
-    Ok((rows.iter().filter_map(placed).collect(), of_postgis))
+    Ok(rows.iter().filter_map(placed).collect())
 }
 
 async fn note_prepared(client: &Client, answered: &Answered, tables: &mut HashMap<TableRef, Watched>) -> Result<()> {

@@ -14,14 +14,7 @@ const IDLE: usize = 8;
 #[derive(Clone)]
 pub(super) struct Pool {
     connector: Connector,
-    idle: Arc<Mutex<Vec<Idle>>>,
-}
-
-/// A connection that nobody uses.
-struct Idle {
-    client: Client,
-    /// Whether its session has printed rows, and so loaded what it needs for that.
-    has_printed: bool,
+    idle: Arc<Mutex<Vec<Client>>>,
 }
 
 impl Pool {
@@ -31,33 +24,23 @@ impl Pool {
 
     /// An idle connection, or a new one.
     pub(super) async fn take(&self) -> Result<Lease> {
-        self.take_best(false).await
-    }
-
-    /// The same for rows to be read: one whose session has printed some, if there is one.
-    pub(super) async fn take_to_print(&self) -> Result<Lease> {
-        self.take_best(true).await
-    }
-
-    async fn take_best(&self, to_print: bool) -> Result<Lease> {
-        let best = || {
+        let idle = || {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.retain(|one| !one.client.is_closed());
-            let fit = idle.iter().rposition(|one| one.has_printed == to_print);
-            fit.or(idle.len().checked_sub(1)).map(|at| idle.remove(at))
+            idle.retain(|client| !client.is_closed());
+            idle.pop()
         };
-        let held = match best() {
-            Some(idle) => idle,
-            None => Idle { client: self.connector.connect().await?, has_printed: false },
+        let client = match idle() {
+            Some(client) => client,
+            None => self.connector.connect().await?,
         };
-        Ok(Lease { held: Some(held), pool: self.clone() })
+        Ok(Lease { client: Some(client), pool: self.clone() })
     }
 }
 
 /// A connection for one piece of work. Unless it is given back, it is cancelled and closed when dropped: nobody knows
 /// what it was in the middle of.
 pub(super) struct Lease {
-    held: Option<Idle>,
+    client: Option<Client>,
     pool: Pool,
 }
 
@@ -67,20 +50,12 @@ impl Lease {
         self.pool.connector.explain(error)
     }
 
-    /// The same connection, of which it is known that its session `has_printed` rows.
-    pub(super) fn printed(mut self, has_printed: bool) -> Self {
-        if let Some(held) = &mut self.held {
-            held.has_printed |= has_printed;
-        }
-        self
-    }
-
     /// Keeps the connection for later; only when no transaction is open and no answer is outstanding.
     pub(super) fn give_back(mut self) {
-        let Some(held) = self.held.take() else { return };
+        let Some(client) = self.client.take() else { return };
         let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE {
-            idle.push(held);
+            idle.push(client);
         }
     }
 }
@@ -90,13 +65,13 @@ impl Deref for Lease {
 
     fn deref(&self) -> &Client {
         // Taken out only by `give_back` and `drop`, which both end the lease.
-        &self.held.as_ref().expect("a lease holds its connection until it ends").client
+        self.client.as_ref().expect("a lease holds its connection until it ends")
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(Idle { client, .. }) = self.held.take().filter(|held| !held.client.is_closed()) else { return };
+        let Some(client) = self.client.take().filter(|client| !client.is_closed()) else { return };
         // Without this the server would go on sending, or waiting for a lock, until it noticed.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (connector, token) = (self.pool.connector.clone(), client.cancel_token());

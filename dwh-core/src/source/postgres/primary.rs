@@ -1,6 +1,5 @@
 //! The looks at a primary, in the one order that loses nothing.
 
-use futures_util::join;
 use std::time::Duration;
 use tokio_postgres::Client;
 
@@ -31,7 +30,7 @@ impl Looks<'_> {
     pub(super) async fn bound(&self, request: &BoundRequest<'_>) -> Result<SafeBound> {
         let Self { client, server, function, step, .. } = *self;
         let scope = Scope::of(client, request.plan).await?;
-        let (first, second, ()) = sessions(client, function, server, async {}).await?;
+        let (first, second) = sessions(client, function, server).await?;
         let (prepared, of) = prepared(client, &scope).await?;
         same_process(server, of)?;
         let seen = |look: &Look| look.seen(scope.role_cannot_write);
@@ -49,17 +48,12 @@ impl Looks<'_> {
     }
 }
 
-/// The two looks at the sessions, both of this server, and what came of `meanwhile`, which may be asked in the pause.
-pub(super) async fn sessions<T>(
-    client: &Client,
-    function: Option<&TableRef>,
-    server: &Server,
-    meanwhile: impl Future<Output = T>,
-) -> Result<(Look, Look, T)> {
+/// The two looks at the sessions, both of this server.
+pub(super) async fn sessions(client: &Client, function: Option<&TableRef>, server: &Server) -> Result<(Look, Look)> {
     let first = look(client, function).await?;
     same_process(server, first.server)?;
-    let (done, ()) = join!(meanwhile, tokio::time::sleep(PAUSE));
+    tokio::time::sleep(PAUSE).await;
     let second = look(client, function).await?;
     same_process(server, second.server)?;
-    Ok((first, second, done))
+    Ok((first, second))
 }

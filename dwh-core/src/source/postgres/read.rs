@@ -34,7 +34,7 @@ pub(super) async fn read(source: &PgSource, request: ReadRequest<'_>) -> Result<
 
 async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading> {
     let plan = request.plan;
-    let client = source.pool.take_to_print().await?;
+    let client = source.pool.take().await?;
     let first = || -> BoxFuture<'_, Result<First>> { Box::pin(first(&client, request)) };
     let (guard, first) = lock(&source.pool, &client, plan, source.lock_timeout, first).await?;
     refuse_other_server(request, &first.answered, guard.as_ref())?;
@@ -57,14 +57,28 @@ async fn open(source: &PgSource, request: &ReadRequest<'_>) -> Result<PgReading>
     let count_late = plan.count_late(&extent);
     let statement =
         plan.select_extent(&extent, ReadBy { run_started_at: request.run_started_at, run_id: request.run_id });
-    let copy = format!("copy ({statement}) to stdout (format csv, header)");
+    let any = any_new(&client, plan, &extent).await?;
+    let rows = if any == Some(false) { &plan.select_none() } else { &statement };
+    let copy = format!("copy ({rows}) to stdout (format csv, header)");
     let stream = Box::pin(client.copy_out(&copy).await.map_err(about(plan))?);
     if let Some(guard) = guard {
         // From here on the COPY holds locks of its own.
         guard.session.batch_execute("rollback").await.map_err(about(plan))?;
         guard.session.give_back();
     }
-    Ok(PgReading { snapshot, high, count_late, sweep, statement, stream, large: None, sent_all: false, client })
+    let has_rows = any == Some(true);
+    Ok(PgReading {
+        snapshot,
+        high,
+        has_rows,
+        count_late,
+        sweep,
+        statement,
+        stream,
+        large: None,
+        sent_all: false,
+        client,
+    })
 }
 
 /// A bound proves nothing of another server's rows, and a lock there keeps nothing here.
@@ -169,6 +183,12 @@ async fn is_ancient(client: &Client, plan: &Plan, sweep: Sweep) -> Result<bool> 
     }
 }
 
+/// Whether there is a row, in the snapshot of the COPY; `None` where that is not asked.
+async fn any_new(client: &Client, plan: &Plan, extent: &Extent<'_>) -> Result<Option<bool>> {
+    let Some(sql) = plan.any_new(extent) else { return Ok(None) };
+    client.query_typed_one(&sql, &[]).await.map(|row| Some(row.get(0))).map_err(about(plan))
+}
+
 fn tell_new(plan: &Plan, new: &[Member], what: &str) {
     let names: Vec<&str> = new.iter().take(3).map(|member| member.name.as_str()).collect();
     tracing::info!(
@@ -270,6 +290,7 @@ async fn is_compressed(client: &Client, plan: &Plan) -> Result<bool> {
 struct PgReading {
     snapshot: Snapshot,
     high: Option<Timestamp>,
+    has_rows: bool,
     /// The question how many rows are late, where any can be.
     count_late: Option<String>,
     sweep: Sweep,
@@ -289,6 +310,10 @@ impl Reading for PgReading {
 
     fn high(&self) -> Option<Timestamp> {
         self.high
+    }
+
+    fn has_rows(&self) -> bool {
+        self.has_rows
     }
 
     async fn late_rows(&mut self) -> Result<u64> {
@@ -340,7 +365,7 @@ impl Reading for PgReading {
         }
         // COMMIT of a broken transaction answers with success; any statement before it does not.
         self.client.batch_execute("select; commit").await.map_err(sort)?;
-        self.client.printed(true).give_back();
+        self.client.give_back();
         Ok(())
     }
 }
