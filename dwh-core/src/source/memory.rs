@@ -256,19 +256,20 @@ impl Source for MemorySource {
             _ => None,
         });
         let stamp: String = added.collect();
-        let mut late_rows = 0;
+        let (mut read_rows, mut late_rows) = (0, 0);
         for (part, row) in database.visible(table) {
             let late = is_late(part, row);
             late_rows += u64::from(late);
             let read = !matches!(request.part, Some(Part::Cuts(_)));
             if read && (late || in_window(row)) {
+                read_rows += 1;
                 text.push_str(&row.line);
                 text.push_str(&stamp);
                 text.push('\n');
             }
         }
-        // Some are known before they come, and others are not.
-        let has_rows = low.is_finite() && request.sweep == Sweep::Off && text.lines().nth(1).is_some();
+        // Those of a window are known before they come, the others not.
+        let has_rows = low.is_finite() && read_rows > late_rows;
         Ok(Box::new(MemoryReading { snapshot, high, has_rows, late_rows, text: Bytes::from(text) }))
     }
 }

@@ -35,8 +35,12 @@ const TOO_LONG: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
     opened: usize,
+    /// Windows of which it was known that they have rows.
+    known: usize,
     /// Runs whose load has begun, as the log says.
     loading: usize,
+    /// Loads that were asked to take rows.
+    taking: usize,
     staged: usize,
     committed: usize,
     /// The most windows that were opened and not committed.
@@ -52,6 +56,8 @@ struct Script {
     commits_wait: bool,
     /// Rows come once so many windows are open at a time.
     rows_wait_for: usize,
+    /// Rows that are known to be there come once a load takes them.
+    known_rows_wait: bool,
     /// The window of this number cannot be read.
     unread: usize,
     /// Late rows are counted once the rows of their window are staged.
@@ -98,6 +104,7 @@ impl Source for Watched<MemorySource> {
         let inner = self.inner.read(request).await?;
         self.seen.send_modify(|seen| {
             seen.opened += 1;
+            seen.known += usize::from(inner.has_rows());
             seen.in_flight = seen.in_flight.max(seen.opened - seen.committed);
         });
         let number = self.seen.borrow().opened;
@@ -143,6 +150,9 @@ impl Reading for WatchedReading {
         if self.source.script.unread == self.number {
             return Err(Error::new(ErrorKind::Unreachable, "the source is away"));
         }
+        if self.source.script.known_rows_wait && self.has_rows() {
+            self.source.until("a load waits for rows that are known", |seen| seen.taking >= self.number).await;
+        }
         let piece = self.inner.next().await?;
         self.lines += piece.iter().flatten().filter(|byte| **byte == b'\n').count();
         Ok(piece)
@@ -175,6 +185,7 @@ impl Sink for Watched<MemorySink> {
     }
 
     async fn stage(&self, request: StageRequest<'_>) -> Result<Box<dyn Staged>> {
+        self.seen.send_modify(|seen| seen.taking += 1);
         let inner = self.inner.stage(request).await?;
         if self.script.stages_wait {
             let number = self.seen.borrow().staged + 1;
@@ -303,6 +314,23 @@ async fn while_a_window_is_committed_the_next_one_is_read() {
         let from = pair[1].window.expect("window").from;
         assert_eq!(pair[0].watermark, from, "one window ends where the next begins");
     }
+    world.assert_whole_after_a_run().await;
+}
+
+#[tokio::test]
+async fn a_load_begins_before_the_first_row_where_one_is_known_to_come() {
+    let world = World::new();
+    let (report, seen) = world.run(Script { known_rows_wait: true, ..Script::default() }, None).await;
+    assert_eq!(states(&report), vec![RunState::Loaded; ROWS + 1], "{report:#?}");
+    assert_eq!(seen.known, ROWS - 1, "all but the first window, which has no lower end");
+    world.assert_whole_after_a_run().await;
+
+    // Where it does not come after all, the run fails as any other, and the next one loads it.
+    let world = World::new();
+    let (report, seen) = world.run(Script { unread: 3, ..Script::default() }, None).await;
+    assert_eq!(states(&report)[..3], [RunState::Loaded, RunState::Loaded, RunState::Failed], "{report:#?}");
+    assert_eq!(message(&report.runs[2]), "table `trips`: the source is away");
+    assert_eq!((seen.taking, seen.staged), (3, 2), "the load had begun");
     world.assert_whole_after_a_run().await;
 }
 
