@@ -60,6 +60,11 @@ async fn the_target_loads_postgis_before_the_rows_of_a_geometry_are_there_and_fo
     let tables = ["places", "plain"].map(|name| table(name, &format!("app.{name}"), "incremental", more));
     let project = Project::new(&db, &tables.concat());
     project.ok(&["migrate"]);
+    let looked = project.ok(&["check", "-vv"]).stderr;
+    assert!(
+        looked.contains(" target: select ") && !looked.contains("format_type(t.oid, "),
+        "nothing is read: {looked}"
+    );
     // At which line each ended.
     let run = |name: &str| {
         let told = project.ok(&["run", name, "-vv"]).stderr;
